@@ -1,0 +1,21 @@
+"""The one error a user can mend."""
+
+from collections.abc import Sequence
+
+
+class CxrError(Exception):
+    """A mistake the user can mend: printed as `error: WHERE: WHAT` lines and one `hint: DO`, exit status 2.
+
+    Args:
+        problems: One `WHERE: WHAT` text, or several when several mistakes are known at once.
+        hint: What to do about it, as a command or a setting where there is one.
+    """
+
+    def __init__(self, problems: str | Sequence[str], hint: str) -> None:
+        self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
+        self.hint = hint
+        super().__init__("\n".join(self.problems))
+
+    def render(self) -> str:
+        """The text for the terminal, `error:` lines first, `hint:` last."""
+        return "\n".join([*(f"error: {problem}" for problem in self.problems), f"hint: {self.hint}"])

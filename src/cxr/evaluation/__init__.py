@@ -1,0 +1,1 @@
+"""What the numbers are: predictions, metrics, thresholds, reports. Imports no torch."""

@@ -1,0 +1,1 @@
+"""Where a finding was seen: class activation maps."""

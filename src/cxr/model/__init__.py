@@ -1,0 +1,1 @@
+"""What learns: classifier, loss, the loop, prediction, checkpoints."""
