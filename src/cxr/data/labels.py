@@ -85,7 +85,7 @@ def resolve(
     draws = np.random.default_rng(seed).random(table.raw.shape, dtype=np.float32)[:, columns]
     for column, finding in enumerate(findings):
         unsure = raw[:, column] == -1
-        policy = uncertain if isinstance(uncertain, str) else uncertain.get(finding, uncertain.get("default", "ignore"))
+        policy = _policy(uncertain, finding)
         if policy == "ignore":
             mask[unsure, column] = False
         elif policy == "ones":
@@ -97,6 +97,12 @@ def resolve(
         mask &= ~np.isnan(raw)
     y[~mask] = 0
     return Targets(tuple(findings), y, mask)
+
+
+def _policy(uncertain: Uncertain | Mapping[str, Uncertain], finding: str) -> Uncertain:
+    if isinstance(uncertain, Mapping):
+        return uncertain.get(finding, uncertain.get("default", "ignore"))
+    return uncertain
 
 
 def _columns(table: LabelTable, findings: Sequence[str]) -> list[int]:

@@ -1,0 +1,248 @@
+"""The commands; each imports what it needs inside itself, so that --help is quick."""
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cxr import __version__
+from cxr.errors import CxrError
+
+if TYPE_CHECKING:
+    from cxr.config import Config
+    from cxr.data.dataset import Dataset
+    from cxr.model.distributed import World
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="Train, evaluate and run chest X-ray classifiers. A research tool, not a medical device.",
+    epilog="Start with: cxr train configs/demo.yaml",
+)  # fmt: skip
+
+ConfigFile = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="YAML recipe, such as configs/nih_densenet121.yaml.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or checkpoint file.")]
+
+
+class Format(StrEnum):
+    """How `cxr predict` prints."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+class Fold(StrEnum):
+    """Which rows `cxr eval` judges."""
+
+    train = "train"
+    val = "val"
+    test = "test"
+
+
+class Layout(StrEnum):
+    """Which archive `cxr phantom` imitates."""
+
+    nih = "nih"
+    chexpert = "chexpert"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a CxrError ends it with status 2, a signal with 128 and its number."""
+    try:
+        app(args=list(arguments) if arguments is not None else None)
+    except CxrError as error:
+        print(error.render(), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.callback(invoke_without_command=True)
+def _start(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"cxr {__version__}")
+        raise typer.Exit
+
+
+@app.command("config")
+def config_command(config: ConfigFile, overrides: Overrides = None) -> None:
+    r"""Print every key, its value and its meaning.
+
+    \b
+    Example: cxr config configs/nih_densenet121.yaml train.lr=3e-4
+    """
+    from cxr.config_file import load, render
+
+    print(render(load(config, overrides or [])), end="")
+
+
+@app.command()
+def phantom(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
+    images: Annotated[int, typer.Option(help="Number of images.")] = 2000,
+    size: Annotated[int, typer.Option(help="Width and height in pixels.")] = 256,
+    layout: Annotated[Layout, typer.Option(help="Archive to imitate.")] = Layout.nih,
+    seed: Annotated[int, typer.Option(help="Seed of patients and images.")] = 0,
+) -> None:
+    r"""Write generated chest-like images in an archive's layout.
+
+    \b
+    Example: cxr phantom data/phantom --images 2000
+    """
+    from pydantic import ValidationError
+
+    from cxr.config import Phantom
+    from cxr.data.sources.phantom import generate
+
+    try:
+        wanted = Phantom(num_images=images, size=size, layout=layout.value, seed=seed)
+    except ValidationError as error:
+        problems = [f"--{item['loc'][0]}: {item['msg']}" for item in error.errors()]
+        raise CxrError(problems, "cxr phantom --help lists the options") from None
+    generate(folder, wanted)
+    print(f"{images:,} images in {folder}")
+
+
+@app.command()
+def pack(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Pack anew where a store is there.")] = False,
+) -> None:
+    r"""Decode every image once into the store that training reads.
+
+    \b
+    Example: cxr pack configs/nih_densenet121.yaml data.root=/data/nih
+    """
+    from cxr.config_file import load
+    from cxr.data.dataset import open_dataset
+
+    dataset = open_dataset(load(config, overrides or []), overwrite)
+    _print_counts(dataset)
+    num_packed = int(dataset.store.readable.sum())
+    print(f"{num_packed:,} images of {dataset.store.manifest.preprocess.size} pixels in {dataset.store.path}")
+
+
+@app.command()
+def train(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pt in the run folder.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
+) -> None:
+    r"""Train a classifier; packs the images first when that is not done.
+
+    \b
+    Example: cxr train configs/nih_densenet121.yaml data.root=/data/nih train.epochs=3
+    Several GPUs: torchrun --nproc-per-node 4 -m cxr train configs/nih_densenet121.yaml data.root=/data/nih
+    """
+    from cxr.config_file import load
+    from cxr.model.distributed import join_world
+    from cxr.model.train import Stopped
+    from cxr.model.train import train as run_training
+
+    recipe = load(config, overrides or [])
+    _check_run_folder(recipe.out, resume, overwrite)
+    with join_world() as world:
+        dataset = _open_together(recipe, world)
+        if world.is_first:
+            _print_counts(dataset)
+        try:
+            run_training(recipe, dataset, world, resume)
+        except Stopped as stopped:
+            if world.is_first:
+                print(f"stopped and saved; go on with: cxr train {config} ... --resume", file=sys.stderr)
+            raise typer.Exit(128 + stopped.signal) from None
+    if world.is_first:
+        print(f"{recipe.out / 'best.safetensors'}; next: cxr eval {recipe.out}")
+
+
+def _check_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
+    has_run = (out / "last.pt").exists()
+    if resume and not has_run:
+        raise CxrError(f"{out}: there is no last.pt to resume from", "train without --resume, or set out=FOLDER")
+    if has_run and not resume and not overwrite:
+        raise CxrError(f"{out}: holds a run already", "--resume goes on, --overwrite replaces it, or out=FOLDER")
+
+
+def _open_together(config: "Config", world: "World") -> "Dataset":
+    """The dataset, packed by the first process while the others wait."""
+    from cxr.data.dataset import open_dataset
+
+    if not world.is_first:
+        world.wait()
+    dataset = open_dataset(config, may_pack=world.is_first)
+    if world.is_first:
+        world.wait()
+    return dataset
+
+
+@app.command("eval")
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint file, or a predictions CSV.")],
+    overrides: Overrides = None,
+    split: Annotated[Fold, typer.Option(help="Rows to judge.")] = Fold.test,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Label table for a predictions CSV.")] = None,
+) -> None:
+    r"""Write and print the report: AUROC, average precision, F1, sensitivity and specificity per finding.
+
+    \b
+    Example: cxr eval runs/nih_densenet121
+    Predictions made elsewhere: cxr eval predictions.csv --labels Data_Entry_2017_v2020.csv
+    """
+    from rich.console import Console
+
+    from cxr.evaluation.report import render_terminal, score_file, write
+
+    if run.suffix == ".csv":
+        if overrides:
+            raise CxrError(f"{overrides[0]}: a predictions file has no config", "overrides go with a run")
+        report, predictions = score_file(run, labels)
+        folder = out or run.with_name(run.stem + "_report")
+    else:
+        if labels is not None:
+            raise CxrError(f"--labels {labels}: a run has its own labels", "--labels goes with a predictions CSV")
+        from cxr.model.evaluate import evaluate_run
+
+        report, predictions = evaluate_run(run, overrides or [], split.value)
+        folder = out or (run if run.is_dir() else run.parent) / f"eval_{split.value}"
+    write(report, predictions, folder)
+    Console(highlight=False).print(render_terminal(report))
+    print(f"report: {folder / 'report.md'}")
+
+
+@app.command()
+def predict(
+    run: RunPath,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
+    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+    heatmaps: Annotated[Path | None, typer.Option(help="Folder for overlays of the findings seen.")] = None,
+) -> None:
+    r"""Print each image's probabilities beside the operating points of the checkpoint.
+
+    \b
+    Example: cxr predict runs/nih_densenet121 chest.png --heatmaps overlays
+    Exit status 1 when some images could not be read, 2 when none could.
+    """
+    from cxr.deploy.predict_files import predict_files
+
+    failed, total = predict_files(run, images, form.value, heatmaps)
+    if failed:
+        raise typer.Exit(2 if failed == total else 1)
+
+
+def _print_counts(dataset: "Dataset") -> None:
+    from cxr.console import err
+    from cxr.data.counts import render_counts
+
+    err.print(render_counts(dataset))

@@ -1,0 +1,211 @@
+"""YAML files and `key.sub=value` overrides -> Config, with the file and the line of every mistake."""
+
+import difflib
+import re
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from cxr.config import Config
+from cxr.errors import CxrError
+
+KeyPath = tuple[str, ...]
+Places = dict[KeyPath, str]
+"""Where each key was written: `FILE:LINE`, or the override's text."""
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads `1e-4` as a number, as YAML 1.2 does."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The Config of a YAML file with overrides such as `train.epochs=3` laid over it.
+
+    Raises:
+        CxrError: Every mistake at once: unreadable file, YAML syntax, duplicate, unknown, missing or wrong keys.
+    """
+    places: Places = {}
+    problems: list[str] = []
+    values = _read(path, places, problems)
+    for text in overrides:
+        _override(values, text, places, problems)
+    values.setdefault("out", f"runs/{path.stem}")
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        problems += _explain(error, path, places)
+    if problems:
+        raise CxrError(sorted(problems, key=_by_line), f"cxr config {path} prints every key with its default")
+    return config
+
+
+def override(config: Config, overrides: Sequence[str]) -> Config:
+    """A config with `key.sub=value` texts laid over it.
+
+    Raises:
+        CxrError: Every unknown key and wrong value.
+    """
+    places: Places = {}
+    problems: list[str] = []
+    values = config.model_dump(mode="json")
+    for text in overrides:
+        _override(values, text, places, problems)
+    try:
+        changed = Config.model_validate(values)
+    except ValidationError as error:
+        problems += _explain(error, Path("config"), places)
+    if problems:
+        raise CxrError(problems, "an override is key=value, with a key that cxr config CONFIG prints")
+    return changed
+
+
+def _read(path: Path, places: Places, problems: list[str]) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, _Loader)
+    except FileNotFoundError:
+        raise CxrError(f"{path}: no such file", "shipped recipes are in configs/, such as configs/demo.yaml") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CxrError(f"{path}: cannot be read: {error}", "a config is a YAML text file") from None
+    except yaml.YAMLError as error:
+        raise CxrError(f"{path}{_syntax(error)}", "check indentation, colons and quotes at that line") from None
+    if not isinstance(node, yaml.MappingNode):
+        raise CxrError(f"{path}:1: a config is a mapping of keys to values", "see configs/demo.yaml for the shape")
+    _note_places(node, (), path, places, problems)
+    try:
+        values: dict[str, Any] = _Loader(text).construct_document(node)
+    except yaml.YAMLError as error:
+        raise CxrError(f"{path}{_syntax(error)}", "values are numbers, text, lists and mappings only") from None
+    return values
+
+
+def _syntax(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    what = getattr(error, "problem", None) or str(error)
+    return f":{mark.line + 1}: {what}" if mark else f": {what}"
+
+
+def _note_places(node: yaml.Node, at: KeyPath, path: Path, places: Places, problems: list[str]) -> None:
+    if not isinstance(node, yaml.MappingNode):
+        return
+    first: dict[str, int] = {}
+    for key_node, value_node in node.value:
+        name, line = str(key_node.value), key_node.start_mark.line + 1
+        if name in first:
+            dotted = ".".join((*at, name))
+            problems.append(f"{path}:{line}: {dotted} is given twice (first on line {first[name]})")
+        first.setdefault(name, line)
+        places[(*at, name)] = f"{path}:{line}"
+        _note_places(value_node, (*at, name), path, places, problems)
+
+
+def _override(values: dict[str, Any], text: str, places: Places, problems: list[str]) -> None:
+    key, equals, raw = text.partition("=")
+    keys = tuple(key.split("."))
+    if not equals or not all(keys):
+        problems.append(f"{text}: an override is key=value, such as train.epochs=3")
+        return
+    try:
+        value = yaml.load(raw, _Loader)
+    except yaml.YAMLError:
+        problems.append(f"{text}: {raw!r} is no YAML value")
+        return
+    section = values
+    for name in keys[:-1]:
+        if not isinstance(section.get(name), dict):
+            section[name] = {}
+        section = section[name]
+    section[keys[-1]] = value
+    for depth in range(1, len(keys)):
+        places.setdefault(keys[:depth], text)
+    places[keys] = text
+
+
+def _explain(error: ValidationError, path: Path, places: Places) -> list[str]:
+    """One line a wrong key; alternatives of a union that fail together are one mistake."""
+    lines: dict[KeyPath, str] = {}
+    for item in error.errors(include_url=False):
+        keys = tuple(str(part) for part in item["loc"])
+        if item["type"] == "missing":
+            lines[keys] = f"{_nearest(keys, places, path)[0]}: {'.'.join(keys)} is missing"
+        elif item["type"] == "extra_forbidden":
+            lines[keys] = f"{places.get(keys, path)}: unknown key {'.'.join(keys)}{_suggest(keys)}"
+        else:
+            place, known = _nearest(keys, places, path)
+            message = item["msg"].removeprefix("Value error, ")
+            given = "" if isinstance(item["input"], dict) else f", not {item['input']!r}"
+            text = f"{place}: {'.'.join(known)}: {message[0].lower()}{message[1:]}{given}"
+            lines.setdefault(known, text)
+    return list(lines.values())
+
+
+def _nearest(keys: KeyPath, places: Places, path: Path) -> tuple[str, KeyPath]:
+    for depth in range(len(keys), 0, -1):
+        if keys[:depth] in places:
+            return places[keys[:depth]], keys[:depth]
+    return str(path), keys
+
+
+def _suggest(keys: KeyPath) -> str:
+    every = list(walk(Config))
+    siblings = [path[-1] for path, _, _ in every if path[:-1] == keys[:-1]]
+    close = difflib.get_close_matches(keys[-1], siblings, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    elsewhere = [".".join(path) for path, _, _ in every if path[-1] == keys[-1]]
+    return f"; did you mean {elsewhere[0]}?" if elsewhere else ""
+
+
+def _by_line(problem: str) -> tuple[int, str]:
+    found = re.match(r"[^:]*:(\d+): ", problem)
+    return (int(found[1]) if found else 10**6, problem)
+
+
+def walk(model: type[BaseModel], at: KeyPath = ()) -> Iterator[tuple[KeyPath, str, bool]]:
+    """(key path, meaning, is a section) of every key, in the order they are declared."""
+    for name, field in model.model_fields.items():
+        section = _section(field.annotation)
+        yield (*at, name), field.description or "", section is not None
+        if section:
+            yield from walk(section, (*at, name))
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  an annotation has no narrower type
+    options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
+    return next((one for one in options if isinstance(one, type) and issubclass(one, BaseModel)), None)
+
+
+def render(config: Config) -> str:
+    """The config as YAML that `load` reads back, each key followed by its meaning as a comment."""
+    lines: list[str] = []
+    for keys, meaning, is_section in walk(Config):
+        value: Any = config.model_dump(mode="json")
+        for name in keys:
+            value = value[name] if value is not None else None
+        if is_section and value is not None:
+            text = f"{'  ' * (len(keys) - 1)}{keys[-1]}:"
+        elif len(keys) > 1 and _missing_parent(config, keys):
+            continue
+        else:
+            flow = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False)
+            text = f"{'  ' * (len(keys) - 1)}{keys[-1]}: {flow.removesuffix(chr(10)).removesuffix('...').strip()}"
+        lines.append(f"{text:<40}  # {meaning}")
+    return "\n".join(lines) + "\n"
+
+
+def _missing_parent(config: Config, keys: KeyPath) -> bool:
+    value: Any = config
+    for name in keys[:-1]:
+        value = getattr(value, name)
+        if value is None:
+            return True
+    return False

@@ -1,0 +1,81 @@
+"""Random changes of a batch on its own device, drawn for each image; one resampling for training and prediction.
+
+`resample` maps the whole packed square onto the model's input. Evaluation calls it with the identity, training with a
+random affine map, so both see the same interpolation: bilinear, borders black, pixel centres aligned.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cxr.config import Augment
+
+
+def resample(images: Tensor, size: int, theta: Tensor | None = None) -> Tensor:
+    """Float images [B, 1, size, size] in [0, 255] from uint8 [B, S, S]; theta [B, 2, 3] maps output to input."""
+    pixels = images.unsqueeze(1)
+    if theta is None:
+        if size == images.shape[-1]:
+            return pixels.float()
+        return F.interpolate(pixels.float(), size=(size, size), mode="bilinear", align_corners=False)
+    grid = F.affine_grid(theta, [len(images), 1, size, size], align_corners=False)
+    return F.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def augment(images: Tensor, size: int, how: Augment, seed: int, step: int, first: int = 0, of: int = 0) -> Tensor:
+    """Randomly flipped, rotated, shifted, scaled and brightened float images [B, 1, size, size] in [0, 255].
+
+    What is drawn is a function of (seed, step) and the image's place in the global batch, so that a resumed run and
+    several processes draw what one straight process would.
+
+    Args:
+        images: uint8 [B, S, S].
+        size: Width and height of the result.
+        how: Probabilities and ranges.
+        seed: The run's seed.
+        step: The optimiser step.
+        first: Place of the first of these images in the global batch.
+        of: Images in the global batch; 0 when these are all.
+    """
+    num = of or len(images)
+    draws = draw(num, seed, step)[torch.arange(first, first + len(images)) % num].to(images.device)
+    theta = None if _is_still(how) else affine(draws, how)
+    return jitter(resample(images, size, theta), draws, how)
+
+
+def draw(num_images: int, seed: int, step: int) -> Tensor:
+    """Uniform numbers [num_images, 7] in [0, 1) that are a function of (seed, step)."""
+    generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + step) % 2**63)
+    return torch.rand(num_images, 7, generator=generator)
+
+
+def _is_still(how: Augment) -> bool:
+    return how.flip == 0 and how.rotate == 0 and how.shift == 0 and how.scale == (1.0, 1.0)
+
+
+def affine(draws: Tensor, how: Augment) -> Tensor:
+    """Maps [B, 2, 3] from output to input coordinates in [-1, 1]: flip, then rotate and scale, then shift."""
+    flip = torch.where(draws[:, 0] < how.flip, -1.0, 1.0)
+    angle = _between(draws[:, 1], -how.rotate, how.rotate) * (math.pi / 180)
+    low, high = how.scale
+    shrink = 1 / _between(draws[:, 4], low, high)
+    cos, sin = torch.cos(angle) * shrink, torch.sin(angle) * shrink
+    shift_x, shift_y = (_between(draws[:, column], -2 * how.shift, 2 * how.shift) for column in (2, 3))
+    return torch.stack([cos * flip, -sin, shift_x, sin * flip, cos, shift_y], dim=1).view(-1, 2, 3)
+
+
+def jitter(images: Tensor, draws: Tensor, how: Augment) -> Tensor:
+    """Images with contrast changed about each image's mean and brightness shifted, clamped to [0, 255]."""
+    if how.brightness == 0 and how.contrast == 0:
+        return images
+    contrast = 1 + _between(draws[:, 5], -how.contrast, how.contrast)
+    brightness = _between(draws[:, 6], -how.brightness, how.brightness) * 255
+    mean = images.mean(dim=(1, 2, 3))
+    offset = mean * (1 - contrast) + brightness
+    return torch.addcmul(offset.view(-1, 1, 1, 1), images, contrast.view(-1, 1, 1, 1)).clamp_(0, 255)
+
+
+def _between(draws: Tensor, low: float, high: float) -> Tensor:
+    return low + (high - low) * draws

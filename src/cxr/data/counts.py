@@ -1,0 +1,33 @@
+"""What is trained on and judged, as a table for the terminal."""
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from cxr.data.dataset import Dataset
+from cxr.data.labels import count
+from cxr.data.splits import FOLDS
+
+
+def render_counts(dataset: Dataset) -> RenderableType:
+    """Rows kept and dropped, and positives, negatives and masked cells per finding and fold."""
+    ids = dataset.table.rows["patient_id"]
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), header_style="bold", caption_justify="left")
+    table.add_column("Finding", no_wrap=True)
+    columns = []
+    for fold in FOLDS:
+        cells = count(dataset.select(dataset.rows(fold)))
+        for kind in ("positive", "negative", "masked"):
+            if kind != "masked" or cells["masked"].any() or cells["soft"].any():
+                values = cells[kind] + (cells["soft"] if kind == "positive" else 0)
+                table.add_column(f"{fold}\n{kind}", justify="right")
+                columns.append([f"{value:,}" for value in values])
+    for finding, *cells_of_row in zip(dataset.targets.findings, *columns, strict=True):
+        table.add_row(finding, *cells_of_row)
+    sizes = [f"{fold} {len(rows):,} images of {ids[rows].nunique():,} patients" for fold in FOLDS
+             for rows in [dataset.rows(fold)]]  # fmt: skip
+    lines = [f"split: {dataset.split.name}: " + ", ".join(sizes)]
+    dropped = [f"{num:,} {reason}" for reason, num in dataset.dropped.items() if num]
+    lines += [f"dropped: {', '.join(dropped)}"] if dropped else []
+    return Group(*(Text(line) for line in lines), table)

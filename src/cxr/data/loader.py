@@ -1,0 +1,147 @@
+"""Store -> Batch, with no worker processes: order and sharding are functions of (seed, epoch), rows are copied ahead.
+
+A packed image is 64 kB; one thread copies some 25,000 of them a second, so a single thread that stays a few batches
+ahead feeds any GPU. Copying row by row is faster than indexing with a tensor (2.9 times, measured).
+"""
+
+import queue
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cxr.data.labels import Targets
+
+Rows = npt.NDArray[np.int64]
+Pixels = npt.NDArray[np.uint8] | Tensor
+_AHEAD = 3
+
+
+@dataclass(frozen=True)
+class Batch:
+    """This process's share of one global batch.
+
+    Attributes:
+        images: uint8 [B, S, S].
+        y: Targets [B, C] in [0, 1].
+        mask: bool [B, C], False where a cell does not count.
+        rows: [B] dataset rows, for provenance; -1 where a row only fills the batch (its mask is all False).
+        num_valid: Cells that count in the global batch, over all processes.
+        first: Place of this share's first row in the global batch.
+        num_global: Rows of the global batch over all processes, fillers left out.
+    """
+
+    images: Tensor
+    y: Tensor
+    mask: Tensor
+    rows: Rows
+    num_valid: int
+    first: int
+    num_global: int
+
+
+def epoch_order(rows: Rows, seed: int, epoch: int) -> Rows:
+    """The rows in the order in which an epoch visits them: each once."""
+    generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + epoch) % 2**63)
+    return np.asarray(rows[torch.randperm(len(rows), generator=generator).numpy()], np.int64)
+
+
+def cut(order: Rows, batch_size: int, rank: int = 0, world: int = 1) -> list[tuple[Rows, Rows]]:
+    """(the global batch, this process's contiguous share of it) for each step; -1 fills shares to equal length."""
+    batches = []
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        share = -(-len(batch) // world)
+        filled = np.concatenate([batch, np.full(share * world - len(batch), -1, np.int64)])
+        batches.append((batch, filled[rank * share : (rank + 1) * share]))
+    return batches
+
+
+class Loader:
+    """Batches of a dataset on a device.
+
+    Args:
+        pixels: uint8 [N, S, S], an array or a tensor on any device.
+        index: [n] row of `pixels` for each dataset row.
+        targets: y and mask [n, C] of the dataset rows.
+        device: Where batches are wanted.
+    """
+
+    def __init__(self, pixels: Pixels, index: Rows, targets: Targets, device: torch.device) -> None:
+        self.pixels, self.index, self.device = pixels, index, device
+        self._y, self._mask = torch.from_numpy(targets.y), torch.from_numpy(targets.mask)
+        self._valid = targets.mask.sum(axis=1)
+
+    def batches(self, order: Rows, batch_size: int, rank: int = 0, world: int = 1, skip: int = 0) -> Iterator[Batch]:
+        """This process's batches of the rows in `order`, after the first `skip`; a thread copies them ahead."""
+        todo = cut(order, batch_size, rank, world)[skip:]
+        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
+        stop = threading.Event()
+        thread = threading.Thread(target=self._fill, args=(todo, rank, ready, stop), name="loader", daemon=True)
+        thread.start()
+        try:
+            while (batch := ready.get()) is not None:
+                if isinstance(batch, BaseException):
+                    raise batch
+                yield self._to_device(batch)
+        finally:
+            stop.set()
+            while not ready.empty():
+                ready.get_nowait()
+            thread.join()
+
+    def _fill(
+        self,
+        todo: Sequence[tuple[Rows, Rows]],
+        rank: int,
+        ready: "queue.Queue[Batch | BaseException | None]",
+        stop: threading.Event,
+    ) -> None:
+        try:
+            for batch, share in todo:
+                item = self._gather(batch, share, rank)
+                while not stop.is_set():
+                    try:
+                        ready.put(item, timeout=0.1)
+                        break
+                    except queue.Full:
+                        continue
+                if stop.is_set():
+                    return
+            ready.put(None)
+        except BaseException as error:  # raised again where batches are taken
+            ready.put(error)
+
+    def _gather(self, batch: Rows, share: Rows, rank: int) -> Batch:
+        filler = share < 0
+        rows = np.where(filler, batch[0], share)
+        mask = self._mask[rows]
+        mask[torch.from_numpy(filler)] = False
+        return Batch(
+            images=gather(self.pixels, self.index[rows], pin=self.device.type == "cuda"),
+            y=self._y[rows],
+            mask=mask,
+            rows=share,
+            num_valid=int(self._valid[batch].sum()),
+            first=rank * len(share),
+            num_global=len(batch),
+        )
+
+    def _to_device(self, batch: Batch) -> Batch:
+        images, y, mask = (part.to(self.device, non_blocking=True) for part in (batch.images, batch.y, batch.mask))
+        return Batch(images, y, mask, batch.rows, batch.num_valid, batch.first, batch.num_global)
+
+
+def gather(pixels: Pixels, rows: Rows, pin: bool = False) -> Tensor:
+    """uint8 [B, S, S] copies of the named rows; page-locked for a GPU copy when `pin`."""
+    if isinstance(pixels, Tensor) and pixels.device.type != "cpu":
+        return pixels[torch.from_numpy(rows).to(pixels.device)]
+    out = torch.empty((len(rows), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pin)
+    view, source = out.numpy(), np.asarray(pixels)
+    for place, row in enumerate(rows):
+        view[place] = source[row]
+    return out

@@ -1,0 +1,45 @@
+"""Where a store's pixels live while a model reads them: on disk, in RAM or on the GPU."""
+
+import os
+from typing import Literal
+
+import numpy as np
+import torch
+
+from cxr.data.loader import Pixels
+from cxr.data.store import Store
+from cxr.errors import CxrError
+
+Where = Literal["auto", "disk", "ram", "gpu"]
+
+
+def place(store: Store, where: Where, device: torch.device, processes: int = 1) -> tuple[Pixels, str]:
+    """The pixels at `where`, and a line that says where they are and why.
+
+    `auto` takes the GPU when they fill at most half of its free memory (weights, activations and other processes need
+    the rest), else RAM when each of the processes on this machine can have a copy in half of what is free, else disk.
+
+    Raises:
+        CxrError: `gpu` without a CUDA device.
+    """
+    if where == "gpu" and device.type != "cuda":
+        raise CxrError("store.where: gpu needs a CUDA GPU, and there is none", "use store.where=auto, ram or disk")
+    num_bytes = store.pixels.nbytes
+    need = f"{num_bytes / 1e9:.2f} GB of pixels"
+    if where == "auto":
+        where, why = _choose(num_bytes, device, processes)
+        need = f"{need}, {why}"
+    if where == "gpu":
+        return torch.from_numpy(np.array(store.pixels)).to(device), f"pixels on the GPU: {need}"
+    if where == "ram":
+        return np.array(store.pixels), f"pixels in RAM: {need}"
+    return store.pixels, f"pixels on disk: {need}"
+
+
+def _choose(num_bytes: int, device: torch.device, processes: int) -> tuple[Where, str]:
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+        if num_bytes <= free / 2:
+            return "gpu", f"{free / 1e9:.1f} GB of GPU memory free"
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return ("ram" if num_bytes * processes <= free / 2 else "disk"), f"{free / 1e9:.1f} GB of RAM free"

@@ -1,0 +1,51 @@
+"""One file a source: each reads an archive's own layout into a LabelTable, changing no cell and dropping no row."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cxr.config import Data
+from cxr.data.findings import CHEXPERT_14, canonical
+from cxr.data.labels import LabelTable
+from cxr.data.sources import chexpert, nih, table
+from cxr.data.sources.files import read_sheet
+
+
+def _read_phantom(data: Data) -> LabelTable:
+    from cxr.data.sources import phantom  # draws images, which no other source needs
+
+    return phantom.read(data)
+
+
+READERS: dict[str, Callable[[Data], LabelTable]] = {
+    "nih": nih.read,
+    "chexpert": chexpert.read,
+    "table": table.read,
+    "phantom": _read_phantom,
+}
+"""The reader of each `data.source`; another source is another line."""
+
+
+def read(data: Data) -> LabelTable:
+    """Every row of the archive at data.root; `rows.path` is empty where the image file is not there.
+
+    Raises:
+        CxrError: The archive is not there, or its tables are not as its source writes them.
+    """
+    return READERS[data.source](data)
+
+
+def read_labels(csv: Path) -> LabelTable:
+    """The labels of a CSV by itself, in NIH, CheXpert or plain form; no image is looked for.
+
+    NIH form has `Image Index` and `Finding Labels`, CheXpert form `Path` and observations; any other table is plain:
+    an image column, perhaps patient_id, view, sex and age, and every other column of 1, 0, -1 or blank is a finding.
+
+    Raises:
+        CxrError: Not a CSV, no image column, no finding.
+    """
+    sheet = read_sheet(csv)
+    if {nih.IMAGE, nih.LABELS} <= set(sheet.header):
+        return nih.parse(sheet, csv.parent)
+    if chexpert.PATH in sheet.header and {canonical(name) for name in sheet.header} & set(CHEXPERT_14):
+        return chexpert.parse(sheet, csv.parent)
+    return table.parse_plain(sheet, csv.parent)

@@ -1,0 +1,89 @@
+"""A packed archive: every image decoded once into one uint8 file [N, S, S].
+
+A folder with `pixels.u8` (raw bytes, row-major), `images.txt` (a row key a line), `status.u8` (a byte a row: 1 packed,
+2 unreadable), `manifest.json` (Preprocess and identity), and `unreadable.csv` and `missing.csv` where there are such.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from cxr.data.image import Preprocess
+from cxr.errors import CxrError
+
+FORMAT = 1
+PACKED, UNREADABLE = 1, 2
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a store holds: `keys` is the SHA-256 of the row keys, so that rows and labels cannot shift in silence."""
+
+    source: str
+    num_images: int
+    keys: str
+    preprocess: Preprocess
+    format: int = FORMAT
+
+    def to_json(self) -> str:
+        """The text of manifest.json."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+def describe(source: str, images: Sequence[str], how: Preprocess) -> Manifest:
+    """The manifest that a store of these images must have."""
+    keys = hashlib.sha256("\n".join(images).encode()).hexdigest()
+    return Manifest(source, len(images), keys, how)
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open store: `pixels` uint8 [N, S, S] mapped from the disk, `readable` [N] False where a file was not."""
+
+    path: Path
+    manifest: Manifest
+    pixels: npt.NDArray[np.uint8]
+    readable: npt.NDArray[np.bool_]
+
+
+def open_store(path: Path, wanted: Manifest) -> Store:
+    """The store at `path`.
+
+    Raises:
+        CxrError: It holds other images or other pixels than `wanted`, with every difference.
+    """
+    try:
+        found = json.loads((path / "manifest.json").read_text())
+        status = np.fromfile(path / "status.u8", np.uint8)
+    except (OSError, ValueError) as error:
+        raise CxrError(f"{path}: is no store of packed images: {error}", _overwrite_hint()) from None
+    problems = list(_differences(found, json.loads(wanted.to_json())))
+    size = wanted.preprocess.size
+    expected = wanted.num_images * size * size
+    if not problems and (path / "pixels.u8").stat().st_size != expected:
+        problems = [f"pixels.u8 should have {expected:,} bytes"]
+    if problems:
+        raise CxrError([f"{path}: {problem}" for problem in problems], _overwrite_hint())
+    shape = (wanted.num_images, size, size)
+    pixels = np.memmap(path / "pixels.u8", np.uint8, mode="r", shape=shape)
+    return Store(path, wanted, pixels, status == PACKED)
+
+
+def _overwrite_hint() -> str:
+    return "cxr pack CONFIG --overwrite packs it anew, or store.path=FOLDER keeps both"
+
+
+def _differences(found: dict[str, object], wanted: dict[str, object], at: str = "") -> Iterator[str]:
+    for key, value in wanted.items():
+        other = found.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            yield from _differences(other, value, f"{at}{key}.")
+        elif other != value and key == "keys":
+            yield "packed from other images, or in another order, than the label table now names"
+        elif other != value:
+            yield f"packed with {at}{key} {other}, but the config asks for {value}"

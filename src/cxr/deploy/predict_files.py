@@ -1,0 +1,168 @@
+"""Image files -> probabilities on stdout: one by one, so that a bad file costs only itself."""
+
+import csv
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cxr.data.image import Grey, UnreadableImageError, prepare, read_file
+from cxr.evaluation.report import DISCLAIMER
+from cxr.explain.cam import activation_map, encode_png, overlay
+from cxr.files import write_bytes
+from cxr.model import checkpoint as checkpoints
+from cxr.model.checkpoint import Checkpoint
+from cxr.model.predict import predict_squares
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+"""What is taken from a folder."""
+
+_BATCH = 32
+
+
+def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path | None) -> tuple[int, int]:
+    """Print the probabilities of every image; returns (how many could not be read, how many there were).
+
+    Args:
+        run: Run folder or checkpoint file.
+        images: Files, or folders of them.
+        form: table, json (an object a line and an image) or csv (`image`, `p_<finding>`).
+        heatmaps: Folder for an overlay of each finding above its threshold, or of the likeliest where none is.
+
+    Raises:
+        CxrError: The checkpoint cannot be loaded, or an overlay cannot be written.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    checkpoint = checkpoints.load(run, device)
+    writer = {"table": _TableWriter, "json": _JsonWriter, "csv": _CsvWriter}[form](checkpoint)
+    failed = total = 0
+    names = _Names(heatmaps)
+    for files in _batches(list(_find(images))):
+        read: list[tuple[Path, Grey]] = []
+        for file in files:
+            total += 1
+            try:
+                read.append((file, read_file(file)))
+            except UnreadableImageError as error:
+                failed += 1
+                print(f"error: {error}", file=sys.stderr)
+                writer.fail(file, error.reason)
+        if read:
+            _predict_batch(checkpoint, read, writer, names)
+    writer.finish()
+    if failed:
+        print(f"hint: {failed:,} of {total:,} images were not read; export them again as PNG or JPEG", file=sys.stderr)
+    return failed, total
+
+
+def _find(images: Sequence[Path]) -> Iterator[Path]:
+    for image in images:
+        if image.is_dir():
+            inside = sorted(path for path in image.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+            yield from inside or [image]
+        else:
+            yield image
+
+
+def _batches(files: list[Path]) -> Iterator[list[Path]]:
+    return (files[start : start + _BATCH] for start in range(0, len(files), _BATCH))
+
+
+def _predict_batch(checkpoint: Checkpoint, read: list[tuple[Path, Grey]], writer: "_Writer", names: "_Names") -> None:
+    how = checkpoint.metadata.preprocess
+    squares = torch.from_numpy(np.stack([prepare(grey, how) for _, grey in read]))
+    probabilities, features = predict_squares(checkpoint, squares)
+    for (file, grey), row, feature in zip(read, probabilities.tolist(), features, strict=True):
+        writer.write(file, row)
+        for finding in _shown(row, checkpoint) if names.folder else ():
+            name = checkpoint.metadata.findings[finding]
+            cam = activation_map(checkpoint.classifier, feature, finding)
+            picture = overlay(grey, cam, how, f"{name} {row[finding]:.3f}  {DISCLAIMER}")
+            write_bytes(names.choose(file, name), encode_png(picture))
+
+
+def _shown(row: Sequence[float], checkpoint: Checkpoint) -> list[int]:
+    above = [place for place, (p, at) in enumerate(zip(row, checkpoint.thresholds.values, strict=True)) if p >= at]
+    return above or [int(np.argmax(row))]
+
+
+class _Names:
+    """File names of overlays, `<image>_<finding>.png`, numbered where two images share a name."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._owners: dict[str, Path] = {}
+
+    def choose(self, file: Path, finding: str) -> Path:
+        assert self.folder is not None
+        stem, number = file.stem, 2
+        while self._owners.setdefault(stem, file) != file:
+            stem, number = f"{file.stem}-{number}", number + 1
+        return self.folder / (stem + "_" + re.sub(r"\W+", "_", finding) + ".png")
+
+
+class _Writer:
+    """Prints a row an image."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.findings, self.thresholds = checkpoint.metadata.findings, checkpoint.thresholds
+
+    def write(self, file: Path, row: Sequence[float]) -> None:
+        raise NotImplementedError
+
+    def fail(self, file: Path, reason: str) -> None:
+        """An image that was not read."""
+
+    def finish(self) -> None:
+        """After the last image."""
+
+
+class _JsonWriter(_Writer):
+    def write(self, file: Path, row: Sequence[float]) -> None:
+        values = dict(zip(self.findings, row, strict=True))
+        points = dict(zip(self.findings, self.thresholds.values, strict=True))
+        above = [finding for finding, p in values.items() if p >= points[finding]]
+        print(json.dumps({"image": str(file), "probabilities": values, "thresholds": points, "above": above}))
+
+    def fail(self, file: Path, reason: str) -> None:
+        print(json.dumps({"image": str(file), "error": reason}))
+
+
+class _CsvWriter(_Writer):
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint)
+        self._csv = csv.writer(sys.stdout, lineterminator="\n")
+        self._csv.writerow(["image", *(f"p_{finding}" for finding in self.findings)])
+
+    def write(self, file: Path, row: Sequence[float]) -> None:
+        self._csv.writerow([str(file), *row])
+
+
+class _TableWriter(_Writer):
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint)
+        self._console = Console(highlight=False)
+
+    def write(self, file: Path, row: Sequence[float]) -> None:
+        table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), header_style="bold")
+        table.add_column("Finding", no_wrap=True)
+        for heading in ("Probability", "Threshold", ""):
+            table.add_column(heading, justify="right" if heading else "left")
+        for place in sorted(range(len(row)), key=lambda place: -row[place]):
+            above = row[place] >= self.thresholds.values[place]
+            cells = (self.findings[place], f"{row[place]:.3f}", f"{self.thresholds.values[place]:.3f}")
+            style = "bold" if above else ""
+            table.add_row(*(Text(cell, style=style) for cell in cells), Text("above" if above else "", style="bold"))
+        self._console.print(Text(str(file), style="bold"), table, sep="\n", end="")
+
+    def finish(self) -> None:
+        points = self.thresholds
+        self._console.print(f"Thresholds: {points.rule} on {points.chosen_on}. {DISCLAIMER}", markup=False)

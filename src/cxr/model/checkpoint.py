@@ -1,0 +1,151 @@
+"""best.safetensors: one file that rebuilds the model by itself; last.pt: what a run resumes from. Both are atomic."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from cxr.config import Config
+from cxr.data.image import Preprocess
+from cxr.errors import CxrError
+from cxr.evaluation import thresholds as operating_points
+from cxr.evaluation.thresholds import Thresholds
+from cxr.files import write_atomically
+from cxr.model.classifier import Classifier
+
+FORMAT = 1
+BEST, LAST = "best.safetensors", "last.pt"
+_PATIENTS = "patients."
+
+
+class SplitIdentity(BaseModel):
+    """Which split trained the model: its name and, per fold, the hash of its image names and its images."""
+
+    model_config = ConfigDict(frozen=True)
+    kind: str
+    name: str
+    hashes: dict[str, str]
+    num_images: dict[str, int]
+
+
+class Metadata(BaseModel):
+    """What a checkpoint says of itself, as JSON in its header."""
+
+    model_config = ConfigDict(frozen=True)
+    format: int = FORMAT
+    config: Config
+    findings: tuple[str, ...]
+    preprocess: Preprocess
+    split: SplitIdentity
+    thresholds: str
+    epoch: int
+    step: int
+    validation: dict[str, float | None]
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model ready to predict, and everything known of how it came to be.
+
+    Attributes:
+        classifier: In evaluation mode.
+        metadata: Config, findings, Preprocess, split, versions, validation figures.
+        thresholds: Operating points chosen on the validation rows of its training.
+        patients: Per fold the sorted hashes (`hash_patients`) of the patients it has seen.
+    """
+
+    classifier: Classifier
+    metadata: Metadata
+    thresholds: Thresholds
+    patients: dict[str, Tensor]
+
+
+def hash_patients(source: str, patients: Iterable[str]) -> Tensor:
+    """Sorted int64 hashes of patient ids: enough to recognise a patient who was trained on, too little to name one."""
+    digests = {hashlib.sha256(f"{source}\n{patient}".encode()).digest()[:8] for patient in patients}
+    return torch.tensor(sorted(int.from_bytes(digest, "big", signed=True) for digest in digests), dtype=torch.int64)
+
+
+def versions() -> dict[str, str]:
+    """Versions that a result depends on."""
+    names = ("cxr", "torch", "torchvision", "numpy", "opencv-python-headless", "scikit-learn")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def save(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint; a kill at any moment leaves the old file or the new one."""
+    weights = {key: value.detach().cpu().contiguous() for key, value in checkpoint.classifier.state_dict().items()}
+    seen = {_PATIENTS + fold: hashes for fold, hashes in checkpoint.patients.items()}
+    metadata = {"cxr": checkpoint.metadata.model_dump_json()}
+    write_atomically(path, lambda temporary: save_file(weights | seen, temporary, metadata))
+
+
+def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
+    """The checkpoint of a run folder (its best one) or of a file.
+
+    Raises:
+        CxrError: No checkpoint there, a damaged file, or one that another program wrote.
+    """
+    path = find(run)
+    try:
+        with safe_open(path, "pt") as file:
+            header = (file.metadata() or {}).get("cxr")
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except (SafetensorError, OSError) as error:
+        raise CxrError(f"{path}: is no whole safetensors file: {error}", "copy it again; was the disk full?") from None
+    if header is None:
+        raise CxrError(f"{path}: was not written by cxr train", "foreign weights go in through model.weights=FILE")
+    try:
+        metadata = Metadata.model_validate(json.loads(header))
+        points = operating_points.from_json(metadata.thresholds)
+        classifier = Classifier(metadata.config.model.backbone, len(metadata.findings))
+        patients = {key.removeprefix(_PATIENTS): tensors.pop(key) for key in list(tensors) if key.startswith(_PATIENTS)}
+        classifier.load_state_dict(tensors)
+    except (ValidationError, ValueError, KeyError, RuntimeError) as error:
+        first = str(error).splitlines()[0]
+        raise CxrError(f"{path}: does not fit this version of cxr: {first}", "use the version that wrote it") from None
+    return Checkpoint(classifier.to(device).eval(), metadata, points, patients)
+
+
+def find(run: Path) -> Path:
+    """The checkpoint file that RUN means."""
+    path = run / BEST if run.is_dir() else run
+    if not path.is_file():
+        what = f"no {BEST} in it" if run.is_dir() else "no such run folder or checkpoint file"
+        raise CxrError(f"{run}: {what}", "give the run folder that cxr train wrote, such as runs/nih_densenet121")
+    return path
+
+
+def save_resumable(path: Path, state: dict[str, object]) -> None:
+    """Write what training resumes from: tensors, numbers, text, and lists and dicts of them."""
+    write_atomically(path, lambda temporary: torch.save(state, temporary))
+
+
+def load_resumable(path: Path) -> dict[str, object]:
+    """What `save_resumable` wrote; nothing is unpickled but tensors and plain values.
+
+    Raises:
+        CxrError: Not such a file.
+    """
+    try:
+        state: dict[str, object] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a broken file
+        raise CxrError(f"{path}: cannot be resumed from: {type(error).__name__}", "train without --resume") from None
+    return state
+
+
+def seen_patients(checkpoint: Checkpoint, source: str, patients: Iterable[str], fold: str = "train") -> int:
+    """How many of these patients the model was trained on."""
+    seen = checkpoint.patients.get(fold, torch.empty(0, dtype=torch.int64)).numpy()
+    return len(np.intersect1d(seen, hash_patients(source, patients).numpy()))

@@ -1,0 +1,101 @@
+"""torchvision backbone + finding head, split at the feature map; normalisation and calibration travel as buffers."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import get_model
+
+TrainLayers = Literal["all", "head", "last_block"]
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Classifier(nn.Module):
+    """Grey radiographs -> one logit a finding.
+
+    One forward serves training, class activation maps and export: with F the feature map [B, D, h, w] and W, b the
+    head's weight and bias, logit = mean over (h, w) of (W F) + b, since pooling and the head are both linear.
+
+    Attributes:
+        backbone: torchvision's network without its head; its tensors keep torchvision's names.
+        head: Linear [D -> C].
+        logit_shift: [C] added to logits before the sigmoid, which undoes the loss's class weights (loss.logit_shift).
+    """
+
+    mean: Tensor
+    std: Tensor
+    logit_shift: Tensor
+
+    def __init__(self, backbone: str, num_findings: int) -> None:
+        super().__init__()
+        self.name = backbone
+        self.backbone, width = _build_backbone(backbone)
+        self.head = nn.Linear(width, num_findings)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN) * 255)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD) * 255)
+        self.register_buffer("logit_shift", torch.zeros(num_findings))
+        self._frozen: list[nn.Module] = []
+        self._thawed: list[nn.Module] = []
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """[B, 3, H, W], channels last, from grey [B, 1, H, W] in [0, 255], by ImageNet's mean and deviation."""
+        grey = images.permute(0, 2, 3, 1)
+        return torch.addcmul(-self.mean / self.std, grey, 1 / self.std).permute(0, 3, 1, 2)
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """Feature map [B, D, h, w] before pooling, from grey [B, 1, H, W] in [0, 255]."""
+        features: Tensor = self.backbone(self.normalise(images))
+        return features
+
+    def pool(self, features: Tensor) -> Tensor:
+        """Logits [B, C] of a feature map, in float32 so that half precision makes no ties between patients."""
+        with torch.autocast(features.device.type, enabled=False):
+            logits: Tensor = self.head(features.float().mean(dim=(2, 3)))
+        return logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits [B, C] that the loss sees, from grey [B, 1, H, W] in [0, 255]."""
+        return self.pool(self.feature_map(images))
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Probabilities [B, C] with the loss's class weights undone."""
+        return torch.sigmoid(logits + self.logit_shift)
+
+    def activation_maps(self, features: Tensor) -> Tensor:
+        """Class activation maps [B, C, h, w]: mean over (h, w) plus the head's bias is the logit (Zhou et al. 2016)."""
+        return torch.einsum("bdhw,cd->bchw", features.float(), self.head.weight)
+
+    def set_trainable(self, which: TrainLayers) -> None:
+        """Freeze all that does not learn; frozen batch norms keep their statistics."""
+        self._frozen = [] if which == "all" else [self.backbone]
+        self._thawed = list(self._last_block()) if which == "last_block" else []
+        self.backbone.requires_grad_(which == "all")
+        for module in self._thawed:
+            module.requires_grad_(True)
+        self.train(self.training)
+
+    def _last_block(self) -> Iterator[nn.Module]:
+        names = ("features.denseblock4", "features.norm5") if self.name.startswith("densenet") else ("layer4",)
+        return (self.backbone.get_submodule(name) for name in names)
+
+    def train(self, mode: bool = True) -> "Classifier":
+        """Training or evaluation mode; frozen parts stay in evaluation mode."""
+        super().train(mode)
+        if mode:
+            for module in self._frozen:
+                module.eval()
+            for module in self._thawed:
+                module.train()
+        return self
+
+
+def _build_backbone(name: str) -> tuple[nn.Sequential, int]:
+    net = get_model(name, weights=None)
+    if name.startswith("densenet"):
+        parts = OrderedDict(features=net.features, relu=nn.ReLU(inplace=True))
+        return nn.Sequential(parts), net.classifier.in_features
+    children = OrderedDict((key, child) for key, child in net.named_children() if key not in ("avgpool", "fc"))
+    return nn.Sequential(children), net.fc.in_features

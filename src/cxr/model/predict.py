@@ -1,0 +1,72 @@
+"""Classifier x pixels -> Predictions: validation in training, `cxr eval`, `cxr predict` all come through."""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cxr.config import Config
+from cxr.data.augment import resample
+from cxr.data.dataset import Dataset
+from cxr.data.loader import Loader
+from cxr.evaluation.predictions import Predictions
+from cxr.model.checkpoint import Checkpoint
+from cxr.model.classifier import Classifier
+from cxr.model.distributed import World
+
+
+def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
+    """bfloat16 where asked for, or where `auto` finds that the device computes in it; None is float32."""
+    if precision == "fp32":
+        return None
+    if precision == "bf16" or (device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)):
+        return torch.bfloat16
+    native = device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if native else None
+
+
+def forward(classifier: Classifier, images: Tensor, size: int, dtype: torch.dtype | None) -> Tensor:
+    """Logits [B, C] of packed images uint8 [B, S, S], as every prediction computes them."""
+    with torch.inference_mode(), torch.autocast(images.device.type, dtype, enabled=dtype is not None):
+        logits: Tensor = classifier(resample(images, size))
+    return logits
+
+
+def predict_rows(
+    classifier: Classifier, loader: Loader, rows: npt.NDArray[np.int64], config: Config, world: World
+) -> Tensor:
+    """Logits [n, C] of dataset rows, each predicted once, on every process after all have done their share."""
+    classifier.eval()
+    dtype = autocast_dtype(config.train.precision, world.device)
+    place = {int(row): number for number, row in enumerate(rows)}
+    logits = torch.zeros(len(rows), len(classifier.logit_shift), device=world.device)
+    for batch in loader.batches(rows, config.eval.batch_size * world.size, world.rank, world.size):
+        real = torch.from_numpy(batch.rows >= 0)
+        where = torch.tensor([place[int(row)] for row in batch.rows if row >= 0], device=world.device)
+        logits[where] = forward(classifier, batch.images, config.image.size, dtype)[real.to(world.device)]
+    return world.sum(logits)
+
+
+def predict_dataset(
+    classifier: Classifier, loader: Loader, dataset: Dataset, fold: str, config: Config, world: World
+) -> tuple[Predictions, Tensor]:
+    """(the Predictions, the logits [n, C] behind them) of a fold; an uncertain or masked label is unknown in `y`."""
+    rows = dataset.rows(fold)
+    logits = predict_rows(classifier, loader, rows, config, world)
+    targets = dataset.select(rows)
+    known = targets.mask & ((targets.y == 0) | (targets.y == 1))
+    identity = dataset.table.rows.iloc[rows][["image", "patient_id", "view", "sex", "age"]].reset_index(drop=True)
+    identity.insert(2, "split", fold)
+    y = np.where(known, targets.y, np.nan).astype(np.float64)
+    p = classifier.probabilities(logits).cpu().numpy().astype(np.float64)
+    return Predictions(identity, targets.findings, y, p), logits
+
+
+def predict_squares(checkpoint: Checkpoint, squares: Tensor) -> tuple[Tensor, Tensor]:
+    """(probabilities [n, C], feature map [n, D, h, w]) of prepared images uint8 [n, S, S], on the model's device."""
+    config, classifier = checkpoint.metadata.config, checkpoint.classifier
+    device = classifier.head.weight.device
+    dtype = autocast_dtype(config.train.precision, device)
+    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
+        features = classifier.feature_map(resample(squares.to(device), config.image.size))
+        return classifier.probabilities(classifier.pool(features)), features

@@ -1,0 +1,106 @@
+"""All that a training step changes, how it starts, how it is saved and how it is restored."""
+
+import copy
+import json
+import math
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from cxr.config import Config
+from cxr.errors import CxrError
+from cxr.model.classifier import Classifier
+from cxr.model.distributed import World
+from cxr.model.loss import ClassWeights, logit_shift
+from cxr.model.optim import build_optimizer
+from cxr.model.weights import LoadReport, load_weights
+
+_MAY_DIFFER = ("out", "data.root", "store.path", "store.where", "store.workers", "train.save_every", "train.compile")
+
+
+@dataclass
+class TrainState:
+    """All that a step changes. `history` holds each epoch's validation figures; its length is the epoch."""
+
+    model: Classifier
+    ema: Classifier
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def new_state(
+    config: Config, findings: tuple[str, ...], weights: ClassWeights, world: World
+) -> tuple[TrainState, LoadReport]:
+    """The state before the first step, and what became of the first weights."""
+    model = Classifier(config.model.backbone, len(findings))
+    report = load_weights(model, config.model.weights, findings)
+    model.set_trainable(config.model.train_layers)
+    model.logit_shift.copy_(logit_shift(weights))
+    if world.size > 1 and world.device.type == "cuda" and config.train.sync_batchnorm:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    model.to(world.device).to(memory_format=torch.channels_last)
+    ema = copy.deepcopy(model).requires_grad_(False).eval() if config.train.ema else model
+    return TrainState(model, ema, build_optimizer(model, config.train, world.device)), report
+
+
+@torch.no_grad()
+def average_weights(state: TrainState, decay: float) -> None:
+    """Move the averaged weights and batch statistics towards the current ones; the decay grows over the first steps."""
+    if state.ema is state.model:
+        return
+    ours, theirs = list(state.ema.state_dict().values()), list(state.model.state_dict().values())
+    pairs = list(zip(ours, theirs, strict=True))
+    moving = [pair for pair in pairs if pair[0].is_floating_point()]
+    weight = 1 - min(decay, (1 + state.step) / (10 + state.step))
+    torch._foreach_lerp_([mine for mine, _ in moving], [other for _, other in moving], weight)
+    for mine, other in pairs:
+        if not mine.is_floating_point():
+            mine.copy_(other)
+
+
+def snapshot(state: TrainState, config: Config) -> dict[str, object]:
+    """What last.pt holds."""
+    return {
+        "model": state.model.state_dict(),
+        "ema": None if state.ema is state.model else state.ema.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "step": state.step,
+        "history": state.history,
+        "config": config.model_dump_json(),
+    }
+
+
+def restore(state: TrainState, config: Config, saved: dict[str, object]) -> None:
+    """Fill the state from what last.pt held.
+
+    Raises:
+        CxrError: It was saved by another recipe, with every key that differs.
+    """
+    before = _flatten(json.loads(str(saved["config"])))
+    now = _flatten(json.loads(config.model_dump_json()))
+    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    changed = [key for key in changed if key not in _MAY_DIFFER]
+    if changed:
+        problems = [f"{config.out}: {key} was {before.get(key)} and is now {now.get(key)}" for key in changed]
+        raise CxrError(problems, "resume with the run's own config.yaml, or train anew into another out=FOLDER")
+    state.model.load_state_dict(cast(dict[str, Tensor], saved["model"]))
+    if state.ema is not state.model:
+        state.ema.load_state_dict(cast(dict[str, Tensor], saved["ema"]))
+    state.optimizer.load_state_dict(cast(dict[str, object], saved["optimizer"]))
+    state.step, state.history = cast(int, saved["step"]), cast(list[dict[str, float]], saved["history"])
+
+
+def _flatten(values: dict[str, object], at: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        flat |= _flatten(value, f"{at}{key}.") if isinstance(value, dict) else {at + key: value}
+    return flat
+
+
+def figures(state: TrainState, config: Config) -> list[float]:
+    """The figure that selects, of each epoch, higher is better."""
+    values = (epoch["auroc"] if config.train.select == "auroc" else -epoch["loss"] for epoch in state.history)
+    return [-math.inf if math.isnan(figure) else figure for figure in values]

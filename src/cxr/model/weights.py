@@ -1,0 +1,154 @@
+"""First weights: torchvision's ImageNet ones, none, or a checkpoint file; every tensor is accounted for."""
+
+import re
+import urllib.error
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+from torchvision.models import get_model_weights
+
+from cxr.data.findings import NIH_14
+from cxr.errors import CxrError
+from cxr.model.classifier import Classifier
+
+_PREFIXES = ("module.", "backbone.", "model.", "densenet121.", "densenet169.", "densenet201.", "resnet18.", "resnet34.",
+             "resnet50.", "resnet101.")  # fmt: skip
+_HEADS = {"classifier.0.": "head.", "classifier.": "head.", "fc.": "head.", "head.": "head."}
+_OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
+_OURS = ("mean", "std", "logit_shift", "patients.")  # of our checkpoints, not weights
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of every tensor: matched by name and shape, missing from the file, unexpected in it."""
+
+    origin: str
+    matched: int
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    head: str
+
+    def __str__(self) -> str:
+        counts = f"{self.matched} tensors matched, {len(self.missing)} missing, {len(self.unexpected)} unexpected"
+        names = ", ".join((*self.missing, *self.unexpected)[:4])
+        return f"weights {self.origin}: {counts}{f' ({names})' if names else ''}; head {self.head}"
+
+
+def load_weights(classifier: Classifier, weights: str, findings: Sequence[str]) -> LoadReport:
+    """Fill the classifier from `imagenet`, `none` or a file, whole backbone or not at all.
+
+    Raises:
+        CxrError: ImageNet weights that cannot be downloaded; a file that is missing, unsafe or of another model.
+    """
+    if weights == "none":
+        return LoadReport("none", 0, (), (), "new")
+    if weights == "imagenet":
+        return _fill(classifier, _download(classifier.name), f"imagenet ({classifier.name})", findings, None)
+    path = Path(weights)
+    state, names = read_state(path)
+    return _fill(classifier, state, weights, findings, names)
+
+
+def _download(name: str) -> dict[str, Tensor]:
+    weights = get_model_weights(name).DEFAULT
+    try:
+        state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except (urllib.error.URLError, OSError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        raise CxrError(
+            f"model.weights: ImageNet weights of {name} cannot be downloaded: {getattr(error, 'reason', error)}",
+            f"download {weights.url} elsewhere into {folder}, or train from scratch with model.weights=none",
+        ) from None
+    return state
+
+
+def read_state(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
+    """Tensors of a checkpoint file by name, and the findings of its head when the file says; nothing is unpickled.
+
+    Raises:
+        CxrError: No such file, not a checkpoint, or one that holds more than tensors.
+    """
+    if not path.is_file():
+        raise CxrError(f"model.weights: {path}: no such file", "give imagenet, none, or a checkpoint file")
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path)
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for a broken or an unsafe file
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CxrError(
+            f"model.weights: {path}: is no checkpoint of tensors: {first[:200]}",
+            "files are read with weights_only=True; save just the state_dict from code you trust",
+        ) from None
+    for key in _WRAPPERS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping):
+            loaded = loaded[key]
+    if not isinstance(loaded, Mapping):
+        raise CxrError(f"model.weights: {path}: holds no state_dict", "save model.state_dict() to the file")
+    return {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}, None
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
+    import json
+
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CxrError(f"model.weights: {path}: is no safetensors file: {error}", "is the download complete?") from None
+    names = json.loads(metadata["cxr"])["findings"] if "cxr" in metadata else None
+    return state, tuple(names) if names else None
+
+
+def rename(key: str) -> str:
+    """Our name of a tensor: prefixes of wrappers gone, DenseNet's old `norm.1` as `norm1`, any head as `head`."""
+    while prefix := next((one for one in _PREFIXES if key.startswith(one)), None):
+        key = key.removeprefix(prefix)
+    for old, new in _HEADS.items():
+        if key.startswith(old):
+            return new + key.removeprefix(old)
+    return "backbone." + _OLD_NAME.sub(r"\1\2.", key)
+
+
+def _fill(
+    classifier: Classifier,
+    state: Mapping[str, Tensor],
+    origin: str,
+    findings: Sequence[str],
+    names: Sequence[str] | None,
+) -> LoadReport:
+    ours = classifier.state_dict()
+    wanted = {key for key in ours if key.startswith("backbone.")}
+    given = {rename(key): value for key, value in state.items() if not key.startswith(_OURS)}
+    fits = {key for key in wanted & given.keys() if given[key].shape == ours[key].shape}
+    missing = sorted(wanted - fits)
+    unexpected = sorted(key for key in given if key.startswith("backbone.") and key not in fits)
+    report = LoadReport(origin, len(fits), tuple(missing), tuple(unexpected), "new")
+    if unexpected or any(not key.endswith("num_batches_tracked") for key in missing):
+        raise CxrError(
+            f"model.weights: {report}",
+            f"the file is not of a {classifier.name}; set model.backbone to the file's, or give another file",
+        )
+    head = _match_head(classifier, given, findings, names)
+    classifier.load_state_dict({key: given[key] for key in fits} | head, strict=False)
+    kept = sum(bool(row.any()) for row in head.values()) and len(findings)
+    return LoadReport(origin, len(fits), tuple(missing), (), f"loaded for {kept} findings" if head else "new")
+
+
+def _match_head(
+    classifier: Classifier, given: Mapping[str, Tensor], findings: Sequence[str], names: Sequence[str] | None
+) -> dict[str, Tensor]:
+    """The file's head rows for the findings wanted; the old CheXNet checkpoints list NIH's 14 in the paper's order."""
+    if names is None and given.get("head.weight", torch.empty(0)).shape[0] == len(NIH_14):
+        names = NIH_14
+    if names is None or not set(findings) <= set(names) or "head.weight" not in given or "head.bias" not in given:
+        return {}
+    rows = [list(names).index(finding) for finding in findings]
+    return {key: given[key][rows] for key in ("head.weight", "head.bias")}

@@ -1,0 +1,87 @@
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import balanced_accuracy_score, f1_score
+
+from cxr.errors import CxrError
+from cxr.evaluation.join import IDENTITY
+from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.thresholds import Rule, Thresholds, choose, fixed, from_json, hashed, to_json
+
+CELLS = st.tuples(st.sampled_from([0.0, 1.0, np.nan]), st.integers(0, 12).map(lambda part: part / 12))
+BOTH_CLASSES = [(0.0, 0.25), (1.0, 0.5)]
+FIGURES = {"f1": f1_score, "youden": balanced_accuracy_score}  # J = 2 x balanced accuracy - 1
+
+
+def of(y: list[float], p: list[float]) -> Predictions:
+    rows = pd.DataFrame({name: [f"{name}{row}" for row in range(len(y))] for name in IDENTITY}).assign(age=np.nan)
+    return Predictions(rows, ("Mass",), np.array(y, np.float64)[:, None], np.array(p, np.float64)[:, None])
+
+
+def chosen(y: list[float], p: list[float], rule: Rule) -> float:
+    return choose(of(y, p), rule).values[0]
+
+
+@pytest.mark.parametrize("rule", ["f1", "youden"])
+@given(cells=st.lists(CELLS, max_size=30))
+@settings(max_examples=100, deadline=None)
+def test_no_threshold_is_better_and_no_larger_one_as_good(rule: Rule, cells: list[tuple[float, float]]) -> None:
+    y, p = np.array(cells + BOTH_CLASSES).T
+    known = ~np.isnan(y)
+    figure = {t: FIGURES[str(rule)](y[known], p[known] >= t) for t in sorted(set(p[known]))}
+    best = max(figure.values())
+    largest = max(t for t, value in figure.items() if value >= best - 1e-12)
+    threshold = chosen(list(y), list(p), rule)
+    assert ((p[known] >= threshold) == (p[known] >= largest)).all()
+
+
+def test_a_threshold_lies_midway_to_the_next_lower_probability() -> None:
+    assert chosen([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9], "f1") == pytest.approx(0.4)
+
+
+def test_below_the_lowest_probability_lies_zero() -> None:
+    assert chosen([1, 0, 1], [0.2, 0.4, 0.9], "f1") == pytest.approx(0.1)
+
+
+def test_neighbouring_floats_are_told_apart() -> None:
+    low = 0.5
+    high = float(np.nextafter(low, 1))
+    assert low < chosen([0, 1], [low, high], "f1") <= high
+
+
+def test_scores_that_are_all_equal_are_all_called() -> None:
+    assert chosen([0, 1, 0], [0.3, 0.3, 0.3], "youden") == pytest.approx(0.15)
+
+
+@pytest.mark.parametrize("y", [[0, 0], [1, 1], [np.nan, np.nan], [1, np.nan]])
+def test_one_class_only_falls_back_to_a_half_and_is_named(y: list[float]) -> None:
+    thresholds = choose(of(y, [0.1, 0.9]), "f1")
+    assert (thresholds.values, thresholds.fallback) == ((0.5,), ("Mass",))
+
+
+def test_where_thresholds_come_from_is_kept(draw: Callable[..., Predictions]) -> None:
+    thresholds = choose(draw(112, split="val"), "youden")
+    assert (thresholds.rule, thresholds.chosen_on) == ("youden", "validation rows (112 images, 38 patients)")
+    assert thresholds.images == hashed(f"val_{row:04d}.png" for row in range(112))
+
+
+def test_a_number_is_taken_as_it_is() -> None:
+    assert choose(of([0, 1], [0.1, 0.9]), 0.25) == Thresholds(("Mass",), (0.25,), "fixed 0.25", "not chosen: fixed")
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
+def test_a_number_that_is_no_probability_is_refused(value: float) -> None:
+    with pytest.raises(CxrError) as error:
+        fixed(("Mass",), value)
+    assert error.value.render() == (
+        f"error: eval.threshold: {value:g} is no probability\nhint: give f1, youden or a number from 0 to 1"
+    )
+
+
+def test_json_gives_the_same_thresholds_back(draw: Callable[..., Predictions]) -> None:
+    thresholds = choose(draw(50), "f1")
+    assert from_json(to_json(thresholds)) == thresholds
