@@ -1,7 +1,13 @@
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    import torch
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +27,62 @@ def xrv_data() -> Path:
     spec = find_spec("torchxrayvision")
     assert spec and spec.origin
     return Path(spec.origin).parent / "data"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """Folder on a disk of its own that holds 2 MiB."""
+    folder = tmp_path / "small_disk"
+    folder.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, check=False)
+    if mount.returncode:
+        pytest.skip("mounting a small tmpfs is not permitted here")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture(scope="session")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 generated images of 48 pixels in ChestX-ray14's layout; copy it before changing a file."""
+    from cxr.config import Phantom
+    from cxr.data.sources.phantom import generate
+
+    root = tmp_path_factory.mktemp("archive") / "nih"
+    generate(root, Phantom(num_images=40, size=48), 2)
+    return root
+
+
+@pytest.fixture(scope="session")
+def recipe(archive: Path) -> Path:
+    """A YAML file that trains a small model on the archive, two steps in all, beside which its store is packed."""
+    path = archive.parent / "tiny.yaml"
+    path.write_text(
+        f"data: {{source: nih, root: {archive}}}\n"
+        "image: {store_size: 32, size: 32}\n"
+        f"store: {{path: {archive.parent / 'store'}}}\n"
+        "model: {backbone: resnet18, weights: none}\n"
+        "train: {epochs: 1, batch_size: 16, precision: fp32}\n"
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def run(recipe: Path) -> Path:
+    """The run folder of that recipe, trained by the command."""
+    from cxr.cli import main
+
+    out = recipe.parent / "run"
+    with pytest.raises(SystemExit) as ended:
+        main(["train", str(recipe), f"out={out}"])
+    assert ended.value.code == 0
+    return out
+
+
+@pytest.fixture(scope="session")
+def gpu() -> "torch.device":
+    """The CUDA GPU, for tests that carry the mark `cuda`."""
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA GPU here")
+    return torch.device("cuda")

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from cxr.data.dataset import Dataset
     from cxr.model.distributed import World
 
+
+def _example(*commands: str) -> str:
+    """Lines below a command's options; the backspace keeps them from being filled into one."""
+    return "\b\n" + "\n".join(["Example:", *(f"  {command}" for command in commands)])
+
+
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="Train, evaluate and run chest X-ray classifiers. A research tool, not a medical device.",
@@ -73,19 +79,15 @@ def _start(version: Annotated[bool, typer.Option("--version", help="Print the ve
         raise typer.Exit
 
 
-@app.command("config")
+@app.command("config", epilog=_example("cxr config configs/nih_densenet121.yaml train.lr=3e-4"))
 def config_command(config: ConfigFile, overrides: Overrides = None) -> None:
-    r"""Print every key, its value and its meaning.
-
-    \b
-    Example: cxr config configs/nih_densenet121.yaml train.lr=3e-4
-    """
+    """Print every key, its value and its meaning."""
     from cxr.config_file import load, render
 
     print(render(load(config, overrides or [])), end="")
 
 
-@app.command()
+@app.command(epilog=_example("cxr phantom data/phantom --images 2000"))
 def phantom(
     folder: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
     images: Annotated[int, typer.Option(help="Number of images.")] = 2000,
@@ -93,11 +95,7 @@ def phantom(
     layout: Annotated[Layout, typer.Option(help="Archive to imitate.")] = Layout.nih,
     seed: Annotated[int, typer.Option(help="Seed of patients and images.")] = 0,
 ) -> None:
-    r"""Write generated chest-like images in an archive's layout.
-
-    \b
-    Example: cxr phantom data/phantom --images 2000
-    """
+    """Write generated chest-like images in an archive's layout."""
     from pydantic import ValidationError
 
     from cxr.config import Phantom
@@ -106,23 +104,22 @@ def phantom(
     try:
         wanted = Phantom(num_images=images, size=size, layout=layout.value, seed=seed)
     except ValidationError as error:
-        problems = [f"--{item['loc'][0]}: {item['msg']}" for item in error.errors()]
+        problems = [
+            f"--{str(item['loc'][0]).removeprefix('num_')}: {item['msg']}, not {item['input']}"
+            for item in error.errors()
+        ]
         raise CxrError(problems, "cxr phantom --help lists the options") from None
     generate(folder, wanted)
     print(f"{images:,} images in {folder}")
 
 
-@app.command()
+@app.command(epilog=_example("cxr pack configs/nih_densenet121.yaml data.root=/data/nih"))
 def pack(
     config: ConfigFile,
     overrides: Overrides = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Pack anew where a store is there.")] = False,
 ) -> None:
-    r"""Decode every image once into the store that training reads.
-
-    \b
-    Example: cxr pack configs/nih_densenet121.yaml data.root=/data/nih
-    """
+    """Decode every image once into the store that training reads."""
     from cxr.config_file import load
     from cxr.data.dataset import open_dataset
 
@@ -132,19 +129,19 @@ def pack(
     print(f"{num_packed:,} images of {dataset.store.manifest.preprocess.size} pixels in {dataset.store.path}")
 
 
-@app.command()
+@app.command(
+    epilog=_example(
+        "cxr train configs/nih_densenet121.yaml data.root=/data/nih train.epochs=3",
+        "torchrun --nproc-per-node 4 -m cxr train configs/nih_densenet121.yaml",
+    )
+)
 def train(
     config: ConfigFile,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pt in the run folder.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
 ) -> None:
-    r"""Train a classifier; packs the images first when that is not done.
-
-    \b
-    Example: cxr train configs/nih_densenet121.yaml data.root=/data/nih train.epochs=3
-    Several GPUs: torchrun --nproc-per-node 4 -m cxr train configs/nih_densenet121.yaml data.root=/data/nih
-    """
+    """Train a classifier; packs the images first when that is not done."""
     from cxr.config_file import load
     from cxr.model.distributed import join_world
     from cxr.model.train import Stopped
@@ -186,7 +183,13 @@ def _open_together(config: "Config", world: "World") -> "Dataset":
     return dataset
 
 
-@app.command("eval")
+@app.command(
+    "eval",
+    epilog=_example(
+        "cxr eval runs/nih_densenet121",
+        "cxr eval predictions.csv --labels Data_Entry_2017_v2020.csv",
+    ),
+)
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint file, or a predictions CSV.")],
     overrides: Overrides = None,
@@ -194,14 +197,8 @@ def evaluate(
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Label table for a predictions CSV.")] = None,
 ) -> None:
-    r"""Write and print the report: AUROC, average precision, F1, sensitivity and specificity per finding.
-
-    \b
-    Example: cxr eval runs/nih_densenet121
-    Predictions made elsewhere: cxr eval predictions.csv --labels Data_Entry_2017_v2020.csv
-    """
-    from rich.console import Console
-
+    """Score a run, or predictions made elsewhere, and write the report."""
+    from cxr.console import out as terminal
     from cxr.evaluation.report import render_terminal, score_file, write
 
     if run.suffix == ".csv":
@@ -217,23 +214,21 @@ def evaluate(
         report, predictions = evaluate_run(run, overrides or [], split.value)
         folder = out or (run if run.is_dir() else run.parent) / f"eval_{split.value}"
     write(report, predictions, folder)
-    Console(highlight=False).print(render_terminal(report))
+    terminal().print(render_terminal(report))
     print(f"report: {folder / 'report.md'}")
 
 
-@app.command()
+@app.command(
+    epilog=_example("cxr predict runs/nih_densenet121 chest.png more_images/ --heatmaps overlays")
+    + "\n\nExit status 1 when some images could not be read, 2 when none could."
+)
 def predict(
     run: RunPath,
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
     heatmaps: Annotated[Path | None, typer.Option(help="Folder for overlays of the findings seen.")] = None,
 ) -> None:
-    r"""Print each image's probabilities beside the operating points of the checkpoint.
-
-    \b
-    Example: cxr predict runs/nih_densenet121 chest.png --heatmaps overlays
-    Exit status 1 when some images could not be read, 2 when none could.
-    """
+    """Print the probability of each finding beside its operating point."""
     from cxr.deploy.predict_files import predict_files
 
     failed, total = predict_files(run, images, form.value, heatmaps)

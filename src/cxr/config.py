@@ -1,17 +1,28 @@
 """The frozen Config tree: every key, its type, its default, and one line of meaning, which `cxr config` prints."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from cxr.data.findings import GROUPS, canonical
 
 UncertainPolicy = Literal["ignore", "zeros", "ones"] | tuple[float, float]
+UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 def _expand_findings(names: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
@@ -35,14 +46,26 @@ def _check_policy(policy: UncertainPolicy) -> UncertainPolicy:
 Policy = Annotated[UncertainPolicy, AfterValidator(_check_policy)]
 
 
+def _must_be(what: str) -> WrapValidator:
+    """One message for a value that may take several forms, in place of one a form."""
+
+    def check(value: object, form: ValidatorFunctionWrapHandler) -> object:
+        try:
+            return form(value)
+        except ValidationError:
+            raise ValueError(f"must be {what}, not {value!r}") from None
+
+    return WrapValidator(check)
+
+
 class Lists(_Section):
     """Files with one image name a line; further columns are ignored."""
 
-    train: Path
+    train: UserPath
     """Names of the training images."""
-    val: Path
+    val: UserPath
     """Names of the validation images."""
-    test: Path
+    test: UserPath
     """Names of the test images."""
 
 
@@ -81,9 +104,9 @@ class Data(_Section):
 
     source: Literal["nih", "chexpert", "table", "phantom"]
     """Reader of the archive: nih, chexpert, table (any CSV) or phantom (generated)."""
-    root: Path
+    root: UserPath
     """Folder of the archive."""
-    csv: Path | None = None
+    csv: UserPath | None = None
     """Label table, relative to data.root; null takes the archive's own."""
     findings: Annotated[str | tuple[str, ...] | None, AfterValidator(_expand_findings)] = None
     """Targets: a list, or nih14, chexpert14, chexpert5; null takes all the source labels but No Finding."""
@@ -105,7 +128,9 @@ class Data(_Section):
     """When a listed image has no file or no labels: stop, or go on and list it beside the store."""
     unreadable: Literal["error", "skip"] = "error"
     """When a file cannot be decoded: stop, or go on and list it beside the store."""
-    uncertain: Policy | dict[str, Policy] = "ignore"
+    uncertain: Annotated[Policy | dict[str, Policy], _must_be(
+        "ignore, zeros, ones, a range [low, high] with 0 <= low <= high <= 1, or a mapping of findings to these"
+    )] = "ignore"  # fmt: skip
     """Uncertain (-1) cells: ignore, zeros, ones, a smoothing range [0.55, 0.85], or one of these per finding."""
     blank: Literal["negative", "masked"] = "negative"
     """Blank cells: negative, or masked out of the loss and the metrics."""
@@ -117,9 +142,9 @@ class Data(_Section):
     @model_validator(mode="after")
     def _lists_are_there(self) -> "Data":
         if self.split == "lists" and self.lists is None:
-            raise ValueError("split: lists needs lists: {train: FILE, val: FILE, test: FILE}")
+            raise ValueError("split=lists needs lists: {train: FILE, val: FILE, test: FILE}")
         if self.source == "table" and self.split == "official":
-            raise ValueError("a table has no official split; use split: random, column or lists")
+            raise ValueError("a table has no official split; use split=random, column or lists")
         return self
 
 
@@ -137,7 +162,7 @@ class Image(_Section):
 class Store(_Section):
     """Where packed pixels live."""
 
-    path: Path | None = None
+    path: UserPath | None = None
     """Folder of the store; null takes stores/<source>-<root folder's name>-<store_size>."""
     where: Literal["auto", "disk", "ram", "gpu"] = "auto"
     """Where pixels are read from while training: auto takes the GPU, then RAM, then disk, by free memory."""
@@ -232,7 +257,9 @@ class Train(_Section):
 class Eval(_Section):
     """How a checkpoint is judged."""
 
-    threshold: Literal["f1", "youden"] | float = "f1"
+    threshold: Annotated[
+        Literal["f1", "youden"] | Annotated[float, Field(ge=0, le=1)], _must_be("f1, youden or a number from 0 to 1")
+    ] = "f1"
     """Operating point per finding, chosen on validation rows: best f1, best youden, or a fixed probability."""
     batch_size: int = Field(128, ge=1)
     """Images a batch while predicting."""
@@ -243,7 +270,7 @@ class Config(_Section):
 
     seed: int = 0
     """Seed of first weights, order and augmentation."""
-    out: Path = Path("runs/unnamed")
+    out: UserPath = Path("runs/unnamed")
     """Run folder; runs/<config name> by default."""
     data: Data
     image: Image = Image()

@@ -5,7 +5,7 @@ import re
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -13,15 +13,22 @@ from pydantic import BaseModel, ValidationError
 from cxr.config import Config
 from cxr.errors import CxrError
 
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
 KeyPath = tuple[str, ...]
 Places = dict[KeyPath, str]
 """Where each key was written: `FILE:LINE`, or the override's text."""
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads `1e-4` as a number, as YAML 1.2 does."""
+    """SafeLoader that reads `1e-4` as a number and a date as text, as YAML 1.2 does."""
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
 )
@@ -38,13 +45,13 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     values = _read(path, places, problems)
     for text in overrides:
         _override(values, text, places, problems)
-    values.setdefault("out", f"runs/{path.stem}")
+    values = {"out": f"runs/{path.stem}", "data": {}} | values
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
         problems += _explain(error, path, places)
     if problems:
-        raise CxrError(sorted(problems, key=_by_line), f"cxr config {path} prints every key with its default")
+        raise CxrError(sorted(problems, key=_by_line), "cxr config configs/demo.yaml prints every key with its meaning")
     return config
 
 
@@ -78,13 +85,17 @@ def _read(path: Path, places: Places, problems: list[str]) -> dict[str, Any]:
         raise CxrError(f"{path}: cannot be read: {error}", "a config is a YAML text file") from None
     except yaml.YAMLError as error:
         raise CxrError(f"{path}{_syntax(error)}", "check indentation, colons and quotes at that line") from None
+    except RecursionError:
+        raise CxrError(f"{path}: is nested too deeply", "see configs/demo.yaml for the shape") from None
     if not isinstance(node, yaml.MappingNode):
         raise CxrError(f"{path}:1: a config is a mapping of keys to values", "see configs/demo.yaml for the shape")
-    _note_places(node, (), path, places, problems)
     try:
+        _note_places(node, (), path, places, problems)
         values: dict[str, Any] = _Loader(text).construct_document(node)
     except yaml.YAMLError as error:
         raise CxrError(f"{path}{_syntax(error)}", "values are numbers, text, lists and mappings only") from None
+    except RecursionError:
+        raise CxrError(f"{path}: an alias (*name) stands inside what it names", "write the values out") from None
     return values
 
 
@@ -141,11 +152,19 @@ def _explain(error: ValidationError, path: Path, places: Places) -> list[str]:
             lines[keys] = f"{places.get(keys, path)}: unknown key {'.'.join(keys)}{_suggest(keys)}"
         else:
             place, known = _nearest(keys, places, path)
-            message = item["msg"].removeprefix("Value error, ")
-            given = "" if isinstance(item["input"], dict) else f", not {item['input']!r}"
-            text = f"{place}: {'.'.join(known)}: {message[0].lower()}{message[1:]}{given}"
-            lines.setdefault(known, text)
+            lines.setdefault(known, f"{place}: {'.'.join(known)}: {_say(item)}")
     return list(lines.values())
+
+
+def _say(item: "ErrorDetails") -> str:
+    """What is wrong with a value, in YAML's words rather than Python's."""
+    message, given = item["msg"].removeprefix("Value error, "), f", not {item['input']!r}"
+    if item["type"] == "model_type":
+        return "is a section: give it keys, or leave it out"
+    if item["type"] == "value_error" or isinstance(item["input"], dict):
+        given = ""
+    message = message.replace("tuple", "list").replace("dictionary", "mapping")
+    return f"{message[0].lower()}{message[1:]}{given}"
 
 
 def _nearest(keys: KeyPath, places: Places, path: Path) -> tuple[str, KeyPath]:
@@ -174,7 +193,8 @@ def walk(model: type[BaseModel], at: KeyPath = ()) -> Iterator[tuple[KeyPath, st
     """(key path, meaning, is a section) of every key, in the order they are declared."""
     for name, field in model.model_fields.items():
         section = _section(field.annotation)
-        yield (*at, name), field.description or "", section is not None
+        meaning = field.description or (section and section.__doc__) or ""
+        yield (*at, name), meaning, section is not None
         if section:
             yield from walk(section, (*at, name))
 
@@ -196,10 +216,14 @@ def render(config: Config) -> str:
         elif len(keys) > 1 and _missing_parent(config, keys):
             continue
         else:
-            flow = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False)
-            text = f"{'  ' * (len(keys) - 1)}{keys[-1]}: {flow.removesuffix(chr(10)).removesuffix('...').strip()}"
+            text = f"{'  ' * (len(keys) - 1)}{keys[-1]}: {_flow(value)}"
         lines.append(f"{text:<40}  # {meaning}")
     return "\n".join(lines) + "\n"
+
+
+def _flow(value: object) -> str:
+    text = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False, allow_unicode=True)
+    return text.removesuffix("...\n").removesuffix("\n")
 
 
 def _missing_parent(config: Config, keys: KeyPath) -> bool:

@@ -2,11 +2,14 @@
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from cxr.errors import CxrError
+
+_FULL_BYTES = 1 << 20
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -19,12 +22,24 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     with explain_os_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write(temporary)
+            _write(write, temporary)
             _sync(temporary)
             os.replace(temporary, path)
             _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _write(write: Callable[[Path], None], temporary: Path) -> None:
+    """Call `write`; torch and safetensors hide a full disk in errors of their own, so the disk is asked."""
+    try:
+        write(temporary)
+    except OSError:
+        raise
+    except Exception as error:
+        if f"os error {errno.ENOSPC}" in str(error) or shutil.disk_usage(temporary.parent).free < _FULL_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
 
 
 def write_text(path: Path, text: str) -> None:

@@ -33,8 +33,8 @@ def small() -> Report:
     return score(test, choose(val, "f1"), {"run": "runs/small | first"})
 
 
-def shown(report: Report) -> list[str]:
-    console = Console(width=100, file=io.StringIO())
+def shown(report: Report, width: int = 80) -> list[str]:
+    console = Console(width=width, file=io.StringIO())
     with console.capture() as capture:
         console.print(render_terminal(report))
     return capture.get().splitlines()
@@ -70,31 +70,41 @@ def test_the_terminal_table_reads_well() -> None:
     text = "\n".join(line.rstrip() for line in shown(small()))
     assert (
         text
-        == """
- Scored on test rows (4 images, 3 patients)
+        == """Scored on test rows (4 images, 3 patients)
 
- Finding  Images  Positive  AUROC  Avg. prec.     F1  Threshold  Sens.  Spec.
- ─────────────────────────────────────────────────────────────────────────────
- Mass          4         2  0.750       0.833  0.500      0.450  0.500  0.500
- Hernia        3         0    n/a         n/a    n/a      0.500    n/a  0.667
- ─────────────────────────────────────────────────────────────────────────────
- mean          4            0.750       0.833  0.500             0.500  0.583
+                               Avg.
+Finding  Images  Pos.  AUROC  prec.     F1  Thresh.  Sens.  Spec.
+─────────────────────────────────────────────────────────────────
+Mass          4     2  0.750  0.833  0.500    0.450  0.500  0.500
+Hernia        3     0    n/a    n/a    n/a    0.500    n/a  0.667
+─────────────────────────────────────────────────────────────────
+mean          4        0.750  0.833  0.500           0.500  0.583
 
- Thresholds: best F1 on validation rows (2 images, 1 patient); judged on test rows.
- Note: n/a, no positive image: Hernia
- Note: the mean AUROC is over 1 of 2 findings
- Note: threshold 0.5, since the rows it is chosen on hold one class only: Hernia
- Research tool, not a medical device."""
+Thresholds: best F1 on validation rows (2 images, 1 patient); judged on test
+rows.
+Note: n/a, no positive image: Hernia
+Note: the mean AUROC is over 1 of 2 findings
+Note: threshold 0.5, since the rows it is chosen on hold one class only: Hernia
+Research tool, not a medical device."""
     )
 
 
-@pytest.mark.parametrize("findings", [NIH_14, CHEXPERT_14])
-def test_the_terminal_table_cuts_nothing_at_100_columns(draw: Draw, findings: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("findings", "width"), [(NIH_14, 80), (CHEXPERT_14, 100)])
+def test_the_terminal_table_cuts_and_folds_nothing(draw: Draw, findings: tuple[str, ...], width: int) -> None:
     report = score(draw(30, findings), fixed(findings))
     table = report.table.assign(num=112_120, num_positive=111_111)
-    text = "\n".join(shown(replace(report, table=table)))
+    text = "\n".join(shown(replace(report, table=table), width))
     assert "…" not in text
     assert all(finding in text for finding in findings)
+
+
+def test_long_findings_fold_at_80_columns(draw: Draw) -> None:
+    report = score(draw(30, CHEXPERT_14), fixed(CHEXPERT_14))
+    lines = shown(replace(report, table=report.table.assign(num=112_120, num_positive=111_111)))
+    at = next(place for place, line in enumerate(lines) if line.startswith("Enlarged "))
+    assert lines[at].split()[1:3] == ["112,120", "111,111"]
+    assert lines[at + 1].strip() == "Cardiomediastinum"
+    assert not any("…" in line for line in lines)
 
 
 def test_figures_are_those_of_the_metrics(draw: Draw) -> None:

@@ -1,7 +1,7 @@
 """Random changes of a batch on its own device, drawn for each image; one resampling for training and prediction.
 
 `resample` maps the whole packed square onto the model's input. Evaluation calls it with the identity, training with a
-random affine map, so both see the same interpolation: bilinear, borders black, pixel centres aligned.
+random affine map, so both see the same interpolation: bilinear, black outside, pixel centres aligned.
 """
 
 import math
@@ -15,13 +15,14 @@ from cxr.config import Augment
 
 def resample(images: Tensor, size: int, theta: Tensor | None = None) -> Tensor:
     """Float images [B, 1, size, size] in [0, 255] from uint8 [B, S, S]; theta [B, 2, 3] maps output to input."""
-    pixels = images.unsqueeze(1)
+    pixels = images.unsqueeze(1).float()
+    enlarges, same = size > images.shape[-1], size == images.shape[-1]
+    if enlarges or (theta is None and not same):  # before grid_sample, which would mix black into an enlarged border
+        pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
     if theta is None:
-        if size == images.shape[-1]:
-            return pixels.float()
-        return F.interpolate(pixels.float(), size=(size, size), mode="bilinear", align_corners=False)
+        return pixels
     grid = F.affine_grid(theta, [len(images), 1, size, size], align_corners=False)
-    return F.grid_sample(pixels.float(), grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
 def augment(images: Tensor, size: int, how: Augment, seed: int, step: int, first: int = 0, of: int = 0) -> Tensor:
@@ -56,7 +57,11 @@ def _is_still(how: Augment) -> bool:
 
 
 def affine(draws: Tensor, how: Augment) -> Tensor:
-    """Maps [B, 2, 3] from output to input coordinates in [-1, 1]: flip, then rotate and scale, then shift."""
+    """Maps [B, 2, 3] from output to input coordinates in [-1, 1]: flip, then rotate and scale, then shift.
+
+    The content of the image thus moves by minus the shift, turns counter-clockwise by the angle, grows, and is flipped
+    last.
+    """
     flip = torch.where(draws[:, 0] < how.flip, -1.0, 1.0)
     angle = _between(draws[:, 1], -how.rotate, how.rotate) * (math.pi / 180)
     low, high = how.scale

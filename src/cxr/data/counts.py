@@ -9,19 +9,21 @@ from cxr.data.dataset import Dataset
 from cxr.data.labels import count
 from cxr.data.splits import FOLDS
 
+_SHORT = {"positive": "pos.", "negative": "neg."}  # nine columns fit a terminal of 80
+
 
 def render_counts(dataset: Dataset) -> RenderableType:
     """Rows kept and dropped, and positives, negatives and masked cells per finding and fold."""
     ids = dataset.table.rows["patient_id"]
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), header_style="bold", caption_justify="left")
-    table.add_column("Finding", no_wrap=True)
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
+    table.add_column("\nFinding")
     columns = []
     for fold in FOLDS:
         cells = count(dataset.select(dataset.rows(fold)))
         for kind in ("positive", "negative", "masked"):
             if kind != "masked" or cells["masked"].any() or cells["soft"].any():
                 values = cells[kind] + (cells["soft"] if kind == "positive" else 0)
-                table.add_column(f"{fold}\n{kind}", justify="right")
+                table.add_column(f"{fold}\n{_SHORT.get(kind, kind)}", justify="right", no_wrap=True)
                 columns.append([f"{value:,}" for value in values])
     for finding, *cells_of_row in zip(dataset.targets.findings, *columns, strict=True):
         table.add_row(finding, *cells_of_row)
@@ -30,4 +32,4 @@ def render_counts(dataset: Dataset) -> RenderableType:
     lines = [f"split: {dataset.split.name}: " + ", ".join(sizes)]
     dropped = [f"{num:,} {reason}" for reason, num in dataset.dropped.items() if num]
     lines += [f"dropped: {', '.join(dropped)}"] if dropped else []
-    return Group(*(Text(line) for line in lines), table)
+    return Group(*(Text(line) for line in lines), "", table, "")

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from cxr.config import Config
 from cxr.console import say, warn
 from cxr.data import sources
-from cxr.data.findings import NO_FINDING
+from cxr.data.findings import NO_FINDING, canonical
 from cxr.data.image import Preprocess
 from cxr.data.labels import LabelTable, Targets, count, resolve
 from cxr.data.pack import pack, write_csv
@@ -169,8 +169,11 @@ def _targets(config: Config, table: LabelTable) -> Targets:
     data = config.data
     asked = data.findings or tuple(name for name in table.findings if name != NO_FINDING)
     assert not isinstance(asked, str)
-    if isinstance(data.uncertain, dict):
-        unknown = sorted(set(data.uncertain) - set(asked) - {"default"})
+    uncertain = data.uncertain
+    if isinstance(uncertain, dict):
+        uncertain = {canonical(name): policy for name, policy in uncertain.items()}
+        unknown = sorted(set(uncertain) - set(asked) - {"default"})
         if unknown:
-            raise CxrError(f"data.uncertain: {unknown[0]!r} is no finding here", f"findings are {', '.join(asked)}")
-    return resolve(table, asked, data.uncertain, data.blank, seed=data.split_seed)
+            problems = [f"data.uncertain: {name!r} is no finding here" for name in unknown]
+            raise CxrError(problems, f"findings are {', '.join(asked)}")
+    return resolve(table, asked, uncertain, data.blank, seed=data.split_seed)

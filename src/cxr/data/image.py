@@ -25,6 +25,7 @@ MAX_PIXELS = 100_000_000
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
+_NO_FRAME = (0xC4, 0xC8, 0xCC)  # JPEG's markers between SOF0 and SOF15 that hold no height and width
 _DOWNLOAD = "download or export the file again, or data.unreadable=skip to go on without it"
 
 cv2.setNumThreads(1)  # we run one decoder a thread; OpenCV's own pool would only contend with it
@@ -94,9 +95,21 @@ def _find_damage(data: bytes) -> str | None:
     if data.startswith(_PNG):
         return _find_png_damage(data)
     if data.startswith(_JPEG):
-        ended = data.rstrip(b"\0").endswith(b"\xff\xd9") or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") > 0
-        return None if ended else f"image file is truncated ({len(data):,} bytes)"
+        return _find_jpeg_damage(data)
     return "not a PNG or JPEG image"
+
+
+def _find_jpeg_damage(data: bytes) -> str | None:
+    ended = data.rstrip(b"\0").endswith(b"\xff\xd9") or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") > 0
+    if not ended:
+        return f"image file is truncated ({len(data):,} bytes)"
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        kind, length, height, width = struct.unpack_from(">xBHxHH", data, at)
+        if 0xC0 <= kind <= 0xCF and kind not in _NO_FRAME:
+            return _find_excess(width, height)
+        at += 1 if kind == 0xFF else 2 + length
+    return None
 
 
 def _find_png_damage(data: bytes) -> str | None:
@@ -110,13 +123,19 @@ def _find_png_damage(data: bytes) -> str | None:
         if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
             return f"image file is corrupt: checksum of its {kind.decode('latin1')} part at byte {at:,} is wrong"
         if kind == b"IHDR" and length == 13:
-            width, height = struct.unpack_from(">II", data, at + 8)
-            if width * height > MAX_PIXELS:
-                return f"image of {width:,} x {height:,} pixels is larger than {MAX_PIXELS:,} pixels"
+            excess = _find_excess(*struct.unpack_from(">II", data, at + 8))
+            if excess:
+                return excess
         if kind == b"IEND":
             return None
         at = end
     return f"image file is truncated ({len(data):,} bytes)"
+
+
+def _find_excess(width: int, height: int) -> str | None:
+    if width * height > MAX_PIXELS:
+        return f"image of {width:,} x {height:,} pixels is larger than {MAX_PIXELS:,} pixels"
+    return None
 
 
 def to_grey(pixels: npt.NDArray[Any]) -> Grey:
@@ -159,9 +178,13 @@ def _window(shape: tuple[int, ...], how: Preprocess) -> tuple[int, int, int, int
 
 
 def _resize(grey: Grey, height: int, width: int) -> Grey:
-    shrinks = grey.shape[0] > height or grey.shape[1] > width
-    method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(grey, (width, height), interpolation=method), dtype=np.uint8)
+    """Shrunk, then enlarged: where only one side shrinks, INTER_AREA would take single pixels instead of means."""
+    smaller = min(grey.shape[0], height), min(grey.shape[1], width)
+    if smaller != grey.shape:
+        grey = np.asarray(cv2.resize(grey, smaller[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    if smaller != (height, width):
+        grey = np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return grey
 
 
 def undo_fit(square: npt.NDArray[np.float32], shape: tuple[int, int], fit: Fit) -> npt.NDArray[np.float32]:

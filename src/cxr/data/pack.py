@@ -74,7 +74,12 @@ class _Packing:
         self.root, self.paths, self.how, self.partial = root, paths, wanted.preprocess, partial
         self.reasons: dict[int, str] = {}
         self.status = _read_status(partial, wanted.num_images)
-        self.descriptor = _allocate(partial / "pixels.u8", wanted.num_images * self.how.size**2)
+        try:
+            self.descriptor = _allocate(partial / "pixels.u8", wanted.num_images * self.how.size**2)
+        except OSError:
+            if not self.status.count(PACKED):
+                shutil.rmtree(partial)
+            raise
         self._todo = iter([row for row in range(len(paths)) if self.status[row] != PACKED])
         self._taking, self._stop = threading.Lock(), threading.Event()
         self._failures: list[BaseException] = []
@@ -162,8 +167,12 @@ def _start(partial: Path, wanted: Manifest, images: Sequence[str]) -> None:
         return
     for name in ("status.u8", "pixels.u8", "unreadable.csv", "missing.csv"):
         (partial / name).unlink(missing_ok=True)
-    write_text(partial / "images.txt", "".join(f"{image}\n" for image in images))
-    write_text(manifest, wanted.to_json())
+    try:
+        write_text(partial / "images.txt", "".join(f"{image}\n" for image in images))
+        write_text(manifest, wanted.to_json())
+    except CxrError:
+        shutil.rmtree(partial)
+        raise
 
 
 def _read_status(partial: Path, num_images: int) -> bytearray:
@@ -183,7 +192,6 @@ def _allocate(path: Path, num_bytes: int) -> int:
             os.posix_fallocate(descriptor, 0, num_bytes)
     except OSError:
         os.close(descriptor)
-        shutil.rmtree(path.parent)
         raise
     return descriptor
 
@@ -222,11 +230,9 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
 def _replace(partial: Path, folder: Path) -> None:
     """Put the whole store in place; an older one is moved aside first, as a folder cannot be renamed onto another."""
     (partial / "lock").unlink()
+    old = folder.with_name(folder.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
-        old = folder.with_name(folder.name + ".old")
-        shutil.rmtree(old, ignore_errors=True)
         os.rename(folder, old)
-        os.rename(partial, folder)
-        shutil.rmtree(old)
-    else:
-        os.rename(partial, folder)
+    os.rename(partial, folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,6 +1,7 @@
 """Where a store's pixels live while a model reads them: on disk, in RAM or on the GPU."""
 
 import os
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -25,21 +26,30 @@ def place(store: Store, where: Where, device: torch.device, processes: int = 1) 
     if where == "gpu" and device.type != "cuda":
         raise CxrError("store.where: gpu needs a CUDA GPU, and there is none", "use store.where=auto, ram or disk")
     num_bytes = store.pixels.nbytes
-    need = f"{num_bytes / 1e9:.2f} GB of pixels"
+    need = f"{num_bytes / 1e6:,.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"
     if where == "auto":
         where, why = _choose(num_bytes, device, processes)
-        need = f"{need}, {why}"
+        need = f"{need} of {why}"
     if where == "gpu":
-        return torch.from_numpy(np.array(store.pixels)).to(device), f"pixels on the GPU: {need}"
+        return torch.from_numpy(np.array(store.pixels)).to(device), f"pixels on the GPU ({need})"
     if where == "ram":
-        return np.array(store.pixels), f"pixels in RAM: {need}"
-    return store.pixels, f"pixels on disk: {need}"
+        return np.array(store.pixels), f"pixels in RAM ({need})"
+    return store.pixels, f"pixels on disk ({need})"
+
+
+def _free_ram() -> int:
+    """Bytes that can be taken without swapping: file cache, which packing has just filled, counts as free."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _choose(num_bytes: int, device: torch.device, processes: int) -> tuple[Where, str]:
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
         if num_bytes <= free / 2:
-            return "gpu", f"{free / 1e9:.1f} GB of GPU memory free"
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return ("ram" if num_bytes * processes <= free / 2 else "disk"), f"{free / 1e9:.1f} GB of RAM free"
+            return "gpu", f"{free / 1e9:.1f} GB free"
+    free = _free_ram()
+    return ("ram" if num_bytes * processes <= free / 2 else "disk"), f"{free / 1e9:.1f} GB free"

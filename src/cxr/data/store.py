@@ -59,14 +59,18 @@ def open_store(path: Path, wanted: Manifest) -> Store:
     """
     try:
         found = json.loads((path / "manifest.json").read_text())
+        if not isinstance(found, dict):
+            raise ValueError("manifest.json is no JSON object")
         status = np.fromfile(path / "status.u8", np.uint8)
+        num_bytes = {"pixels.u8": (path / "pixels.u8").stat().st_size, "status.u8": len(status)}
     except (OSError, ValueError) as error:
         raise CxrError(f"{path}: is no store of packed images: {error}", _overwrite_hint()) from None
     problems = list(_differences(found, json.loads(wanted.to_json())))
     size = wanted.preprocess.size
-    expected = wanted.num_images * size * size
-    if not problems and (path / "pixels.u8").stat().st_size != expected:
-        problems = [f"pixels.u8 should have {expected:,} bytes"]
+    if not problems:
+        expected = {"pixels.u8": wanted.num_images * size * size, "status.u8": wanted.num_images}
+        wrong = [name for name in expected if num_bytes[name] != expected[name]]
+        problems = [f"{name} has {num_bytes[name]:,} bytes and should have {expected[name]:,}" for name in wrong]
     if problems:
         raise CxrError([f"{path}: {problem}" for problem in problems], _overwrite_hint())
     shape = (wanted.num_images, size, size)

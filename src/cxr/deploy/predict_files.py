@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cxr.console import out
 from cxr.data.image import Grey, UnreadableImageError, prepare, read_file
-from cxr.evaluation.report import DISCLAIMER
+from cxr.evaluation.report import DISCLAIMER, origin
 from cxr.explain.cam import activation_map, encode_png, overlay
 from cxr.files import write_bytes
 from cxr.model import checkpoint as checkpoints
@@ -50,6 +50,8 @@ def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path |
         for file in files:
             total += 1
             try:
+                if file.is_dir():
+                    raise UnreadableImageError(file, f"no {', '.join(SUFFIXES)} file in this folder")
                 read.append((file, read_file(file)))
             except UnreadableImageError as error:
                 failed += 1
@@ -149,10 +151,10 @@ class _CsvWriter(_Writer):
 class _TableWriter(_Writer):
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)
-        self._console = Console(highlight=False)
+        self._console = out()
 
     def write(self, file: Path, row: Sequence[float]) -> None:
-        table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), header_style="bold")
+        table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
         table.add_column("Finding", no_wrap=True)
         for heading in ("Probability", "Threshold", ""):
             table.add_column(heading, justify="right" if heading else "left")
@@ -161,8 +163,8 @@ class _TableWriter(_Writer):
             cells = (self.findings[place], f"{row[place]:.3f}", f"{self.thresholds.values[place]:.3f}")
             style = "bold" if above else ""
             table.add_row(*(Text(cell, style=style) for cell in cells), Text("above" if above else "", style="bold"))
-        self._console.print(Text(str(file), style="bold"), table, sep="\n", end="")
+        self._console.print(Text(str(file), style="bold"), soft_wrap=True)
+        self._console.print(table, "")
 
     def finish(self) -> None:
-        points = self.thresholds
-        self._console.print(f"Thresholds: {points.rule} on {points.chosen_on}. {DISCLAIMER}", markup=False)
+        self._console.print(f"Thresholds: {origin(self.thresholds)}. {DISCLAIMER}", markup=False, soft_wrap=True)

@@ -34,7 +34,9 @@ COLUMNS = {
 }
 """Columns of `metrics.csv` and their headings elsewhere."""
 
-_SHORT = {"average_precision": "Avg. prec.", "sensitivity": "Sens.", "specificity": "Spec."}  # AP is a view
+_SHORT = {"num_positive": "\nPos.", "average_precision": "Avg.\nprec.", "threshold": "\nThresh.",
+          "sensitivity": "\nSens.", "specificity": "\nSpec."}  # fmt: skip
+"""Headings in a terminal of 80 columns; AP would be a view."""
 _FIGURES = ("auroc", "average_precision", "f1", "sensitivity", "specificity")
 _RULES = {"f1": "best F1", "youden": "best Youden's J"}
 
@@ -112,23 +114,22 @@ def macro_auroc(report: Report) -> float:
 
 
 def render_terminal(report: Report) -> "RenderableType":
-    """A table of at most 100 columns for `rich.print`, with what it was judged on above and the notes below."""
+    """A table of at most 80 columns for rich, with what it was judged on above and the notes below."""
     from rich.console import Group
-    from rich.padding import Padding
     from rich.text import Text
 
     above = Text.assemble("Scored on ", (report.judged_on, "bold"))
     below = [
-        Text(f"Thresholds: {_origin(report.thresholds)}; judged on {report.judged_on.partition(' (')[0]}."),
+        Text(f"Thresholds: {origin(report.thresholds)}; judged on {report.judged_on.partition(' (')[0]}."),
         *(Text(f"Note: {note}", style="yellow") for note in report.notes),
         Text(DISCLAIMER, style="italic"),
     ]
-    return Group(Padding(above, (1, 1, 0, 1)), _terminal_table(report), *(Padding(line, (0, 1)) for line in below))
+    return Group(above, "", _terminal_table(report), "", *below)
 
 
 def render_markdown(report: Report) -> str:
     """The report as a Markdown page."""
-    about = [*report.about, ("thresholds", _origin(report.thresholds)), ("judged on", report.judged_on)]
+    about = [*report.about, ("thresholds", origin(report.thresholds)), ("judged on", report.judged_on)]
     *rows, mean = _cells(report)
     rows.append([f"**{cell}**" if cell else "" for cell in mean])
     blocks = [
@@ -229,7 +230,8 @@ def _fallback_notes(thresholds: Thresholds) -> list[str]:
     return [f"threshold 0.5, since the rows it is chosen on hold one class only: {', '.join(thresholds.fallback)}"]
 
 
-def _origin(thresholds: Thresholds) -> str:
+def origin(thresholds: Thresholds) -> str:
+    """How the thresholds were chosen and on what, as `best F1 on validation rows (560 images, 97 patients)`."""
     if thresholds.rule in _RULES:
         return f"{_RULES[thresholds.rule]} on {thresholds.chosen_on}"
     return f"{thresholds.rule} for every finding"
@@ -266,10 +268,12 @@ def _terminal_table(report: Report) -> "Table":
     from rich.text import Text
 
     *rows, mean = _cells(report)
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_footer=True, header_style="bold", footer_style="bold")
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, show_footer=True,
+                  header_style="bold", footer_style="bold")  # fmt: skip
     for (name, heading), foot in zip(COLUMNS.items(), mean, strict=True):
         side: Literal["left", "right"] = "left" if name == "finding" else "right"
-        table.add_column(_SHORT.get(name, heading), foot, justify=side, no_wrap=True)
+        above = _SHORT.get(name, f"\n{heading}")
+        table.add_column(above, foot, justify=side, no_wrap=name != "finding")
     for cells in rows:
         table.add_row(*(Text(cell, style="dim" if cell == "n/a" else "") for cell in cells))
     return table

@@ -7,12 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from cxr.config import Config
@@ -20,10 +21,9 @@ from cxr.data.image import Preprocess
 from cxr.errors import CxrError
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.thresholds import Thresholds
-from cxr.files import write_atomically
+from cxr.files import write_atomically, write_bytes
 from cxr.model.classifier import Classifier
 
-FORMAT = 1
 BEST, LAST = "best.safetensors", "last.pt"
 _PATIENTS = "patients."
 
@@ -42,7 +42,7 @@ class Metadata(BaseModel):
     """What a checkpoint says of itself, as JSON in its header."""
 
     model_config = ConfigDict(frozen=True)
-    format: int = FORMAT
+    format: Literal[1] = 1
     config: Config
     findings: tuple[str, ...]
     preprocess: Preprocess
@@ -88,7 +88,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     weights = {key: value.detach().cpu().contiguous() for key, value in checkpoint.classifier.state_dict().items()}
     seen = {_PATIENTS + fold: hashes for fold, hashes in checkpoint.patients.items()}
     metadata = {"cxr": checkpoint.metadata.model_dump_json()}
-    write_atomically(path, lambda temporary: save_file(weights | seen, temporary, metadata))
+    write_bytes(path, to_safetensors(weights | seen, metadata))  # save_file hides a full disk behind its own error
 
 
 def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -129,7 +129,12 @@ def find(run: Path) -> Path:
 
 def save_resumable(path: Path, state: dict[str, object]) -> None:
     """Write what training resumes from: tensors, numbers, text, and lists and dicts of them."""
-    write_atomically(path, lambda temporary: torch.save(state, temporary))
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # given a path, torch.save hides a full disk behind a RuntimeError
+            torch.save(state, file)
+
+    write_atomically(path, write)
 
 
 def load_resumable(path: Path) -> dict[str, object]:
@@ -139,9 +144,11 @@ def load_resumable(path: Path) -> dict[str, object]:
         CxrError: Not such a file.
     """
     try:
-        state: dict[str, object] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, object] | None = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a broken file
         raise CxrError(f"{path}: cannot be resumed from: {type(error).__name__}", "train without --resume") from None
+    if not isinstance(state, dict) or "history" not in state:
+        raise CxrError(f"{path}: was not written by cxr train", "train without --resume")
     return state
 
 

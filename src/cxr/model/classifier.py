@@ -37,8 +37,7 @@ class Classifier(nn.Module):
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN) * 255)
         self.register_buffer("std", torch.tensor(IMAGENET_STD) * 255)
         self.register_buffer("logit_shift", torch.zeros(num_findings))
-        self._frozen: list[nn.Module] = []
-        self._thawed: list[nn.Module] = []
+        self._train_layers: TrainLayers = "all"
 
     def normalise(self, images: Tensor) -> Tensor:
         """[B, 3, H, W], channels last, from grey [B, 1, H, W] in [0, 255], by ImageNet's mean and deviation."""
@@ -70,11 +69,11 @@ class Classifier(nn.Module):
 
     def set_trainable(self, which: TrainLayers) -> None:
         """Freeze all that does not learn; frozen batch norms keep their statistics."""
-        self._frozen = [] if which == "all" else [self.backbone]
-        self._thawed = list(self._last_block()) if which == "last_block" else []
+        self._train_layers = which
         self.backbone.requires_grad_(which == "all")
-        for module in self._thawed:
-            module.requires_grad_(True)
+        if which == "last_block":
+            for module in self._last_block():
+                module.requires_grad_(True)
         self.train(self.training)
 
     def _last_block(self) -> Iterator[nn.Module]:
@@ -84,10 +83,9 @@ class Classifier(nn.Module):
     def train(self, mode: bool = True) -> "Classifier":
         """Training or evaluation mode; frozen parts stay in evaluation mode."""
         super().train(mode)
-        if mode:
-            for module in self._frozen:
-                module.eval()
-            for module in self._thawed:
+        if mode and self._train_layers != "all":
+            self.backbone.eval()
+            for module in self._last_block() if self._train_layers == "last_block" else ():
                 module.train()
         return self
 

@@ -1,7 +1,7 @@
 """torchrun: rank, world, device, sums. Without torchrun the world is this one process."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -32,6 +32,12 @@ class World:
         if self.size > 1:
             dist.all_reduce(values)
         return values
+
+    def copy_first(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the first one's values, in place."""
+        if self.size > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
 
     def wait(self) -> None:
         """Until every process is here."""

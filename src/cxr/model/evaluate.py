@@ -52,6 +52,8 @@ def _check_config(config: Config, checkpoint: Checkpoint, run: Path) -> None:
         problems.append(f"{run}: data.findings cannot change, the model has its own")
     if config.model != trained.config.model:
         problems.append(f"{run}: model cannot change after training")
+    if config.eval.threshold != trained.config.eval.threshold:
+        problems.append(f"{run}: eval.threshold cannot change, operating points were chosen when the model was trained")
     if problems:
         raise CxrError(problems, "override data.* and store.* only; the checkpoint fixes the rest")
 
@@ -62,7 +64,7 @@ def _check_rows(config: Config, dataset: Dataset, checkpoint: Checkpoint, fold: 
         raise CxrError(f"{config.data.root}: no images for {fold}", "--split val or train, or another data.split")
     ids = dataset.table.rows["patient_id"].iloc[rows].unique()
     for seen in ("train", "val"):
-        num = checkpoints.seen_patients(checkpoint, config.data.source, ids, seen)
+        num = checkpoints.seen_patients(checkpoint, dataset.table.source, ids, seen)
         if num and fold not in ("train", seen):
             what = f"{num:,} of the {len(ids):,} patients to be judged were in the model's {seen} rows"
             raise CxrError(f"{run}: {what}", "judge it with the split it was trained with")

@@ -9,6 +9,7 @@ from cxr.config import Config
 from cxr.data.augment import resample
 from cxr.data.dataset import Dataset
 from cxr.data.loader import Loader
+from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.classifier import Classifier
@@ -50,9 +51,16 @@ def predict_rows(
 def predict_dataset(
     classifier: Classifier, loader: Loader, dataset: Dataset, fold: str, config: Config, world: World
 ) -> tuple[Predictions, Tensor]:
-    """(the Predictions, the logits [n, C] behind them) of a fold; an uncertain or masked label is unknown in `y`."""
+    """(the Predictions, the logits [n, C] behind them) of a fold; an uncertain or masked label is unknown in `y`.
+
+    Raises:
+        CxrError: A logit that is not finite.
+    """
     rows = dataset.rows(fold)
     logits = predict_rows(classifier, loader, rows, config, world)
+    if not logits.isfinite().all():
+        what = f"{config.out}: the model's logits of {fold} rows are not finite"
+        raise CxrError(what, "train with a lower train.lr, train.grad_clip=1 or train.precision=fp32")
     targets = dataset.select(rows)
     known = targets.mask & ((targets.y == 0) | (targets.y == 1))
     identity = dataset.table.rows.iloc[rows][["image", "patient_id", "view", "sex", "age"]].reset_index(drop=True)

@@ -22,17 +22,18 @@ class RunLog:
     Args:
         folder: The run folder.
         step: Step the run goes on from; lines of later steps, which an interrupted run left, are taken out.
+        epochs: Epochs the run has finished; lines of later ones are taken out too.
         enabled: False on all processes but the first.
     """
 
-    def __init__(self, folder: Path, step: int, enabled: bool) -> None:
+    def __init__(self, folder: Path, step: int, epochs: int, enabled: bool) -> None:
         self.path, self.enabled = folder / "log.jsonl", enabled
         self._board = _open_tensorboard(folder / "tensorboard", step) if enabled else None
         if enabled:
-            write_text(self.path, "".join(line for line in _read_lines(self.path) if _step(line) <= step))
+            write_text(self.path, "".join(line for line in _read_lines(self.path) if _is_before(line, step, epochs)))
 
     def write(self, kind: str, step: int, values: dict[str, Value]) -> None:
-        """One line: `kind` is `step` or `epoch`."""
+        """One line: `kind` is `step`, `train` or `epoch`."""
         if not self.enabled:
             return
         with explain_os_errors(self.path), self.path.open("a", encoding="utf-8") as file:
@@ -52,8 +53,9 @@ def _read_lines(path: Path) -> list[str]:
     return [line for line in lines if line.endswith("\n")]
 
 
-def _step(line: str) -> int:
-    return int(json.loads(line)["step"])
+def _is_before(line: str, step: int, epochs: int) -> bool:
+    values = json.loads(line)
+    return bool(values["step"] <= step and values.get("epoch", 0) <= epochs)
 
 
 def _open_tensorboard(folder: Path, step: int) -> "SummaryWriter | None":

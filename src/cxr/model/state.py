@@ -22,13 +22,23 @@ _MAY_DIFFER = ("out", "data.root", "store.path", "store.where", "store.workers",
 
 @dataclass
 class TrainState:
-    """All that a step changes. `history` holds each epoch's validation figures; its length is the epoch."""
+    """All that a step changes.
+
+    Attributes:
+        model: What learns.
+        ema: Its running average, which is validated and kept; the model itself where averaging is off.
+        optimizer: With its moments.
+        step: Steps taken.
+        history: Each epoch's validation figures; its length is the epoch.
+        loss_sum: Sum of the losses of the images seen in this epoch, for the log.
+    """
 
     model: Classifier
     ema: Classifier
     optimizer: torch.optim.Optimizer
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
+    loss_sum: float = 0.0
 
 
 def new_state(
@@ -61,23 +71,25 @@ def average_weights(state: TrainState, decay: float) -> None:
             mine.copy_(other)
 
 
-def snapshot(state: TrainState, config: Config) -> dict[str, object]:
-    """What last.pt holds."""
+def snapshot(state: TrainState, config: Config, images: dict[str, str]) -> dict[str, object]:
+    """What last.pt holds; `images` is the hash of each fold's image names."""
     return {
         "model": state.model.state_dict(),
         "ema": None if state.ema is state.model else state.ema.state_dict(),
         "optimizer": state.optimizer.state_dict(),
         "step": state.step,
         "history": state.history,
+        "loss_sum": state.loss_sum,
         "config": config.model_dump_json(),
+        "images": images,
     }
 
 
-def restore(state: TrainState, config: Config, saved: dict[str, object]) -> None:
+def restore(state: TrainState, config: Config, images: dict[str, str], saved: dict[str, object]) -> None:
     """Fill the state from what last.pt held.
 
     Raises:
-        CxrError: It was saved by another recipe, with every key that differs.
+        CxrError: It was saved by another recipe, with every key that differs, or on other images.
     """
     before = _flatten(json.loads(str(saved["config"])))
     now = _flatten(json.loads(config.model_dump_json()))
@@ -86,11 +98,15 @@ def restore(state: TrainState, config: Config, saved: dict[str, object]) -> None
     if changed:
         problems = [f"{config.out}: {key} was {before.get(key)} and is now {now.get(key)}" for key in changed]
         raise CxrError(problems, "resume with the run's own config.yaml, or train anew into another out=FOLDER")
+    if saved["images"] != images:
+        what = f"{config.out}: the images in {config.data.root} are not those that the run began with"
+        raise CxrError(what, "give it the same files, or train anew into another out=FOLDER")
     state.model.load_state_dict(cast(dict[str, Tensor], saved["model"]))
     if state.ema is not state.model:
         state.ema.load_state_dict(cast(dict[str, Tensor], saved["ema"]))
     state.optimizer.load_state_dict(cast(dict[str, object], saved["optimizer"]))
     state.step, state.history = cast(int, saved["step"]), cast(list[dict[str, float]], saved["history"])
+    state.loss_sum = cast(float, saved["loss_sum"])
 
 
 def _flatten(values: dict[str, object], at: str = "") -> dict[str, object]:

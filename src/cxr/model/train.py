@@ -7,6 +7,7 @@ is stopped anywhere and resumed computes what the straight run computes, bit for
 import json
 import math
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from cxr.data.augment import augment
 from cxr.data.dataset import Dataset, preprocess
 from cxr.data.loader import Batch, Loader, epoch_order
 from cxr.data.residence import place
-from cxr.data.splits import FOLDS
+from cxr.data.splits import FOLDS, hash_names
 from cxr.errors import CxrError
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.report import macro_auroc, score
@@ -71,17 +72,20 @@ def train(config: Config, dataset: Dataset, world: World, resume: bool = False) 
     if world.is_first:
         say(str(report))
     if resume:
-        restore(state, config, checkpoints.load_resumable(config.out / checkpoints.LAST))
-        say(f"resuming at epoch {len(state.history) + 1}, step {state.step:,}")
+        restore(state, config, _images(dataset), checkpoints.load_resumable(config.out / checkpoints.LAST))
+        if world.is_first:
+            say(f"resuming at epoch {len(state.history) + 1}, step {state.step:,}")
     elif world.is_first:
         _start_folder(run)
-    log = RunLog(config.out, state.step, world.is_first)
     model = _wrap(state.model, run)
-    with catch_signals() as request, progress("{task.fields[status]}") as bar:
+    with (
+        closing(RunLog(config.out, state.step, len(state.history), world.is_first)) as log,
+        catch_signals() as request,
+        progress("{task.fields[status]}") as bar,
+    ):
         while len(state.history) < config.train.epochs and not _has_stalled(run, state):
             _train_epoch(run, state, model, log, request, bar)
             _finish_epoch(run, state, log)
-    log.close()
     return config.out
 
 
@@ -95,7 +99,8 @@ def _prepare(config: Config, dataset: Dataset, world: World) -> Run:
     dtype = autocast_dtype(config.train.precision, world.device)
     weights = class_weights(dataset.select(dataset.rows("train")), config.loss.weighting, config.loss.pos_weight_cap)
     if world.is_first:
-        say(f"device {world.device}, {'bfloat16' if dtype else 'float32'}, {world.size} processes; {where}")
+        processes = f" in each of {world.size} processes" if world.size > 1 else ""
+        say(f"device {world.device}{processes}, {'bfloat16' if dtype else 'float32'}, {where}")
         if weights.one_class:
             warn(
                 f"training rows hold one class only for {', '.join(weights.one_class)}: weights of 1, nothing to learn"
@@ -175,7 +180,7 @@ class _Losses:
         self.run, self.state, self.log, self.bar, self.task = run, state, log, bar, task
         self.every = _READ_LOSS_EVERY if run.world.device.type == "cuda" else 1
         self.waiting: list[tuple[int, float, Tensor, int]] = []
-        self.total, self.num_images, self.begun = 0.0, 0, time.monotonic()
+        self.num_images, self.begun = 0, time.monotonic()
 
     def add(self, loss: Tensor, num_images: int) -> None:
         rate = self.state.optimizer.param_groups[0]["lr"]
@@ -190,8 +195,9 @@ class _Losses:
         values = self.run.world.sum(torch.stack([loss for _, _, loss, _ in self.waiting])).tolist()
         for (step, rate, _, num_images), value in zip(self.waiting, values, strict=True):
             if not math.isfinite(value):
-                raise _not_finite(self.run, self.state, step, rate, value)
-            self.total, self.num_images = self.total + value * num_images, self.num_images + num_images
+                raise _not_finite(self.run, self.state, f"the loss is {value}", step, rate)
+            self.state.loss_sum += value * num_images
+            self.num_images += num_images
             self.bar.update(self.task, advance=num_images, status=f"loss {value:.4f} {_describe(self.state.history)}")
             if step % _READ_LOSS_EVERY == 0:
                 self.log.write("step", step, {"loss": value, "lr": rate})
@@ -206,28 +212,38 @@ class _Losses:
             self.state.step,
             {
                 "epoch": len(self.state.history) + 1,
-                "loss": self.total / max(1, self.num_images),
+                "loss": self.state.loss_sum / len(self.run.dataset.rows("train")),
                 "images_per_second": self.num_images / seconds,
                 "seconds": seconds,
             },
         )
+        self.state.loss_sum = 0.0
 
 
-def _not_finite(run: Run, state: TrainState, step: int, rate: float, value: float) -> CxrError:
+def _check_weights(run: Run, state: TrainState) -> None:
+    """Gradients can break the weights of a step whose loss was finite; such weights are neither judged nor saved."""
+    tensors = [part for model in (state.model, state.ema) for part in model.state_dict().values()]
+    sizes = torch._foreach_norm([part for part in tensors if part.is_floating_point()], math.inf)
+    if not torch.stack(sizes).isfinite().all():
+        rate = state.optimizer.param_groups[0]["lr"]
+        raise _not_finite(run, state, "a weight is not finite", state.step, rate)
+
+
+def _not_finite(run: Run, state: TrainState, what: str, step: int, rate: float) -> CxrError:
     last = run.config.out / checkpoints.LAST
     good = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was saved before"
-    what = f"the loss is {value} at step {step:,} (epoch {len(state.history) + 1}), learning rate {rate:.3g}; {good}"
+    what = f"{what} at step {step:,} (epoch {len(state.history) + 1}), learning rate {rate:.3g}; {good}"
     return CxrError(f"{run.config.out}: {what}", "lower train.lr, set train.grad_clip=1 or train.precision=fp32")
 
 
 def _save_or_stop(run: Run, state: TrainState, losses: _Losses, request: StopRequest) -> None:
     every = run.config.train.save_every
-    if every and state.step % every == 0:
+    stop = _is_stop_agreed(run.world, state.step, request)
+    if stop or (every and state.step % every == 0):
         losses.read()
+        _check_weights(run, state)
         save_last(run, state)
-    if _is_stop_agreed(run.world, state.step, request):
-        losses.read()
-        save_last(run, state)
+    if stop:
         raise Stopped(request.signal or 0)
 
 
@@ -241,9 +257,11 @@ def _is_stop_agreed(world: World, step: int, request: StopRequest) -> bool:
 
 
 def _finish_epoch(run: Run, state: TrainState, log: RunLog) -> None:
-    """Validate, then save: 1. the best checkpoint, 2. last.pt; a kill between them repeats the validation only."""
+    """Validate, then save: 1. the best checkpoint, 2. the log, 3. last.pt; a kill between them only repeats them."""
     config, dataset = run.config, run.dataset
     begun = time.monotonic()
+    _check_weights(run, state)
+    run.world.copy_first(state.ema.buffers())  # without SyncBatchNorm each process has batch statistics of its own
     predictions, logits = predict_dataset(state.ema, run.loader, dataset, "val", config, run.world)
     points = operating_points.choose(predictions, config.eval.threshold)
     auroc = macro_auroc(score(predictions, points))
@@ -255,10 +273,10 @@ def _finish_epoch(run: Run, state: TrainState, log: RunLog) -> None:
     if run.world.is_first:
         if is_best:
             checkpoints.save(config.out / checkpoints.BEST, _checkpoint(run, state, points))
-        save_last(run, state)
         rate = state.optimizer.param_groups[0]["lr"]
         values = {"epoch": len(state.history), "lr": rate, "val_loss": loss, "val_auroc": _number(auroc)}
         log.write("epoch", state.step, {**values, "best": int(is_best), "seconds": time.monotonic() - begun})
+        save_last(run, state)
         say(
             f"epoch {len(state.history)}/{config.train.epochs}: validation AUROC {auroc:.4f}, loss {loss:.4f}"
             f"{', best so far' if is_best else ''}"
@@ -287,7 +305,7 @@ def _checkpoint(run: Run, state: TrainState, points: operating_points.Thresholds
     )
     ids = dataset.table.rows["patient_id"]
     seen = {
-        fold: checkpoints.hash_patients(config.data.source, ids[dataset.rows(fold)].unique())
+        fold: checkpoints.hash_patients(dataset.table.source, ids[dataset.rows(fold)].unique())
         for fold in ("train", "val")
     }
     return checkpoints.Checkpoint(state.ema, metadata, points, seen)
@@ -297,7 +315,12 @@ def save_last(run: Run, state: TrainState) -> None:
     """Write last.pt from the first process."""
     if not run.world.is_first:
         return
-    checkpoints.save_resumable(run.config.out / checkpoints.LAST, snapshot(state, run.config))
+    checkpoints.save_resumable(run.config.out / checkpoints.LAST, snapshot(state, run.config, _images(run.dataset)))
+
+
+def _images(dataset: Dataset) -> dict[str, str]:
+    names = dataset.table.rows["image"]
+    return {fold: hash_names(names.iloc[dataset.rows(fold)]) for fold in FOLDS}
 
 
 def _has_stalled(run: Run, state: TrainState) -> bool:

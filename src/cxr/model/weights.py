@@ -1,7 +1,9 @@
 """First weights: torchvision's ImageNet ones, none, or a checkpoint file; every tensor is accounted for."""
 
+import contextlib
+import pickle
 import re
-import urllib.error
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,9 +37,14 @@ class LoadReport:
     head: str
 
     def __str__(self) -> str:
-        counts = f"{self.matched} tensors matched, {len(self.missing)} missing, {len(self.unexpected)} unexpected"
-        names = ", ".join((*self.missing, *self.unexpected)[:4])
-        return f"weights {self.origin}: {counts}{f' ({names})' if names else ''}; head {self.head}"
+        lacking = ", ".join(_name(kind, names) for kind, names in
+                            (("missing", self.missing), ("unexpected", self.unexpected)))  # fmt: skip
+        return f"weights {self.origin}: {self.matched} tensors matched, {lacking}; head {self.head}"
+
+
+def _name(kind: str, names: Sequence[str]) -> str:
+    first = ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
+    return f"{len(names)} {kind}{f' ({first})' if names else ''}"
 
 
 def load_weights(classifier: Classifier, weights: str, findings: Sequence[str]) -> LoadReport:
@@ -58,14 +65,20 @@ def load_weights(classifier: Classifier, weights: str, findings: Sequence[str]) 
 def _download(name: str) -> dict[str, Tensor]:
     weights = get_model_weights(name).DEFAULT
     try:
-        state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
-    except (urllib.error.URLError, OSError) as error:
+        with contextlib.redirect_stdout(sys.stderr):  # where torch says what it downloads
+            state: dict[str, Tensor] = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:  # no network; a damaged file
         folder = Path(torch.hub.get_dir()) / "checkpoints"
         raise CxrError(
-            f"model.weights: ImageNet weights of {name} cannot be downloaded: {getattr(error, 'reason', error)}",
+            f"model.weights: ImageNet weights of {name} cannot be downloaded or read: {_first_line(error)}",
             f"download {weights.url} elsewhere into {folder}, or train from scratch with model.weights=none",
         ) from None
     return state
+
+
+def _first_line(error: Exception) -> str:
+    text = str(getattr(error, "reason", error)).strip() or type(error).__name__
+    return text.splitlines()[0][:200]
 
 
 def read_state(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
@@ -81,9 +94,8 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a broken or an unsafe file
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CxrError(
-            f"model.weights: {path}: is no checkpoint of tensors: {first[:200]}",
+            f"model.weights: {path}: is no checkpoint of tensors: {_first_line(error)}",
             "files are read with weights_only=True; save just the state_dict from code you trust",
         ) from None
     for key in _WRAPPERS:
@@ -138,8 +150,8 @@ def _fill(
         )
     head = _match_head(classifier, given, findings, names)
     classifier.load_state_dict({key: given[key] for key in fits} | head, strict=False)
-    kept = sum(bool(row.any()) for row in head.values()) and len(findings)
-    return LoadReport(origin, len(fits), tuple(missing), (), f"loaded for {kept} findings" if head else "new")
+    kept = f"loaded for {len(findings)} findings" if head else "new"
+    return LoadReport(origin, len(fits), tuple(missing), (), kept)
 
 
 def _match_head(

@@ -1,0 +1,340 @@
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from cxr.config import Config
+from cxr.data import dataset as datasets
+from cxr.data.counts import render_counts
+from cxr.data.dataset import Dataset, open_dataset, store_path
+from cxr.data.labels import count
+from cxr.errors import CxrError
+from tests.fakes import NihImage, write_lines, write_nih
+
+NUM = 24
+FOLDS = ("train", "train", "val", "test", "train", "")
+VIEWS = ("PA", "AP", "lateral")
+
+
+class Archive:
+    """A table of 24 images, each of one grey level that says its row, of three views, two findings and three folds."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.store = root / "archive", root / "store"
+        lines = ["image,patient_id,view,split,Mass,Edema"]
+        for row in range(NUM):
+            cells = (f"{row}.png", row, VIEWS[row % 3], FOLDS[row % 6], row % 2, ("1", "-1", "")[row // 2 % 3])
+            lines.append(",".join(map(str, cells)))
+            self.draw(row)
+        write_lines(self.root / "labels.csv", lines)
+
+    def draw(self, row: int) -> None:
+        self.root.mkdir(exist_ok=True)
+        assert cv2.imwrite(str(self.root / f"{row}.png"), np.full((16, 16), level(row), np.uint8))
+
+    def remove(self, rows: Sequence[int]) -> None:
+        for row in rows:
+            (self.root / f"{row}.png").unlink()
+
+    def spoil(self, rows: Sequence[int]) -> None:
+        for row in rows:
+            (self.root / f"{row}.png").write_bytes(b"")
+
+    def config(self, data: Mapping[str, object] | None = None, image: Mapping[str, object] | None = None) -> Config:
+        said: dict[str, Any] = {"source": "table", "csv": "labels.csv", "split": "column", "columns": {"view": "view"}}
+        return Config.model_validate(
+            {
+                "data": {**said, "root": self.root, **(data or {})},
+                "image": {"store_size": 16, **(image or {})},
+                "store": {"path": self.store, "workers": 2},
+            }
+        )
+
+    def open(self, overwrite: bool = False, image: Mapping[str, object] | None = None, **data: object) -> Dataset:
+        return open_dataset(self.config(data, image), overwrite)
+
+
+def level(row: int) -> int:
+    """The grey level of a row's image: never 0, which is what a row without a picture holds."""
+    return 10 * row + 5
+
+
+def rows_of(dataset: Dataset) -> list[int]:
+    """Rows of the label table that a dataset holds."""
+    return [int(name.removesuffix(".png")) for name in dataset.table.rows["image"]]
+
+
+def check_pixels(dataset: Dataset) -> None:
+    """Every row's index leads to its own image."""
+    assert dataset.store.pixels[dataset.index].max(axis=(1, 2)).tolist() == [level(row) for row in rows_of(dataset)]
+    assert dataset.store.pixels[dataset.index].min(axis=(1, 2)).tolist() == [level(row) for row in rows_of(dataset)]
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Archive:
+    return Archive(tmp_path)
+
+
+def error_of(archive: Archive, image: Mapping[str, object] | None = None, **data: object) -> str:
+    with pytest.raises(CxrError) as error:
+        open_dataset(archive.config(data, image))
+    return error.value.render().replace(f"{archive.root}", "ROOT").replace(f"{archive.store}", "STORE")
+
+
+def test_a_dataset_holds_every_row_that_is_in_a_split_with_its_own_pixels(archive: Archive) -> None:
+    dataset = archive.open()
+    assert rows_of(dataset) == [row for row in range(NUM) if row % 6 != 5]
+    check_pixels(dataset)
+    assert [dataset.fold[place] for place in range(len(dataset.fold))] == [FOLDS[row % 6] for row in rows_of(dataset)]
+    assert {fold: len(dataset.rows(fold)) for fold in ("train", "val", "test")} == {"train": 12, "val": 4, "test": 4}
+
+
+def test_targets_are_those_of_the_rows(archive: Archive) -> None:
+    dataset = archive.open(missing="skip", unreadable="skip", views=["PA", "AP"])
+    assert dataset.targets.findings == ("Mass", "Edema")
+    assert dataset.targets.y[:, 0].tolist() == [row % 2 for row in rows_of(dataset)]
+    assert dataset.targets.mask[:, 1].tolist() == [row // 2 % 3 != 1 for row in rows_of(dataset)]
+
+
+ROWS = st.sets(st.integers(0, NUM - 1), max_size=10)
+
+
+@given(missing=ROWS, unreadable=ROWS, views=st.none() | st.sets(st.sampled_from(VIEWS), min_size=1))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_dropped_the_rest_keeps_its_own_pixels_and_labels(
+    tmp_path_factory: pytest.TempPathFactory, missing: set[int], unreadable: set[int], views: set[str] | None
+) -> None:
+    archive = Archive(tmp_path_factory.mktemp("archive"))
+    archive.spoil(sorted(unreadable))
+    archive.remove(sorted(missing))
+    shown = None if views is None else sorted(views)
+    dataset = archive.open(missing="skip", unreadable="skip", views=shown)
+    expected = [row for row in range(NUM) if row not in missing | unreadable and row % 6 != 5]
+    assert rows_of(dataset) == [row for row in expected if views is None or VIEWS[row % 3] in views]
+    check_pixels(dataset)
+    assert dataset.targets.y[:, 0].tolist() == [row % 2 for row in rows_of(dataset)]
+    assert dataset.fold.tolist() == [FOLDS[row % 6] for row in rows_of(dataset)]
+    assert len(dataset.table) + sum(dataset.dropped.values()) == NUM
+
+
+def test_dropped_rows_are_counted_once_by_their_first_reason(archive: Archive) -> None:
+    archive.remove([0, 5])  # 5 is in no split, too
+    archive.spoil([1, 2, 11])  # 2 is lateral and 11 in no split, too
+    dataset = archive.open(missing="skip", unreadable="skip", views=["PA", "AP"])
+    assert dataset.dropped == {"no file": 2, "unreadable": 3, "other view": 5, "in no split": 0}
+    assert len(dataset.table) == NUM - 10
+
+
+def test_missing_files_are_an_error_that_counts_them_and_names_the_first(archive: Archive) -> None:
+    archive.remove([3, 4, 8, 9, 10, 20, 21])
+    assert error_of(archive) == (
+        "error: ROOT: 7 of 24 listed images have no file: 3.png, 4.png, 8.png, 9.png, 10.png, ...\n"
+        "hint: unpack the rest of the archive there, or data.missing=skip to go on without them (listed in missing.csv)"
+    )
+    assert not archive.store.exists()
+
+
+def test_few_missing_files_are_all_named(archive: Archive) -> None:
+    archive.remove([7])
+    assert "1 of 24 listed images have no file: 7.png\n" in error_of(archive)
+
+
+def test_skipped_missing_files_are_listed_beside_the_store(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive.remove([3, 8])
+    dataset = archive.open(missing="skip")
+    assert not {3, 8} & set(rows_of(dataset))
+    assert (archive.store / "missing.csv").read_text() == "image,reason\n3.png,no file\n8.png,no file\n"
+    assert f"warning: 2 images are missing and skipped: see {archive.store}/missing.csv" in capsys.readouterr().err
+
+
+def test_names_in_lists_without_a_row_are_missing_too(tmp_path: Path) -> None:
+    images = [NihImage(f"{row:08}_000.png", patient=str(row), split="train_val") for row in range(1, 9)]
+    root = write_nih(tmp_path / "nih", [*images, NihImage("00000009_000.png", patient="9", split="test")])
+    write_lines(root / "test_list.txt", ["00000009_000.png", "00000010_000.png"])
+    said: dict[str, Any] = {
+        "data": {"source": "nih", "root": root},
+        "image": {"store_size": 16},
+        "store": {"path": tmp_path / "store"},
+    }
+    with pytest.raises(CxrError, match=r"1 of 10 listed images have no row in the label table: 00000010_000\.png"):
+        open_dataset(Config.model_validate(said))
+    said["data"]["missing"] = "skip"
+    dataset = open_dataset(Config.model_validate(said))
+    assert len(dataset.table) == 9
+    assert dataset.dropped["listed but not in the label table"] == 1
+    assert "00000010_000.png,no row in the label table" in (tmp_path / "store" / "missing.csv").read_text()
+
+
+def test_no_file_at_all_asks_for_the_root(archive: Archive) -> None:
+    archive.remove(range(NUM))
+    assert error_of(archive, missing="skip") == (
+        "error: ROOT: none of its 24 images has a file\nhint: is data.root the right folder?"
+    )
+
+
+def test_unreadable_files_are_an_error_or_skipped(archive: Archive) -> None:
+    archive.spoil([6])
+    assert "ROOT/6.png: file is empty (0 bytes)" in error_of(archive)
+    dataset = archive.open(unreadable="skip")
+    assert 6 not in rows_of(dataset)
+    assert "6.png" in (archive.store / "unreadable.csv").read_text()
+    check_pixels(dataset)
+
+
+def test_a_store_with_skipped_files_is_refused_where_they_are_an_error(archive: Archive) -> None:
+    archive.spoil([6])
+    archive.open(unreadable="skip")
+    assert error_of(archive) == (
+        "error: STORE: 1 of its files were unreadable and are listed in unreadable.csv\n"
+        "hint: data.unreadable=skip goes on without them; cxr pack CONFIG --overwrite reads them again"
+    )
+    archive.draw(6)
+    assert 6 in rows_of(archive.open(overwrite=True))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"findings": ["Edema"]},
+        {"uncertain": "ones"},
+        {"uncertain": {"Edema": "zeros", "default": "ones"}},
+        {"blank": "masked"},
+        {"views": ["PA"]},
+        {"split": "random"},
+        {"split": "random", "split_seed": 4},
+        {"missing": "skip", "unreadable": "skip"},
+    ],
+    ids=str,
+)
+def test_a_store_serves_every_config_of_the_same_images(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+) -> None:
+    archive.open()
+    monkeypatch.setattr(datasets, "pack", never)
+    dataset = open_dataset(archive.config(change))
+    check_pixels(dataset)
+    assert len(dataset.table) + sum(dataset.dropped.values()) == NUM
+
+
+def never(*_: object) -> None:
+    raise AssertionError("packed again")
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        ({"store_size": 32}, "packed with preprocess.size 16, but the config asks for 32"),
+        ({"fit": "crop"}, "packed with preprocess.fit pad, but the config asks for crop"),
+    ],
+)
+def test_a_store_of_other_pixels_is_refused_until_it_is_overwritten(
+    archive: Archive, image: dict[str, object], reason: str
+) -> None:
+    archive.open()
+    assert error_of(archive, image=image).startswith(f"error: STORE: {reason}\nhint: ")
+    check_pixels(archive.open(overwrite=True, image=image))
+
+
+def test_a_store_of_other_images_is_refused(archive: Archive) -> None:
+    archive.remove([5])
+    archive.open(missing="skip")
+    archive.draw(5)
+    assert error_of(archive) == (
+        "error: STORE: packed with num_images 23, but the config asks for 24\n"
+        "error: STORE: packed from other images, or in another order, than the label table now names\n"
+        "hint: cxr pack CONFIG --overwrite packs it anew, or store.path=FOLDER keeps both"
+    )
+
+
+def test_the_order_of_the_label_table_is_the_order_of_the_store(archive: Archive) -> None:
+    archive.open()
+    first, *rest = (archive.root / "labels.csv").read_text().splitlines()
+    write_lines(archive.root / "labels.csv", [first, *rest[::-1]])
+    assert "packed from other images, or in another order" in error_of(archive)
+    check_pixels(archive.open(overwrite=True))
+
+
+def test_where_another_process_packs_none_is_packed(archive: Archive) -> None:
+    with pytest.raises(CxrError, match="is no store of packed images"):
+        open_dataset(archive.config(), may_pack=False)
+    archive.open()
+    check_pixels(open_dataset(archive.config(), may_pack=False))
+
+
+def test_the_split_does_not_depend_on_files_that_are_missing(archive: Archive) -> None:
+    whole = archive.open(split="random")
+    folds = dict(zip(rows_of(whole), whole.fold.tolist(), strict=True))
+    archive.remove([0, 1, 2, 3])
+    rest = archive.open(split="random", missing="skip", overwrite=True)
+    assert {row: folds[row] for row in rows_of(rest)} == dict(zip(rows_of(rest), rest.fold.tolist(), strict=True))
+
+
+def test_a_policy_for_what_is_no_finding_is_refused(archive: Archive) -> None:
+    assert error_of(archive, uncertain={"Oedema": "ones", "Edema": "zeros", "Masses": "ones"}) == (
+        "error: data.uncertain: 'Masses' is no finding here\n"
+        "error: data.uncertain: 'Oedema' is no finding here\n"
+        "hint: findings are Mass, Edema"
+    )
+
+
+def test_a_policy_may_spell_a_finding_in_another_way(archive: Archive) -> None:
+    text = (archive.root / "labels.csv").read_text().replace("Edema", "Pleural Thickening")
+    (archive.root / "labels.csv").write_text(text)
+    thick = archive.open(uncertain={"Pleural Thickening": "ones"})
+    assert thick.targets.findings == ("Mass", "Pleural_Thickening")
+    assert thick.targets.y[:, 1].tolist() == [float(row // 2 % 3 < 2) for row in rows_of(thick)]
+
+
+def test_counts_add_up_and_are_plain_json(archive: Archive) -> None:
+    archive.spoil([1])
+    dataset = archive.open(unreadable="skip", blank="masked")
+    counts = json.loads(json.dumps(dataset.counts()))
+    assert sum(counts["images"].values()) + sum(counts["dropped"].values()) == NUM
+    assert counts["patients"] == counts["images"]  # each image is another patient's
+    for fold, cells in counts["cells"].items():
+        for cell in cells:
+            assert sum(cell[kind] for kind in ("positive", "negative", "soft", "masked")) == counts["images"][fold]
+
+
+def test_the_printed_counts_are_those_of_the_targets(archive: Archive) -> None:
+    archive.remove([0])
+    dataset = archive.open(missing="skip")
+    console = Console(width=120, file=io.StringIO(), record=True)
+    console.print(render_counts(dataset))
+    lines = [line.split() for line in console.export_text().splitlines()]
+    cells = [count(dataset.select(dataset.rows(fold))) for fold in ("train", "val", "test")]
+    kinds = [("positive", "negative", *(["masked"] if fold["masked"].any() else [])) for fold in cells]
+    edema = [str(fold[kind][1]) for fold, shown in zip(cells, kinds, strict=True) for kind in shown]
+    assert next(line for line in lines if line and line[0] == "Edema") == ["Edema", *edema]
+    assert "dropped: 1 no file, 4 in no split" in " ".join(lines[1])
+
+
+def test_a_store_is_named_by_source_folder_and_size(archive: Archive) -> None:
+    plain = archive.config().model_copy(update={"store": Config.model_fields["store"].default})
+    assert store_path(plain) == Path("stores/table-archive-16")
+    assert store_path(archive.config()) == archive.store
+
+
+@pytest.mark.real
+def test_real_radiographs_whose_files_are_missing_are_named_or_skipped(sample_data: Path, tmp_path: Path) -> None:
+    said: dict[str, Any] = {
+        "data": {"source": "nih", "root": sample_data / "nih-1024"},
+        "image": {"store_size": 64},
+        "store": {"path": tmp_path / "store", "workers": 2},
+    }
+    with pytest.raises(CxrError, match="111,990 of 112,120 listed images have no row in the label table: 0000"):
+        open_dataset(Config.model_validate(said))
+    said["data"]["missing"] = "skip"
+    dataset = open_dataset(Config.model_validate(said))
+    assert len(dataset.store.pixels) == 130
+    assert len(dataset.table) == 130

@@ -1,0 +1,84 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cxr.data import residence
+from cxr.data.image import Preprocess
+from cxr.data.residence import Where, place
+from cxr.data.store import PACKED, Store, describe, open_store
+from cxr.errors import CxrError
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+NUM_BYTES = 100 * 32 * 32
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    wanted = describe("nih", [str(row) for row in range(100)], Preprocess(32))
+    pixels = np.random.default_rng(0).integers(0, 256, NUM_BYTES, dtype=np.uint8)
+    pixels.tofile(tmp_path / "pixels.u8")
+    (tmp_path / "status.u8").write_bytes(bytes([PACKED]) * 100)
+    (tmp_path / "manifest.json").write_text(wanted.to_json())
+    return open_store(tmp_path, wanted)
+
+
+def has_free(monkeypatch: pytest.MonkeyPatch, ram: float, gpu: float = 0) -> None:
+    """A machine with this many times the store's bytes free."""
+    monkeypatch.setattr(residence, "_free_ram", lambda: int(ram * NUM_BYTES))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(gpu * NUM_BYTES), 10**12))
+
+
+def test_the_gpu_without_a_gpu_is_an_error(store: Store) -> None:
+    with pytest.raises(CxrError) as error:
+        place(store, "gpu", CPU)
+    assert error.value.render() == (
+        "error: store.where: gpu needs a CUDA GPU, and there is none\nhint: use store.where=auto, ram or disk"
+    )
+
+
+@pytest.mark.parametrize("where", ["disk", "ram", "auto"])
+def test_pixels_are_the_stores_wherever_they_live(store: Store, where: Where) -> None:
+    pixels, _ = place(store, where, CPU)
+    np.testing.assert_array_equal(np.asarray(pixels), store.pixels)
+
+
+def test_ram_is_a_copy_and_disk_is_the_map(store: Store) -> None:
+    assert isinstance(place(store, "disk", CPU)[0], np.memmap)
+    assert not np.shares_memory(np.asarray(place(store, "ram", CPU)[0]), store.pixels)
+
+
+@pytest.mark.parametrize(
+    ("ram", "processes", "where"),
+    [(2.0, 1, "RAM"), (1.9, 1, "disk"), (8.0, 4, "RAM"), (7.9, 4, "disk"), (0.0, 1, "disk")],
+)
+def test_auto_takes_ram_when_every_process_fits_in_half_of_what_is_free(
+    store: Store, monkeypatch: pytest.MonkeyPatch, ram: float, processes: int, where: str
+) -> None:
+    has_free(monkeypatch, ram)
+    assert f" {where} " in place(store, "auto", CPU, processes)[1]
+
+
+@pytest.mark.parametrize(("gpu", "chosen"), [(2.0, "gpu"), (1.9, "ram")])
+def test_auto_takes_the_gpu_when_half_of_its_free_memory_is_enough(
+    monkeypatch: pytest.MonkeyPatch, gpu: float, chosen: str
+) -> None:
+    has_free(monkeypatch, ram=2, gpu=gpu)
+    assert residence._choose(NUM_BYTES, CUDA, 1)[0] == chosen
+
+
+def test_free_ram_counts_file_cache_and_is_below_what_the_machine_has() -> None:
+    lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    total, free = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemFree"))
+    assert 0.5 * free < residence._free_ram() <= total
+
+
+@pytest.mark.cuda
+def test_the_gpu_holds_the_stores_pixels(store: Store, gpu: torch.device) -> None:
+    for where in ("gpu", "auto"):
+        pixels, line = place(store, "gpu" if where == "gpu" else "auto", gpu)
+        assert isinstance(pixels, torch.Tensor)
+        assert pixels.device.type == "cuda"
+        assert " GPU " in line
+        np.testing.assert_array_equal(pixels.cpu().numpy(), store.pixels)

@@ -1,0 +1,162 @@
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from cxr.cli import main
+from cxr.data.findings import NIH_14
+
+Predict = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def predict(run: Path, capsys: pytest.CaptureFixture[str]) -> Predict:
+    """Runs `cxr predict`; returns its status, its stdout and its stderr."""
+
+    def call(*arguments: str | Path) -> tuple[int, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(["predict", str(run), *map(str, arguments)])
+        said = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def images(archive: Path, tmp_path: Path) -> Path:
+    """A folder of three images and a text file."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for file in sorted((archive / "images").iterdir())[:3]:
+        shutil.copy(file, folder)
+    (folder / "notes.txt").write_text("no image")
+    return folder
+
+
+def rows(text: str) -> dict[str, list[float]]:
+    """Probabilities by image, of the CSV form."""
+    return {row[0]: [float(cell) for cell in row[1:]] for row in list(csv.reader(io.StringIO(text)))[1:]}
+
+
+def test_the_table_has_the_likeliest_finding_first(predict: Predict, images: Path) -> None:
+    file = min(images.glob("*.png"))
+    status, out, err = predict(file)
+    lines = out.splitlines()
+    assert (status, err, lines[0]) == (0, "", str(file))
+    shown = [line.split() for line in lines[3 : 3 + len(NIH_14)]]
+    assert sorted(cells[0] for cells in shown) == sorted(NIH_14)
+    values = [float(cells[1]) for cells in shown]
+    assert values == sorted(values, reverse=True)
+    assert all((float(cells[1]) >= float(cells[2]) - 5e-4) >= (cells[3:] == ["above"]) for cells in shown)
+    assert lines[-1].startswith("Thresholds: best F1 on validation rows (")
+    assert lines[-1].endswith("Research tool, not a medical device.")
+
+
+def test_json_is_one_object_a_line_and_an_image(predict: Predict, images: Path) -> None:
+    status, out, _ = predict(images, "--format", "json")
+    objects = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert [one["image"] for one in objects] == sorted(str(path) for path in images.glob("*.png"))
+    for one in objects:
+        assert list(one["probabilities"]) == list(one["thresholds"]) == list(NIH_14)
+        expected = [name for name in NIH_14 if one["probabilities"][name] >= one["thresholds"][name]]
+        assert one["above"] == expected
+
+
+def test_csv_can_be_judged_by_eval(predict: Predict, archive: Path, tmp_path: Path) -> None:
+    status, out, _ = predict(archive / "images", "--format", "csv")
+    assert status == 0
+    assert out.splitlines()[0] == ",".join(["image", *(f"p_{finding}" for finding in NIH_14)])
+    (tmp_path / "p.csv").write_text(out)
+    with pytest.raises(SystemExit) as ended:
+        main(["eval", str(tmp_path / "p.csv"), "--labels", str(archive / "Data_Entry_2017_v2020.csv")])
+    assert ended.value.code == 0
+
+
+def test_probabilities_are_those_of_eval(predict: Predict, run: Path, archive: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["eval", str(run), "--out", str(tmp_path)])
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        judged = {row["image"]: [float(row[f"p_{name}"]) for name in NIH_14] for row in csv.DictReader(file)}
+    _, out, _ = predict(archive / "images", "--format", "csv")
+    predicted = {Path(image).name: p for image, p in rows(out).items()}
+    assert len(judged) > 3
+    for image, p in judged.items():
+        np.testing.assert_allclose(predicted[image], p, atol=1e-5)
+
+
+def test_a_bad_file_costs_only_itself(predict: Predict, images: Path) -> None:
+    _, before, _ = predict(images, "--format", "csv")
+    (images / "00000000_bad.png").write_bytes(b"")
+    status, after, err = predict(images, "--format", "csv")
+    assert status == 1
+    assert err.splitlines() == [
+        f"error: {images / '00000000_bad.png'}: file is empty (0 bytes)",
+        "hint: 1 of 4 images were not read; export them again as PNG or JPEG",
+    ]
+    assert rows(after).keys() == rows(before).keys()
+    for image, p in rows(before).items():
+        np.testing.assert_allclose(rows(after)[image], p, atol=1e-6)
+
+
+def test_a_bad_file_is_an_object_too(predict: Predict, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_text("text")
+    status, out, _ = predict(tmp_path / "x.png", "--format", "json")
+    assert status == 2
+    assert json.loads(out) == {"image": str(tmp_path / "x.png"), "error": "not a PNG or JPEG image"}
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_nothing_readable_ends_with_status_2(predict: Predict, tmp_path: Path, form: str) -> None:
+    (tmp_path / "empty").mkdir()
+    status, _, err = predict(tmp_path / "absent.png", tmp_path / "empty", "--format", form)
+    assert status == 2
+    assert err.splitlines() == [
+        f"error: {tmp_path / 'absent.png'}: No such file or directory",
+        f"error: {tmp_path / 'empty'}: no .png, .jpg, .jpeg file in this folder",
+        "hint: 2 of 2 images were not read; export them again as PNG or JPEG",
+    ]
+
+
+def test_names_may_hold_spaces_and_any_letters(predict: Predict, images: Path, tmp_path: Path) -> None:
+    file = tmp_path / "Röntgen Aufnahme [1] 胸.png"
+    shutil.copy(min(images.glob("*.png")), file)
+    for form in ("table", "json", "csv"):
+        status, out, _ = predict(file, "--format", form, "--heatmaps", tmp_path / "über lays")
+        assert status == 0
+        assert file.name in (json.loads(out)["image"] if form == "json" else out)
+    assert all(path.name.startswith(file.stem + "_") for path in (tmp_path / "über lays").iterdir())
+
+
+def overlays(folder: Path) -> dict[str, tuple[int, ...]]:
+    return {path.name: np.asarray(cv2.imread(str(path))).shape for path in folder.iterdir()}
+
+
+def test_an_overlay_has_the_pixels_of_the_file_and_a_caption(predict: Predict, images: Path, tmp_path: Path) -> None:
+    file = tmp_path / "wide.png"
+    assert cv2.imwrite(str(file), cv2.resize(np.asarray(cv2.imread(str(min(images.glob("*.png"))))), (700, 500)))
+    _, out, _ = predict(file, "--format", "json", "--heatmaps", tmp_path / "overlays")
+    findings = json.loads(out)["above"] or [max(NIH_14, key=json.loads(out)["probabilities"].__getitem__)]
+    shapes = overlays(tmp_path / "overlays")
+    assert set(shapes) == {f"wide_{finding}.png" for finding in findings}
+    for height, width, channels in shapes.values():
+        assert (width, channels) == (700, 3)
+        assert 500 <= height < 600
+
+
+def test_images_of_one_name_do_not_overwrite_each_other(predict: Predict, images: Path, tmp_path: Path) -> None:
+    first, second, _ = sorted(images.glob("*.png"))
+    for folder, file in (("a", first), ("b", second)):
+        (tmp_path / folder).mkdir()
+        shutil.copy(file, tmp_path / folder / "x.png")
+    predict(tmp_path / "a", tmp_path / "b", "--heatmaps", tmp_path / "overlays")
+    stems = {name.split("_")[0] for name in overlays(tmp_path / "overlays")}
+    assert stems == {"x", "x-2"}

@@ -1,0 +1,70 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from cxr.data.image import Fit, Grey, Preprocess
+from cxr.explain.cam import activation_map, encode_png, overlay
+from cxr.model.classifier import Classifier
+
+FITS: list[Fit] = ["pad", "squash", "crop"]
+CAPTION_SHARE = 0.055
+
+
+def radiograph(height: int = 200, width: int = 300) -> Grey:
+    return np.tile(np.linspace(20, 220, width).astype(np.uint8), (height, 1))
+
+
+def colourfulness(picture: np.ndarray) -> np.ndarray:
+    return np.ptp(picture.astype(np.int16), axis=2)
+
+
+@torch.inference_mode()
+def test_the_mean_of_a_map_plus_the_bias_is_the_logit() -> None:
+    classifier = Classifier("resnet18", 4).eval()
+    features = classifier.feature_map(torch.rand(2, 1, 96, 96) * 255)
+    logits = classifier.pool(features)
+    for image in range(2):
+        for finding in range(4):
+            cam = activation_map(classifier, features[image], finding)
+            assert cam.shape == (3, 3)
+            bias = classifier.head.bias[finding].item()
+            assert cam.mean() + bias == pytest.approx(logits[image, finding].item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("shape", [(200, 300), (300, 200), (64, 64), (1, 50)])
+def test_an_overlay_has_the_files_own_pixels_and_a_caption_below(fit: Fit, shape: tuple[int, int]) -> None:
+    picture = overlay(radiograph(*shape), np.ones((7, 7), np.float32), Preprocess(64, fit), "Mass 0.900")
+    assert picture.dtype == np.uint8
+    assert picture.shape[1:] == (shape[1], 3)
+    assert shape[0] < picture.shape[0] <= shape[0] + 40
+
+
+@pytest.mark.parametrize("fit", FITS)
+def test_what_does_not_speak_for_the_finding_stays_the_radiograph(fit: Fit) -> None:
+    grey = radiograph()
+    picture = overlay(grey, -np.ones((7, 7), np.float32), Preprocess(64, fit), "")
+    np.testing.assert_array_equal(picture[:200], cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("centre", [(1, 1), (1, 5), (5, 2), (3, 3)])
+def test_the_hottest_cell_lies_where_the_model_saw_it(fit: Fit, centre: tuple[int, int]) -> None:
+    height, width = 210, 350
+    cam = np.full((7, 7), -1.0, np.float32)
+    cam[centre] = 1.0
+    picture = overlay(np.full((height, width), 128, np.uint8), cam, Preprocess(70, fit), "")[:height]
+    side = {"pad": max(height, width), "crop": min(height, width), "squash": 0}[fit]
+    tall, wide = (side or height), (side or width)
+    row = (centre[0] + 0.5) / 7 * tall - (tall - height) / 2
+    column = (centre[1] + 0.5) / 7 * wide - (wide - width) / 2
+    inside = 0 <= row < height and 0 <= column < width
+    where = np.argwhere(colourfulness(picture) > 0.9 * colourfulness(picture).max())
+    assert not inside or np.allclose(where.mean(axis=0), (row, column), atol=tall / 14)
+
+
+def test_an_overlay_is_a_png_of_the_same_pixels() -> None:
+    picture = overlay(radiograph(), np.eye(7, dtype=np.float32), Preprocess(64), "Mass 0.900")
+    decoded = cv2.imdecode(np.frombuffer(encode_png(picture), np.uint8), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(np.asarray(decoded), picture)

@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from cxr.errors import CxrError
+from cxr.model.loss import ClassWeights, logit_shift
+from cxr.model.state import TrainState, average_weights, figures, new_state, restore, snapshot
+from tests.model.conftest import ALONE, FINDINGS, Recipe
+
+IMAGES = {"train": "a", "val": "b", "test": "c"}
+WEIGHTS = ClassWeights(torch.tensor([0.9, 0.8, 1.0]), torch.tensor([0.1, 0.2, 1.0]), ("Pneumothorax",))
+
+
+def start(recipe: Recipe, out: Path, *overrides: str) -> TrainState:
+    return new_state(recipe(out, *overrides), FINDINGS, WEIGHTS, ALONE)[0]
+
+
+def take_step(state: TrainState, seed: int) -> None:
+    images = torch.rand(4, 1, 32, 32, generator=torch.Generator().manual_seed(seed)) * 255
+    state.optimizer.zero_grad()
+    state.model.train()(images).square().sum().backward()
+    state.optimizer.step()
+    state.step += 1
+
+
+def floats(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {key: one.clone() for key, one in model.state_dict().items() if one.is_floating_point()}
+
+
+def test_averaged_weights_are_the_running_average_computed_by_hand(recipe: Recipe, tmp_path: Path) -> None:
+    state = start(recipe, tmp_path)
+    expected = {key: one.double() for key, one in floats(state.model).items()}
+    for step in range(1, 6):
+        take_step(state, step)
+        average_weights(state, decay=0.4)
+        decay = min(0.4, (1 + step) / (10 + step))
+        now = floats(state.model)
+        expected = {key: decay * one + (1 - decay) * now[key].double() for key, one in expected.items()}
+    for key, one in floats(state.ema).items():
+        torch.testing.assert_close(one.double(), expected[key], rtol=1e-4, atol=1e-6)
+    assert int(state.ema.get_buffer("backbone.bn1.num_batches_tracked")) == 5
+
+
+def test_without_averaging_the_model_itself_is_kept(recipe: Recipe, tmp_path: Path) -> None:
+    state = start(recipe, tmp_path, "train.ema=0")
+    assert state.ema is state.model
+    assert snapshot(state, recipe(tmp_path), IMAGES)["ema"] is None
+
+
+def test_the_model_starts_with_the_shift_that_undoes_its_weights(recipe: Recipe, tmp_path: Path) -> None:
+    state = start(recipe, tmp_path)
+    assert torch.equal(state.model.logit_shift, logit_shift(WEIGHTS))
+    assert torch.equal(state.ema.logit_shift, logit_shift(WEIGHTS))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_a_restored_state_goes_on_as_if_nothing_had_happened(optimizer: str, recipe: Recipe, tmp_path: Path) -> None:
+    config = recipe(tmp_path, f"train.optimizer={optimizer}")
+    state, other = (new_state(config, FINDINGS, WEIGHTS, ALONE)[0] for _ in range(2))
+    take_step(state, 0)
+    torch.save(snapshot(state, config, IMAGES), tmp_path / "last.pt")
+    restore(other, config, IMAGES, torch.load(tmp_path / "last.pt", weights_only=True))
+    for one in (state, other):
+        take_step(one, 1)
+        average_weights(one, 0.9)
+    for mine, theirs in ((state.model, other.model), (state.ema, other.ema)):
+        assert all(torch.equal(a, b) for a, b in zip(floats(mine).values(), floats(theirs).values(), strict=True))
+    assert (other.step, other.history) == (2, [])
+
+
+def test_another_recipe_is_refused_with_every_key_that_differs(recipe: Recipe, tmp_path: Path) -> None:
+    state = start(recipe, tmp_path)
+    saved = snapshot(state, recipe(tmp_path), IMAGES)
+    with pytest.raises(CxrError) as error:
+        restore(state, recipe(tmp_path, "train.lr=0.5", "model.train_layers=head"), IMAGES, saved)
+    assert error.value.render() == (
+        f"error: {tmp_path}: model.train_layers was all and is now head\n"
+        f"error: {tmp_path}: train.lr was 0.001 and is now 0.5\n"
+        "hint: resume with the run's own config.yaml, or train anew into another out=FOLDER"
+    )
+
+
+def test_other_images_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    state, config = start(recipe, tmp_path), recipe(tmp_path)
+    with pytest.raises(CxrError, match="the images in .* are not those that the run began with"):
+        restore(state, config, IMAGES | {"train": "d"}, snapshot(state, config, IMAGES))
+
+
+def test_what_does_not_change_the_result_may_differ(recipe: Recipe, tmp_path: Path) -> None:
+    state = start(recipe, tmp_path)
+    saved = snapshot(state, recipe(tmp_path), IMAGES)
+    moved = ("data.root=/elsewhere", "store.path=/fast", "store.where=ram", "store.workers=2", "train.save_every=9")
+    restore(state, recipe(tmp_path / "other", *moved), IMAGES, saved)
+
+
+def test_the_figure_that_selects_is_auroc_or_minus_the_loss(recipe: Recipe, tmp_path: Path) -> None:
+    state = start(recipe, tmp_path)
+    state.history = [{"auroc": 0.7, "loss": 0.3}, {"auroc": float("nan"), "loss": 0.2}]
+    assert figures(state, recipe(tmp_path)) == [0.7, float("-inf")]
+    assert figures(state, recipe(tmp_path, "train.select=loss")) == [-0.3, -0.2]

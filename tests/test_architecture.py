@@ -1,0 +1,98 @@
+"""Imports go downwards only: the order of the rooms in docs/architecture.md, read from the source."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import cxr
+
+SOURCE = Path(cxr.__file__).parent
+LABELS_HALF = ("findings", "labels", "splits", "sources")
+ROOMS = ("foundation", "config", "labels", "evaluation", "pixels", "model", "explain", "deploy", "cli")
+
+
+def room(module: str) -> str:
+    """The room of `cxr.x.y`; `foundation` is errors, files and console, which know nothing of X-rays."""
+    first, second = [*module.split(".")[1:], "", ""][:2]
+    if first == "data":
+        return "labels" if second in LABELS_HALF else "pixels"
+    if first in ("config", "config_file"):
+        return "config"
+    if first in ("cli", "__main__"):
+        return "cli"
+    return first if first in ROOMS else "foundation"
+
+
+def modules() -> Iterator[tuple[str, ast.Module]]:
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+        yield ".".join(parts).removesuffix(".__init__"), ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("cxr"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cxr"):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+EDGES = [(module, imported) for module, tree in modules() for imported in imports(tree)]
+
+
+def test_there_is_something_to_check() -> None:
+    assert len(EDGES) > 100
+    assert {room(module) for module, _ in EDGES} == set(ROOMS)
+
+
+def test_a_file_imports_only_from_rooms_above_it() -> None:
+    # findings.py is names alone, which the config checks its keys against
+    allowed = ("cxr.data.findings",)
+    upward = [
+        f"{module} imports {imported}"
+        for module, imported in EDGES
+        if ROOMS.index(room(imported)) > ROOMS.index(room(module)) and not imported.startswith(allowed)
+    ]
+    assert upward == []
+
+
+def test_the_leaves_can_be_deleted() -> None:
+    users = {leaf: {room(module) for module, imported in EDGES if room(imported) == leaf} - {leaf}
+             for leaf in ("explain", "deploy")}  # fmt: skip
+    assert users == {"explain": {"deploy"}, "deploy": {"cli"}}
+
+
+def test_no_file_is_long() -> None:
+    lengths = {str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in SOURCE.rglob("*.py")}
+    assert {path: length for path, length in lengths.items() if length > 350} == {}
+
+
+def test_relative_imports_are_not_used() -> None:
+    levels = [module for module, tree in modules() for node in ast.walk(tree)
+              if isinstance(node, ast.ImportFrom) and node.level]  # fmt: skip
+    assert levels == []
+
+
+def loaded(code: str, *names: str) -> str:
+    """Which of the modules a new Python has in memory after the code."""
+    check = f"import sys\n{code}\nprint(sorted(set({names!r}) & set(sys.modules)))"
+    return subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("where", ["evaluation", "data/sources"])
+def test_evaluation_and_sources_import_no_torch(where: str) -> None:
+    files = [path.relative_to(SOURCE.parent).with_suffix("") for path in (SOURCE / where).glob("*.py")]
+    assert len(files) > 4
+    assert loaded(f"import {', '.join('.'.join(file.parts) for file in files)}", "torch", "torchvision") == "[]\n"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = """
+import contextlib, io, cxr.cli
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    cxr.cli.main(["--help"])"""
+    assert loaded(code, "torch", "pandas", "numpy", "pydantic", "yaml", "sklearn", "cv2") == "[]\n"

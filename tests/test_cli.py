@@ -1,0 +1,248 @@
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from cxr import __version__
+from cxr.cli import main
+from cxr.config import Config
+from cxr.config_file import load, walk
+from cxr.data.findings import NIH_14
+from tests.fakes import write_chexpert, write_lines, write_nih
+
+COMMANDS = ("config", "phantom", "pack", "train", "eval", "predict")
+METRICS = "finding,num,num_positive,auroc,average_precision,f1,threshold,sensitivity,specificity"
+REPORT = ["metrics.csv", "predictions.csv", "report.json", "report.md"]
+
+
+@pytest.fixture(autouse=True)
+def no_width_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have a terminal of any width."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+def call(*arguments: str | Path) -> int:
+    """The exit status of a command."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_an_example_on_a_line_of_its_own(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(command, "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    after = lines[lines.index("  Example:") + 1 :]
+    assert after[0].startswith(f"    cxr {command} ")
+    assert "\\b" not in "".join(lines)
+    assert max(map(len, lines)) <= 80
+
+
+def test_help_lists_every_command_uncut(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--help") == 0
+    text = capsys.readouterr().out
+    assert all(f"\n  {command} " in text for command in COMMANDS)
+    assert "..." not in text.partition("Commands:")[2]
+    assert "not a medical device" in " ".join(text.split())
+
+
+def test_no_command_is_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call() == 2
+    said = capsys.readouterr()
+    assert "Start with: cxr train configs/demo.yaml" in said.out + said.err
+
+
+@pytest.mark.parametrize("arguments", [["trian"], ["train"], ["train", "--fast", "x.yaml"], ["predict", "run"]])
+def test_wrong_usage_ends_with_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(*arguments) == 2
+    assert "--help' for help" in capsys.readouterr().err
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("--version") == 0
+    assert capsys.readouterr().out == f"cxr {__version__}\n"
+
+
+def test_python_m_cxr_is_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "cxr", "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"cxr {__version__}\n", "")
+
+
+def test_a_user_error_of_a_process_has_no_traceback() -> None:
+    done = subprocess.run([sys.executable, "-m", "cxr", "config", "absent.yaml"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: absent.yaml: no such file\nhint: shipped recipes are in configs/, such as configs/demo.yaml\n"
+    )
+
+
+def test_config_prints_every_key_and_can_be_read_back(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("config", recipe, "train.lr=3e-4", "out=here") == 0
+    text = capsys.readouterr().out
+    for keys, meaning, _ in walk(Config):
+        assert keys[:2] == ("data", "lists") or f"{keys[-1]}: " in text or f"{keys[-1]}:\n" in text
+        assert len(keys) == 3 or meaning in text
+    write_lines(tmp_path / "again.yaml", text.splitlines())
+    assert load(tmp_path / "again.yaml") == load(recipe, ["train.lr=3e-4", "out=here"])
+
+
+def test_phantom_writes_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("phantom", tmp_path / "p", "--images", "5", "--size", "32", "--layout", "chexpert") == 0
+    assert capsys.readouterr().out == f"5 images in {tmp_path / 'p'}\n"
+    assert (tmp_path / "p" / "train.csv").exists()
+
+
+def test_pack_says_what_it_packed_and_packs_once(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    for overwrite in ([], [], ["--overwrite"]):
+        assert call("pack", recipe, f"store.path={store}", *overwrite) == 0
+    said = capsys.readouterr()
+    assert said.out == f"40 images of 32 pixels in {store}\n" * 3
+    assert said.err.count(f"packing 40 images at 32 pixels into {store}") == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_train_says_what_it_does(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    assert call("train", recipe, f"out={out}") == 0
+    said = capsys.readouterr()
+    assert said.out == f"{out / 'best.safetensors'}; next: cxr eval {out}\n"
+    assert "\n\n\n" not in said.err
+    for part in ("split: official", "Pleural_Thickening", "device c", "epoch 1/1: validation AUROC ", ", loss "):
+        assert part in said.err
+    files = {path.name for path in out.iterdir()} - {"tensorboard"}
+    assert files == {"best.safetensors", "config.yaml", "counts.json", "last.pt", "log.jsonl"}
+    assert load(out / "config.yaml") == load(recipe, [f"out={out}"])
+
+
+def test_train_overwrites_only_when_asked_and_resumes_a_finished_run(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("train", recipe, f"out={tmp_path / 'run'}")
+    assert [call(*arguments), call(*arguments), call(*arguments, "--overwrite")] == [0, 2, 0]
+    assert call(*arguments, "--resume") == 0
+    assert "resuming at epoch 2, step 2" in capsys.readouterr().err
+
+
+def test_eval_prints_the_table_and_writes_four_files(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("eval", run) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[0].startswith("Scored on test rows (")
+    assert said.out.endswith(f"Research tool, not a medical device.\nreport: {run / 'eval_test' / 'report.md'}\n")
+    assert sorted(path.name for path in (run / "eval_test").iterdir()) == REPORT
+    table = (run / "eval_test" / "metrics.csv").read_text().splitlines()
+    assert table[0] == METRICS
+    assert [line.split(",")[0] for line in table[1:]] == [*NIH_14, "mean"]
+
+
+def test_eval_writes_the_columns_of_predictions(run: Path, tmp_path: Path) -> None:
+    assert call("eval", run / "best.safetensors", "--split", "val", "--out", tmp_path / "report") == 0
+    columns = ["image", "patient_id", "split", "view", "sex", "age"]
+    labels = [f"{kind}_{finding}" for kind in "yp" for finding in NIH_14]
+    rows = read(tmp_path / "report" / "predictions.csv")
+    assert sorted(rows[0]) == sorted(columns + labels)
+    assert list(rows[0])[:6] == columns
+    assert {row["split"] for row in rows} == {"val"}
+
+
+def test_eval_reports_the_figure_that_chose_the_checkpoint(run: Path, tmp_path: Path) -> None:
+    assert call("eval", run, "--split", "val", "--out", tmp_path) == 0
+    epochs = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    logged = next(line["val_auroc"] for line in epochs if line["kind"] == "epoch")
+    assert float(read(tmp_path / "metrics.csv")[-1]["auroc"]) == logged
+
+
+def test_eval_of_the_written_predictions_is_the_same_report(run: Path, tmp_path: Path) -> None:
+    assert call("eval", run, "--out", tmp_path / "one") == 0
+    assert call("eval", tmp_path / "one" / "predictions.csv") == 0
+    one, two = read(tmp_path / "one" / "metrics.csv"), read(tmp_path / "one" / "predictions_report" / "metrics.csv")
+    assert [row["auroc"] for row in one] == [row["auroc"] for row in two]
+
+
+def write_scores(path: Path, image: str, columns: Sequence[str], names: Sequence[str]) -> Path:
+    rows = [",".join([name, *(f"0.{place + 1}" for _ in columns)]) for place, name in enumerate(names)]
+    return write_lines(path, [",".join([image, *columns]), *rows])
+
+
+NIH_NAMES = ("00000001_000.png", "00000001_001.png", "00000003_000.png", "00000004_000.png")
+
+
+@pytest.mark.parametrize("image", ["image", "Image Index", "Path"])
+@pytest.mark.parametrize("prefix", ["p_", "prob_", ""])
+def test_eval_reads_predictions_made_elsewhere(
+    image: str, prefix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = write_nih(tmp_path / "nih") / "Data_Entry_2017_v2020.csv"
+    columns = [f"{prefix}Cardiomegaly", f"{prefix}Hernia"]
+    scores = write_scores(tmp_path / "scores.csv", image, columns, NIH_NAMES)
+    assert call("eval", scores, "--labels", labels) == 0
+    rows = read(tmp_path / "scores_report" / "metrics.csv")
+    assert [(row["finding"], row["num_positive"], row["auroc"][:5]) for row in rows[:2]] == [
+        ("Cardiomegaly", "2", "0.0"),
+        ("Hernia", "1", "0.666"),
+    ]
+    assert "thresholds are not tuned" in " ".join(capsys.readouterr().out.split())
+    assert sorted(path.name for path in (tmp_path / "scores_report").iterdir()) == REPORT
+
+
+def test_eval_reads_chexperts_labels(tmp_path: Path) -> None:
+    labels = write_chexpert(tmp_path / "chexpert") / "train.csv"
+    names = [f"train/patient0000{number}/study1/view1_frontal.jpg" for number in (1, 2, 3)]
+    scores = write_scores(tmp_path / "scores.csv", "Path", ["Edema", "Atelectasis"], names)
+    assert call("eval", scores, "--labels", labels, "--out", tmp_path / "report") == 0
+    rows = read(tmp_path / "report" / "metrics.csv")
+    assert [(row["finding"], row["num"], row["num_positive"]) for row in rows[:2]] == [
+        ("Edema", "3", "0"),
+        ("Atelectasis", "0", "0"),
+    ]
+
+
+def test_a_pipe_is_100_columns_wide_and_a_terminal_its_own(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    widths = []
+    for columns in (None, "60"):
+        if columns:
+            monkeypatch.setenv("COLUMNS", columns)
+        assert call("eval", run, "--out", tmp_path) == 0
+        widths.append(max(len(line) for line in capsys.readouterr().out.splitlines() if not line.startswith("report")))
+    assert 80 < widths[0] <= 100
+    assert widths[1] <= 80
+
+
+@pytest.mark.parametrize("layout", ["nih", "chexpert"])
+def test_the_counts_fit_80_columns(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = {"source": layout, "root": str(tmp_path / "data"), "blank": "masked"}
+    recipe = write_lines(tmp_path / "x.yaml", [f"data: {json.dumps(data)}", "image: {store_size: 16}"])
+    call("phantom", tmp_path / "data", "--images", "30", "--size", "32", "--layout", layout)
+    monkeypatch.setattr("cxr.console.err.width", 80)
+    assert call("pack", recipe, f"store.path={tmp_path / 'store'}") == 0
+    table = capsys.readouterr().err.partition("Finding ")[2]
+    assert "…" not in table
+    assert max(map(len, table.splitlines())) <= 80
+    assert "Pleural_Thickening" in table or "Cardiomediastinum" in table
+
+
+def test_ctrl_c_ends_with_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*_args: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cxr.config_file.load", interrupt)
+    assert call("config", "x.yaml") == 130
+    assert "Traceback" not in capsys.readouterr().err

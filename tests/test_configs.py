@@ -1,0 +1,47 @@
+"""Every shipped recipe says what it costs, and runs."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cxr.cli import main
+from cxr.config import Phantom
+from cxr.config_file import load
+from cxr.data.sources.phantom import generate
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+SHIPPED = {"demo", "nih_densenet121", "nih_resnet50", "nih_pneumonia", "chexpert_densenet121", "chexnet_2017"}
+
+
+def test_the_recipes_of_the_manual_are_there() -> None:
+    assert {path.stem for path in CONFIGS} >= SHIPPED
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_recipe_opens_with_its_command_hardware_time_and_score(path: Path) -> None:
+    opening = re.match(r"(#.*\n)+", path.read_text(encoding="utf-8"))
+    assert opening
+    assert re.match(rf"# cxr train configs/{path.stem}\.yaml\b", opening[0])
+    for what in ("Hardware: ", "Time: ", "Score: "):
+        assert what in opening[0]
+
+
+@pytest.fixture(scope="session")
+def chexpert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("archive") / "chexpert"
+    generate(root, Phantom(num_images=40, size=48, layout="chexpert"), 2)
+    return root
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_recipe_runs_tiny(path: Path, archive: Path, chexpert: Path, tmp_path: Path) -> None:
+    root = chexpert if load(path).data.source == "chexpert" else archive
+    size = ("image.size=32", "image.store_size=32", f"store.path={tmp_path / 'store'}")
+    small = (f"data.root={root}", "model.weights=none", "train.epochs=1", "train.batch_size=20", *size)
+    with pytest.raises(SystemExit) as trained:
+        main(["train", str(path), *small, f"out={tmp_path / 'run'}"])
+    with pytest.raises(SystemExit) as judged:
+        main(["eval", str(tmp_path / "run")])
+    assert (trained.value.code, judged.value.code) == (0, 0)
+    assert (tmp_path / "run" / "eval_test" / "metrics.csv").read_text().splitlines()[-1].startswith("mean,")
