@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cxr.data.image import Preprocess
-from cxr.data.store import PACKED, UNREADABLE, Manifest, Store, describe, open_store
+from cxr.data.store import PACKED, UNREADABLE, Manifest, Store, describe, fingerprint, open_store
 from cxr.errors import CxrError
 
 NAMES = ("a.png", "b.png", "c.png")
@@ -49,6 +49,7 @@ def test_the_manifest_is_json_that_a_person_can_read() -> None:
         "source": "nih",
         "num_images": 3,
         "keys": MANIFEST.keys,
+        "files": "",
         "preprocess": {
             "size": 16,
             "fit": "pad",
@@ -122,3 +123,11 @@ def test_a_folder_that_is_no_whole_store_is_refused(folder: Path, damage: Callab
     damage(folder)
     (problem,) = problems_of(folder)
     assert problem.startswith("is no store of packed images: ")
+
+
+def test_archives_of_the_same_names_but_other_files_have_other_fingerprints(tmp_path: Path) -> None:
+    for folder, text in (("a", "x"), ("b", "xx"), ("moved", "x")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.png").write_text(text)
+    ours, other, moved = (fingerprint(tmp_path / folder, ["1.png"]) for folder in ("a", "b", "moved"))
+    assert ours == moved != other

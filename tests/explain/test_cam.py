@@ -1,22 +1,22 @@
 import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
 from cxr.data.image import Fit, Grey, Preprocess
-from cxr.explain.cam import activation_map, encode_png, overlay
+from cxr.explain.cam import Colour, activation_map, encode_png, overlay
 from cxr.model.classifier import Classifier
 
 FITS: list[Fit] = ["pad", "squash", "crop"]
-CAPTION_SHARE = 0.055
 
 
 def radiograph(height: int = 200, width: int = 300) -> Grey:
     return np.tile(np.linspace(20, 220, width).astype(np.uint8), (height, 1))
 
 
-def colourfulness(picture: np.ndarray) -> np.ndarray:
-    return np.ptp(picture.astype(np.int16), axis=2)
+def colourfulness(picture: Colour) -> npt.NDArray[np.int16]:
+    return np.asarray(np.ptp(picture.astype(np.int16), axis=2))
 
 
 @torch.inference_mode()

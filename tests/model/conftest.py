@@ -42,7 +42,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def recipe(phantom: Path) -> Recipe:
-    """Makes a Config: `recipe(out, "train.lr=1e-2", ...)`; three epochs of a few steps, averaging and augmentation on."""
+    """Makes a Config: `recipe(out, "train.lr=1e-2", ...)`: three epochs, averaged, augmented."""
 
     def make(out: Path, *overrides: str) -> Config:
         data = {"source": "phantom", "root": phantom, "findings": FINDINGS, "val_fraction": 0.3}

@@ -46,7 +46,9 @@ def test_two_processes_with_frozen_norms_learn_what_one_does(
     err = launch(recipe(tmp_path / "two", *overrides), start)
     assert err.count("2 processes") == 1
     for kind, names in (("train", ("step", "loss")), ("epoch", ("val_loss", "val_auroc"))):
-        one, two = ([[line[name] for name in names] for line in read_log(tmp_path / run, kind)] for run in ("one", "two"))
+        one, two = (
+            [[line[name] for name in names] for line in read_log(tmp_path / run, kind)] for run in ("one", "two")
+        )
         assert two == [pytest.approx(values, abs=1e-6) for values in one]
     one_head, two_head = (checkpoints.load(tmp_path / run).classifier.head for run in ("one", "two"))
     torch.testing.assert_close(two_head.weight, one_head.weight, rtol=0, atol=1e-6)

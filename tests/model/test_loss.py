@@ -78,7 +78,7 @@ def test_a_finding_of_one_class_is_named_and_weighs_one(weighting: Weighting, ce
     mask = np.array([[True, True], [True, True], [False, True]])
     weights = class_weights(Targets(("Hernia", "Mass"), y, mask), weighting)
     assert weights.one_class == ("Hernia",)
-    assert (weights.positive[0], weights.negative[0]) == (1, 1)
+    assert weights.positive[0] == weights.negative[0] == 1
     assert masked_bce(torch.zeros(3, 2), torch.from_numpy(y), torch.from_numpy(mask), weights).isfinite()
     assert logit_shift(weights).isfinite().all()
 
@@ -122,7 +122,7 @@ def fit(head: torch.nn.Linear, x: Tensor, y: Tensor, weights: ClassWeights) -> N
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.item()
 
-    optimizer.step(closure)
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
 
 
 def ones(findings: int) -> ClassWeights:

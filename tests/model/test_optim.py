@@ -40,12 +40,12 @@ def test_steps_are_those_of_torchs_optimiser(name: str) -> None:
     config = Train.model_validate({"optimizer": name, "weight_decay": 0.1, "lr": 0.01})
     ours, theirs = nn.Linear(4, 3, bias=False), nn.Linear(4, 3, bias=False)
     theirs.load_state_dict(ours.state_dict())
-    reference: torch.optim.Optimizer = {
-        "adamw": lambda: torch.optim.AdamW(theirs.parameters(), 0.01, weight_decay=0.1),
-        "adam": lambda: torch.optim.Adam(theirs.parameters(), 0.01, weight_decay=0.1),
-        "sgd": lambda: torch.optim.SGD(theirs.parameters(), 0.01, 0.9, weight_decay=0.1, nesterov=True),
-    }[name]()
-    for model, optimizer in ((ours, build_optimizer(ours, config, CPU)), (theirs, reference)):
+    references: dict[str, torch.optim.Optimizer] = {
+        "adamw": torch.optim.AdamW(theirs.parameters(), 0.01, weight_decay=0.1),
+        "adam": torch.optim.Adam(theirs.parameters(), 0.01, weight_decay=0.1),
+        "sgd": torch.optim.SGD(theirs.parameters(), 0.01, 0.9, weight_decay=0.1, nesterov=True),
+    }
+    for model, optimizer in ((ours, build_optimizer(ours, config, CPU)), (theirs, references[name])):
         for _ in range(5):
             optimizer.zero_grad()
             model(torch.ones(2, 4)).square().sum().backward()

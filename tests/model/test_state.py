@@ -84,7 +84,7 @@ def test_another_recipe_is_refused_with_every_key_that_differs(recipe: Recipe, t
 
 def test_other_images_are_refused(recipe: Recipe, tmp_path: Path) -> None:
     state, config = start(recipe, tmp_path), recipe(tmp_path)
-    with pytest.raises(CxrError, match="the images in .* are not those that the run began with"):
+    with pytest.raises(CxrError, match=r"the images in .* are not those that the run began with"):
         restore(state, config, IMAGES | {"train": "d"}, snapshot(state, config, IMAGES))
 
 

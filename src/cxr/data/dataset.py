@@ -20,7 +20,7 @@ from cxr.data.image import Preprocess
 from cxr.data.labels import LabelTable, Targets, count, resolve
 from cxr.data.pack import pack, write_csv
 from cxr.data.splits import FOLDS, Split, assign
-from cxr.data.store import Store, describe, open_store
+from cxr.data.store import Store, describe, fingerprint, open_store
 from cxr.errors import CxrError
 
 _NAMED = 5
@@ -95,7 +95,7 @@ def open_dataset(config: Config, overwrite: bool = False, may_pack: bool = True)
     if not len(found):
         raise CxrError(f"{table.root}: none of its {len(table):,} images has a file", "is data.root the right folder?")
     store = _open_or_pack(config, table.select(found), overwrite, may_pack)
-    if missing and may_pack:
+    if missing and may_pack and not (store.path / "missing.csv").exists():
         write_csv(store.path / "missing.csv", ("image", "reason"), missing)
         warn(f"{len(missing):,} images are missing and skipped: see {store.path / 'missing.csv'}")
     return _keep(config, table, split, store, found)
@@ -119,13 +119,13 @@ def _missing_error(table: LabelTable, split: Split, missing: Sequence[tuple[str,
 
 def _open_or_pack(config: Config, table: LabelTable, overwrite: bool, may_pack: bool) -> Store:
     path, images = store_path(config), list(table.rows["image"])
-    wanted = describe(config.data.source, images, preprocess(config))
+    files = list(table.rows["path"])
+    wanted = describe(config.data.source, images, preprocess(config), fingerprint(table.root, files))
     if (path.exists() and not overwrite) or not may_pack:
         store = open_store(path, wanted)
         _check_readable(store, config)
         return store
     say(f"packing {len(table):,} images at {config.image.store_size} pixels into {path}")
-    files = list(table.rows["path"])
     return pack(table.root, files, images, wanted, path, config.data.unreadable, config.store.workers)
 
 

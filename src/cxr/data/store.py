@@ -18,15 +18,17 @@ from cxr.errors import CxrError
 
 FORMAT = 1
 PACKED, UNREADABLE = 1, 2
+_LOOKED_AT = 64
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a store holds: `keys` is the SHA-256 of the row keys, so that rows and labels cannot shift in silence."""
+    """What a store holds; the hash of the row keys keeps rows and labels from shifting against each other."""
 
     source: str
     num_images: int
     keys: str
+    files: str
     preprocess: Preprocess
     format: int = FORMAT
 
@@ -35,10 +37,17 @@ class Manifest:
         return json.dumps(asdict(self), indent=2) + "\n"
 
 
-def describe(source: str, images: Sequence[str], how: Preprocess) -> Manifest:
-    """The manifest that a store of these images must have."""
+def describe(source: str, images: Sequence[str], how: Preprocess, files: str = "") -> Manifest:
+    """The manifest that a store of these images must have; `files` is the `fingerprint` of their files."""
     keys = hashlib.sha256("\n".join(images).encode()).hexdigest()
-    return Manifest(source, len(images), keys, how)
+    return Manifest(source, len(images), keys, files, how)
+
+
+def fingerprint(root: Path, paths: Sequence[str]) -> str:
+    """A hash of the sizes of some files, evenly spaced: tells archives of the same names apart wherever they lie."""
+    some = paths[:: max(1, len(paths) // _LOOKED_AT)]
+    sizes = [(root / path).stat().st_size if (root / path).exists() else -1 for path in some]
+    return hashlib.sha256(" ".join(map(str, sizes)).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -89,5 +98,8 @@ def _differences(found: dict[str, object], wanted: dict[str, object], at: str = 
             yield from _differences(other, value, f"{at}{key}.")
         elif other != value and key == "keys":
             yield "packed from other images, or in another order, than the label table now names"
+        elif other != value and key == "files":
+            if found.get("keys") == wanted["keys"]:
+                yield "packed from other files than data.root now holds under these names"
         elif other != value:
             yield f"packed with {at}{key} {other}, but the config asks for {value}"

@@ -115,7 +115,8 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
     except (ValidationError, ValueError, KeyError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise CxrError(f"{path}: does not fit this version of cxr: {first}", "use the version that wrote it") from None
-    return Checkpoint(classifier.to(device).eval(), metadata, points, patients)
+    classifier.to(device).to(memory_format=torch.channels_last)  # as in training, so that no sum is ordered otherwise
+    return Checkpoint(classifier.eval(), metadata, points, patients)
 
 
 def find(run: Path) -> Path:

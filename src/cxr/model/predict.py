@@ -43,7 +43,8 @@ def predict_rows(
     logits = torch.zeros(len(rows), len(classifier.logit_shift), device=world.device)
     for batch in loader.batches(rows, config.eval.batch_size * world.size, world.rank, world.size):
         real = torch.from_numpy(batch.rows >= 0)
-        where = torch.tensor([place[int(row)] for row in batch.rows if row >= 0], device=world.device)
+        places = [place[int(row)] for row in batch.rows if row >= 0]  # none where the last batch is small
+        where = torch.tensor(places, dtype=torch.int64, device=world.device)
         logits[where] = forward(classifier, batch.images, config.image.size, dtype)[real.to(world.device)]
     return world.sum(logits)
 

@@ -95,6 +95,7 @@ def _prepare(config: Config, dataset: Dataset, world: World) -> Run:
             raise CxrError(
                 f"data.split: no images for {fold}", "lower data.missing=skip losses or choose another split"
             )
+    _check_last_batch(config, len(dataset.rows("train")), world)
     pixels, where = place(dataset.store, config.store.where, world.device, world.local_size)
     dtype = autocast_dtype(config.train.precision, world.device)
     weights = class_weights(dataset.select(dataset.rows("train")), config.loss.weighting, config.loss.pos_weight_cap)
@@ -108,6 +109,14 @@ def _prepare(config: Config, dataset: Dataset, world: World) -> Run:
     loader = Loader(pixels, dataset.index, dataset.targets, world.device)
     steps = -(-len(dataset.rows("train")) // config.train.batch_size)
     return Run(config, world, dataset, loader, weights.to(world.device), dtype, steps)
+
+
+def _check_last_batch(config: Config, num_images: int, world: World) -> None:
+    """One image whose last feature map is one pixel has no variance for batch norm to divide by."""
+    last = num_images % config.train.batch_size or config.train.batch_size
+    if last <= world.size and config.image.size < 64 and config.model.train_layers != "head":
+        what = f"image.size: {config.image.size} is too small for a batch of one, which ends an epoch of {num_images:,}"
+        raise CxrError(f"{what} in batches of {config.train.batch_size}", "image.size=64, or another train.batch_size")
 
 
 def _wrap(model: nn.Module, run: Run) -> nn.Module:
