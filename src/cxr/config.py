@@ -181,15 +181,23 @@ class Augment(_Section):
     """Largest shift as a share of the width and the height, either way."""
     scale: tuple[float, float] = (0.9, 1.1)
     """Range of the magnification."""
+    crop: tuple[float, float] = (1.0, 1.0)
+    """Range of the share of the image's area that a random resized crop keeps; [1, 1] crops nothing."""
+    crop_ratio: tuple[float, float] = (0.75, 1.3333)
+    """Range of the crop's width over its height, as far as the crop stays inside the image."""
     brightness: float = Field(0.1, ge=0, lt=1)
     """Largest change of brightness as a share of full white, either way."""
     contrast: float = Field(0.1, ge=0, lt=1)
     """Largest relative change of contrast about the image's mean, either way."""
 
     @model_validator(mode="after")
-    def _scale_is_a_range(self) -> "Augment":
+    def _ranges_are_ranges(self) -> "Augment":
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError("scale is a range [low, high] with 0 < low <= high")
+        if not 0 < self.crop[0] <= self.crop[1] <= 1 or not 0 < self.crop_ratio[0] <= self.crop_ratio[1]:
+            raise ValueError(
+                "crop is a range [low, high] with 0 < low <= high <= 1, crop_ratio one with 0 < low <= high"
+            )
         return self
 
 

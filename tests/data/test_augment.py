@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
 from cxr.config import Augment
-from cxr.data.augment import affine, augment, draw, resample
+from cxr.data.augment import affine, augment, crop_window, draw, resample
 
 STILL = Augment(flip=0, rotate=0, shift=0, scale=(1, 1), brightness=0, contrast=0)
 EVERYTHING = Augment(flip=0.5, rotate=30, shift=0.2, scale=(0.7, 1.4), brightness=0.2, contrast=0.5)
@@ -76,6 +76,38 @@ def test_a_magnification_is_torchvisions() -> None:
     for picture, draws, ours in zip(images, draw(6, SEED, STEP), results, strict=True):
         grows = between(float(draws[4]), 0.5, 2.0)
         torch.testing.assert_close(ours, moved(picture, scale=grows), rtol=0, atol=ROUNDING)
+
+
+def test_a_random_resized_crop_is_torchvisions_resized_crop() -> None:
+    size, images, how = 60, pictures(size=60), only(crop=(0.3, 0.9), crop_ratio=(0.5, 2.0))
+    sides, middles = crop_window(draw(6, SEED, STEP), how)
+    results = augment(images, size, how, SEED, STEP)
+    for picture, side, middle, ours in zip(images, sides, middles, results, strict=True):
+        width, height = (float(share) * size for share in side)
+        left, top = (
+            (float(place) + 1) * size / 2 - length / 2 for place, length in zip(middle, (width, height), strict=True)
+        )
+        expected = slow_crop(picture, left, top, width, height)
+        np.testing.assert_allclose(ours[0].numpy(), expected, rtol=0, atol=ROUNDING)
+        assert left > -1e-4 and top > -1e-4 and left + width < size + 1e-3 and top + height < size + 1e-3
+
+
+def slow_crop(picture: Tensor, left: float, top: float, width: float, height: float) -> npt.NDArray[np.float64]:
+    """The window resampled to the picture's own size, pixel by pixel."""
+    size = len(picture)
+    rows, columns = (
+        start + (np.arange(size) + 0.5) * length / size - 0.5 for start, length in ((top, height), (left, width))
+    )
+    return np.array([[pick(picture.numpy(), row, column) for column in columns] for row in rows])
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.floats(0.05, 1), st.floats(0.1, 1), st.integers(0, 1000))
+def test_a_random_resized_crop_keeps_the_area_and_lies_inside(area: float, ratio: float, seed: int) -> None:
+    how = only(crop=(area, area), crop_ratio=(ratio, 1 / ratio))
+    side, middle = crop_window(draw(50, seed, STEP), how)
+    torch.testing.assert_close(side.prod(dim=1), torch.full((50,), area), rtol=1e-4, atol=0)
+    assert side.max() <= 1 + 1e-5 and (middle.abs() + side).max() <= 1 + 1e-5
 
 
 def test_a_change_of_brightness_is_a_shift_of_all_grey_levels() -> None:
@@ -195,7 +227,7 @@ def test_values_stay_grey_levels(level: int | None, size: int) -> None:
 
 
 def test_maps_are_the_identity_in_the_middle_of_their_ranges() -> None:
-    middle = torch.full((1, 7), 0.5)
+    middle = torch.full((1, 11), 0.5)
     identity = torch.eye(3)[None, :2]
     torch.testing.assert_close(affine(middle, EVERYTHING.model_copy(update={"scale": (0.5, 1.5)})), identity)
 

@@ -47,20 +47,20 @@ def augment(images: Tensor, size: int, how: Augment, seed: int, step: int, first
 
 
 def draw(num_images: int, seed: int, step: int) -> Tensor:
-    """Uniform numbers [num_images, 7] in [0, 1) that are a function of (seed, step)."""
+    """Uniform numbers [num_images, 11] in [0, 1) that are a function of (seed, step)."""
     generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + step) % 2**63)
-    return torch.rand(num_images, 7, generator=generator)
+    return torch.rand(num_images, 11, generator=generator)
 
 
 def _is_still(how: Augment) -> bool:
-    return how.flip == 0 and how.rotate == 0 and how.shift == 0 and how.scale == (1.0, 1.0)
+    return how.flip == 0 and how.rotate == 0 and how.shift == 0 and how.scale == how.crop == (1.0, 1.0)
 
 
 def affine(draws: Tensor, how: Augment) -> Tensor:
-    """Maps [B, 2, 3] from output to input coordinates in [-1, 1]: flip, then rotate and scale, then shift.
+    """Maps [B, 2, 3] from output to input coordinates in [-1, 1]: crop, flip, then rotate and scale, then shift.
 
-    The content of the image thus moves by minus the shift, turns counter-clockwise by the angle, grows, and is flipped
-    last.
+    The content of the image thus moves by minus the shift, turns counter-clockwise by the angle, grows, is flipped,
+    and the crop is taken last.
     """
     flip = torch.where(draws[:, 0] < how.flip, -1.0, 1.0)
     angle = _between(draws[:, 1], -how.rotate, how.rotate) * (math.pi / 180)
@@ -68,7 +68,19 @@ def affine(draws: Tensor, how: Augment) -> Tensor:
     shrink = 1 / _between(draws[:, 4], low, high)
     cos, sin = torch.cos(angle) * shrink, torch.sin(angle) * shrink
     shift_x, shift_y = (_between(draws[:, column], -2 * how.shift, 2 * how.shift) for column in (2, 3))
-    return torch.stack([cos * flip, -sin, shift_x, sin * flip, cos, shift_y], dim=1).view(-1, 2, 3)
+    turn = torch.stack([cos * flip, -sin, sin * flip, cos], dim=1).view(-1, 2, 2)
+    side, middle = crop_window(draws, how)
+    shift = torch.stack([shift_x, shift_y], dim=1) + (turn @ middle[..., None])[..., 0]
+    return torch.cat([turn * side[:, None], shift[..., None]], dim=2)
+
+
+def crop_window(draws: Tensor, how: Augment) -> tuple[Tensor, Tensor]:
+    """(width and height as shares [B, 2], middle [B, 2] in [-1, 1]) of random resized crops inside the image."""
+    area = _between(draws[:, 7], *how.crop)
+    ratio = torch.exp(_between(draws[:, 8], math.log(how.crop_ratio[0]), math.log(how.crop_ratio[1])))
+    ratio = torch.minimum(torch.maximum(ratio, area), 1 / area)  # a wider or higher one would not fit
+    side = torch.stack([torch.sqrt(area * ratio), torch.sqrt(area / ratio)], dim=1)
+    return side, (1 - side) * _between(draws[:, 9:11], -1.0, 1.0)
 
 
 def jitter(images: Tensor, draws: Tensor, how: Augment) -> Tensor:
