@@ -230,6 +230,8 @@ class Train(_Section):
     """Passes over the training rows."""
     batch_size: int = Field(64, ge=1)
     """Images a step over all GPUs together."""
+    accumulate: int = Field(1, ge=1)
+    """Parts in which a GPU computes its share of a batch, one after the other, to save memory."""
     lr: float = Field(1e-4, gt=0)
     """Largest learning rate."""
     weight_decay: float = Field(1e-4, ge=0)

@@ -7,7 +7,7 @@ ahead feeds any GPU. Copying row by row is faster than indexing with a tensor (2
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,21 @@ class Batch:
     num_valid: int
     first: int
     num_global: int
+
+    def split(self, parts: int) -> "list[Batch]":
+        """The same rows in at most so many batches, each of which knows its place in the global one."""
+        length = -(-len(self.rows) // parts)
+        return [
+            replace(
+                self,
+                images=self.images[start : start + length],
+                y=self.y[start : start + length],
+                mask=self.mask[start : start + length],
+                rows=self.rows[start : start + length],
+                first=self.first + start,
+            )
+            for start in range(0, len(self.rows), length)
+        ]
 
 
 def epoch_order(rows: Rows, seed: int, epoch: int) -> Rows:

@@ -6,49 +6,36 @@ is stopped anywhere and resumed computes what the straight run computes, bit for
 
 import json
 import math
+import signal
 import time
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 import torch
-from rich.progress import Progress, TaskID
+from rich.progress import Progress
 from torch import Tensor, nn
 
 from cxr.config import Config
 from cxr.config_file import render
-from cxr.console import progress, say, warn
+from cxr.console import progress, say
 from cxr.data.augment import augment
 from cxr.data.dataset import Dataset, preprocess
-from cxr.data.loader import Batch, Loader, epoch_order
-from cxr.data.residence import place
+from cxr.data.loader import Batch, epoch_order
 from cxr.data.splits import FOLDS, hash_names
-from cxr.errors import CxrError
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.report import macro_auroc, score
+from cxr.evaluation.thresholds import Thresholds
 from cxr.files import write_text
 from cxr.model import checkpoint as checkpoints
+from cxr.model.classifier import Classifier
 from cxr.model.distributed import World
-from cxr.model.loss import ClassWeights, class_weights, masked_bce
+from cxr.model.loss import masked_bce
 from cxr.model.optim import epochs_since_best, learning_rate
-from cxr.model.predict import autocast_dtype, predict_dataset
+from cxr.model.predict import predict_dataset
+from cxr.model.run import Run, prepare
 from cxr.model.runlog import RunLog, StopRequest, catch_signals
 from cxr.model.state import TrainState, average_weights, figures, new_state, restore, snapshot
-
-_READ_LOSS_EVERY = 20
-
-
-@dataclass(frozen=True)
-class Run:
-    """All that no step changes."""
-
-    config: Config
-    world: World
-    dataset: Dataset
-    loader: Loader
-    weights: ClassWeights
-    dtype: torch.dtype | None
-    steps_per_epoch: int
+from cxr.model.watch import READ_EVERY, LossMeter, check_weights, describe
 
 
 class Stopped(Exception):
@@ -67,7 +54,7 @@ def train(config: Config, dataset: Dataset, world: World, resume: bool = False) 
     """
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True
-    run = _prepare(config, dataset, world)
+    run = prepare(config, dataset, world)
     state, report = new_state(config, dataset.targets.findings, run.weights, world)
     if world.is_first:
         say(str(report))
@@ -86,37 +73,9 @@ def train(config: Config, dataset: Dataset, world: World, resume: bool = False) 
         while len(state.history) < config.train.epochs and not _has_stalled(run, state):
             _train_epoch(run, state, model, log, request, bar)
             _finish_epoch(run, state, log)
+            if len(state.history) < config.train.epochs and _is_stop_agreed(world, request):
+                raise Stopped(request.signal or signal.SIGTERM)
     return config.out
-
-
-def _prepare(config: Config, dataset: Dataset, world: World) -> Run:
-    for fold in ("train", "val"):
-        if not len(dataset.rows(fold)):
-            raise CxrError(
-                f"data.split: no images for {fold}", "lower data.missing=skip losses or choose another split"
-            )
-    _check_last_batch(config, len(dataset.rows("train")), world)
-    pixels, where = place(dataset.store, config.store.where, world.device, world.local_size)
-    dtype = autocast_dtype(config.train.precision, world.device)
-    weights = class_weights(dataset.select(dataset.rows("train")), config.loss.weighting, config.loss.pos_weight_cap)
-    if world.is_first:
-        processes = f" in each of {world.size} processes" if world.size > 1 else ""
-        say(f"device {world.device}{processes}, {'bfloat16' if dtype else 'float32'}, {where}")
-        if weights.one_class:
-            warn(
-                f"training rows hold one class only for {', '.join(weights.one_class)}: weights of 1, nothing to learn"
-            )
-    loader = Loader(pixels, dataset.index, dataset.targets, world.device)
-    steps = -(-len(dataset.rows("train")) // config.train.batch_size)
-    return Run(config, world, dataset, loader, weights.to(world.device), dtype, steps)
-
-
-def _check_last_batch(config: Config, num_images: int, world: World) -> None:
-    """One image whose last feature map is one pixel has no variance for batch norm to divide by."""
-    last = num_images % config.train.batch_size or config.train.batch_size
-    if last <= world.size and config.image.size < 64 and config.model.train_layers != "head":
-        what = f"image.size: {config.image.size} is too small for a batch of one, which ends an epoch of {num_images:,}"
-        raise CxrError(f"{what} in batches of {config.train.batch_size}", "image.size=64, or another train.batch_size")
 
 
 def _wrap(model: nn.Module, run: Run) -> nn.Module:
@@ -148,10 +107,10 @@ def _train_epoch(
         f"epoch {epoch + 1}/{config.train.epochs}",
         total=len(order),
         completed=min(len(order), done * config.train.batch_size),
-        status=_describe(state.history),
+        status=describe(state.history),
         visible=run.world.is_first,
     )
-    losses = _Losses(run, state, log, bar, task)
+    losses = LossMeter(run, state, log, bar, task)
     model.train()
     for batch in run.loader.batches(order, config.train.batch_size, run.world.rank, run.world.size, done):
         losses.add(train_step(run, state, model, batch), min(batch.num_global, len(order)))
@@ -166,117 +125,62 @@ def train_step(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> T
     rate = learning_rate(state.step, run.steps_per_epoch, figures(state, config), config.train)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
-    images = augment(
-        batch.images, config.image.size, config.train.augment, config.seed, state.step, batch.first, batch.num_global
-    )
-    with torch.autocast(world.device.type, run.dtype, enabled=run.dtype is not None):
-        logits = model(images)
-    loss = masked_bce(logits, batch.y, batch.mask, run.weights) / max(1, batch.num_valid)
-    (loss * world.size).backward()  # type: ignore[no-untyped-call]  # DDP averages over processes, the loss is a sum over them
+    loss = torch.zeros((), device=world.device)
+    parts = batch.split(config.train.accumulate)
+    for part in parts:
+        with _no_sync(model, part is not parts[-1]):
+            loss += _backward(run, state, model, part)
     if config.train.grad_clip:
         nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
     state.optimizer.step()
     state.optimizer.zero_grad()
     state.step += 1
     average_weights(state, config.train.ema)
+    return loss
+
+
+def _backward(run: Run, state: TrainState, model: nn.Module, part: Batch) -> Tensor:
+    """Add the gradients of some images; returns their part of the global batch's mean loss."""
+    config, world = run.config, run.world
+    how, size = config.train.augment, config.image.size
+    images = augment(part.images, size, how, config.seed, state.step, part.first, part.num_global)
+    with torch.autocast(world.device.type, run.dtype, enabled=run.dtype is not None):
+        logits = model(images)
+    loss = masked_bce(logits, part.y, part.mask, run.weights) / max(1, part.num_valid)
+    (loss * world.size).backward()  # type: ignore[no-untyped-call]  # DDP averages, the loss is a sum over processes
     return loss.detach()
 
 
-class _Losses:
-    """Losses of an epoch, read late so that the GPU is not waited for; a loss that is not finite ends the run."""
-
-    def __init__(self, run: Run, state: TrainState, log: RunLog, bar: Progress, task: TaskID) -> None:
-        self.run, self.state, self.log, self.bar, self.task = run, state, log, bar, task
-        self.every = _READ_LOSS_EVERY if run.world.device.type == "cuda" else 1
-        self.waiting: list[tuple[int, float, Tensor, int]] = []
-        self.num_images, self.begun = 0, time.monotonic()
-
-    def add(self, loss: Tensor, num_images: int) -> None:
-        rate = self.state.optimizer.param_groups[0]["lr"]
-        self.waiting.append((self.state.step, rate, loss, num_images))
-        if len(self.waiting) >= self.every:
-            self.read()
-
-    def read(self) -> None:
-        """Read what waits, log every 20th step, and stop at the first loss that is not finite."""
-        if not self.waiting:
-            return
-        values = self.run.world.sum(torch.stack([loss for _, _, loss, _ in self.waiting])).tolist()
-        for (step, rate, _, num_images), value in zip(self.waiting, values, strict=True):
-            if not math.isfinite(value):
-                raise _not_finite(self.run, self.state, f"the loss is {value}", step, rate)
-            self.state.loss_sum += value * num_images
-            self.num_images += num_images
-            self.bar.update(self.task, advance=num_images, status=f"loss {value:.4f} {_describe(self.state.history)}")
-            if step % _READ_LOSS_EVERY == 0:
-                self.log.write("step", step, {"loss": value, "lr": rate})
-        self.waiting.clear()
-
-    def finish(self) -> None:
-        """Log the epoch's mean loss and rate."""
-        self.read()
-        seconds = time.monotonic() - self.begun
-        self.log.write(
-            "train",
-            self.state.step,
-            {
-                "epoch": len(self.state.history) + 1,
-                "loss": self.state.loss_sum / len(self.run.dataset.rows("train")),
-                "images_per_second": self.num_images / seconds,
-                "seconds": seconds,
-            },
-        )
-        self.state.loss_sum = 0.0
+def _no_sync(model: nn.Module, accumulating: bool) -> AbstractContextManager[None]:
+    """Let processes exchange gradients only after the last part of a batch."""
+    if accumulating and isinstance(model, nn.parallel.DistributedDataParallel):
+        return model.no_sync()
+    return nullcontext()
 
 
-def _check_weights(run: Run, state: TrainState) -> None:
-    """Gradients can break the weights of a step whose loss was finite; such weights are neither judged nor saved."""
-    tensors = [part for model in (state.model, state.ema) for part in model.state_dict().values()]
-    sizes = torch._foreach_norm([part for part in tensors if part.is_floating_point()], math.inf)
-    if not torch.stack(sizes).isfinite().all():
-        rate = state.optimizer.param_groups[0]["lr"]
-        raise _not_finite(run, state, "a weight is not finite", state.step, rate)
-
-
-def _not_finite(run: Run, state: TrainState, what: str, step: int, rate: float) -> CxrError:
-    last = run.config.out / checkpoints.LAST
-    good = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was saved before"
-    what = f"{what} at step {step:,} (epoch {len(state.history) + 1}), learning rate {rate:.3g}; {good}"
-    return CxrError(f"{run.config.out}: {what}", "lower train.lr, set train.grad_clip=1 or train.precision=fp32")
-
-
-def _save_or_stop(run: Run, state: TrainState, losses: _Losses, request: StopRequest) -> None:
+def _save_or_stop(run: Run, state: TrainState, losses: LossMeter, request: StopRequest) -> None:
     every = run.config.train.save_every
-    stop = _is_stop_agreed(run.world, state.step, request)
+    asks = run.world.size == 1 or state.step % READ_EVERY == 0
+    stop = asks and _is_stop_agreed(run.world, request)
     if stop or (every and state.step % every == 0):
         losses.read()
-        _check_weights(run, state)
+        check_weights(run, state)
         save_last(run, state)
     if stop:
-        raise Stopped(request.signal or 0)
+        raise Stopped(request.signal or signal.SIGTERM)
 
 
-def _is_stop_agreed(world: World, step: int, request: StopRequest) -> bool:
-    """Whether any process was asked to stop; several processes ask each other every 20 steps only."""
-    if world.size == 1:
-        return request.signal is not None
-    if step % _READ_LOSS_EVERY:
-        return False
+def _is_stop_agreed(world: World, request: StopRequest) -> bool:
+    """Whether any process was asked to stop."""
     return bool(world.sum(torch.tensor(float(request.signal is not None), device=world.device)) > 0)
 
 
 def _finish_epoch(run: Run, state: TrainState, log: RunLog) -> None:
     """Validate, then save: 1. the best checkpoint, 2. the log, 3. last.pt; a kill between them only repeats them."""
-    config, dataset = run.config, run.dataset
-    begun = time.monotonic()
-    _check_weights(run, state)
+    config, begun = run.config, time.monotonic()
+    check_weights(run, state)
     run.world.copy_first(state.ema.buffers())  # without SyncBatchNorm each process has batch statistics of its own
-    predictions, logits = predict_dataset(state.ema, run.loader, dataset, "val", config, run.world)
-    points = operating_points.choose(predictions, config.eval.threshold)
-    auroc = macro_auroc(score(predictions, points))
-    targets = dataset.select(dataset.rows("val"))
-    y, mask = (torch.from_numpy(part).to(logits.device) for part in (targets.y, targets.mask))
-    loss = float(masked_bce(logits, y, mask, run.weights) / mask.sum().clamp(min=1))
+    auroc, loss, points = validate(run, state.ema)
     state.history.append({"auroc": auroc, "loss": loss})
     is_best = epochs_since_best(figures(state, config)) == 0
     if run.world.is_first:
@@ -286,11 +190,20 @@ def _finish_epoch(run: Run, state: TrainState, log: RunLog) -> None:
         values = {"epoch": len(state.history), "lr": rate, "val_loss": loss, "val_auroc": _number(auroc)}
         log.write("epoch", state.step, {**values, "best": int(is_best), "seconds": time.monotonic() - begun})
         save_last(run, state)
-        say(
-            f"epoch {len(state.history)}/{config.train.epochs}: validation AUROC {auroc:.4f}, loss {loss:.4f}"
-            f"{', best so far' if is_best else ''}"
-        )
+        best = ", best so far" if is_best else ""
+        of = f"epoch {len(state.history)}/{config.train.epochs}"
+        say(f"{of}: validation AUROC {auroc:.4f}, loss {loss:.4f}{best}")
     run.world.wait()
+
+
+def validate(run: Run, classifier: Classifier) -> tuple[float, float, Thresholds]:
+    """(macro AUROC, mean loss, operating points) of the validation rows, by the functions that `cxr eval` calls."""
+    predictions, logits = predict_dataset(classifier, run.loader, run.dataset, "val", run.config, run.world)
+    points = operating_points.choose(predictions, run.config.eval.threshold)
+    targets = run.dataset.select(run.dataset.rows("val"))
+    y, mask = (torch.from_numpy(part).to(logits.device) for part in (targets.y, targets.mask))
+    loss = masked_bce(logits, y, mask, run.weights) / mask.sum().clamp(min=1)
+    return macro_auroc(score(predictions, points)), float(loss), points
 
 
 def _checkpoint(run: Run, state: TrainState, points: operating_points.Thresholds) -> checkpoints.Checkpoint:
@@ -338,10 +251,6 @@ def _has_stalled(run: Run, state: TrainState) -> bool:
     if stalled and run.world.is_first:
         say(f"early stopping: no better validation figure for {patience} epochs")
     return stalled
-
-
-def _describe(history: list[dict[str, float]]) -> str:
-    return f"validation AUROC {history[-1]['auroc']:.4f}" if history else ""
 
 
 def _number(value: float) -> float | None:

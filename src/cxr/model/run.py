@@ -1,0 +1,62 @@
+"""All of a training run that no step changes."""
+
+from dataclasses import dataclass
+
+import torch
+
+from cxr.config import Config
+from cxr.console import say, warn
+from cxr.data.dataset import Dataset
+from cxr.data.loader import Loader
+from cxr.data.residence import place
+from cxr.errors import CxrError
+from cxr.model.distributed import World
+from cxr.model.loss import ClassWeights, class_weights
+from cxr.model.predict import autocast_dtype
+
+
+@dataclass(frozen=True)
+class Run:
+    """Recipe, processes, data, class weights, and the arithmetic of the forward pass (None is float32)."""
+
+    config: Config
+    world: World
+    dataset: Dataset
+    loader: Loader
+    weights: ClassWeights
+    dtype: torch.dtype | None
+    steps_per_epoch: int
+
+
+def prepare(config: Config, dataset: Dataset, world: World) -> Run:
+    """Pixels placed, class weights counted, and what cannot be trained refused before any time is spent.
+
+    Raises:
+        CxrError: No training or validation images; a last batch too small for batch norm.
+    """
+    for fold in ("train", "val"):
+        if not len(dataset.rows(fold)):
+            raise CxrError(
+                f"data.split: no images for {fold}", "unpack more of the archive, or take another data.split"
+            )
+    _check_last_batch(config, len(dataset.rows("train")), world)
+    pixels, where = place(dataset.store, config.store.where, world.device, world.local_size)
+    dtype = autocast_dtype(config.train.precision, world.device)
+    weights = class_weights(dataset.select(dataset.rows("train")), config.loss.weighting, config.loss.pos_weight_cap)
+    if world.is_first:
+        processes = f" in each of {world.size} processes" if world.size > 1 else ""
+        say(f"device {world.device}{processes}, {'bfloat16' if dtype else 'float32'}, {where}")
+        if weights.one_class:
+            names = ", ".join(weights.one_class)
+            warn(f"training rows hold one class only for {names}: weights of 1, nothing to learn")
+    loader = Loader(pixels, dataset.index, dataset.targets, world.device)
+    steps = -(-len(dataset.rows("train")) // config.train.batch_size)
+    return Run(config, world, dataset, loader, weights.to(world.device), dtype, steps)
+
+
+def _check_last_batch(config: Config, num_images: int, world: World) -> None:
+    """One image whose last feature map is one pixel has no variance for batch norm to divide by."""
+    last = num_images % config.train.batch_size or config.train.batch_size
+    if last <= world.size and config.image.size < 64 and config.model.train_layers != "head":
+        what = f"image.size: {config.image.size} is too small for a batch of one, which ends an epoch of {num_images:,}"
+        raise CxrError(f"{what} in batches of {config.train.batch_size}", "image.size=64, or another train.batch_size")
