@@ -37,6 +37,8 @@ class LoadReport:
     head: str
 
     def __str__(self) -> str:
+        if self.origin == "none":
+            return "weights none: every tensor is random"
         lacking = ", ".join(_name(kind, names) for kind, names in
                             (("missing", self.missing), ("unexpected", self.unexpected)))  # fmt: skip
         return f"weights {self.origin}: {self.matched} tensors matched, {lacking}; head {self.head}"

@@ -1,0 +1,18 @@
+"""Draws docs/report.svg, the picture of the README, from the report of the demo, by `python docs/picture.py`."""
+
+import re
+from pathlib import Path
+
+from rich.console import Console
+
+from cxr.evaluation import predictions
+from cxr.evaluation.report import render_terminal, score
+from cxr.model import checkpoint as checkpoints
+
+run = Path("runs/demo")
+report = score(predictions.read(run / "eval_test" / "predictions.csv"), checkpoints.load(run).thresholds)
+console = Console(record=True, width=84, file=open("/dev/null", "w"))
+console.print("[bold]$ cxr eval runs/demo[/]")
+console.print(render_terminal(report))
+svg = console.export_svg(title="cxr")
+Path("docs/report.svg").write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.S))
