@@ -210,6 +210,8 @@ class Model(_Section):
     """Architecture of torchvision."""
     weights: str = "imagenet"
     """First weights: imagenet (torchvision's), none, or a checkpoint file."""
+    stem: Literal["rgb", "grey"] = "rgb"
+    """First convolution: rgb as torchvision's, or grey: one channel, colours and normalisation folded in."""
     train_layers: Literal["all", "head", "last_block"] = "all"
     """Layers that learn: all, the head alone (feature extraction), or the head and the last block."""
 
@@ -271,8 +273,8 @@ class Eval(_Section):
         Literal["f1", "youden"] | Annotated[float, Field(ge=0, le=1)], _must_be("f1, youden or a number from 0 to 1")
     ] = "f1"
     """Operating point per finding, chosen on validation rows: best f1, best youden, or a fixed probability."""
-    batch_size: int = Field(128, ge=1)
-    """Images a batch while predicting."""
+    batch_size: int = Field(0, ge=0)
+    """Images a batch while predicting, halved when too many; 0 takes the most that fit on the GPU, 32 on the CPU."""
 
 
 class Config(_Section):

@@ -9,6 +9,7 @@ from cxr.data.image import prepare, read_file
 from cxr.data.loader import Loader
 from cxr.errors import CxrError
 from cxr.model import checkpoint as checkpoints
+from cxr.model.classifier import Classifier
 from cxr.model.distributed import World
 from cxr.model.predict import autocast_dtype, forward, predict_dataset, predict_rows, predict_squares
 from tests.model.conftest import ALONE, Recipe
@@ -37,6 +38,7 @@ def test_the_shares_of_several_processes_add_up(
     config = recipe(trained, "eval.batch_size=4")
     whole = predict_rows(classifier, loader, rows, config, ALONE)
     monkeypatch.setattr(World, "sum", lambda self, values: values)
+    monkeypatch.setattr(World, "least", lambda self, number: number)
     worlds = [World(rank, size, size, ALONE.device) for rank in range(size)]
     shares = [predict_rows(classifier, loader, rows, config, world) for world in worlds]
     assert (torch.stack([(share != 0).any(dim=1) for share in shares]).sum(dim=0) == 1).all()
@@ -114,3 +116,32 @@ def test_bfloat16_gives_nearly_the_same_probabilities_without_ties(
     half, _ = predict_dataset(classifier, loader, dataset, "train", recipe(trained, "train.precision=bf16"), ALONE)
     np.testing.assert_allclose(half.p, exact.p, atol=0.02)
     assert all(len(np.unique(column)) == len(column) for column in half.p.T)
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    trained: Path, recipe: Recipe, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classifier, rows = checkpoints.load(trained).classifier, dataset.rows("train")
+    loader = Loader(dataset.store.pixels, dataset.index, dataset.targets, torch.device("cpu"))
+    whole = predict_rows(classifier, loader, rows, recipe(trained), ALONE)
+
+    def small_gpu(model: Classifier, images: torch.Tensor, size: int, dtype: torch.dtype | None) -> torch.Tensor:
+        if len(images) > 5:
+            raise torch.OutOfMemoryError
+        return forward(model, images, size, dtype)
+
+    monkeypatch.setattr("cxr.model.predict.forward", small_gpu)
+    torch.testing.assert_close(predict_rows(classifier, loader, rows, recipe(trained), ALONE), whole)
+    assert "going on with 4 images a batch" in capsys.readouterr().err
+
+
+def test_one_image_that_does_not_fit_is_out_of_memory(
+    trained: Path, recipe: Recipe, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_gpu(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr("cxr.model.predict.forward", no_gpu)
+    loader = Loader(dataset.store.pixels, dataset.index, dataset.targets, torch.device("cpu"))
+    with pytest.raises(torch.OutOfMemoryError):
+        predict_rows(checkpoints.load(trained).classifier, loader, dataset.rows("val"), recipe(trained), ALONE)

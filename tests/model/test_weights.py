@@ -73,9 +73,7 @@ def test_imagenet_weights_that_were_copied_in_part_are_an_error(hub: Path) -> No
 def test_no_weights_leave_the_model_as_it_was() -> None:
     model = Classifier("resnet18", 1)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    assert str(load_weights(model, "none", ("Mass",))) == (
-        "weights none: every tensor is random"
-    )
+    assert str(load_weights(model, "none", ("Mass",))) == ("weights none: every tensor is random")
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 

@@ -41,7 +41,7 @@ def augment(images: Tensor, size: int, how: Augment, seed: int, step: int, first
         of: Images in the global batch; 0 when these are all.
     """
     num = of or len(images)
-    draws = draw(num, seed, step)[torch.arange(first, first + len(images)) % num].to(images.device)
+    draws = draw(num, seed, step)[torch.arange(first, first + len(images)) % num].to(images.device, non_blocking=True)
     theta = None if _is_still(how) else affine(draws, how)
     return jitter(resample(images, size, theta), draws, how)
 

@@ -33,6 +33,7 @@ class Batch:
         num_valid: Cells that count in the global batch, over all processes.
         first: Place of this share's first row in the global batch.
         num_global: Rows of the global batch over all processes, fillers left out.
+        copied: On CUDA, when the copy to the device will be done.
     """
 
     images: Tensor
@@ -42,6 +43,7 @@ class Batch:
     num_valid: int
     first: int
     num_global: int
+    copied: torch.cuda.Event | None = None
 
     def split(self, parts: int) -> "list[Batch]":
         """The same rows in at most so many batches, each of which knows its place in the global one."""
@@ -90,6 +92,7 @@ class Loader:
         self.pixels, self.index, self.device = pixels, index, device
         self._y, self._mask = torch.from_numpy(targets.y), torch.from_numpy(targets.mask)
         self._valid = targets.mask.sum(axis=1)
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
     def batches(self, order: Rows, batch_size: int, rank: int = 0, world: int = 1, skip: int = 0) -> Iterator[Batch]:
         """This process's batches of the rows in `order`, after the first `skip`; a thread copies them ahead."""
@@ -102,7 +105,7 @@ class Loader:
             while (batch := ready.get()) is not None:
                 if isinstance(batch, BaseException):
                     raise batch
-                yield self._to_device(batch)
+                yield _take(batch)
         finally:
             stop.set()
             while not ready.empty():
@@ -117,8 +120,12 @@ class Loader:
         stop: threading.Event,
     ) -> None:
         try:
+            if self._stream is not None:
+                torch.cuda.set_device(
+                    self._stream.device
+                )  # a thread starts on the first GPU, whatever the process uses
             for batch, share in todo:
-                item = self._gather(batch, share, rank)
+                item = self._to_device(self._gather(batch, share, rank))
                 while not stop.is_set():
                     try:
                         ready.put(item, timeout=0.1)
@@ -137,24 +144,48 @@ class Loader:
         mask = self._mask[rows]
         mask[torch.from_numpy(filler)] = False
         return Batch(
-            images=gather(self.pixels, self.index[rows], pin=self.device.type == "cuda"),
-            y=self._y[rows],
-            mask=mask,
+            images=self._pixels_of(self.index[rows]),
+            y=self._pin(self._y[rows]),
+            mask=self._pin(mask),
             rows=share,
             num_valid=int(self._valid[batch].sum()),
             first=rank * len(share),
             num_global=len(batch),
         )
 
+    def _pixels_of(self, rows: Rows) -> Tensor:
+        if self._stream is None:
+            return gather(self.pixels, rows)
+        with torch.cuda.stream(self._stream):
+            return gather(self.pixels, rows, pin=True)
+
+    def _pin(self, values: Tensor) -> Tensor:
+        """Page-locked, where a GPU is to copy without the host waiting."""
+        return values if self._stream is None else values.pin_memory()
+
     def _to_device(self, batch: Batch) -> Batch:
-        images, y, mask = (part.to(self.device, non_blocking=True) for part in (batch.images, batch.y, batch.mask))
-        return Batch(images, y, mask, batch.rows, batch.num_valid, batch.first, batch.num_global)
+        """The batch on the device: copied on a stream of its own, so that copies overlap the step before."""
+        if self._stream is None:
+            return batch
+        with torch.cuda.stream(self._stream):
+            images, y, mask = (part.to(self.device, non_blocking=True) for part in (batch.images, batch.y, batch.mask))
+            return replace(batch, images=images, y=y, mask=mask, copied=self._stream.record_event())
+
+
+def _take(batch: Batch) -> Batch:
+    """The batch for the stream that computes, which waits for the copy without the host waiting."""
+    if batch.copied is not None:
+        stream = torch.cuda.current_stream(batch.images.device)
+        stream.wait_event(batch.copied)
+        for part in (batch.images, batch.y, batch.mask):
+            part.record_stream(stream)
+    return batch
 
 
 def gather(pixels: Pixels, rows: Rows, pin: bool = False) -> Tensor:
     """uint8 [B, S, S] copies of the named rows; page-locked for a GPU copy when `pin`."""
     if isinstance(pixels, Tensor) and pixels.device.type != "cpu":
-        return pixels[torch.from_numpy(rows).to(pixels.device)]
+        return pixels[torch.from_numpy(rows).pin_memory().to(pixels.device, non_blocking=True)]
     out = torch.empty((len(rows), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pin)
     view, source = out.numpy(), np.asarray(pixels)
     for place, row in enumerate(rows):

@@ -12,7 +12,7 @@ from cxr.model.classifier import Classifier
 Map = npt.NDArray[np.float32]
 Colour = npt.NDArray[np.uint8]
 
-_OPACITY = 0.55
+_OPACITY, _FAINT = 0.55, 0.2
 _CAPTION = 28
 
 
@@ -25,14 +25,15 @@ def activation_map(classifier: Classifier, features: Tensor, finding: int) -> Ma
 def overlay(grey: Grey, cam: Map, how: Preprocess, caption: str) -> Colour:
     """The radiograph [H, W] with what speaks for the finding in colour, a caption below: BGR [H + caption, W, 3].
 
-    Only positive evidence is shown, as a share of the map's largest value; opacity grows with it, so that what does not
-    speak for the finding stays the radiograph. The map is spread from the model's square to the file's own pixels.
+    Only positive evidence is shown, as a share of the map's largest value; opacity grows with it from a fifth on, so
+    that what does not speak for the finding stays the radiograph. The map is spread from the model's square to the
+    file's own pixels.
     """
     evidence = np.maximum(cam, 0)
     share = undo_fit(np.asarray(evidence / max(float(evidence.max()), 1e-6), np.float32), grey.shape, how.fit)
     share = np.clip(share, 0, 1)
     colour = np.asarray(cv2.applyColorMap(np.rint(share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO))
-    opacity = (share * _OPACITY)[..., None]
+    opacity = (np.clip((share - _FAINT) / (1 - _FAINT), 0, 1) * _OPACITY)[..., None]
     mixed = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)) * (1 - opacity) + colour * opacity
     return _add_caption(np.rint(mixed).astype(np.uint8), caption)
 

@@ -109,7 +109,7 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
     try:
         metadata = Metadata.model_validate(json.loads(header))
         points = operating_points.from_json(metadata.thresholds)
-        classifier = Classifier(metadata.config.model.backbone, len(metadata.findings))
+        classifier = Classifier(metadata.config.model.backbone, len(metadata.findings), metadata.config.model.stem)
         patients = {key.removeprefix(_PATIENTS): tensors.pop(key) for key in list(tensors) if key.startswith(_PATIENTS)}
         classifier.load_state_dict(tensors)
     except (ValidationError, ValueError, KeyError, RuntimeError) as error:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import get_model
 
+Stem = Literal["rgb", "grey"]
 TrainLayers = Literal["all", "head", "last_block"]
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -29,7 +30,7 @@ class Classifier(nn.Module):
     std: Tensor
     logit_shift: Tensor
 
-    def __init__(self, backbone: str, num_findings: int) -> None:
+    def __init__(self, backbone: str, num_findings: int, stem: Stem = "rgb") -> None:
         super().__init__()
         self.name = backbone
         self.backbone, width = _build_backbone(backbone)
@@ -38,9 +39,33 @@ class Classifier(nn.Module):
         self.register_buffer("std", torch.tensor(IMAGENET_STD) * 255)
         self.register_buffer("logit_shift", torch.zeros(num_findings))
         self._train_layers: TrainLayers = "all"
+        if stem == "grey":
+            self.fold_stem()
+
+    @property
+    def stem(self) -> Stem:
+        """Whether the first convolution sees three channels or one."""
+        return "rgb" if len(self.mean) == 3 else "grey"
+
+    @torch.no_grad()
+    def fold_stem(self) -> None:
+        """Turn the first convolution into one over grey pixels with the same results away from the border.
+
+        With w_c its weights, m_c and s_c the normalisation: sum over c of w_c (x - m_c) / s_c is one convolution of
+        (x - m) / s, m and s being the channels' means, with weight sum of w_c s / s_c and bias sum of w_c (m - m_c) /
+        s_c. At the border the zeros around the image mean m instead of m_c.
+        """
+        name, old = next((name, part) for name, part in self.backbone.named_modules() if isinstance(part, nn.Conv2d))
+        mean, std = self.mean.mean(), self.std.mean()
+        new = nn.Conv2d(1, old.out_channels, (7, 7), stride=(2, 2), padding=(3, 3), device=old.weight.device)
+        new.weight.copy_((old.weight * (std / self.std).view(1, -1, 1, 1)).sum(dim=1, keepdim=True))
+        assert new.bias is not None
+        new.bias.copy_((old.weight * ((mean - self.mean) / self.std).view(1, -1, 1, 1)).sum(dim=(1, 2, 3)))
+        self.backbone.set_submodule(name, new)
+        self.mean, self.std = mean[None], std[None]
 
     def normalise(self, images: Tensor) -> Tensor:
-        """[B, 3, H, W], channels last, from grey [B, 1, H, W] in [0, 255], by ImageNet's mean and deviation."""
+        """[B, 3 or 1, H, W], channels last, from grey [B, 1, H, W] in [0, 255], by ImageNet's mean and deviation."""
         grey = images.permute(0, 2, 3, 1)
         return torch.addcmul(-self.mean / self.std, grey, 1 / self.std).permute(0, 3, 1, 2)
 

@@ -33,6 +33,13 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def least(self, number: int) -> int:
+        """The smallest of the processes' numbers."""
+        value = torch.tensor(number, device=self.device)
+        if self.size > 1:
+            dist.all_reduce(value, dist.ReduceOp.MIN)
+        return int(value)
+
     def copy_first(self, tensors: Iterable[Tensor]) -> None:
         """Give every process the first one's values, in place."""
         if self.size > 1:

@@ -31,6 +31,7 @@ class TrainState:
         step: Steps taken.
         history: Each epoch's validation figures; its length is the epoch.
         loss_sum: Sum of the losses of the images seen in this epoch, for the log.
+        averaged: Tensors of `ema` and `model` side by side, found at the first step.
     """
 
     model: Classifier
@@ -39,6 +40,7 @@ class TrainState:
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     loss_sum: float = 0.0
+    averaged: "tuple[Pairs, Pairs] | None" = field(default=None, repr=False)
 
 
 def new_state(
@@ -47,6 +49,10 @@ def new_state(
     """The state before the first step, and what became of the first weights."""
     model = Classifier(config.model.backbone, len(findings))
     report = load_weights(model, config.model.weights, findings)
+    if config.model.stem == "grey" and model.stem == "rgb":
+        model.fold_stem()
+    if config.model.stem != model.stem:
+        raise CxrError(f"model.weights: {config.model.weights} has a grey stem", "set model.stem=grey")
     model.set_trainable(config.model.train_layers)
     model.logit_shift.copy_(logit_shift(weights))
     if world.size > 1 and world.device.type == "cuda" and config.train.sync_batchnorm:
@@ -61,14 +67,23 @@ def average_weights(state: TrainState, decay: float) -> None:
     """Move the averaged weights and batch statistics towards the current ones; the decay grows over the first steps."""
     if state.ema is state.model:
         return
-    ours, theirs = list(state.ema.state_dict().values()), list(state.model.state_dict().values())
-    pairs = list(zip(ours, theirs, strict=True))
-    moving = [pair for pair in pairs if pair[0].is_floating_point()]
+    if not state.averaged:
+        state.averaged = _pair(state.ema, state.model)
+    (ours, theirs), (our_counts, their_counts) = state.averaged
     weight = 1 - min(decay, (1 + state.step) / (10 + state.step))
-    torch._foreach_lerp_([mine for mine, _ in moving], [other for _, other in moving], weight)
-    for mine, other in pairs:
-        if not mine.is_floating_point():
-            mine.copy_(other)
+    torch._foreach_lerp_(ours, theirs, weight)
+    torch._foreach_copy_(our_counts, their_counts)
+
+
+Pairs = tuple[list[Tensor], list[Tensor]]
+
+
+def _pair(ema: Classifier, model: Classifier) -> tuple[Pairs, Pairs]:
+    """The tensors of both models, floats and counts apart; gathering them anew would cost milliseconds a step."""
+    both = list(zip(ema.state_dict().values(), model.state_dict().values(), strict=True))
+    floats = [pair for pair in both if pair[0].is_floating_point()]
+    counts = [pair for pair in both if not pair[0].is_floating_point()]
+    return ([a for a, _ in floats], [b for _, b in floats]), ([a for a, _ in counts], [b for _, b in counts])
 
 
 def snapshot(state: TrainState, config: Config, images: dict[str, str]) -> dict[str, object]:

@@ -6,6 +6,7 @@ is stopped anywhere and resumed computes what the straight run computes, bit for
 
 import json
 import math
+import os
 import signal
 import time
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -84,6 +85,7 @@ def _wrap(model: nn.Module, run: Run) -> nn.Module:
         devices = [run.world.device] if run.world.device.type == "cuda" else None
         wrapped = nn.parallel.DistributedDataParallel(model, device_ids=devices)
     if run.config.train.compile:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "cxr" / "inductor"))
         wrapped.compile()
     return wrapped
 

@@ -7,6 +7,7 @@ import torch
 from rich.progress import Progress, TaskID
 from torch import Tensor
 
+from cxr.console import say
 from cxr.errors import CxrError
 from cxr.model import checkpoint as checkpoints
 from cxr.model.run import Run
@@ -28,10 +29,21 @@ class LossMeter:
 
     def add(self, loss: Tensor, num_images: int) -> None:
         """Note the loss of the step just taken."""
+        if not self.waiting and not self.num_images and not self.state.history:
+            self._tell_first()
         rate = self.state.optimizer.param_groups[0]["lr"]
         self.waiting.append((self.state.step, rate, loss, num_images))
         if len(self.waiting) >= self.every:
             self.read()
+
+    def _tell_first(self) -> None:
+        """Say what the first step cost: compiling and choosing kernels are in it."""
+        if self.run.world.device.type == "cuda":
+            torch.cuda.synchronize(self.run.world.device)
+        seconds = time.monotonic() - self.begun
+        if self.run.world.is_first:
+            say(f"first step after {seconds:.1f} s{' (compiled)' if self.run.config.train.compile else ''}")
+        self.log.write("first", self.state.step, {"seconds": seconds})
 
     def read(self) -> None:
         """Read what waits, log every 20th step, and stop at the first loss that is not finite."""

@@ -23,6 +23,7 @@ _PREFIXES = ("module.", "backbone.", "model.", "densenet121.", "densenet169.", "
 _HEADS = {"classifier.0.": "head.", "classifier.": "head.", "fc.": "head.", "head.": "head."}
 _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 _OURS = ("mean", "std", "logit_shift", "patients.")  # of our checkpoints, not weights
+_STEMS = ("backbone.features.conv0.weight", "backbone.conv1.weight")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
@@ -138,9 +139,11 @@ def _fill(
     findings: Sequence[str],
     names: Sequence[str] | None,
 ) -> LoadReport:
+    given = {rename(key): value for key, value in state.items() if not key.startswith(_OURS)}
+    if any(given[key].shape[1] == 1 for key in _STEMS if key in given and given[key].ndim == 4):
+        classifier.fold_stem()
     ours = classifier.state_dict()
     wanted = {key for key in ours if key.startswith("backbone.")}
-    given = {rename(key): value for key, value in state.items() if not key.startswith(_OURS)}
     fits = {key for key in wanted & given.keys() if given[key].shape == ours[key].shape}
     missing = sorted(wanted - fits)
     unexpected = sorted(key for key in given if key.startswith("backbone.") and key not in fits)
