@@ -250,8 +250,8 @@ class Train(_Section):
     """Decay a step of the averaged weights that are validated and kept; 0 turns averaging off."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """Arithmetic of the forward pass: auto takes bf16 where the device computes in it."""
-    compile: bool = False
-    """Compile the model with torch.compile: slower first step, faster after."""
+    compile: bool | Literal["graphs"] = False
+    """Compile the model with torch.compile: slow first step, faster after; graphs also replays CUDA graphs."""
     grad_clip: float = Field(1.0, ge=0)
     """Largest gradient norm; 0 turns clipping off."""
     select: Literal["auroc", "loss"] = "auroc"

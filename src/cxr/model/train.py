@@ -86,7 +86,7 @@ def _wrap(model: nn.Module, run: Run) -> nn.Module:
         wrapped = nn.parallel.DistributedDataParallel(model, device_ids=devices)
     if run.config.train.compile:
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "cxr" / "inductor"))
-        wrapped.compile()
+        wrapped.compile(mode="reduce-overhead" if run.config.train.compile == "graphs" else None)
     return wrapped
 
 
