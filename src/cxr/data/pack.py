@@ -19,7 +19,7 @@ from cxr.data.store import PACKED, UNREADABLE, Manifest, Store, open_store
 from cxr.errors import CxrError
 from cxr.files import explain_os_errors, write_text
 
-_SAVE_SECONDS = 5.0
+_SAVE_SECONDS = 2.0
 _NAMED = 20
 
 
