@@ -23,6 +23,7 @@ from benchmarks.timing import Contender, Row, race
 from cxr.config import Data, Phantom
 from cxr.data import sources
 from cxr.data.augment import resample
+from cxr.data.heap import keep_freed_memory
 from cxr.data.image import Preprocess
 from cxr.data.labels import LabelTable, resolve
 from cxr.data.loader import Loader, Pixels
@@ -134,7 +135,9 @@ def loaders(table: LabelTable, work: Path, rounds: int) -> list[Row]:
         for where in ("disk", "ram"):
             pixels, _ = place(store, where, torch.device("cpu"))
             ours[f"cxr, store of {size}, {where}"] = _our_loader(many, pixels)
+    keep_freed_memory(torch.device("cpu"))  # as cxr train and cxr eval do
     rows = race("loader", ours, max(rounds, 3), "1 process, no workers")
+    keep_freed_memory(torch.device("cpu"), keep=False)
     first = peers[0].median
     return peers + [Row(**{**vars(row), "ratio": row.median / first}) for row in rows]
 

@@ -8,6 +8,7 @@ import torch
 from cxr.config import Config
 from cxr.config_file import override
 from cxr.data.dataset import Dataset, open_dataset, preprocess
+from cxr.data.heap import keep_freed_memory
 from cxr.data.loader import Loader
 from cxr.data.residence import place
 from cxr.errors import CxrError
@@ -34,6 +35,7 @@ def evaluate_run(run: Path, overrides: Sequence[str], fold: str) -> tuple[Report
     _check_config(config, checkpoint, run)
     dataset = open_dataset(config)
     _check_rows(config, dataset, checkpoint, fold, run)
+    keep_freed_memory(device)
     pixels, _ = place(dataset.store, config.store.where, device)
     loader = Loader(pixels, dataset.index, dataset.targets, device)
     world = World(0, 1, 1, device)

@@ -7,6 +7,7 @@ import torch
 from cxr.config import Config
 from cxr.console import say, warn
 from cxr.data.dataset import Dataset
+from cxr.data.heap import keep_freed_memory
 from cxr.data.loader import Loader
 from cxr.data.residence import place
 from cxr.errors import CxrError
@@ -40,6 +41,7 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
                 f"data.split: no images for {fold}", "unpack more of the archive, or take another data.split"
             )
     _check_last_batch(config, len(dataset.rows("train")), world)
+    keep_freed_memory(world.device)
     pixels, where = place(dataset.store, config.store.where, world.device, world.local_size)
     dtype = autocast_dtype(config.train.precision, world.device)
     weights = class_weights(dataset.select(dataset.rows("train")), config.loss.weighting, config.loss.pos_weight_cap)
