@@ -16,6 +16,7 @@ import typer
 
 from benchmarks import data_rows, step_rows
 from benchmarks.curves import curves
+from benchmarks.statistics_rows import intervals
 from benchmarks.timing import Row
 from cxr.data.residence import place
 from cxr.model.checkpoint import versions
@@ -39,10 +40,18 @@ def main(
                 rows += new
                 print(_table(new), flush=True)
     if save:
-        result = {"machine": _machine(device), "images": what, "versions": versions(), "date": str(date.today())}
+        about = {"machine": _machine(device), "images": what, "versions": versions(), "date": str(date.today())}
         path = HERE / f"{device}.json"
-        path.write_text(json.dumps(result | {"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+        kept = _other_rows(path, about["machine"], {row.group for row in rows}) if only else []
+        path.write_text(json.dumps(about | {"rows": kept + [asdict(row) for row in rows]}, indent=1) + "\n")
         _write_readme()
+
+
+def _other_rows(path: Path, machine: object, measured: set[str]) -> list[dict[str, object]]:
+    """Rows of the groups that were not run now, from a file of the same machine."""
+    result = json.loads(path.read_text()) if path.exists() else {}
+    same = result.get("machine") == machine
+    return [row for row in result["rows"] if row["group"] not in measured] if same else []
 
 
 def _groups(device: torch.device, work: Path, rounds: int) -> tuple[dict[str, Callable[[], list[Row]]], str]:
@@ -63,6 +72,7 @@ def _groups(device: torch.device, work: Path, rounds: int) -> tuple[dict[str, Ca
         "epoch": epochs,
         "start": lambda: [data_rows.first_step(HERE.parent / "configs" / "demo.yaml", work)],
         "curves": lambda: curves(HERE.parent / "configs" / "demo.yaml", work),
+        "intervals": lambda: intervals(rounds),
     }
     for backbone in ("densenet121", "resnet50", "resnet18"):
         groups[f"step {backbone}"] = partial(step_rows.steps, backbone, batch, per_round, device, rounds)
@@ -86,7 +96,8 @@ def _table(rows: list[Row]) -> str:
     ]
     for row in rows:
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
-        figures = " | ".join(f"{value:,.1f}" for value in (row.median, row.low, row.high))
+        digits = 4 if row.median < 1 else 1 if row.median >= 3 else 2
+        figures = " | ".join(f"{value:,.{digits}f}" for value in (row.median, row.low, row.high))
         lines.append(f"| {row.name} | {figures} | {row.unit} | {ratio} | {row.note} |")
     return "\n".join(lines) + "\n"
 

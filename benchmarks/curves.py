@@ -13,6 +13,7 @@ SWITCHES = {
     "float32": ("train.precision=fp32",),
     "bfloat16": ("train.precision=bf16",),
     "bfloat16, grey stem": ("train.precision=bf16", "model.stem=grey"),
+    "bfloat16, compiled": ("train.precision=bf16", "train.compile=true"),
     "bfloat16, batch in two parts": ("train.precision=bf16", "train.accumulate=2"),
 }
 SEEDS = (0, 1, 2)

@@ -6,7 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from cxr.evaluation import predictions
-from cxr.evaluation.report import render_terminal, score
+from cxr.evaluation.render import render_terminal
+from cxr.evaluation.report import score
 from cxr.model import checkpoint as checkpoints
 
 run = Path("runs/demo")

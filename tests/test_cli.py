@@ -14,9 +14,8 @@ from cxr.config_file import load, walk
 from cxr.data.findings import NIH_14
 from tests.fakes import write_chexpert, write_lines, write_nih
 
-COMMANDS = ("config", "phantom", "pack", "train", "eval", "predict")
-METRICS = "finding,num,num_positive,auroc,average_precision,f1,threshold,sensitivity,specificity"
-REPORT = ["metrics.csv", "predictions.csv", "report.json", "report.md"]
+COMMANDS = ("config", "phantom", "pack", "train", "eval", "compare", "readers", "predict")
+REPORT = ["figures", "metrics.csv", "predictions.csv", "reliability.csv", "report.html", "report.json", "report.md"]
 
 
 @pytest.fixture(autouse=True)
@@ -138,15 +137,16 @@ def test_train_overwrites_only_when_asked_and_resumes_a_finished_run(
     assert "resuming at epoch 2, step 2" in capsys.readouterr().err
 
 
-def test_eval_prints_the_table_and_writes_four_files(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_eval_prints_the_table_and_writes_the_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("eval", run) == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[0].startswith("Scored on test rows (")
-    assert said.out.endswith(f"Research tool, not a medical device.\nreport: {run / 'eval_test' / 'report.md'}\n")
-    assert sorted(path.name for path in (run / "eval_test").iterdir()) == REPORT
-    table = (run / "eval_test" / "metrics.csv").read_text().splitlines()
-    assert table[0] == METRICS
-    assert [line.split(",")[0] for line in table[1:]] == [*NIH_14, "mean"]
+    assert said.out.endswith(f"Research tool, not a medical device.\nreport: {run / 'eval_test' / 'report.html'}\n")
+    assert set(REPORT) <= {path.name for path in (run / "eval_test").iterdir()}
+    table = read(run / "eval_test" / "metrics.csv")
+    assert list(table[0])[:6] == ["finding", "num", "num_positive", "auroc", "auroc_low", "auroc_high"]
+    assert [row["finding"] for row in table] == [*NIH_14, "mean", "micro"]
+    assert "The whole recipe" in (run / "eval_test" / "report.html").read_text()
 
 
 def test_eval_writes_the_columns_of_predictions(run: Path, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_eval_reports_the_figure_that_chose_the_checkpoint(run: Path, tmp_path: 
     assert call("eval", run, "--split", "val", "--out", tmp_path) == 0
     epochs = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     logged = next(line["val_auroc"] for line in epochs if line["kind"] == "epoch")
-    assert float(read(tmp_path / "metrics.csv")[-1]["auroc"]) == logged
+    assert float(read(tmp_path / "metrics.csv")[-2]["auroc"]) == logged
 
 
 def test_eval_of_the_written_predictions_is_the_same_report(run: Path, tmp_path: Path) -> None:
@@ -196,7 +196,108 @@ def test_eval_reads_predictions_made_elsewhere(
         ("Hernia", "1", "0.666"),
     ]
     assert "thresholds are not tuned" in " ".join(capsys.readouterr().out.split())
-    assert sorted(path.name for path in (tmp_path / "scores_report").iterdir()) == REPORT
+    assert set(REPORT) <= {path.name for path in (tmp_path / "scores_report").iterdir()}
+
+
+def write_predictions(path: Path, split: str, power: float = 1.0, patients: bool = True) -> Path:
+    """Sixty images of thirty patients, a finding, probabilities that tell something."""
+    lines = ["image,patient_id,split,y_Mass,p_Mass"]
+    for row in range(60):
+        patient = f"{split}{row // 2}" if patients else ""
+        score = (0.3 + 0.4 * (row % 3 == 0) + 0.29 * ((row * 7) % 10) / 10) ** power
+        lines.append(f"{split}_{row}.png,{patient},{split},{int(row % 3 == 0)},{score:.4f}")
+    return write_lines(path, lines)
+
+
+def test_eval_takes_eval_keys_and_a_validation_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    test, val = (write_predictions(tmp_path / f"{split}.csv", split) for split in ("test", "val"))
+    assert call("eval", test, "--validation", val, "eval.threshold=specificity=0.9", "eval.draws=100") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Thresholds: specificity of at least 0.9 on validation rows (60 images, 30 patients)" in said
+    assert "bootstrap over 30 patients (100 draws, seed 0)" in said
+
+
+def test_eval_tunes_on_test_rows_only_when_told_and_marks_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test = write_predictions(tmp_path / "test.csv", "test")
+    assert call("eval", test) == 0
+    assert "thresholds are not tuned: there are no validation rows" in " ".join(capsys.readouterr().out.split())
+    assert call("eval", test, "--tune-on-test") == 0
+    assert "figures marked * are optimistic" in " ".join(capsys.readouterr().out.split())
+    assert {row["optimistic"] for row in read(tmp_path / "test_report" / "metrics.csv")} == {"True"}
+
+
+def test_eval_averages_several_files(tmp_path: Path) -> None:
+    files = [write_predictions(tmp_path / f"{power}.csv", "test", power) for power in (1, 3)]
+    assert call("eval", *files, "--average", "logits", "--out", tmp_path / "report", "eval.interval=none") == 0
+    own, one, other = (float(read(path)[0]["p_Mass"]) for path in (tmp_path / "report" / "predictions.csv", *files))
+    assert own == pytest.approx(1 / (1 + ((1 / one - 1) * (1 / other - 1)) ** 0.5))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["p.csv", "data.root=x"], "error: data.root=x: a predictions file has no config\n"),
+        (["p.csv", "run"], "error: p.csv: runs and predictions files together\n"),
+        (["eval.draws=100"], "error: nothing to judge\n"),
+        (["p.csv", "eval.drows=100"], "error: eval.drows=100: unknown key eval.drows; did you mean draws?\n"),
+        (["run", "--tune-on-test"], "error: --tune-on-test: a run has its own labels and validation rows\n"),
+    ],
+)
+def test_eval_refuses_what_does_not_go_together(
+    arguments: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("eval", *arguments) == 2
+    assert capsys.readouterr().err.startswith(what)
+
+
+def test_compare_prints_differences_and_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = write_predictions(tmp_path / "a.csv", "test")
+    second = write_predictions(tmp_path / "b.csv", "test", 0.5)
+    assert call("compare", first, second, "--out", tmp_path / "out", "eval.draws=100") == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"A: {first}\nB: {second}\nOn test rows (60 images, 30 patients)\n")
+    assert said.endswith(f"comparison: {tmp_path / 'out' / 'comparison.md'}\n")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        f"comparison.{kind}" for kind in ("csv", "json", "md")
+    ]
+    assert [row["auroc_difference"] for row in read(tmp_path / "out" / "comparison.csv")] == ["0.0", "0.0"]
+
+
+def test_compare_takes_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("compare", run, run / "best.safetensors", "eval.draws=100", "eval.interval=images") == 0
+    assert f"thresholds of {run}: best F1 on validation rows" in " ".join(capsys.readouterr().out.split())
+
+
+def test_compare_takes_two_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("compare", write_predictions(tmp_path / "a.csv", "test")) == 2
+    assert capsys.readouterr().err == (
+        "error: 1 models given\nhint: cxr compare takes two: runs, or CSV files of predictions\n"
+    )
+
+
+def test_readers_are_compared_with_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = write_predictions(tmp_path / "model.csv", "test")
+    readers = []
+    for number in range(3):
+        rows = [f"test_{row}.png,{int(row % 3 == 0 or row % 7 == number)}" for row in range(60)]
+        readers.append(write_lines(tmp_path / f"reader{number}.csv", ["image,Mass", *rows]))
+    assert call("readers", model, *readers, "--out", tmp_path / "out", "eval.draws=100") == 0
+    assert capsys.readouterr().out.endswith(f"readers: {tmp_path / 'out' / 'readers.md'}\n")
+    names = [row["reader"] for row in read(tmp_path / "out" / "readers.csv")]
+    assert names == ["reader0", "reader1", "reader2", "all readers"]
+
+
+def test_eval_of_a_file_needs_neither_torch_nor_matplotlib_to_score(tmp_path: Path) -> None:
+    file = write_predictions(tmp_path / "test.csv", "test")
+    code = (
+        "import sys; from cxr import cli; from cxr.evaluation import report\n"
+        "def stop(*a): print([n for n in ('torch', 'matplotlib', 'torchvision') if n in sys.modules]); sys.exit(0)\n"
+        "report.score = stop; cli.main(sys.argv[1:])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "eval", str(file)], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 def test_eval_reads_chexperts_labels(tmp_path: Path) -> None:

@@ -118,8 +118,10 @@ def test_the_two_keys_without_a_default_are_asked_for(tmp_path: Path) -> None:
         ("train: {lr: .nan}\n", "train.lr: input should be a finite number, not nan"),
         ("train: {compile: maybe}\n", "train.compile: input should be a valid boolean, unable to interpret input, "
          "not 'maybe'"),
-        ("eval: {threshold: f2}\n", "eval.threshold: must be f1, youden or a number from 0 to 1, not 'f2'"),
-        ("eval: {threshold: 1.5}\n", "eval.threshold: must be f1, youden or a number from 0 to 1, not 1.5"),
+        ("eval: {threshold: f2}\n", "eval.threshold: must be f1, youden, sensitivity=0.9, "
+         "specificity=0.9 or a number from 0 to 1, not 'f2'"),
+        ("eval: {threshold: 1.5}\n", "eval.threshold: must be f1, youden, sensitivity=0.9, "
+         "specificity=0.9 or a number from 0 to 1, not 1.5"),
         ("model: {backbone: vgg16}\n", "model.backbone: input should be 'densenet121', 'densenet169', 'densenet201', "
          "'resnet18', 'resnet34', 'resnet50' or 'resnet101', not 'vgg16'"),
         ("train: {augment: {scale: [2, 1]}}\n", "train.augment: scale is a range [low, high] with 0 < low <= high"),

@@ -252,13 +252,13 @@ def test_predictions_that_are_not_there(fail: Fail, tmp_path: Path) -> None:
 def test_options_that_go_with_other_things(fail: Fail, run: Path, tmp_path: Path) -> None:
     csv = tmp_path / "p.csv"
     assert fail("eval", csv, "data.root=x")[0] == "error: data.root=x: a predictions file has no config"
-    assert fail("eval", run, "--labels", csv)[0] == "error: --labels p.csv: a run has its own labels"
+    assert fail("eval", run, "--labels", csv)[0] == "error: --labels: a run has its own labels and validation rows"
 
 
 def test_an_override_that_the_checkpoint_fixes(fail: Fail, run: Path) -> None:
     errors = fail("eval", run, "image.size=64", "model.backbone=resnet34")
     assert errors[0] == f"error: {run}: trained at 32 pixels, asked for 64"
-    assert errors[-1] == "hint: override data.* and store.* only; the checkpoint fixes the rest"
+    assert errors[-1] == "hint: override data.*, store.* and eval.* only; the checkpoint fixes the rest"
 
 
 def test_a_store_of_other_pixels(fail: Fail, small: tuple[str, ...], tmp_path: Path) -> None:

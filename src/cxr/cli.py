@@ -35,6 +35,11 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or checkpoint file.")]
+JudgedPaths = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN", help="Runs, checkpoints or CSVs of predictions; then overrides KEY=VALUE."),
+]
+Labels = Annotated[Path | None, typer.Option(help="Label table for a predictions CSV.")]
 
 
 class Format(StrEnum):
@@ -51,6 +56,13 @@ class Fold(StrEnum):
     train = "train"
     val = "val"
     test = "test"
+
+
+class Averaged(StrEnum):
+    """What an ensemble averages."""
+
+    probabilities = "probabilities"
+    logits = "logits"
 
 
 class Layout(StrEnum):
@@ -187,35 +199,70 @@ def _open_together(config: "Config", world: "World") -> "Dataset":
     "eval",
     epilog=_example(
         "cxr eval runs/nih_densenet121",
+        "cxr eval runs/first runs/second eval.views=flip",
         "cxr eval predictions.csv --labels Data_Entry_2017_v2020.csv",
+        "cxr eval test.csv --validation val.csv eval.threshold=sensitivity=0.9",
     ),
 )
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint file, or a predictions CSV.")],
-    overrides: Overrides = None,
-    split: Annotated[Fold, typer.Option(help="Rows to judge.")] = Fold.test,
+    judged: JudgedPaths,
+    split: Annotated[Fold, typer.Option(help="Rows of a run to judge.")] = Fold.test,
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="Label table for a predictions CSV.")] = None,
+    labels: Labels = None,
+    validation: Annotated[Path | None, typer.Option(help="CSV whose rows choose the thresholds of a CSV.")] = None,
+    tune_on_test: Annotated[
+        bool, typer.Option("--tune-on-test", help="Choose thresholds on the judged rows of a CSV; marked.")
+    ] = False,
+    average: Annotated[Averaged, typer.Option(help="What several average.")] = Averaged.probabilities,
+    allow_seen_patients: Annotated[
+        bool, typer.Option("--allow-seen-patients", help="Judge patients that a run was trained on; marked.")
+    ] = False,
 ) -> None:
     """Score a run, or predictions made elsewhere, and write the report."""
-    from cxr.console import out as terminal
-    from cxr.evaluation.report import render_terminal, score_file, write
+    from cxr import judge
 
-    if run.suffix == ".csv":
-        if overrides:
-            raise CxrError(f"{overrides[0]}: a predictions file has no config", "overrides go with a run")
-        report, predictions = score_file(run, labels)
-        folder = out or run.with_name(run.stem + "_report")
-    else:
-        if labels is not None:
-            raise CxrError(f"--labels {labels}: a run has its own labels", "--labels goes with a predictions CSV")
-        from cxr.model.evaluate import evaluate_run
+    judge.evaluate(judged, split.value, out, labels, validation, tune_on_test, average.value, allow_seen_patients)
 
-        report, predictions = evaluate_run(run, overrides or [], split.value)
-        folder = out or (run if run.is_dir() else run.parent) / f"eval_{split.value}"
-    write(report, predictions, folder)
-    terminal().print(render_terminal(report))
-    print(f"report: {folder / 'report.md'}")
+
+@app.command(
+    epilog=_example(
+        "cxr compare runs/resnet50 runs/densenet121",
+        "cxr compare ours.csv theirs.csv --labels test_labels.csv --out comparison",
+    )
+)
+def compare(
+    judged: JudgedPaths,
+    split: Annotated[Fold, typer.Option(help="Rows of a run to judge.")] = Fold.test,
+    out: Annotated[Path | None, typer.Option(help="Folder for comparison.csv, .json and .md.")] = None,
+    labels: Labels = None,
+) -> None:
+    """Compare two models on the same patients."""
+    from cxr import judge
+
+    judge.compare(judged, split.value, out, labels)
+
+
+@app.command(
+    epilog=_example(
+        "cxr readers predictions.csv reader_1.csv reader_2.csv reader_3.csv",
+        "cxr readers predictions.csv reader_*.csv --thresholds metrics.csv",
+    )
+)
+def readers(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="CSV of predictions.")],
+    reader: Annotated[
+        list[str],
+        typer.Argument(metavar="READER", help="A CSV a reader: image, 1 or 0 a finding; then overrides."),
+    ],
+    thresholds: Annotated[
+        Path | None, typer.Option(help="metrics.csv of cxr eval with the model's thresholds; 0.5 without it.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for readers.csv and readers.md.")] = None,
+) -> None:
+    """Compare a model with human readers."""
+    from cxr import judge
+
+    judge.readers(predictions, reader, thresholds, out)
 
 
 @app.command(

@@ -21,6 +21,9 @@ UncertainPolicy = Literal["ignore", "zeros", "ones"] | tuple[float, float]
 UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
 
 
+Views = Literal["single", "flip", "ten_crop"]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -84,6 +87,8 @@ class Columns(_Section):
     """Column with the sex, if there is one."""
     age: str | None = None
     """Column with the age in years, if there is one."""
+    others: tuple[str, ...] = ()
+    """Further columns to keep, such as [scanner], for eval.subgroups."""
 
 
 class Phantom(_Section):
@@ -267,14 +272,33 @@ class Train(_Section):
 
 
 class Eval(_Section):
-    """How a checkpoint is judged."""
+    """How predictions are judged."""
 
     threshold: Annotated[
-        Literal["f1", "youden"] | Annotated[float, Field(ge=0, le=1)], _must_be("f1, youden or a number from 0 to 1")
+        Literal["f1", "youden"]
+        | Annotated[float, Field(ge=0, le=1)]
+        | Annotated[str, Field(pattern=r"^(sensitivity|specificity)=(0?\.\d+|0|1)$")],
+        _must_be("f1, youden, sensitivity=0.9, specificity=0.9 or a number from 0 to 1"),
     ] = "f1"
-    """Operating point per finding, chosen on validation rows: best f1, best youden, or a fixed probability."""
+    """Operating point from validation rows: best f1 or youden, sensitivity=X or specificity=X at least, or a number."""
+    views: Views = "single"
+    """Views of an image whose logits are averaged: itself, its mirror image too, or four corners and centre of both."""
     batch_size: int = Field(0, ge=0)
     """Images a batch while predicting, halved when too many; 0 takes the most that fit on the GPU, 32 on the CPU."""
+    interval: Literal["patients", "images", "delong", "none"] = "patients"
+    """95 % intervals: bootstrap over patients or over single images, delong (AUROC alone), or none."""
+    draws: int = Field(1000, ge=100, le=100_000)
+    """Bootstrap draws."""
+    draw_seed: int = Field(0, ge=0)
+    """Seed of the bootstrap draws."""
+    subgroups: tuple[str, ...] = ("sex", "age", "view")
+    """Columns whose groups are judged by themselves; age goes by bands of twenty years."""
+
+
+class EvalOnly(_Section):
+    """What can be set where there is no recipe: for predictions made elsewhere."""
+
+    eval: Eval = Eval()
 
 
 class Config(_Section):
@@ -291,3 +315,10 @@ class Config(_Section):
     loss: Loss = Loss()
     train: Train = Train()
     eval: Eval = Eval()
+
+    @model_validator(mode="after")
+    def _crops_fit(self) -> "Config":
+        if self.eval.views == "ten_crop" and self.image.store_size <= self.image.size:
+            sizes = f"image.store_size={self.image.store_size} and image.size={self.image.size}"
+            raise ValueError(f"eval.views=ten_crop cuts smaller images out of larger ones, not with {sizes}")
+        return self

@@ -5,7 +5,7 @@ import re
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -16,6 +16,7 @@ from cxr.errors import CxrError
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+_Model = TypeVar("_Model", bound=BaseModel)
 KeyPath = tuple[str, ...]
 Places = dict[KeyPath, str]
 """Where each key was written: `FILE:LINE`, or the override's text."""
@@ -55,8 +56,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
-def override(config: Config, overrides: Sequence[str]) -> Config:
-    """A config with `key.sub=value` texts laid over it.
+def override(config: _Model, overrides: Sequence[str]) -> _Model:
+    """A config, or another tree of its sections, with `key.sub=value` texts laid over it.
 
     Raises:
         CxrError: Every unknown key and wrong value.
@@ -67,7 +68,7 @@ def override(config: Config, overrides: Sequence[str]) -> Config:
     for text in overrides:
         _override(values, text, places, problems)
     try:
-        changed = Config.model_validate(values)
+        changed = type(config).model_validate(values)
     except ValidationError as error:
         problems += _explain(error, Path("config"), places)
     if problems:

@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
 from cxr.config import Augment
-from cxr.data.augment import affine, augment, crop_window, draw, resample
+from cxr.data.augment import affine, augment, crop_window, draw, look, resample
 
 STILL = Augment(flip=0, rotate=0, shift=0, scale=(1, 1), brightness=0, contrast=0)
 EVERYTHING = Augment(flip=0.5, rotate=30, shift=0.2, scale=(0.7, 1.4), brightness=0.2, contrast=0.5)
@@ -236,3 +236,21 @@ def test_maps_are_the_identity_in_the_middle_of_their_ranges() -> None:
 def test_the_gpu_augments_as_the_cpu_does(gpu: torch.device) -> None:
     ours = augment(pictures().to(gpu), 33, EVERYTHING, SEED, STEP)
     torch.testing.assert_close(ours.cpu(), augment(pictures(), 33, EVERYTHING, SEED, STEP), rtol=0, atol=0.1)
+
+
+def test_a_single_view_is_the_whole_image() -> None:
+    (view,) = look(pictures(), 32, "single")
+    torch.testing.assert_close(view, resample(pictures(), 32))
+
+
+def test_flip_adds_the_mirror_image() -> None:
+    view, mirrored = look(pictures(), 32, "flip")
+    torch.testing.assert_close(mirrored, view.flip(-1))
+
+
+def test_ten_crops_are_those_of_torchvision() -> None:
+    views = list(look(pictures(size=40), 32, "ten_crop"))
+    expected = reference.ten_crop(pictures(size=40)[:, None], [32, 32])
+    for own in expected:
+        assert any(torch.equal(view, own.float()) for view in views)
+    assert len(views) == len(expected) == 10

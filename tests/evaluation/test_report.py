@@ -2,7 +2,6 @@ import io
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,16 +10,25 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
+from sklearn.metrics import f1_score, roc_auc_score
 
-from cxr.data.findings import CHEXPERT_14, NIH_14
+import cxr.evaluation
+from cxr.config import Eval
+from cxr.data.findings import CHEXPERT_5, CHEXPERT_14, NIH_14
+from cxr.errors import CxrError
 from cxr.evaluation import metrics
+from cxr.evaluation.bootstrap import RESAMPLED
+from cxr.evaluation.calibration import fit
+from cxr.evaluation.cells import HEADINGS, metrics_cells, metrics_table
+from cxr.evaluation.metrics import Float
 from cxr.evaluation.predictions import Predictions, write
-from cxr.evaluation.report import Report, macro_auroc, render_markdown, render_terminal, score, score_file
-from cxr.evaluation.report import write as write_report
+from cxr.evaluation.render import render_markdown, render_terminal
+from cxr.evaluation.render import write as write_report
+from cxr.evaluation.report import MEAN, MEAN_5, MICRO, Report, macro_auroc, score, score_files
 from cxr.evaluation.thresholds import choose, fixed
 
 Draw = Callable[..., Predictions]
-HEADER = "finding,num,num_positive,auroc,average_precision,f1,threshold,sensitivity,specificity"
+NO_INTERVALS = Eval(interval="none")
 
 
 def small() -> Report:
@@ -45,21 +53,25 @@ def test_the_markdown_page_reads_well() -> None:
         render_markdown(small())
         == """# Evaluation
 
+- n/a, no positive image: Hernia
+- the mean AUROC is over 1 of 2 findings
+- threshold 0.5, since the rows it is chosen on hold one class only: Hernia
+
 | About |  |
 | --- | --- |
 | run | runs/small \\| first |
 | thresholds | best F1 on validation rows (2 images, 1 patient) |
 | judged on | test rows (4 images, 3 patients) |
 
-| Finding | Images | Positive | AUROC | Average precision | F1 | Threshold | Sensitivity | Specificity |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
-| Mass | 4 | 2 | 0.750 | 0.833 | 0.500 | 0.450 | 0.500 | 0.500 |
-| Hernia | 3 | 0 | n/a | n/a | n/a | 0.500 | n/a | 0.667 |
-| **mean** | **4** |  | **0.750** | **0.833** | **0.500** |  | **0.500** | **0.583** |
-
-- n/a, no positive image: Hernia
-- the mean AUROC is over 1 of 2 findings
-- threshold 0.5, since the rows it is chosen on hold one class only: Hernia
+| Finding | Images | Positive | AUROC | Average precision | F1 | Threshold | Sensitivity | Specificity | PPV | NPV | \
+Brier | ECE |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| Mass | 4 | 2 | 0.750 | 0.833 | 0.500 | 0.450 | 0.500 | 0.500 | 0.500 | 0.500 | 0.155 | 0.300 |
+| Hernia | 3 | 0 | n/a | n/a | n/a | 0.500 | n/a | 0.667 | 0.000 | 1.000 | 0.153 | 0.333 |
+| **mean** | **4** |  | **0.750** | **0.833** | **0.500** |  | **0.500** | **0.583** | **0.250** | **0.750** | \
+**0.154** | **0.317** |
+| **micro** | **7** | **2** | **0.800** | **0.750** | **0.400** |  | **0.500** | **0.600** | **0.333** | **0.750** | \
+**0.154** | **0.314** |
 
 Research tool, not a medical device.
 """
@@ -72,13 +84,14 @@ def test_the_terminal_table_reads_well() -> None:
         text
         == """Scored on test rows (4 images, 3 patients)
 
-                               Avg.
-Finding  Images  Pos.  AUROC  prec.     F1  Thresh.  Sens.  Spec.
-─────────────────────────────────────────────────────────────────
-Mass          4     2  0.750  0.833  0.500    0.450  0.500  0.500
-Hernia        3     0    n/a    n/a    n/a    0.500    n/a  0.667
-─────────────────────────────────────────────────────────────────
-mean          4        0.750  0.833  0.500           0.500  0.583
+                    Avg.
+Finding Pos. AUROC prec.    F1 Thresh. Sens. Spec.
+──────────────────────────────────────────────────
+Mass       2 0.750 0.833 0.500   0.450 0.500 0.500
+Hernia     0   n/a   n/a   n/a   0.500   n/a 0.667
+
+mean         0.750 0.833 0.500         0.500 0.583
+micro      2 0.800 0.750 0.400         0.500 0.600
 
 Thresholds: best F1 on validation rows (2 images, 1 patient); judged on test
 rows.
@@ -91,18 +104,17 @@ Research tool, not a medical device."""
 
 @pytest.mark.parametrize(("findings", "width"), [(NIH_14, 80), (CHEXPERT_14, 100)])
 def test_the_terminal_table_cuts_and_folds_nothing(draw: Draw, findings: tuple[str, ...], width: int) -> None:
-    report = score(draw(30, findings), fixed(findings))
-    table = report.table.assign(num=112_120, num_positive=111_111)
-    text = "\n".join(shown(replace(report, table=table), width))
+    report = score(draw(90, findings), fixed(findings), how=Eval(draws=100))
+    text = "\n".join(shown(replace(report, table=report.table.assign(num_positive=111_111)), width))
     assert "…" not in text
     assert all(finding in text for finding in findings)
 
 
 def test_long_findings_fold_at_80_columns(draw: Draw) -> None:
-    report = score(draw(30, CHEXPERT_14), fixed(CHEXPERT_14))
-    lines = shown(replace(report, table=report.table.assign(num=112_120, num_positive=111_111)))
+    report = score(draw(90, CHEXPERT_14), fixed(CHEXPERT_14), how=Eval(draws=100))
+    lines = shown(replace(report, table=report.table.assign(num_positive=111_111)))
     at = next(place for place, line in enumerate(lines) if line.startswith("Enlarged "))
-    assert lines[at].split()[1:3] == ["112,120", "111,111"]
+    assert lines[at].split()[1] == "111,111"
     assert lines[at + 1].strip() == "Cardiomediastinum"
     assert not any("…" in line for line in lines)
 
@@ -114,15 +126,22 @@ def test_figures_are_those_of_the_metrics(draw: Draw) -> None:
     row = report.table.iloc[1]
     assert (row.num, row.num_positive) == metrics.count(y)
     assert (row.auroc, row.average_precision) == (metrics.auroc(y, p), metrics.average_precision(y, p))
-    assert (row.f1, row.sensitivity, row.specificity) == metrics.at_threshold(y, p, 0.3)
-    assert macro_auroc(report) == pytest.approx(report.table["auroc"].iloc[:3].mean())
+    assert (row.f1, row.sensitivity, row.specificity, row.ppv, row.npv) == metrics.at_threshold(y, p, 0.3)
+    assert macro_auroc(report) == pytest.approx(report.table["auroc"].mean())
 
 
 def test_the_order_of_rows_changes_no_figure(draw: Draw) -> None:
     predictions = draw(300)
     thresholds = choose(draw(100, split="val", seed=1), "f1")
     mixed = predictions.select(np.random.default_rng(0).permutation(300))
-    pd.testing.assert_frame_equal(score(mixed, thresholds).table, score(predictions, thresholds).table)
+    how = Eval(draws=200)
+    straight, shuffled = (
+        score(own, thresholds, how=how, temperatures=fit(predictions)) for own in (predictions, mixed)
+    )
+    for name in ("table", "summary", "calibration", "reliability"):
+        pd.testing.assert_frame_equal(getattr(shuffled, name), getattr(straight, name), check_exact=True)
+    assert shuffled.subgroups is not None and straight.subgroups is not None
+    pd.testing.assert_frame_equal(shuffled.subgroups.groups, straight.subgroups.groups, check_exact=True)
 
 
 def test_nothing_known_is_a_report_of_counts(draw: Draw) -> None:
@@ -130,27 +149,36 @@ def test_nothing_known_is_a_report_of_counts(draw: Draw) -> None:
     predictions.y[:] = np.nan
     report = score(predictions, choose(predictions.select(np.array([], int)), "f1"))
     assert np.isnan(macro_auroc(report))
-    assert report.table["num"].tolist() == [0, 5]
+    assert (report.table["num"].tolist(), report.summary["num"].tolist()) == ([0], [5, 0])
     assert "n/a, no image with a known label: Mass" in report.notes
 
 
 def test_thresholds_chosen_on_judged_rows_are_marked(draw: Draw) -> None:
     val, test = draw(100, split="val"), draw(100)
-    what = "100 of the 100 images judged here, so F1, sensitivity and specificity are optimistic"
-    assert score(val, choose(val, "f1")).notes[0] == f"thresholds were chosen on {what}"
-    assert score(test, choose(val, "f1")).notes == ()
+    what = "100 of the 100 images judged here, so figures marked * are optimistic"
+    report = score(val, choose(val, "f1"))
+    assert (report.notes[0], report.optimistic) == (f"thresholds were chosen on {what}", True)
+    cells = dict(zip(HEADINGS, metrics_cells(report)[0], strict=True))
+    marked = {name for name, cell in cells.items() if "*" in cell}
+    assert marked == {"f1", "sensitivity", "specificity", "ppv", "npv"}
+    assert metrics_table(report)["optimistic"].all()
+    fair = score(test, choose(val, "f1"))
+    assert (fair.notes, fair.optimistic) == ((), False)
 
 
-def test_four_files_are_written(draw: Draw, tmp_path: Path) -> None:
-    predictions = draw(50)
+def test_files_are_written(draw: Draw, tmp_path: Path) -> None:
+    predictions = draw(120)
     predictions.y[:, 2] = 0
-    write_report(score(predictions, fixed(predictions.findings)), predictions, tmp_path / "eval")
-    names = ["metrics.csv", "predictions.csv", "report.json", "report.md"]
+    write_report(score(predictions, fixed(predictions.findings), how=Eval(draws=100)), predictions, tmp_path / "eval")
+    names = ["metrics.csv", "predictions.csv", "reliability.csv", "report.json", "report.md"]
     assert sorted(file.name for file in (tmp_path / "eval").iterdir()) == names
-    lines = (tmp_path / "eval" / "metrics.csv").read_text().splitlines()
-    assert lines[0] == HEADER
-    assert lines[3].startswith("Hernia,50,0,,,,0.5,,")
-    assert lines[4].startswith("mean,50,,0.")
+    table = pd.read_csv(tmp_path / "eval" / "metrics.csv", index_col="finding")
+    resampled = [f"{figure}{end}" for figure in RESAMPLED for end in ("", "_low", "_high")]
+    assert list(table) == ["num", "num_positive", *resampled, "ece", "threshold", "optimistic"]
+    hernia, mean = (dict(table.loc[name]) for name in ("Hernia", "mean"))
+    assert (hernia["num_positive"], hernia["threshold"]) == (0, 0.5)
+    assert np.isnan([hernia["auroc"], hernia["auroc_low"], hernia["f1"]]).all()
+    assert mean["auroc_low"] < mean["auroc"] < mean["auroc_high"]
 
 
 def test_metrics_csv_keeps_every_digit(draw: Draw, tmp_path: Path) -> None:
@@ -158,7 +186,7 @@ def test_metrics_csv_keeps_every_digit(draw: Draw, tmp_path: Path) -> None:
     report = score(predictions, choose(predictions, "youden"))
     write_report(report, predictions, tmp_path)
     table = pd.read_csv(tmp_path / "metrics.csv", dtype=str)
-    assert [float(cell) for cell in table["auroc"]] == report.table["auroc"].tolist()
+    assert [float(cell) for cell in table["auroc"][:3]] == report.table["auroc"].tolist()
     assert [float(cell) for cell in table["threshold"][:3]] == list(report.thresholds.values)
 
 
@@ -166,16 +194,18 @@ def test_report_json_is_strict(tmp_path: Path, draw: Draw) -> None:
     write_report(small(), draw(2), tmp_path)
     text = (tmp_path / "report.json").read_text()
     document = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
-    assert list(document) == ["about", "thresholds", "metrics", "mean", "notes", "versions", "disclaimer"]
+    parts = ["about", "thresholds", "intervals", "metrics", "summary", "notes", "versions", "disclaimer"]
+    assert list(document) == parts
     assert document["thresholds"] == {
         "rule": "f1",
         "chosen_on": "validation rows (2 images, 1 patient)",
         "judged_on": "test rows (4 images, 3 patients)",
         "fallback": ["Hernia"],
+        "optimistic": False,
     }
     assert [row["auroc"] for row in document["metrics"]] == [0.75, None]
-    assert document["mean"]["num_positive"] is None
-    assert set(document["versions"]) == {"cxr", "python", "numpy", "scikit-learn"}
+    assert [row["num_positive"] for row in document["summary"]] == [None, 2]
+    assert set(document["versions"]) == {"cxr", "python", "numpy", "scipy", "pandas", "scikit-learn"}
 
 
 def both_splits(draw: Draw) -> Predictions:
@@ -186,8 +216,8 @@ def both_splits(draw: Draw) -> Predictions:
 
 def test_a_file_of_two_splits_is_tuned_on_validation_and_judged_on_test_rows(draw: Draw, tmp_path: Path) -> None:
     write(both_splits(draw), tmp_path / "p.csv")
-    report, predictions = score_file(tmp_path / "p.csv")
-    assert (report.judged_on, len(predictions)) == ("test rows (90 images, 30 patients)", 150)
+    report, every, judged = score_files([tmp_path / "p.csv"], NO_INTERVALS)
+    assert (report.judged_on, len(every), len(judged)) == ("test rows (90 images, 30 patients)", 150, 90)
     expected = score(draw(90), choose(draw(60, split="val", seed=1), "f1"))
     pd.testing.assert_frame_equal(report.table, expected.table)
     assert (report.thresholds, report.notes) == (expected.thresholds, ())
@@ -195,38 +225,135 @@ def test_a_file_of_two_splits_is_tuned_on_validation_and_judged_on_test_rows(dra
 
 def test_the_written_predictions_give_the_same_report_again(draw: Draw, tmp_path: Path) -> None:
     write(both_splits(draw), tmp_path / "p.csv")
-    report, predictions = score_file(tmp_path / "p.csv", rule="youden")
-    write_report(report, predictions, tmp_path / "eval")
-    again, _ = score_file(tmp_path / "eval" / "predictions.csv", rule="youden")
+    how = Eval(threshold="youden", draws=100)
+    report, every, _ = score_files([tmp_path / "p.csv"], how)
+    write_report(report, every, tmp_path / "eval")
+    again, _, _ = score_files([tmp_path / "eval" / "predictions.csv"], how)
     pd.testing.assert_frame_equal(again.table, report.table)
+
+
+def test_a_file_in_two_parts_joined_again_changes_no_figure(draw: Draw, tmp_path: Path) -> None:
+    write(both_splits(draw), tmp_path / "p.csv")
+    header, *lines = (tmp_path / "p.csv").read_text().splitlines()
+    (tmp_path / "joined.csv").write_text("\n".join([header, *lines[70:], *lines[:70]]) + "\n")
+    whole, joined = (score_files([tmp_path / name], Eval(draws=100))[0] for name in ("p.csv", "joined.csv"))
+    pd.testing.assert_frame_equal(joined.table, whole.table, check_exact=True)
+    pd.testing.assert_frame_equal(joined.summary, whole.summary, check_exact=True)
+
+
+@pytest.mark.parametrize("change", [np.sqrt, lambda p: p**3, lambda p: 0.2 + 0.5 * p])
+def test_a_monotone_map_of_the_scores_changes_no_ranking_figure(draw: Draw, change: Callable[[Float], Float]) -> None:
+    predictions = draw(200)
+    mapped = replace(predictions, p=change(predictions.p))
+    first, second = (score(own, fixed(own.findings), how=Eval(draws=100)).table for own in (predictions, mapped))
+    ranking = [f"{figure}{end}" for figure in ("auroc", "average_precision") for end in ("", "_low", "_high")]
+    pd.testing.assert_frame_equal(first[ranking], second[ranking], check_exact=True)
 
 
 def test_a_file_without_validation_rows_is_not_tuned(draw: Draw, tmp_path: Path) -> None:
     write(draw(60), tmp_path / "p.csv")
-    report, _ = score_file(tmp_path / "p.csv")
+    report, _, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS)
     assert set(report.thresholds.values) == {0.5}
-    assert report.notes == ("thresholds are not tuned: the file has no rows of split val beside rows of split test",)
-    assert score_file(tmp_path / "p.csv", rule=0.3)[0].notes == ()
+    assert report.notes == ("thresholds are not tuned: there are no validation rows; give some with --validation FILE",)
+    assert score_files([tmp_path / "p.csv"], Eval(threshold=0.3, interval="none"))[0].notes == ()
+
+
+def test_tuning_on_the_judged_rows_must_be_asked_for_and_is_marked(draw: Draw, tmp_path: Path) -> None:
+    write(draw(60), tmp_path / "p.csv")
+    report, _, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS, tune_on_test=True)
+    assert report.thresholds.values == choose(draw(60), "f1").values
+    assert report.optimistic
+    assert "thresholds were chosen on 60 of the 60 images judged here" in report.notes[0]
+    assert report.calibrated_on == ""
+
+
+def test_thresholds_come_from_the_validation_file(draw: Draw, tmp_path: Path) -> None:
+    write(draw(60), tmp_path / "p.csv")
+    write(draw(50, findings=("Hernia", "Edema", "Mass"), split="val"), tmp_path / "val.csv")
+    report, _, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS, validation=tmp_path / "val.csv")
+    expected = choose(draw(50, findings=("Hernia", "Edema", "Mass"), split="val"), "f1").values
+    assert report.thresholds.values == expected[::-1]
+    assert (report.optimistic, report.calibrated_on) == (False, "validation rows (50 images, 17 patients)")
+
+
+def test_judged_images_in_the_validation_file_are_refused(draw: Draw, tmp_path: Path) -> None:
+    write(draw(60), tmp_path / "p.csv")
+    write(draw(10), tmp_path / "val.csv")
+    with pytest.raises(CxrError, match=r"val.csv: 10 of its images are judged too, the first test_0000.png"):
+        score_files([tmp_path / "p.csv"], NO_INTERVALS, validation=tmp_path / "val.csv")
+
+
+def test_a_patient_in_validation_and_judged_rows_is_noted(draw: Draw, tmp_path: Path) -> None:
+    every = both_splits(draw)
+    every.rows.loc[0:4, "patient_id"] = "test_0000"
+    write(every, tmp_path / "p.csv")
+    report, _, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS)
+    assert report.notes == ("thresholds were chosen on other images of 1 patients who are judged here",)
+
+
+def test_several_files_are_averaged(draw: Draw, tmp_path: Path) -> None:
+    first = draw(60)
+    write(first, tmp_path / "a.csv")
+    write(replace(first, p=first.p**2), tmp_path / "b.csv")
+    report, every, _ = score_files([tmp_path / "a.csv", tmp_path / "b.csv"], NO_INTERVALS)
+    np.testing.assert_allclose(every.p, (first.p + first.p**2) / 2, rtol=1e-15)
+    assert dict(report.about)["ensemble"] == "mean of the probabilities of 2 models"
 
 
 def test_labels_of_another_file_are_named_with_their_policy(draw: Draw, tmp_path: Path) -> None:
     write(draw(2, ("Mass",)), tmp_path / "p.csv")
     labels = tmp_path / "labels.csv"
     labels.write_text("image,Mass\ntest_0000.png,1\ntest_0001.png,0\n")
-    report, predictions = score_file(tmp_path / "p.csv", labels)
-    assert predictions.y.tolist() == [[1], [0]]
+    report, every, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS, labels)
+    assert every.y.tolist() == [[1], [0]]
     assert dict(report.about)["labels"] == f"{labels} (uncertain cells unknown, blank cells negative)"
 
 
-def test_scoring_in_training_takes_no_time(draw: Draw) -> None:
-    predictions = draw(10_000, NIH_14)
-    score(draw(10, NIH_14), fixed(NIH_14))  # imports scikit-learn
-    started = time.process_time()
-    score(predictions, choose(predictions, "f1"))
-    assert time.process_time() - started < 1  # measured 0.2 s
+def test_without_patients_intervals_are_over_images_and_say_so(draw: Draw) -> None:
+    predictions = draw(200)
+    predictions.rows["patient_id"] = ""
+    report = score(predictions, fixed(predictions.findings), how=Eval(draws=100))
+    assert report.intervals == "bootstrap over 200 images (100 draws, seed 0)"
+    assert report.notes[0].startswith("no image has patient_id, so images were drawn")
+    predictions.rows.loc[3:, "patient_id"] = "1"
+    assert score(predictions, fixed(predictions.findings), how=Eval(draws=100)).notes[0].startswith("3 images have no")
+
+
+def test_one_patient_has_no_interval(draw: Draw) -> None:
+    predictions = draw(50)
+    predictions.rows["patient_id"] = "1"
+    report = score(predictions, fixed(predictions.findings), how=Eval(draws=100))
+    assert (report.intervals, report.notes[0]) == ("", "no intervals: there is only one of the patients to draw from")
+
+
+def test_delong_gives_intervals_to_auroc_alone(draw: Draw) -> None:
+    report = score(draw(200), fixed(("Mass", "Edema", "Hernia")), how=Eval(interval="delong"))
+    assert report.table["auroc_low"].notna().all()
+    assert report.table["f1_low"].isna().all()
+    assert report.intervals.startswith("DeLong's variance")
+
+
+def test_the_five_of_chexpert_have_a_mean_of_their_own(draw: Draw) -> None:
+    report = score(draw(200, CHEXPERT_14), fixed(CHEXPERT_14))
+    five = report.table[report.table["finding"].isin(CHEXPERT_5)]
+    assert report.summary["finding"].tolist() == [MEAN, MEAN_5, MICRO]
+    assert report.summary["auroc"][1] == pytest.approx(five["auroc"].mean())
+    assert score(draw(200, CHEXPERT_5), fixed(CHEXPERT_5)).summary["finding"].tolist() == [MEAN, MICRO]
+
+
+def test_micro_ravels_every_known_cell(draw: Draw) -> None:
+    predictions = draw(200)
+    thresholds = choose(draw(100, split="val"), "f1")
+    micro = score(predictions, thresholds).summary.iloc[-1]
+    known = ~np.isnan(predictions.y)
+    called = predictions.p >= np.array(thresholds.values)
+    assert micro["auroc"] == roc_auc_score(predictions.y[known], predictions.p[known])
+    assert micro["f1"] == pytest.approx(f1_score(predictions.y[known], called[known]))
 
 
 def test_the_evaluation_room_imports_no_torch() -> None:
-    rooms = ", ".join(f"cxr.evaluation.{name}" for name in ("join", "metrics", "predictions", "report", "thresholds"))
-    code = f"import sys, {rooms}; print([name for name in ('torch', 'sklearn', 'rich') if name in sys.modules])"
+    folder = Path(cxr.evaluation.__file__).parent
+    rooms = ", ".join(f"cxr.evaluation.{file.stem}" for file in folder.glob("*.py") if file.stem != "__init__")
+    heavy = ("torch", "sklearn", "scipy.stats", "rich.table", "matplotlib")
+    code = f"import sys, {rooms}; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

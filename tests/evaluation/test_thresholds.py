@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from cxr.errors import CxrError
+from cxr.evaluation import metrics
 from cxr.evaluation.join import IDENTITY
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.thresholds import Rule, Thresholds, choose, fixed, from_json, hashed, to_json
+from cxr.evaluation.thresholds import Rule, Thresholds, choose, fixed, from_json, hashed, origin, to_json
 
 CELLS = st.tuples(st.sampled_from([0.0, 1.0, np.nan]), st.integers(0, 12).map(lambda part: part / 12))
 BOTH_CLASSES = [(0.0, 0.25), (1.0, 0.5)]
@@ -85,3 +86,43 @@ def test_a_number_that_is_no_probability_is_refused(value: float) -> None:
 def test_json_gives_the_same_thresholds_back(draw: Callable[..., Predictions]) -> None:
     thresholds = choose(draw(50), "f1")
     assert from_json(to_json(thresholds)) == thresholds
+
+
+@pytest.mark.parametrize("least", [0.0, 0.5, 0.8, 0.9, 1.0])
+@given(cells=st.lists(CELLS, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_a_sensitivity_is_reached_with_the_highest_specificity(least: float, cells: list[tuple[float, float]]) -> None:
+    y, p = np.array(cells + BOTH_CLASSES).T
+    own = metrics.at_threshold(y, p, chosen(list(y), list(p), f"sensitivity={least}"))
+    every = [metrics.at_threshold(y, p, t) for t in p[~np.isnan(y)]]
+    assert own.sensitivity >= least - 1e-12
+    assert own.specificity == max(point.specificity for point in every if point.sensitivity >= least - 1e-12)
+
+
+@pytest.mark.parametrize("least", [0.0, 0.5, 0.8, 0.9, 1.0])
+@given(cells=st.lists(CELLS, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_a_specificity_is_reached_with_the_highest_sensitivity(least: float, cells: list[tuple[float, float]]) -> None:
+    y, p = np.array(cells + BOTH_CLASSES).T
+    thresholds = choose(of(list(y), list(p)), f"specificity={least}")
+    every = [metrics.at_threshold(y, p, t) for t in p[~np.isnan(y)]]
+    fitting = [point.sensitivity for point in every if point.specificity >= least - 1e-12]
+    if not fitting:
+        assert (thresholds.values, thresholds.fallback) == ((0.5,), ("Mass",))
+    else:
+        own = metrics.at_threshold(y, p, thresholds.values[0])
+        assert own.specificity >= least - 1e-12
+        assert own.sensitivity == max(fitting)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("f1", "best F1 on validation rows (2 images)"),
+        ("youden", "best Youden's J on validation rows (2 images)"),
+        ("sensitivity=0.9", "sensitivity of at least 0.9 on validation rows (2 images)"),
+        (0.25, "fixed 0.25 for every finding"),
+    ],
+)
+def test_the_report_says_how_thresholds_were_chosen(rule: Rule, words: str) -> None:
+    assert origin(choose(of([0, 1], [0.2, 0.7]), rule, "validation rows (2 images)")) == words

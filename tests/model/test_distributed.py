@@ -9,7 +9,7 @@ from cxr.data.dataset import Dataset
 from cxr.evaluation.report import macro_auroc
 from cxr.model import checkpoint as checkpoints
 from cxr.model.distributed import join_world
-from cxr.model.evaluate import evaluate_run
+from cxr.model.evaluate import evaluate_runs
 from cxr.model.train import train
 from tests.model.conftest import ALONE, Recipe, Start
 
@@ -59,7 +59,7 @@ def test_two_processes_with_batch_statistics_of_their_own_judge_the_checkpoint_t
 ) -> None:
     config = recipe(tmp_path / "run", "train.epochs=2")
     launch(config, start)
-    report, _ = evaluate_run(config.out, [], "val")
+    report, _ = evaluate_runs([config.out], ["eval.interval=none"], "val")
     epochs = read_log(config.out, "epoch")
     assert [line["epoch"] for line in epochs] == [1, 2]
     best = checkpoints.load(config.out).metadata

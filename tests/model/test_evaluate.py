@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +7,18 @@ import pytest
 
 from cxr.data.dataset import Dataset
 from cxr.errors import CxrError
-from cxr.evaluation.report import macro_auroc, render_markdown
+from cxr.evaluation.calibration import fit
+from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.render import render_markdown
+from cxr.evaluation.report import Report, macro_auroc
 from cxr.evaluation.thresholds import choose
 from cxr.model import checkpoint as checkpoints
-from cxr.model.evaluate import evaluate_run
+from cxr.model.evaluate import evaluate_runs
+
+
+def evaluate_run(run: Path, overrides: list[str], fold: str) -> tuple[Report, Predictions]:
+    """One run, without the time that intervals take."""
+    return evaluate_runs([run], ["eval.interval=none", *overrides], fold)
 
 
 def test_validation_in_training_is_the_report(trained: Path) -> None:
@@ -86,13 +95,12 @@ def test_the_same_patients_read_as_another_source_are_refused_too(trained: Path,
         ("image.size=64", "trained at 32 pixels, asked for 64"),
         ("data.findings=[Mass]", "data.findings cannot change"),
         ("model.backbone=resnet34", "model cannot change after training"),
-        ("eval.threshold=0.3", "eval.threshold cannot change"),
     ],
 )
 def test_what_the_checkpoint_fixes_is_refused(override: str, what: str, trained: Path) -> None:
     with pytest.raises(CxrError, match=what) as error:
         evaluate_run(trained, [override], "test")
-    assert error.value.hint == "override data.* and store.* only; the checkpoint fixes the rest"
+    assert error.value.hint == "override data.*, store.* and eval.* only; the checkpoint fixes the rest"
 
 
 def test_a_fold_without_rows_is_an_error(trained: Path) -> None:
@@ -108,3 +116,44 @@ def test_probabilities_have_the_weights_of_the_loss_undone(trained: Path, datase
     prevalence = predictions.y.mean(axis=0)
     assert (abs(predictions.p.mean(axis=0) - prevalence) < abs(raw.mean(axis=0) - prevalence)).all()
     assert ((predictions.p - predictions.y) ** 2).mean() < ((raw - predictions.y) ** 2).mean()
+
+
+def test_temperatures_are_fitted_on_the_validation_rows_of_training(trained: Path) -> None:
+    _, validation = evaluate_run(trained, [], "val")
+    report, _ = evaluate_run(trained, [], "test")
+    assert report.calibration is not None
+    np.testing.assert_array_equal(report.calibration["temperature"], fit(validation).values)
+    assert report.calibrated_on == validation.describe()
+
+
+def test_another_rule_chooses_on_validation_rows_anew(trained: Path) -> None:
+    _, validation = evaluate_run(trained, [], "val")
+    report, _ = evaluate_run(trained, ["eval.threshold=sensitivity=0.9"], "test")
+    assert report.thresholds == choose(validation, "sensitivity=0.9")
+    assert not report.optimistic
+
+
+def test_other_views_choose_on_validation_rows_anew(trained: Path) -> None:
+    _, validation = evaluate_run(trained, ["eval.views=flip"], "val")
+    report, predictions = evaluate_run(trained, ["eval.views=flip"], "test")
+    _, single = evaluate_run(trained, [], "test")
+    assert report.thresholds.values == choose(validation, "f1").values
+    assert (predictions.p != single.p).any()
+    assert ("views", "flip") in report.about
+
+
+def test_an_ensemble_of_a_run_with_itself_is_the_run(trained: Path) -> None:
+    alone, one = evaluate_run(trained, [], "test")
+    report, several = evaluate_runs([trained, trained], ["eval.interval=none"], "test", "logits")
+    order = np.argsort(one.rows["image"])
+    np.testing.assert_allclose(several.p, one.p[order], atol=1e-12)
+    assert report.table["auroc"].tolist() == pytest.approx(alone.table["auroc"].tolist(), nan_ok=True)
+    assert report.thresholds.values == pytest.approx(alone.thresholds.values, abs=1e-9)
+    assert dict(report.about)["ensemble"] == "mean of the logits of 2 models"
+
+
+def test_seen_patients_may_be_judged_when_asked_and_are_marked(trained: Path) -> None:
+    overrides = ["eval.interval=none", "data.split=random", "data.split_seed=1"]
+    report, _ = evaluate_runs([trained], overrides, "test", allow_seen=True)
+    assert re.match(rf"NOT A FAIR TEST of {re.escape(str(trained))}: \d+ of the \d+ patients", report.notes[1])
+    assert report.optimistic  # some of them chose its thresholds

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from cxr.config import Views
 from cxr.data.dataset import Dataset
 from cxr.data.image import prepare, read_file
 from cxr.data.loader import Loader
@@ -125,10 +126,12 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     loader = Loader(dataset.store.pixels, dataset.index, dataset.targets, torch.device("cpu"))
     whole = predict_rows(classifier, loader, rows, recipe(trained), ALONE)
 
-    def small_gpu(model: Classifier, images: torch.Tensor, size: int, dtype: torch.dtype | None) -> torch.Tensor:
+    def small_gpu(
+        model: Classifier, images: torch.Tensor, size: int, dtype: torch.dtype | None, views: Views
+    ) -> torch.Tensor:
         if len(images) > 5:
             raise torch.OutOfMemoryError
-        return forward(model, images, size, dtype)
+        return forward(model, images, size, dtype, views)
 
     monkeypatch.setattr("cxr.model.predict.forward", small_gpu)
     torch.testing.assert_close(predict_rows(classifier, loader, rows, recipe(trained), ALONE), whole)

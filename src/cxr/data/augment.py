@@ -5,12 +5,14 @@ random affine map, so both see the same interpolation: bilinear, black outside, 
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.transforms.functional import five_crop
 
-from cxr.config import Augment
+from cxr.config import Augment, Views
 
 
 def resample(images: Tensor, size: int, theta: Tensor | None = None) -> Tensor:
@@ -23,6 +25,22 @@ def resample(images: Tensor, size: int, theta: Tensor | None = None) -> Tensor:
         return pixels
     grid = F.affine_grid(theta, [len(images), 1, size, size], align_corners=False)
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def look(images: Tensor, size: int, views: Views) -> Iterator[Tensor]:
+    """The views [B, 1, size, size] of an image that a prediction averages, from uint8 [B, S, S].
+
+    single is the whole image; flip its mirror image too; ten_crop four corners and the centre in full resolution and
+    their mirror images (Krizhevsky et al. 2012), where S must be larger than size.
+    """
+    if views == "ten_crop":
+        crops = five_crop(images.unsqueeze(1).float(), [size, size])
+    else:
+        crops = (resample(images, size),)
+    for crop in crops:
+        yield crop
+        if views != "single":
+            yield crop.flip(-1)
 
 
 def augment(images: Tensor, size: int, how: Augment, seed: int, step: int, first: int = 0, of: int = 0) -> Tensor:

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from cxr.console import out
 from cxr.data.image import Grey, UnreadableImageError, prepare, read_file
-from cxr.evaluation.report import DISCLAIMER, origin
+from cxr.evaluation.report import DISCLAIMER
+from cxr.evaluation.thresholds import origin
 from cxr.explain.cam import activation_map, encode_png, overlay
 from cxr.files import write_bytes
 from cxr.model import checkpoint as checkpoints

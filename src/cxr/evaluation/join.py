@@ -29,7 +29,7 @@ def join_labels(
     except CxrError as error:
         return rows, y, [(problem, error.hint) for problem in error.problems]
     common = [finding for finding in findings if finding in table.findings]
-    places = _places(rows["image"], table.rows["image"])
+    places = find_places(rows["image"], table.rows["image"])
     mistakes = _join_mistakes(path, labels, table, rows["image"], places, common)
     if not mistakes:
         targets = resolve(table, common, uncertain="ignore", blank=blank)
@@ -51,7 +51,7 @@ def _join_mistakes(
     return [(what, "give a table that labels these images; the file names must agree")]
 
 
-def _places(images: pd.Series, labelled: pd.Series) -> npt.NDArray[np.intp]:
+def find_places(images: pd.Series, labelled: pd.Series) -> npt.NDArray[np.intp]:
     """Row of the label table for each image, -1 where there is none; a looser key only where it is unambiguous."""
     places = np.full(len(images), -1, np.intp)
     for key in (_whole_name, _from_patient, _file_name):

@@ -11,18 +11,48 @@ import numpy.typing as npt
 
 Float = npt.NDArray[np.float64]
 
+CALIBRATION_BINS = 15
+"""Equally wide bins of probability over which the calibration error is summed (Guo et al. 2017)."""
+
 
 class AtThreshold(NamedTuple):
-    """Figures of one operating point; nan where the rows hold no positive (f1, sensitivity) or no negative."""
+    """Figures of one operating point, nan where the divisor is empty.
+
+    That is: no positive row (f1, sensitivity), no negative row (specificity), none called positive (ppv) or negative
+    (npv).
+    """
 
     f1: float
     sensitivity: float
     specificity: float
+    ppv: float
+    npv: float
+
+
+class Point(NamedTuple):
+    """Every figure of one finding."""
+
+    auroc: float
+    average_precision: float
+    f1: float
+    sensitivity: float
+    specificity: float
+    ppv: float
+    npv: float
+    brier: float
+    ece: float
 
 
 def count(y: Float) -> tuple[int, int]:
     """Number of known rows and of positive ones."""
     return int(np.count_nonzero(~np.isnan(y))), int(np.count_nonzero(y == 1))
+
+
+def point(y: Float, p: Float, threshold: float) -> Point:
+    """Every figure; the operating point calls a row positive for p >= threshold."""
+    ranking = auroc(y, p), average_precision(y, p)
+    f1, sensitivity, specificity, ppv, npv = at_threshold(y, p, threshold)
+    return Point(*ranking, f1, sensitivity, specificity, ppv, npv, brier(y, p), calibration_error(y, p))
 
 
 def auroc(y: Float, p: Float) -> float:
@@ -42,15 +72,39 @@ def average_precision(y: Float, p: Float) -> float:
 
 
 def at_threshold(y: Float, p: Float, threshold: float) -> AtThreshold:
-    """F1, sensitivity and specificity when a row is called positive for p >= threshold."""
+    """F1, sensitivity, specificity and predictive values when a row is called positive for p >= threshold."""
     from sklearn.metrics import confusion_matrix
 
     labels, scores = _known(y, p)
     if not len(labels):
-        return AtThreshold(np.nan, np.nan, np.nan)
-    (tn, fp), (fn, tp) = confusion_matrix(labels, scores >= threshold, labels=[0, 1]).tolist()
-    f1 = _ratio(2 * tp, 2 * tp + fp + fn) if tp + fn else np.nan
-    return AtThreshold(f1, _ratio(tp, tp + fn), _ratio(tn, tn + fp))
+        return AtThreshold(*[np.nan] * 5)
+    (tn, fp), (fn, tp) = confusion_matrix(labels, scores >= threshold, labels=[0, 1]).astype(np.float64)
+    f1, sensitivity, specificity, ppv, npv = (float(figure) for figure in rates(tp, fp, fn, tn))
+    return AtThreshold(f1, sensitivity, specificity, ppv, npv)
+
+
+def rates(tp: Float, fp: Float, fn: Float, tn: Float) -> tuple[Float, Float, Float, Float, Float]:
+    """The figures of AtThreshold for one confusion matrix, or for many at once."""
+    f1 = np.where(np.asarray(tp + fn) > 0, _ratio(2 * tp, 2 * tp + fp + fn), np.nan)
+    return f1, _ratio(tp, tp + fn), _ratio(tn, tn + fp), _ratio(tp, tp + fp), _ratio(tn, tn + fn)
+
+
+def brier(y: Float, p: Float) -> float:
+    """Mean squared difference of probability and label (Brier 1950, scikit-learn's); nan without a known row."""
+    from sklearn.metrics import brier_score_loss
+
+    labels, scores = _known(y, p)
+    return float(brier_score_loss(labels, scores, pos_label=1)) if len(labels) else np.nan
+
+
+def calibration_error(y: Float, p: Float) -> float:
+    """Expected calibration error: mean over rows of |share positive - mean p| in their bin (Naeini et al. 2015)."""
+    labels, scores = _known(y, p)
+    if not len(labels):
+        return np.nan
+    place = np.minimum((scores * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
+    excess = np.bincount(place, scores - labels, CALIBRATION_BINS)
+    return float(np.abs(excess).sum() / len(labels))
 
 
 def macro_mean(values: Sequence[float]) -> float:
@@ -68,5 +122,7 @@ def _has_both_classes(y: npt.NDArray[np.int64]) -> bool:
     return bool(0 < y.sum() < len(y))
 
 
-def _ratio(part: int, whole: int) -> float:
-    return part / whole if whole else np.nan
+def _ratio(part: Float, whole: Float) -> Float:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio: Float = np.where(np.asarray(whole) > 0, np.divide(part, whole), np.nan)
+    return ratio

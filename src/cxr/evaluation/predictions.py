@@ -32,7 +32,8 @@ class Predictions:
     """What a model says of each image beside what is known of it; a metric sees nothing else.
 
     Attributes:
-        rows: [N] IDENTITY columns as text (empty when unknown), age in years as float (nan when unknown).
+        rows: [N] IDENTITY columns as text (empty when unknown), age in years as float (nan when unknown), then any
+            further columns as text, by which a report can be cut into subgroups.
         findings: C names, in the order of the columns of `y` and `p`.
         y: [N, C] float64 of 1 (present), 0 (absent), nan (unknown, left out of every figure).
         p: [N, C] float64 probabilities in [0, 1].
@@ -68,7 +69,7 @@ class Predictions:
 
 
 def write(predictions: Predictions, path: Path) -> None:
-    """A CSV of IDENTITY, `y_<finding>` (empty = unknown) and `p_<finding>` in every digit, so that `read` returns it.
+    """A CSV that `read` returns: IDENTITY, further columns, `y_<finding>` (empty = unknown), exact `p_<finding>`.
 
     Raises:
         CxrError: The file cannot be written; what was there stays as it was.
@@ -79,23 +80,27 @@ def write(predictions: Predictions, path: Path) -> None:
 def render_csv(predictions: Predictions) -> str:
     """The text that `write` puts in the file."""
     columns: dict[str, object] = {name: predictions.rows[name].to_numpy() for name in IDENTITY[:-1]}
+    further = [str(name) for name in predictions.rows.columns if name not in IDENTITY]
     columns["age"] = [_short(age) for age in predictions.rows["age"].to_numpy(np.float64)]
+    columns |= {name: predictions.rows[name].to_numpy() for name in further}
     y = np.where(np.isnan(predictions.y), "", np.where(predictions.y == 1, "1", "0"))
     columns |= {f"y_{name}": y[:, column] for column, name in enumerate(predictions.findings)}
     columns |= {f"p_{name}": predictions.p[:, column] for column, name in enumerate(predictions.findings)}
     return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
 
 
-def read(path: Path, labels: Path | None = None, blank: Blank = "negative") -> Predictions:
+def read(path: Path, labels: Path | None = None, blank: Blank = "negative", needs_labels: bool = True) -> Predictions:
     """Predictions from a CSV of ours or of anybody, joined to the labels of another CSV if one is given.
 
     The image stands in one of IMAGE_COLUMNS, the probability of finding X in `p_X`, `prob_X` or, where no column has
-    such a prefix, `X`; the known label in `y_X`. Of the other IDENTITY columns those missing are empty.
+    such a prefix, `X`; the known label in `y_X`. Of the other IDENTITY columns those missing are empty; every further
+    column is kept.
 
     With `labels` (NIH, CheXpert or plain form) the y_ columns are ignored, uncertain cells (-1) become unknown, and
     blank cells become negative or, with `blank="masked"`, unknown; a finding that the table does not label is unknown
     throughout. Images are joined by name, by path below the CheXpert folder, or by file name where that names one
-    image only; what the predictions leave empty in IDENTITY is taken from the labels.
+    image only; what the predictions leave empty in IDENTITY is taken from the labels. Without any labels there is an
+    error, unless `needs_labels` is off.
 
     Raises:
         CxrError: Every mistake of the file at once: not a CSV, no image or probability column, an image twice or
@@ -110,7 +115,7 @@ def read(path: Path, labels: Path | None = None, blank: Blank = "negative") -> P
     p, mistakes = _numbers(sheet, [name for _, name in p_columns], _is_probability, "no probability", _PROBABILITY_HINT)
     mistakes += _name_mistakes(sheet, rows["image"])
     if labels is None:
-        y, wrong = _own_labels(sheet, findings)
+        y, wrong = _own_labels(sheet, findings, needs_labels)
     else:
         rows, y, wrong = join_labels(path, labels, blank, rows, findings)
     _raise(mistakes + wrong)
@@ -152,10 +157,18 @@ def _identity(sheet: Sheet, image: str) -> pd.DataFrame:
     found = {name: name for name in IDENTITY if name in sheet.header} | {"image": image}
     if "patient_id" not in found and "Patient ID" in sheet.header:
         found["patient_id"] = "Patient ID"
+    found |= {name: name for name in sheet.header if _is_further(name) and name not in found.values()}
     cells = {name: [cell.strip() for cell in sheet.column(column)] for name, column in found.items()}
-    rows = pd.DataFrame({name: pd.Series(cells.get(name, [""] * len(sheet)), dtype=str) for name in IDENTITY})
+    names = [*IDENTITY, *(name for name in found if name not in IDENTITY)]
+    rows = pd.DataFrame({name: pd.Series(cells.get(name, [""] * len(sheet)), dtype=str) for name in names})
     ages = np.array([_parse(cell) for cell in rows["age"]], np.float64)
     return rows.assign(age=np.where(np.isfinite(ages), ages, np.nan))
+
+
+def _is_further(column: str) -> bool:
+    """Whether a column says something of the image beyond what it is called and what is seen in it."""
+    is_finding = canonical(column) in {*NIH_14, *CHEXPERT_14}
+    return bool(column) and not column.startswith(("p_", "prob_", "y_")) and not is_finding
 
 
 def _numbers(
@@ -204,11 +217,13 @@ def _name_mistakes(sheet: Sheet, images: pd.Series) -> Mistakes:
     return mistakes
 
 
-def _own_labels(sheet: Sheet, findings: Sequence[str]) -> tuple[Float, Mistakes]:
+def _own_labels(sheet: Sheet, findings: Sequence[str], needed: bool) -> tuple[Float, Mistakes]:
     columns = {finding: name for finding, name in _label_columns(sheet) if finding in findings}
     y = np.full((len(sheet), len(findings)), np.nan)
     if not columns:
-        return y, [(f"{sheet.path}:1: no labels (no y_ column of its findings)", "give a CSV of labels with --labels")]
+        return y, [] if not needed else [
+            (f"{sheet.path}:1: no labels (no y_ column of its findings)", "give a CSV of labels with --labels")
+        ]
     known, mistakes = _numbers(sheet, list(columns.values()), _is_label, "no label", _LABEL_HINT)
     y[:, [findings.index(finding) for finding in columns]] = known
     return y, mistakes

@@ -1,44 +1,32 @@
-"""What a reported number is: predictions and thresholds -> Report -> terminal, CSV, JSON, Markdown."""
+"""What a reported number is: predictions and operating points -> Report."""
 
-import json
-import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import pandas as pd
 
-from cxr.data.labels import Blank
-from cxr.evaluation import metrics
-from cxr.evaluation.predictions import Predictions, read, render_csv
-from cxr.evaluation.thresholds import Rule, Thresholds, choose, fixed, hashed
-from cxr.files import write_text
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.table import Table
+from cxr.config import Eval
+from cxr.data.findings import CHEXPERT_5, NIH_14
+from cxr.errors import CxrError
+from cxr.evaluation import delong, metrics
+from cxr.evaluation.align import Average, average
+from cxr.evaluation.bootstrap import RESAMPLED, Interval, Resampling, draw_figures, interval, resampling_of
+from cxr.evaluation.calibration import Temperatures, calibration_table, fit, reliability_table
+from cxr.evaluation.metrics import Float, Point
+from cxr.evaluation.predictions import Predictions, read
+from cxr.evaluation.published import Published, beside
+from cxr.evaluation.subgroups import Subgroups, subgroups
+from cxr.evaluation.thresholds import Thresholds, choose, fixed, hashed
 
 DISCLAIMER = "Research tool, not a medical device."
-COLUMNS = {
-    "finding": "Finding",
-    "num": "Images",
-    "num_positive": "Positive",
-    "auroc": "AUROC",
-    "average_precision": "Average precision",
-    "f1": "F1",
-    "threshold": "Threshold",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-}
-"""Columns of `metrics.csv` and their headings elsewhere."""
-
-_SHORT = {"num_positive": "\nPos.", "average_precision": "Avg.\nprec.", "threshold": "\nThresh.",
-          "sensitivity": "\nSens.", "specificity": "\nSpec."}  # fmt: skip
-"""Headings in a terminal of 80 columns; AP would be a view."""
-_FIGURES = ("auroc", "average_precision", "f1", "sensitivity", "specificity")
-_RULES = {"f1": "best F1", "youden": "best Youden's J"}
+FIGURES = Point._fields
+AT_THRESHOLD = ("f1", "sensitivity", "specificity", "ppv", "npv")
+"""Figures that depend on the operating point."""
+MEAN, MEAN_5, MICRO = "mean", "mean, CheXpert's five", "micro"
+"""Rows below the findings: macro means, and one figure over all cells ravelled."""
+_DEFAULT_SUBGROUPS = Eval().subgroups
 
 
 @dataclass(frozen=True)
@@ -47,19 +35,35 @@ class Report:
 
     Attributes:
         about: (key, value) pairs that say what was judged: run, checkpoint, data, policies.
-        table: COLUMNS, a row a finding and a last row `mean`. `num` counts the rows whose label is known,
-            in the last row all images scored; a mean is over the findings whose figure is defined (nan = undefined).
-            The last row has no `num_positive` and no `threshold`.
+        table: A row a finding: `finding`, `num` (rows whose label is known), `num_positive`, each of FIGURES, the
+            RESAMPLED ones with `_low` and `_high`, and `threshold` (positive when p >= threshold). nan = undefined.
+        summary: The same columns in rows MEAN, MEAN_5 where all five are among more findings, and MICRO. A mean is
+            over the findings whose figure is defined and has no threshold; MICRO has no intervals.
         thresholds: The operating points and where they come from.
         judged_on: The rows that the figures are about, as `test rows (560 images, 97 patients)`.
+        intervals: How they were made, as `bootstrap over 97 patients (1,000 draws, seed 0)`; empty when there are none.
+        optimistic: Thresholds were chosen on rows that are judged here, so AT_THRESHOLD figures flatter the model.
         notes: What a reader must know: undefined figures, fallback thresholds, thresholds chosen on judged rows.
+        subgroups: AUROC by group, and the gaps.
+        calibration: See `calibration_table`.
+        calibrated_on: Rows that temperatures were fitted on, empty when there are none.
+        reliability: See `reliability_table`.
+        published: Results of others, where the findings are those of ChestX-ray14.
     """
 
     about: tuple[tuple[str, str], ...]
     table: pd.DataFrame
+    summary: pd.DataFrame
     thresholds: Thresholds
     judged_on: str
+    intervals: str
+    optimistic: bool
     notes: tuple[str, ...]
+    subgroups: Subgroups | None = None
+    calibration: pd.DataFrame | None = None
+    calibrated_on: str = ""
+    reliability: pd.DataFrame | None = None
+    published: Published | None = None
 
 
 def score(
@@ -67,136 +71,225 @@ def score(
     thresholds: Thresholds,
     about: Mapping[str, str] | Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
+    how: Eval | None = None,
+    temperatures: Temperatures | None = None,
 ) -> Report:
     """The report of these predictions; the only place where a figure comes from, in training as in `cxr eval`.
 
-    Thresholds chosen on rows that are judged here are not refused, since training looks at its validation rows, but
-    the first note says so.
+    The order of the rows changes no figure: they are taken in the order of their images' names. Thresholds chosen on
+    rows that are judged here are not refused, since training looks at its validation rows, but are marked.
+
+    Args:
+        predictions: The rows to judge.
+        thresholds: Their operating points.
+        about: What a reader wants to know of the model and the data.
+        notes: Further notes.
+        how: Intervals and subgroups; without it there are point estimates alone, as during training.
+        temperatures: Fitted on validation rows.
     """
     assert thresholds.findings == predictions.findings
-    table = _table(predictions, thresholds)
-    pairs = tuple(about.items()) if isinstance(about, Mapping) else tuple(about)
-    found = (*_overlap_notes(predictions, thresholds), *notes, *_undefined_notes(table), *_fallback_notes(thresholds))
-    return Report(pairs, table, thresholds, predictions.describe(), found)
+    predictions = predictions.select(np.argsort(predictions.rows["image"].to_numpy(dtype=str), kind="stable"))
+    overlap = _overlap_notes(predictions, thresholds)
+    resampling, more = resampling_of(predictions.rows, how) if how else (None, [])
+    table, draws = _table(predictions, thresholds, resampling, bool(how and how.interval == "delong"))
+    summary = _summary(predictions, thresholds, table, draws)
+    found = (*overlap, *notes, *more, *_undefined_notes(table, draws), *_fallback_notes(thresholds))
+    report = Report(
+        about=tuple(about.items()) if isinstance(about, Mapping) else tuple(about),
+        table=table,
+        summary=summary,
+        thresholds=thresholds,
+        judged_on=predictions.describe(),
+        intervals=_intervals(how, resampling),
+        optimistic=bool(overlap),
+        notes=found,
+    )
+    return _with_details(report, predictions, how, resampling, temperatures) if how else report
 
 
-def score_file(
-    path: Path, labels: Path | None = None, rule: Rule = "f1", blank: Blank = "negative"
-) -> tuple[Report, Predictions]:
-    """The report of a predictions file and all the rows read from it (see `predictions.read` for both files).
+def score_files(
+    paths: Sequence[Path],
+    how: Eval,
+    labels: Path | None = None,
+    validation: Path | None = None,
+    tune_on_test: bool = False,
+    averaged: Average = "probabilities",
+) -> tuple[Report, Predictions, Predictions]:
+    """(report, all rows read, judged rows) of predictions files, averaged when there are several; see `judge_files`."""
+    every, judged, thresholds, temperatures, notes = judge_files(paths, how, labels, validation, tune_on_test, averaged)
+    about = [("predictions", ", ".join(str(path) for path in paths))]
+    if len(paths) > 1:
+        about.append(("ensemble", f"mean of the {averaged} of {len(paths)} models"))
+    if labels is not None:
+        about.append(("labels", f"{labels} (uncertain cells unknown, blank cells negative)"))
+    return score(judged, thresholds, about, notes, how, temperatures), every, judged
 
-    Rows of split `test` are judged, or all rows where none is. `f1` and `youden` choose on rows of split `val`;
-    without such rows or without test rows nothing is tuned and the threshold is 0.5, which a note says.
+
+def judge_files(
+    paths: Sequence[Path],
+    how: Eval,
+    labels: Path | None = None,
+    validation: Path | None = None,
+    tune_on_test: bool = False,
+    averaged: Average = "probabilities",
+) -> tuple[Predictions, Predictions, Thresholds, Temperatures | None, list[str]]:
+    """(all rows, judged rows, thresholds, temperatures, notes) of predictions files as `predictions.read` reads them.
+
+    Rows of split `test` are judged, or all rows where none is. A rule chooses thresholds on the rows of `validation`,
+    else on rows of split `val`. Where there are neither, nothing is tuned and the threshold is 0.5, which a note says;
+    with `tune_on_test` it is tuned on the judged rows, and every figure that depends on it is marked.
 
     Raises:
-        CxrError: Whatever `predictions.read` and `thresholds.choose` raise.
+        CxrError: Whatever `predictions.read`, `thresholds.choose` and `align` raise; judged images in `validation`.
     """
-    predictions = read(path, labels, blank)
+    every = [(str(path), read(path, labels)) for path in paths]
+    predictions, notes = average(every, averaged) if len(every) > 1 else (every[0][1], [])
     split = predictions.rows["split"].to_numpy()
-    test, val = split == "test", split == "val"
-    notes = []
-    if isinstance(rule, str) and not (test.any() and val.any()):
-        notes.append("thresholds are not tuned: the file has no rows of split val beside rows of split test")
+    test = split == "test"
+    judged = predictions.select(test) if test.any() else predictions
+    tuned_on = predictions.select((split == "val") & test.any())
+    if validation is not None:
+        tuned_on = _read_validation(validation, labels, judged)
+    notes += _shared_notes(tuned_on, judged)
+    rows = tuned_on if len(tuned_on) or not tune_on_test else judged
+    if isinstance(how.threshold, str) and not len(rows):
+        notes.append("thresholds are not tuned: there are no validation rows; give some with --validation FILE")
         thresholds = fixed(predictions.findings)
     else:
-        thresholds = choose(predictions.select(val), rule)
-    judged = predictions.select(test) if test.any() else predictions
-    about = [("predictions", str(path))]
-    if labels is not None:
-        cells = "negative" if blank == "negative" else "unknown"
-        about.append(("labels", f"{labels} (uncertain cells unknown, blank cells {cells})"))
-    return score(judged, thresholds, about, notes), predictions
+        thresholds = choose(rows, how.threshold)
+    return predictions, judged, thresholds, fit(tuned_on) if len(tuned_on) else None, notes
 
 
 def macro_auroc(report: Report) -> float:
     """Mean AUROC over the findings where it is defined; nan when it is nowhere."""
-    return float(report.table["auroc"].iloc[-1])
+    return float(report.summary["auroc"].iloc[0])
 
 
-def render_terminal(report: Report) -> "RenderableType":
-    """A table of at most 80 columns for rich, with what it was judged on above and the notes below."""
-    from rich.console import Group
-    from rich.text import Text
-
-    above = Text.assemble("Scored on ", (report.judged_on, "bold"))
-    below = [
-        Text(f"Thresholds: {origin(report.thresholds)}; judged on {report.judged_on.partition(' (')[0]}."),
-        *(Text(f"Note: {note}", style="yellow") for note in report.notes),
-        Text(DISCLAIMER, style="italic"),
-    ]
-    return Group(above, "", _terminal_table(report), "", *below)
+def _shared_notes(validation: Predictions, judged: Predictions) -> list[str]:
+    """Thresholds chosen on the images of a patient know something of the patient's other images."""
+    shared = set(validation.rows["patient_id"]) & set(judged.rows["patient_id"]) - {""}
+    if not shared:
+        return []
+    return [f"thresholds were chosen on other images of {len(shared):,} patients who are judged here"]
 
 
-def render_markdown(report: Report) -> str:
-    """The report as a Markdown page."""
-    about = [*report.about, ("thresholds", origin(report.thresholds)), ("judged on", report.judged_on)]
-    *rows, mean = _cells(report)
-    rows.append([f"**{cell}**" if cell else "" for cell in mean])
-    blocks = [
-        ["# Evaluation"],
-        _markdown_table(["About", ""], [list(pair) for pair in about], "--"),
-        _markdown_table(list(COLUMNS.values()), rows, "-" + ":" * (len(COLUMNS) - 1)),
-        [f"- {note}" for note in report.notes],
-        [DISCLAIMER],
-    ]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+def _read_validation(path: Path, labels: Path | None, judged: Predictions) -> Predictions:
+    """The rows of split val of another file, or all its rows where none is; findings in the judged order."""
+    rows = read(path, labels)
+    val = (rows.rows["split"] == "val").to_numpy()
+    rows = rows.select(val) if val.any() else rows
+    missing = [finding for finding in judged.findings if finding not in rows.findings]
+    if missing:
+        raise CxrError(f"{path}: no probability of {', '.join(missing)}", "predict the same findings on both")
+    shared = set(rows.rows["image"]) & set(judged.rows["image"])
+    if shared:
+        what = f"{len(shared):,} of its images are judged too, the first {min(shared)}"
+        raise CxrError(f"{path}: {what}", "choose thresholds on other images than those that are judged")
+    columns = [rows.findings.index(finding) for finding in judged.findings]
+    return Predictions(rows.rows, judged.findings, rows.y[:, columns], rows.p[:, columns])
 
 
-def render_json(report: Report) -> str:
-    """The report as strict JSON: every figure in full precision, null where it is undefined."""
-    rows = _records(report)
-    thresholds = {
-        "rule": report.thresholds.rule,
-        "chosen_on": report.thresholds.chosen_on,
-        "judged_on": report.judged_on,
-        "fallback": list(report.thresholds.fallback),
-    }
-    document = {
-        "about": dict(report.about),
-        "thresholds": thresholds,
-        "metrics": rows[:-1],
-        "mean": rows[-1],
-        "notes": list(report.notes),
-        "versions": {"python": platform.python_version()} | {x: version(x) for x in ("cxr", "numpy", "scikit-learn")},
-        "disclaimer": DISCLAIMER,
-    }
-    return json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+def _table(
+    predictions: Predictions, thresholds: Thresholds, resampling: Resampling | None, by_delong: bool
+) -> tuple[pd.DataFrame, dict[str, Float]]:
+    """The rows of the findings, and the draws behind their intervals (none without resampling)."""
+    y, p = predictions.y, predictions.p
+    draws = draw_figures(y, p, np.array(thresholds.values), resampling) if resampling else {}
+    rows = []
+    for c, finding in enumerate(predictions.findings):
+        point = metrics.point(y[:, c], p[:, c], thresholds.values[c])
+        bounds = {figure: interval(getattr(point, figure), own[c]) for figure, own in draws.items()}
+        if by_delong:
+            bounds["auroc"] = _delong(y[:, c], p[:, c])
+        num, num_positive = metrics.count(y[:, c])
+        head = {"finding": finding, "num": num, "num_positive": num_positive}
+        rows.append(head | _columns(point, bounds) | {"threshold": thresholds.values[c]})
+    return _frame(rows), draws
 
 
-def write(report: Report, predictions: Predictions, folder: Path) -> None:
-    """Writes `predictions.csv`, `metrics.csv`, `report.json` and `report.md` into the folder, each atomically.
-
-    Raises:
-        CxrError: The disk is full or the folder cannot be written; no file is half-written.
-    """
-    write_text(folder / "predictions.csv", render_csv(predictions))
-    write_text(folder / "metrics.csv", report.table.to_csv(index=False, lineterminator="\n"))
-    write_text(folder / "report.json", render_json(report))
-    write_text(folder / "report.md", render_markdown(report))
-
-
-def _table(predictions: Predictions, thresholds: Thresholds) -> pd.DataFrame:
-    rows = [
-        _figures(finding, predictions.y[:, column], predictions.p[:, column], thresholds.values[column])
-        for column, finding in enumerate(predictions.findings)
-    ]
-    mean: dict[str, object] = {name: metrics.macro_mean([float(row[name]) for row in rows]) for name in _FIGURES}
-    rows.append({"finding": "mean", "num": len(predictions)} | mean)
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"num": "Int64", "num_positive": "Int64"})
+def _summary(
+    predictions: Predictions, thresholds: Thresholds, table: pd.DataFrame, draws: Mapping[str, Float]
+) -> pd.DataFrame:
+    five = [finding in CHEXPERT_5 for finding in predictions.findings]
+    rows = [{"finding": MEAN, "num": len(predictions)} | _mean(table, draws, np.ones(len(table), bool))]
+    if sum(five) == len(CHEXPERT_5) < len(five):
+        rows.append({"finding": MEAN_5, "num": len(predictions)} | _mean(table, draws, np.array(five)))
+    num, num_positive = metrics.count(predictions.y.ravel())
+    micro = {"finding": MICRO, "num": num, "num_positive": num_positive}
+    rows.append(micro | _columns(_micro(predictions, thresholds), {}))
+    return _frame(rows)
 
 
-def _figures(finding: str, y: metrics.Float, p: metrics.Float, threshold: float) -> dict[str, Any]:
-    num, num_positive = metrics.count(y)
-    point = metrics.at_threshold(y, p, threshold)
-    return {
-        "finding": finding,
-        "num": num,
-        "num_positive": num_positive,
-        "auroc": metrics.auroc(y, p),
-        "average_precision": metrics.average_precision(y, p),
-        "threshold": threshold,
-        **point._asdict(),
-    }
+def _mean(table: pd.DataFrame, draws: Mapping[str, Float], which: np.ndarray) -> dict[str, float]:
+    """Macro means; a draw counts where every figure that the mean is over is defined in it."""
+    means, bounds = {}, {}
+    for figure in FIGURES:
+        values = table[figure].to_numpy()
+        defined = which & ~np.isnan(values)
+        means[figure] = metrics.macro_mean(list(values[which]))
+        if figure in draws and defined.any():
+            bounds[figure] = interval(means[figure], draws[figure][defined].mean(axis=0))
+    return _columns(Point(**means), bounds)
+
+
+def _micro(predictions: Predictions, thresholds: Thresholds) -> Point:
+    """Every cell a row of its own; each is called by its finding's threshold."""
+    y, p = predictions.y.ravel(), predictions.p.ravel()
+    called = (predictions.p >= np.array(thresholds.values)).ravel().astype(np.float64)
+    at = metrics.point(y, called, 0.5)._asdict()
+    whole = metrics.point(y, p, 0.5)._asdict()
+    return Point(**{figure: (at if figure in AT_THRESHOLD else whole)[figure] for figure in FIGURES})
+
+
+def _columns(point: Point, bounds: Mapping[str, Interval]) -> dict[str, float]:
+    columns: dict[str, float] = {}
+    for figure in FIGURES:
+        columns[figure] = getattr(point, figure)
+        if figure in RESAMPLED:
+            columns[f"{figure}_low"], columns[f"{figure}_high"] = bounds.get(figure, Interval(np.nan, np.nan))
+    return columns
+
+
+def _frame(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    names = ["finding", "num", "num_positive", *_columns(Point(*[np.nan] * len(FIGURES)), {}), "threshold"]
+    return pd.DataFrame(list(rows), columns=names).astype({"num": "Int64", "num_positive": "Int64"})
+
+
+def _delong(y: Float, p: Float) -> Interval:
+    known = ~np.isnan(y)
+    auroc, covariance = delong.covariance(y[known], p[known, None])
+    return delong.interval(float(auroc[0]), float(covariance[0, 0]))
+
+
+def _intervals(how: Eval | None, resampling: Resampling | None) -> str:
+    if how and how.interval == "delong":
+        return "DeLong's variance, AUROC alone, images taken for independent"
+    return resampling.describe() if resampling else ""
+
+
+def _with_details(
+    report: Report,
+    predictions: Predictions,
+    how: Eval,
+    resampling: Resampling | None,
+    temperatures: Temperatures | None,
+) -> Report:
+    """The report with subgroups, calibration and what others published."""
+    known = [name for name in how.subgroups if name not in _DEFAULT_SUBGROUPS or _is_known(predictions, name)]
+    return replace(
+        report,
+        subgroups=subgroups(predictions, known, resampling),
+        calibration=calibration_table(predictions, temperatures),
+        calibrated_on=temperatures.fitted_on if temperatures else "",
+        reliability=reliability_table(predictions),
+        published=beside(predictions.rows["image"]) if set(predictions.findings) == set(NIH_14) else None,
+    )
+
+
+def _is_known(predictions: Predictions, attribute: str) -> bool:
+    """Whether any row says it; the default attributes are left out in silence where none does."""
+    values = predictions.rows[attribute]
+    return bool(values.notna().any() if attribute == "age" else (values != "").any())
 
 
 def _overlap_notes(predictions: Predictions, thresholds: Thresholds) -> list[str]:
@@ -205,81 +298,32 @@ def _overlap_notes(predictions: Predictions, thresholds: Thresholds) -> list[str
         return []
     return [
         f"thresholds were chosen on {seen:,} of the {len(predictions):,} images judged here, "
-        "so F1, sensitivity and specificity are optimistic"
+        "so figures marked * are optimistic"
     ]
 
 
-def _undefined_notes(table: pd.DataFrame) -> list[str]:
-    rows = table.iloc[:-1]
-    unknown = rows["num"] == 0
+def _undefined_notes(table: pd.DataFrame, draws: Mapping[str, Float]) -> list[str]:
+    unknown = table["num"] == 0
     groups = {
         "no image with a known label": unknown,
-        "no positive image": (rows["num_positive"] == 0) & ~unknown,
-        "no negative image": (rows["num_positive"] == rows["num"]) & ~unknown,
+        "no positive image": (table["num_positive"] == 0) & ~unknown,
+        "no negative image": (table["num_positive"] == table["num"]) & ~unknown,
     }
-    notes = [f"n/a, {why}: {', '.join(rows['finding'][which])}" for why, which in groups.items() if which.any()]
-    defined = int(rows["auroc"].notna().sum())
-    if defined < len(rows):
-        notes.append(f"the mean AUROC is over {defined} of {len(rows)} findings")
+    notes = [f"n/a, {why}: {', '.join(table['finding'][which])}" for why, which in groups.items() if which.any()]
+    defined = int(table["auroc"].notna().sum())
+    if defined < len(table):
+        notes.append(f"the mean AUROC is over {defined} of {len(table)} findings")
+    if draws:
+        wanting = table["finding"][table["auroc"].notna() & table["auroc_low"].isna()]
+        if len(wanting):
+            notes.append(f"no interval, half of the draws hold one class only: {', '.join(wanting)}")
     return notes
 
 
 def _fallback_notes(thresholds: Thresholds) -> list[str]:
     if not thresholds.fallback:
         return []
-    return [f"threshold 0.5, since the rows it is chosen on hold one class only: {', '.join(thresholds.fallback)}"]
-
-
-def origin(thresholds: Thresholds) -> str:
-    """How the thresholds were chosen and on what, as `best F1 on validation rows (560 images, 97 patients)`."""
-    if thresholds.rule in _RULES:
-        return f"{_RULES[thresholds.rule]} on {thresholds.chosen_on}"
-    return f"{thresholds.rule} for every finding"
-
-
-def _cells(report: Report) -> list[list[str]]:
-    """The table as text, a row a finding and the mean."""
-    rows = [[_cell(name, row[name]) for name in COLUMNS] for row in _records(report)]
-    rows[-1] = [
-        "" if name in ("num_positive", "threshold") else cell for name, cell in zip(COLUMNS, rows[-1], strict=True)
-    ]
-    return rows
-
-
-def _cell(name: str, value: str | int | float | None) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return "n/a"
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.2g}" if name == "threshold" and 0 < value < 0.01 else f"{value:.3f}"
-
-
-def _records(report: Report) -> list[dict[str, str | int | float | None]]:
-    """The table a row a dict, None where a figure is undefined."""
-    rows = report.table.to_dict("records")
-    return [{str(name): None if pd.isna(value) else value for name, value in row.items()} for row in rows]
-
-
-def _terminal_table(report: Report) -> "Table":
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    *rows, mean = _cells(report)
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, show_footer=True,
-                  header_style="bold", footer_style="bold")  # fmt: skip
-    for (name, heading), foot in zip(COLUMNS.items(), mean, strict=True):
-        side: Literal["left", "right"] = "left" if name == "finding" else "right"
-        above = _SHORT.get(name, f"\n{heading}")
-        table.add_column(above, foot, justify=side, no_wrap=name != "finding")
-    for cells in rows:
-        table.add_row(*(Text(cell, style="dim" if cell == "n/a" else "") for cell in cells))
-    return table
-
-
-def _markdown_table(headings: list[str], rows: list[list[str]], sides: str) -> list[str]:
-    """Lines of a table; `sides` holds `-` for a left-aligned and `:` for a right-aligned column."""
-    rule = ["---:" if side == ":" else "---" for side in sides]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (headings, rule, *rows)]
+    why = "the rows it is chosen on hold one class only"
+    if "=" in thresholds.rule:
+        why += f" or no threshold gives {thresholds.rule.replace('=', ' ')}"
+    return [f"threshold 0.5, since {why}: {', '.join(thresholds.fallback)}"]

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,10 +12,13 @@ from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
 
 Float = npt.NDArray[np.float64]
-Rule = Literal["f1", "youden"] | float
+Rule = str | float
+"""`f1`, `youden`, `sensitivity=X`, `specificity=X`, or one probability for every finding."""
 
 FALLBACK = 0.5
-"""Threshold of a finding whose validation rows hold one class only."""
+"""Threshold of a finding whose validation rows hold one class only, or no threshold that the rule accepts."""
+
+_SLACK = 1e-9  # rows; 0.9 x 10 is 9 rows, whatever its last digit as a float
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,9 @@ class Thresholds:
     Attributes:
         findings: C names.
         values: C thresholds in [0, 1].
-        rule: `f1`, `youden` or `fixed 0.5`.
+        rule: `f1`, `youden`, `sensitivity=X`, `specificity=X` or `fixed 0.5`.
         chosen_on: The rows it was chosen on, as `validation rows (112 images)`, or `not chosen: fixed`.
-        fallback: Findings that got FALLBACK, since the rows hold no positive or no negative.
+        fallback: Findings that got FALLBACK, since the rows hold no positive, no negative, or no fitting threshold.
         images: Hashed names (`hashed`) of the rows it was chosen on, so that a report knows when it judges the same.
     """
 
@@ -44,7 +46,10 @@ class Thresholds:
 
 
 def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -> Thresholds:
-    """Thresholds by the best F1 or the best Youden's J (Youden 1950) on these rows, or a number for every finding.
+    """One threshold a finding, by a rule on these rows.
+
+    Rules: the best F1, the best Youden's J (Youden 1950), the highest specificity with a sensitivity of at least X,
+    the highest sensitivity with a specificity of at least X, or one fixed number.
 
     Every distinct probability is tried. Of equally good ones the largest is taken, which calls the fewest rows
     positive. The threshold is the midpoint between it and the next lower probability (0 below the lowest): the same
@@ -52,7 +57,7 @@ def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -
 
     Args:
         predictions: Validation rows, never those that are to be judged.
-        rule: `f1`, `youden`, or a fixed probability, for which the rows do not matter.
+        rule: See `Rule`; for a fixed probability the rows do not matter.
         chosen_on: Name of the rows for the report; `predictions.describe()` if not given.
 
     Raises:
@@ -82,6 +87,16 @@ def fixed(findings: Sequence[str], value: float = FALLBACK) -> Thresholds:
     return Thresholds(tuple(findings), (float(value),) * len(findings), f"fixed {value:g}", "not chosen: fixed")
 
 
+def origin(thresholds: Thresholds) -> str:
+    """How they were chosen and on what, as `best F1 on validation rows (560 images, 97 patients)`."""
+    rule = thresholds.rule
+    if rule.startswith("fixed"):
+        return f"{rule} for every finding"
+    words = {"f1": "best F1", "youden": "best Youden's J"}
+    how = words[rule] if rule in words else "{} of at least {:g}".format(*parse_rule(rule))
+    return f"{how} on {thresholds.chosen_on}"
+
+
 def hashed(images: Iterable[str]) -> frozenset[str]:
     """The first 12 hex digits of each name's SHA-256: enough to recognise an image, too little to name it."""
     return frozenset(hashlib.sha256(name.encode()).hexdigest()[:12] for name in images)
@@ -106,7 +121,7 @@ def from_json(text: str) -> Thresholds:
 
 
 def _best(y: Float, p: Float, rule: str) -> float | None:
-    """The threshold of one finding, None with one class only."""
+    """The threshold of one finding, None with one class only or where no threshold will do."""
     known = ~np.isnan(y)
     order = np.argsort(-p[known])
     scores, positive = p[known][order], y[known][order] == 1
@@ -117,13 +132,28 @@ def _best(y: Float, p: Float, rule: str) -> float | None:
     last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))  # last row of each distinct probability
     true = np.cumsum(positive)[last]
     false = last + 1 - true
+    place = _place(rule, true, false, num_positive, num_negative)
+    return None if place is None else _midpoint(np.append(scores[last], 0.0), place)
+
+
+def _place(rule: str, true: Float, false: Float, num_positive: int, num_negative: int) -> int | None:
+    """Which of the falling probabilities, given the true and false positives from each one up; None if none will do."""
     if rule == "f1":
-        figure = 2 * true / (last + 1 + num_positive)
-    else:
-        figure = (
-            true * num_negative - false * num_positive
-        )  # J times a constant, in whole numbers so that ties are ties
-    return _midpoint(np.append(scores[last], 0.0), int(np.argmax(figure)))
+        return int(np.argmax(2 * true / (true + false + num_positive)))
+    if rule == "youden":  # J times a constant, in whole numbers so that ties are ties
+        return int(np.argmax(true * num_negative - false * num_positive))
+    name, least = parse_rule(rule)
+    if name == "sensitivity":
+        return int(np.argmax(true >= least * num_positive - _SLACK))
+    allowed = np.flatnonzero(false <= (1 - least) * num_negative + _SLACK)
+    return int(allowed[np.argmax(true[allowed])]) if len(allowed) else None
+
+
+def parse_rule(rule: str) -> tuple[str, float]:
+    """`sensitivity=0.9` as ("sensitivity", 0.9)."""
+    name, _, least = rule.partition("=")
+    assert name in ("sensitivity", "specificity"), rule
+    return name, float(least)
 
 
 def _midpoint(falling: Float, place: int) -> float:

@@ -19,7 +19,9 @@ from torch import Tensor
 from cxr.config import Config
 from cxr.data.image import Preprocess
 from cxr.errors import CxrError
+from cxr.evaluation import calibration
 from cxr.evaluation import thresholds as operating_points
+from cxr.evaluation.calibration import Temperatures
 from cxr.evaluation.thresholds import Thresholds
 from cxr.files import write_atomically, write_bytes
 from cxr.model.classifier import Classifier
@@ -48,6 +50,7 @@ class Metadata(BaseModel):
     preprocess: Preprocess
     split: SplitIdentity
     thresholds: str
+    temperatures: str
     epoch: int
     step: int
     validation: dict[str, float | None]
@@ -62,12 +65,14 @@ class Checkpoint:
         classifier: In evaluation mode.
         metadata: Config, findings, Preprocess, split, versions, validation figures.
         thresholds: Operating points chosen on the validation rows of its training.
+        temperatures: Fitted on the same rows.
         patients: Per fold the sorted hashes (`hash_patients`) of the patients it has seen.
     """
 
     classifier: Classifier
     metadata: Metadata
     thresholds: Thresholds
+    temperatures: Temperatures
     patients: dict[str, Tensor]
 
 
@@ -109,6 +114,7 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
     try:
         metadata = Metadata.model_validate(json.loads(header))
         points = operating_points.from_json(metadata.thresholds)
+        temperatures = calibration.from_json(metadata.temperatures)
         classifier = Classifier(metadata.config.model.backbone, len(metadata.findings), metadata.config.model.stem)
         patients = {key.removeprefix(_PATIENTS): tensors.pop(key) for key in list(tensors) if key.startswith(_PATIENTS)}
         classifier.load_state_dict(tensors)
@@ -116,7 +122,7 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
         first = str(error).splitlines()[0]
         raise CxrError(f"{path}: does not fit this version of cxr: {first}", "use the version that wrote it") from None
     classifier.to(device).to(memory_format=torch.channels_last)  # as in training, so that no sum is ordered otherwise
-    return Checkpoint(classifier.eval(), metadata, points, patients)
+    return Checkpoint(classifier.eval(), metadata, points, temperatures, patients)
 
 
 def find(run: Path) -> Path:

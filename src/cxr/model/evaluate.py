@@ -1,46 +1,107 @@
-"""A checkpoint and a dataset -> Report: the only path from a trained model to a figure outside training."""
+"""Checkpoints and a dataset -> Report: the only path from trained models to a figure outside training."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from cxr.config import Config
+from cxr.config import Config, Eval
 from cxr.config_file import override
 from cxr.data.dataset import Dataset, open_dataset, preprocess
 from cxr.data.heap import keep_freed_memory
 from cxr.data.loader import Loader
 from cxr.data.residence import place
 from cxr.errors import CxrError
+from cxr.evaluation.align import Average, average
+from cxr.evaluation.calibration import Temperatures, fit
+from cxr.evaluation.compare import Judged
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import Report, score
+from cxr.evaluation.thresholds import Thresholds, choose
 from cxr.model import checkpoint as checkpoints
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.distributed import World
 from cxr.model.predict import predict_dataset
 
 
-def evaluate_run(run: Path, overrides: Sequence[str], fold: str) -> tuple[Report, Predictions]:
-    """The report of a checkpoint on the train, val or test rows of its own config with overrides laid over it.
+@dataclass(frozen=True)
+class Candidate:
+    """A trained model and the rows it is to judge."""
 
-    Thresholds are the checkpoint's, chosen on the validation rows of its training.
+    run: Path
+    checkpoint: Checkpoint
+    config: Config
+    dataset: Dataset
+    loader: Loader
+
+    def predict(self, fold: str) -> Predictions:
+        """Its predictions of the train, val or test rows."""
+        world = World(0, 1, 1, self.loader.device)
+        model = self.checkpoint.classifier
+        return predict_dataset(model, self.loader, self.dataset, fold, self.config, world)[0]
+
+
+def evaluate_runs(
+    runs: Sequence[Path],
+    overrides: Sequence[str],
+    fold: str,
+    averaged: Average = "probabilities",
+    allow_seen: bool = False,
+) -> tuple[Report, Predictions]:
+    """The report of one checkpoint, or of several as an ensemble, on the train, val or test rows of their own configs.
+
+    Thresholds are the checkpoint's, chosen on the validation rows of its training; for an ensemble, other views or
+    another rule they are chosen anew, on the validation rows that the models then predict too.
 
     Raises:
-        CxrError: No rows, pixels prepared in another way, or patients that the model was trained on.
+        CxrError: No rows, pixels prepared in another way, or patients that a model was trained on (unless allowed).
     """
+    candidates = [open_candidate(run, overrides) for run in runs]
+    seen = [note for candidate in candidates for note in _check_rows(candidate, fold, allow_seen)]
+    predictions, left_out = _predict(candidates, fold, averaged)
+    thresholds, temperatures = _operating_points(candidates, averaged)
+    about = _about(candidates, averaged)
+    how = candidates[0].config.eval
+    return score(predictions, thresholds, about, [*seen, *left_out], how, temperatures), predictions
+
+
+def judge(run: Path, overrides: Sequence[str], fold: str) -> tuple[Judged, Eval]:
+    """One side of a comparison: a checkpoint's predictions of a fold and its operating points, and how to judge."""
+    candidate = open_candidate(run, overrides)
+    _check_rows(candidate, fold, allow_seen=False)
+    thresholds, _ = _operating_points([candidate], "probabilities")
+    return Judged(str(run), candidate.predict(fold), thresholds), candidate.config.eval
+
+
+def open_candidate(run: Path, overrides: Sequence[str]) -> Candidate:
+    """A checkpoint with the data of its own config, overrides laid over it."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     checkpoint = checkpoints.load(run, device)
     findings = ",".join(f'"{finding}"' for finding in checkpoint.metadata.findings)
     config = override(checkpoint.metadata.config, [f"data.findings=[{findings}]", *overrides])
     _check_config(config, checkpoint, run)
     dataset = open_dataset(config)
-    _check_rows(config, dataset, checkpoint, fold, run)
     keep_freed_memory(device)
     pixels, _ = place(dataset.store, config.store.where, device)
-    loader = Loader(pixels, dataset.index, dataset.targets, device)
-    world = World(0, 1, 1, device)
-    predictions, _ = predict_dataset(checkpoint.classifier, loader, dataset, fold, config, world)
-    return score(predictions, checkpoint.thresholds, _about(run, checkpoint, config, dataset)), predictions
+    return Candidate(run, checkpoint, config, dataset, Loader(pixels, dataset.index, dataset.targets, device))
+
+
+def _predict(candidates: Sequence[Candidate], fold: str, averaged: Average) -> tuple[Predictions, list[str]]:
+    every = [(str(candidate.run), candidate.predict(fold)) for candidate in candidates]
+    return average(every, averaged) if len(every) > 1 else (every[0][1], [])
+
+
+def _operating_points(candidates: Sequence[Candidate], averaged: Average) -> tuple[Thresholds, Temperatures]:
+    """Those of a single checkpoint that is judged as it was validated, else chosen on validation rows now."""
+    first = candidates[0]
+    trained, now = first.checkpoint.metadata.config.eval, first.config.eval
+    if len(candidates) == 1 and (trained.threshold, trained.views) == (now.threshold, now.views):
+        return first.checkpoint.thresholds, first.checkpoint.temperatures
+    for candidate in candidates:
+        _check_rows(candidate, "val", allow_seen=False)
+    validated, _ = _predict(candidates, "val", averaged)
+    return choose(validated, now.threshold), fit(validated)
 
 
 def _check_config(config: Config, checkpoint: Checkpoint, run: Path) -> None:
@@ -54,37 +115,52 @@ def _check_config(config: Config, checkpoint: Checkpoint, run: Path) -> None:
         problems.append(f"{run}: data.findings cannot change, the model has its own")
     if config.model != trained.config.model:
         problems.append(f"{run}: model cannot change after training")
-    if config.eval.threshold != trained.config.eval.threshold:
-        problems.append(f"{run}: eval.threshold cannot change, operating points were chosen when the model was trained")
     if problems:
-        raise CxrError(problems, "override data.* and store.* only; the checkpoint fixes the rest")
+        raise CxrError(problems, "override data.*, store.* and eval.* only; the checkpoint fixes the rest")
 
 
-def _check_rows(config: Config, dataset: Dataset, checkpoint: Checkpoint, fold: str, run: Path) -> None:
-    rows = dataset.rows(fold)
+def _check_rows(candidate: Candidate, fold: str, allow_seen: bool) -> list[str]:
+    """Notes on patients that the model has seen; judging them is refused unless it is allowed."""
+    rows = candidate.dataset.rows(fold)
     if not len(rows):
-        raise CxrError(f"{config.data.root}: no images for {fold}", "--split val or train, or another data.split")
-    ids = dataset.table.rows["patient_id"].iloc[rows].unique()
+        what = f"{candidate.config.data.root}: no images for {fold}"
+        raise CxrError(what, "--split val or train, or another data.split")
+    ids = candidate.dataset.table.rows["patient_id"].iloc[rows].unique()
+    notes = []
     for seen in ("train", "val"):
-        num = checkpoints.seen_patients(checkpoint, dataset.table.source, ids, seen)
-        if num and fold not in ("train", seen):
-            what = f"{num:,} of the {len(ids):,} patients to be judged were in the model's {seen} rows"
-            raise CxrError(f"{run}: {what}", "judge it with the split it was trained with")
+        num = checkpoints.seen_patients(candidate.checkpoint, candidate.dataset.table.source, ids, seen)
+        if not num or fold in ("train", seen):
+            continue
+        what = f"{num:,} of the {len(ids):,} patients to be judged were in the model's {seen} rows"
+        if not allow_seen:
+            raise CxrError(f"{candidate.run}: {what}", "judge it with the split it was trained with")
+        notes.append(f"NOT A FAIR TEST of {candidate.run}: {what}, so every figure flatters it")
+    return notes
 
 
-def _about(run: Path, checkpoint: Checkpoint, config: Config, dataset: Dataset) -> list[tuple[str, str]]:
-    trained, data = checkpoint.metadata, config.data
+def _about(candidates: Sequence[Candidate], averaged: Average) -> list[tuple[str, str]]:
+    first = candidates[0]
+    data, how, dataset = first.config.data, first.checkpoint.metadata.preprocess, first.dataset
     dropped = ", ".join(f"{num:,} {reason}" for reason, num in dataset.dropped.items() if num)
-    how = trained.preprocess
+    models = []
+    for candidate in candidates:
+        trained = candidate.checkpoint.metadata
+        models += [
+            ("model", f"{trained.config.model.backbone}, epoch {trained.epoch}, step {trained.step:,}"),
+            ("trained on", f"{trained.split.num_images['train']:,} images, {trained.split.name}"),
+        ]
+    if len(candidates) > 1:
+        models = [("ensemble", f"mean of the {averaged} of {len(candidates)} models"), *models]
+    trained = first.checkpoint.metadata
     return [
-        ("run", str(run)),
-        ("model", f"{trained.config.model.backbone}, epoch {trained.epoch}, step {trained.step:,}"),
-        ("trained on", f"{trained.split.num_images['train']:,} images, {trained.split.name}"),
+        ("run", ", ".join(str(candidate.run) for candidate in candidates)),
+        *models,
         ("data", f"{data.source}, {data.root}"),
         ("split", dataset.split.name),
         ("labels", f"uncertain cells: {data.uncertain}; blank cells: {data.blank}"),
         ("dropped rows", dropped or "none"),
-        ("pixels", f"{how.size} ({how.fit}, {how.resize}, {how.intensity}) to {config.image.size}"),
+        ("pixels", f"{how.size} ({how.fit}, {how.resize}, {how.intensity}) to {first.config.image.size}"),
+        ("views", first.config.eval.views),
         ("loss weighting", f"{trained.config.loss.weighting}, undone in the probabilities"),
         ("versions", ", ".join(f"{name} {number}" for name, number in trained.versions.items())),
     ]

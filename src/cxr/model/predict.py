@@ -5,10 +5,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cxr.config import Config
+from cxr.config import Config, Views
 from cxr.console import warn
-from cxr.data.augment import resample
+from cxr.data.augment import look, resample
 from cxr.data.dataset import Dataset
+from cxr.data.labels import ROW_COLUMNS
 from cxr.data.loader import Loader
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
@@ -29,11 +30,13 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if native else None
 
 
-def forward(classifier: Classifier, images: Tensor, size: int, dtype: torch.dtype | None) -> Tensor:
-    """Logits [B, C] of packed images uint8 [B, S, S], as every prediction computes them."""
+def forward(
+    classifier: Classifier, images: Tensor, size: int, dtype: torch.dtype | None, views: Views = "single"
+) -> Tensor:
+    """Logits [B, C] of packed images uint8 [B, S, S], as every prediction computes them: the mean over the views."""
     with torch.inference_mode(), torch.autocast(images.device.type, dtype, enabled=dtype is not None):
-        logits: Tensor = classifier(resample(images, size))
-    return logits
+        logits: list[Tensor] = [classifier(view) for view in look(images, size, views)]
+    return logits[0] if len(logits) == 1 else torch.stack(logits).mean(dim=0)
 
 
 def find_batch_size(classifier: Classifier, config: Config, device: torch.device, dtype: torch.dtype | None) -> int:
@@ -60,14 +63,16 @@ def find_batch_size(classifier: Classifier, config: Config, device: torch.device
 class _Forward:
     """`forward` in parts that fit: out of memory halves the parts and goes on."""
 
-    def __init__(self, classifier: Classifier, size: int, dtype: torch.dtype | None, batch_size: int) -> None:
-        self.classifier, self.size, self.dtype, self.batch_size = classifier, size, dtype, batch_size
+    def __init__(self, classifier: Classifier, config: Config, dtype: torch.dtype | None, batch_size: int) -> None:
+        self.classifier, self.dtype, self.batch_size = classifier, dtype, batch_size
+        self.size, self.views = config.image.size, config.eval.views
 
     def __call__(self, images: Tensor) -> Tensor:
         while True:
             try:
                 parts = torch.split(images, self.batch_size)
-                return torch.cat([forward(self.classifier, part, self.size, self.dtype) for part in parts])
+                logits = [forward(self.classifier, part, self.size, self.dtype, self.views) for part in parts]
+                return torch.cat(logits)
             except torch.OutOfMemoryError:
                 if self.batch_size == 1:
                     raise
@@ -83,7 +88,7 @@ def predict_rows(
     classifier.eval()
     dtype = autocast_dtype(config.train.precision, world.device)
     batch_size = world.least(find_batch_size(classifier, config, world.device, dtype))
-    in_parts = _Forward(classifier, config.image.size, dtype, batch_size)
+    in_parts = _Forward(classifier, config, dtype, batch_size)
     place = {int(row): number for number, row in enumerate(rows)}
     logits = torch.zeros(len(rows), len(classifier.logit_shift), device=world.device)
     for batch in loader.batches(rows, batch_size * world.size, world.rank, world.size):
@@ -108,7 +113,9 @@ def predict_dataset(
         raise CxrError(what, "train with a lower train.lr, train.grad_clip=1 or train.precision=fp32")
     targets = dataset.select(rows)
     known = targets.mask & ((targets.y == 0) | (targets.y == 1))
-    identity = dataset.table.rows.iloc[rows][["image", "patient_id", "view", "sex", "age"]].reset_index(drop=True)
+    further = [name for name in dataset.table.rows.columns if name not in ROW_COLUMNS]
+    names = ["image", "patient_id", "view", "sex", "age", *further]
+    identity = dataset.table.rows.iloc[rows][names].reset_index(drop=True)
     identity.insert(2, "split", fold)
     y = np.where(known, targets.y, np.nan).astype(np.float64)
     p = classifier.probabilities(logits).cpu().numpy().astype(np.float64)
@@ -122,4 +129,7 @@ def predict_squares(checkpoint: Checkpoint, squares: Tensor) -> tuple[Tensor, Te
     dtype = autocast_dtype(config.train.precision, device)
     with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
         features = classifier.feature_map(resample(squares.to(device), config.image.size))
-        return classifier.probabilities(classifier.pool(features)), features
+        logits = classifier.pool(features)
+    if config.eval.views != "single":  # as the operating points were chosen; the map stays that of the whole image
+        logits = forward(classifier, squares.to(device), config.image.size, dtype, config.eval.views)
+    return classifier.probabilities(logits), features

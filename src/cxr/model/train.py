@@ -23,9 +23,10 @@ from cxr.data.augment import augment
 from cxr.data.dataset import Dataset, preprocess
 from cxr.data.loader import Batch, epoch_order
 from cxr.data.splits import FOLDS, hash_names
+from cxr.evaluation import calibration
 from cxr.evaluation import thresholds as operating_points
+from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import macro_auroc, score
-from cxr.evaluation.thresholds import Thresholds
 from cxr.files import write_text
 from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
@@ -182,12 +183,12 @@ def _finish_epoch(run: Run, state: TrainState, log: RunLog) -> None:
     config, begun = run.config, time.monotonic()
     check_weights(run, state)
     run.world.copy_first(state.ema.buffers())  # without SyncBatchNorm each process has batch statistics of its own
-    auroc, loss, points = validate(run, state.ema)
+    auroc, loss, predictions = validate(run, state.ema)
     state.history.append({"auroc": auroc, "loss": loss})
     is_best = epochs_since_best(figures(state, config)) == 0
     if run.world.is_first:
         if is_best:
-            checkpoints.save(config.out / checkpoints.BEST, _checkpoint(run, state, points))
+            checkpoints.save(config.out / checkpoints.BEST, _checkpoint(run, state, predictions))
         rate = state.optimizer.param_groups[0]["lr"]
         values = {"epoch": len(state.history), "lr": rate, "val_loss": loss, "val_auroc": _number(auroc)}
         log.write("epoch", state.step, {**values, "best": int(is_best), "seconds": time.monotonic() - begun})
@@ -198,18 +199,19 @@ def _finish_epoch(run: Run, state: TrainState, log: RunLog) -> None:
     run.world.wait()
 
 
-def validate(run: Run, classifier: Classifier) -> tuple[float, float, Thresholds]:
-    """(macro AUROC, mean loss, operating points) of the validation rows, by the functions that `cxr eval` calls."""
+def validate(run: Run, classifier: Classifier) -> tuple[float, float, Predictions]:
+    """(macro AUROC, mean loss, predictions) of the validation rows, by the functions that `cxr eval` calls."""
     predictions, logits = predict_dataset(classifier, run.loader, run.dataset, "val", run.config, run.world)
-    points = operating_points.choose(predictions, run.config.eval.threshold)
     targets = run.dataset.select(run.dataset.rows("val"))
     y, mask = (torch.from_numpy(part).to(logits.device) for part in (targets.y, targets.mask))
     loss = masked_bce(logits, y, mask, run.weights) / mask.sum().clamp(min=1)
-    return macro_auroc(score(predictions, points)), float(loss), points
+    return macro_auroc(score(predictions, operating_points.fixed(predictions.findings))), float(loss), predictions
 
 
-def _checkpoint(run: Run, state: TrainState, points: operating_points.Thresholds) -> checkpoints.Checkpoint:
+def _checkpoint(run: Run, state: TrainState, validated: Predictions) -> checkpoints.Checkpoint:
     dataset, config = run.dataset, run.config
+    points = operating_points.choose(validated, config.eval.threshold)
+    temperatures = calibration.fit(validated)
     split = checkpoints.SplitIdentity(
         kind=dataset.split.kind,
         name=dataset.split.name,
@@ -222,6 +224,7 @@ def _checkpoint(run: Run, state: TrainState, points: operating_points.Thresholds
         preprocess=preprocess(config),
         split=split,
         thresholds=operating_points.to_json(points),
+        temperatures=calibration.to_json(temperatures),
         epoch=len(state.history),
         step=state.step,
         validation={name: _number(value) for name, value in state.history[-1].items()},
@@ -232,7 +235,7 @@ def _checkpoint(run: Run, state: TrainState, points: operating_points.Thresholds
         fold: checkpoints.hash_patients(dataset.table.source, ids[dataset.rows(fold)].unique())
         for fold in ("train", "val")
     }
-    return checkpoints.Checkpoint(state.ema, metadata, points, seen)
+    return checkpoints.Checkpoint(state.ema, metadata, points, temperatures, seen)
 
 
 def save_last(run: Run, state: TrainState) -> None:

@@ -172,9 +172,9 @@ def slashes(paths: Sequence[str]) -> list[str]:
 
 
 def make_rows(columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """ROW_COLUMNS from the columns a source has, ages and sexes read; what it lacks is empty, an unknown age nan."""
+    """ROW_COLUMNS, then the others, ages and sexes read; what a source lacks is empty, an unknown age nan."""
     empty = [""] * len(columns["image"])
-    text = {name: columns.get(name, empty) for name in ROW_COLUMNS}
+    text = {name: columns.get(name, empty) for name in dict.fromkeys([*ROW_COLUMNS, *columns])}
     text["sex"] = [read_sex(word) for word in text["sex"]]
     rows = pd.DataFrame({name: pd.Series(list(cells), dtype=str) for name, cells in text.items()})
     return rows.assign(age=map_distinct(text["age"], read_age))

@@ -56,6 +56,7 @@ def read(data: Data) -> LabelTable:
     sheet = read_sheet(root / data.csv)
     named = _named_columns(sheet, data)
     columns = {name: sheet.column(column) for name, column in named.items()}
+    columns |= {name: sheet.column(name) for name in data.columns.others if name not in ROW_COLUMNS}
     why = "a patient's images must stay in one split, so every row needs its patient"
     check_filled(sheet, f"patient in {named['patient_id']}", columns["patient_id"], why)
     columns["image"] = slashes(columns["image"])
@@ -63,7 +64,7 @@ def read(data: Data) -> LabelTable:
     columns["path"] = existing(root, columns["image"])
     own = sheet.column(data.split_column) if data.split_column in sheet.header else [""] * len(sheet)
     columns["split"] = split_column(sheet, data) or own
-    labels = _label_columns(sheet, {*named.values(), data.split_column}, data.findings)
+    labels = _label_columns(sheet, {*named.values(), *data.columns.others, data.split_column}, data.findings)
     return LabelTable("table", root, make_rows(columns), tuple(labels), read_cells(sheet, list(labels.values())))
 
 
@@ -82,9 +83,10 @@ def parse_plain(sheet: Sheet, root: Path) -> LabelTable:
 
 def _named_columns(sheet: Sheet, data: Data) -> dict[str, str]:
     """The file's column of each kind of row column that data.columns names; all of them must be there."""
-    chosen = data.columns.model_dump()
+    chosen = data.columns.model_dump(exclude={"others"})
     kinds = {"patient": "patient_id", "study": "study_id"}
-    missing = {kind: column for kind, column in chosen.items() if column and column not in sheet.header}
+    named = [*chosen.items(), *(("others", column) for column in data.columns.others)]
+    missing = {kind: column for kind, column in named if column and column not in sheet.header}
     why = "; the patient is needed to keep all images of a patient in one split" if "patient" in missing else ""
     if missing:
         raise CxrError(

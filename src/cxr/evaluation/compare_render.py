@@ -1,0 +1,93 @@
+"""A Comparison on the terminal, as Markdown, CSV and JSON."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxr.evaluation.cells import number, records, with_bounds
+from cxr.evaluation.compare import Comparison
+from cxr.evaluation.render import markdown_table, versions
+from cxr.evaluation.report import DISCLAIMER
+from cxr.files import write_text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+_FIGURES = {"auroc": "AUROC", "f1": "F1"}
+
+
+def write(comparison: Comparison, folder: Path) -> None:
+    """Writes `comparison.csv`, `comparison.json` and `comparison.md` into the folder, each atomically."""
+    write_text(folder / "comparison.csv", comparison.table.to_csv(index=False, lineterminator="\n"))
+    document = {
+        "a": comparison.names[0],
+        "b": comparison.names[1],
+        "judged_on": comparison.judged_on,
+        "intervals": comparison.how,
+        "findings": records(comparison.table.iloc[:-1]),
+        "mean": records(comparison.table.iloc[-1:])[0],
+        "notes": list(comparison.notes),
+        "versions": versions(),
+        "disclaimer": DISCLAIMER,
+    }
+    write_text(folder / "comparison.json", json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(folder / "comparison.md", render_markdown(comparison))
+
+
+def render_markdown(comparison: Comparison) -> str:
+    """The comparison as a Markdown page."""
+    a, b = comparison.names
+    blocks = [[f"# {b} against {a}"], [f"Judged on {comparison.judged_on}. Intervals: 95 %, {comparison.how}."]]
+    for figure, name in _FIGURES.items():
+        headings, rows = _cells(comparison, figure)
+        blocks += [[f"## {name}"], markdown_table(headings, rows, "-" + ":" * (len(headings) - 1))]
+    blocks += [[_explain()], [f"- {note}" for note in comparison.notes], [DISCLAIMER]]
+    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def render_terminal(comparison: Comparison) -> "RenderableType":
+    """Two tables of at most 80 columns for rich."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    a, b = comparison.names
+    parts: list[RenderableType] = [Text(f"A: {a}"), Text(f"B: {b}"), Text(f"On {comparison.judged_on}"), ""]
+    for figure in _FIGURES:
+        table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
+        headings, rows = _cells(comparison, figure)
+        for heading in headings:
+            table.add_column(heading, justify="left" if heading == "Finding" else "right", no_wrap=heading != "Finding")
+        for cells in rows:
+            table.add_row(*(Text(cell, style="bold" if cells[0] == "mean" else "") for cell in cells))
+        parts += [table, ""]
+    parts += [Text(f"Intervals: 95 %, {comparison.how}."), Text(_explain())]
+    parts += [Text(f"Note: {note}", style="yellow") for note in comparison.notes]
+    return Group(*parts, Text(DISCLAIMER, style="italic"))
+
+
+def _explain() -> str:
+    return (
+        "Difference: B less A. p: two-sided, from the bootstrap; Holm: corrected for the number of findings; "
+        "DeLong: paired test that takes images for independent, corrected too."
+    )
+
+
+def _cells(comparison: Comparison, figure: str) -> tuple[list[str], list[list[str]]]:
+    headings = ["Finding", f"A {_FIGURES[figure]}", "B", "Difference", "p", "Holm"]
+    headings += ["DeLong"] if figure == "auroc" else []
+    rows = []
+    for row in records(comparison.table):
+        cells = [
+            str(row["finding"]),
+            number(row[f"{figure}_a"]),
+            number(row[f"{figure}_b"]),
+            with_bounds(row[f"{figure}_difference"], row[f"{figure}_low"], row[f"{figure}_high"], signed=True),
+        ]
+        p_values = [row[f"{figure}_p"], row[f"{figure}_p_holm"]]
+        p_values += [row["delong_p_holm"]] if figure == "auroc" else []
+        is_mean = row["finding"] == "mean"
+        cells += ["" if is_mean and place else number(p) for place, p in enumerate(p_values)]
+        rows.append(cells)
+    return headings, rows

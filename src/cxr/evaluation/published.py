@@ -1,0 +1,42 @@
+"""Results that others published on ChestX-ray14, beside a report only where the test images are the same."""
+
+from collections.abc import Iterable
+from importlib.resources import files
+from io import StringIO
+from typing import NamedTuple
+
+import pandas as pd
+
+from cxr.data.splits import KNOWN, hash_names
+
+_SPLITS = {"NIH official": "official", "NIH community": "community"}
+COLUMNS = ("result", "year", "split", "views", "mean", "source")
+
+
+class Published(NamedTuple):
+    """Published mean AUROCs over the 14 findings of ChestX-ray14, and per finding where they were given.
+
+    Attributes:
+        split: Name of the known test list that was judged, or empty.
+        same: Results on exactly these test images.
+        other: Results on other patients, which no figure of this report can be compared with.
+    """
+
+    split: str
+    same: pd.DataFrame
+    other: pd.DataFrame
+
+
+def recognise_test(images: Iterable[str]) -> str:
+    """The known split whose test list is exactly these images, by the hash of their file names; empty if none is."""
+    digest = hash_names(image.rsplit("/", 1)[-1] for image in images)
+    return next((name for name, hashes in KNOWN if hashes.get("test") == digest), "")
+
+
+def beside(images: Iterable[str]) -> Published:
+    """What was published, cut by whether it was measured on these test images."""
+    text = files("cxr.evaluation").joinpath("published_chestxray14.csv").read_text(encoding="utf-8")
+    table = pd.read_csv(StringIO(text))
+    split = recognise_test(images)
+    same = table["split"] == _SPLITS.get(split, "none")
+    return Published(split, table[same].reset_index(drop=True), table[~same].reset_index(drop=True))

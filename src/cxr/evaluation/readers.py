@@ -1,0 +1,241 @@
+"""A model beside human readers, as CheXNet was judged: F1 of each against the majority of the other readers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cxr.config import Eval
+from cxr.data.labels import resolve
+from cxr.data.sources import read_labels
+from cxr.errors import CxrError
+from cxr.evaluation import cells, metrics, render
+from cxr.evaluation.bootstrap import Resampling, draw_figures, interval, resampling_of
+from cxr.evaluation.join import find_places
+from cxr.evaluation.metrics import Float
+from cxr.evaluation.predictions import Predictions, read
+from cxr.evaluation.report import DISCLAIMER
+from cxr.evaluation.thresholds import Thresholds, fixed, origin
+from cxr.files import write_text
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+AVERAGE = "all readers"
+COLUMNS = ("finding", "reader", "num", "num_positive", "reader_f1", "reader_low", "reader_high", "model_f1",
+           "model_low", "model_high", "difference", "difference_low", "difference_high")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one reader says of the images of a table of predictions: [N, C] of 1, 0, or nan where nothing is said."""
+
+    name: str
+    calls: Float
+
+
+@dataclass(frozen=True)
+class ReaderComparison:
+    """F1 of a model and of readers.
+
+    Attributes:
+        table: COLUMNS. Of each finding a row a reader: the reader and the model against the majority of the other
+            readers, on the images that the reader called, with 95 % intervals and the difference, model less reader;
+            then, of several readers, their mean in row AVERAGE. A single reader is the reference and has no F1.
+        about: What was compared and how.
+        notes: What a reader of the report must know.
+    """
+
+    table: pd.DataFrame
+    about: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def compare_reader_files(path: Path, readers: Sequence[Path], thresholds: Path | None, how: Eval) -> ReaderComparison:
+    """The comparison of a CSV of predictions with a CSV a reader: its image column and 1, 0 or blank a finding.
+
+    Args:
+        path: Predictions; their own labels are not looked at.
+        readers: A file a reader, named by the file's stem.
+        thresholds: A `metrics.csv` whose thresholds to take; 0.5 for every finding without it.
+        how: Intervals.
+
+    Raises:
+        CxrError: No image or finding in common, or a finding without threshold.
+    """
+    predictions = read(path, labels=None, needs_labels=False)
+    places, findings, readings = _readings(path, predictions, readers)
+    columns = [predictions.findings.index(name) for name in findings]
+    shown = predictions.select(places)
+    shown = Predictions(shown.rows, findings, np.full((len(places), len(findings)), np.nan), shown.p[:, columns])
+    points = _read_thresholds(thresholds, findings) if thresholds else fixed(findings)
+    return compare_readers(shown, points, readings, how)
+
+
+def compare_readers(
+    predictions: Predictions, thresholds: Thresholds, readings: Sequence[Reading], how: Eval
+) -> ReaderComparison:
+    """F1 of the model and of each reader against the majority of the other readers."""
+    resampling, notes = resampling_of(predictions.rows, how)
+    if resampling is None:
+        raise CxrError("; ".join(notes) or f"eval.interval: {how.interval} is no bootstrap", "use patients or images")
+    rows: list[dict[str, object]] = []
+    every = [_against_others(readings, place) for place in range(len(readings))]
+    for c, finding in enumerate(predictions.findings):
+        pairs: list[tuple[Scored, Scored]] = []
+        for place, reading in enumerate(readings):
+            reference = every[place][:, c]
+            theirs = _f1(reference, reading.calls[:, c], 0.5, resampling)
+            ours = _f1(reference, predictions.p[:, c], thresholds.values[c], resampling)
+            pairs.append((theirs, ours))
+            alone = len(readings) == 1
+            rows.append(_row(finding, reading.name, metrics.count(reference), None if alone else theirs, ours))
+        if len(readings) > 1:
+            theirs, ours = (_mean([pair[side] for pair in pairs]) for side in (0, 1))
+            rows.append(_row(finding, AVERAGE, None, theirs, ours))
+    ties = _count_ties(readings)
+    if ties:
+        notes.append(f"{ties:,} cells are left out where as many of the other readers say yes as no")
+    about = (
+        ("readers", ", ".join(reading.name for reading in readings)),
+        ("reference", "majority of the other readers" if len(readings) > 1 else "the reader"),
+        ("judged on", predictions.describe()),
+        ("thresholds", origin(thresholds)),
+        ("intervals", f"95 %, {resampling.describe()}"),
+    )
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"num": "Int64", "num_positive": "Int64"})
+    return ReaderComparison(table, about, tuple(notes))
+
+
+def majority(calls: Float) -> Float:
+    """What more than half of the readers [R, N, C] who say something say; nan for a tie, or where none does."""
+    yes, no = (calls == 1).sum(axis=0), (calls == 0).sum(axis=0)
+    return np.where(yes == no, np.nan, (yes > no).astype(np.float64))
+
+
+def _against_others(readings: Sequence[Reading], place: int) -> Float:
+    """The reference for a reader: the others' majority where the reader has called."""
+    if len(readings) == 1:
+        return readings[0].calls
+    others = np.stack([reading.calls for number, reading in enumerate(readings) if number != place])
+    return np.where(np.isnan(readings[place].calls), np.nan, majority(others))
+
+
+def _count_ties(readings: Sequence[Reading]) -> int:
+    num = 0
+    for place in range(len(readings) if len(readings) > 1 else 0):
+        others = np.stack([reading.calls for number, reading in enumerate(readings) if number != place])
+        said = ~np.isnan(others).all(axis=0) & ~np.isnan(readings[place].calls)
+        num += int((np.isnan(majority(others)) & said).sum())
+    return num
+
+
+Scored = tuple[Float, Float]
+"""F1 (a number) and its draws [D]."""
+
+
+def _mean(scored: Sequence[Scored]) -> Scored:
+    return np.mean([point for point, _ in scored], axis=0), np.mean([draws for _, draws in scored], axis=0)
+
+
+def _f1(reference: Float, p: Float, threshold: float, resampling: Resampling) -> Scored:
+    filled = np.where(np.isnan(p), 0.0, p)
+    point = metrics.at_threshold(reference, filled, threshold).f1
+    draws = draw_figures(reference[:, None], filled[:, None], np.array([threshold]), resampling)["f1"][0]
+    return np.asarray(float(point)), draws
+
+
+def _row(
+    finding: str, reader: str, counts: tuple[int, int] | None, theirs: Scored | None, ours: Scored
+) -> dict[str, object]:
+    num, num_positive = counts or (None, None)
+    row: dict[str, object] = {"finding": finding, "reader": reader, "num": num, "num_positive": num_positive}
+    difference = (ours[0] - theirs[0], ours[1] - theirs[1]) if theirs is not None else None
+    for name, scored in (("reader", theirs), ("model", ours), ("difference", difference)):
+        point = float(scored[0]) if scored is not None else np.nan
+        low, high = interval(point, scored[1]) if scored is not None else (np.nan, np.nan)
+        column = name if name == "difference" else f"{name}_f1"
+        row |= {column: point, f"{name}_low": low, f"{name}_high": high}
+    return row
+
+
+def _readings(
+    path: Path, predictions: Predictions, readers: Sequence[Path]
+) -> tuple[npt.NDArray[np.intp], tuple[str, ...], list[Reading]]:
+    """(rows of the predictions that any reader has read, common findings, what each reader says of them)."""
+    tables = [read_labels(reader) for reader in readers]
+    findings = tuple(name for name in predictions.findings if all(name in table.findings for table in tables))
+    found = [find_places(predictions.rows["image"], table.rows["image"]) for table in tables]
+    read_by_any = np.flatnonzero(np.any([places >= 0 for places in found], axis=0))
+    if not findings or not len(read_by_any):
+        what = "image" if findings else "finding"
+        names = ", ".join(str(reader) for reader in readers)
+        raise CxrError(f"{path}: no {what} in common with {names}", "name images and findings alike")
+    readings = []
+    for reader, table, places in zip(readers, tables, found, strict=True):
+        targets = resolve(table, findings, uncertain="ignore", blank="masked")
+        known = np.where(targets.mask, targets.y, np.nan).astype(np.float64)
+        own = places[read_by_any]
+        readings.append(Reading(reader.stem, np.where(own[:, None] >= 0, known[own], np.nan)))
+    return read_by_any, findings, readings
+
+
+def _read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:
+    """The `threshold` column of a metrics.csv."""
+    try:
+        table = pd.read_csv(path).set_index("finding")["threshold"]
+        values = tuple(float(table[finding]) for finding in findings)
+    except (OSError, ValueError, KeyError) as error:
+        what = f"{path}: is no metrics.csv with a threshold for each of {', '.join(findings)} ({error})"
+        raise CxrError(what, "cxr eval writes metrics.csv beside predictions.csv") from None
+    return Thresholds(tuple(findings), values, "f1", f"the rows that {path} says")
+
+
+def render_terminal(result: ReaderComparison) -> "RenderableType":
+    """The table for rich."""
+    from rich import box
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="left" if heading in _HEADINGS[:2] else "right", no_wrap=True)
+    for row in _cells(result):
+        table.add_row(*(Text(cell, style="bold" if row[1] == AVERAGE else "") for cell in row))
+    lines = [Text(f"{key.capitalize()}: {value}.") for key, value in result.about]
+    lines += [Text(f"Note: {note}", style="yellow") for note in result.notes]
+    return Group(table, "", *lines, Text(DISCLAIMER, style="italic"))
+
+
+def write(result: ReaderComparison, folder: Path) -> None:
+    """Writes `readers.csv` and `readers.md` into the folder."""
+    write_text(folder / "readers.csv", result.table.to_csv(index=False, lineterminator="\n"))
+    blocks = [
+        ["# Model and readers"],
+        render.markdown_table(["About", ""], [list(pair) for pair in result.about], "--"),
+        render.markdown_table(_HEADINGS, _cells(result), "--:::::"),
+        [f"- {note}" for note in result.notes],
+        [DISCLAIMER],
+    ]
+    write_text(folder / "readers.md", "\n\n".join("\n".join(block) for block in blocks if block) + "\n")
+
+
+_HEADINGS = ["Finding", "Reader", "Images", "Positive", "Reader's F1", "Model's F1", "Difference"]
+
+
+def _cells(result: ReaderComparison) -> list[list[str]]:
+    rows = []
+    for row in cells.records(result.table):
+        figures = [
+            cells.with_bounds(row["reader_f1"], row["reader_low"], row["reader_high"]),
+            cells.with_bounds(row["model_f1"], row["model_low"], row["model_high"]),
+            cells.with_bounds(row["difference"], row["difference_low"], row["difference_high"], signed=True),
+        ]
+        counts = ["" if row[name] is None else cells.number(row[name]) for name in ("num", "num_positive")]
+        rows.append([str(row["finding"]), str(row["reader"]), *counts, *figures])
+    return rows

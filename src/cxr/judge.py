@@ -1,0 +1,112 @@
+"""The bodies of cxr eval, compare and readers: what is judged, by which rows, and where the report goes."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cxr.config import Eval, EvalOnly
+from cxr.config_file import override
+from cxr.console import out as terminal
+from cxr.errors import CxrError
+from cxr.evaluation import compare_render, html, render
+from cxr.evaluation import readers as human
+from cxr.evaluation import report as reports
+from cxr.evaluation.align import Average
+from cxr.evaluation.compare import Judged
+from cxr.evaluation.compare import compare as compare_two
+
+
+def evaluate(
+    judged: Sequence[str],
+    fold: str,
+    out: Path | None,
+    labels: Path | None,
+    validation: Path | None,
+    tune_on_test: bool,
+    averaged: Average,
+    allow_seen: bool,
+) -> None:
+    """Score runs or predictions files, averaged when there are several, write the report and print it."""
+    paths, overrides = _split(judged)
+    if _are_files(paths):
+        how = _eval_options(overrides)
+        report, every, shown = reports.score_files(paths, how, labels, validation, tune_on_test, averaged)
+        folder, training = out or paths[0].with_name(paths[0].stem + "_report"), None
+    else:
+        _refuse({"--labels": labels, "--validation": validation, "--tune-on-test": tune_on_test})
+        from cxr.model.evaluate import evaluate_runs
+
+        report, every = evaluate_runs(paths, overrides, fold, averaged, allow_seen)
+        shown, home = every, paths[0] if paths[0].is_dir() else paths[0].parent
+        folder = out or home / (f"eval_{fold}" if len(paths) == 1 else f"eval_{fold}_ensemble_of_{len(paths)}")
+        training = html.read_training(home) if len(paths) == 1 else None
+    render.write(report, every, folder)
+    html.write(report, shown, folder, training)
+    terminal().print(render.render_terminal(report))
+    print(f"report: {folder / 'report.html'}")
+
+
+def compare(judged: Sequence[str], fold: str, out: Path | None, labels: Path | None) -> None:
+    """Compare two runs or predictions files, print the differences, and write them where `out` is given."""
+    paths, overrides = _split(judged)
+    if len(paths) != 2:
+        raise CxrError(f"{len(paths)} models given", "cxr compare takes two: runs, or CSV files of predictions")
+    (first, how), (second, _) = (_judge(path, overrides, fold, labels) for path in paths)
+    comparison = compare_two(first, second, how)
+    if out is not None:
+        compare_render.write(comparison, out)
+    terminal().print(compare_render.render_terminal(comparison))
+    if out is not None:
+        print(f"comparison: {out / 'comparison.md'}")
+
+
+def readers(predictions: Path, arguments: Sequence[str], thresholds: Path | None, out: Path | None) -> None:
+    """Compare a predictions file with the files of human readers, print, and write where `out` is given."""
+    paths, overrides = _split(arguments)
+    result = human.compare_reader_files(predictions, paths, thresholds, _eval_options(overrides))
+    if out is not None:
+        human.write(result, out)
+    terminal().print(human.render_terminal(result))
+    if out is not None:
+        print(f"readers: {out / 'readers.md'}")
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """(runs, checkpoints or files; overrides) of the positional arguments."""
+    overrides = [text for text in arguments if "=" in text and not Path(text).exists()]
+    paths = [Path(text) for text in arguments if text not in overrides]
+    if not paths:
+        raise CxrError("nothing to judge", "give a run folder, a checkpoint or a CSV of predictions")
+    return paths, overrides
+
+
+def _are_files(paths: Sequence[Path]) -> bool:
+    """Whether these are predictions rather than runs; both at once cannot be averaged."""
+    files = [path.suffix == ".csv" for path in paths]
+    if any(files) and not all(files):
+        raise CxrError(f"{paths[0]}: runs and predictions files together", "cxr eval a run first, then take its CSV")
+    return all(files)
+
+
+def _judge(path: Path, overrides: Sequence[str], fold: str, labels: Path | None) -> tuple[Judged, Eval]:
+    """One side of a comparison and how it is to be judged."""
+    if path.suffix == ".csv":
+        how = _eval_options(overrides)
+        _, shown, thresholds, _, _ = reports.judge_files([path], how, labels)
+        return Judged(str(path), shown, thresholds), how
+    _refuse({"--labels": labels})
+    from cxr.model.evaluate import judge
+
+    return judge(path, overrides, fold)
+
+
+def _eval_options(overrides: Sequence[str]) -> Eval:
+    others = [text for text in overrides if not text.startswith("eval.")]
+    if others:
+        raise CxrError(f"{others[0]}: a predictions file has no config", "only eval.* can be set without a run")
+    return override(EvalOnly(), overrides).eval
+
+
+def _refuse(options: Mapping[str, object]) -> None:
+    given = [f"{name}: a run has its own labels and validation rows" for name, value in options.items() if value]
+    if given:
+        raise CxrError(given, "these options go with a CSV of predictions")

@@ -1,0 +1,130 @@
+import io
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from cxr.config import Eval
+from cxr.errors import CxrError
+from cxr.evaluation import delong, metrics
+from cxr.evaluation.compare import Comparison, Judged, bootstrap_p, compare, holm
+from cxr.evaluation.compare_render import render_markdown, render_terminal, write
+from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.thresholds import fixed
+
+Draw = Callable[..., Predictions]
+HOW = Eval(draws=400)
+
+
+def judged(name: str, predictions: Predictions, threshold: float = 0.4) -> Judged:
+    return Judged(name, predictions, fixed(predictions.findings, threshold))
+
+
+def noisier(predictions: Predictions) -> Predictions:
+    noise = np.random.default_rng(5).normal(0, 0.3, predictions.p.shape)
+    return replace(predictions, p=np.clip(predictions.p + noise, 0, 1))
+
+
+def worse_and_better(draw: Draw, num: int = 900) -> Comparison:
+    good = draw(num)
+    good = replace(good, p=np.clip(good.p + 0.3 * np.nan_to_num(good.y), 0, 1))
+    return compare(judged("worse", noisier(good)), judged("better", good), HOW)
+
+
+def test_differences_are_of_the_points(draw: Draw) -> None:
+    good = draw(300)
+    table = compare(judged("a", noisier(good)), judged("b", good), HOW).table
+    y, a, b = good.y[:, 1], noisier(good).p[:, 1], good.p[:, 1]
+    row = table.iloc[1]
+    assert (row.auroc_a, row.auroc_b) == (metrics.auroc(y, a), metrics.auroc(y, b))
+    assert row.auroc_difference == row.auroc_b - row.auroc_a
+    assert row.f1_difference == pytest.approx(metrics.at_threshold(y, b, 0.4).f1 - metrics.at_threshold(y, a, 0.4).f1)
+    known = ~np.isnan(y)
+    assert row.delong_p == delong.compare(y[known], a[known], b[known])
+
+
+def test_a_better_model_is_found_better(draw: Draw) -> None:
+    table = worse_and_better(draw).table
+    assert (table["auroc_low"] > 0).all()
+    assert table["auroc_p"].tolist() == [pytest.approx(2 / 401)] * 4
+    assert (table["delong_p"][:3] < 1e-3).all()
+
+
+def test_a_model_does_not_differ_from_itself(draw: Draw) -> None:
+    table = compare(judged("a", draw(200)), judged("a", draw(200)), HOW).table
+    for figure in ("auroc", "f1"):
+        assert (table[[f"{figure}_difference", f"{figure}_low", f"{figure}_high"]] == 0).all(axis=None)
+        assert (table[f"{figure}_p"] == 1).all()
+    assert (table["delong_p"][:3] == 1).all()
+
+
+def test_the_other_way_round_has_the_opposite_sign(draw: Draw) -> None:
+    a, b = judged("a", noisier(draw(200))), judged("b", draw(200))
+    straight, reverse = compare(a, b, HOW).table, compare(b, a, HOW).table
+    np.testing.assert_array_equal(straight["auroc_difference"], -reverse["auroc_difference"])
+    np.testing.assert_allclose(straight["auroc_low"], -reverse["auroc_high"], atol=1e-15)
+    np.testing.assert_array_equal(straight["auroc_p"], reverse["auroc_p"])
+
+
+def test_two_models_alike_are_seldom_told_apart() -> None:
+    """Of 200 pairs that differ by noise alone, about one in twenty is found different."""
+    found, draws = 0, np.random.default_rng(0)
+    for _ in range(200):
+        y = (draws.random((300, 1)) < 0.3).astype(np.float64)
+        rows = pd.DataFrame({"image": [f"{row:03d}" for row in range(300)], "split": "", "view": "", "sex": ""})
+        rows = rows.assign(patient_id=rows["image"], age=np.nan)
+        both = [Predictions(rows, ("Mass",), y, 1 / (1 + np.exp(-y - draws.normal(size=y.shape)))) for _ in range(2)]
+        table = compare(judged("a", both[0]), judged("b", both[1]), Eval(draws=200)).table
+        found += bool(table["auroc_p"][0] < 0.05)
+    assert 2 <= found <= 20  # 10 expected, standard deviation 3
+
+
+def test_holm_is_as_published() -> None:
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm([0.5, np.nan, 0.9]), [1.0, np.nan, 1.0])
+    assert len(holm([])) == 0
+
+
+def test_the_p_value_counts_draws_beyond_zero() -> None:
+    assert bootstrap_p(np.concatenate([np.full(10, -0.1), np.full(989, 0.1)])) == pytest.approx(22 / 1000)
+    assert bootstrap_p(np.full(999, 0.1)) == pytest.approx(2 / 1000)
+    assert np.isnan(bootstrap_p(np.full(10, np.nan)))
+
+
+def test_an_undefined_finding_is_left_out_of_the_mean(draw: Draw) -> None:
+    first = draw(200)
+    first.y[:, 2] = 0
+    table = compare(judged("a", noisier(first)), judged("b", first), HOW).table
+    assert table.iloc[2][["auroc_a", "auroc_difference", "auroc_p", "delong_p"]].isna().all()
+    assert table["auroc_b"].iloc[-1] == pytest.approx(table["auroc_b"].iloc[:2].mean())
+
+
+def test_intervals_must_be_paired(draw: Draw) -> None:
+    with pytest.raises(CxrError, match=r"eval.interval: delong gives no paired intervals"):
+        compare(judged("a", draw(20)), judged("b", draw(20)), Eval(interval="delong"))
+
+
+def test_the_pages_say_what_was_compared(draw: Draw, tmp_path: Path) -> None:
+    comparison = worse_and_better(draw)
+    write(comparison, tmp_path)
+    table = pd.read_csv(tmp_path / "comparison.csv")
+    assert table["finding"].tolist() == ["Mass", "Edema", "Hernia", "mean"]
+    document = json.loads((tmp_path / "comparison.json").read_text())
+    assert (document["a"], document["mean"]["num"]) == ("worse", 900)
+    page = render_markdown(comparison)
+    assert page.startswith("# better against worse\n\nJudged on test rows (900 images, 300 patients). Intervals: 95 %,")
+    assert "Research tool, not a medical device." in page
+
+
+def test_the_terminal_needs_80_columns(draw: Draw) -> None:
+    console = Console(width=80, file=io.StringIO())
+    with console.capture() as capture:
+        console.print(render_terminal(worse_and_better(draw)))
+    lines = capture.get().splitlines()
+    assert not any("…" in line for line in lines)
+    assert lines[:3] == ["A: worse", "B: better", "On test rows (900 images, 300 patients)"]

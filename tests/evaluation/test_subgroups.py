@@ -1,0 +1,110 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxr.config import Eval
+from cxr.errors import CxrError
+from cxr.evaluation import metrics
+from cxr.evaluation.bootstrap import resampling_of
+from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.subgroups import Subgroups, age_band, subgroups
+
+Draw = Callable[..., Predictions]
+
+
+def cut(predictions: Predictions, *attributes: str, draws: int = 100) -> Subgroups:
+    return subgroups(predictions, attributes, resampling_of(predictions.rows, Eval(draws=draws))[0])
+
+
+def by_key(table: pd.DataFrame) -> dict[tuple[str, str], Any]:
+    """(group, finding) -> row."""
+    return {(row["group"], row["finding"]): row for row in table.to_dict("records")}
+
+
+def two_sexes(draw: Draw, num: int = 400) -> Predictions:
+    """Men get random scores."""
+    predictions = draw(num, ("Mass", "Edema"))
+    predictions.rows["sex"] = np.where(np.arange(num) // 3 % 2, "M", "F")
+    men = (predictions.rows["sex"] == "M").to_numpy()
+    predictions.p[men] = np.random.default_rng(1).random((men.sum(), 2))
+    return predictions
+
+
+def test_every_group_has_the_auroc_of_its_rows(draw: Draw) -> None:
+    predictions = two_sexes(draw)
+    groups = by_key(cut(predictions, "sex").groups)
+    for sex in ("F", "M"):
+        own = predictions.select((predictions.rows["sex"] == sex).to_numpy())
+        row = groups[sex, "Edema"]
+        assert row["auroc"] == metrics.auroc(own.y[:, 1], own.p[:, 1])
+        assert (row["num"], row["num_positive"]) == metrics.count(own.y[:, 1])
+        assert row["auroc_low"] < row["auroc"] < row["auroc_high"]
+
+
+def test_the_mean_is_over_findings_that_every_group_has(draw: Draw) -> None:
+    predictions = two_sexes(draw)
+    predictions.y[(predictions.rows["sex"] == "M").to_numpy(), 1] = 0
+    groups = by_key(cut(predictions, "sex").groups)
+    assert np.isnan(groups["M", "Edema"]["auroc"])
+    assert groups["F", "mean"]["auroc"] == groups["F", "Mass"]["auroc"]
+
+
+def test_the_gap_is_between_the_best_and_the_worst_group(draw: Draw) -> None:
+    groups, gaps = cut(two_sexes(draw), "sex")
+    row: Any = next(row for row in gaps.to_dict("records") if row["finding"] == "Mass")
+    own = by_key(groups)
+    assert (row["best"], row["worst"]) == ("F", "M")
+    assert row["gap"] == own["F", "Mass"]["auroc"] - own["M", "Mass"]["auroc"]
+    assert 0 < row["gap_low"] < row["gap"] < row["gap_high"]
+
+
+def test_few_images_have_counts_in_place_of_a_figure(draw: Draw) -> None:
+    predictions = draw(200, ("Mass",))
+    predictions.y[:] = 0
+    predictions.y[:19] = 1
+    predictions.rows["view"] = np.where(np.arange(200) % 2, "PA", "AP")
+    groups = by_key(cut(predictions, "view").groups)
+    ap, pa = groups["AP", "Mass"], groups["PA", "Mass"]
+    assert [(row["num"], row["num_positive"]) for row in (ap, pa)] == [(100, 10), (100, 9)]
+    assert not np.isnan(ap["auroc"])
+    assert np.isnan(pa["auroc"])
+    assert len(cut(predictions, "view").gaps) == 0
+
+
+@pytest.mark.parametrize(
+    ("age", "band"),
+    [(0, "0-19"), (19.9, "0-19"), (20, "20-39"), (59, "40-59"), (79, "60-79"), (80, "80+"), (np.nan, "unknown")],
+)
+def test_ages_go_by_twenty_years(age: float, band: str) -> None:
+    assert age_band(age) == band
+
+
+def test_groups_stand_in_order_and_the_unknown_last(draw: Draw) -> None:
+    predictions = draw(600, ("Mass",))
+    predictions.rows["age"] = np.resize([np.nan, 85, 45, 5, 25], 600)
+    groups = cut(predictions, "age").groups
+    assert list(dict.fromkeys(groups["group"])) == ["0-19", "20-39", "40-59", "80+", "unknown"]
+    predictions.rows["scanner"] = np.resize(["10 T", "", "a", "2"], 600)
+    assert list(dict.fromkeys(cut(predictions, "scanner").groups["group"])) == ["2", "10 T", "a", "unknown"]
+
+
+def test_a_single_group_is_no_subgroup(draw: Draw) -> None:
+    assert len(cut(draw(100), "view").groups) == 0
+
+
+def test_a_column_that_is_not_there_is_an_error(draw: Draw) -> None:
+    with pytest.raises(CxrError) as error:
+        cut(draw(10), "sex", "scaner")
+    assert error.value.render() == (
+        "error: eval.subgroups: no column 'scaner'\nhint: the predictions have the columns split, view, sex, age"
+    )
+
+
+def test_without_resampling_there_are_no_intervals(draw: Draw) -> None:
+    groups, gaps = subgroups(two_sexes(draw), ["sex"], None)
+    assert groups["auroc"].notna().all()
+    assert groups["auroc_low"].isna().all()
+    assert gaps["gap"].notna().all()
