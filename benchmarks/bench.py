@@ -16,6 +16,7 @@ import typer
 
 from benchmarks import data_rows, step_rows
 from benchmarks.curves import curves
+from benchmarks.full_epoch import full_epoch
 from benchmarks.statistics_rows import intervals
 from benchmarks.timing import Row
 from cxr.data.residence import place
@@ -76,6 +77,8 @@ def _groups(device: torch.device, work: Path, rounds: int) -> tuple[dict[str, Ca
     }
     for backbone in ("densenet121", "resnet50", "resnet18"):
         groups[f"step {backbone}"] = partial(step_rows.steps, backbone, batch, per_round, device, rounds)
+        if device.type == "cuda" and backbone != "resnet18":
+            groups[f"full epoch {backbone}"] = partial(full_epoch, work, device, backbone)
         groups[f"inference {backbone}"] = partial(step_rows.inference, backbone, batch, device, rounds)
     return groups, what
 

@@ -84,7 +84,7 @@ def _plain_step(
 def _our_step(
     backbone: str, batch_size: int, num_steps: int, device: torch.device, stem: str = "rgb", compiled: bool = False
 ) -> Contender:
-    run, state = _start(backbone, batch_size, num_steps * batch_size, device, stem)
+    run, state = start(backbone, batch_size, num_steps * batch_size, device, stem)
     model: nn.Module = state.model.train()
     if compiled:
         model.compile()
@@ -99,9 +99,10 @@ def _our_step(
     return work
 
 
-def _start(
+def start(
     backbone: str, batch_size: int, num_images: int, device: torch.device, stem: str = "rgb"
 ) -> tuple[Run, TrainState]:
+    """A run and its first state on generated labels, without a data set."""
     config = Config.model_validate(
         {
             "data": {"source": "nih", "root": "."},
@@ -129,7 +130,7 @@ def epoch(
     backbone: str, pixels: Pixels, batch_size: int, device: torch.device, rounds: int, num_images: int
 ) -> list[Row]:
     """An epoch fed from the store against the same epoch on batches that already lie on the device."""
-    run, state = _start(backbone, batch_size, num_images, device)
+    run, state = start(backbone, batch_size, num_images, device)
     state.model.train()
     targets = Targets(NIH_14, np.zeros((num_images, 14), np.float32), np.ones((num_images, 14), bool))
     index = np.arange(num_images) % len(pixels)
@@ -158,7 +159,7 @@ def epoch(
 def inference(backbone: str, batch_size: int, device: torch.device, rounds: int) -> list[Row]:
     """Images a second of `cxr eval`'s forward beside plain eager float32."""
     plain = get_model(backbone, weights=None, num_classes=14).to(device).eval()
-    run, state = _start(backbone, batch_size, batch_size, device)
+    run, state = start(backbone, batch_size, batch_size, device)
     batch, images = _synthetic(batch_size, device), torch.rand(batch_size, 3, SIZE, SIZE, device=device)
 
     def eager() -> int:
