@@ -10,7 +10,8 @@ import numpy as np
 from scipy.stats import norm
 
 from cxr.evaluation import delong
-from cxr.evaluation.bootstrap import draw_auroc, interval, resample_units
+from cxr.evaluation.bootstrap import draw_auroc, resample_units
+from cxr.evaluation.intervals import behind, difference_interval, interval
 from cxr.evaluation.metrics import Float, auroc
 
 NUM_PATIENTS, NUM_SETS, NUM_DRAWS = 600, 1000, 1000
@@ -21,11 +22,12 @@ WITHIN = 0.7
 
 @dataclass(frozen=True)
 class Coverage:
-    """Share of simulated test sets whose interval holds the truth, by three kinds of interval."""
+    """Share of simulated test sets whose interval holds the truth, by kind of interval."""
 
     auroc: float
     prevalence: float
     patients: float
+    percentiles: float
     images: float
     delong: float
 
@@ -52,18 +54,21 @@ def draw_set(draws: np.random.Generator, true_auroc: float, prevalence: float, n
 def coverage(true_auroc: float, prevalence: float, num_sets: int, num_draws: int, seed: int = 0) -> Coverage:
     """Coverage over simulated sets; a set where the AUROC is undefined does not count."""
     draws = np.random.default_rng(seed)
-    held: list[tuple[bool, bool, bool]] = []
+    held: list[tuple[bool, ...]] = []
     for number in range(num_sets):
         y, score, patient = draw_set(draws, true_auroc, prevalence, NUM_PATIENTS)
         point = auroc(y, score)
         bounds = []
-        for names, unit in ((patient, "patients"), (np.arange(len(y)), "images")):
-            resampling = resample_units(names, "patients" if unit == "patients" else "images", num_draws, number)
-            bounds.append(interval(point, draw_auroc(y[:, None], score[:, None], resampling)[0]))
+        of_patients = resample_units(patient, "patients", num_draws, number)
+        of_images = resample_units(np.arange(len(y)), "images", num_draws, number)
+        drawn, by_image = (draw_auroc(y[:, None], score[:, None], each)[0] for each in (of_patients, of_images))
+        bounds.append(interval(point, drawn, behind(y, of_patients).of("auroc")))
+        bounds.append(difference_interval(point, drawn))
+        bounds.append(interval(point, by_image, behind(y, of_images).of("auroc")))
         own, covariance = delong.covariance(y, score[:, None])
         bounds.append(delong.interval(float(own[0]), float(covariance[0, 0])))
         if not np.isnan(point):
-            held.append(tuple(low <= true_auroc <= high for low, high in bounds))  # type: ignore[arg-type]
+            held.append(tuple(low <= true_auroc <= high for low, high in bounds))
     shares = np.mean(held, axis=0)
     return Coverage(true_auroc, prevalence, *(float(share) for share in shares))
 
@@ -77,10 +82,10 @@ def every_case(num_sets: int = NUM_SETS, num_draws: int = NUM_DRAWS) -> Iterator
 
 def main() -> None:
     """Print the table."""
-    print("| true AUROC | prevalence | over patients | over images | DeLong |")
-    print("| ---: | ---: | ---: | ---: | ---: |")
+    print("| true AUROC | prevalence | over patients | their percentiles | over images | DeLong |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     for case in every_case():
-        shares = " | ".join(f"{share:.1%}" for share in (case.patients, case.images, case.delong))
+        shares = " | ".join(f"{share:.1%}" for share in (case.patients, case.percentiles, case.images, case.delong))
         print(f"| {case.auroc:.2f} | {case.prevalence:.0%} | {shares} |", flush=True)
 
 

@@ -5,14 +5,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from cxr.config import Eval
 from cxr.evaluation import predictions
 from cxr.evaluation.render import render_terminal
 from cxr.evaluation.report import score
 from cxr.model import checkpoint as checkpoints
 
 run = Path("runs/demo")
-report = score(predictions.read(run / "eval_test" / "predictions.csv"), checkpoints.load(run).thresholds)
-console = Console(record=True, width=84, file=open("/dev/null", "w"))
+checkpoint = checkpoints.load(run)
+judged = predictions.read(run / "eval_test" / "predictions.csv")
+report = score(judged, checkpoint.thresholds, how=Eval(), temperatures=checkpoint.temperatures)
+console = Console(record=True, width=96, file=open("/dev/null", "w"))
 console.print("[bold]$ cxr eval runs/demo[/]")
 console.print(render_terminal(report))
 svg = console.export_svg(title="cxr")

@@ -9,7 +9,7 @@ from sklearn.metrics import average_precision_score, brier_score_loss, f1_score,
 
 from cxr.config import Eval
 from cxr.evaluation import bootstrap, metrics
-from cxr.evaluation.bootstrap import Ranked, Summed, draw_auroc, draw_figures, interval, resample_units, resampling_of
+from cxr.evaluation.bootstrap import Ranked, Summed, draw_auroc, draw_figures, resample_units, resampling_of
 from cxr.evaluation.metrics import Float, Point
 
 CELLS = st.tuples(
@@ -137,13 +137,6 @@ def test_one_class_only_is_undefined_without_a_warning() -> None:
     assert np.isnan(figures["auroc"]).all()
     assert (figures["f1"][0] == 1).all()
     assert np.isnan(figures["f1"][1]).all()
-
-
-def test_the_interval_is_of_the_defined_draws() -> None:
-    draws = np.concatenate([np.linspace(0, 1, 1001), np.full(500, np.nan)])
-    assert interval(0.5, draws) == pytest.approx((0.025, 0.975))
-    assert np.isnan(interval(0.5, np.concatenate([draws, np.full(600, np.nan)]))).all()
-    assert np.isnan(interval(np.nan, draws)).all()
 
 
 def test_every_figure_but_the_calibration_error_is_resampled() -> None:

@@ -1,4 +1,4 @@
-"""Bootstrap intervals through one weighted kernel: a draw is a vector of how often each patient was drawn.
+"""Bootstrap draws through one weighted kernel: a draw is a vector of how often each patient was drawn.
 
 Rows are summed per patient once; every draw is then a column of a matrix product, and no resampled copy of the
 predictions is ever made. With weights of 1 each figure equals scikit-learn's.
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,19 +21,10 @@ from cxr.evaluation.metrics import Float, Point, rates
 Unit = Literal["patients", "images"]
 _T = TypeVar("_T")
 
-LEVEL = 0.95
-"""Of every interval."""
 RESAMPLED = tuple(figure for figure in Point._fields if figure != "ece")
 """Figures with intervals; resampled rows are always worse calibrated than the rows, so ECE has none."""
 _BLOCK = 128
 """Draws computed together: their counts of 30,000 patients take 30 MB, and a patient's share stays in the cache."""
-
-
-class Interval(NamedTuple):
-    """Bounds of a figure, nan where too few draws define it."""
-
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -194,15 +185,6 @@ def _draw(resampling: Resampling, num: int, figures: Callable[[int, Float], Sequ
 
 def _call(figures: Callable[[int, Float], Sequence[Float]], weights: Float, column: int) -> Sequence[Float]:
     return figures(column, weights)
-
-
-def interval(point: float, draws: Float, level: float = LEVEL) -> Interval:
-    """Percentile interval (Efron 1979) of the defined draws; nan if the point or half of the draws are undefined."""
-    defined = draws[~np.isnan(draws)]
-    if np.isnan(point) or len(defined) <= len(draws) / 2:
-        return Interval(np.nan, np.nan)
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(low), float(high))
 
 
 def _in_threads(work: Callable[[int], _T], num: int) -> list[_T]:

@@ -10,7 +10,8 @@ from cxr.config import Eval
 from cxr.errors import CxrError
 from cxr.evaluation import delong, metrics
 from cxr.evaluation.align import align
-from cxr.evaluation.bootstrap import draw_figures, interval, resampling_of
+from cxr.evaluation.bootstrap import draw_figures, resampling_of
+from cxr.evaluation.intervals import difference_interval
 from cxr.evaluation.metrics import Float
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.thresholds import Thresholds, origin
@@ -106,7 +107,7 @@ def _columns(points: Sequence[Float], draws: Sequence[Float]) -> dict[str, Float
     by_finding = draws[1] - draws[0]
     mean = by_finding[defined].mean(axis=0) if defined.any() else np.full(by_finding.shape[1], np.nan)
     differences = [*by_finding, mean]
-    bounds = [interval(float(point), own) for point, own in zip(b - a, differences, strict=True)]
+    bounds = [difference_interval(float(point), own) for point, own in zip(b - a, differences, strict=True)]
     p = [np.nan if np.isnan(bound.low) else bootstrap_p(own) for bound, own in zip(bounds, differences, strict=True)]
     return {
         "a": a,

@@ -5,7 +5,7 @@ Every row counts as independent, which images of one patient are not: the patien
 
 import numpy as np
 
-from cxr.evaluation.bootstrap import LEVEL, Interval
+from cxr.evaluation.intervals import LEVEL, Interval
 from cxr.evaluation.metrics import Float
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,8 @@ from cxr.data.labels import resolve
 from cxr.data.sources import read_labels
 from cxr.errors import CxrError
 from cxr.evaluation import cells, metrics, render
-from cxr.evaluation.bootstrap import Resampling, draw_figures, interval, resampling_of
+from cxr.evaluation.bootstrap import Resampling, draw_figures, resampling_of
+from cxr.evaluation.intervals import NONE, behind, difference_interval, interval
 from cxr.evaluation.join import find_places
 from cxr.evaluation.metrics import Float
 from cxr.evaluation.predictions import Predictions, read
@@ -134,19 +135,24 @@ def _count_ties(readings: Sequence[Reading]) -> int:
     return num
 
 
-Scored = tuple[Float, Float]
-"""F1 (a number) and its draws [D]."""
+class Scored(NamedTuple):
+    """F1, its draws [D], and the patients behind it."""
+
+    f1: float
+    draws: Float
+    num_patients: int
 
 
 def _mean(scored: Sequence[Scored]) -> Scored:
-    return np.mean([point for point, _ in scored], axis=0), np.mean([draws for _, draws in scored], axis=0)
+    f1, draws, patients = zip(*scored, strict=True)
+    return Scored(float(np.mean(f1)), np.mean(draws, axis=0), min(patients))
 
 
 def _f1(reference: Float, p: Float, threshold: float, resampling: Resampling) -> Scored:
     filled = np.where(np.isnan(p), 0.0, p)
     point = metrics.at_threshold(reference, filled, threshold).f1
     draws = draw_figures(reference[:, None], filled[:, None], np.array([threshold]), resampling)["f1"][0]
-    return np.asarray(float(point)), draws
+    return Scored(float(point), draws, behind(reference, resampling).of("f1"))
 
 
 def _row(
@@ -154,13 +160,12 @@ def _row(
 ) -> dict[str, object]:
     num, num_positive = counts or (None, None)
     row: dict[str, object] = {"finding": finding, "reader": reader, "num": num, "num_positive": num_positive}
-    difference = (ours[0] - theirs[0], ours[1] - theirs[1]) if theirs is not None else None
-    for name, scored in (("reader", theirs), ("model", ours), ("difference", difference)):
-        point = float(scored[0]) if scored is not None else np.nan
-        low, high = interval(point, scored[1]) if scored is not None else (np.nan, np.nan)
-        column = name if name == "difference" else f"{name}_f1"
-        row |= {column: point, f"{name}_low": low, f"{name}_high": high}
-    return row
+    for name, scored in (("reader", theirs), ("model", ours)):
+        bounds = interval(*scored) if scored else NONE
+        row |= {f"{name}_f1": scored.f1 if scored else np.nan, f"{name}_low": bounds.low, f"{name}_high": bounds.high}
+    difference = ours.f1 - theirs.f1 if theirs else np.nan
+    bounds = difference_interval(difference, ours.draws - theirs.draws) if theirs else NONE
+    return row | {"difference": difference, "difference_low": bounds.low, "difference_high": bounds.high}
 
 
 def _readings(

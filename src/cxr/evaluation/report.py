@@ -12,8 +12,9 @@ from cxr.data.findings import CHEXPERT_5, NIH_14
 from cxr.errors import CxrError
 from cxr.evaluation import delong, metrics
 from cxr.evaluation.align import Average, average
-from cxr.evaluation.bootstrap import RESAMPLED, Interval, Resampling, draw_figures, interval, resampling_of
+from cxr.evaluation.bootstrap import RESAMPLED, Resampling, draw_figures, resampling_of
 from cxr.evaluation.calibration import Temperatures, calibration_table, fit, reliability_table
+from cxr.evaluation.intervals import NONE, Interval, behind, interval
 from cxr.evaluation.metrics import Float, Point
 from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.published import Published, beside
@@ -92,7 +93,7 @@ def score(
     overlap = _overlap_notes(predictions, thresholds)
     resampling, more = resampling_of(predictions.rows, how) if how else (None, [])
     table, draws = _table(predictions, thresholds, resampling, bool(how and how.interval == "delong"))
-    summary = _summary(predictions, thresholds, table, draws)
+    summary = _summary(predictions, thresholds, table, draws, resampling.num_units if resampling else 0)
     found = (*overlap, *notes, *more, *_undefined_notes(table, draws), *_fallback_notes(thresholds))
     report = Report(
         about=tuple(about.items()) if isinstance(about, Mapping) else tuple(about),
@@ -198,7 +199,10 @@ def _table(
     rows = []
     for c, finding in enumerate(predictions.findings):
         point = metrics.point(y[:, c], p[:, c], thresholds.values[c])
-        bounds = {figure: interval(getattr(point, figure), own[c]) for figure, own in draws.items()}
+        bounds = {}
+        if resampling:
+            patients = behind(y[:, c], resampling)
+            bounds = {name: interval(getattr(point, name), own[c], patients.of(name)) for name, own in draws.items()}
         if by_delong:
             bounds["auroc"] = _delong(y[:, c], p[:, c])
         num, num_positive = metrics.count(y[:, c])
@@ -208,19 +212,19 @@ def _table(
 
 
 def _summary(
-    predictions: Predictions, thresholds: Thresholds, table: pd.DataFrame, draws: Mapping[str, Float]
+    predictions: Predictions, thresholds: Thresholds, table: pd.DataFrame, draws: Mapping[str, Float], num_patients: int
 ) -> pd.DataFrame:
     five = [finding in CHEXPERT_5 for finding in predictions.findings]
-    rows = [{"finding": MEAN, "num": len(predictions)} | _mean(table, draws, np.ones(len(table), bool))]
+    rows = [{"finding": MEAN, "num": len(predictions)} | _mean(table, draws, np.ones(len(table), bool), num_patients)]
     if sum(five) == len(CHEXPERT_5) < len(five):
-        rows.append({"finding": MEAN_5, "num": len(predictions)} | _mean(table, draws, np.array(five)))
+        rows.append({"finding": MEAN_5, "num": len(predictions)} | _mean(table, draws, np.array(five), num_patients))
     num, num_positive = metrics.count(predictions.y.ravel())
     micro = {"finding": MICRO, "num": num, "num_positive": num_positive}
     rows.append(micro | _columns(_micro(predictions, thresholds), {}))
     return _frame(rows)
 
 
-def _mean(table: pd.DataFrame, draws: Mapping[str, Float], which: np.ndarray) -> dict[str, float]:
+def _mean(table: pd.DataFrame, draws: Mapping[str, Float], which: np.ndarray, num_patients: int) -> dict[str, float]:
     """Macro means; a draw counts where every figure that the mean is over is defined in it."""
     means, bounds = {}, {}
     for figure in FIGURES:
@@ -228,7 +232,7 @@ def _mean(table: pd.DataFrame, draws: Mapping[str, Float], which: np.ndarray) ->
         defined = which & ~np.isnan(values)
         means[figure] = metrics.macro_mean(list(values[which]))
         if figure in draws and defined.any():
-            bounds[figure] = interval(means[figure], draws[figure][defined].mean(axis=0))
+            bounds[figure] = interval(means[figure], draws[figure][defined].mean(axis=0), num_patients)
     return _columns(Point(**means), bounds)
 
 
@@ -246,7 +250,7 @@ def _columns(point: Point, bounds: Mapping[str, Interval]) -> dict[str, float]:
     for figure in FIGURES:
         columns[figure] = getattr(point, figure)
         if figure in RESAMPLED:
-            columns[f"{figure}_low"], columns[f"{figure}_high"] = bounds.get(figure, Interval(np.nan, np.nan))
+            columns[f"{figure}_low"], columns[f"{figure}_high"] = bounds.get(figure, NONE)
     return columns
 
 
@@ -316,7 +320,7 @@ def _undefined_notes(table: pd.DataFrame, draws: Mapping[str, Float]) -> list[st
     if draws:
         wanting = table["finding"][table["auroc"].notna() & table["auroc_low"].isna()]
         if len(wanting):
-            notes.append(f"no interval, half of the draws hold one class only: {', '.join(wanting)}")
+            notes.append(f"no interval, too few patients hold one of the classes: {', '.join(wanting)}")
     return notes
 
 

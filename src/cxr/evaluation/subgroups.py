@@ -9,7 +9,8 @@ import pandas as pd
 
 from cxr.errors import CxrError
 from cxr.evaluation import metrics
-from cxr.evaluation.bootstrap import Interval, Resampling, draw_auroc, interval
+from cxr.evaluation.bootstrap import Resampling, draw_auroc
+from cxr.evaluation.intervals import NONE, Interval, behind, difference_interval, interval
 from cxr.evaluation.predictions import Predictions
 
 FEWEST = 10
@@ -80,17 +81,20 @@ class _Cell:
         enough = [positive >= FEWEST and num - positive >= FEWEST for num, positive in self.counts]
         self.auroc = np.array([metrics.auroc(y[:, c], p[:, c]) if enough[c] else np.nan for c in columns])
         self.draws = np.full((len(columns), resampling.num_draws if resampling else 0), np.nan)
+        self.bounds, self._num_patients = [NONE] * len(columns), 0
         if resampling and any(enough):
             self.draws[enough] = draw_auroc(y[:, enough], p[:, enough], resampling)
+            patients = [behind(y[:, c], resampling).of("auroc") for c in columns]
+            self.bounds = [interval(*each) for each in zip(self.auroc.tolist(), self.draws, patients, strict=True)]
+            self._num_patients = len(np.unique(resampling.of_row[own]))
 
     def rows(self, everywhere: npt.NDArray[np.bool_]) -> Iterator[dict[str, object]]:
         for c, finding in enumerate(self.findings):
             num, positive = self.counts[c]
-            bounds = _interval(self.auroc[c], self.draws[c])
-            yield self._row(finding, num, positive, self.auroc[c], bounds)
+            yield self._row(finding, num, positive, self.auroc[c], self.bounds[c])
         if everywhere.any():
             mean = float(self.auroc[everywhere].mean())
-            bounds = _interval(mean, self.draws[everywhere].mean(axis=0))
+            bounds = interval(mean, self.draws[everywhere].mean(axis=0), self._num_patients)
             yield self._row("mean", self.num_rows, None, mean, bounds)
 
     def _row(self, finding: str, num: int, positive: int | None, auroc: float, bounds: Interval) -> dict[str, object]:
@@ -120,9 +124,5 @@ def _gap(cells: Sequence[_Cell], column: int) -> Iterator[dict[str, object]]:
         return
     worst, *_, best = sorted(known, key=lambda cell: float(cell.auroc[column]))
     gap = float(best.auroc[column] - worst.auroc[column])
-    low, high = _interval(gap, best.draws[column] - worst.draws[column])
+    low, high = difference_interval(gap, best.draws[column] - worst.draws[column])
     yield {"best": best.name, "worst": worst.name, "gap": gap, "gap_low": low, "gap_high": high}
-
-
-def _interval(point: float, draws: metrics.Float) -> Interval:
-    return interval(point, draws) if len(draws) else Interval(np.nan, np.nan)
