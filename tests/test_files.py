@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from cxr.errors import CxrError
-from cxr.files import write_atomically, write_bytes, write_text
+from cxr.files import clear_leftovers, write_atomically, write_bytes, write_text
 
 Save = Callable[[dict[str, torch.Tensor], Path], None]
 FULL = "the disk is full\nhint: free some space or choose another folder; files written before are intact"
@@ -130,3 +130,12 @@ def test_a_fault_of_the_program_stays_one(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a bug"):
         write_atomically(tmp_path / "a", lambda temporary: np.asarray(["a bug"]).astype(float).tofile(temporary))
     assert contents(tmp_path) == {}
+
+
+def test_what_a_killed_process_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    for name in (f".a.txt.{process.pid}.tmp", f".a.txt.{os.getpid()}.tmp", ".notes.tmp", "a.txt"):
+        (tmp_path / name).write_text("half")
+    clear_leftovers(tmp_path)
+    assert set(contents(tmp_path)) == {f".a.txt.{os.getpid()}.tmp", ".notes.tmp", "a.txt"}

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,14 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder; those of living ones stay."""
+    for path in folder.glob(".*.tmp"):
+        owner = re.search(r"\.(\d+)\.tmp$", path.name)
+        if owner and not Path("/proc", owner[1]).exists():
+            path.unlink(missing_ok=True)
 
 
 def _write(write: Callable[[Path], None], temporary: Path) -> None:

@@ -27,7 +27,7 @@ from cxr.evaluation.cells import (
 from cxr.evaluation.predictions import Predictions, render_csv
 from cxr.evaluation.report import DISCLAIMER, Report
 from cxr.evaluation.thresholds import origin
-from cxr.files import write_text
+from cxr.files import clear_leftovers, write_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -63,6 +63,7 @@ def write(report: Report, predictions: Predictions, folder: Path) -> None:
         tables |= {"subgroups.csv": report.subgroups.groups, "subgroup_gaps.csv": report.subgroups.gaps}
     if report.reliability is not None:
         tables["reliability.csv"] = report.reliability
+    clear_leftovers(folder)
     write_text(folder / "predictions.csv", render_csv(predictions))
     for name, table in tables.items():
         write_text(folder / name, table.to_csv(index=False, lineterminator="\n"))

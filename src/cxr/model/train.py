@@ -27,7 +27,7 @@ from cxr.evaluation import calibration
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import macro_auroc, score
-from cxr.files import write_text
+from cxr.files import clear_leftovers, write_text
 from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
 from cxr.model.distributed import World
@@ -60,6 +60,7 @@ def train(config: Config, dataset: Dataset, world: World, resume: bool = False) 
     state, report = new_state(config, dataset.targets.findings, run.weights, world)
     if world.is_first:
         say(str(report))
+        clear_leftovers(config.out)
     if resume:
         restore(state, config, _images(dataset), checkpoints.load_resumable(config.out / checkpoints.LAST))
         if world.is_first:
