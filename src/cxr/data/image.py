@@ -5,6 +5,7 @@ enlarging. Pillow's antialiasing differs from it by tens of grey levels on a rad
 in Preprocess, which travels in the store's manifest and in every checkpoint.
 """
 
+import stat
 import struct
 import zlib
 from dataclasses import dataclass
@@ -22,6 +23,9 @@ Fit = Literal["pad", "squash", "crop"]
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused before they are decoded; the largest detectors have about 20 million pixels."""
+
+MAX_BYTES = 400_000_000
+"""Larger files are refused before they are read; MAX_PIXELS of 16 bit, uncompressed, have 200 million bytes."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
@@ -68,6 +72,11 @@ def read_file(path: Path) -> Grey:
         UnreadableImageError: Missing, empty, truncated, corrupt or oversized files, and other kinds of file.
     """
     try:
+        facts = path.stat()
+        if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
+            raise UnreadableImageError(path, "is a pipe or a device")  # reading it might never end
+        if facts.st_size > MAX_BYTES:
+            raise UnreadableImageError(path, f"file of {facts.st_size:,} bytes is larger than {MAX_BYTES:,}")
         data = path.read_bytes()
     except OSError as error:
         raise UnreadableImageError(path, error.strerror or "cannot be read") from None

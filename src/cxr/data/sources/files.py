@@ -225,11 +225,18 @@ def list_folder(folder: Path) -> list[str]:
     """
     try:
         with os.scandir(folder) as entries:
-            return [entry.name for entry in entries if entry.is_file()]
+            return [entry.name for entry in entries if _is_file(entry)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as problem:
         raise CxrError(f"{folder}: {problem.strerror or problem}", "check that you may read the folder") from None
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads round in a circle
+        return False
 
 
 def split_column(sheet: Sheet, data: Data) -> list[str] | None:
