@@ -34,7 +34,7 @@ class Case:
 def make(folder: Path, seed: int = 0) -> list[Case]:
     """Write the corpus; at least 300 files."""
     draws = np.random.default_rng(seed)
-    pixels = _picture(draws)
+    pixels = picture(draws)
     whole = encodings(pixels)
     cases = [_write(folder, f"whole/{name}", data, True) for name, data in whole.items()]
     for name in ("grey.png", "grey.jpg", "deflate.tiff", "plain.dcm", "rle.dcm"):
@@ -48,7 +48,7 @@ def make(folder: Path, seed: int = 0) -> list[Case]:
     return cases
 
 
-def _picture(draws: np.random.Generator) -> Pixels:
+def picture(draws: np.random.Generator) -> Pixels:
     """Something smooth with edges, 40 x 56, so that every encoder has work to do and no side is like another."""
     y, x = np.mgrid[0:40, 0:56]
     picture = 110 + 60 * np.sin(x / 9) + 40 * np.cos(y / 7) + draws.normal(size=x.shape)
