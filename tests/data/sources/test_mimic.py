@@ -49,7 +49,7 @@ def test_every_image_has_the_cells_of_its_study_as_pandas_merges_them(tmp_path: 
 def test_a_study_without_labels_keeps_its_images_with_blank_cells(tmp_path: Path) -> None:
     table = read_mimic(write_mimic(tmp_path))
     blank = np.isnan(table.raw).all(axis=1)
-    assert len(table) == 20 and table.rows["study_id"][blank].tolist() == ["50000003"] * 2
+    assert len(table) == 20 and table.rows["study_id"].to_numpy()[blank].tolist() == ["50000003"] * 2
 
 
 def test_rows_tell_patient_study_view_and_split(tmp_path: Path) -> None:

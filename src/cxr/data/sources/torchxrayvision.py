@@ -209,4 +209,5 @@ def to_grey(pixels: npt.NDArray[np.float32], row: str) -> npt.NDArray[np.uint8]:
     if not (low >= -1024 - _ROUNDING and high <= 1024 + _ROUNDING):
         what = f"{row} has pixels from {low:g} to {high:g}"
         raise CxrError(f"data.dataset: {what}", "torchxrayvision's pixels are from -1024 to 1024; use another dataset")
-    return np.clip(np.round((pixels[0] / 1024 + 1) / 2 * 255), 0, 255).astype(np.uint8)
+    grey = np.round((np.asarray(pixels[0], np.float64) / 1024 + 1) / 2 * 255)
+    return np.clip(grey, 0, 255).astype(np.uint8)
