@@ -128,12 +128,12 @@ MIMIC_SPLITS = ("train",) * 6 + ("validate",) * 2 + ("test",) * 2
 MIMIC_VIEWS = ("PA", "LATERAL", "AP", "LL", "")
 
 
-def write_mimic(root: Path, version: str = "2.0.0", labelers: Sequence[str] = ("chexpert", "negbio")) -> Path:
-    """MIMIC-CXR-JPG of ten patients with a frontal and another image each; patient 3's study has no row of labels."""
+def write_mimic(root: Path, version: str = "2.0.0", repeats: int = 1) -> Path:
+    """MIMIC-CXR-JPG of ten patients with two images each, or more; patient 3's study has no row of labels."""
     metadata = ["dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate"]
     splits = ["dicom_id,study_id,subject_id,split"]
-    labels = {name: [",".join(["subject_id", "study_id", *CHEXPERT_14])] for name in labelers}
-    for number, split in enumerate(MIMIC_SPLITS):
+    labels = {name: [",".join(["subject_id", "study_id", *CHEXPERT_14])] for name in ("chexpert", "negbio")}
+    for number, split in enumerate(MIMIC_SPLITS * repeats):
         patient, study = 10_000_000 + number, 50_000_000 + number
         for view in (MIMIC_VIEWS[number % 2 * 2], MIMIC_VIEWS[number % 3 + 1]):
             image = f"{number:08x}-{view or 'none'}-{len(metadata):04x}"
@@ -167,14 +167,14 @@ PADCHEST_LABELS = (
 PADCHEST_TABLE = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
 
 
-def write_padchest(root: Path, labels: Sequence[str] = PADCHEST_LABELS, flat: bool = False, copies: int = 1) -> Path:
+def write_padchest(root: Path, labels: Sequence[str] = PADCHEST_LABELS, flat: bool = False, repeats: int = 1) -> Path:
     """PadChest with an image for each list of labels, two images a patient, 16-bit PNGs in folders 0, 1 and 2."""
     header = (
         ",ImageID,ImageDir,StudyDate_DICOM,StudyID,PatientID,PatientBirth,PatientSex_DICOM,ViewPosition_DICOM,"
         "Projection,MethodProjection,Report,MethodLabel,Labels"
     )
     lines = [header]
-    for number, cell in enumerate([*labels] * copies):
+    for number, cell in enumerate([*labels] * repeats):
         image, folder = f"2053668664013634{number:06}_k6ga29.png", number % 3
         birth, sex = ("" if number == 4 else "1930.0"), "MFO"[number % 3]
         view = ("PA", "L", "AP_horizontal", "EXCLUDE")[number % 4]

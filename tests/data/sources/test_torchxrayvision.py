@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -98,7 +99,7 @@ def test_every_eight_bit_level_survives_torchxrayvisions_normalisation() -> None
 def test_sixteen_bit_pixels_are_divided_by_their_bit_depth(tmp_path: Path) -> None:
     write_padchest(tmp_path, flat=True)
     table = read_xrv(tmp_path, "PC_Dataset", csv=PADCHEST_TABLE)
-    raw = cv2.imread(str(tmp_path / table.rows["image"][0]), cv2.IMREAD_UNCHANGED)
+    raw = np.asarray(cv2.imread(str(tmp_path / table.rows["image"][0]), cv2.IMREAD_UNCHANGED))
     np.testing.assert_array_equal(pixels_of(table, 0), np.round(raw / 65535 * 255))
 
 
@@ -128,6 +129,17 @@ def sized(path: Path) -> list[str]:
     """BRAX's table with Rows and Columns, the last image a strip."""
     lines = path.read_text().splitlines()
     return [f"{lines[0]},Rows,Columns", *(f"{line},32,32" for line in lines[1:-1]), f"{lines[-1]},32,3200"]
+
+
+def test_an_archive_of_another_shape_is_named_by_its_own_arguments(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as file:
+        file.write(tmp_path / "a.png", "train/a.png")
+    write_lines(tmp_path / "x.csv", ["image_name,annotation", "a.png,0 1 2"])
+    table = read_xrv(tmp_path, "ObjectCXR_Dataset", csv="x.csv", arguments={"imgzippath": f"{tmp_path}/images.zip"})
+    assert table.findings == ("Foreign Object",) and table.raw.tolist() == [[1]]
+    np.testing.assert_array_equal(pixels_of(table, 0), read_file(tmp_path / "a.png"))
+    assert "hint: it needs imgzippath, csvpath in data.arguments" in error_of(tmp_path, "ObjectCXR_Dataset")
 
 
 def test_an_image_named_twice_goes_by_its_row_and_shares_its_patient(tmp_path: Path) -> None:
