@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr.config import Data
+from cxr.config import Config, Data
+from cxr.data.dataset import open_dataset
 from cxr.data.findings import NIH_14
 from cxr.data.image import read_file
 from cxr.data.labels import LabelTable
@@ -132,3 +133,14 @@ def test_every_word_of_the_terms_is_in_the_full_table_and_blank_rows_are_as_pand
     nothing = words.map(lambda said: not said - {""} or bool(said & partial and not said & known))
     np.testing.assert_array_equal(np.isnan(full.raw).all(axis=1), nothing)
     assert (full.raw[:, full.findings.index("No Finding")] == 1).sum() == words.map(lambda said: "normal" in said).sum()
+
+
+def test_a_truncated_file_of_the_archive_is_skipped_and_listed(tmp_path: Path) -> None:
+    table = read_padchest(write_padchest(tmp_path / "archive"))
+    file = table.root / table.rows["path"][8]
+    file.write_bytes(file.read_bytes()[:-40])
+    data = {"source": "padchest", "root": table.root, "split": "random", "unreadable": "skip"}
+    sections = {"image": {"store_size": 16}, "store": {"path": tmp_path / "store"}}
+    dataset = open_dataset(Config.model_validate({"data": data, **sections}))
+    assert dataset.dropped["unreadable"] == 1 and len(dataset.table) == len(table) - 1
+    assert pd.read_csv(tmp_path / "store/unreadable.csv")["image"].tolist() == [table.rows["image"][8]]
