@@ -1,5 +1,6 @@
 """Writers of the real archives' layouts, small, with the faults that the real files have."""
 
+import gzip
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -115,3 +116,106 @@ def write_lines(path: Path, lines: Sequence[str], end: str = "\n", encoding: str
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes("".join(line + end for line in lines).encode(encoding))
     return path
+
+
+def write_gzip(path: Path) -> None:
+    """Replace a table by its gzipped form, as PhysioNet publishes it."""
+    path.with_name(path.name + ".gz").write_bytes(gzip.compress(path.read_bytes()))
+    path.unlink()
+
+
+MIMIC_SPLITS = ("train",) * 6 + ("validate",) * 2 + ("test",) * 2
+MIMIC_VIEWS = ("PA", "LATERAL", "AP", "LL", "")
+
+
+def write_mimic(root: Path, version: str = "2.0.0", repeats: int = 1) -> Path:
+    """MIMIC-CXR-JPG of ten patients with two images each, or more; patient 3's study has no row of labels."""
+    metadata = ["dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate"]
+    splits = ["dicom_id,study_id,subject_id,split"]
+    labels = {name: [",".join(["subject_id", "study_id", *CHEXPERT_14])] for name in ("chexpert", "negbio")}
+    for number, split in enumerate(MIMIC_SPLITS * repeats):
+        patient, study = 10_000_000 + number, 50_000_000 + number
+        for view in (MIMIC_VIEWS[number % 2 * 2], MIMIC_VIEWS[number % 3 + 1]):
+            image = f"{number:08x}-{view or 'none'}-{len(metadata):04x}"
+            metadata.append(f'{image},{patient},{study},"CHEST (PA, LAT)",{view},32,32,21{number:02}0506')
+            splits.append(f"{image},{study},{patient},{split}")
+            write_image(root / f"files/p{str(patient)[:2]}/p{patient}/s{study}/{image}.jpg")
+        cells = {"Cardiomegaly": f"{number % 2}.0", "Edema": "-1.0", "No Finding": "" if number % 2 else "1.0"}
+        for name, lines in labels.items():
+            own = cells if name == "chexpert" else {**cells, "Edema": "0.0"}
+            if number != 3:
+                lines.append(",".join([str(patient), str(study), *(own.get(one, "") for one in CHEXPERT_14)]))
+    write_lines(root / f"mimic-cxr-{version}-metadata.csv", metadata)
+    write_lines(root / f"mimic-cxr-{version}-split.csv", splits)
+    for name, lines in labels.items():
+        write_lines(root / f"mimic-cxr-{version}-{name}.csv", lines)
+    return root
+
+
+PADCHEST_LABELS = (
+    "['normal']",
+    "['cardiomegaly', ' pleural effusion', 'pleural effusion', '']",
+    "['unchanged', 'NSG tube']",
+    "nan",
+    "['']",
+    "['exclude']",
+    "['pseudonodule', 'subcutaneous emphysema', 'pericardial effusion']",
+    "['mass', 'air bronchogram',  'COPD signs ']",
+    "['cardiomegaly']",
+    "['hiatal hernia', 'callus rib fracture', 'suboptimal study']",
+)
+PADCHEST_TABLE = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
+
+
+def write_padchest(root: Path, labels: Sequence[str] = PADCHEST_LABELS, flat: bool = False, repeats: int = 1) -> Path:
+    """PadChest with an image for each list of labels, two images a patient, 16-bit PNGs in folders 0, 1 and 2."""
+    header = (
+        ",ImageID,ImageDir,StudyDate_DICOM,StudyID,PatientID,PatientBirth,PatientSex_DICOM,ViewPosition_DICOM,"
+        "Projection,MethodProjection,Report,MethodLabel,Labels"
+    )
+    lines = [header]
+    for number, cell in enumerate([*labels] * repeats):
+        image, folder = f"2053668664013634{number:06}_k6ga29.png", number % 3
+        birth, sex = ("" if number == 4 else "1930.0"), "MFO"[number % 3]
+        view = ("PA", "L", "AP_horizontal", "EXCLUDE")[number % 4]
+        method = ("Physician", "RNN_model")[number % 2]
+        about = (number, image, folder, 20140915, f"study{number}", 83986048869429233 + number // 2, birth, sex)
+        lines.append(",".join(map(str, (*about, "PA", view, "Manual", '" sin, hallazg ."', method, f'"{cell}"'))))
+        path = root / (image if flat else f"{folder}/{image}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 4096, (36, 32), dtype=np.uint16)
+        assert cv2.imwrite(str(path), pixels)
+    write_lines(root / PADCHEST_TABLE, lines)
+    return root
+
+
+VINDR_FINDINGS = ("Cardiomegaly", "Nodule/Mass", "Pleural effusion", "Other diseases", "No finding")
+VINDR_VOTES = {"a1": ("10000", "11000", "11010"), "b2": ("00001", "00001", "00001"), "c3": ("00100",) * 3}
+
+
+def write_vindr(root: Path) -> Path:
+    """VinDr-CXR: three training images of three readers each, and a test image of one row."""
+    train = [",".join(("image_id", "rad_id", *VINDR_FINDINGS))]
+    for image, votes in VINDR_VOTES.items():
+        train += [",".join((image, f"R{reader + 8}", *vote)) for reader, vote in enumerate(votes)]
+    write_lines(root / "annotations/image_labels_train.csv", train)
+    other = [name.replace("diseases", "disease") for name in VINDR_FINDINGS]
+    write_lines(root / "annotations/image_labels_test.csv", [",".join(("image_id", *other)), "d4,0,1,0,1,0"])
+    for path in ("train/a1.png", "train/b2.png", "train/c3.png", "test/d4.png"):
+        write_image(root / path)
+    return root
+
+
+def write_brax(root: Path) -> Path:
+    """BRAX: six images of four patients, one of them of no view and one aged `85 or more`."""
+    header = ("DicomPath", "PngPath", "PatientID", "PatientSex", "PatientAge", "AccessionNumber", *CHEXPERT_14)
+    lines = [",".join((*header, "ViewPosition"))]
+    for number in range(6):
+        below = f"id_{number % 4}/Study_{number}/Series_1/image-{number}"
+        age, view = ("85 or more" if number == 1 else "40"), ("PA", "L", "")[number % 3]
+        cells = {"Cardiomegaly": "1.0", "Edema": "-1.0", "Fracture": "0.0"} if number % 2 else {"No Finding": "1.0"}
+        about = (f"Anonymized_DICOMs/{below}.dcm", f"images/{below}.png", f"id_{number % 4}", "F", age, str(number))
+        lines.append(",".join((*about, *(cells.get(name, "") for name in CHEXPERT_14), view)))
+        write_image(root / f"images/{below}.png")
+    write_lines(root / "master_spreadsheet_update.csv", lines)
+    return root

@@ -10,9 +10,11 @@ from cxr.cli import main
 from cxr.config import Phantom
 from cxr.config_file import load
 from cxr.data.sources.phantom import generate
+from tests.fakes import write_mimic, write_padchest
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 SHIPPED = {"demo", "nih_densenet121", "nih_resnet50", "nih_pneumonia", "chexpert_densenet121", "chexnet_2017"}
+SHIPPED |= {"mimic_densenet121", "padchest_densenet121"}
 
 
 def test_the_recipes_of_the_manual_are_there() -> None:
@@ -29,15 +31,17 @@ def test_a_recipe_opens_with_its_command_hardware_time_and_score(path: Path) -> 
 
 
 @pytest.fixture(scope="session")
-def chexpert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("archive") / "chexpert"
-    generate(root, Phantom(num_images=40, size=48, layout="chexpert"), 2)
-    return root
+def archives(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> dict[str, Path]:
+    """A small archive in the layout of each source that a recipe names."""
+    folder = tmp_path_factory.mktemp("archives")
+    generate(folder / "chexpert", Phantom(num_images=40, size=48, layout="chexpert"), 2)
+    written = {"mimic": write_mimic(folder / "mimic", repeats=4), "padchest": write_padchest(folder / "p", repeats=8)}
+    return {"nih": archive, "phantom": archive, "chexpert": folder / "chexpert", **written}
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_a_recipe_runs_tiny(path: Path, archive: Path, chexpert: Path, tmp_path: Path) -> None:
-    root = chexpert if load(path).data.source == "chexpert" else archive
+def test_a_recipe_runs_tiny(path: Path, archives: dict[str, Path], tmp_path: Path) -> None:
+    root = archives[load(path).data.source]
     size = ("image.size=32", "image.store_size=32", f"store.path={tmp_path / 'store'}")
     small = (f"data.root={root}", "model.weights=none", "train.epochs=1", "train.batch_size=20", *size)
     with pytest.raises(SystemExit) as trained:

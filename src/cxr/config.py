@@ -107,8 +107,10 @@ class Phantom(_Section):
 class Data(_Section):
     """Which images, which labels, which patients in which split."""
 
-    source: Literal["nih", "chexpert", "table", "phantom"]
-    """Reader of the archive: nih, chexpert, table (any CSV) or phantom (generated)."""
+    source: Literal[
+        "nih", "chexpert", "mimic", "padchest", "vindr", "brax", "torchxrayvision", "table", "phantom"
+    ]  # fmt: skip
+    """Reader: nih, chexpert, mimic, padchest, vindr, brax, torchxrayvision, table (any CSV), phantom (generated)."""
     root: UserPath
     """Folder of the archive."""
     csv: UserPath | None = None
@@ -141,6 +143,12 @@ class Data(_Section):
     """Blank cells: negative, or masked out of the loss and the metrics."""
     columns: Columns = Columns()
     """Column names of a `table` source."""
+    labeler: Literal["chexpert", "negbio"] = "chexpert"
+    """Which of MIMIC-CXR's two label tables a `mimic` source takes."""
+    dataset: str | None = None
+    """Class of torchxrayvision that a `torchxrayvision` source reads with, such as RSNA_Pneumonia_Dataset."""
+    arguments: dict[str, str | int | float | bool | list[str]] = {}
+    """Arguments of that class besides imgpath (data.root by default), such as {csvpath: labels.csv}."""
     phantom: Phantom = Phantom()
     """What a `phantom` source generates."""
 
@@ -150,6 +158,8 @@ class Data(_Section):
             raise ValueError("split=lists needs lists: {train: FILE, val: FILE, test: FILE}")
         if self.source == "table" and self.split == "official":
             raise ValueError("a table has no official split; use split=random, column or lists")
+        if self.source == "torchxrayvision" and self.dataset is None:
+            raise ValueError("source=torchxrayvision needs dataset: the name of one of its classes, as NIH_Dataset")
         return self
 
 

@@ -1,6 +1,7 @@
 """The one error a user can mend."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 
 class CxrError(Exception):
@@ -19,3 +20,12 @@ class CxrError(Exception):
     def render(self) -> str:
         """The text for the terminal, `error:` lines first, `hint:` last."""
         return "\n".join([*(f"error: {problem}" for problem in self.problems), f"hint: {self.hint}"])
+
+
+class UnreadableImageError(CxrError):
+    """A file that is no whole image of a kind we read; `reason` is the text without the path."""
+
+    def __init__(self, path: Path | str, reason: str) -> None:
+        self.reason = reason
+        hint = "download or export the file again, or data.unreadable=skip to go on without it"
+        super().__init__(f"{path}: {reason}", hint)

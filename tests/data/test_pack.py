@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import cxr.data.pack as packing
-from cxr.data.image import Grey, Preprocess, prepare, read_file
+from cxr.data.image import Grey, Preprocess, UnreadableImageError, prepare, read_file
 from cxr.data.pack import pack
-from cxr.data.store import PACKED, Manifest, Store, describe
+from cxr.data.store import PACKED, Manifest, Store, describe, fingerprint
 from cxr.errors import CxrError
 from tests.fakes import write_image
 
@@ -338,3 +338,16 @@ def test_real_radiographs_pack_to_what_prediction_sees(tmp_path: Path, nih_1024:
     assert store.readable.all()
     for row, path in enumerate(paths):
         np.testing.assert_array_equal(store.pixels[row], prepare(read_file(root / path), how))
+
+
+def test_pixels_come_from_a_function_where_there_is_one(tmp_path: Path) -> None:
+    def read(key: str) -> Grey:
+        if key == "bad":
+            raise UnreadableImageError(key, "is bad")
+        return np.full((8, 8), int(key), np.uint8)
+
+    keys, where = ["7", "bad", "200"], (tmp_path / "nowhere", tmp_path / "store")
+    wanted = describe("made", keys, HOW, fingerprint(where[0], keys))
+    store = pack(where[0], keys, keys, wanted, where[1], "skip", 2, read)
+    assert [int(square.max()) for square in store.pixels] == [7, 0, 200]
+    assert store.readable.tolist() == [True, False, True]

@@ -126,7 +126,8 @@ def _open_or_pack(config: Config, table: LabelTable, overwrite: bool, may_pack: 
         _check_readable(store, config)
         return store
     say(f"packing {len(table):,} images at {config.image.store_size} pixels into {path}")
-    return pack(table.root, files, images, wanted, path, config.data.unreadable, config.store.workers)
+    unreadable, workers = config.data.unreadable, config.store.workers
+    return pack(table.root, files, images, wanted, path, unreadable, workers, table.read_pixels)
 
 
 def _check_readable(store: Store, config: Config) -> None:

@@ -23,8 +23,11 @@ GROUPS = {"nih14": NIH_14, "chexpert14": CHEXPERT_14, "chexpert5": CHEXPERT_5}
 
 SYNONYMS = {
     "Pleural Thickening": "Pleural_Thickening",
+    "Pleural thickening": "Pleural_Thickening",
     "Pleural_Effusion": "Pleural Effusion",
+    "Pleural effusion": "Pleural Effusion",
     "No_Finding": "No Finding",
+    "No finding": "No Finding",
     "Lung_Opacity": "Lung Opacity",
     "Lung_Lesion": "Lung Lesion",
     "Pleural_Other": "Pleural Other",

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxr.errors import CxrError
+from cxr.errors import UnreadableImageError as UnreadableImageError  # for those who read with this module
 
 Grey = npt.NDArray[np.uint8]
 Fit = Literal["pad", "squash", "crop"]
@@ -30,19 +30,10 @@ MAX_BYTES = 400_000_000
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8\xff"
 _NO_FRAME = (0xC4, 0xC8, 0xCC)  # JPEG's markers between SOF0 and SOF15 that hold no height and width
-_DOWNLOAD = "download or export the file again, or data.unreadable=skip to go on without it"
 
 cv2.setNumThreads(1)  # we run one decoder a thread; OpenCV's own pool would only contend with it
 # what OpenCV would print about a broken file is in our error, with the file's name
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
-
-class UnreadableImageError(CxrError):
-    """A file that is no whole image of a kind we read; `reason` is the text without the path."""
-
-    def __init__(self, path: Path | str, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"{path}: {reason}", _DOWNLOAD)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What a source says (LabelTable), and the policies that turn it into targets and a mask."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,8 @@ class LabelTable:
         findings: C names, in the order of the columns of `raw`.
         raw: [N, C] float32 of 1 (present), 0 (absent), -1 (uncertain), nan (not said).
         absent: (image, split) of each name that the archive's own lists hold and its label table does not.
+        read_pixels: Grey pixels uint8 [H, W] of a `rows.path`, which is then a key and need not be a file; raises
+            UnreadableImageError. None where paths are files.
     """
 
     source: str
@@ -40,6 +42,7 @@ class LabelTable:
     findings: tuple[str, ...]
     raw: Float
     absent: tuple[tuple[str, str], ...] = ()
+    read_pixels: Callable[[str], npt.NDArray[np.uint8]] | None = None
 
     def __post_init__(self) -> None:
         assert self.raw.shape == (len(self.rows), len(self.findings))

@@ -8,13 +8,13 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from cxr.console import progress, say, warn
-from cxr.data.image import UnreadableImageError, prepare, read_file
+from cxr.data.image import Grey, UnreadableImageError, prepare, read_file
 from cxr.data.store import PACKED, UNREADABLE, Manifest, Store, open_store
 from cxr.errors import CxrError
 from cxr.files import explain_os_errors, write_text
@@ -31,6 +31,7 @@ def pack(
     folder: Path,
     unreadable: Literal["error", "skip"] = "error",
     workers: int = 0,
+    read_pixels: Callable[[str], Grey] | None = None,
 ) -> Store:
     """Decode every file once into the store at `folder`; goes on from an interrupted pack of the same images.
 
@@ -44,6 +45,7 @@ def pack(
         folder: The store's folder.
         unreadable: Stop after the last file when some could not be decoded, or list them in unreadable.csv.
         workers: Decoding threads; 0 takes one a core.
+        read_pixels: Grey pixels of one of `paths`, called from several threads; None reads it as a file below root.
 
     Raises:
         CxrError: Unreadable files, a disk too small, or another process packing the same store.
@@ -53,7 +55,7 @@ def pack(
         partial.mkdir(parents=True, exist_ok=True)
         with _locked(partial):
             _start(partial, wanted, images)
-            packing = _Packing(root, paths, wanted, partial)
+            packing = _Packing(paths, wanted, partial, read_pixels or (lambda path: read_file(root / path)))
             try:
                 packing.run(workers or os.cpu_count() or 1)
             finally:
@@ -70,8 +72,8 @@ class _Packing:
     kill at any moment thus loses at most the last seconds of work. Memory is one image a thread, whatever N is.
     """
 
-    def __init__(self, root: Path, paths: Sequence[str], wanted: Manifest, partial: Path) -> None:
-        self.root, self.paths, self.how, self.partial = root, paths, wanted.preprocess, partial
+    def __init__(self, paths: Sequence[str], wanted: Manifest, partial: Path, read: Callable[[str], Grey]) -> None:
+        self.paths, self.how, self.partial, self.read = paths, wanted.preprocess, partial, read
         self.reasons: dict[int, str] = {}
         self.status = _read_status(partial, wanted.num_images)
         try:
@@ -114,7 +116,7 @@ class _Packing:
 
     def _pack_row(self, row: int) -> None:
         try:
-            square = prepare(read_file(self.root / self.paths[row]), self.how)
+            square = prepare(self.read(self.paths[row]), self.how)
         except UnreadableImageError as error:
             self.reasons[row], self.status[row] = error.reason, UNREADABLE
             square = None

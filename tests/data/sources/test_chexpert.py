@@ -6,7 +6,7 @@ import pytest
 
 from cxr.config import Data
 from cxr.data.findings import CHEXPERT_14
-from cxr.data.labels import LabelTable
+from cxr.data.labels import Blank, LabelTable, Uncertain, count, resolve
 from cxr.data.sources import read, read_labels
 from cxr.errors import CxrError
 from tests.fakes import write_chexpert, write_lines
@@ -142,3 +142,45 @@ def test_the_full_training_table_equals_pandas_cell_by_cell(xrv_data: Path) -> N
     assert len(table) == 223_414 and table.rows["patient_id"].nunique() == 64_540
     assert (table.rows["view"] == "lateral").sum() == (cells["Frontal/Lateral"] == "Lateral").sum() == 32_387
     np.testing.assert_array_equal(table.rows["age"], cells["Age"])
+
+
+@pytest.fixture(scope="module")
+def full(xrv_data: Path) -> tuple[LabelTable, pd.DataFrame]:
+    """The full training table as we read it, and its 14 columns as pandas reads them."""
+    path = xrv_data / "chexpert_train.csv.gz"
+    return read_labels(path), pd.read_csv(path)[list(CHEXPERT_14)]
+
+
+@pytest.mark.parametrize("blank", ["negative", "masked"])
+@pytest.mark.parametrize(
+    ("uncertain", "becomes"), [("ignore", np.nan), ("zeros", 0.0), ("ones", 1.0), ((0.55, 0.85), 0.7)]
+)
+def test_the_full_training_tables_counts_under_every_policy_equal_pandas(
+    full: tuple[LabelTable, pd.DataFrame], uncertain: Uncertain, becomes: float, blank: Blank
+) -> None:
+    table, cells = full
+    counts = count(resolve(table, CHEXPERT_14, uncertain, blank)).set_index("finding")
+    said = (cells.fillna(0) if blank == "negative" else cells).replace(-1, becomes)
+    assert counts["positive"].tolist() == (said == 1).sum().tolist()
+    assert counts["negative"].tolist() == (said == 0).sum().tolist()
+    assert counts["soft"].tolist() == (said == 0.7).sum().tolist()
+    assert counts["masked"].tolist() == said.isna().sum().tolist()
+
+
+def test_a_range_draws_every_target_of_the_full_training_table_inside_it(
+    full: tuple[LabelTable, pd.DataFrame],
+) -> None:
+    table, cells = full
+    drawn = resolve(table, CHEXPERT_14, (0.55, 0.85)).y[cells.to_numpy() == -1]
+    assert len(drawn) == (cells == -1).sum().sum() and 0.55 <= drawn.min() and drawn.max() <= 0.85
+    assert abs(drawn.mean() - 0.7) < 0.001
+
+
+def test_cells_of_a_patients_studies_are_never_merged(full: tuple[LabelTable, pd.DataFrame], xrv_data: Path) -> None:
+    table, cells = full
+    paths = pd.read_csv(xrv_data / "chexpert_train.csv.gz")["Path"].str.removeprefix("CheXpert-v1.0-small/")
+    assert table.rows["image"].tolist() == paths.tolist()
+    targets = resolve(table, CHEXPERT_14, "zeros", "masked")
+    np.testing.assert_array_equal(np.where(targets.mask, targets.y, np.nan), cells.replace(-1, 0).to_numpy(np.float32))
+    merged = cells.groupby(table.rows["patient_id"]).first()  # what a merge by patient would leave
+    assert len(merged) == 64_540 and len(table) == 223_414

@@ -6,7 +6,7 @@ from pathlib import Path
 from cxr.config import Data
 from cxr.data.findings import CHEXPERT_14, canonical
 from cxr.data.labels import LabelTable
-from cxr.data.sources import chexpert, nih, table
+from cxr.data.sources import brax, chexpert, mimic, nih, padchest, table, torchxrayvision, vindr
 from cxr.data.sources.files import read_sheet
 
 
@@ -19,6 +19,11 @@ def _read_phantom(data: Data) -> LabelTable:
 READERS: dict[str, Callable[[Data], LabelTable]] = {
     "nih": nih.read,
     "chexpert": chexpert.read,
+    "mimic": mimic.read,
+    "padchest": padchest.read,
+    "vindr": vindr.read,
+    "brax": brax.read,
+    "torchxrayvision": torchxrayvision.read,
     "table": table.read,
     "phantom": _read_phantom,
 }
@@ -35,10 +40,11 @@ def read(data: Data) -> LabelTable:
 
 
 def read_labels(csv: Path) -> LabelTable:
-    """The labels of a CSV by itself, in NIH, CheXpert or plain form; no image is looked for.
+    """The labels of a CSV by itself, in the form of an archive or plain; no image is looked for.
 
-    NIH form has `Image Index` and `Finding Labels`, CheXpert form `Path` and observations; any other table is plain:
-    an image column, perhaps patient_id, view, sex and age, and every other column of 1, 0, -1 or blank is a finding.
+    NIH form has `Image Index` and `Finding Labels`, PadChest form `ImageID` and `Labels`, VinDr-CXR form `image_id` and
+    `rad_id`, CheXpert and BRAX form `Path` or `PngPath` and observations; any other table is plain: an image column,
+    perhaps patient_id, view, sex and age, and every other column of 1, 0, -1 or blank is a finding.
 
     Raises:
         CxrError: Not a CSV, no image column, no finding.
@@ -46,6 +52,12 @@ def read_labels(csv: Path) -> LabelTable:
     sheet = read_sheet(csv)
     if {nih.IMAGE, nih.LABELS} <= set(sheet.header):
         return nih.parse(sheet, csv.parent)
-    if chexpert.PATH in sheet.header and {canonical(name) for name in sheet.header} & set(CHEXPERT_14):
-        return chexpert.parse(sheet, csv.parent)
+    if {padchest.IMAGE, padchest.LABELS} <= set(sheet.header):
+        return padchest.parse(sheet, csv.parent)
+    if {vindr.IMAGE, vindr.READER} <= set(sheet.header):
+        return vindr.parse(sheet, csv.parent)
+    observed = {canonical(name) for name in sheet.header} & set(CHEXPERT_14)
+    for column, parse in ((chexpert.PATH, chexpert.parse), (brax.PNG, brax.parse)):
+        if observed and column in sheet.header:
+            return parse(sheet, csv.parent)
     return table.parse_plain(sheet, csv.parent)

@@ -115,6 +115,35 @@ def root_folder(data: Data, holds: str) -> Path:
     return data.root
 
 
+def find_table(root: Path, csv: Path | None, pattern: str) -> Path | None:
+    """data.csv where it is set, else the first file in root that the pattern names, plain before gzipped.
+
+    Raises:
+        CxrError: data.csv is set and not there.
+    """
+    if csv is None:
+        return next((path for end in ("", ".gz") for path in sorted(root.glob(pattern + end))), None)
+    if not (root / csv).exists():
+        raise CxrError(f"data.csv: no file {root / csv}", "data.csv is relative to data.root, or an absolute path")
+    return root / csv
+
+
+def index_rows(sheet: Sheet, name: str) -> dict[str, int]:
+    """The row of each value of a column.
+
+    Raises:
+        CxrError: A value is on two lines, or empty.
+    """
+    values = sheet.column(name)
+    check_filled(sheet, name, values, "every row needs one; download the table again")
+    rows = dict(zip(values, range(len(values)), strict=True))
+    if len(rows) < len(values):
+        last = next(row for row, value in enumerate(values) if rows[value] != row)
+        what = f"{name} {values[last]} is there twice (again on line {sheet.lines[rows[values[last]]]})"
+        raise CxrError(f"{sheet.where(last)}: {what}", "keep one of the rows, or download the table again")
+    return rows
+
+
 def map_distinct(values: Sequence[str], read: Callable[[str], float]) -> npt.NDArray[np.float64]:
     """`read` of each value, called once for each distinct one."""
     codes, words = pd.factorize(np.array(values, dtype=object))

@@ -1,0 +1,213 @@
+"""Any archive that a dataset class of the torchxrayvision package reads, named by data.dataset.
+
+Rows, labels and pixels are the class's own. Its defaults that drop rows are switched off: unique_patients=False, every
+view, max_aspect_ratio=None, no masks; data.arguments may switch them on again.
+
+What a class changes besides stays changed: CheX_Dataset, MIMIC_Dataset and BRAX_Dataset turn uncertain cells blank and
+set blank cells to 0 where No Finding is 1; PC_Dataset drops rows by age and finds words inside other words. The sources
+chexpert, mimic, brax, padchest and nih read these archives as they are.
+
+Labels: the class's .labels, 1, 0 or nan (blank). Pixels: dataset[row]["img"] in -1024 to 1024, mapped back to 0 to 255,
+which is exact for 8-bit files; each is read once, while packing. A file that is not there is thus found while packing,
+as an unreadable one (data.unreadable=skip goes on).
+
+Patients: the table's patientid. Where a class names none, images of the same file name count as one patient and others
+as patients of their own, so images of one patient may be in two splits.
+
+Files expected: as the class's documentation says, below data.root (its imgpath). Nothing is downloaded.
+
+Citation: Cohen et al. "TorchXRayVision: A library of chest X-ray datasets and models." MIDL 2022; the archive's own.
+"""
+
+import difflib
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cxr.config import Data
+from cxr.console import say
+from cxr.data.findings import canonical
+from cxr.data.labels import Float, LabelTable
+from cxr.data.sources.files import make_rows, root_folder
+from cxr.errors import CxrError, UnreadableImageError
+
+SAFE: Mapping[str, object] = {
+    "unique_patients": False,
+    "views": ["*"],
+    "max_aspect_ratio": None,
+    "pathology_masks": False,
+    "semantic_masks": False,
+}
+"""Arguments passed to every class that has them, as their defaults drop rows or read files that are not needed."""
+
+NAMES = (
+    "Image Index", "ImageID", "dicom_id", "Path", "PngPath", "imageid", "filename", "fname", "file_name", "image_name",
+    "ImageId", "image_id", "patientId",
+)  # fmt: skip
+"""Columns that hold a file's name in the tables of the classes, most telling first."""
+
+PATIENTS = ("patientid", "Patient ID", "PatientID", "patient_id", "subject_id")
+VIEWS = {"L": "lateral", "LL": "lateral", "LATERAL": "lateral", "LATERAL VIEW": "lateral", "UNKNOWN": ""}
+_ROUNDING = 0.05  # of 1024: a class computes in float32
+
+
+class Archive(Protocol):
+    """What a dataset class of torchxrayvision offers: N rows of labels [N, C], their table, and each row's pixels."""
+
+    pathologies: Sequence[str]
+    labels: npt.NDArray[np.generic]
+    csv: pd.DataFrame
+
+    def __getitem__(self, row: int) -> Mapping[str, npt.NDArray[np.float32]]: ...
+
+
+def read(data: Data) -> LabelTable:
+    """Every row of the archive as its class gives it; `rows.path` is the image's name, which read_pixels knows.
+
+    Raises:
+        CxrError: No folder, no such class or argument, the class's own message when it cannot read the archive, labels
+            that are not 1, 0, -1 or blank.
+    """
+    root = root_folder(data, "the images, as the class in data.dataset expects them")
+    assert data.dataset is not None  # the config requires it
+    archive = _open(_find_class(data.dataset), data)
+    raw = _labels(archive, data.dataset)
+    table = archive.csv.reset_index(drop=True)
+    if len(table) != len(raw):
+        what = f"{len(table):,} rows and labels of {len(raw):,}"
+        raise CxrError(f"data.dataset: {data.dataset} gives {what}", "use another dataset, or source=table")
+    rows = _rows(table, data)
+    findings = tuple(canonical(str(name)) for name in archive.pathologies)
+    if len(set(findings)) < len(findings):
+        raise CxrError(f"data.dataset: {data.dataset} names a finding twice", f"its findings are {', '.join(findings)}")
+    return LabelTable("torchxrayvision", root, rows, findings, raw, (), _reader(archive, list(rows["path"]), root))
+
+
+def _find_class(name: str) -> Callable[..., Archive]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package warns about its own dependencies
+        from torchxrayvision import datasets
+    getattr(datasets, "_cache_dict", {}).clear()  # or SIIM's files would be those of the folder opened before
+    base = datasets.Dataset
+    made_of_others = {"Dataset", "CovariateDataset"}
+    kinds = {
+        key: value
+        for key, value in vars(datasets).items()
+        if isinstance(value, type) and issubclass(value, base) and _image_argument(value) and key not in made_of_others
+    }
+    if name not in kinds:
+        close = difflib.get_close_matches(name, kinds, n=1)
+        like = f"; did you mean {close[0]}?" if close else ""
+        raise CxrError(f"data.dataset: torchxrayvision has no {name}{like}", f"its classes are {', '.join(kinds)}")
+    return cast(Callable[..., Archive], kinds[name])
+
+
+def _image_argument(kind: Callable[..., object]) -> str:
+    """imgpath, or what a class calls it; empty for a class that is no archive."""
+    return next((name for name in ("imgpath", "imgzippath") if name in inspect.signature(kind).parameters), "")
+
+
+def _open(kind: Callable[..., Archive], data: Data) -> Archive:
+    """The class's object, with imgpath from data.root and the SAFE arguments unless data.arguments says otherwise."""
+    known = inspect.signature(kind).parameters
+    problems = [f"data.arguments: {data.dataset} takes no {name}" for name in data.arguments if name not in known]
+    if data.csv is not None and "csvpath" not in known:
+        problems.append(f"data.csv: {data.dataset} takes no csvpath")
+    if problems:
+        raise CxrError(problems, f"its arguments are {', '.join(known)}")
+    safe = {name: value for name, value in SAFE.items() if name in known and name not in data.arguments}
+    paths = {"imgpath": str(data.root)} if "imgpath" in known else {}
+    paths |= {"csvpath": str(data.root / data.csv)} if data.csv is not None else {}
+    if safe:
+        say(f"{data.dataset}: {', '.join(f'{name}={value}' for name, value in safe.items())}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return kind(**{**paths, **safe, **data.arguments})
+    except Exception as problem:  # the classes raise anything, from Exception to KeyError
+        needed = [name for name, one in known.items() if one.default is one.empty and name != "imgpath"]
+        needs = f"it needs {', '.join(needed)} in data.arguments; " if needed else ""
+        hint = f"{needs}data.root is its imgpath, and paths in data.arguments are taken as they are"
+        raise CxrError(f"data.dataset: {data.dataset}: {_say(problem)}", hint) from None
+
+
+def _say(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {problem}" if isinstance(problem, LookupError) else str(problem) or repr(problem)
+
+
+def _labels(archive: Archive, name: str) -> Float:
+    raw = np.asarray(archive.labels, dtype=np.float32)
+    known = np.isin(raw, (1, 0, -1)) | np.isnan(raw)
+    if raw.ndim != 2 or raw.shape[1] != len(archive.pathologies):
+        raise CxrError(f"data.dataset: {name} has labels of shape {raw.shape}", "use another dataset")
+    if not known.all():
+        row, column = np.argwhere(~known)[0]
+        what = f"{archive.pathologies[column]} is {raw[row, column]:g} in row {row}"
+        raise CxrError(f"data.dataset: {name}: {what}", "a label is 1, 0, -1 or blank; scores cannot be classified")
+    return raw
+
+
+def _rows(table: pd.DataFrame, data: Data) -> pd.DataFrame:
+    """ROW_COLUMNS from what a class's table has."""
+    numbers = [str(row) for row in range(len(table))]
+    files = _text(table, NAMES) or numbers
+    images = files if len(set(files)) == len(files) and all(files) else numbers
+    columns = {"image": images, "path": images, "patient_id": _text(table, PATIENTS) or files}
+    columns["view"] = [VIEWS.get(view.upper(), view) for view in _text(table, ("view",)) or [""] * len(table)]
+    columns["age"] = _text(table, ("age_years", "age")) or [""] * len(table)
+    columns["sex"] = _sexes(table)
+    if data.split == "column":
+        if data.split_column not in table.columns:
+            hint = f"its columns are {', '.join(map(str, table.columns))}"
+            raise CxrError(f"data.split_column: {data.dataset} has no column {data.split_column!r}", hint)
+        columns["split"] = _text(table, (data.split_column,))
+    return make_rows(columns)
+
+
+def _text(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """The first of the columns that is there as text, blank for missing values; none when there is none."""
+    name = next((name for name in names if name in table.columns), None)
+    return [] if name is None else ["" if pd.isna(value) else str(value) for value in table[name]]
+
+
+def _sexes(table: pd.DataFrame) -> list[str]:
+    if not {"sex_male", "sex_female"} <= set(table.columns):
+        return _text(table, ("sex",)) or [""] * len(table)
+    both = zip(table["sex_male"], table["sex_female"], strict=True)
+    return ["M" if male else "F" if female else "" for male, female in both]
+
+
+def _reader(archive: Archive, paths: Sequence[str], root: Path) -> Callable[[str], npt.NDArray[np.uint8]]:
+    """A function from `rows.path` to grey pixels [H, W]; the classes only read, so several threads may call it."""
+    rows = {path: row for row, path in enumerate(paths)}
+
+    def read_pixels(path: str) -> npt.NDArray[np.uint8]:
+        try:
+            pixels = archive[rows[path]]["img"]
+        except Exception as problem:  # what a decoder raises on a damaged file is no fixed set
+            raise UnreadableImageError(root / path, _say(problem)) from None
+        return to_grey(pixels, f"row {rows[path]} ({path})")
+
+    return read_pixels
+
+
+def to_grey(pixels: npt.NDArray[np.float32], row: str) -> npt.NDArray[np.uint8]:
+    """Grey pixels uint8 [H, W] of torchxrayvision's float [1, H, W] in -1024 to 1024.
+
+    Raises:
+        CxrError: Another shape or range, naming the row.
+    """
+    if pixels.ndim != 3 or len(pixels) != 1 or not pixels.size:
+        raise CxrError(f"data.dataset: {row} has pixels of shape {pixels.shape}", "an image is [1, height, width]")
+    low, high = float(pixels.min()), float(pixels.max())
+    if not (low >= -1024 - _ROUNDING and high <= 1024 + _ROUNDING):
+        what = f"{row} has pixels from {low:g} to {high:g}"
+        raise CxrError(f"data.dataset: {what}", "torchxrayvision's pixels are from -1024 to 1024; use another dataset")
+    grey = np.round((np.asarray(pixels[0], np.float64) / 1024 + 1) / 2 * 255)
+    return np.clip(grey, 0, 255).astype(np.uint8)
