@@ -104,13 +104,13 @@ def dicoms(grey: Pixels) -> dict[str, bytes]:
 
 def _dicom(pixels: npt.NDArray[np.generic], photometric: str = "MONOCHROME2", bits: int = 8):  # type: ignore[no-untyped-def]  # noqa: ANN202
     from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
+    from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
 
     made = Dataset()
     made.file_meta = FileMetaDataset()
     made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
-    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = "1.2.826.0.1.3680043.8.498.1"
+    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = UID("1.2.826.0.1.3680043.8.498.1")
     made.PatientName, made.PatientID = "SECRET^NAME", "SECRET-ID"
     made.Rows, made.Columns = pixels.shape
     made.SamplesPerPixel, made.PhotometricInterpretation, made.PixelRepresentation = 1, photometric, 0
@@ -129,7 +129,7 @@ def _saved(dataset) -> bytes:  # type: ignore[no-untyped-def]  # noqa: ANN001
 
 def _pillow(image: Image.Image, kind: str, **options: object) -> bytes:
     file = io.BytesIO()
-    image.save(file, kind, **options)  # type: ignore[arg-type]
+    image.save(file, kind, **options)
     return file.getvalue()
 
 

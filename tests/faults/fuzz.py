@@ -13,8 +13,7 @@ import numpy as np
 from cxr.config_file import load
 from cxr.data.image import MAX_PIXELS, UnreadableImageError, decode
 from cxr.data.labels import LabelTable
-from cxr.data.sources import chexpert, nih
-from cxr.data.sources.files import read_sheet
+from cxr.data.sources import read_labels
 from cxr.errors import CxrError
 from cxr.evaluation import predictions
 from tests.faults.corpus import encodings, picture
@@ -30,6 +29,9 @@ CHEXPERT = (
 PREDICTIONS = "image,patient_id,split,view,sex,age,y_Mass,p_Mass\na.png,1,test,PA,M,50,1,0.9\nb.png,2,val,,,,,0.2\n"
 CONFIG = "seed: 1\ndata: {source: nih, root: /data, uncertain: [0.1, 0.9]}\ntrain:\n  lr: 1e-4\n  epochs: 3\n"
 NUMBERS = (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"-1", b"1e999", b'"', b"\n")
+
+
+Subject = tuple[bytes, Callable[[bytes], None]]
 
 
 def damage(data: bytes, draws: random.Random) -> bytes:
@@ -61,8 +63,7 @@ def read_image(data: bytes) -> None:
 
 def read_table(data: bytes) -> None:
     """A label table, or an error that names the file."""
-    parse = nih.parse if b"Finding Labels" in data else chexpert.parse
-    _or_error(data, ".csv", lambda path: _check(parse(read_sheet(path), path.parent)))
+    _or_error(data, ".csv", lambda path: _check(read_labels(path)))
 
 
 def read_predictions(data: bytes) -> None:
@@ -89,18 +90,16 @@ def _check(table: LabelTable) -> None:
     assert np.isin(table.raw[~np.isnan(table.raw)], (-1, 0, 1)).all()
 
 
-def subjects() -> dict[str, tuple[bytes, Callable[[bytes], None]]]:
+def subjects() -> dict[str, Subject]:
     """(a whole file, what reads it) by name."""
+    made: dict[str, Subject] = {
+        "nih": (NIH.encode(), read_table),
+        "chexpert": (CHEXPERT.encode(), read_table),
+        "predictions": (PREDICTIONS.encode(), read_predictions),
+        "config": (CONFIG.encode(), read_config),
+    }
     images = encodings(picture(np.random.default_rng(0)))
-    texts = {
-        "nih": (NIH, read_table),
-        "chexpert": (CHEXPERT, read_table),
-        "predictions": (PREDICTIONS, read_predictions),
-        "config": (CONFIG, read_config),
-    }
-    return {name: (data, read_image) for name, data in images.items()} | {
-        name: (text.encode(), read) for name, (text, read) in texts.items()
-    }
+    return made | {name: (data, read_image) for name, data in images.items()}
 
 
 def main(seconds: float) -> None:
