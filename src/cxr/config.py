@@ -172,6 +172,10 @@ class Image(_Section):
     """Width and height of the model's input; the whole packed image is resampled to it."""
     fit: Literal["pad", "squash", "crop"] = "pad"
     """Files that are not square: pad with black, squash, or crop the centre."""
+    intensity: Literal["bit-depth", "range"] = "bit-depth"
+    """Grey values to 8 bit: by the file's bit depth, or each image's own minimum to maximum."""
+    borders: Literal["keep", "crop"] = "keep"
+    """Even black or white borders of scanned films: keep, or crop before fitting."""
 
 
 class Store(_Section):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cxr.data.image import (
     Fit,
@@ -18,6 +18,7 @@ from cxr.data.image import (
     prepare,
     read_file,
     undo_fit,
+    undo_prepare,
 )
 
 FITS: tuple[Fit, ...] = ("pad", "squash", "crop")
@@ -118,11 +119,91 @@ def test_jpegs_come_out_as_pillow_reads_them(pixels: Grey, progressive: bool) ->
     assert difference.mean() < 0.5
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_an_orientation_tag_does_not_turn_the_pixels(kind: str) -> None:
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_orientation_tag_turns_the_pixels_as_pillow_does(kind: str, orientation: int) -> None:
     exif = Image.Exif()
-    exif[0x112] = 6
-    assert decode(encode(Image.fromarray(GREY), kind, exif=exif), "x").shape == GREY.shape
+    exif[0x112] = orientation
+    data = encode(Image.fromarray(GREY), kind, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    np.testing.assert_array_equal(decode(data, "x"), expected)
+
+
+TIFFS: dict[str, dict[str, object]] = {
+    "raw": {}, "lzw": {"compression": "tiff_lzw"}, "deflate": {"compression": "tiff_deflate"},
+    "packbits": {"compression": "packbits"}, "jpeg": {"compression": "jpeg", "quality": 95},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TIFFS)
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
+def test_a_tiff_is_read_as_pillow_reads_it(name: str, mode: str) -> None:
+    if (name, mode) == ("jpeg", "I;16"):
+        return  # JPEG has no 16 bit
+    deep = GREY.astype(np.uint16) * 257
+    image = Image.fromarray(deep) if mode == "I;16" else Image.fromarray(GREY).convert(mode)
+    data = encode(image, "TIFF", **TIFFS[name])
+    with Image.open(io.BytesIO(data)) as opened:
+        pixels = np.asarray(opened if mode == "I;16" else opened.convert("L"))
+    expected = np.rint(pixels / (257 if mode == "I;16" else 1))
+    assert np.abs(decode(data, "x").astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("image", "reason"),
+    [
+        (Image.new("F", (8, 8)), "pixels of type float32; 8 and 16 bit without sign are read"),
+        (Image.new("I", (8, 8)), "pixels of type int32; 8 and 16 bit without sign are read"),
+    ],
+)
+def test_pixels_of_other_types_are_refused(image: Image.Image, reason: str) -> None:
+    with pytest.raises(UnreadableImageError) as error:
+        decode(encode(image, "TIFF"), "x")
+    assert error.value.reason == reason
+
+
+def test_a_tiff_of_several_pages_is_refused() -> None:
+    pages = Image.fromarray(GREY)
+    with pytest.raises(UnreadableImageError, match="TIFF file of 3 pages; a radiograph has one"):
+        decode(encode(pages, "TIFF", save_all=True, append_images=[pages, pages]), "x")
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "P", "1", "LA"])
+def test_other_kinds_of_colour_become_luminance_as_in_pillow(mode: str) -> None:
+    image = Image.merge("RGB", [Image.fromarray(part) for part in (GREY, GREY // 2, 255 - GREY)]).convert(mode)
+    data = encode(image, "JPEG" if mode == "CMYK" else "PNG", **({"quality": 95} if mode == "CMYK" else {}))
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB").convert("L"))
+    assert np.abs(decode(data, "x").astype(int) - expected).max() <= 2
+
+
+def test_the_range_of_each_image_is_stretched_when_asked() -> None:
+    data = encode(Image.fromarray(GREY // 4 + 30), "PNG")
+    stretched = decode(data, "x", "range")
+    assert (stretched.min(), stretched.max()) == (0, 255)
+    part = (GREY // 4).astype(float)
+    np.testing.assert_array_equal(stretched, np.rint((part - part.min()) / np.ptp(part) * 255))
+    np.testing.assert_array_equal(decode(data, "x"), GREY // 4 + 30)
+    assert (decode(encode(Image.new("L", (8, 8), 70), "PNG"), "x", "range") == 0).all()  # one value has no range
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_even_borders_are_cropped_when_asked(value: int) -> None:
+    framed = np.full((80, 90), value, np.uint8)
+    framed[20 : 20 + GREY.shape[0], 5 : 5 + GREY.shape[1]] = GREY
+    cropped = Preprocess(32, borders="crop")
+    np.testing.assert_array_equal(prepare(framed, cropped), prepare(GREY, Preprocess(32)))
+    assert not np.array_equal(prepare(framed, Preprocess(32)), prepare(GREY, Preprocess(32)))
+    for nothing in (np.full((40, 40), value, np.uint8), np.pad(GREY[:5, :5], 60, constant_values=value)):
+        np.testing.assert_array_equal(prepare(nothing, cropped), prepare(nothing, Preprocess(32)))
+
+
+def test_a_map_goes_back_to_where_the_borders_left_the_image() -> None:
+    framed = np.zeros((80, 90), np.uint8)
+    framed[20 : 20 + GREY.shape[0], 5 : 5 + GREY.shape[1]] = GREY.clip(20, 230)
+    back = undo_prepare(np.ones((7, 7), np.float32), framed, Preprocess(32, "squash", borders="crop"))
+    expected = np.zeros((80, 90), np.float32)
+    expected[20 : 20 + GREY.shape[0], 5 : 5 + GREY.shape[1]] = 1
+    np.testing.assert_allclose(back, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("JPEG", {}), ("JPEG", {"progressive": True})])
@@ -153,9 +234,9 @@ def test_bytes_after_the_end_of_the_image_do_no_harm(kind: str, tail: bytes) -> 
     ("data", "reason"),
     [
         (b"", "file is empty (0 bytes)"),
-        (b"not an image\n", "not a PNG or JPEG image"),
-        (b"\x89PNG", "not a PNG or JPEG image"),
-        (b"GIF89a" + bytes(50), "not a PNG or JPEG image"),
+        (b"not an image\n", "not a PNG, JPEG, TIFF or DICOM image"),
+        (b"\x89PNG", "not a PNG, JPEG, TIFF or DICOM image"),
+        (b"GIF89a" + bytes(50), "not a PNG, JPEG, TIFF or DICOM image"),
         (b"\xff\xd8\xff\xe0" + bytes(50), "image file is truncated (54 bytes)"),
     ],
 )

@@ -62,9 +62,9 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are read, as they are read."""
     names: list[str] = []
 
-    def read(path: Path) -> Grey:
+    def read(path: Path, *how: Literal["bit-depth", "range"]) -> Grey:
         names.append(path.name)
-        return read_file(path)
+        return read_file(path, *how)
 
     monkeypatch.setattr(packing, "read_file", read)
     return names
@@ -103,9 +103,9 @@ def test_no_more_pictures_are_alive_than_there_are_workers(archive: Archive, mon
     seen: list[weakref.ref[Grey]] = []
     most = 0
 
-    def read(path: Path) -> Grey:
+    def read(path: Path, *how: Literal["bit-depth", "range"]) -> Grey:
         nonlocal most
-        picture = read_file(path)
+        picture = read_file(path, *how)
         seen.append(weakref.ref(picture))
         most = max(most, sum(one() is not None for one in list(seen)))
         time.sleep(0.002)
@@ -119,13 +119,14 @@ def test_no_more_pictures_are_alive_than_there_are_workers(archive: Archive, mon
 SLOW_PACK = """
 import sys, time
 from pathlib import Path
+from typing import Literal
 import cxr.data.pack as packing
 from cxr.data.image import Preprocess, read_file
 from cxr.data.store import describe
 
-def slowly(path):
+def slowly(path, *how):
     time.sleep(0.004)
-    return read_file(path)
+    return read_file(path, *how)
 
 packing.read_file, packing._SAVE_SECONDS = slowly, 0.01
 paths = [f"{row:05}.png" for row in range(int(sys.argv[2]))]
@@ -220,7 +221,7 @@ def test_every_unreadable_file_is_named_and_what_is_done_is_kept(archive: Archiv
     assert error.value.render().replace(f"{archive.root}/", "") == (
         "error: 00002.png: file is empty (0 bytes)\n"
         "error: 00007.png: file is empty (0 bytes)\n"
-        "error: 00009.png: not a PNG or JPEG image\n"
+        "error: 00009.png: not a PNG, JPEG, TIFF or DICOM image\n"
         "hint: download them again, or data.unreadable=skip; "
         "skipped files are listed in unreadable.csv beside the store"
     )
@@ -265,7 +266,7 @@ def test_skipping_after_an_error_reads_only_the_bad_files_again(archive: Archive
 
 
 def test_a_fault_of_the_program_is_no_unreadable_file(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(path: Path) -> Grey:
+    def fail(path: Path, *_: object) -> Grey:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(packing, "read_file", fail)

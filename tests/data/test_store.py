@@ -55,6 +55,7 @@ def test_the_manifest_is_json_that_a_person_can_read() -> None:
             "fit": "pad",
             "resize": "cv2-area",
             "intensity": "bit-depth",
+            "borders": "keep",
             "grey": "bt601",
         },
         "format": 1,

@@ -100,7 +100,7 @@ def test_a_bad_file_costs_only_itself(predict: Predict, images: Path) -> None:
     assert status == 1
     assert err.splitlines() == [
         f"error: {images / '00000000_bad.png'}: file is empty (0 bytes)",
-        "hint: 1 of 4 images were not read; export them again as PNG or JPEG",
+        "hint: 1 of 4 images were not read; export them again as PNG, JPEG, TIFF or DICOM",
     ]
     assert rows(after).keys() == rows(before).keys()
     for image, p in rows(before).items():
@@ -111,7 +111,7 @@ def test_a_bad_file_is_an_object_too(predict: Predict, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("text")
     status, out, _ = predict(tmp_path / "x.png", "--format", "json")
     assert status == 2
-    assert json.loads(out) == {"image": str(tmp_path / "x.png"), "error": "not a PNG or JPEG image"}
+    assert json.loads(out) == {"image": str(tmp_path / "x.png"), "error": "not a PNG, JPEG, TIFF or DICOM image"}
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
@@ -121,8 +121,8 @@ def test_nothing_readable_ends_with_status_2(predict: Predict, tmp_path: Path, f
     assert status == 2
     assert err.splitlines() == [
         f"error: {tmp_path / 'absent.png'}: No such file or directory",
-        f"error: {tmp_path / 'empty'}: no .png, .jpg, .jpeg file in this folder",
-        "hint: 2 of 2 images were not read; export them again as PNG or JPEG",
+        f"error: {tmp_path / 'empty'}: no .png, .jpg, .jpeg, .tif, .tiff, .dcm, .dicom file in this folder",
+        "hint: 2 of 2 images were not read; export them again as PNG, JPEG, TIFF or DICOM",
     ]
 
 
@@ -160,3 +160,21 @@ def test_images_of_one_name_do_not_overwrite_each_other(predict: Predict, images
     predict(tmp_path / "a", tmp_path / "b", "--heatmaps", tmp_path / "overlays")
     stems = {name.split("_")[0] for name in overlays(tmp_path / "overlays")}
     assert stems == {"x", "x-2"}
+
+
+def test_an_image_is_the_same_as_png_and_as_dicom(predict: Predict, archive: Path, tmp_path: Path) -> None:
+    from tests.dicoms import dicom, saved
+
+    grey = cv2.imread(str(min((archive / "images").iterdir())), cv2.IMREAD_GRAYSCALE)
+    deep = np.asarray(np.round(grey / grey.max() * 4095), np.uint16)
+    (tmp_path / "8.dcm").write_bytes(saved(dicom(grey)))
+    (tmp_path / "12.dcm").write_bytes(saved(dicom(deep, 12)))
+    (tmp_path / "inverted.dcm").write_bytes(saved(dicom(4095 - deep, 12, PhotometricInterpretation="MONOCHROME1")))
+    cv2.imwrite(str(tmp_path / "8.png"), grey)
+    cv2.imwrite(str(tmp_path / "12.png"), deep)
+    status, out, err = predict(tmp_path, "--format", "csv")
+    found = {Path(name).name: values for name, values in rows(out).items()}
+    assert (status, err, len(found)) == (0, "", 5)
+    np.testing.assert_allclose(found["8.dcm"], found["8.png"], atol=1e-3)
+    np.testing.assert_allclose(found["12.dcm"], found["12.png"], atol=1e-3)
+    np.testing.assert_allclose(found["inverted.dcm"], found["12.png"], atol=1e-3)

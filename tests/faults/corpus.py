@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from tests.dicoms import dicom, saved
+
 Pixels = npt.NDArray[np.uint8]
 NUM_CUTS, NUM_FLIPS = 50, 12
 
@@ -92,39 +94,17 @@ def dicoms(grey: Pixels) -> dict[str, bytes]:
     """The picture as DICOM in several transfer syntaxes and depths."""
     from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-    plain = _dicom(grey)
-    made = {"plain.dcm": _saved(plain), "inverted.dcm": _saved(_dicom(255 - grey, photometric="MONOCHROME1"))}
-    made["deep.dcm"] = _saved(_dicom(grey.astype(np.uint16) * 16, bits=12))
+    plain = dicom(grey)
+    made = {
+        "plain.dcm": saved(plain),
+        "inverted.dcm": saved(dicom(255 - grey, PhotometricInterpretation="MONOCHROME1")),
+    }
+    made["deep.dcm"] = saved(dicom(grey.astype(np.uint16) * 16, bits=12))
     for name, syntax in (("rle", RLELossless), ("j2k", JPEG2000Lossless), ("jls", JPEGLSLossless)):
-        packed = _dicom(grey)
+        packed = dicom(grey)
         packed.compress(syntax, generate_instance_uid=False)
-        made[f"{name}.dcm"] = _saved(packed)
+        made[f"{name}.dcm"] = saved(packed)
     return made
-
-
-def _dicom(pixels: npt.NDArray[np.generic], photometric: str = "MONOCHROME2", bits: int = 8):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from pydicom.dataset import Dataset, FileMetaDataset
-    from pydicom.uid import UID, DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian
-
-    made = Dataset()
-    made.file_meta = FileMetaDataset()
-    made.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    made.SOPClassUID = made.file_meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
-    made.SOPInstanceUID = made.file_meta.MediaStorageSOPInstanceUID = UID("1.2.826.0.1.3680043.8.498.1")
-    made.PatientName, made.PatientID = "SECRET^NAME", "SECRET-ID"
-    made.Rows, made.Columns = pixels.shape
-    made.SamplesPerPixel, made.PhotometricInterpretation, made.PixelRepresentation = 1, photometric, 0
-    made.BitsAllocated = 8 * pixels.itemsize
-    made.BitsStored, made.HighBit = bits, bits - 1
-    made.PixelData = pixels.tobytes()
-    made["PixelData"].VR = "OB" if pixels.itemsize == 1 else "OW"
-    return made
-
-
-def _saved(dataset) -> bytes:  # type: ignore[no-untyped-def]  # noqa: ANN001
-    file = io.BytesIO()
-    dataset.save_as(file, enforce_file_format=True)
-    return file.getvalue()
 
 
 def _pillow(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -152,7 +132,9 @@ def _png(header: bytes, compressed: bytes) -> bytes:
 
 def _cuts(folder: Path, name: str, data: bytes) -> list[Case]:
     ends = np.linspace(0, len(data) - 1, NUM_CUTS).astype(int)
-    return [_write(folder, f"cut/{end:05d}_{name}", data[:end], False) for end in ends]
+    padded = name.endswith(("tiff", "rle.dcm"))  # their last byte is no pixel's
+    whole = [None if padded and end == len(data) - 1 else False for end in ends]
+    return [_write(folder, f"cut/{end:05d}_{name}", data[:end], seen) for end, seen in zip(ends, whole, strict=True)]
 
 
 def _flips(folder: Path, name: str, data: bytes, draws: np.random.Generator) -> list[Case]:
@@ -193,9 +175,9 @@ def _bombs() -> dict[str, bytes]:
 
 
 def _claims_much() -> bytes:
-    made = _dicom(np.zeros((8, 8), np.uint8))
+    made = dicom(np.zeros((8, 8), np.uint8))
     made.Rows = made.Columns = 65_000
-    return _saved(made)
+    return saved(made)
 
 
 def _text_flood(png: bytes) -> bytes:

@@ -66,7 +66,8 @@ class Dataset:
 
 def preprocess(config: Config) -> Preprocess:
     """How the config asks for files to become pixels."""
-    return Preprocess(config.image.store_size, config.image.fit)
+    image = config.image
+    return Preprocess(image.store_size, image.fit, intensity=image.intensity, borders=image.borders)
 
 
 def store_path(config: Config) -> Path:

@@ -6,8 +6,6 @@ in Preprocess, which travels in the store's manifest and in every checkpoint.
 """
 
 import stat
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,20 +14,20 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cxr.data.damage import MAX_PIXELS as MAX_PIXELS
+from cxr.data.damage import find_damage, find_kind
 from cxr.errors import UnreadableImageError as UnreadableImageError  # for those who read with this module
 
 Grey = npt.NDArray[np.uint8]
 Fit = Literal["pad", "squash", "crop"]
+Intensity = Literal["bit-depth", "range"]
+Borders = Literal["keep", "crop"]
 
-MAX_PIXELS = 100_000_000
-"""Larger images are refused before they are decoded; the largest detectors have about 20 million pixels."""
+_EVEN = 8  # grey levels that a border may vary by
+_LEAST = 0.3  # share of each side that is left at least
 
 MAX_BYTES = 400_000_000
 """Larger files are refused before they are read; MAX_PIXELS of 16 bit, uncompressed, have 200 million bytes."""
-
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
-_NO_FRAME = (0xC4, 0xC8, 0xCC)  # JPEG's markers between SOF0 and SOF15 that hold no height and width
 
 cv2.setNumThreads(1)  # we run one decoder a thread; OpenCV's own pool would only contend with it
 # what OpenCV would print about a broken file is in our error, with the file's name
@@ -44,20 +42,23 @@ class Preprocess:
         size: Width and height of the result in pixels.
         fit: What happens to a file that is not square.
         resize: The resampler.
-        intensity: How grey values become 8 bit: 8-bit values stay; deeper ones are divided by their bit depth, the
-            smallest power of two that holds the brightest pixel, so that 12-bit values in a 16-bit file keep contrast.
+        intensity: How grey values become 8 bit. `bit-depth`: 8-bit values stay; deeper ones are divided by their bit
+            depth, the smallest power of two that holds the brightest pixel, so that 12-bit values in a 16-bit file keep
+            contrast; DICOM files say their range themselves. `range`: each image's minimum is black, its maximum white.
+        borders: `keep`, or `crop` the even rows and columns of black or white around the image.
         grey: How colour becomes grey: ITU-R BT.601 luminance, alpha ignored.
     """
 
     size: int
     fit: Fit = "pad"
     resize: str = "cv2-area"
-    intensity: str = "bit-depth"
+    intensity: Intensity = "bit-depth"
+    borders: Borders = "keep"
     grey: str = "bt601"
 
 
-def read_file(path: Path) -> Grey:
-    """Grey pixels [H, W] of a PNG or JPEG file.
+def read_file(path: Path, intensity: Intensity = "bit-depth") -> Grey:
+    """Grey pixels [H, W] of a PNG, JPEG, TIFF or DICOM file, turned as its orientation tag says.
 
     Raises:
         UnreadableImageError: Missing, empty, truncated, corrupt or oversized files, and other kinds of file.
@@ -74,94 +75,93 @@ def read_file(path: Path) -> Grey:
     return decode(data, path)
 
 
-def decode(data: bytes, name: Path | str) -> Grey:
+def decode(data: bytes, name: Path | str, intensity: Intensity = "bit-depth") -> Grey:
     """Grey pixels [H, W] of an encoded image; `name` is for the error."""
-    problem = _find_damage(data)
+    if not data:
+        raise UnreadableImageError(name, "file is empty (0 bytes)")
+    kind = find_kind(data, name)
+    if kind is None:
+        raise UnreadableImageError(name, "not a PNG, JPEG, TIFF or DICOM image")
+    if kind == "dicom":
+        from cxr.data.dicom import decode_dicom  # an extra
+
+        values = decode_dicom(data, name, MAX_PIXELS)
+        return _scale(_luminance(values.pixels.astype(np.float32)), intensity, values.black, values.white)
+    problem = find_damage(data, kind)
     if problem:
         raise UnreadableImageError(name, problem)
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     except cv2.error:
         pixels = None
     if pixels is None:
         raise UnreadableImageError(name, "image file is corrupt: the decoder refuses it")
-    return to_grey(np.asarray(pixels))
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise UnreadableImageError(name, f"pixels of type {pixels.dtype}; 8 and 16 bit without sign are read")
+    return to_grey(np.asarray(pixels), intensity)
 
 
-def _find_damage(data: bytes) -> str | None:
-    """What is wrong with the file around the pixels; the decoder fills truncated images with grey in silence."""
-    if not data:
-        return "file is empty (0 bytes)"
-    if data.startswith(_PNG):
-        return _find_png_damage(data)
-    if data.startswith(_JPEG):
-        return _find_jpeg_damage(data)
-    return "not a PNG or JPEG image"
-
-
-def _find_jpeg_damage(data: bytes) -> str | None:
-    ended = data.rstrip(b"\0").endswith(b"\xff\xd9") or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") > 0
-    if not ended:
-        return f"image file is truncated ({len(data):,} bytes)"
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        kind, length, height, width = struct.unpack_from(">xBHxHH", data, at)
-        if 0xC0 <= kind <= 0xCF and kind not in _NO_FRAME:
-            return _find_excess(width, height)
-        at += 1 if kind == 0xFF else 2 + length
-    return None
-
-
-def _find_png_damage(data: bytes) -> str | None:
-    at = len(_PNG)
-    view = memoryview(data)
-    while at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        end = at + 12 + length
-        if end > len(data):
-            break
-        if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
-            return f"image file is corrupt: checksum of its {kind.decode('latin1')} part at byte {at:,} is wrong"
-        if kind == b"IHDR" and length == 13:
-            excess = _find_excess(*struct.unpack_from(">II", data, at + 8))
-            if excess:
-                return excess
-        if kind == b"IEND":
-            return None
-        at = end
-    return f"image file is truncated ({len(data):,} bytes)"
-
-
-def _find_excess(width: int, height: int) -> str | None:
-    if width * height > MAX_PIXELS:
-        return f"image of {width:,} x {height:,} pixels is larger than {MAX_PIXELS:,} pixels"
-    return None
-
-
-def to_grey(pixels: npt.NDArray[Any]) -> Grey:
+def to_grey(pixels: npt.NDArray[Any], intensity: Intensity = "bit-depth") -> Grey:
     """8-bit luminance [H, W] of decoded pixels: grey, BGR or BGRA, 8 or 16 bit."""
-    if pixels.ndim == 3:
-        code = {1: None, 3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}[pixels.shape[2]]
-        pixels = pixels[..., 0] if code is None else np.asarray(cv2.cvtColor(pixels, code))
-    if pixels.dtype == np.uint8:
+    pixels = _luminance(pixels)
+    if pixels.dtype == np.uint8 and intensity == "bit-depth":
         return np.asarray(pixels, np.uint8)
     depth = max(8, int(pixels.max()).bit_length())
-    return np.asarray(np.rint(pixels * (255.0 / (2**depth - 1))), np.uint8)
+    return _scale(pixels, intensity, 0, 2**depth - 1)
+
+
+def _luminance(pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if pixels.ndim == 2:
+        return pixels
+    code = {1: None, 3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}[pixels.shape[2]]
+    return pixels[..., 0] if code is None else np.asarray(cv2.cvtColor(pixels, code))
+
+
+def _scale(pixels: npt.NDArray[Any], intensity: Intensity, black: float, white: float) -> Grey:
+    if intensity == "range":
+        black, white = float(pixels.min()), float(pixels.max())
+    if black == 0:
+        return np.asarray(np.rint(np.minimum(pixels * (255.0 / (white or 1)), 255)), np.uint8)
+    scaled = (pixels.astype(np.float64) - black) * (255 / max(white - black, 1e-12))
+    return np.asarray(np.rint(np.clip(scaled, 0, 255)), np.uint8)
 
 
 def prepare(grey: Grey, how: Preprocess) -> Grey:
     """The store's square [S, S] from grey pixels [H, W] of any size."""
+    grey = grey[find_inside(grey, how.borders)]
     size = how.size
     top, left, height, width = _window(grey.shape, how)
     if how.fit != "pad":
         grey = grey[top : top + height, left : left + width]
-        return grey if grey.shape == (size, size) else _resize(grey, size, size)
+        return np.ascontiguousarray(grey) if grey.shape == (size, size) else _resize(grey, size, size)
     inner = _resize(grey, height, width) if grey.shape != (height, width) else grey
     if (height, width) == (size, size):
-        return inner
+        return np.ascontiguousarray(inner)
     square = np.zeros((size, size), np.uint8)
     square[top : top + height, left : left + width] = inner
     return square
+
+
+def find_inside(grey: Grey, borders: Borders) -> tuple[slice, slice]:
+    """(rows, columns) of the image [H, W] without its borders, all where they are kept or would leave too little.
+
+    A border is a run of outer rows or columns that are black or white and vary by less than 8 grey levels.
+    """
+    whole = slice(0, grey.shape[0]), slice(0, grey.shape[1])
+    if borders == "keep":
+        return whole
+    rows = _inner(grey)
+    columns = _inner(grey[rows].T) if rows.stop else rows
+    enough = all(
+        part.stop - part.start >= _LEAST * side for part, side in zip((rows, columns), grey.shape, strict=True)
+    )
+    return (rows, columns) if enough else whole
+
+
+def _inner(grey: Grey) -> slice:
+    low, high = grey.min(axis=1).astype(int), grey.max(axis=1).astype(int)
+    inside = np.flatnonzero((high >= _EVEN) & (low <= 255 - _EVEN))
+    return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
 
 
 def _window(shape: tuple[int, ...], how: Preprocess) -> tuple[int, int, int, int]:
@@ -187,8 +187,17 @@ def _resize(grey: Grey, height: int, width: int) -> Grey:
     return grey
 
 
+def undo_prepare(square: npt.NDArray[np.float32], grey: Grey, how: Preprocess) -> npt.NDArray[np.float32]:
+    """A map [h, w] over the model's square, resampled onto the pixels [H, W] it was prepared from; 0 outside of it."""
+    inside = find_inside(grey, how.borders)
+    result = np.zeros(grey.shape, np.float32)
+    part = result[inside]
+    part[:] = undo_fit(square, (part.shape[0], part.shape[1]), how.fit)
+    return result
+
+
 def undo_fit(square: npt.NDArray[np.float32], shape: tuple[int, int], fit: Fit) -> npt.NDArray[np.float32]:
-    """A map [h, w] over the model's square, resampled onto the file's own pixels [H, W]; 0 where a crop left none."""
+    """A map [h, w] over the model's square, resampled onto the image's own pixels [H, W]; 0 where a crop left none."""
     size = max(*shape, *square.shape)
     how = Preprocess(size, fit)
     top, left, height, width = _window(shape, how)

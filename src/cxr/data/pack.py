@@ -50,12 +50,16 @@ def pack(
     Raises:
         CxrError: Unreadable files, a disk too small, or another process packing the same store.
     """
+
+    def read(path: str) -> Grey:
+        return read_file(root / path, wanted.preprocess.intensity)
+
     partial = folder.with_name(folder.name + ".partial")
     with explain_os_errors(partial):
         partial.mkdir(parents=True, exist_ok=True)
         with _locked(partial):
             _start(partial, wanted, images)
-            packing = _Packing(paths, wanted, partial, read_pixels or (lambda path: read_file(root / path)))
+            packing = _Packing(paths, wanted, partial, read_pixels or read)
             try:
                 packing.run(workers or os.cpu_count() or 1)
             finally:

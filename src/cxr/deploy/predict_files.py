@@ -23,7 +23,7 @@ from cxr.model import checkpoint as checkpoints
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.predict import predict_squares
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 """What is taken from a folder."""
 
 _BATCH = 32
@@ -53,7 +53,7 @@ def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path |
             try:
                 if file.is_dir():
                     raise UnreadableImageError(file, f"no {', '.join(SUFFIXES)} file in this folder")
-                read.append((file, read_file(file)))
+                read.append((file, read_file(file, checkpoint.metadata.preprocess.intensity)))
             except UnreadableImageError as error:
                 failed += 1
                 print(f"error: {error}", file=sys.stderr)
@@ -62,7 +62,10 @@ def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path |
             _predict_batch(checkpoint, read, writer, names)
     writer.finish()
     if failed:
-        print(f"hint: {failed:,} of {total:,} images were not read; export them again as PNG or JPEG", file=sys.stderr)
+        print(
+            f"hint: {failed:,} of {total:,} images were not read; export them again as PNG, JPEG, TIFF or DICOM",
+            file=sys.stderr,
+        )
     return failed, total
 
 

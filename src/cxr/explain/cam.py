@@ -6,7 +6,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cxr.data.image import Grey, Preprocess, undo_fit
+from cxr.data.image import Grey, Preprocess, undo_prepare
 from cxr.model.classifier import Classifier
 
 Map = npt.NDArray[np.float32]
@@ -30,7 +30,7 @@ def overlay(grey: Grey, cam: Map, how: Preprocess, caption: str) -> Colour:
     file's own pixels.
     """
     evidence = np.maximum(cam, 0)
-    share = undo_fit(np.asarray(evidence / max(float(evidence.max()), 1e-6), np.float32), grey.shape, how.fit)
+    share = undo_prepare(np.asarray(evidence / max(float(evidence.max()), 1e-6), np.float32), grey, how)
     share = np.clip(share, 0, 1)
     colour = np.asarray(cv2.applyColorMap(np.rint(share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO))
     opacity = (np.clip((share - _FAINT) / (1 - _FAINT), 0, 1) * _OPACITY)[..., None]

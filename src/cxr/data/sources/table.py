@@ -10,13 +10,14 @@ Ids are text, so `0012` and `12` are two patients.
 """
 
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cxr.config import Data
+from cxr.data.dicom_header import SUFFIXES, Header, read_header
 from cxr.data.findings import canonical
 from cxr.data.labels import ROW_COLUMNS, LabelTable
 from cxr.data.sources.files import (
@@ -62,10 +63,22 @@ def read(data: Data) -> LabelTable:
     columns["image"] = slashes(columns["image"])
     check_unique(sheet, columns["image"])
     columns["path"] = existing(root, columns["image"])
+    columns |= _ask_headers(root, columns)
     own = sheet.column(data.split_column) if data.split_column in sheet.header else [""] * len(sheet)
     columns["split"] = split_column(sheet, data) or own
     labels = _label_columns(sheet, {*named.values(), *data.columns.others, data.split_column}, data.findings)
     return LabelTable("table", root, make_rows(columns), tuple(labels), read_cells(sheet, list(labels.values())))
+
+
+def _ask_headers(root: Path, columns: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """View, age and sex of DICOM files, those of the three that the table has no column for."""
+    lacking = [name for name in ("view", "age", "sex") if name not in columns]
+    is_dicom = [path.lower().endswith(SUFFIXES) for path in columns["path"]]
+    if not lacking or not any(is_dicom):
+        return {}
+    silent = Header("", "", "", "")
+    found = [read_header(root / path) if own else silent for path, own in zip(columns["path"], is_dicom, strict=True)]
+    return {name: [getattr(header, name) for header in found] for name in lacking}
 
 
 def parse_plain(sheet: Sheet, root: Path) -> LabelTable:
