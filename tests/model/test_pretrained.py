@@ -125,7 +125,7 @@ def test_a_run_is_compared_with_it_on_the_runs_own_rows(
 ) -> None:
     plant(NIH)
     run = tmp_path / "run"
-    assert call("train", sized, f"out={run}") == 0
+    assert call("train", sized, f"out={run}", "image.size=64") == 0
     assert call("compare", NIH, run, "eval.draws=100", "eval.interval=images") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert f"A: {NIH} B: {run} On test rows" in said
@@ -140,7 +140,7 @@ def test_training_starts_from_it_and_says_so(
     assert call("train", sized, f"out={tmp_path / 'run'}", *model) == 0
     said = " ".join(capsys.readouterr().err.split())
     report = f"weights {RSNA}: 725 tensors matched, 0 missing, 0 unexpected"
-    assert f"{report}; head loaded for 1 findings, new for 1: Mass" in said
+    assert f"{report}; head loaded for 1 finding, new for 1: Mass" in said
 
 
 def test_predict_prints_its_trained_findings_at_thresholds_of_one_half(
@@ -149,7 +149,9 @@ def test_predict_prints_its_trained_findings_at_thresholds_of_one_half(
     plant(RSNA)
     image = next(archive.rglob("*.png"))
     assert call("predict", RSNA, image, "--format", "json") == 0
-    answer = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    answer = json.loads(said.out)
+    assert said.err.startswith(f"{RSNA}: thresholds of 0.5, chosen on no rows; probabilities: sigmoid of the raw")
     assert answer["thresholds"] == {"Pneumonia": 0.5, "Lung Opacity": 0.5}
     assert call("predict", RSNA, image) == 0
     assert "Thresholds: fixed 0.5 for every finding." in capsys.readouterr().out

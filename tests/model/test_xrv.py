@@ -18,6 +18,7 @@ from cxr.data.findings import CHEXPERT_5, NIH_14
 from cxr.errors import CxrError
 from cxr.model import xrv
 from cxr.model.classifier import Classifier
+from cxr.model.pickled import read_tensors
 from cxr.model.weights import load_weights
 from tests.model.conftest import Plant, grey, xrv_logits
 
@@ -87,7 +88,7 @@ def test_findings_without_a_trained_output_start_new(plant: Plant, densenet: nn.
     model = Classifier("densenet121", 3)
     before = model.head.weight.clone()
     report = load_weights(model, RSNA, ("Mass", "Pneumonia", "Support Devices"))
-    assert report.head == "loaded for 1 findings, new for 2: Mass, Support Devices"
+    assert report.head == "loaded for 1 finding, new for 2: Mass, Support Devices"
     assert torch.equal(model.head.weight[[0, 2]], before[[0, 2]])
     assert torch.equal(model.head.weight[1], densenet.get_parameter("classifier.weight")[8])
 
@@ -159,6 +160,15 @@ def test_a_file_with_code_is_refused_and_not_run(
     assert error.value.problems == (f"{path}: {what}",)
     assert error.value.hint == f"delete it, then it is downloaded anew from {xrv.find(NIH).url}"
     assert not sprung.exists()
+
+
+def test_a_file_saved_on_a_gpu_is_read_without_one(
+    plant: Plant, densenet: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.serialization, "location_tag", lambda _: "cuda:0")
+    tensors, expected = read_tensors(plant(NIH)), densenet.state_dict()
+    assert tensors.keys() == expected.keys()
+    assert all(torch.equal(tensors[name], expected[name]) for name in expected)
 
 
 def test_a_torchscript_file_is_refused(xrv_cache: Path) -> None:

@@ -100,8 +100,10 @@ def _open_pretrained(
     if recipe is None:
         hint = f"cxr eval {model} configs/nih_densenet121.yaml data.root=FOLDER"
         raise CxrError(f"{model}: has no data of its own to be judged on", hint)
-    is_file = recipe.suffix in (".yaml", ".yml")
-    config = load(recipe, overrides) if is_file else override(checkpoints.load(recipe).metadata.config, overrides)
+    if recipe.suffix in (".yaml", ".yml"):
+        config = load(recipe, overrides)
+    else:  # a run, whose rows are the same at any size
+        config = override(checkpoints.load(recipe).metadata.config, [f"image.size={model.size}", *overrides])
     config = pretrained.fit_config(model, config, str(recipe))
     xrv.fetch(model)  # before hours of packing
     every = open_dataset(config)

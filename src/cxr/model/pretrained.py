@@ -8,6 +8,7 @@ import torch
 
 from cxr.config import Config, Data, Image, Model
 from cxr.config_file import override
+from cxr.console import say
 from cxr.data.dataset import Dataset, preprocess
 from cxr.data.labels import Targets
 from cxr.errors import CxrError
@@ -55,6 +56,8 @@ def as_checkpoint(model: Pretrained, config: Config, findings: Sequence[str], de
 def open_alone(weights: str, device: torch.device) -> Checkpoint:
     """The model with all its trained outputs, for images prepared as torchxrayvision prepares them: cropped square.
 
+    What its probabilities and thresholds are is printed to stderr.
+
     Raises:
         CxrError: No such weights, or they cannot be had.
     """
@@ -64,7 +67,9 @@ def open_alone(weights: str, device: torch.device) -> Checkpoint:
         image=Image(size=model.size, store_size=model.size, fit="crop"),
         model=_architecture(model),
     )
-    return as_checkpoint(model, override(config, ["train.precision=fp32"]), model.trained, device)
+    checkpoint = as_checkpoint(model, override(config, ["train.precision=fp32"]), model.trained, device)
+    say(f"{model}: thresholds of 0.5, chosen on no rows; probabilities: {PROBABILITIES}")
+    return checkpoint
 
 
 def fit_config(model: Pretrained, config: Config, recipe: str) -> Config:

@@ -201,4 +201,5 @@ def _describe_heads(findings: Sequence[str], heads: Mapping[int, int]) -> str:
     new = [name for place, name in enumerate(findings) if place not in heads]
     if not heads:
         return "new"
-    return f"loaded for {len(heads)} findings" + (f", new for {len(new)}: {', '.join(new)}" if new else "")
+    loaded = f"loaded for {len(heads)} finding{'s' if len(heads) > 1 else ''}"
+    return f"{loaded}, new for {len(new)}: {', '.join(new)}" if new else loaded
