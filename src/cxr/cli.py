@@ -34,10 +34,12 @@ ConfigFile = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
 ]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder or checkpoint file.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint file, or xrv:NAME.")]
 JudgedPaths = Annotated[
     list[str],
-    typer.Argument(metavar="RUN", help="Runs, checkpoints or CSVs of predictions; then overrides KEY=VALUE."),
+    typer.Argument(
+        metavar="RUN", help="Runs, checkpoints, CSVs of predictions, or xrv:NAME CONFIG; then overrides KEY=VALUE."
+    ),
 ]
 Labels = Annotated[Path | None, typer.Option(help="Label table for a predictions CSV.")]
 
@@ -202,6 +204,7 @@ def _open_together(config: "Config", world: "World") -> "Dataset":
         "cxr eval runs/first runs/second eval.views=flip",
         "cxr eval predictions.csv --labels Data_Entry_2017_v2020.csv",
         "cxr eval test.csv --validation val.csv eval.threshold=sensitivity=0.9",
+        "cxr eval xrv:densenet121-res224-all configs/nih_densenet121.yaml",
     ),
 )
 def evaluate(

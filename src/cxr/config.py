@@ -228,7 +228,7 @@ class Model(_Section):
     ] = "densenet121"  # fmt: skip
     """Architecture of torchvision."""
     weights: str = "imagenet"
-    """First weights: imagenet (torchvision's), none, or a checkpoint file."""
+    """First weights: imagenet (torchvision's), xrv:NAME (torchxrayvision's), none, or a file."""
     stem: Literal["rgb", "grey"] = "rgb"
     """First convolution: rgb as torchvision's, or grey: one channel, colours and normalisation folded in."""
     train_layers: Literal["all", "head", "last_block"] = "all"

@@ -27,6 +27,7 @@ def evaluate(
 ) -> None:
     """Score runs or predictions files, averaged when there are several, write the report and print it."""
     paths, overrides = _split(judged)
+    paths, recipe = _take_recipe(paths)
     if _are_files(paths):
         how = _eval_options(overrides)
         report, every, shown = reports.score_files(paths, how, labels, validation, tune_on_test, averaged)
@@ -35,8 +36,8 @@ def evaluate(
         _refuse({"--labels": labels, "--validation": validation, "--tune-on-test": tune_on_test})
         from cxr.model.evaluate import evaluate_runs
 
-        report, every = evaluate_runs(paths, overrides, fold, averaged, allow_seen)
-        shown, home = every, paths[0] if paths[0].is_dir() else paths[0].parent
+        report, every = evaluate_runs(paths, overrides, fold, averaged, allow_seen, recipe)
+        shown, home = every, _home(paths[0], recipe)
         folder = out or home / (f"eval_{fold}" if len(paths) == 1 else f"eval_{fold}_ensemble_of_{len(paths)}")
         training = html.read_training(home) if len(paths) == 1 else None
     render.write(report, every, folder)
@@ -48,9 +49,10 @@ def evaluate(
 def compare(judged: Sequence[str], fold: str, out: Path | None, labels: Path | None) -> None:
     """Compare two runs or predictions files, print the differences, and write them where `out` is given."""
     paths, overrides = _split(judged)
+    paths, recipe = _take_recipe(paths)
     if len(paths) != 2:
         raise CxrError(f"{len(paths)} models given", "cxr compare takes two: runs, or CSV files of predictions")
-    (first, how), (second, _) = (_judge(path, overrides, fold, labels) for path in paths)
+    (first, how), (second, _) = (_judge(path, overrides, fold, labels, recipe) for path in paths)
     comparison = compare_two(first, second, how)
     if out is not None:
         compare_render.write(comparison, out)
@@ -79,6 +81,31 @@ def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     return paths, overrides
 
 
+def _take_recipe(paths: Sequence[Path]) -> tuple[list[Path], Path | None]:
+    """(what is judged, the recipe whose data `xrv:NAME` judges): a YAML file, else the first run's own."""
+    published = [path for path in paths if _is_published(path)]
+    recipes = [path for path in paths if path.suffix in (".yaml", ".yml")]
+    if not published and not recipes:
+        return list(paths), None
+    if len(recipes) > 1 or not published:
+        what = f"{recipes[-1]}: a recipe is no model" if not published else f"{recipes[-1]}: a second recipe"
+        raise CxrError(what, "give a run, or cxr eval xrv:NAME CONFIG for a model of torchxrayvision")
+    judged = [path for path in paths if path not in recipes]
+    runs = [path for path in judged if path not in published and path.suffix != ".csv"]
+    return judged, next(iter(recipes + runs), None)
+
+
+def _is_published(path: Path) -> bool:
+    return str(path).startswith("xrv:")
+
+
+def _home(path: Path, recipe: Path | None) -> Path:
+    """Where a model's reports go: its run folder, for `xrv:NAME` runs/xrv_NAME_on_RECIPE."""
+    if recipe and _is_published(path):
+        return Path("runs") / f"{str(path).replace(':', '_')}_on_{recipe.stem}"
+    return path if path.is_dir() else path.parent
+
+
 def _are_files(paths: Sequence[Path]) -> bool:
     """Whether these are predictions rather than runs; both at once cannot be averaged."""
     files = [path.suffix == ".csv" for path in paths]
@@ -87,7 +114,9 @@ def _are_files(paths: Sequence[Path]) -> bool:
     return all(files)
 
 
-def _judge(path: Path, overrides: Sequence[str], fold: str, labels: Path | None) -> tuple[Judged, Eval]:
+def _judge(
+    path: Path, overrides: Sequence[str], fold: str, labels: Path | None, recipe: Path | None
+) -> tuple[Judged, Eval]:
     """One side of a comparison and how it is to be judged."""
     if path.suffix == ".csv":
         how = _eval_options(overrides)
@@ -96,7 +125,7 @@ def _judge(path: Path, overrides: Sequence[str], fold: str, labels: Path | None)
     _refuse({"--labels": labels})
     from cxr.model.evaluate import judge
 
-    return judge(path, overrides, fold)
+    return judge(path, overrides, fold, recipe)
 
 
 def _eval_options(overrides: Sequence[str]) -> Eval:

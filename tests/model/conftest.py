@@ -3,16 +3,19 @@
 import os
 import subprocess
 import sys
+import urllib.error
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from cxr.config import Config, Phantom
 from cxr.config_file import override, render
 from cxr.data.dataset import Dataset, open_dataset
 from cxr.data.sources.phantom import generate
+from cxr.model import xrv
 from cxr.model.distributed import World
 from cxr.model.train import train
 
@@ -20,6 +23,7 @@ ALONE = World(0, 1, 1, torch.device("cpu"))
 FINDINGS = ("Cardiomegaly", "Effusion", "Pneumothorax")
 
 Recipe = Callable[..., Config]
+Plant = Callable[..., Path]
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
@@ -84,3 +88,59 @@ def start(tmp_path: Path) -> Start:
         return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def densenet() -> nn.Module:
+    """torchxrayvision's DenseNet with random weights and batch statistics."""
+    import torchxrayvision
+
+    torch.manual_seed(0)
+    model: nn.Module = torchxrayvision.models.DenseNet().eval()
+    for name, tensor in model.state_dict().items():
+        if name.endswith(("running_var", "classifier.bias")):
+            tensor.uniform_(0.5, 1.5)
+    model.get_buffer("features.norm0.running_var").mul_(1e6)  # as after training on pixels between -1024 and 1024
+    return model
+
+
+@pytest.fixture
+def xrv_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """torchxrayvision's cache folder, empty, on a machine without a network."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise urllib.error.URLError("Temporary failure in name resolution")
+
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(torch.hub, "urlopen", refuse)
+    folder = tmp_path / "home" / ".torchxrayvision" / "models_data"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def plant(xrv_cache: Path, densenet: nn.Module) -> Plant:
+    """Writes what the package publishes, a whole pickled module as PyTorch wrote it before 1.6, or another object."""
+
+    def write(weights: str, content: object = None, zipped: bool = False) -> Path:
+        path = xrv_cache / xrv.find(weights).file
+        torch.save(densenet if content is None else content, path, _use_new_zipfile_serialization=zipped)
+        return path
+
+    return write
+
+
+def grey(size: int) -> Tensor:
+    return torch.randint(0, 256, (2, 1, size, size), generator=torch.Generator().manual_seed(0)).float()
+
+
+def xrv_logits(weights: str, images: Tensor) -> Tensor:
+    """The raw logits of the package's own model, read from its cache by itself, of images as it normalises them."""
+    import torchxrayvision
+
+    model = torchxrayvision.models.get_model(weights.removeprefix("xrv:"))
+    model.op_threshs = None
+    pixels = torchxrayvision.utils.normalize(images.numpy(), 255)
+    with torch.inference_mode():
+        logits: Tensor = model(torch.from_numpy(pixels))
+    return logits

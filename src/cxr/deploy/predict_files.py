@@ -20,8 +20,10 @@ from cxr.evaluation.thresholds import origin
 from cxr.explain.cam import activation_map, encode_png, overlay
 from cxr.files import write_bytes
 from cxr.model import checkpoint as checkpoints
+from cxr.model import xrv
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.predict import predict_squares
+from cxr.model.pretrained import open_alone
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 """What is taken from a folder."""
@@ -33,7 +35,7 @@ def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path |
     """Print the probabilities of every image; returns (how many could not be read, how many there were).
 
     Args:
-        run: Run folder or checkpoint file.
+        run: Run folder, checkpoint file, or `xrv:NAME`, whose thresholds are 0.5 throughout.
         images: Files, or folders of them.
         form: table, json (an object a line and an image) or csv (`image`, `p_<finding>`).
         heatmaps: Folder for an overlay of each finding above its threshold, or of the likeliest where none is.
@@ -42,7 +44,7 @@ def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path |
         CxrError: The checkpoint cannot be loaded, or an overlay cannot be written.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    checkpoint = checkpoints.load(run, device)
+    checkpoint = open_alone(str(run), device) if xrv.is_named(run) else checkpoints.load(run, device)
     writer = {"table": _TableWriter, "json": _JsonWriter, "csv": _CsvWriter}[form](checkpoint)
     failed = total = 0
     names = _Names(heatmaps)

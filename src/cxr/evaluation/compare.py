@@ -21,11 +21,12 @@ FIGURES = ("auroc", "f1")
 
 @dataclass(frozen=True)
 class Judged:
-    """One of the two models: its name, its predictions and its operating points."""
+    """One of the two models: its name, its predictions, its operating points, and what a reader must know of it."""
 
     name: str
     predictions: Predictions
     thresholds: Thresholds
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def compare(a: Judged, b: Judged, how: Eval) -> Comparison:
     """
     if how.interval not in ("patients", "images"):
         raise CxrError(f"eval.interval: {how.interval} gives no paired intervals", "use patients or images")
-    (first, second), notes = align([(judged.name, judged.predictions) for judged in (a, b)])
+    (first, second), left_out = align([(judged.name, judged.predictions) for judged in (a, b)])
     resampling, more = resampling_of(first.rows, how)
     if resampling is None:
         raise CxrError(f"{a.name} and {b.name}: {'; '.join(more)}", "compare on more patients")
@@ -75,7 +76,8 @@ def compare(a: Judged, b: Judged, how: Eval) -> Comparison:
     p = [_delong(first.y[:, c], first.p[:, c], second.p[:, c]) for c in range(len(first.findings))]
     table = table.assign(delong_p=[*p, np.nan], delong_p_holm=[*holm(p), np.nan])
     origins = [f"thresholds of {judged.name}: {origin(judged.thresholds)}" for judged in (a, b)]
-    return Comparison((a.name, b.name), table, first.describe(), resampling.describe(), (*notes, *more, *origins))
+    notes = (*a.notes, *b.notes, *left_out, *more, *origins)
+    return Comparison((a.name, b.name), table, first.describe(), resampling.describe(), notes)
 
 
 def holm(p_values: Sequence[float]) -> Float:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from cxr.config import Config, Eval
-from cxr.config_file import override
+from cxr.config_file import load, override
 from cxr.data.dataset import Dataset, open_dataset, preprocess
 from cxr.data.heap import keep_freed_memory
 from cxr.data.loader import Loader
@@ -20,6 +20,7 @@ from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import Thresholds, choose
 from cxr.model import checkpoint as checkpoints
+from cxr.model import pretrained, xrv
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.distributed import World
 from cxr.model.predict import predict_dataset
@@ -27,13 +28,15 @@ from cxr.model.predict import predict_dataset
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained model and the rows it is to judge."""
+    """A trained model and the rows it is to judge; `pretrained` where it comes from torchxrayvision, not from a run."""
 
     run: Path
     checkpoint: Checkpoint
     config: Config
     dataset: Dataset
     loader: Loader
+    pretrained: xrv.Pretrained | None = None
+    notes: tuple[str, ...] = ()
 
     def predict(self, fold: str) -> Predictions:
         """Its predictions of the train, val or test rows."""
@@ -48,8 +51,11 @@ def evaluate_runs(
     fold: str,
     averaged: Average = "probabilities",
     allow_seen: bool = False,
+    recipe: Path | None = None,
 ) -> tuple[Report, Predictions]:
     """The report of one checkpoint, or of several as an ensemble, on the train, val or test rows of their own configs.
+
+    A run may be `xrv:NAME`, a model of torchxrayvision as it is, which judges the rows of `recipe`.
 
     Thresholds are the checkpoint's, chosen on the validation rows of its training; for an ensemble, other views or
     another rule they are chosen anew, on the validation rows that the models then predict too.
@@ -57,8 +63,8 @@ def evaluate_runs(
     Raises:
         CxrError: No rows, pixels prepared in another way, or patients that a model was trained on (unless allowed).
     """
-    candidates = [open_candidate(run, overrides) for run in runs]
-    seen = [note for candidate in candidates for note in _check_rows(candidate, fold, allow_seen)]
+    candidates = [open_candidate(run, overrides, recipe) for run in runs]
+    seen = [note for own in candidates for note in (*own.notes, *_check_rows(own, fold, allow_seen))]
     predictions, left_out = _predict(candidates, fold, averaged)
     thresholds, temperatures = _operating_points(candidates, averaged)
     about = _about(candidates, averaged)
@@ -66,25 +72,52 @@ def evaluate_runs(
     return score(predictions, thresholds, about, [*seen, *left_out], how, temperatures), predictions
 
 
-def judge(run: Path, overrides: Sequence[str], fold: str) -> tuple[Judged, Eval]:
+def judge(run: Path, overrides: Sequence[str], fold: str, recipe: Path | None = None) -> tuple[Judged, Eval]:
     """One side of a comparison: a checkpoint's predictions of a fold and its operating points, and how to judge."""
-    candidate = open_candidate(run, overrides)
+    candidate = open_candidate(run, overrides, recipe)
     _check_rows(candidate, fold, allow_seen=False)
     thresholds, _ = _operating_points([candidate], "probabilities")
-    return Judged(str(run), candidate.predict(fold), thresholds), candidate.config.eval
+    return Judged(str(run), candidate.predict(fold), thresholds, candidate.notes), candidate.config.eval
 
 
-def open_candidate(run: Path, overrides: Sequence[str]) -> Candidate:
-    """A checkpoint with the data of its own config, overrides laid over it."""
+def open_candidate(run: Path, overrides: Sequence[str], recipe: Path | None = None) -> Candidate:
+    """A checkpoint with the data of its own config, or `xrv:NAME` with that of a recipe, overrides laid over it."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if xrv.is_named(run):
+        return _open_pretrained(xrv.find(run), overrides, recipe, device)
     checkpoint = checkpoints.load(run, device)
     findings = ",".join(f'"{finding}"' for finding in checkpoint.metadata.findings)
     config = override(checkpoint.metadata.config, [f"data.findings=[{findings}]", *overrides])
     _check_config(config, checkpoint, run)
     dataset = open_dataset(config)
+    return Candidate(run, checkpoint, config, dataset, _open_loader(config, dataset, device))
+
+
+def _open_pretrained(
+    model: xrv.Pretrained, overrides: Sequence[str], recipe: Path | None, device: torch.device
+) -> Candidate:
+    """A model of torchxrayvision with the data of a recipe: a YAML file, or a run whose own it takes."""
+    if recipe is None:
+        hint = f"cxr eval {model} configs/nih_densenet121.yaml data.root=FOLDER"
+        raise CxrError(f"{model}: has no data of its own to be judged on", hint)
+    if recipe.suffix in (".yaml", ".yml"):
+        config = load(recipe, overrides)
+    else:  # a run, whose rows are the same at any size
+        config = override(checkpoints.load(recipe).metadata.config, [f"image.size={model.size}", *overrides])
+    config = pretrained.fit_config(model, config, str(recipe))
+    xrv.fetch(model)  # before hours of packing
+    every = open_dataset(config)
+    dataset = pretrained.keep_trained(model, every)
+    checkpoint = pretrained.as_checkpoint(model, config, dataset.targets.findings, device)
+    loader = _open_loader(config, dataset, device)
+    notes = pretrained.notes(model, config, every, dataset)
+    return Candidate(Path(str(model)), checkpoint, config, dataset, loader, model, notes)
+
+
+def _open_loader(config: Config, dataset: Dataset, device: torch.device) -> Loader:
     keep_freed_memory(device)
     pixels, _ = place(dataset.store, config.store.where, device)
-    return Candidate(run, checkpoint, config, dataset, Loader(pixels, dataset.index, dataset.targets, device))
+    return Loader(pixels, dataset.index, dataset.targets, device)
 
 
 def _predict(candidates: Sequence[Candidate], fold: str, averaged: Average) -> tuple[Predictions, list[str]]:
@@ -96,7 +129,8 @@ def _operating_points(candidates: Sequence[Candidate], averaged: Average) -> tup
     """Those of a single checkpoint that is judged as it was validated, else chosen on validation rows now."""
     first = candidates[0]
     trained, now = first.checkpoint.metadata.config.eval, first.config.eval
-    if len(candidates) == 1 and (trained.threshold, trained.views) == (now.threshold, now.views):
+    as_validated = not first.pretrained and (trained.threshold, trained.views) == (now.threshold, now.views)
+    if len(candidates) == 1 and as_validated:
         return first.checkpoint.thresholds, first.checkpoint.temperatures
     for candidate in candidates:
         _check_rows(candidate, "val", allow_seen=False)
@@ -142,16 +176,11 @@ def _about(candidates: Sequence[Candidate], averaged: Average) -> list[tuple[str
     first = candidates[0]
     data, how, dataset = first.config.data, first.checkpoint.metadata.preprocess, first.dataset
     dropped = ", ".join(f"{num:,} {reason}" for reason, num in dataset.dropped.items() if num)
-    models = []
-    for candidate in candidates:
-        trained = candidate.checkpoint.metadata
-        models += [
-            ("model", f"{trained.config.model.backbone}, epoch {trained.epoch}, step {trained.step:,}"),
-            ("trained on", f"{trained.split.num_images['train']:,} images, {trained.split.name}"),
-        ]
+    models = [pair for candidate in candidates for pair in _about_model(candidate)]
     if len(candidates) > 1:
         models = [("ensemble", f"mean of the {averaged} of {len(candidates)} models"), *models]
     trained = first.checkpoint.metadata
+    weighting = [] if first.pretrained else [f"{trained.config.loss.weighting}, undone in the probabilities"]
     return [
         ("run", ", ".join(str(candidate.run) for candidate in candidates)),
         *models,
@@ -161,6 +190,16 @@ def _about(candidates: Sequence[Candidate], averaged: Average) -> list[tuple[str
         ("dropped rows", dropped or "none"),
         ("pixels", f"{how.size} ({how.fit}, {how.resize}, {how.intensity}) to {first.config.image.size}"),
         ("views", first.config.eval.views),
-        ("loss weighting", f"{trained.config.loss.weighting}, undone in the probabilities"),
+        *(("loss weighting", text) for text in weighting),
         ("versions", ", ".join(f"{name} {number}" for name, number in trained.versions.items())),
+    ]
+
+
+def _about_model(candidate: Candidate) -> list[tuple[str, str]]:
+    if candidate.pretrained:
+        return pretrained.about(candidate.pretrained)
+    trained = candidate.checkpoint.metadata
+    return [
+        ("model", f"{trained.config.model.backbone}, epoch {trained.epoch}, step {trained.step:,}"),
+        ("trained on", f"{trained.split.num_images['train']:,} images, {trained.split.name}"),
     ]

@@ -1,4 +1,4 @@
-"""First weights: torchvision's ImageNet ones, none, or a checkpoint file; every tensor is accounted for."""
+"""First weights: torchvision's, torchxrayvision's, none, or a checkpoint file; every tensor is accounted for."""
 
 import contextlib
 import pickle
@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.models import get_model_weights
 
-from cxr.data.findings import NIH_14
+from cxr.data.findings import NIH_14, canonical
 from cxr.errors import CxrError
+from cxr.model import xrv
 from cxr.model.classifier import Classifier
 
 _PREFIXES = ("module.", "backbone.", "model.", "densenet121.", "densenet169.", "densenet201.", "resnet18.", "resnet34.",
@@ -25,6 +26,7 @@ _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 _OURS = ("mean", "std", "logit_shift", "patients.")  # of our checkpoints, not weights
 _STEMS = ("backbone.features.conv0.weight", "backbone.conv1.weight")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
+_SAME = {"Pleural Effusion": "Effusion"}  # one finding under the names of two archives
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,15 @@ def _name(kind: str, names: Sequence[str]) -> str:
 
 
 def load_weights(classifier: Classifier, weights: str, findings: Sequence[str]) -> LoadReport:
-    """Fill the classifier from `imagenet`, `none` or a file, whole backbone or not at all.
+    """Fill the classifier from `imagenet`, `xrv:NAME`, `none` or a file, whole backbone or not at all.
 
     Raises:
-        CxrError: ImageNet weights that cannot be downloaded; a file that is missing, unsafe or of another model.
+        CxrError: Weights that cannot be downloaded; a file that is missing, unsafe or of another model.
     """
     if weights == "none":
         return LoadReport("none", 0, (), (), "new")
+    if xrv.is_named(weights):
+        return _fill_from_xrv(classifier, xrv.find(weights), findings)
     if weights == "imagenet":
         return _fill(classifier, _download(classifier.name), f"imagenet ({classifier.name})", findings, None)
     path = Path(weights)
@@ -79,6 +83,20 @@ def _download(name: str) -> dict[str, Tensor]:
     return state
 
 
+@torch.no_grad()
+def _fill_from_xrv(classifier: Classifier, model: xrv.Pretrained, findings: Sequence[str]) -> LoadReport:
+    """The model as torchxrayvision runs it, input range included: the same logits of the same grey pixels."""
+    assert classifier.stem == "rgb"  # fold_stem then keeps the results exactly, borders included
+    if classifier.name != model.backbone:
+        what = f"model.weights: {model} is a {model.backbone}, model.backbone is {classifier.name}"
+        raise CxrError(what, f"set model.backbone={model.backbone}")
+    state = xrv.read(model, classifier)
+    report = _fill(classifier, state, str(model), findings, model.outputs)
+    classifier.mean.fill_(xrv.MEAN)
+    classifier.std.fill_(xrv.STD)
+    return report
+
+
 def _first_line(error: Exception) -> str:
     text = str(getattr(error, "reason", error)).strip() or type(error).__name__
     return text.splitlines()[0][:200]
@@ -91,7 +109,7 @@ def read_state(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | None]:
         CxrError: No such file, not a checkpoint, or one that holds more than tensors.
     """
     if not path.is_file():
-        raise CxrError(f"model.weights: {path}: no such file", "give imagenet, none, or a checkpoint file")
+        raise CxrError(f"model.weights: {path}: no such file", "give imagenet, xrv:NAME, none, or a checkpoint file")
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
@@ -153,19 +171,35 @@ def _fill(
             f"model.weights: {report}",
             f"the file is not of a {classifier.name}; set model.backbone to the file's, or give another file",
         )
-    head = _match_head(classifier, given, findings, names)
-    classifier.load_state_dict({key: given[key] for key in fits} | head, strict=False)
-    kept = f"loaded for {len(findings)} findings" if head else "new"
-    return LoadReport(origin, len(fits), tuple(missing), (), kept)
+    heads = _match_heads(given, findings, names)
+    classifier.load_state_dict({key: given[key] for key in fits}, strict=False)
+    with torch.no_grad():
+        for place, row in heads.items():
+            classifier.head.weight[place] = given["head.weight"][row]
+            classifier.head.bias[place] = given["head.bias"][row]
+    return LoadReport(origin, len(fits), tuple(missing), (), _describe_heads(findings, heads))
 
 
-def _match_head(
-    classifier: Classifier, given: Mapping[str, Tensor], findings: Sequence[str], names: Sequence[str] | None
-) -> dict[str, Tensor]:
-    """The file's head rows for the findings wanted; the old CheXNet checkpoints list NIH's 14 in the paper's order."""
+def _match_heads(given: Mapping[str, Tensor], findings: Sequence[str], names: Sequence[str] | None) -> dict[int, int]:
+    """The file's head row for the place of each finding that has one; old CheXNet files list NIH's 14 in order."""
     if names is None and given.get("head.weight", torch.empty(0)).shape[0] == len(NIH_14):
         names = NIH_14
-    if names is None or not set(findings) <= set(names) or "head.weight" not in given or "head.bias" not in given:
+    if names is None or "head.weight" not in given or "head.bias" not in given:
         return {}
-    rows = [list(names).index(finding) for finding in findings]
-    return {key: given[key][rows] for key in ("head.weight", "head.bias")}
+    rows = {concept(name): row for row, name in enumerate(names) if name}
+    rows |= {name: row for row, name in enumerate(names) if name}  # its own name goes before another archive's
+    found = {place: rows.get(name, rows.get(concept(name))) for place, name in enumerate(findings)}
+    return {place: row for place, row in found.items() if row is not None}
+
+
+def concept(finding: str) -> str:
+    """One name of a finding that archives name differently, so that a head learned on one serves the other."""
+    return _SAME.get(canonical(finding), canonical(finding))
+
+
+def _describe_heads(findings: Sequence[str], heads: Mapping[int, int]) -> str:
+    new = [name for place, name in enumerate(findings) if place not in heads]
+    if not heads:
+        return "new"
+    loaded = f"loaded for {len(heads)} finding{'s' if len(heads) > 1 else ''}"
+    return f"{loaded}, new for {len(new)}: {', '.join(new)}" if new else loaded

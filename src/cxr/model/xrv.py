@@ -1,0 +1,203 @@
+"""Weights pretrained on chest X-rays that torchxrayvision publishes: which there are, where they lie, what they hold.
+
+Cohen et al. "TorchXRayVision: A library of chest X-ray datasets and models." MIDL 2022 (densenet121: Cohen et al. "On
+the limits of cross-domain generalization in automated X-ray prediction." MIDL 2020).
+
+A model takes one grey channel of u in [0, 255] as (2 u / 255 - 1) 1024 and gives 18 logits, of which some were never
+trained. The package then rescales their sigmoid so that its operating points (`op_threshs`) lie at 0.5; here they stay
+raw logits. The DenseNets are published as whole pickled modules and are read by `pickled`; nothing in them is run.
+"""
+
+import contextlib
+import pickle
+import sys
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from cxr.errors import CxrError
+from cxr.files import write_atomically
+from cxr.model.classifier import Classifier
+from cxr.model.pickled import read_tensors
+
+PREFIX = "xrv:"
+MEAN, STD = 127.5, 127.5 / 1024
+"""(u - MEAN) / STD is their input of a grey value u, and black padding of theirs is black padding of ours."""
+
+_RELEASE = "https://github.com/mlmed/torchxrayvision/releases/download/v1/"
+_SEED_0 = "densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"
+_OUTPUTS = (
+    "Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema", "Fibrosis", "Effusion",
+    "Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass", "Hernia", "Lung Lesion", "Fracture",
+    "Lung Opacity", "Enlarged Cardiomediastinum",
+)  # fmt: skip
+_OF_NIH = _OUTPUTS[:14]
+_OF_CHEXPERT = (
+    "Atelectasis", "Consolidation", "Pneumothorax", "Edema", "Effusion", "Pneumonia", "Cardiomegaly", *_OUTPUTS[14:],
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A published model.
+
+    Attributes:
+        name: As in `xrv:NAME`.
+        file: Its file's name in torchxrayvision's release and cache folder.
+        trained: Findings whose outputs were trained.
+        archives: What it was trained on, in torchxrayvision's words.
+        size: Width and height of its input in pixels.
+    """
+
+    name: str
+    file: str
+    trained: tuple[str, ...]
+    archives: tuple[str, ...]
+    size: int = 224
+
+    @property
+    def backbone(self) -> str:
+        """Its architecture in torchvision."""
+        return self.name.partition("-")[0]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The finding of each of its 18 outputs, empty where that was never trained."""
+        return tuple(finding if finding in self.trained else "" for finding in _OUTPUTS)
+
+    @property
+    def url(self) -> str:
+        """Where it is published."""
+        return _RELEASE + self.file
+
+    def __str__(self) -> str:
+        return PREFIX + self.name
+
+
+_ALL = ("nih", "pc", "chex", "mimic_ch", "google", "openi", "rsna")
+_WITHOUT = ("Lung Lesion", "Enlarged Cardiomediastinum")  # no images of these in the ResNet's archives
+PRETRAINED = {
+    model.name: model
+    for model in (
+        Pretrained("densenet121-res224-all", f"nih-pc-chex-mimic_ch-google-openi-kaggle-{_SEED_0}", _OUTPUTS, _ALL),
+        Pretrained("densenet121-res224-nih", f"nih-{_SEED_0}", _OF_NIH, ("nih",)),
+        Pretrained("densenet121-res224-rsna", f"kaggle-{_SEED_0}", ("Pneumonia", "Lung Opacity"), ("rsna",)),
+        Pretrained("densenet121-res224-pc", f"pc-{_SEED_0}", (*_OF_NIH, "Fracture"), ("pc",)),
+        Pretrained("densenet121-res224-chex", f"chex-{_SEED_0}", _OF_CHEXPERT, ("chex",)),
+        Pretrained("densenet121-res224-mimic_nb", f"mimic_nb-{_SEED_0}", _OF_CHEXPERT, ("mimic_nb",)),
+        Pretrained("densenet121-res224-mimic_ch", f"mimic_ch-{_SEED_0}", _OF_CHEXPERT, ("mimic_ch",)),
+        Pretrained(
+            "resnet50-res512-all",
+            "pc-nih-rsna-siim-vin-resnet50-test512-e400-state.pt",
+            tuple(finding for finding in _OUTPUTS if finding not in _WITHOUT),
+            ("pc", "nih", "rsna", "siim", "vin"),
+            512,
+        ),
+    )
+}
+"""By name. An output counts as trained where torchxrayvision has a label and an operating point for it."""
+
+_SOURCES = {
+    "nih": ("nih", "google", "rsna", "siim"),  # the last three chose their images out of ChestX-ray14
+    "chexpert": ("chex",),
+    "mimic": ("mimic_nb", "mimic_ch"),
+    "padchest": ("pc",),
+    "vindr": ("vin",),
+    "brax": (),
+    "phantom": (),
+}
+"""Which of those archives hold images of a source; one that is not here may be any of them."""
+
+
+def is_named(weights: str | Path) -> bool:
+    """Whether these are weights of torchxrayvision rather than a file or a run."""
+    return str(weights).startswith(PREFIX)
+
+
+def find(weights: str | Path) -> Pretrained:
+    """The published model that `xrv:NAME` means.
+
+    Raises:
+        CxrError: There is none of that name.
+    """
+    model = PRETRAINED.get(str(weights).removeprefix(PREFIX))
+    if model is None:
+        names = ", ".join(PREFIX + name for name in PRETRAINED)
+        raise CxrError(f"{weights}: torchxrayvision has no such weights here", f"known are {names}")
+    return model
+
+
+def path_of(model: Pretrained) -> Path:
+    """Its file in torchxrayvision's own cache folder, whether it is there or not."""
+    return Path("~/.torchxrayvision/models_data").expanduser() / model.file
+
+
+def fetch(model: Pretrained) -> Path:
+    """Its file, downloaded if it is not in the cache folder yet; what cannot be read is not kept there.
+
+    Raises:
+        CxrError: No network, or what came is no model.
+    """
+    path = path_of(model)
+    if path.is_file():
+        return path
+
+    def download(temporary: Path) -> None:
+        with contextlib.redirect_stdout(sys.stderr):
+            torch.hub.download_url_to_file(model.url, str(temporary))
+        read_tensors(temporary)
+
+    hint = f"download {model.url} elsewhere into {path.parent}"
+    try:
+        write_atomically(path, download)
+    except (OSError, RuntimeError, EOFError, HTTPException) as error:  # no network
+        raise CxrError(f"{model}: cannot be downloaded: {_first_line(error)}", hint) from None
+    except pickle.UnpicklingError as error:
+        raise CxrError(f"{model}: {model.url} gave no model: {_first_line(error)}", hint) from None
+    return path
+
+
+def _first_line(error: Exception) -> str:
+    text = str(getattr(error, "reason", error)).strip() or type(error).__name__
+    return text.splitlines()[0][:200]
+
+
+def read(model: Pretrained, classifier: Classifier) -> dict[str, Tensor]:
+    """Its tensors for a classifier of three channels, the first convolution's in the first one, the others zero.
+
+    Raises:
+        CxrError: The file cannot be had, holds more than tensors, or is of another model.
+    """
+    path = fetch(model)
+    hint = f"delete it, then it is downloaded anew from {model.url}"
+    try:
+        state = read_tensors(path)
+    except (pickle.UnpicklingError, OSError) as error:
+        raise CxrError(f"{path}: is no model of torchxrayvision: {_first_line(error)}", hint) from None
+    state.pop("op_threshs", None)  # its operating points, no weights
+    head, stem = ("classifier", "features.conv0") if model.backbone == "densenet121" else ("fc", "conv1")
+    shapes = {f"{stem}.weight": (64, 1, 7, 7), f"{head}.weight": (len(_OUTPUTS), classifier.head.in_features),
+              f"{head}.bias": (len(_OUTPUTS),)}  # fmt: skip
+    given = {name: tuple(state[name].shape) if name in state else "not there" for name in shapes}
+    if given != shapes:
+        wrong = [f"{path}: is not {model}: {name} is {given[name]}, not {shapes[name]}"
+                 for name in shapes if given[name] != shapes[name]]  # fmt: skip
+        raise CxrError(wrong, hint)
+    grey = state[f"{stem}.weight"]
+    state[f"{stem}.weight"] = torch.cat([grey, torch.zeros_like(grey).repeat(1, 2, 1, 1)], dim=1)
+    return state
+
+
+def note_on_patients(model: Pretrained, source: str) -> str:
+    """What a report must say of the patients whom the model may know; `source` is where the judged rows come from."""
+    mine = [name for name in model.archives if name in _SOURCES.get(source, model.archives)]
+    trained = f"{model} was trained on {', '.join(model.archives)}"
+    if not mine:
+        return f"{trained}, not on images of {source}"
+    if source not in _SOURCES:
+        return f"{trained}; where these images are of those, it may have been trained on these patients"
+    which = "" if mine == [source] else f" ({', '.join(mine)}: images of {source})"
+    return f"NOT A FAIR TEST: {trained}{which}, by a split of its own: it may have been trained on these patients"

@@ -1,0 +1,157 @@
+"""Models of torchxrayvision through the command line, on generated images in ChestX-ray14's layout."""
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from cxr.cli import main
+from cxr.model import xrv
+from tests.model.conftest import Plant, xrv_logits
+
+NIH, RSNA, CHEX = (f"xrv:densenet121-res224-{name}" for name in ("nih", "rsna", "chex"))
+
+
+def call(*arguments: str | Path) -> int:
+    """The exit status of a command."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+@pytest.fixture
+def sized(archive: Path, tmp_path: Path) -> Path:
+    """A tiny recipe for images of the size that the models take."""
+    path = tmp_path / "sized.yaml"
+    path.write_text(
+        f"data: {{source: nih, root: {archive}}}\n"
+        "image: {store_size: 48, size: 224}\n"
+        f"store: {{path: {tmp_path / 'store'}}}\n"
+        "model: {backbone: resnet18, weights: none}\n"
+        "train: {epochs: 1, batch_size: 20, precision: fp32}\n"
+    )
+    return path
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_eval_scores_a_model_as_it_is(plant: Plant, sized: Path, archive: Path, tmp_path: Path) -> None:
+    plant(CHEX)
+    assert call("eval", CHEX, sized, "eval.interval=none", "--out", tmp_path / "out") == 0
+    rows = read(tmp_path / "out" / "predictions.csv")
+    image = cv2.imread(str(next(archive.rglob(rows[0]["image"]))), cv2.IMREAD_GRAYSCALE)
+    pixels = torch.nn.functional.interpolate(torch.from_numpy(image).float()[None, None], 224, mode="bilinear")
+    expected = torch.sigmoid(xrv_logits(CHEX, pixels))[0]
+    outputs = xrv.find(CHEX).outputs
+    ours = {name.removeprefix("p_"): float(value) for name, value in rows[0].items() if name.startswith("p_")}
+    np.testing.assert_allclose(list(ours.values()), [expected[outputs.index(name)] for name in ours], atol=1e-4)
+
+
+def test_the_report_tells_what_was_judged_and_what_not(plant: Plant, sized: Path, tmp_path: Path) -> None:
+    plant(CHEX)
+    assert call("eval", CHEX, sized, "eval.interval=none", "--out", tmp_path) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    untrained = ("Emphysema", "Fibrosis", "Hernia", "Infiltration", "Mass", "Nodule", "Pleural_Thickening")
+    judged = [row["finding"] for row in report["metrics"]]
+    assert len(judged) == 7 and not set(judged) & set(untrained)
+    left_out = next(note for note in report["notes"] if "was never trained for" in note)
+    assert all(name in left_out for name in untrained)
+    assert f"{CHEX} was trained on chex, not on images of nih" in report["notes"]
+    assert report["about"]["probabilities"].endswith("op_norm is not applied, which changes no AUROC")
+    assert report["thresholds"]["chosen_on"].startswith("validation rows (")
+    assert not report["thresholds"]["optimistic"]
+
+
+def test_the_archive_it_was_trained_on_is_marked(plant: Plant, sized: Path, tmp_path: Path) -> None:
+    plant(NIH)
+    assert call("eval", NIH, sized, "eval.interval=none", "--out", tmp_path) == 0
+    notes = json.loads((tmp_path / "report.json").read_text())["notes"]
+    assert any(note.startswith(f"NOT A FAIR TEST: {NIH} was trained on nih, by a split of its own") for note in notes)
+
+
+def test_without_out_the_report_names_model_and_recipe(
+    plant: Plant, sized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant(RSNA)
+    monkeypatch.chdir(tmp_path)
+    assert call("eval", RSNA, sized, "eval.interval=none") == 0
+    where = "runs/xrv_densenet121-res224-rsna_on_sized/eval_test/report.html"
+    assert capsys.readouterr().out.endswith(f"report: {where}\n")
+    assert (tmp_path / where).is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["image.size=96"], "error: {recipe}: image.size is 96, {model} takes images of 224 pixels\n"),
+        (["data.findings=[Mass]"], "error: {model}: was trained for none of the findings of this recipe: Mass\n"),
+        (["xrv:nothing"], "error: xrv:nothing: torchxrayvision has no such weights here\n"),
+    ],
+)
+def test_what_does_not_fit_is_an_error(
+    arguments: list[str], error: str, plant: Plant, sized: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant(RSNA)
+    assert call("eval", RSNA, sized, *arguments) == 2
+    assert error.format(recipe=sized, model=RSNA) in capsys.readouterr().err
+
+
+def test_without_a_recipe_there_is_nothing_to_judge(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("eval", RSNA) == 2
+    assert capsys.readouterr().err == (
+        f"error: {RSNA}: has no data of its own to be judged on\n"
+        f"hint: cxr eval {RSNA} configs/nih_densenet121.yaml data.root=FOLDER\n"
+    )
+
+
+def test_nothing_is_packed_for_weights_that_cannot_be_had(
+    xrv_cache: Path, sized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("eval", NIH, sized) == 2
+    assert capsys.readouterr().err.startswith(f"error: {NIH}: cannot be downloaded: Temporary failure")
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_run_is_compared_with_it_on_the_runs_own_rows(
+    plant: Plant, sized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant(NIH)
+    run = tmp_path / "run"
+    assert call("train", sized, f"out={run}", "image.size=64") == 0
+    assert call("compare", NIH, run, "eval.draws=100", "eval.interval=images") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"A: {NIH} B: {run} On test rows" in said
+    assert f"Note: NOT A FAIR TEST: {NIH} was trained on nih" in said
+
+
+def test_training_starts_from_it_and_says_so(
+    plant: Plant, sized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant(RSNA)
+    model = ("model.backbone=densenet121", f"model.weights={RSNA}", "image.size=32", "data.findings=[Mass, Pneumonia]")
+    assert call("train", sized, f"out={tmp_path / 'run'}", *model) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    report = f"weights {RSNA}: 725 tensors matched, 0 missing, 0 unexpected"
+    assert f"{report}; head loaded for 1 finding, new for 1: Mass" in said
+
+
+def test_predict_prints_its_trained_findings_at_thresholds_of_one_half(
+    plant: Plant, archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant(RSNA)
+    image = next(archive.rglob("*.png"))
+    assert call("predict", RSNA, image, "--format", "json") == 0
+    said = capsys.readouterr()
+    answer = json.loads(said.out)
+    assert said.err.startswith(f"{RSNA}: thresholds of 0.5, chosen on no rows; probabilities: sigmoid of the raw")
+    assert answer["thresholds"] == {"Pneumonia": 0.5, "Lung Opacity": 0.5}
+    assert call("predict", RSNA, image) == 0
+    assert "Thresholds: fixed 0.5 for every finding." in capsys.readouterr().out
