@@ -122,7 +122,7 @@ def test_a_picture_in_train_and_test_is_a_leak(archive: Path, recipe: Path, tmp_
     (root / "images" / second).write_bytes((root / "images" / first).read_bytes())
     status, facts = check(recipe, tmp_path / "out", f"data.root={root}", "data.split_seed=3")
     assert (status, facts["twins"][0]["same"], facts["twins"][0]["folds"][-1]) == (0, "file", "test")
-    leak = f"leak: 1 pictures are in more than one split: images/{first} = images/{second}"
+    leak = f"leak: equal pictures in more than one split: 1: images/{first} = images/{second}"
     assert leak in facts["warnings"]
 
 
@@ -137,7 +137,7 @@ def test_a_patient_in_two_splits_is_a_problem_and_is_not_named(
     table.to_csv(root / "Data_Entry_2017_v2020.csv", index=False)
     status, facts = check(recipe, tmp_path / "out", f"data.root={root}")
     assert (status, facts["patients"]["in_two_splits"]) == (1, 1)
-    assert facts["problems"] == ["data.split: leak: 1 patients are in more than one split"]
+    assert facts["problems"] == ["data.split: leak: patients in more than one split: 1"]
     assert facts["files"]["read"] == 40
     assert "secret77" not in capsys.readouterr().out + (tmp_path / "out" / "check.html").read_text()
     assert "secret77" not in json.dumps(facts)
@@ -165,6 +165,7 @@ def test_thumbnails_are_of_the_images(archive: Path, recipe: Path, tmp_path: Pat
     page = (tmp_path / "out" / "check.html").read_text()
     data, name = re.findall(r'base64,([^"]*)"[^>]*alt="Random image: ([^;"]*)', page)[0]
     shown = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert shown is not None
     own = cv2.resize(read_file(archive / name), shown.shape[::-1], interpolation=cv2.INTER_NEAREST)
     assert np.abs(shown.astype(float) - own).mean() < 8
 

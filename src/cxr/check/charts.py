@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from cxr.check.render import folds as folds_of
 from cxr.check.result import Check
 
-WIDTH = 460
-"""Width of a drawing in its own units; the page scales it."""
-START, LONGEST = 172, 210
-"""Where bars begin, and how long the longest is."""
-_THICK, _GAP = 9, 7
+_LONGEST, _NUMBER = 200, 56  # the longest bar, and room for the number beside it, in units that the page scales
+_LETTER, _MOST = 7.0, 190  # width of a letter, and of the widest label
+_THICK, _GAP = 12, 7
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,8 @@ class Chart:
         series: Names of the series, none where there is only one.
         labels: (middle, text) of each group.
         bars: All bars.
+        start: Where bars begin.
+        width: Of the drawing.
         height: Of the drawing.
     """
 
@@ -44,6 +44,8 @@ class Chart:
     series: tuple[str, ...]
     labels: tuple[tuple[float, str], ...]
     bars: tuple[Bar, ...]
+    start: float
+    width: float
     height: float
 
 
@@ -102,11 +104,12 @@ def _chart(
 ) -> Chart:
     """The drawing of (label, (value, text) of each bar) a group."""
     most = max(value for _, bars in rows for value, _ in bars) or 1
-    thick = _THICK if series else 2 * _THICK
+    thick = _THICK if series else 18.0
     labels, drawn, top = [], [], 4.0 + (18 if series else 0)
     for label, bars in rows:
         labels.append((top + thick * len(bars) / 2, label))
         for place, (value, text) in enumerate(bars):
-            drawn.append(Bar(top + place * thick, LONGEST * value / most, thick - 1, text, place))
+            drawn.append(Bar(top + place * thick, _LONGEST * value / most, thick - 1, text, place))
         top += thick * len(bars) + _GAP
-    return Chart(name, heading, alt, series, tuple(labels), tuple(drawn), top)
+    start = min(_MOST, 14 + _LETTER * max(len(label) for label, _ in rows))
+    return Chart(name, heading, alt, series, tuple(labels), tuple(drawn), start, start + _LONGEST + _NUMBER, top)

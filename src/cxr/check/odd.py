@@ -67,7 +67,7 @@ def list_odd(names: Sequence[str], lateral: Bool, facts: Sequence[Facts], size: 
 
 def listing(kind: str, title: str, rule: str, names: Sequence[str], which: Bool, notes: Sequence[str] = ()) -> Listing:
     """The Listing of the names that `which` marks."""
-    rows = np.flatnonzero(which)
+    rows = np.flatnonzero(which).tolist()
     return Listing(kind, title, rule, tuple(names[r] for r in rows), tuple(notes[r] for r in rows if notes))
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from cxr import __version__
 from cxr.check import charts, render
@@ -21,6 +22,7 @@ def render_html(check: Check, galleries: Sequence[Gallery], name: str) -> str:
     environment = Environment(
         loader=PackageLoader("cxr.check"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    environment.filters["breaks"] = _breaks
     return environment.get_template("check.html").render(
         check=check,
         name=name,
@@ -33,7 +35,6 @@ def render_html(check: Check, galleries: Sequence[Gallery], name: str) -> str:
         patients=render.patient_line(check),
         galleries={gallery.kind: gallery.samples for gallery in galleries},
         charts=charts.draw(check),
-        drawing=charts,
         shown=_SHOWN,
         label_headings=_label_headings(check),
         label_rows=_label_rows(check),
@@ -42,6 +43,11 @@ def render_html(check: Check, galleries: Sequence[Gallery], name: str) -> str:
         folds=FOLDS,
         shades=_shades(check),
     )  # fmt: skip
+
+
+def _breaks(path: str) -> Markup:
+    """A path that a narrow column may break after its folders."""
+    return Markup("/<wbr>").join(path.split("/"))
 
 
 def _key(check: Check) -> list[tuple[str, str]]:

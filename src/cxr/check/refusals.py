@@ -72,11 +72,11 @@ def try_split(table: LabelTable, data: Data, said: Said) -> Split | None:
         return assign(table, data)
     except CxrError as error:
         split = said.attempt(lambda: MAKERS[data.split](table, data))
-        found = count_patients(list(table.rows["patient_id"]), split.fold if split else [""] * len(table))
+        found = count_patients(list(table.rows["patient_id"]), split.fold if split else np.full(len(table), ""))
         if found.rows_without:
-            said.refuse([f"{table.root}: {found.rows_without:,} images have no patient"], error.hint)
+            said.refuse([f"{table.root}: images without a patient: {found.rows_without:,}"], error.hint)
         if found.in_two_splits:
-            said.refuse([f"data.split: leak: {found.in_two_splits:,} patients are in more than one split"], error.hint)
+            said.refuse([f"data.split: leak: patients in more than one split: {found.in_two_splits:,}"], error.hint)
         if not said.problems:
             said.refuse(error.problems, error.hint)
         return split
@@ -88,7 +88,7 @@ def judge_missing(config: Config, table: LabelTable, absent: Sequence[str], said
     total, refused = len(table) + len(absent), config.data.missing == "error"
     for reason, names in (("no file", without), ("no row in the label table", absent)):
         if names:
-            what = f"{table.root}: {len(names):,} of {total:,} listed images have {reason}: {name_first(names)}"
+            what = f"{table.root}: listed images with {reason}: {len(names):,} of {total:,}: {name_first(names)}"
             said.judge(refused, what, "complete the archive, or data.missing=skip to go on without them")
     if len(without) == len(table):
         said.refuse([f"{table.root}: none of its {len(table):,} images has a file"], "is data.root the right folder?")
@@ -97,7 +97,7 @@ def judge_missing(config: Config, table: LabelTable, absent: Sequence[str], said
 def judge_unreadable(config: Config, names: Sequence[str], said: Said) -> None:
     """Files that cannot be decoded; the names may say why."""
     if names:
-        what = f"{config.data.root}: {len(names):,} files are unreadable: {name_first(names, '; ')}"
+        what = f"{config.data.root}: unreadable files: {len(names):,}: {name_first(names, '; ')}"
         hint = "download or export them again, or data.unreadable=skip to go on without them"
         said.judge(config.data.unreadable == "error", what, hint)
 

@@ -70,9 +70,8 @@ def patient_line(check: Check) -> str:
     """Patients in one sentence, none by its id."""
     own = check.patients
     each = ", ".join(f"{num:,} with {label}" for label, num in own.images_each if num)
-    return (
-        f"{own.num:,} ({each} images), {own.in_two_splits:,} in more than one split, {own.rows_without:,} rows without"
-    )
+    apart = f"{own.in_two_splits:,} in more than one split"
+    return f"{own.num:,} ({each or 'no'} images), {apart}, {own.rows_without:,} rows without one"
 
 
 def folds(check: Check) -> list[str]:

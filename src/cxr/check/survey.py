@@ -127,11 +127,11 @@ def _judge_readable(
 def _list_odd(config: Config, table: LabelTable, kept: Rows, found: Rows, facts: Sequence[Facts]) -> list[Listing]:
     lateral = odd.is_lateral(list(table.rows["view"]))
     without = (table.rows["path"] == "").to_numpy()
-    names = np.where(without, table.rows["image"], table.rows["path"])
+    names = [str(one.path or one.image) for one in table.rows.itertuples()]
     among = np.zeros(len(table), bool)
     among[kept] = lateral[kept]
     lists = [odd.listing("missing", "Missing files", "a row of the label table has no file", names, without)]
-    lists += odd.list_odd(names[found], lateral[found], facts, config.image.size) if facts else []
+    lists += odd.list_odd([names[row] for row in found], lateral[found], facts, config.image.size) if facts else []
     if 0 < among.sum() < len(kept) / 2:
         rule = "the view column says lateral where most images are frontal; pixels were not asked"
         lists.append(odd.listing("lateral", "Lateral images among frontal ones", rule, names, among))
@@ -140,7 +140,7 @@ def _list_odd(config: Config, table: LabelTable, kept: Rows, found: Rows, facts:
 
 def _find_twins(table: LabelTable, split: Split, found: Rows, facts: Sequence[Facts]) -> list[Twins]:
     own = table.rows.iloc[found]
-    return odd.find_twins(list(own["path"]), list(own["patient_id"]), split.fold[found], facts) if facts else []
+    return odd.find_twins(list(own["path"]), list(own["patient_id"]), list(split.fold[found]), facts) if facts else []
 
 
 def _count_files(
@@ -176,12 +176,12 @@ def _warnings(listings: Sequence[Listing], twins: Sequence[Twins], files: Files)
     leaks = [one for one in twins if len(one.folds) > 1]
     across = [one for one in twins if one.num_patients > 1]
     lines = []
-    for what, groups in (("leak: {} pictures are in more than one split", leaks),
-                         ("{} pictures are there under several patients", across),
-                         ("{} pictures are there more than once", twins)):  # fmt: skip
+    for what, groups in (("leak: equal pictures in more than one split", leaks),
+                         ("equal pictures under several patients", across),
+                         ("pictures that are there more than once", twins)):  # fmt: skip
         if groups:
             names = " = ".join(groups[0].images[:3])
-            lines.append(f"{what.format(f'{len(groups):,}')}: {names}" + (", ..." if len(groups) > 1 else ""))
+            lines.append(f"{what}: {len(groups):,}: {names}" + (", ..." if len(groups) > 1 else ""))
     for one in listings:
         if one.kind not in _JUDGED:
             first = refusals.name_first(one.images)
