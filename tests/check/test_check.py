@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from cxr.check import odd
-from cxr.check.inspect import inspect
+from cxr.check.inspect import MAX_BYTES, inspect
 from cxr.cli import main
 from cxr.data.findings import NIH_14
 from cxr.data.image import read_file
@@ -274,6 +275,40 @@ def test_any_failure_of_a_decoder_is_a_reason(archive: Path) -> None:
     bad, fine = inspect(archive, ["bad", good], fail, workers=1)
     assert bad.reason == "the decoder failed: MemoryError: too large"
     assert (fine.reason, fine.num_bytes) == ("", (archive / good).stat().st_size)
+
+
+def test_a_pipe_and_a_file_without_end_do_not_hang(archive: Path, recipe: Path, tmp_path: Path) -> None:
+    root = copy(archive, tmp_path)
+    pipe, huge = sorted((root / "images").iterdir())[:2]
+    for path in (pipe, huge):
+        path.unlink()
+    os.mkfifo(pipe)
+    with huge.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    status, facts = check(recipe, tmp_path / "out", f"data.root={root}")
+    assert (status, listed(facts)["missing"]) == (1, [pipe.name])
+    assert listed(facts)["unreadable"] == [f"images/{huge.name}"]
+
+
+def test_names_that_are_no_text_are_shown_safely(
+    archive: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = copy(archive, tmp_path)
+    for name in (b"\xff.png", b"\x1b[2J.png"):
+        (root / os.fsdecode(name)).write_bytes(b"x")
+    status, facts = check(recipe, tmp_path / "out", f"data.root={root}")
+    assert (status, facts["files"]["unnamed"]) == (0, 2)
+    assert "\ufffd.png" in facts["files"]["first_unnamed"]
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_what_a_store_could_not_read_counts_under_quick(faulty: Faulty, recipe: Path, tmp_path: Path) -> None:
+    root, _ = faulty
+    arguments = [f"data.root={root}", f"store.path={tmp_path / 'store'}", *SKIP]
+    assert call("pack", recipe, *arguments) == 0
+    assert call("check", recipe, *arguments, "--quick", "--out", tmp_path / "out") == 0
+    facts = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert facts["plan"]["dropped"] == {"no file": 1, "unreadable": 2}
 
 
 @pytest.mark.real

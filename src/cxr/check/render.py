@@ -98,12 +98,17 @@ def render_terminal(check: Check) -> "RenderableType":
     lines += [("together", ", ".join(pairs(check)))] if pairs(check) else []
     head = [Text.assemble((f"{name}: ", "bold"), text) for name, text in lines]
     tables = [part for table in (_labels(check), _groups(check)) if table.row_count for part in ("", table)]
-    notes = [Text(f"warning: {line}", style="yellow") for line in check.warnings]
-    notes += [Text(f"problem: {line}", style="red") for line in check.problems]
+    notes = [Text(_visible(f"warning: {line}"), style="yellow") for line in check.warnings]
+    notes += [Text(_visible(f"problem: {line}"), style="red") for line in check.problems]
     notes += [Text(f"hint: {line}") for line in check.hints]
     plan = [Text(line) for line in plan_lines(check)]
     final = Text(verdict(check), style="bold green" if check.ready else "bold red")
     return Group(*head, *tables, "", *notes, *([""] if notes else []), *plan, final)
+
+
+def _visible(line: str) -> str:
+    """The line without what would move the cursor or change colours: names of files are not ours."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
 
 
 def _labels(check: Check) -> "Table":
