@@ -14,7 +14,7 @@ from cxr.config_file import load, walk
 from cxr.data.findings import NIH_14
 from tests.fakes import write_chexpert, write_lines, write_nih
 
-COMMANDS = ("config", "phantom", "pack", "train", "eval", "compare", "readers", "predict")
+COMMANDS = ("config", "phantom", "check", "pack", "train", "eval", "compare", "readers", "predict")
 REPORT = ["figures", "metrics.csv", "predictions.csv", "reliability.csv", "report.html", "report.json", "report.md"]
 
 

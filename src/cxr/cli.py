@@ -127,6 +127,25 @@ def phantom(
     print(f"{images:,} images in {folder}")
 
 
+@app.command(
+    epilog=_example("cxr check configs/nih_densenet121.yaml data.root=/data/nih", "cxr check configs/demo.yaml --quick")
+    + "\n\nExit status 1 when cxr train would refuse."
+)
+def check(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; checks/<config name> by default.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Look for the files, but decode none.")] = False,
+) -> None:
+    """Look through a data set before training: files, labels, patients."""
+    from cxr.check.command import check as run_check
+    from cxr.config_file import load
+
+    folder = out or Path("checks") / config.stem
+    if not run_check(load(config, overrides or []), config.stem, folder, quick):
+        raise typer.Exit(1)
+
+
 @app.command(epilog=_example("cxr pack configs/nih_densenet121.yaml data.root=/data/nih"))
 def pack(
     config: ConfigFile,

@@ -166,6 +166,7 @@ def test_an_image_is_the_same_as_png_and_as_dicom(predict: Predict, archive: Pat
     from tests.dicoms import dicom, saved
 
     grey = cv2.imread(str(min((archive / "images").iterdir())), cv2.IMREAD_GRAYSCALE)
+    assert grey is not None
     deep = np.asarray(np.round(grey / grey.max() * 4095), np.uint16)
     (tmp_path / "8.dcm").write_bytes(saved(dicom(grey)))
     (tmp_path / "12.dcm").write_bytes(saved(dicom(deep, 12)))

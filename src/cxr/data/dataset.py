@@ -141,10 +141,28 @@ def _check_readable(store: Store, config: Config) -> None:
 
 
 def _keep(config: Config, table: LabelTable, split: Split, store: Store, found: npt.NDArray[np.intp]) -> Dataset:
+    rows, dropped = keep_rows(config, table, split, _spread(store.readable, found, len(table)))
+    kept = table.select(rows)
+    place = np.full(len(table), -1, np.int64)
+    place[found] = np.arange(len(found))
+    return Dataset(kept, choose_targets(config, kept), split.fold[rows], split, store, place[rows], dropped)
+
+
+def keep_rows(
+    config: Config, table: LabelTable, split: Split, readable: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.intp], dict[str, int]]:
+    """(rows that train or are judged, how many others there are by the first reason that drops them).
+
+    Args:
+        config: The recipe, for data.views.
+        table: N rows.
+        split: Their folds.
+        readable: [N] False where a file could not be decoded.
+    """
     views = config.data.views
     reasons = {
         "no file": (table.rows["path"] == "").to_numpy(),
-        "unreadable": ~_spread(store.readable, found, len(table)),
+        "unreadable": ~readable,
         "other view": np.zeros(len(table), bool) if views is None else ~table.rows["view"].isin(views).to_numpy(),
         "in no split": split.fold == "",
     }
@@ -154,11 +172,7 @@ def _keep(config: Config, table: LabelTable, split: Split, store: Store, found: 
         keep &= ~drop
     if split.absent:
         dropped["listed but not in the label table"] = len(split.absent)
-    rows = np.flatnonzero(keep)
-    kept = table.select(rows)
-    place = np.full(len(table), -1, np.int64)
-    place[found] = np.arange(len(found))
-    return Dataset(kept, _targets(config, kept), split.fold[rows], split, store, place[rows], dropped)
+    return np.flatnonzero(keep), dropped
 
 
 def _spread(readable: npt.NDArray[np.bool_], found: npt.NDArray[np.intp], num: int) -> npt.NDArray[np.bool_]:
@@ -167,7 +181,12 @@ def _spread(readable: npt.NDArray[np.bool_], found: npt.NDArray[np.intp], num: i
     return every
 
 
-def _targets(config: Config, table: LabelTable) -> Targets:
+def choose_targets(config: Config, table: LabelTable) -> Targets:
+    """The targets that the config asks for, of every row.
+
+    Raises:
+        CxrError: A finding, or one that data.uncertain names, that the table does not label.
+    """
     data = config.data
     asked = data.findings or tuple(name for name in table.findings if name != NO_FINDING)
     assert not isinstance(asked, str)

@@ -40,7 +40,7 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
             raise CxrError(
                 f"data.split: no images for {fold}", "unpack more of the archive, or take another data.split"
             )
-    _check_last_batch(config, len(dataset.rows("train")), world)
+    check_last_batch(config, len(dataset.rows("train")), world.size)
     keep_freed_memory(world.device)
     pixels, where = place(dataset.store, config.store.where, world.device, world.local_size)
     dtype = autocast_dtype(config.train.precision, world.device)
@@ -56,9 +56,13 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
     return Run(config, world, dataset, loader, weights.to(world.device), dtype, steps)
 
 
-def _check_last_batch(config: Config, num_images: int, world: World) -> None:
-    """One image whose last feature map is one pixel has no variance for batch norm to divide by."""
+def check_last_batch(config: Config, num_images: int, num_processes: int = 1) -> None:
+    """Refuse a batch of one image whose last feature map is one pixel: it has no variance for batch norm to divide by.
+
+    Raises:
+        CxrError: An epoch of that many training images ends in such a batch.
+    """
     last = num_images % config.train.batch_size or config.train.batch_size
-    if last <= world.size and config.image.size < 64 and config.model.train_layers != "head":
+    if last <= num_processes and config.image.size < 64 and config.model.train_layers != "head":
         what = f"image.size: {config.image.size} is too small for a batch of one, which ends an epoch of {num_images:,}"
         raise CxrError(f"{what} in batches of {config.train.batch_size}", "image.size=64, or another train.batch_size")

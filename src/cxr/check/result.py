@@ -1,0 +1,189 @@
+"""What a check found: frozen tables of plain values, which terminal, JSON and page are made from."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Images of one odd kind.
+
+    Attributes:
+        kind: A word for it, as in check.json.
+        title: What a reader calls it.
+        rule: What puts an image here, with how often the rule is wrong where that was measured.
+        images: Their files below data.root, or the table's names where there is no file.
+        notes: What to say of each, or nothing.
+    """
+
+    kind: str
+    title: str
+    rule: str
+    images: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Images that are one picture.
+
+    Attributes:
+        images: Their files.
+        same: `file` when their bytes are the same, `pixels` when only their decoded pixels are.
+        num_patients: Patients they are said to be of.
+        folds: Splits they are in.
+    """
+
+    images: tuple[str, ...]
+    same: str
+    num_patients: int
+    folds: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Files:
+    """Counts of files; what decoding alone can tell is None under --quick.
+
+    Attributes:
+        named: Rows of the label table.
+        missing: Rows without a file.
+        absent: Names in the archive's lists without a row.
+        read: Files decoded.
+        unreadable: Files that could not be.
+        num_bytes: Size of the files that were decoded.
+        median_size: Median width and height.
+        sizes: (width, height, how many) of the most frequent sizes, the most frequent first.
+        grey_as_colour: Files with three channels or more that say the same.
+        unnamed: Image files below data.root that no row names.
+        first_unnamed: The first of them.
+    """
+
+    named: int
+    missing: int
+    absent: int
+    read: int | None
+    unreadable: int | None
+    num_bytes: int | None
+    median_size: tuple[int, int] | None
+    sizes: tuple[tuple[int, int, int], ...]
+    grey_as_colour: int | None
+    unnamed: int
+    first_unnamed: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What the label table says of one finding in one split, before any policy; in `all` where there is no split."""
+
+    finding: str
+    fold: str
+    positive: int
+    negative: int
+    uncertain: int
+    blank: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images of one view, sex or age band in each split and in all."""
+
+    column: str
+    group: str
+    images: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Patients:
+    """Patients of the whole table.
+
+    Attributes:
+        num: How many there are.
+        images_each: (label such as `3-5`, how many patients have so many images).
+        most_images: Images of the patient with most of them.
+        in_two_splits: Patients with images in more than one split.
+        rows_without: Rows without a patient.
+    """
+
+    num: int
+    images_each: tuple[tuple[str, int], ...]
+    most_images: int
+    in_two_splits: int
+    rows_without: int
+
+
+@dataclass(frozen=True)
+class Together:
+    """`counts` [C][C] of images with both findings positive, and how many have each on the diagonal."""
+
+    findings: tuple[str, ...]
+    counts: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What cxr train would do with it.
+
+    Attributes:
+        images: By split.
+        patients: By split.
+        findings: Targets.
+        dropped: Rows left out, by reason.
+        batch_size: Images a step.
+        epochs: Passes over the training rows.
+        steps_per_epoch: Steps of one of them.
+        store: Folder of the store.
+        store_bytes: Its pixels, which are also what RAM or GPU must hold unless they stay on the disk.
+        where: store.where.
+    """
+
+    images: dict[str, int]
+    patients: dict[str, int]
+    findings: tuple[str, ...]
+    dropped: dict[str, int]
+    batch_size: int
+    epochs: int
+    steps_per_epoch: int
+    store: str
+    store_bytes: int
+    where: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """Everything that one pass found.
+
+    Attributes:
+        about: (what, value) of config, source, root, label table and split.
+        quick: Whether files were only looked for, not decoded.
+        problems: Why cxr train would refuse; none is `ready`.
+        hints: What to do about them.
+        warnings: What it would not refuse, and a person should know.
+        files: Counts of files.
+        listings: Images of each odd kind, empty kinds left out.
+        twins: Groups of images that are one picture, those that leak first.
+        cells: Labels of the rows kept, by finding and split.
+        together: Findings that are positive together.
+        groups: Rows kept by view, sex and age band.
+        patients: Patients.
+        split_hashes: Hash of the names in each split.
+        plan: What would be trained on.
+    """
+
+    about: tuple[tuple[str, str], ...]
+    quick: bool
+    problems: tuple[str, ...]
+    hints: tuple[str, ...]
+    warnings: tuple[str, ...]
+    files: Files
+    listings: tuple[Listing, ...]
+    twins: tuple[Twins, ...]
+    cells: tuple[Cells, ...]
+    together: Together
+    groups: tuple[Group, ...]
+    patients: Patients
+    split_hashes: dict[str, str]
+    plan: Plan
+
+    @property
+    def ready(self) -> bool:
+        """Whether cxr train would begin."""
+        return not self.problems

@@ -1,0 +1,98 @@
+"""Thumbnails of what would be trained on, and of what is odd."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from cxr.check.inspect import Read
+from cxr.check.result import Check, Listing, Twins
+from cxr.check.survey import Survey
+from cxr.data.labels import LabelTable
+
+SIDE = 112
+"""Longer side of a thumbnail in pixels."""
+_RANDOM, _EACH = 24, 6
+_QUALITY = 82
+_SEED = 0
+_WITHOUT_PIXELS = ("missing", "truncated", "unreadable")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A thumbnail: a JPEG as base64, its size, the file's name, and what is said of it."""
+
+    jpeg: str
+    width: int
+    height: int
+    name: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """A row of thumbnails; `kind` is a listing's, `twins` or `random`."""
+
+    kind: str
+    samples: tuple[Sample, ...]
+
+
+def take(found: Survey) -> list[Gallery]:
+    """Random images that would be trained on or judged, then the first of each odd kind; none under --quick."""
+    check = found.check
+    if check.quick:
+        return []
+    galleries = [Gallery("random", _draw(found))]
+    if check.twins:
+        galleries.append(Gallery("twins", _draw_twins(check.twins, found.read)))
+    galleries += [Gallery(one.kind, _draw_listing(one, found.read)) for one in check.listings
+                  if one.kind not in _WITHOUT_PIXELS]  # fmt: skip
+    return [gallery for gallery in galleries if gallery.samples]
+
+
+def _draw(found: Survey) -> tuple[Sample, ...]:
+    kept = found.kept
+    num = min(_RANDOM, len(kept))
+    rows = np.sort(np.random.default_rng(_SEED).choice(len(kept), num, replace=False))
+    captions = {str(kept.rows["path"][row]): _caption(kept, found.check, str(found.fold[row]), row) for row in rows}
+    return _samples(captions, found.read)
+
+
+def _caption(kept: LabelTable, check: Check, fold: str, row: int) -> str:
+    """As `train, PA: Cardiomegaly, Edema`."""
+    columns = [kept.findings.index(finding) for finding in check.plan.findings]
+    labels = [kept.findings[column] for column in columns if kept.raw[row, column] == 1]
+    view = str(kept.rows["view"][row]).strip()
+    return f"{', '.join(part for part in (fold, view) if part)}: {', '.join(labels) or 'nothing labelled'}"
+
+
+def _draw_twins(twins: Sequence[Twins], read: Read) -> tuple[Sample, ...]:
+    captions: dict[str, str] = {}
+    for number, group in enumerate(twins[: _EACH // 2], 1):
+        where = " and ".join(group.folds) or "no split"
+        captions |= {name: f"picture {number}: {where}, patients: {group.num_patients}" for name in group.images[:2]}
+    return _samples(captions, read)
+
+
+def _draw_listing(listing: Listing, read: Read) -> tuple[Sample, ...]:
+    notes = listing.notes or [""] * len(listing.images)
+    return _samples(dict(zip(listing.images[:_EACH], notes[:_EACH], strict=True)), read)
+
+
+def _samples(captions: Mapping[str, str], read: Read) -> tuple[Sample, ...]:
+    return tuple(sample for name, text in captions.items() if (sample := shrink(name, text, read)) is not None)
+
+
+def shrink(name: str, caption: str, read: Read) -> Sample | None:
+    """The thumbnail of a file; None where it can no longer be read."""
+    try:
+        grey = read(name)
+    except Exception:  # it was decoded a moment ago; a page without this one is still a page
+        return None
+    scale = SIDE / max(grey.shape)
+    height, width = (max(1, round(side * scale)) for side in grey.shape)
+    small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+    return Sample(base64.b64encode(data).decode(), width, height, name, caption)

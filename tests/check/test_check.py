@@ -1,0 +1,324 @@
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+
+from cxr.check import odd
+from cxr.check.inspect import MAX_BYTES, inspect
+from cxr.cli import main
+from cxr.data.findings import NIH_14
+from cxr.data.image import read_file
+from tests.check.conftest import CHANGES
+from tests.fakes import write_chexpert, write_lines
+
+SKIP = ["data.missing=skip", "data.unreadable=skip"]
+Faulty = tuple[Path, dict[str, str]]
+
+
+def call(*arguments: str | Path) -> int:
+    """The exit status of a command."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(argument) for argument in arguments])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def check(recipe: Path, out: Path, *more: str) -> tuple[int, dict]:  # type: ignore[type-arg]  # as JSON is
+    """(exit status, check.json) of a check without a store beside it."""
+    status = call("check", recipe, f"store.path={out.parent / 'no_store'}", "--out", out, *more)
+    return status, json.loads((out / "check.json").read_text())
+
+
+def listed(facts: dict) -> dict[str, list[str]]:  # type: ignore[type-arg]
+    return {one["kind"]: one["images"] for one in facts["listings"]}
+
+
+def hashes(root: Path) -> dict[str, str]:
+    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*") if path.is_file()}
+
+
+def entries(root: Path) -> pd.DataFrame:
+    return pd.read_csv(root / "Data_Entry_2017_v2020.csv", dtype={"Patient ID": str})
+
+
+def test_a_clean_archive_is_ready_and_nothing_in_it_is_odd(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, facts = check(recipe, tmp_path / "out")
+    said = capsys.readouterr().out
+    assert (status, facts["listings"], facts["twins"], facts["problems"]) == (0, [], [], [])
+    images, patients = facts["plan"]["images"], facts["plan"]["patients"]
+    assert f"would train on {images['train']} images of {patients['train']} patients, validate on" in said
+    assert said.splitlines()[-2].startswith("ready")
+    assert facts["files"]["read"] == 40
+
+
+@pytest.mark.parametrize("kind", ["missing", "truncated", "unreadable", *(set(CHANGES) - {"grey_as_colour"})])
+def test_each_planted_fault_is_found_by_its_name(kind: str, faulty: Faulty, recipe: Path, tmp_path: Path) -> None:
+    root, planted = faulty
+    _, facts = check(recipe, tmp_path / "out", f"data.root={root}")
+    name = planted[kind].removeprefix("images/") if kind == "missing" else planted[kind]
+    assert listed(facts)[kind] == [name]
+
+
+def test_faults_stop_a_training_unless_the_config_skips_them(faulty: Faulty, recipe: Path, tmp_path: Path) -> None:
+    root, _ = faulty
+    strict, facts = check(recipe, tmp_path / "out", f"data.root={root}")
+    assert (strict, facts["verdict"], len(facts["problems"])) == (1, "not ready: 2 problems", 2)
+    assert "image file is truncated (300 bytes)" in facts["problems"][1]
+    lenient, facts = check(recipe, tmp_path / "out", f"data.root={root}", *SKIP)
+    assert (lenient, facts["problems"], facts["plan"]["dropped"]) == (0, [], {"no file": 1, "unreadable": 2})
+
+
+def test_counts_are_those_of_pandas(recipe: Path, archive: Path, tmp_path: Path) -> None:
+    _, facts = check(recipe, tmp_path / "out")
+    table = entries(archive)
+    test = table["Image Index"].isin((archive / "test_list.txt").read_text().split())
+    positive = table["Finding Labels"].str.get_dummies("|").reindex(columns=list(NIH_14), fill_value=0)
+    cells = pd.DataFrame(facts["cells"]).pivot(index="finding", columns="fold", values="positive")
+    assert cells["test"].to_dict() == positive[test].sum().to_dict()
+    assert cells.sum(axis=1).to_dict() == positive.sum().to_dict()
+    assert facts["together"]["counts"] == (positive.T @ positive).to_numpy().tolist()
+    each = table["Patient ID"].value_counts()
+    assert dict(facts["patients"]["images_each"])["1"] == (each == 1).sum()
+    assert (facts["patients"]["num"], facts["patients"]["most_images"]) == (len(each), each.max())
+    images = facts["plan"]["images"]
+    assert (images["test"], images["train"] + images["val"]) == (test.sum(), (~test).sum())
+    assert facts["plan"]["patients"]["test"] == table["Patient ID"][test].nunique()
+
+
+def test_groups_are_those_of_pandas(recipe: Path, archive: Path, tmp_path: Path) -> None:
+    _, facts = check(recipe, tmp_path / "out")
+    table, groups = entries(archive), pd.DataFrame(facts["groups"])
+    every = {(one["column"], one["group"]): one["images"] for one in facts["groups"]}
+    for view, num in table["View Position"].value_counts().items():
+        assert every["view", view]["all"] == num
+        assert sum(every["view", view][fold] for fold in ("train", "val", "test")) == num
+    bands = pd.cut(table["Patient Age"], [0, 20, 40, 60, 80, 200], right=False).value_counts()
+    assert sorted(group["all"] for group in groups[groups["column"] == "age"]["images"]) == sorted(bands[bands > 0])
+
+
+def test_equal_pictures_are_grouped_and_leaks_come_first(faulty: Faulty, recipe: Path, tmp_path: Path) -> None:
+    root, planted = faulty
+    _, facts = check(recipe, tmp_path / "out", f"data.root={root}", *SKIP)
+    assert [sorted(one["images"]) for one in facts["twins"]] == [
+        sorted(planted[kind] for kind in ("twin_file", "twin_pixels", "good"))
+    ]
+    assert facts["twins"][0]["same"] == "pixels"
+    patients = entries(root).set_index("Image Index")["Patient ID"]
+    assert facts["twins"][0]["num_patients"] == len({patients[Path(name).name] for name in facts["twins"][0]["images"]})
+
+
+def test_a_picture_in_train_and_test_is_a_leak(archive: Path, recipe: Path, tmp_path: Path) -> None:
+    root = copy(archive, tmp_path)
+    first, second = ((root / file).read_text().split()[0] for file in ("train_val_list.txt", "test_list.txt"))
+    (root / "images" / second).write_bytes((root / "images" / first).read_bytes())
+    status, facts = check(recipe, tmp_path / "out", f"data.root={root}", "data.split_seed=3")
+    assert (status, facts["twins"][0]["same"], facts["twins"][0]["folds"][-1]) == (0, "file", "test")
+    leak = f"leak: equal pictures in more than one split: 1: images/{first} = images/{second}"
+    assert leak in facts["warnings"]
+
+
+def test_a_patient_in_two_splits_is_a_problem_and_is_not_named(
+    archive: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = copy(archive, tmp_path)
+    table = entries(root)
+    lists = [(root / file).read_text().split() for file in ("train_val_list.txt", "test_list.txt")]
+    moved = table["Image Index"].isin([lists[0][0], lists[1][0]])
+    table.loc[moved, "Patient ID"] = "secret77"
+    table.to_csv(root / "Data_Entry_2017_v2020.csv", index=False)
+    status, facts = check(recipe, tmp_path / "out", f"data.root={root}")
+    assert (status, facts["patients"]["in_two_splits"]) == (1, 1)
+    assert facts["problems"] == ["data.split: leak: patients in more than one split: 1"]
+    assert facts["files"]["read"] == 40
+    assert "secret77" not in capsys.readouterr().out + (tmp_path / "out" / "check.html").read_text()
+    assert "secret77" not in json.dumps(facts)
+
+
+def copy(archive: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(archive, folder / "copy"))
+
+
+def test_the_page_asks_no_network_and_escapes_names(faulty: Faulty, recipe: Path, tmp_path: Path) -> None:
+    root, _ = faulty
+    check(recipe, tmp_path / "out", f"data.root={root}")
+    page = (tmp_path / "out" / "check.html").read_text()
+    assert not re.search(r"https?:|//[a-z]", re.sub(r"base64,[^\"]*", "", page))
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1).png" in page
+    assert "not a medical device" in page
+    images = re.findall(r"<img [^>]*>", page)
+    assert len(images) > 24
+    assert all(re.search(r'alt="[^"]+"', image) for image in images)
+
+
+def test_thumbnails_are_of_the_images(archive: Path, recipe: Path, tmp_path: Path) -> None:
+    check(recipe, tmp_path / "out")
+    page = (tmp_path / "out" / "check.html").read_text()
+    data, name = re.findall(r'base64,([^"]*)"[^>]*alt="Random image: ([^;"]*)', page)[0]
+    shown = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert shown is not None
+    own = cv2.resize(read_file(archive / name), shown.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    assert np.abs(shown.astype(float) - own).mean() < 8
+
+
+def test_quick_decodes_nothing_and_still_counts(
+    faulty: Faulty, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr("cxr.check.survey.read_file", refuse)
+    monkeypatch.setattr("cv2.imdecode", refuse)
+    root, planted = faulty
+    status, facts = check(recipe, tmp_path / "out", "--quick", f"data.root={root}", "data.missing=skip")
+    assert (status, facts["files"]["read"], facts["files"]["missing"]) == (0, None, 1)
+    assert list(listed(facts)) == ["missing"]
+    assert facts["verdict"].endswith("(files were not decoded)")
+    assert planted["missing"].removeprefix("images/") in listed(facts)["missing"]
+
+
+def test_nothing_is_written_but_the_report(
+    faulty: Faulty, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, _ = faulty
+    folder = tmp_path / "here"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    before = hashes(tmp_path)
+    assert call("check", recipe, f"data.root={root}", "store.path=store") == 1
+    after = hashes(tmp_path)
+    new = {str(Path(path).relative_to(folder)) for path in after.keys() - before.keys()}
+    assert new == {"checks/tiny/check.html", "checks/tiny/check.json"}
+    assert before.items() <= after.items()
+
+
+def test_image_files_that_no_row_names_are_counted(faulty: Faulty, recipe: Path, tmp_path: Path) -> None:
+    root, _ = faulty
+    for name in (".hidden.png", "store/x.png", "more/deep/x.JPG"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    call("check", recipe, f"data.root={root}", f"store.path={root / 'store'}", "--quick", "--out", tmp_path / "out")
+    files = json.loads((tmp_path / "out" / "check.json").read_text())["files"]
+    assert files["first_unnamed"] == ["images/<script>alert(1).png", "more/deep/x.JPG"]
+    assert files["unnamed"] == 2
+
+
+def test_lateral_images_among_frontal_ones_are_named_by_their_column(tmp_path: Path) -> None:
+    root = write_chexpert(tmp_path / "chexpert")
+    recipe = write_lines(tmp_path / "c.yaml", [f"data: {{source: chexpert, root: {root}}}", "image: {size: 32}"])
+    _, facts = check(recipe, tmp_path / "out", "data.findings=[Edema, Fracture]", "image.store_size=32")
+    assert listed(facts)["lateral"] == [
+        f"{fold}/study1/view2_lateral.jpg" for fold in ("train/patient00001", "valid/patient64541")
+    ]
+    _, facts = check(recipe, tmp_path / "out", "data.findings=[Edema, Fracture]", "data.views=[AP]")
+    assert "lateral" not in listed(facts)
+    cells = {(one["finding"], one["fold"]): one for one in facts["cells"]}
+    assert cells["Edema", "val"]["negative"] == 2
+    assert cells["Fracture", "val"]["blank"] == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (["data.root=absent"], "absent: no such folder"),
+        (["data.split=random", "data.val_fraction=0.9", "data.test_fraction=0.9"], "leave none for training"),
+        (["data.findings=[Fracture]"], "has no labels for 'Fracture'"),
+        (["model.weights=absent.pt"], "model.weights: absent.pt: no such file"),
+        (["train.batch_size=1"], "too small for a batch of one"),
+    ],
+)
+def test_what_training_refuses_is_not_ready(change: list[str], what: str, recipe: Path, tmp_path: Path) -> None:
+    status, facts = check(recipe, tmp_path / "out", *change)
+    assert status == 1
+    assert what in facts["problems"][0]
+    assert len(facts["problems"]) == 1
+    assert (tmp_path / "out" / "check.html").exists()
+
+
+def test_a_bad_config_ends_with_status_2(recipe: Path, tmp_path: Path) -> None:
+    assert call("check", recipe, "train.lr=fast", "--out", tmp_path / "out") == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_phantom_that_is_not_there_is_not_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_lines(tmp_path / "p.yaml", [f"data: {{source: phantom, root: {tmp_path / 'p'}}}"])
+    assert call("check", recipe, "--out", tmp_path / "out") == 2
+    assert f"hint: cxr phantom {tmp_path / 'p'} --images 2000" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["p.yaml"]
+
+
+def test_a_store_of_other_images_is_a_problem(run: Path, recipe: Path, tmp_path: Path) -> None:
+    store = recipe.parent / "store"
+    arguments = ("check", recipe, f"store.path={store}", "--quick", "--out", tmp_path / "out")
+    assert run.exists()
+    assert call(*arguments) == 0
+    assert call(*arguments, "image.store_size=48") == 1
+
+
+def test_any_failure_of_a_decoder_is_a_reason(archive: Path) -> None:
+    def fail(path: str) -> np.ndarray:
+        if path == "bad":
+            raise MemoryError("too large")
+        return read_file(archive / path)
+
+    good = (archive / "images").iterdir().__next__().relative_to(archive).as_posix()
+    bad, fine = inspect(archive, ["bad", good], fail, workers=1)
+    assert bad.reason == "the decoder failed: MemoryError: too large"
+    assert (fine.reason, fine.num_bytes) == ("", (archive / good).stat().st_size)
+
+
+def test_a_pipe_and_a_file_without_end_do_not_hang(archive: Path, recipe: Path, tmp_path: Path) -> None:
+    root = copy(archive, tmp_path)
+    pipe, huge = sorted((root / "images").iterdir())[:2]
+    for path in (pipe, huge):
+        path.unlink()
+    os.mkfifo(pipe)
+    with huge.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    status, facts = check(recipe, tmp_path / "out", f"data.root={root}")
+    assert (status, listed(facts)["missing"]) == (1, [pipe.name])
+    assert listed(facts)["unreadable"] == [f"images/{huge.name}"]
+
+
+def test_names_that_are_no_text_are_shown_safely(
+    archive: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = copy(archive, tmp_path)
+    for name in (b"\xff.png", b"\x1b[2J.png"):
+        (root / os.fsdecode(name)).write_bytes(b"x")
+    status, facts = check(recipe, tmp_path / "out", f"data.root={root}")
+    assert (status, facts["files"]["unnamed"]) == (0, 2)
+    assert "\ufffd.png" in facts["files"]["first_unnamed"]
+    assert "\x1b" not in capsys.readouterr().out
+
+
+def test_what_a_store_could_not_read_counts_under_quick(faulty: Faulty, recipe: Path, tmp_path: Path) -> None:
+    root, _ = faulty
+    arguments = [f"data.root={root}", f"store.path={tmp_path / 'store'}", *SKIP]
+    assert call("pack", recipe, *arguments) == 0
+    assert call("check", recipe, *arguments, "--quick", "--out", tmp_path / "out") == 0
+    facts = json.loads((tmp_path / "out" / "check.json").read_text())
+    assert facts["plan"]["dropped"] == {"no file": 1, "unreadable": 2}
+
+
+@pytest.mark.real
+def test_no_radiograph_is_taken_for_odd_and_most_inverted_ones_are_found(sample_data: Path) -> None:
+    root = sample_data / "nih-256"
+    names = sorted(path.relative_to(root).as_posix() for path in (root / "images").iterdir())
+    frontal = np.zeros(len(names), bool)
+    facts = inspect(root, names, lambda name: read_file(root / name))
+    assert [one.kind for one in odd.list_odd(names, frontal, facts, 224)] == []
+    turned = inspect(root, names, lambda name: 255 - read_file(root / name))
+    found = {one.kind: one.images for one in odd.list_odd(names, frontal, turned, 224)}
+    assert set(found) == {"inverted"}
+    assert len(found["inverted"]) > 0.9 * len(names)
