@@ -11,7 +11,7 @@ import pytest
 import cxr
 
 SOURCE = Path(cxr.__file__).parent
-LABELS_HALF = ("findings", "labels", "splits", "sources", "dicom_header")
+LABELS_HALF = ("findings", "labels", "splits", "sources")
 ROOMS = ("foundation", "config", "labels", "evaluation", "pixels", "model", "explain", "deploy", "check", "cli")
 
 

@@ -82,11 +82,11 @@ class Columns(_Section):
     study: str | None = None
     """Column with the study, if there is one."""
     view: str | None = None
-    """Column with the view (PA, AP, lateral), if there is one."""
+    """Column with the view (PA, AP, lateral); null takes it from DICOM files."""
     sex: str | None = None
-    """Column with the sex, if there is one."""
+    """Column with the sex; null takes it from DICOM files."""
     age: str | None = None
-    """Column with the age in years, if there is one."""
+    """Column with the age in years; null takes it from DICOM files."""
     others: tuple[str, ...] = ()
     """Further columns to keep, such as [scanner], for eval.subgroups."""
 
@@ -173,7 +173,7 @@ class Image(_Section):
     fit: Literal["pad", "squash", "crop"] = "pad"
     """Files that are not square: pad with black, squash, or crop the centre."""
     intensity: Literal["bit-depth", "range"] = "bit-depth"
-    """Grey values to 8 bit: by the file's bit depth, or each image's own minimum to maximum."""
+    """Grey values to 8 bit: by the file's bit depth or window, or each image's own minimum to maximum (range)."""
     borders: Literal["keep", "crop"] = "keep"
     """Even black or white borders of scanned films: keep, or crop before fitting."""
 

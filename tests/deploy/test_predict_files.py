@@ -11,6 +11,7 @@ import pytest
 
 from cxr.cli import main
 from cxr.data.findings import NIH_14
+from tests.dicoms import write_dicom
 
 Predict = Callable[..., tuple[int, str, str]]
 
@@ -163,14 +164,12 @@ def test_images_of_one_name_do_not_overwrite_each_other(predict: Predict, images
 
 
 def test_an_image_is_the_same_as_png_and_as_dicom(predict: Predict, archive: Path, tmp_path: Path) -> None:
-    from tests.dicoms import dicom, saved
-
     grey = cv2.imread(str(min((archive / "images").iterdir())), cv2.IMREAD_GRAYSCALE)
     assert grey is not None
     deep = np.asarray(np.round(grey / grey.max() * 4095), np.uint16)
-    (tmp_path / "8.dcm").write_bytes(saved(dicom(grey)))
-    (tmp_path / "12.dcm").write_bytes(saved(dicom(deep, 12)))
-    (tmp_path / "inverted.dcm").write_bytes(saved(dicom(4095 - deep, 12, PhotometricInterpretation="MONOCHROME1")))
+    write_dicom(tmp_path / "8.dcm", grey, 8)
+    write_dicom(tmp_path / "12.dcm", deep)
+    write_dicom(tmp_path / "inverted.dcm", 4095 - deep, PhotometricInterpretation="MONOCHROME1")
     cv2.imwrite(str(tmp_path / "8.png"), grey)
     cv2.imwrite(str(tmp_path / "12.png"), deep)
     status, out, err = predict(tmp_path, "--format", "csv")

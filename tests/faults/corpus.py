@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tests.dicoms import dicom, saved
+from tests.dicoms import make_dicom, to_bytes
 
 Pixels = npt.NDArray[np.uint8]
 NUM_CUTS, NUM_FLIPS = 50, 12
@@ -94,16 +94,16 @@ def dicoms(grey: Pixels) -> dict[str, bytes]:
     """The picture as DICOM in several transfer syntaxes and depths."""
     from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-    plain = dicom(grey)
+    plain = make_dicom(grey)
     made = {
-        "plain.dcm": saved(plain),
-        "inverted.dcm": saved(dicom(255 - grey, PhotometricInterpretation="MONOCHROME1")),
+        "plain.dcm": to_bytes(plain),
+        "inverted.dcm": to_bytes(make_dicom(255 - grey, PhotometricInterpretation="MONOCHROME1")),
     }
-    made["deep.dcm"] = saved(dicom(grey.astype(np.uint16) * 16, bits=12))
+    made["deep.dcm"] = to_bytes(make_dicom(grey.astype(np.uint16) * 16, bits=12))
     for name, syntax in (("rle", RLELossless), ("j2k", JPEG2000Lossless), ("jls", JPEGLSLossless)):
-        packed = dicom(grey)
+        packed = make_dicom(grey)
         packed.compress(syntax, generate_instance_uid=False)
-        made[f"{name}.dcm"] = saved(packed)
+        made[f"{name}.dcm"] = to_bytes(packed)
     return made
 
 
@@ -175,9 +175,9 @@ def _bombs() -> dict[str, bytes]:
 
 
 def _claims_much() -> bytes:
-    made = dicom(np.zeros((8, 8), np.uint8))
+    made = make_dicom(np.zeros((8, 8), np.uint8))
     made.Rows = made.Columns = 65_000
-    return saved(made)
+    return to_bytes(made)
 
 
 def _text_flood(png: bytes) -> bytes:

@@ -1,61 +1,87 @@
-"""What is wrong with an image file around its pixels: decoders fill what is missing with grey, in silence."""
+"""What is wrong with an image file around its pixels, found before a decoder sees it.
 
-import io
+Decoders fill what is cut off with grey in silence, and allocate whatever size a header claims; so the containers of
+PNG, JPEG and TIFF are walked here first: sizes, ends, checksums, pages. Pixels are not touched.
+"""
+
 import struct
-import warnings
 import zlib
-from pathlib import Path
-from typing import Literal
+from io import BytesIO
+from typing import NamedTuple
 
-from cxr.data.dicom_header import SUFFIXES
-
-Kind = Literal["png", "jpeg", "tiff", "dicom"]
+from cxr.console import silence_warnings
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused before they are decoded; the largest detectors have about 20 million pixels."""
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_JPEG = b"\xff\xd8\xff"
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_FIRST_ELEMENTS = (b"\x02\0\0\0", b"\x08\0\0\0", b"\x08\0\x05\0", b"\x08\0\x08\0")
+MAX_BYTES = 1 << 30
+"""Larger files are refused before they are read, and larger contents before they are inflated."""
+
+PNG = b"\x89PNG\r\n\x1a\n"
+JPEG = b"\xff\xd8\xff"
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
 _NO_FRAME = (0xC4, 0xC8, 0xCC)  # JPEG's markers between SOF0 and SOF15 that hold no height and width
-
-warnings.filterwarnings("ignore", module=r"PIL\.")  # what Pillow warns of, we refuse
-
-
-def find_kind(data: bytes, name: Path | str) -> Kind | None:
-    """What the content says the file is; only a DICOM file without its preamble is known by its name."""
-    if data.startswith(_PNG):
-        return "png"
-    if data.startswith(_JPEG):
-        return "jpeg"
-    if data.startswith(_TIFF):
-        return "tiff"
-    bare = Path(name).suffix.lower() in SUFFIXES and data[:4] in _FIRST_ELEMENTS
-    return "dicom" if data[128:132] == b"DICM" or bare else None
+_JPEG_LS = 0xF7
+_TIFF_BITS = (1, 4, 8, 16)
+_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _FORMAT = 256, 257, 258, 262, 277, 338, 339
+_PARTS = ((273, 279), (324, 325))  # offsets and lengths of strips, of tiles
 
 
-def find_damage(data: bytes, kind: Kind) -> str | None:
-    """Why a file of this kind is no whole image of bearable size, or None."""
-    check = {"png": _find_png_damage, "jpeg": _find_jpeg_damage, "tiff": _find_tiff_damage}.get(kind)
-    return check(data) if check else None
+class Frame(NamedTuple):
+    """Size of an image as its header says it, in pixels, and its number of channels."""
+
+    width: int
+    height: int
+    channels: int
+
+
+def find_damage(data: bytes) -> str | None:
+    """What is wrong with a PNG, JPEG or TIFF file, None where nothing is."""
+    if not data:
+        return "file is empty (0 bytes)"
+    if data.startswith(PNG):
+        return _find_png_damage(data)
+    if data.startswith(JPEG):
+        return _find_jpeg_damage(data)
+    if data.startswith(TIFF):
+        return _find_tiff_damage(data)
+    return "not a PNG, JPEG, TIFF or DICOM image"
+
+
+def find_excess(width: int, height: int) -> str | None:
+    """What is wrong with a size, None where it may be decoded."""
+    if width * height > MAX_PIXELS:
+        return f"image of {width:,} x {height:,} pixels is larger than {MAX_PIXELS:,} pixels"
+    return None
+
+
+def truncated(data: bytes) -> str:
+    """The reason for a file that ends too early."""
+    return f"image file is truncated ({len(data):,} bytes)"
+
+
+def jpeg_frame(data: bytes) -> Frame | None:
+    """Size and channels in the header of a JPEG, lossless JPEG or JPEG-LS stream, None where it has none."""
+    at = 2
+    while at + 10 <= len(data) and data[at] == 0xFF:
+        kind, length, height, width, channels = struct.unpack_from(">xBHxHHB", data, at)
+        if kind == _JPEG_LS or (0xC0 <= kind <= 0xCF and kind not in _NO_FRAME):
+            return Frame(width, height, channels)
+        at += 1 if kind == 0xFF else 2 + length
+    return None
 
 
 def _find_jpeg_damage(data: bytes) -> str | None:
     ended = data.rstrip(b"\0").endswith(b"\xff\xd9") or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") > 0
     if not ended:
-        return f"image file is truncated ({len(data):,} bytes)"
-    at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
-        kind, length, height, width = struct.unpack_from(">xBHxHH", data, at)
-        if 0xC0 <= kind <= 0xCF and kind not in _NO_FRAME:
-            return _find_excess(width, height)
-        at += 1 if kind == 0xFF else 2 + length
-    return None
+        return truncated(data)
+    frame = jpeg_frame(data)
+    return find_excess(frame.width, frame.height) if frame else None
 
 
 def _find_png_damage(data: bytes) -> str | None:
-    at = len(_PNG)
+    at = len(PNG)
     view = memoryview(data)
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -65,39 +91,70 @@ def _find_png_damage(data: bytes) -> str | None:
         if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
             return f"image file is corrupt: checksum of its {kind.decode('latin1')} part at byte {at:,} is wrong"
         if kind == b"IHDR" and length == 13:
-            excess = _find_excess(*struct.unpack_from(">II", data, at + 8))
+            excess = find_excess(*struct.unpack_from(">II", data, at + 8))
             if excess:
                 return excess
         if kind == b"IEND":
             return None
         at = end
-    return f"image file is truncated ({len(data):,} bytes)"
+    return truncated(data)
 
 
-def _find_excess(width: int, height: int) -> str | None:
-    if width * height > MAX_PIXELS:
-        return f"image of {width:,} x {height:,} pixels is larger than {MAX_PIXELS:,} pixels"
-    return None
+class TiffHeader(NamedTuple):
+    """What the first page's directory says; `end` is the byte after its last strip, `alone` False before more pages."""
+
+    frame: Frame
+    bits: int
+    samples_are: int
+    photometric: int
+    extra: int
+    end: int
+    alone: bool
+
+
+def read_tiff_header(data: bytes) -> TiffHeader | None:
+    """The first page's directory, None where the file ends before it or it makes no sense."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    silence_warnings("PIL")
+    try:
+        directory = ImageFileDirectory_v2(data[: 16 if data[:4] in TIFF[2:] else 8])
+        file = BytesIO(data)
+        start = directory.next
+        file.seek(start)
+        directory.load(file)
+        if directory.next == start:  # Pillow stops in silence where the directory is cut off
+            return None
+        tags = {tag: _as_ints(directory[tag]) for tag in directory if tag <= _FORMAT}
+        parts = [zip(tags.get(where, ()), tags.get(length, ()), strict=True) for where, length in _PARTS]
+        channels = tags.get(_SAMPLES, (1,))[0]
+        return TiffHeader(
+            Frame(tags[_WIDTH][0], tags[_HEIGHT][0], channels),
+            max(tags.get(_BITS, (1,))),
+            max(tags.get(_FORMAT, (1,))),
+            tags[_PHOTOMETRIC][0],
+            tags.get(_EXTRA, (0,))[0],
+            max(start + length for part in parts for start, length in part),
+            not directory.next,
+        )
+    except Exception:  # a damaged directory raises what it likes
+        return None
+
+
+def _as_ints(value: object) -> tuple[int, ...]:
+    values = value if isinstance(value, tuple) else (value,)
+    return tuple(one for one in values if isinstance(one, int))
 
 
 def _find_tiff_damage(data: bytes) -> str | None:
-    """Pillow reads the directory: one page, whose strips or tiles lie inside the file."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
-            width, height = image.size
-            num_pages = getattr(image, "n_frames", 1)
-            tags = image.tag_v2  # type: ignore[attr-defined]
-            starts, lengths = (tags.get(273) or tags.get(324)), (tags.get(279) or tags.get(325))
-    except UnidentifiedImageError:
-        return f"image file is truncated or corrupt ({len(data):,} bytes)"
-    except Exception as error:  # Pillow raises many kinds on a damaged directory
-        if "decompression bomb" in str(error):
-            return f"image is larger than {MAX_PIXELS:,} pixels"
-        return f"image file is corrupt: its directory cannot be read ({type(error).__name__})"
-    if num_pages > 1:
-        return f"TIFF file of {num_pages:,} pages; a radiograph has one"
-    if not starts or not lengths or max(map(sum, zip(starts, lengths, strict=False))) > len(data):
-        return f"image file is truncated ({len(data):,} bytes)"
-    return _find_excess(width, height)
+    header = read_tiff_header(data)
+    if header is None or header.end > len(data):
+        return truncated(data)
+    if not header.alone:
+        return "TIFF of several pages: one image a file is read; save the page by itself"
+    if header.samples_are != 1 or header.bits not in _TIFF_BITS:
+        kind = {2: "signed", 3: "floating-point"}.get(header.samples_are, "unsigned")
+        return f"TIFF of {header.bits}-bit {kind} values: 8 or 16 unsigned bits are read"
+    if header.frame.channels > 4:
+        return f"TIFF of {header.frame.channels} channels: grey or colour is read"
+    return find_excess(header.frame.width, header.frame.height)

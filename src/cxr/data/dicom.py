@@ -1,180 +1,175 @@
-"""DICOM files -> grey values and the range they can take, through pydicom's own pipeline.
+"""A DICOM file -> grey pixels: what is refused, in which order, and how the stored values are decoded.
 
-The order of PS3.3 C.11: 1. stored values, 2. modality LUT or rescale slope and intercept, 3. VOI LUT, else the first
-window, 4. inversion of MONOCHROME1. No patient's name or number gets into a message: no text of pydicom's errors is
-passed on, since it may quote an element.
+No text of a header, and no message of pydicom, enters an error: they may hold the patient's name.
 """
 
-import io
 import struct
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
-from cxr.data.dicom_header import import_pydicom
-from cxr.errors import CxrError, UnreadableImageError
+from cxr.data.damage import MAX_BYTES, Frame, find_excess, jpeg_frame, truncated
+from cxr.data.dicom_child import decode_apart
+from cxr.data.dicom_grey import grey_of
+from cxr.data.image import Grey, Intensity
+from cxr.data.sources.dicom_header import load_pydicom
+from cxr.errors import UnreadableImageError
 
 if TYPE_CHECKING:
-    from pydicom import FileDataset
+    from pydicom import Dataset
+    from pydicom.uid import UID
 
-MAX_BYTES = 400_000_000
-"""A deflated file that unpacks to more is refused."""
-_GREY = ("MONOCHROME1", "MONOCHROME2")
-_FRAMES = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7)
-"""JPEG's markers that hold height and width; 0xF7 is JPEG-LS's."""
-
-
-class Values(NamedTuple):
-    """Grey [H, W], or colour [H, W, 3] in OpenCV's order BGR, and the values that stand for black and white."""
-
-    pixels: npt.NDArray[Any]
-    black: float
-    white: float
+_DEFLATED = b"1.2.840.10008.1.2.1.99"
+_CHUNK = 1 << 20
+# in this order; GDCM is no choice where another reads: it ends the whole process on damaged bytes
+_PLUGINS = ("pyjpegls", "pylibjpeg", "pillow", "pydicom")
+_END = b"\xff\xd9"
+_JPEG_2000 = b"\xff\x4f\xff\x51"
 
 
-def decode_dicom(data: bytes, name: Path | str, max_pixels: int) -> Values:
-    """Values of a DICOM file after modality transform, VOI transform and inversion.
+def decode_dicom(data: bytes, name: Path | str, intensity: Intensity = "bit-depth") -> Grey:
+    """Grey pixels [H, W] of a DICOM file as a viewer shows them at first: black is 0, white 255.
+
+    They are scaled by the range that the file's window or VOI table gives; without either, by the range that its
+    stored bits take after the modality transform. Padding pixels are black.
 
     Raises:
-        UnreadableImageError: No single image, truncated or corrupt pixels, a transfer syntax without a decoder.
+        UnreadableImageError: No image, several frames, truncated or damaged data, a compression nothing here reads.
         CxrError: pydicom is not installed.
     """
-    import_pydicom(name)
+    load_pydicom(name)
     try:
-        dataset = _read(data, name)
-        _check(dataset, name, max_pixels)
-        values = _apply(dataset)
-    except CxrError:
-        raise
-    except Exception:  # pydicom and its plugins raise every kind on a damaged file, with its elements in the text
-        raise UnreadableImageError(name, "DICOM file is corrupt or of a kind that no decoder here reads") from None
-    if not np.isfinite(values.pixels).all() or not values.white > values.black:
-        raise UnreadableImageError(name, "DICOM file is corrupt: its grey values have no range")
-    return values
+        dataset = _read(data)
+        _check_kind(dataset)
+        _check_size(dataset, data)
+        return grey_of(dataset, _read_pixels(dataset, data), intensity)
+    except _Refused as refusal:
+        raise UnreadableImageError(name, str(refusal)) from None
+    except Exception:  # on hostile bytes pydicom and its plugins raise anything, and their messages quote the header
+        raise UnreadableImageError(name, "DICOM file is corrupt: its header or pixels cannot be decoded") from None
 
 
-def _read(data: bytes, name: Path | str) -> "FileDataset":
+class _Refused(Exception):
+    """Why a file is not read; becomes an UnreadableImageError with the file's name."""
+
+
+def _read(data: bytes) -> "Dataset":
+    """The dataset, with a transfer syntax even where the file names none."""
     import pydicom
-    from pydicom.uid import DeflatedExplicitVRLittleEndian
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-    if DeflatedExplicitVRLittleEndian.encode() in data[:1024]:
-        _check_deflated(data, name)
-    return pydicom.dcmread(io.BytesIO(data), force=True)
-
-
-def _check_deflated(data: bytes, name: Path | str) -> None:
-    """Refuse a file that would unpack without bound; its header says where the packed part starts."""
-    tag, length = struct.unpack_from("<4s4xI", data, 132)
-    if tag != b"\x02\0\0\0":
-        raise UnreadableImageError(name, "DICOM file is corrupt: its header does not say how long it is")
-    unpacked = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[144 + length :], MAX_BYTES + 1)
-    if len(unpacked) > MAX_BYTES:
-        raise UnreadableImageError(name, f"DICOM file unpacks to more than {MAX_BYTES:,} bytes")
+    if _DEFLATED in data[:4096]:
+        _check_inflated(data)
+    dataset = pydicom.dcmread(pydicom.filebase.DicomBytesIO(data), force=True)
+    if not dataset.file_meta.get("TransferSyntaxUID"):
+        implicit, little = dataset.original_encoding
+        explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    return dataset
 
 
-def _check(dataset: "FileDataset", name: Path | str, max_pixels: int) -> None:
-    """Refuse what is no single image of bearable size, by what it is."""
+def _check_inflated(data: bytes) -> None:
+    """Refuse deflated contents that would fill the memory, counting them in small pieces."""
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    rest, total = data[144 + struct.unpack_from("<I", data, 140)[0] :], 0
+    try:
+        while rest and not stream.eof:
+            total += len(stream.decompress(rest, _CHUNK))
+            rest = stream.unconsumed_tail
+            if total > MAX_BYTES:
+                raise _Refused(f"DICOM file inflates to more than {MAX_BYTES:,} bytes")
+    except zlib.error:
+        raise _Refused("DICOM file is corrupt: its deflated content cannot be inflated") from None
+    if not stream.eof:
+        raise _Refused(truncated(data))
+
+
+def _check_kind(dataset: "Dataset") -> None:
+    """Refuse what is no single image."""
+    from pydicom._uid_dict import UID_dictionary
+
+    known = UID_dictionary.get(str(dataset.get("SOPClassUID", "")), ("unknown kind",))[0]  # a private UID is not shown
     if "PixelData" not in dataset:
-        what = dataset.SOPClassUID.name if "SOPClassUID" in dataset else ""
-        raise UnreadableImageError(name, f"DICOM object without an image{f' ({what})' if what else ''}")
+        if "Rows" in dataset and not {"FloatPixelData", "DoubleFloatPixelData"} & {*dataset.dir()}:
+            raise _Refused("DICOM file without pixels: it is truncated, or its pixels are elsewhere")
+        raise _Refused(f"DICOM object without an image ({known})")
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:
-        raise UnreadableImageError(name, f"DICOM file of {frames:,} frames; a radiograph has one")
-    height, width = int(dataset.Rows), int(dataset.Columns)
-    if height * width > max_pixels:
-        what = f"image of {width:,} x {height:,} pixels is larger than {max_pixels:,} pixels"
-        raise UnreadableImageError(name, what)
-    syntax = dataset.file_meta.get("TransferSyntaxUID") if hasattr(dataset, "file_meta") else None
-    if syntax is None:
-        raise UnreadableImageError(name, "DICOM file does not say its transfer syntax")
-    if syntax.is_compressed and not syntax.is_deflated:
-        _check_frame(dataset, name, height, width)
+        raise _Refused(f"DICOM file of {frames:,} frames: one image a file is read; export the frame by itself")
 
 
-def _check_frame(dataset: "FileDataset", name: Path | str, height: int, width: int) -> None:
-    """Refuse a compressed frame that no decoder reads, or that says another size than the header of the file."""
-    from pydicom.encaps import get_frame
+def _check_size(dataset: "Dataset", data: bytes) -> None:
+    """Refuse sizes, depths and lengths before anything is decoded, and a compression that nothing here reads."""
+    try:
+        frame = Frame(int(dataset.Columns), int(dataset.Rows), int(dataset.get("SamplesPerPixel") or 1))
+        bits, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
+    except (AttributeError, TypeError):
+        raise _Refused("DICOM file is corrupt: it lacks Rows, Columns, BitsAllocated or BitsStored") from None
+    excess = find_excess(frame.width, frame.height)
+    if excess:
+        raise _Refused(excess)
+    if bits not in (8, 16) or not 1 <= stored <= bits or frame.channels not in (1, 3) or not min(frame):
+        raise _Refused(
+            f"DICOM image of {frame.width} x {frame.height} pixels with {frame.channels} values of {bits} bits, "
+            f"{stored} stored: grey or colour of 8 to 16 bits is read"
+        )
+    syntax = dataset.file_meta.TransferSyntaxUID
+    _check_syntax(syntax)
+    if syntax.is_compressed and syntax != _DEFLATED.decode():
+        _check_stream(dataset, frame, data)
+    elif len(dataset.PixelData) < _num_bytes(dataset, frame, bits):
+        raise _Refused(truncated(data))
+
+
+def _num_bytes(dataset: "Dataset", frame: Frame, bits: int) -> int:
+    size = frame.width * frame.height * frame.channels * bits // 8
+    return size * 2 // 3 if dataset.get("PhotometricInterpretation") == "YBR_FULL_422" else size
+
+
+def _check_syntax(syntax: "UID") -> None:
+    from pydicom._uid_dict import UID_dictionary
     from pydicom.pixels.decoders.base import get_decoder
 
-    syntax = dataset.file_meta.TransferSyntaxUID
     try:
         readable = get_decoder(syntax).is_available
     except NotImplementedError:
         readable = False
     if not readable:
-        raise UnreadableImageError(name, f"no decoder here for DICOM's transfer syntax {syntax.name}")
-    frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-    bound = 2 * height * width * max(1, int(dataset.BitsAllocated) // 8) * int(dataset.SamplesPerPixel) + 1_000_000
-    if len(frame) > bound or _find_size(frame) not in (None, (height, width)):
-        raise UnreadableImageError(name, "DICOM file is corrupt: its compressed pixels are of another size")
+        named = UID_dictionary.get(str(syntax), ("a private transfer syntax",))[0]
+        raise _Refused(f"DICOM pixels in {named}, which no installed decoder reads; pip install 'cxr[dicom]' adds some")
 
 
-def _find_size(frame: bytes) -> tuple[int, int] | None:
-    """(height, width) that a JPEG, JPEG-LS or JPEG 2000 stream says of itself; None where it does not begin as one."""
-    if frame[:4] == b"\xff\x4f\xff\x51":
-        right, below, left, above = struct.unpack_from(">IIII", frame, 8)
-        return below - above, right - left
-    if frame[:2] != b"\xff\xd8":
-        return None
-    at = 2
-    while at + 9 <= len(frame) and frame[at] == 0xFF:
-        kind, length, height, width = struct.unpack_from(">xBHxHH", frame, at)
-        if kind in _FRAMES:
-            return height, width
-        at += 1 if kind == 0xFF else 2 + length
-    return None
+def _check_stream(dataset: "Dataset", frame: Frame, data: bytes) -> None:
+    """Refuse a compressed frame of another size than the header's, whose decoder would allocate what it claims."""
+    from pydicom.encaps import get_frame
+    from pydicom.uid import RLELossless
 
-
-def _apply(dataset: "FileDataset") -> Values:
-    from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
-
-    stored = dataset.pixel_array
-    bits, signed = int(dataset.BitsStored), int(dataset.get("PixelRepresentation") or 0)
-    if dataset.PhotometricInterpretation not in _GREY:
-        return Values(stored[..., ::-1], 0, 2**bits - 1)  # colour, decoded to RGB
-    padded = _find_padding(dataset, stored)
-    _drop_impossible_windows(dataset)
-    values = np.asarray(apply_voi_lut(apply_modality_lut(stored, dataset), dataset), np.float64)
-    black, white = _range(dataset, bits, signed)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        values = black + white - values
-    if padded is not None:
-        values[padded] = black
-    return Values(values, black, white)
-
-
-def _range(dataset: "FileDataset", bits: int, signed: int) -> tuple[float, float]:
-    """The lowest and highest value that the transforms can give (PS3.3 C.11.2.1.2)."""
-    if dataset.get("VOILUTSequence"):
-        return 0, 2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
-    if dataset.get("ModalityLUTSequence"):
-        return 0, 2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    if dataset.get("RescaleSlope") is None or dataset.get("RescaleIntercept") is None:
-        return low, high
-    slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
-    ends = sorted((low * slope + intercept, high * slope + intercept))
-    return ends[0], ends[1]
-
-
-def _drop_impossible_windows(dataset: "FileDataset") -> None:
-    """A window without width, which some machines write, is no window; viewers then show the whole range."""
-    if "WindowWidth" not in dataset or "WindowCenter" not in dataset:
+    if dataset.file_meta.TransferSyntaxUID == RLELossless:
         return
-    element = dataset["WindowWidth"]
-    width = element.value[0] if element.VM > 1 else element.value
-    least = 1 if str(dataset.get("VOILUTFunction") or "LINEAR").upper() == "LINEAR" else 1e-9
-    if width is None or float(width) < least:
-        del dataset.WindowWidth
+    stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    if stream.rfind(_END) <= stream.rfind(b"\xff\xda"):
+        raise _Refused(truncated(data))
+    found = _jpeg_2000_frame(stream) if _JPEG_2000 in stream[:512] else jpeg_frame(stream)
+    if found != frame:
+        raise _Refused("DICOM file is corrupt: its compressed pixels have another size than its header says")
 
 
-def _find_padding(dataset: "FileDataset", stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
-    """Pixels outside the image that the header says are no measurement."""
-    value = dataset.get("PixelPaddingValue")
-    if value is None:
-        return None
-    ends = sorted((int(value), int(dataset.get("PixelPaddingRangeLimit", value))))
-    return np.asarray((stored >= ends[0]) & (stored <= ends[1]), np.bool_)
+def _jpeg_2000_frame(stream: bytes) -> Frame:
+    """Size and channels in a JPEG 2000 codestream's SIZ marker."""
+    at = stream.index(_JPEG_2000) + len(_JPEG_2000)
+    right, bottom, left, top = struct.unpack_from(">IIII", stream, at + 4)
+    return Frame(right - left, bottom - top, struct.unpack_from(">H", stream, at + 36)[0])
+
+
+def _read_pixels(dataset: "Dataset", data: bytes) -> npt.NDArray[Any]:
+    """Stored values [H, W], or RGB [H, W, 3]."""
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.pixels.processing import apply_color_lut
+    from pydicom.pixels.utils import pixel_array
+
+    readers = get_decoder(dataset.file_meta.TransferSyntaxUID).available_plugins
+    plugin = next((one for one in _PLUGINS if one in readers), "")
+    pixels = decode_apart(data) if readers == ("gdcm",) else pixel_array(dataset, decoding_plugin=plugin)
+    return apply_color_lut(pixels, dataset) if dataset.get("PhotometricInterpretation") == "PALETTE COLOR" else pixels

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr.config import Columns, Data
+from cxr.config import Data
 from cxr.data.labels import LabelTable
 from cxr.data.sources import read, read_labels
 from cxr.errors import CxrError
@@ -135,20 +135,3 @@ def test_a_plain_label_file_without_an_image_column_is_refused(tmp_path: Path) -
     assert (
         error.value.hint == "name the image column image or Image Index or Path or filename; its columns are id, Mass"
     )
-
-
-def test_a_dicom_file_says_what_the_table_does_not(tmp_path: Path) -> None:
-    from tests.dicoms import dicom, saved
-
-    pixels = np.zeros((8, 8), np.uint8)
-    for name, view, age in (("a", "PA", "045Y"), ("b", "LL", "006M"), ("c", "", "")):
-        made = dicom(pixels, ViewPosition=view, PatientAge=age, PatientSex="F")
-        (tmp_path / f"{name}.dcm").write_bytes(saved(made))
-    (tmp_path / "t.csv").write_text(
-        "image,patient_id,sex,Mass\na.dcm,1,M,1\nb.dcm,2,M,0\nc.dcm,3,M,0\ngone.dcm,4,M,0\n"
-    )
-    data = Data(source="table", root=tmp_path, csv=Path("t.csv"), split="random", columns=Columns(sex="sex"))
-    rows = read(data).rows
-    assert list(rows["view"]) == ["PA", "lateral", "", ""]
-    np.testing.assert_array_equal(rows["age"], [45, 0.5, np.nan, np.nan])
-    assert list(rows["sex"]) == ["M", "M", "M", "M"]  # the table's own column stays

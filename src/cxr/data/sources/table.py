@@ -4,22 +4,24 @@ Labels: as the file says them, cells of 1 (present), 0 (absent), -1 (uncertain) 
 data.findings every column that holds nothing else is a finding; `y_Mass` is the finding Mass.
 
 Files expected: data.csv (plain or gzipped), below data.root or at an absolute path; images where its image column says,
-relative to data.root. A column named by data.split_column holds train, val or test.
+relative to data.root. View, sex and age of DICOM files without such a column come from their headers, a millisecond a
+file each time the table is read. A column named by data.split_column holds train, val or test.
 
 Ids are text, so `0012` and `12` are two patients.
 """
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cxr.config import Data
-from cxr.data.dicom_header import SUFFIXES, Header, read_header
 from cxr.data.findings import canonical
 from cxr.data.labels import ROW_COLUMNS, LabelTable
+from cxr.data.sources.dicom_header import Header, read_header
 from cxr.data.sources.files import (
     Sheet,
     check_filled,
@@ -44,6 +46,9 @@ PLAIN = {
 }
 """Names under which a plain label table may hold what is no finding."""
 
+_IN_HEADERS = ("view", "sex", "age")
+_NO_HEADER = (".png", ".jpg", ".jpeg", ".tif", ".tiff")  # any other file may be DICOM, which often has no suffix
+
 
 def read(data: Data) -> LabelTable:
     """Every row of data.csv, with its file (empty when not there).
@@ -63,22 +68,11 @@ def read(data: Data) -> LabelTable:
     columns["image"] = slashes(columns["image"])
     check_unique(sheet, columns["image"])
     columns["path"] = existing(root, columns["image"])
-    columns |= _ask_headers(root, columns)
+    columns |= _from_headers(root, columns["path"], [name for name in _IN_HEADERS if name not in columns])
     own = sheet.column(data.split_column) if data.split_column in sheet.header else [""] * len(sheet)
     columns["split"] = split_column(sheet, data) or own
     labels = _label_columns(sheet, {*named.values(), *data.columns.others, data.split_column}, data.findings)
     return LabelTable("table", root, make_rows(columns), tuple(labels), read_cells(sheet, list(labels.values())))
-
-
-def _ask_headers(root: Path, columns: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """View, age and sex of DICOM files, those of the three that the table has no column for."""
-    lacking = [name for name in ("view", "age", "sex") if name not in columns]
-    is_dicom = [path.lower().endswith(SUFFIXES) for path in columns["path"]]
-    if not lacking or not any(is_dicom):
-        return {}
-    silent = Header("", "", "", "")
-    found = [read_header(root / path) if own else silent for path, own in zip(columns["path"], is_dicom, strict=True)]
-    return {name: [getattr(header, name) for header in found] for name in lacking}
 
 
 def parse_plain(sheet: Sheet, root: Path) -> LabelTable:
@@ -107,6 +101,19 @@ def _named_columns(sheet: Sheet, data: Data) -> dict[str, str]:
             f"set data.columns to columns that the file has: {', '.join(sheet.header)}{why}",
         )
     return {kinds.get(kind, kind): column for kind, column in chosen.items() if column}
+
+
+def _from_headers(root: Path, paths: Sequence[str], names: Collection[str]) -> dict[str, list[str]]:
+    """The columns `names` as DICOM headers say them, empty for other files; of the patient's identity nothing."""
+    if not names or all(path.lower().endswith(_NO_HEADER) for path in paths if path):
+        return {}
+    has = [bool(path) and not path.lower().endswith(_NO_HEADER) for path in paths]
+    headers = [read_header(root / path) if one else Header() for path, one in zip(paths, has, strict=True)]
+    return {name: [_as_cell(getattr(header, name)) for header in headers] for name in names}
+
+
+def _as_cell(value: str | float) -> str:
+    return value if isinstance(value, str) else "" if math.isnan(value) else f"{value:.6f}"
 
 
 def _label_columns(sheet: Sheet, taken: Collection[str], findings: Sequence[str] | None) -> dict[str, str]:
