@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -104,8 +104,8 @@ class Phantom(_Section):
     """Seed of the generated patients and images."""
 
 
-class Data(_Section):
-    """Which images, which labels, which patients in which split."""
+class Archive(_Section):
+    """What is said of one archive: its images, its labels, its patients in which split."""
 
     source: Literal["nih", "chexpert", "table", "phantom"]
     """Reader of the archive: nih, chexpert, table (any CSV) or phantom (generated)."""
@@ -113,8 +113,6 @@ class Data(_Section):
     """Folder of the archive."""
     csv: UserPath | None = None
     """Label table, relative to data.root; null takes the archive's own."""
-    findings: Annotated[str | tuple[str, ...] | None, AfterValidator(_expand_findings)] = None
-    """Targets: a list, or nih14, chexpert14, chexpert5; null takes all the source labels but No Finding."""
     split: Literal["official", "lists", "random", "column"] = "official"
     """How rows become train, val and test: the archive's own lists, data.lists, by patient, or data.split_column."""
     lists: Lists | None = None
@@ -143,13 +141,38 @@ class Data(_Section):
     """Column names of a `table` source."""
     phantom: Phantom = Phantom()
     """What a `phantom` source generates."""
+    name: Annotated[str, Field(pattern=r"^[\w.+-]+$")] | None = None
+    """Name in reports and before image names where there are several archives; null takes the source's."""
+    weight: float = Field(1.0, gt=0, le=100)
+    """Visits of each training row an epoch: 2 is twice, 0.5 a half of the rows, drawn anew each epoch."""
 
     @model_validator(mode="after")
-    def _lists_are_there(self) -> "Data":
+    def _lists_are_there(self) -> Self:
         if self.split == "lists" and self.lists is None:
             raise ValueError("split=lists needs lists: {train: FILE, val: FILE, test: FILE}")
         if self.source == "table" and self.split == "official":
             raise ValueError("a table has no official split; use split=random, column or lists")
+        return self
+
+
+class Also(Archive):
+    """A further archive, described by the keys of `data` itself."""
+
+
+class Data(Archive):
+    """Which images, which labels, which patients in which split."""
+
+    findings: Annotated[str | tuple[str, ...] | None, AfterValidator(_expand_findings)] = None
+    """Targets: a list, or nih14, chexpert14, chexpert5; null takes all that is labelled but No Finding."""
+    also: tuple[Also, ...] = ()
+    """Further archives to learn from at once: a list of sections with the keys above, from source to weight."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        given = [one.name for one in (self, *self.also) if one.name]
+        twice = sorted({name for name in given if given.count(name) > 1})
+        if twice:
+            raise ValueError(f"two archives have the name {', '.join(twice)}; each needs a name of its own")
         return self
 
 
@@ -291,7 +314,7 @@ class Eval(_Section):
     """Bootstrap draws."""
     draw_seed: int = Field(0, ge=0)
     """Seed of the bootstrap draws."""
-    subgroups: tuple[str, ...] = ("sex", "age", "view")
+    subgroups: tuple[str, ...] = ("sex", "age", "view", "source")
     """Columns whose groups are judged by themselves; age goes by bands of twenty years."""
 
 

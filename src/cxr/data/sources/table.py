@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cxr.config import Data
-from cxr.data.findings import canonical
+from cxr.data.findings import canonical, find
 from cxr.data.labels import ROW_COLUMNS, LabelTable
 from cxr.data.sources.files import (
     Sheet,
@@ -44,8 +44,10 @@ PLAIN = {
 """Names under which a plain label table may hold what is no finding."""
 
 
-def read(data: Data) -> LabelTable:
+def read(data: Data, exact: bool = True) -> LabelTable:
     """Every row of data.csv, with its file (empty when not there).
+
+    Unless `exact`, columns are taken that mean any of data.findings, whatever they are called.
 
     Raises:
         CxrError: No folder or table, no such column, a patient missing, a cell that is no label, a doubled image.
@@ -64,7 +66,8 @@ def read(data: Data) -> LabelTable:
     columns["path"] = existing(root, columns["image"])
     own = sheet.column(data.split_column) if data.split_column in sheet.header else [""] * len(sheet)
     columns["split"] = split_column(sheet, data) or own
-    labels = _label_columns(sheet, {*named.values(), *data.columns.others, data.split_column}, data.findings)
+    taken = {*named.values(), *data.columns.others, data.split_column}
+    labels = _label_columns(sheet, taken, _wanted(sheet, taken, data.findings, exact))
     return LabelTable("table", root, make_rows(columns), tuple(labels), read_cells(sheet, list(labels.values())))
 
 
@@ -94,6 +97,15 @@ def _named_columns(sheet: Sheet, data: Data) -> dict[str, str]:
             f"set data.columns to columns that the file has: {', '.join(sheet.header)}{why}",
         )
     return {kinds.get(kind, kind): column for kind, column in chosen.items() if column}
+
+
+def _wanted(sheet: Sheet, taken: Collection[str], findings: Sequence[str] | None, exact: bool) -> Sequence[str] | None:
+    """The findings asked for, or unless `exact` the file's own names of those that it has."""
+    if findings is None or exact:
+        return findings
+    names = [canonical(name.removeprefix("y_")) for name in sheet.header if name and name not in taken]
+    own = [find(finding, names) for finding in findings]
+    return tuple(dict.fromkeys(name for name in own if name is not None)) or findings
 
 
 def _label_columns(sheet: Sheet, taken: Collection[str], findings: Sequence[str] | None) -> dict[str, str]:
