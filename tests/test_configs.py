@@ -37,9 +37,11 @@ def chexpert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_recipe_runs_tiny(path: Path, archive: Path, chexpert: Path, tmp_path: Path) -> None:
-    root = chexpert if load(path).data.source == "chexpert" else archive
+    roots, data = {"chexpert": chexpert}, load(path).data
+    further = [f"data.also.{place}.root={roots.get(one.source, archive)}" for place, one in enumerate(data.also)]
+    root = roots.get(data.source, archive)
     size = ("image.size=32", "image.store_size=32", f"store.path={tmp_path / 'store'}")
-    small = (f"data.root={root}", "model.weights=none", "train.epochs=1", "train.batch_size=20", *size)
+    small = (f"data.root={root}", "model.weights=none", "train.epochs=1", "train.batch_size=20", *size, *further)
     with pytest.raises(SystemExit) as trained:
         main(["train", str(path), *small, f"out={tmp_path / 'run'}"])
     with pytest.raises(SystemExit) as judged:

@@ -169,7 +169,8 @@ class Data(Archive):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        given = [one.name for one in (self, *self.also) if one.name]
+        every: tuple[Archive, ...] = (self, *self.also)
+        given = [one.name for one in every if one.name]
         twice = sorted({name for name in given if given.count(name) > 1})
         if twice:
             raise ValueError(f"two archives have the name {', '.join(twice)}; each needs a name of its own")

@@ -157,7 +157,7 @@ def test_packing_goes_on_after_kills_and_gives_the_same_bytes(tmp_path: Path, re
         assert done[-2] < done[-1] < 600  # each goes on where the last was killed
     store = archive.pack()
     assert len(reads) == 600 - done[-1]
-    assert store.pixels.tobytes() == straight
+    assert np.asarray(store.pixels).tobytes() == straight
 
 
 def test_going_on_is_said(archive: Archive, capsys: pytest.CaptureFixture[str]) -> None:

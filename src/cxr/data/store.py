@@ -76,7 +76,7 @@ class Stacked:
         image: Pixels = self.parts[number][rows - self._ends[number]]  # counted from the part's end
         return image
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> Pixels:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Pixels:
         """All of them in memory."""
         assert copy is not False
         return np.concatenate(self.parts).astype(dtype or np.uint8, copy=False)

@@ -89,7 +89,7 @@ def hash_fold(dataset: Dataset, fold: str) -> Tensor:
         hash_patients(part.table.source, part.table.rows["patient_id"].iloc[part.rows(fold)].unique())
         for part in dataset.archives
     ]
-    return torch.cat(own).unique()
+    return torch.from_numpy(np.unique(torch.cat(own).numpy()))
 
 
 def versions() -> dict[str, str]:

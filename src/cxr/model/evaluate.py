@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from cxr.config import Config, Eval
-from cxr.config_file import override
 from cxr.data.dataset import Dataset, open_dataset, preprocess
 from cxr.data.heap import keep_freed_memory
 from cxr.data.loader import Loader
@@ -20,6 +19,7 @@ from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import Thresholds, choose
 from cxr.model import checkpoint as checkpoints
+from cxr.model.archives import check_seen, describe, judged_config, note_others
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.distributed import World
 from cxr.model.predict import predict_dataset
@@ -61,9 +61,10 @@ def evaluate_runs(
     seen = [note for candidate in candidates for note in _check_rows(candidate, fold, allow_seen)]
     predictions, left_out = _predict(candidates, fold, averaged)
     thresholds, temperatures = _operating_points(candidates, averaged)
+    others = _other_notes(candidates, thresholds)
     about = _about(candidates, averaged)
     how = candidates[0].config.eval
-    return score(predictions, thresholds, about, [*seen, *left_out], how, temperatures), predictions
+    return score(predictions, thresholds, about, [*others, *seen, *left_out], how, temperatures), predictions
 
 
 def judge(run: Path, overrides: Sequence[str], fold: str) -> tuple[Judged, Eval]:
@@ -75,13 +76,12 @@ def judge(run: Path, overrides: Sequence[str], fold: str) -> tuple[Judged, Eval]
 
 
 def open_candidate(run: Path, overrides: Sequence[str]) -> Candidate:
-    """A checkpoint with the data of its own config, overrides laid over it."""
+    """A checkpoint with the data of its own config, overrides laid over it; see `judged_config`."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     checkpoint = checkpoints.load(run, device)
-    findings = ",".join(f'"{finding}"' for finding in checkpoint.metadata.findings)
-    config = override(checkpoint.metadata.config, [f"data.findings=[{findings}]", *overrides])
+    config = judged_config(checkpoint.metadata.config, checkpoint.metadata.findings, overrides)
     _check_config(config, checkpoint, run)
-    dataset = open_dataset(config)
+    dataset = open_dataset(config, partly=True)
     keep_freed_memory(device)
     pixels, _ = place(dataset.store, config.store.where, device)
     return Candidate(run, checkpoint, config, dataset, Loader(pixels, dataset.index, dataset.targets, device))
@@ -102,6 +102,14 @@ def _operating_points(candidates: Sequence[Candidate], averaged: Average) -> tup
         _check_rows(candidate, "val", allow_seen=False)
     validated, _ = _predict(candidates, "val", averaged)
     return choose(validated, now.threshold), fit(validated)
+
+
+def _other_notes(candidates: Sequence[Candidate], thresholds: Thresholds) -> list[str]:
+    """Notes on archives that were no part of the training, and on thresholds that come from them."""
+    notes = [note for candidate in candidates for note in note_others(candidate.dataset, candidate.checkpoint)]
+    if notes and thresholds is not candidates[0].checkpoint.thresholds:
+        notes.append("thresholds were chosen on validation rows of the archive judged, not on those of the training")
+    return list(dict.fromkeys(notes))
 
 
 def _check_config(config: Config, checkpoint: Checkpoint, run: Path) -> None:
@@ -125,22 +133,12 @@ def _check_rows(candidate: Candidate, fold: str, allow_seen: bool) -> list[str]:
     if not len(rows):
         what = f"{candidate.config.data.root}: no images for {fold}"
         raise CxrError(what, "--split val or train, or another data.split")
-    ids = candidate.dataset.table.rows["patient_id"].iloc[rows].unique()
-    notes = []
-    for seen in ("train", "val"):
-        num = checkpoints.seen_patients(candidate.checkpoint, candidate.dataset.table.source, ids, seen)
-        if not num or fold in ("train", seen):
-            continue
-        what = f"{num:,} of the {len(ids):,} patients to be judged were in the model's {seen} rows"
-        if not allow_seen:
-            raise CxrError(f"{candidate.run}: {what}", "judge it with the split it was trained with")
-        notes.append(f"NOT A FAIR TEST of {candidate.run}: {what}, so every figure flatters it")
-    return notes
+    return check_seen(str(candidate.run), candidate.dataset, candidate.checkpoint, fold, allow_seen)
 
 
 def _about(candidates: Sequence[Candidate], averaged: Average) -> list[tuple[str, str]]:
     first = candidates[0]
-    data, how, dataset = first.config.data, first.checkpoint.metadata.preprocess, first.dataset
+    how, dataset = first.checkpoint.metadata.preprocess, first.dataset
     dropped = ", ".join(f"{num:,} {reason}" for reason, num in dataset.dropped.items() if num)
     models = []
     for candidate in candidates:
@@ -155,9 +153,7 @@ def _about(candidates: Sequence[Candidate], averaged: Average) -> list[tuple[str
     return [
         ("run", ", ".join(str(candidate.run) for candidate in candidates)),
         *models,
-        ("data", f"{data.source}, {data.root}"),
-        ("split", dataset.split.name),
-        ("labels", f"uncertain cells: {data.uncertain}; blank cells: {data.blank}"),
+        *describe(dataset, first.config),
         ("dropped rows", dropped or "none"),
         ("pixels", f"{how.size} ({how.fit}, {how.resize}, {how.intensity}) to {first.config.image.size}"),
         ("views", first.config.eval.views),

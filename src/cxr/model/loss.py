@@ -37,11 +37,9 @@ def class_weights(
     Soft targets count in part on both sides; masked cells do not count. `visits` [N] is how often an epoch visits each
     row: P and N are what the training sees.
     """
-    positives, mask = targets.y * targets.mask, targets.mask.astype(np.float64)
-    if visits is not None and (visits != 1).any():
-        positives, mask = positives * visits[:, None], mask * visits[:, None]
-    positive = positives.sum(axis=0, dtype=np.float64)
-    negative = mask.sum(axis=0) - positive
+    times = np.ones((1, 1)) if visits is None else visits[:, None]
+    positive = (targets.y * targets.mask * times).sum(axis=0, dtype=np.float64)
+    negative = (targets.mask * times).sum(axis=0) - positive
     both = (positive > 0) & (negative > 0)
     one_class = tuple(name for name, has in zip(targets.findings, both, strict=True) if not has)
     ones = np.ones_like(positive)
