@@ -7,9 +7,7 @@ import pandas as pd
 import pytest
 
 from cxr.cli import main
-from cxr.config import Phantom
 from cxr.config_file import load
-from cxr.data.sources.phantom import generate
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 SHIPPED = {"demo", "nih_densenet121", "nih_resnet50", "nih_pneumonia", "chexpert_densenet121", "chexnet_2017"}
@@ -26,13 +24,6 @@ def test_a_recipe_opens_with_its_command_hardware_time_and_score(path: Path) -> 
     assert re.match(rf"# cxr train configs/{path.stem}\.yaml\b", opening[0])
     for what in ("Hardware: ", "Time: ", "Score: "):
         assert what in opening[0]
-
-
-@pytest.fixture(scope="session")
-def chexpert(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("archive") / "chexpert"
-    generate(root, Phantom(num_images=40, size=48, layout="chexpert"), 2)
-    return root
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

@@ -6,7 +6,7 @@ several archives (`data.also`) each goes through all of it by itself, and they a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +39,7 @@ class Dataset:
         index: [n] row of the store for each row.
         dropped: How many rows of the label table are not here, by reason.
         name: What the archive is called, where there are several.
+        id_space: Where a patient's id means the same person, see `joint.id_space`.
         weight: Visits of each training row an epoch.
         parts: The archives that were joined, each as if it were alone and its rows in this order; empty for one.
     """
@@ -51,6 +52,7 @@ class Dataset:
     index: npt.NDArray[np.int64]
     dropped: dict[str, int]
     name: str = ""
+    id_space: str = ""
     weight: float = 1.0
     parts: tuple["Dataset", ...] = field(default=(), repr=False)
 
@@ -120,6 +122,8 @@ def open_dataset(config: Config, overwrite: bool = False, may_pack: bool = True,
         with joint.naming(place):
             listed.append(_list(one, exact))
     findings = _findings(config, [one.table for one in listed], exact, partly)
+    id_spaces = [joint.id_space(one.table.source, one.config.data.name) for one in listed]
+    joint.check_across(id_spaces, [one.table.rows for one in listed], [one.split.fold for one in listed])
     for place, archive in enumerate(listed):
         with joint.naming(place):  # on no rows: what is wrong shows before hours of packing
             joint.resolve_aligned(archive.table.select(_NONE), findings, archive.config.data, exact)
@@ -127,7 +131,7 @@ def open_dataset(config: Config, overwrite: bool = False, may_pack: bool = True,
     for place, archive in enumerate(listed):
         with joint.naming(place):
             parts.append(_open_archive(archive, findings, exact, overwrite, may_pack))
-    return parts[0] if len(parts) == 1 else _join(parts)
+    return parts[0] if len(parts) == 1 else _join(parts, joint.names(config.data))
 
 
 def _list(config: Config, exact: bool) -> _Listed:
@@ -158,12 +162,14 @@ def _open_archive(archive: _Listed, findings: Sequence[str], exact: bool, overwr
     kept, data = table.select(rows), archive.config.data
     targets = joint.resolve_aligned(kept, findings, data, exact)
     fold = archive.split.fold[rows]
-    return Dataset(kept, targets, fold, archive.split, store, place, dropped, data.name or "", data.weight)
+    space = joint.id_space(table.source, data.name)
+    return Dataset(kept, targets, fold, archive.split, store, place, dropped, data.name or "", space, data.weight)
 
 
-def _join(parts: Sequence[Dataset]) -> Dataset:
+def _join(archives: Sequence[Dataset], named: Sequence[str]) -> Dataset:
     """The rows of all archives, one archive after another."""
-    named, targets = [part.name for part in parts], [part.targets for part in parts]
+    parts = [replace(part, name=name) for part, name in zip(archives, named, strict=True)]
+    targets = [part.targets for part in parts]
     starts = np.cumsum([0, *(len(part.store.readable) for part in parts)])
     findings = targets[0].findings
     return Dataset(

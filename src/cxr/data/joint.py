@@ -16,21 +16,23 @@ import pandas as pd
 from cxr.config import Archive, Config, Data, Policy
 from cxr.data.findings import NO_FINDING, canonical, find
 from cxr.data.labels import LabelTable, Targets, resolve
-from cxr.data.splits import FOLDS, Split, hash_names
+from cxr.data.splits import FOLDS, Split, check_leak, hash_names
 from cxr.errors import CxrError
 
 SOURCE = "source"
 """Column of the rows that holds the name of their archive, where there are several."""
+OWN_IDS = "table"
+"""The source whose patients' ids mean something within one CSV only; data.name says which."""
 
 
 def separate(config: Config) -> list[Config]:
-    """A config for each archive, as if it were alone: its name, its keys of `data`, and the folder of its store."""
+    """A config for each archive, as if it were alone: its keys of `data` and the folder of its store."""
     archives: tuple[Archive, ...] = (config.data, *config.data.also)
     if len(archives) == 1:
         return [config]
     configs: list[Config] = []
     for one, name in zip(archives, names(config.data), strict=True):
-        said = {key: getattr(one, key) for key in Archive.model_fields} | {"name": name}
+        said = {key: getattr(one, key) for key in Archive.model_fields}
         data = Data.model_construct(**said, findings=config.data.findings)
         path = store_path(config, data)
         if configs and (config.store.path or path in [own.store.path for own in configs]):
@@ -51,6 +53,29 @@ def names(data: Data) -> list[str]:
         chosen.append(one.name or next(name for name in free if name not in taken))
         taken.append(chosen[-1])
     return chosen
+
+
+def id_space(source: str, name: str | None) -> str:
+    """Where a patient's id means the same person: an archive of the world, or a table that was given a name."""
+    return f"{source}:{name}" if source == OWN_IDS and name else source
+
+
+def check_across(id_spaces: Sequence[str], rows: Sequence[pd.DataFrame], folds: Sequence[npt.NDArray[np.str_]]) -> None:
+    """Refuse a patient who is in two folds of archives that share their patients, as two parts of one archive do.
+
+    Raises:
+        CxrError: Naming the first such patients.
+    """
+    for space in dict.fromkeys(space for space in id_spaces if id_spaces.count(space) > 1):
+        same = [place for place, other in enumerate(id_spaces) if other == space]
+        try:
+            check_leak(
+                pd.concat([rows[place]["patient_id"] for place in same]), np.concatenate([folds[p] for p in same])
+            )
+        except CxrError as error:
+            hint = "two archives hold the same patients; give both the same split"
+            own = f", or if equal ids are other people, give each {space} a data.name" if space == OWN_IDS else ""
+            raise CxrError(error.problems, hint + own) from None
 
 
 def store_path(config: Config, data: Data) -> Path:

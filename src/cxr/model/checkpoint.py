@@ -86,7 +86,7 @@ def hash_patients(source: str, patients: Iterable[str]) -> Tensor:
 def hash_fold(dataset: Dataset, fold: str) -> Tensor:
     """Sorted hashes of the patients of a fold; those of joined archives are what each has when it is read alone."""
     own = [
-        hash_patients(part.table.source, part.table.rows["patient_id"].iloc[part.rows(fold)].unique())
+        hash_patients(part.id_space, part.table.rows["patient_id"].iloc[part.rows(fold)].unique())
         for part in dataset.archives
     ]
     return torch.from_numpy(np.unique(torch.cat(own).numpy()))
