@@ -53,6 +53,17 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def chexpert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 generated images of 48 pixels in CheXpert's layout; copy it before changing a file."""
+    from cxr.config import Phantom
+    from cxr.data.sources.phantom import generate
+
+    root = tmp_path_factory.mktemp("archive") / "chexpert"
+    generate(root, Phantom(num_images=40, size=48, layout="chexpert"), 2)
+    return root
+
+
+@pytest.fixture(scope="session")
 def recipe(archive: Path) -> Path:
     """A YAML file that trains a small model on the archive, two steps in all, beside which its store is packed."""
     path = archive.parent / "tiny.yaml"

@@ -20,7 +20,7 @@ def room(module: str) -> str:
     first, second = [*module.split(".")[1:], "", ""][:2]
     if first == "data":
         return "labels" if second in LABELS_HALF else "pixels"
-    if first in ("config", "config_file"):
+    if first in ("config", "config_data", "config_file"):
         return "config"
     if first in ("cli", "judge", "__main__"):
         return "cli"

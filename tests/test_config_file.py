@@ -187,6 +187,54 @@ def test_the_last_override_of_a_key_counts(tmp_path: Path) -> None:
     assert loaded(tmp_path, DATA + "seed: 1\n", "seed=2", "seed=3").seed == 3
 
 
+ALSO = """data:
+  source: nih
+  root: /data/nih
+  also:
+    - source: chexpert
+      root: /data/chexpert
+      wieght: 2
+    - {source: table, split: random, root: x, also: []}
+    - name: a/b
+      source: nih
+"""
+
+
+def test_mistakes_in_further_archives_have_their_lines(tmp_path: Path) -> None:
+    assert problems(tmp_path, ALSO, "data.also.7.weight=2") == [
+        "error: bad.yaml:7: unknown key data.also.0.wieght; did you mean weight?",
+        "error: bad.yaml:8: unknown key data.also.1.also; did you mean data.also?",
+        "error: bad.yaml:9: data.also.2.name: string should match pattern '^[\\w.+-]+$', not 'a/b'",
+        "error: bad.yaml:9: data.also.2.root is missing",
+        "error: data.also.7.weight=2: the list in data.also.7 has no such entry; the first is 0",
+        HINT,
+    ]
+
+
+def test_further_archives_can_be_overridden_whole_and_in_part(tmp_path: Path) -> None:
+    config = loaded(
+        tmp_path, DATA, "data.also=[{source: chexpert, root: b}]", "data.also.0.weight=0.5", "data.weight=2"
+    )
+    assert [(one.source, one.root, one.weight) for one in config.data.also] == [("chexpert", Path("b"), 0.5)]
+    assert config.data.weight == 2
+    assert override(config, ["data.also=[]"]).data.also == ()
+    assert override(config, ["data.also.0.name=b"]).data.also[0].name == "b"
+
+
+def test_a_rendered_config_of_several_archives_loads_as_an_equal_one(tmp_path: Path) -> None:
+    also = [
+        {"source": "chexpert", "root": "b", "uncertain": {"Edema": [0.5, 1]}, "weight": 2},
+        {"source": "nih", "root": "c"},
+    ]
+    config = Config.model_validate({"out": "x", "data": {"source": "nih", "root": "a", "also": also}})
+    assert loaded(tmp_path, render(config)) == config
+
+
+def test_two_archives_of_one_name_are_refused(tmp_path: Path) -> None:
+    line = problems(tmp_path, DATA, "data.name=a", "data.also=[{source: nih, root: b, name: a}]")[0]
+    assert line == "error: bad.yaml:1: data: two archives have the name a; each needs a name of its own"
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [

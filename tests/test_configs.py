@@ -14,7 +14,7 @@ from tests.fakes import write_mimic, write_padchest
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 SHIPPED = {"demo", "nih_densenet121", "nih_resnet50", "nih_pneumonia", "chexpert_densenet121", "chexnet_2017"}
-SHIPPED |= {"mimic_densenet121", "padchest_densenet121"}
+SHIPPED |= {"mimic_densenet121", "padchest_densenet121", "nih_chexpert_densenet121"}
 
 
 def test_the_recipes_of_the_manual_are_there() -> None:
@@ -41,9 +41,11 @@ def archives(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> dict[st
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_recipe_runs_tiny(path: Path, archives: dict[str, Path], tmp_path: Path) -> None:
-    root = archives[load(path).data.source]
+    data = load(path).data
+    root, further = archives[data.source], [archives[one.source] for one in data.also]
     size = ("image.size=32", "image.store_size=32", f"store.path={tmp_path / 'store'}")
-    small = (f"data.root={root}", "model.weights=none", "train.epochs=1", "train.batch_size=20", *size)
+    others = (f"data.also.{place}.root={folder}" for place, folder in enumerate(further))
+    small = (f"data.root={root}", *others, "model.weights=none", "train.epochs=1", "train.batch_size=20", *size)
     with pytest.raises(SystemExit) as trained:
         main(["train", str(path), *small, f"out={tmp_path / 'run'}"])
     with pytest.raises(SystemExit) as judged:

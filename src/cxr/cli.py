@@ -158,8 +158,9 @@ def pack(
 
     dataset = open_dataset(load(config, overrides or []), overwrite)
     _print_counts(dataset)
-    num_packed = int(dataset.store.readable.sum())
-    print(f"{num_packed:,} images of {dataset.store.manifest.preprocess.size} pixels in {dataset.store.path}")
+    for store in (archive.store for archive in dataset.archives):
+        num_packed = int(store.readable.sum())
+        print(f"{num_packed:,} images of {store.manifest.preprocess.size} pixels in {store.path}")
 
 
 @app.command(

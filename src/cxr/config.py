@@ -1,169 +1,23 @@
 """The frozen Config tree: every key, its type, its default, and one line of meaning, which `cxr config` prints."""
 
-import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-from cxr.data.findings import GROUPS, canonical
-
-UncertainPolicy = Literal["ignore", "zeros", "ones"] | tuple[float, float]
-UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
-
+from cxr.config_data import Also as Also
+from cxr.config_data import Archive as Archive
+from cxr.config_data import Columns as Columns
+from cxr.config_data import Data as Data
+from cxr.config_data import Lists as Lists
+from cxr.config_data import Phantom as Phantom
+from cxr.config_data import Policy as Policy
+from cxr.config_data import Section, UserPath, must_be
 
 Views = Literal["single", "flip", "ten_crop"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-def _expand_findings(names: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
-    if isinstance(names, str):
-        if names not in GROUPS:
-            raise ValueError(f"{names!r} is no group of findings; known are {', '.join(GROUPS)}, or give a list")
-        return GROUPS[names]
-    if names is None:
-        return None
-    if not names or len(set(names)) != len(names):
-        raise ValueError("findings must be a list of different names")
-    return tuple(canonical(name) for name in names)
-
-
-def _check_policy(policy: UncertainPolicy) -> UncertainPolicy:
-    if isinstance(policy, tuple) and not 0 <= policy[0] <= policy[1] <= 1:
-        raise ValueError("a smoothing range is [low, high] with 0 <= low <= high <= 1")
-    return policy
-
-
-Policy = Annotated[UncertainPolicy, AfterValidator(_check_policy)]
-
-
-def _must_be(what: str) -> WrapValidator:
-    """One message for a value that may take several forms, in place of one a form."""
-
-    def check(value: object, form: ValidatorFunctionWrapHandler) -> object:
-        try:
-            return form(value)
-        except ValidationError:
-            raise ValueError(f"must be {what}, not {value!r}") from None
-
-    return WrapValidator(check)
-
-
-class Lists(_Section):
-    """Files with one image name a line; further columns are ignored."""
-
-    train: UserPath
-    """Names of the training images."""
-    val: UserPath
-    """Names of the validation images."""
-    test: UserPath
-    """Names of the test images."""
-
-
-class Columns(_Section):
-    """Columns of a `table` source's CSV."""
-
-    image: str = "image"
-    """Column with the file path, relative to data.root."""
-    patient: str = "patient_id"
-    """Column with the patient, so that no patient is in two splits."""
-    study: str | None = None
-    """Column with the study, if there is one."""
-    view: str | None = None
-    """Column with the view (PA, AP, lateral); null takes it from DICOM files."""
-    sex: str | None = None
-    """Column with the sex; null takes it from DICOM files."""
-    age: str | None = None
-    """Column with the age in years; null takes it from DICOM files."""
-    others: tuple[str, ...] = ()
-    """Further columns to keep, such as [scanner], for eval.subgroups."""
-
-
-class Phantom(_Section):
-    """What the `phantom` source generates into data.root when nothing is there yet."""
-
-    num_images: int = Field(2000, ge=1)
-    """Number of images."""
-    layout: Literal["nih", "chexpert"] = "nih"
-    """Archive whose folders and files are imitated."""
-    size: int = Field(256, ge=32, le=4096)
-    """Width and height in pixels."""
-    seed: int = 0
-    """Seed of the generated patients and images."""
-
-
-class Data(_Section):
-    """Which images, which labels, which patients in which split."""
-
-    source: Literal[
-        "nih", "chexpert", "mimic", "padchest", "vindr", "brax", "torchxrayvision", "table", "phantom"
-    ]  # fmt: skip
-    """Reader: nih, chexpert, mimic, padchest, vindr, brax, torchxrayvision, table (any CSV), phantom (generated)."""
-    root: UserPath
-    """Folder of the archive."""
-    csv: UserPath | None = None
-    """Label table, relative to data.root; null takes the archive's own."""
-    findings: Annotated[str | tuple[str, ...] | None, AfterValidator(_expand_findings)] = None
-    """Targets: a list, or nih14, chexpert14, chexpert5; null takes all the source labels but No Finding."""
-    split: Literal["official", "lists", "random", "column"] = "official"
-    """How rows become train, val and test: the archive's own lists, data.lists, by patient, or data.split_column."""
-    lists: Lists | None = None
-    """Name lists for split=lists: {train: FILE, val: FILE, test: FILE}."""
-    split_column: str = "split"
-    """Column for split=column, holding train, val or test."""
-    val_fraction: float = Field(0.1, gt=0, lt=1)
-    """Share of patients for validation where the split names none."""
-    test_fraction: float = Field(0.2, ge=0, lt=1)
-    """Share of patients for testing under split=random."""
-    split_seed: int = 0
-    """Seed of the patients drawn for val_fraction and test_fraction, apart from `seed` so that runs share a split."""
-    views: tuple[str, ...] | None = None
-    """Views to keep, such as [PA, AP]; null keeps all."""
-    missing: Literal["error", "skip"] = "error"
-    """When a listed image has no file or no labels: stop, or go on and list it beside the store."""
-    unreadable: Literal["error", "skip"] = "error"
-    """When a file cannot be decoded: stop, or go on and list it beside the store."""
-    uncertain: Annotated[Policy | dict[str, Policy], _must_be(
-        "ignore, zeros, ones, a range [low, high] with 0 <= low <= high <= 1, or a mapping of findings to these"
-    )] = "ignore"  # fmt: skip
-    """Uncertain (-1) cells: ignore, zeros, ones, a smoothing range [0.55, 0.85], or one of these per finding."""
-    blank: Literal["negative", "masked"] = "negative"
-    """Blank cells: negative, or masked out of the loss and the metrics."""
-    columns: Columns = Columns()
-    """Column names of a `table` source."""
-    labeler: Literal["chexpert", "negbio"] = "chexpert"
-    """Which of MIMIC-CXR's two label tables a `mimic` source takes."""
-    dataset: str | None = None
-    """Class of torchxrayvision that a `torchxrayvision` source reads with, such as RSNA_Pneumonia_Dataset."""
-    arguments: dict[str, str | int | float | bool | list[str]] = {}
-    """Arguments of that class besides imgpath (data.root by default), such as {csvpath: labels.csv}."""
-    phantom: Phantom = Phantom()
-    """What a `phantom` source generates."""
-
-    @model_validator(mode="after")
-    def _lists_are_there(self) -> "Data":
-        if self.split == "lists" and self.lists is None:
-            raise ValueError("split=lists needs lists: {train: FILE, val: FILE, test: FILE}")
-        if self.source == "table" and self.split == "official":
-            raise ValueError("a table has no official split; use split=random, column or lists")
-        if self.source == "torchxrayvision" and self.dataset is None:
-            raise ValueError("source=torchxrayvision needs dataset: the name of one of its classes, as NIH_Dataset")
-        return self
-
-
-class Image(_Section):
+class Image(Section):
     """How pixels are prepared."""
 
     store_size: int = Field(256, ge=16, le=4096)
@@ -178,7 +32,7 @@ class Image(_Section):
     """Even black or white borders of scanned films: keep, or crop before fitting."""
 
 
-class Store(_Section):
+class Store(Section):
     """Where packed pixels live."""
 
     path: UserPath | None = None
@@ -189,7 +43,7 @@ class Store(_Section):
     """Decoding threads while packing; 0 takes one a core."""
 
 
-class Augment(_Section):
+class Augment(Section):
     """Random changes of training images, drawn for each image from (seed, step)."""
 
     flip: float = Field(0.5, ge=0, le=1)
@@ -220,7 +74,7 @@ class Augment(_Section):
         return self
 
 
-class Model(_Section):
+class Model(Section):
     """Backbone and its first weights."""
 
     backbone: Literal[
@@ -235,7 +89,7 @@ class Model(_Section):
     """Layers that learn: all, the head alone (feature extraction), or the head and the last block."""
 
 
-class Loss(_Section):
+class Loss(Section):
     """Masked binary cross-entropy."""
 
     weighting: Literal["chexnet", "pos_weight", "none"] = "chexnet"
@@ -244,7 +98,7 @@ class Loss(_Section):
     """Largest pos_weight."""
 
 
-class Train(_Section):
+class Train(Section):
     """The loop."""
 
     epochs: int = Field(10, ge=1)
@@ -285,14 +139,14 @@ class Train(_Section):
     """Random changes of training images."""
 
 
-class Eval(_Section):
+class Eval(Section):
     """How predictions are judged."""
 
     threshold: Annotated[
         Literal["f1", "youden"]
         | Annotated[float, Field(ge=0, le=1)]
         | Annotated[str, Field(pattern=r"^(sensitivity|specificity)=(0?\.\d+|0|1)$")],
-        _must_be("f1, youden, sensitivity=0.9, specificity=0.9 or a number from 0 to 1"),
+        must_be("f1, youden, sensitivity=0.9, specificity=0.9 or a number from 0 to 1"),
     ] = "f1"
     """Operating point from validation rows: best f1 or youden, sensitivity=X or specificity=X at least, or a number."""
     views: Views = "single"
@@ -305,17 +159,17 @@ class Eval(_Section):
     """Bootstrap draws."""
     draw_seed: int = Field(0, ge=0)
     """Seed of the bootstrap draws."""
-    subgroups: tuple[str, ...] = ("sex", "age", "view")
+    subgroups: tuple[str, ...] = ("sex", "age", "view", "source")
     """Columns whose groups are judged by themselves; age goes by bands of twenty years."""
 
 
-class EvalOnly(_Section):
+class EvalOnly(Section):
     """What can be set where there is no recipe: for predictions made elsewhere."""
 
     eval: Eval = Eval()
 
 
-class Config(_Section):
+class Config(Section):
     """A whole recipe."""
 
     seed: int = 0

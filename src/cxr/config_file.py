@@ -56,15 +56,20 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
-def override(config: _Model, overrides: Sequence[str]) -> _Model:
+def override(config: _Model, overrides: Sequence[str], anew: Sequence[str] = ()) -> _Model:
     """A config, or another tree of its sections, with `key.sub=value` texts laid over it.
+
+    Args:
+        config: What the texts change.
+        overrides: The texts.
+        anew: Sections that begin at their defaults rather than at what the config says.
 
     Raises:
         CxrError: Every unknown key and wrong value.
     """
     places: Places = {}
     problems: list[str] = []
-    values = config.model_dump(mode="json")
+    values = config.model_dump(mode="json") | {section: {} for section in anew}
     for text in overrides:
         _override(values, text, places, problems)
     try:
@@ -107,6 +112,10 @@ def _syntax(error: yaml.YAMLError) -> str:
 
 
 def _note_places(node: yaml.Node, at: KeyPath, path: Path, places: Places, problems: list[str]) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for number, entry in enumerate(node.value):
+            places[(*at, str(number))] = f"{path}:{entry.start_mark.line + 1}"
+            _note_places(entry, (*at, str(number)), path, places, problems)
     if not isinstance(node, yaml.MappingNode):
         return
     first: dict[str, int] = {}
@@ -131,15 +140,29 @@ def _override(values: dict[str, Any], text: str, places: Places, problems: list[
     except yaml.YAMLError:
         problems.append(f"{text}: {raw!r} is no YAML value")
         return
-    section = values
+    section: Any = values
     for name in keys[:-1]:
-        if not isinstance(section.get(name), dict):
-            section[name] = {}
-        section = section[name]
-    section[keys[-1]] = value
+        section = _enter(section, name)
+    try:
+        section[int(keys[-1]) if isinstance(section, list) else keys[-1]] = value
+    except (TypeError, ValueError, IndexError):
+        problems.append(f"{text}: the list in {'.'.join(keys[:-1])} has no such entry; the first is 0")
+        return
     for depth in range(1, len(keys)):
         places.setdefault(keys[:depth], text)
     places[keys] = text
+
+
+def _enter(section: Any, name: str) -> Any:  # noqa: ANN401  what YAML holds
+    """The mapping or the list of mappings under a key, begun where there is neither; None outside a list."""
+    if section is None or isinstance(section, list):
+        entry = section[int(name)] if section and name.isdigit() and int(name) < len(section) else None
+        return entry if isinstance(entry, dict) else None
+    inside = section.get(name)
+    is_list = isinstance(inside, list) and any(isinstance(entry, dict) for entry in inside)
+    if not is_list and not isinstance(inside, dict):
+        section[name] = {}
+    return section[name]
 
 
 def _explain(error: ValidationError, path: Path, places: Places) -> list[str]:
@@ -176,13 +199,23 @@ def _nearest(keys: KeyPath, places: Places, path: Path) -> tuple[str, KeyPath]:
 
 
 def _suggest(keys: KeyPath) -> str:
-    every = list(walk(Config))
-    siblings = [path[-1] for path, _, _ in every if path[:-1] == keys[:-1]]
-    close = difflib.get_close_matches(keys[-1], siblings, n=1)
+    close = difflib.get_close_matches(keys[-1], _siblings(keys), n=1)
     if close:
         return f"; did you mean {close[0]}?"
-    elsewhere = [".".join(path) for path, _, _ in every if path[-1] == keys[-1]]
+    elsewhere = [".".join(path) for path, _, _ in walk(Config) if path[-1] == keys[-1]]
     return f"; did you mean {elsewhere[0]}?" if elsewhere else ""
+
+
+def _siblings(keys: KeyPath) -> list[str]:
+    """The known keys beside the last one, in a section or in an entry of a list of sections."""
+    model: type[BaseModel] = Config
+    for name in (key for key in keys[:-1] if not key.isdigit()):
+        field = model.model_fields.get(name)
+        inside = field and (_section(field.annotation) or _entry(field.annotation))
+        if not inside:
+            return []
+        model = inside
+    return list(model.model_fields)
 
 
 def _by_line(problem: str) -> tuple[int, str]:
@@ -205,32 +238,32 @@ def _section(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  an ann
     return next((one for one in options if isinstance(one, type) and issubclass(one, BaseModel)), None)
 
 
+def _entry(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  an annotation has no narrower type
+    """The section that each entry of a list is, if it is one."""
+    return _section(get_args(annotation)[0]) if get_origin(annotation) is tuple else None
+
+
 def render(config: Config) -> str:
     """The config as YAML that `load` reads back, each key followed by its meaning as a comment."""
-    lines: list[str] = []
-    for keys, meaning, is_section in walk(Config):
-        value: Any = config.model_dump(mode="json")
-        for name in keys:
-            value = value[name] if value is not None else None
-        if is_section and value is not None:
-            text = f"{'  ' * (len(keys) - 1)}{keys[-1]}:"
-        elif len(keys) > 1 and _missing_parent(config, keys):
-            continue
-        else:
-            text = f"{'  ' * (len(keys) - 1)}{keys[-1]}: {_flow(value)}"
-        lines.append(f"{text:<40}  # {meaning}")
-    return "\n".join(lines) + "\n"
+    return "\n".join(_lines(config, 0)) + "\n"
+
+
+def _lines(section: BaseModel, depth: int) -> Iterator[str]:
+    plain = section.model_dump(mode="json")
+    for name, field in type(section).model_fields.items():
+        value, inside = getattr(section, name), _section(field.annotation)
+        meaning = field.description or (inside and inside.__doc__) or ""
+        entries = [one for one in value if isinstance(one, BaseModel)] if isinstance(value, tuple) else []
+        is_plain = not entries and not isinstance(value, BaseModel)
+        text = f"{'  ' * depth}{name}:{f' {_flow(plain[name])}' if is_plain else ''}"
+        yield f"{text:<40}  # {meaning}"
+        for entry in entries:
+            first, *others = _lines(entry, depth + 2)
+            yield from ("  " * (depth + 1) + "- " + first.lstrip(), *others)
+        if isinstance(value, BaseModel):
+            yield from _lines(value, depth + 1)
 
 
 def _flow(value: object) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False, allow_unicode=True)
     return text.removesuffix("...\n").removesuffix("\n")
-
-
-def _missing_parent(config: Config, keys: KeyPath) -> bool:
-    value: Any = config
-    for name in keys[:-1]:
-        value = getattr(value, name)
-        if value is None:
-            return True
-    return False

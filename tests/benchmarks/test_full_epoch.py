@@ -31,4 +31,4 @@ def test_the_generated_store_is_whole(tmp_path: Path) -> None:
     store = generate_store(tmp_path / "store", 30)
     assert store.pixels.shape == (30, 256, 256)
     assert store.readable.all()
-    assert len(np.unique(store.pixels[:, 0, :8].reshape(30, -1), axis=0)) == 30
+    assert len(np.unique(np.asarray(store.pixels)[:, 0, :8].reshape(30, -1), axis=0)) == 30

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cxr.data.labels import Targets
-from cxr.data.loader import Batch, Loader, Rows, cut, epoch_order, gather
+from cxr.data.loader import Batch, Loader, Rows, cut, epoch_order, gather, num_visits, visits
+from cxr.data.store import Stacked
 
 CPU = torch.device("cpu")
 SOME = st.tuples(st.integers(1, 60), st.integers(1, 20), st.integers(1, 5), st.integers(0, 10_000))
@@ -100,6 +101,44 @@ def test_the_order_leaves_the_global_random_state_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_rows_of_weight_one_are_visited_as_without_weights() -> None:
+    groups = [(np.arange(10), 1.0), (np.arange(10, 35), 1.0)]
+    assert visits(groups, 3, 2).tolist() == list(range(35))
+
+
+WEIGHTED = st.lists(st.tuples(st.integers(1, 30), st.floats(0.01, 4)), min_size=1, max_size=4)
+
+
+@given(WEIGHTED, st.integers(0, 10_000), st.integers(0, 50))
+@settings(max_examples=100, deadline=None)
+def test_each_row_is_visited_as_often_as_its_weight_says(sizes: list[tuple[int, float]], seed: int, epoch: int) -> None:
+    ends = np.cumsum([num for num, _ in sizes])
+    groups = [(np.arange(end - num, end), weight) for end, (num, weight) in zip(ends, sizes, strict=True)]
+    visited = visits(groups, seed, epoch)
+    assert len(visited) == num_visits(groups)
+    for rows, weight in groups:
+        counts = [int((visited == row).sum()) for row in rows]
+        assert set(counts) <= {int(weight), int(weight) + 1}
+        assert sum(counts) == int(weight) * len(rows) + round((weight - int(weight)) * len(rows))
+
+
+def test_the_share_is_drawn_anew_each_epoch_from_the_seed_alone() -> None:
+    quarter = [(np.arange(40), 0.25)]
+    drawn = {(seed, epoch): tuple(visits(quarter, seed, epoch)) for seed in range(3) for epoch in range(9)}
+    assert len(set(drawn.values())) == 27
+    assert all(tuple(visits(quarter, *key)) == rows for key, rows in drawn.items())
+    often = np.bincount(np.concatenate([visits(quarter, 0, epoch) for epoch in range(2000)]))
+    assert abs(often / 2000 - 0.25).max() < 0.05
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_processes_share_the_visits_of_one(world: int) -> None:
+    groups = [(np.arange(10), 2.5), (np.arange(10, 35), 0.4)]
+    order = epoch_order(visits(groups, 1, 4), 1, 4)
+    shares = np.concatenate([share for rank in range(world) for _, share in cut(order, 8, rank, world)])
+    assert sorted(shares[shares >= 0]) == sorted(order)
+
+
 def test_an_order_names_rows_of_the_dataset_and_not_places() -> None:
     rows = np.array([40, 7, 11])
     assert sorted(epoch_order(rows, 0, 0)) == [7, 11, 40]
@@ -158,7 +197,7 @@ def test_no_rows_give_no_batches() -> None:
 def test_copying_rows_equals_indexing_for_arrays_and_tensors() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
     rows = np.array([3, 3, 29, 0])
-    for source in (pixels, torch.from_numpy(pixels)):
+    for source in (pixels, torch.from_numpy(pixels), Stacked([pixels[:3], pixels[3:4], pixels[4:]])):
         np.testing.assert_array_equal(gather(source, rows).numpy(), pixels[rows])
 
 

@@ -127,3 +127,12 @@ def fit(head: torch.nn.Linear, x: Tensor, y: Tensor, weights: ClassWeights) -> N
 
 def ones(findings: int) -> ClassWeights:
     return ClassWeights(torch.ones(findings), torch.ones(findings), ())
+
+
+def test_weights_count_rows_as_often_as_they_are_visited() -> None:
+    y, mask = np.array([[1, 0], [0, 0], [0, 1]], np.float32), np.ones((3, 2), np.bool_)
+    rows = np.array([0, 0, 1, 2, 2, 2])
+    visited = class_weights(Targets(("a", "b"), y, mask), "chexnet", visits=np.array([2.0, 1, 3]))
+    repeated = class_weights(Targets(("a", "b"), y[rows], mask[rows]), "chexnet")
+    torch.testing.assert_close(visited.positive, repeated.positive, rtol=0, atol=0)
+    torch.testing.assert_close(visited.negative, repeated.negative, rtol=0, atol=0)

@@ -14,7 +14,6 @@ _SHORT = {"positive": "pos.", "negative": "neg."}  # nine columns fit a terminal
 
 def render_counts(dataset: Dataset) -> RenderableType:
     """Rows kept and dropped, and positives, negatives and masked cells per finding and fold."""
-    ids = dataset.table.rows["patient_id"]
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
     table.add_column("\nFinding")
     columns = []
@@ -27,9 +26,17 @@ def render_counts(dataset: Dataset) -> RenderableType:
                 columns.append([f"{value:,}" for value in values])
     for finding, *cells_of_row in zip(dataset.targets.findings, *columns, strict=True):
         table.add_row(finding, *cells_of_row)
-    sizes = [f"{fold} {len(rows):,} images of {ids[rows].nunique():,} patients" for fold in FOLDS
-             for rows in [dataset.rows(fold)]]  # fmt: skip
-    lines = [f"split: {dataset.split.name}: " + ", ".join(sizes)]
-    dropped = [f"{num:,} {reason}" for reason, num in dataset.dropped.items() if num]
-    lines += [f"dropped: {', '.join(dropped)}"] if dropped else []
+    lines = [line for archive in dataset.archives for line in _describe(archive)]
     return Group(*(Text(line) for line in lines), "", table, "")
+
+
+def _describe(archive: Dataset) -> list[str]:
+    """Lines on the rows of one archive."""
+    ids = archive.table.rows["patient_id"]
+    sizes = [f"{fold} {len(rows):,} images of {ids[rows].nunique():,} patients" for fold in FOLDS
+             for rows in [archive.rows(fold)]]  # fmt: skip
+    named = f"{archive.name}: " if archive.name else ""
+    visited = f", training rows {archive.weight:g} times an epoch" if archive.weight != 1 else ""
+    lines = [f"{named}split: {archive.split.name}: {', '.join(sizes)}{visited}"]
+    dropped = [f"{num:,} {reason}" for reason, num in archive.dropped.items() if num]
+    return lines + ([f"{named}dropped: {', '.join(dropped)}"] if dropped else [])

@@ -1,12 +1,12 @@
 """Config -> Dataset: the rows that train and are judged, their targets, and the store of their pixels.
 
 The order matters: 1. read every row, 2. split (so that the patients drawn do not depend on files that are missing),
-3. drop rows without a file, 4. pack, 5. drop rows that are unreadable, of other views or in no split, 6. resolve.
+3. drop rows without a file, 4. pack, 5. drop rows that are unreadable, of other views or in no split, 6. resolve. With
+several archives (`data.also`) each goes through all of it by itself, and they are joined at the end.
 """
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,16 +14,16 @@ import numpy.typing as npt
 
 from cxr.config import Config
 from cxr.console import say, warn
-from cxr.data import sources
-from cxr.data.findings import NO_FINDING, canonical
+from cxr.data import joint, sources
 from cxr.data.image import Preprocess
-from cxr.data.labels import LabelTable, Targets, count, resolve
+from cxr.data.labels import LabelTable, Targets, count
 from cxr.data.pack import pack, write_csv
 from cxr.data.splits import FOLDS, Split, assign
-from cxr.data.store import Store, describe, fingerprint, open_store
+from cxr.data.store import Store, describe, fingerprint, join_stores, open_store
 from cxr.errors import CxrError
 
 _NAMED = 5
+_NONE = np.array([], np.intp)
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,10 @@ class Dataset:
         store: Packed pixels.
         index: [n] row of the store for each row.
         dropped: How many rows of the label table are not here, by reason.
+        name: What the archive is called, where there are several.
+        id_space: Where a patient's id means the same person, see `joint.id_space`.
+        weight: Visits of each training row an epoch.
+        parts: The archives that were joined, each as if it were alone and its rows in this order; empty for one.
     """
 
     table: LabelTable
@@ -47,6 +51,20 @@ class Dataset:
     store: Store
     index: npt.NDArray[np.int64]
     dropped: dict[str, int]
+    name: str = ""
+    id_space: str = ""
+    weight: float = 1.0
+    parts: tuple["Dataset", ...] = field(default=(), repr=False)
+
+    @property
+    def archives(self) -> tuple["Dataset", ...]:
+        """The archives that were joined, or this one."""
+        return self.parts or (self,)
+
+    def groups(self) -> list[tuple[npt.NDArray[np.int64], float]]:
+        """(training rows here, weight) of each archive."""
+        starts = np.cumsum([0, *(len(part.table) for part in self.archives)])
+        return [(start + part.rows("train"), part.weight) for start, part in zip(starts, self.archives, strict=False)]
 
     def rows(self, fold: str) -> npt.NDArray[np.int64]:
         """Indices of the rows in train, val or test."""
@@ -61,7 +79,8 @@ class Dataset:
         cells = {fold: count(self.select(self.rows(fold))).to_dict("records") for fold in FOLDS}
         images = {fold: len(self.rows(fold)) for fold in FOLDS}
         patients = {fold: int(self.table.rows["patient_id"][self.rows(fold)].nunique()) for fold in FOLDS}
-        return {"images": images, "patients": patients, "dropped": self.dropped, "cells": cells}
+        own = {"images": images, "patients": patients, "dropped": self.dropped, "cells": cells}
+        return own | ({"archives": {part.name: part.counts() for part in self.parts}} if self.parts else {})
 
 
 def preprocess(config: Config) -> Preprocess:
@@ -71,35 +90,101 @@ def preprocess(config: Config) -> Preprocess:
 
 
 def store_path(config: Config) -> Path:
-    """The store's folder: store.path, or one named by the source, the root folder and the size."""
-    name = re.sub(r"[^\w.-]+", "_", config.data.root.resolve().name) or "root"
-    return config.store.path or Path("stores") / f"{config.data.source}-{name}-{config.image.store_size}"
+    """The folder of the main archive's store."""
+    return joint.store_path(config, config.data)
 
 
-def open_dataset(config: Config, overwrite: bool = False, may_pack: bool = True) -> Dataset:
-    """The dataset of a config, packed first when its store is not there.
+@dataclass(frozen=True)
+class _Listed:
+    """An archive before its pixels are looked at; `config` is as if it were alone."""
+
+    config: Config
+    table: LabelTable
+    split: Split
+    missing: list[tuple[str, str]]
+
+
+def open_dataset(config: Config, overwrite: bool = False, may_pack: bool = True, partly: bool = False) -> Dataset:
+    """The dataset of a config, packed first when its store is not there; several archives are joined.
 
     Args:
         config: The recipe.
         overwrite: Pack anew even where a store is there.
         may_pack: False where another process of this run packs.
+        partly: Whether targets that no archive labels are masked, as another hospital's may be, rather than refused.
 
     Raises:
         CxrError: Whatever is wrong with folders, tables, splits, files or an existing store.
     """
-    table = sources.read(config.data)
+    configs = joint.separate(config)
+    exact = len(configs) == 1 and not partly
+    listed: list[_Listed] = []
+    for place, one in enumerate(configs):
+        with joint.naming(place):
+            listed.append(_list(one, exact))
+    findings = _findings(config, [one.table for one in listed], exact, partly)
+    id_spaces = [joint.id_space(one.table.source, one.config.data.name) for one in listed]
+    joint.check_across(id_spaces, [one.table.rows for one in listed], [one.split.fold for one in listed])
+    for place, archive in enumerate(listed):
+        with joint.naming(place):  # on no rows: what is wrong shows before hours of packing
+            joint.resolve_aligned(archive.table.select(_NONE), findings, archive.config.data, exact)
+    parts = []
+    for place, archive in enumerate(listed):
+        with joint.naming(place):
+            parts.append(_open_archive(archive, findings, exact, overwrite, may_pack))
+    return parts[0] if len(parts) == 1 else _join(parts, joint.names(config.data))
+
+
+def _list(config: Config, exact: bool) -> _Listed:
+    table = sources.read(config.data, exact)
     split = assign(table, config.data)
     missing = _find_missing(table, split)
     if missing and config.data.missing == "error":
         raise _missing_error(table, split, missing)
-    found = np.flatnonzero((table.rows["path"] != "").to_numpy())
-    if not len(found):
+    if not (table.rows["path"] != "").any():
         raise CxrError(f"{table.root}: none of its {len(table):,} images has a file", "is data.root the right folder?")
-    store = _open_or_pack(config, table.select(found), overwrite, may_pack)
+    return _Listed(config, table, split, missing)
+
+
+def _findings(config: Config, tables: Sequence[LabelTable], exact: bool, partly: bool) -> tuple[str, ...]:
+    asked = config.data.findings
+    assert not isinstance(asked, str)
+    return asked if exact and asked else joint.choose_findings(tables, asked, partly)
+
+
+def _open_archive(archive: _Listed, findings: Sequence[str], exact: bool, overwrite: bool, may_pack: bool) -> Dataset:
+    table, missing = archive.table, archive.missing
+    found = np.flatnonzero((table.rows["path"] != "").to_numpy())
+    store = _open_or_pack(archive.config, table.select(found), overwrite, may_pack)
     if missing and may_pack and not (store.path / "missing.csv").exists():
         write_csv(store.path / "missing.csv", ("image", "reason"), missing)
         warn(f"{len(missing):,} images are missing and skipped: see {store.path / 'missing.csv'}")
-    return _keep(config, table, split, store, found)
+    rows, dropped = keep_rows(archive.config, table, archive.split, _spread(store.readable, found, len(table)))
+    place = np.full(len(table), -1, np.int64)
+    place[found] = np.arange(len(found))
+    kept, data = table.select(rows), archive.config.data
+    targets = joint.resolve_aligned(kept, findings, data, exact)
+    fold = archive.split.fold[rows]
+    space = joint.id_space(table.source, data.name)
+    return Dataset(kept, targets, fold, archive.split, store, place[rows], dropped, data.name or "", space, data.weight)
+
+
+def _join(archives: Sequence[Dataset], named: Sequence[str]) -> Dataset:
+    """The rows of all archives, one archive after another."""
+    parts = [replace(part, name=name) for part, name in zip(archives, named, strict=True)]
+    targets = [part.targets for part in parts]
+    starts = np.cumsum([0, *(len(part.store.readable) for part in parts)])
+    findings = targets[0].findings
+    return Dataset(
+        table=joint.join_tables([part.table for part in parts], named, findings),
+        targets=Targets(findings, np.concatenate([t.y for t in targets]), np.concatenate([t.mask for t in targets])),
+        fold=np.concatenate([part.fold for part in parts]),
+        split=joint.join_splits([part.split for part in parts], named),
+        store=join_stores([part.store for part in parts]),
+        index=np.concatenate([start + part.index for start, part in zip(starts, parts, strict=False)]),
+        dropped={f"{part.name}: {reason}": num for part in parts for reason, num in part.dropped.items()},
+        parts=tuple(parts),
+    )
 
 
 def _find_missing(table: LabelTable, split: Split) -> list[tuple[str, str]]:
@@ -140,14 +225,6 @@ def _check_readable(store: Store, config: Config) -> None:
         )
 
 
-def _keep(config: Config, table: LabelTable, split: Split, store: Store, found: npt.NDArray[np.intp]) -> Dataset:
-    rows, dropped = keep_rows(config, table, split, _spread(store.readable, found, len(table)))
-    kept = table.select(rows)
-    place = np.full(len(table), -1, np.int64)
-    place[found] = np.arange(len(found))
-    return Dataset(kept, choose_targets(config, kept), split.fold[rows], split, store, place[rows], dropped)
-
-
 def keep_rows(
     config: Config, table: LabelTable, split: Split, readable: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.intp], dict[str, int]]:
@@ -182,19 +259,10 @@ def _spread(readable: npt.NDArray[np.bool_], found: npt.NDArray[np.intp], num: i
 
 
 def choose_targets(config: Config, table: LabelTable) -> Targets:
-    """The targets that the config asks for, of every row.
+    """The targets that the config asks of one archive, of every row.
 
     Raises:
         CxrError: A finding, or one that data.uncertain names, that the table does not label.
     """
-    data = config.data
-    asked = data.findings or tuple(name for name in table.findings if name != NO_FINDING)
-    assert not isinstance(asked, str)
-    uncertain = data.uncertain
-    if isinstance(uncertain, dict):
-        uncertain = {canonical(name): policy for name, policy in uncertain.items()}
-        unknown = sorted(set(uncertain) - set(asked) - {"default"})
-        if unknown:
-            problems = [f"data.uncertain: {name!r} is no finding here" for name in unknown]
-            raise CxrError(problems, f"findings are {', '.join(asked)}")
-    return resolve(table, asked, uncertain, data.blank, seed=data.split_seed)
+    findings = _findings(config, [table], exact=True, partly=False)
+    return joint.resolve_aligned(table, findings, config.data, exact=True)

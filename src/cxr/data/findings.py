@@ -1,5 +1,7 @@
 """Names of findings, their synonyms, and the groups that archives label."""
 
+from collections.abc import Sequence
+
 NO_FINDING = "No Finding"
 
 NIH_14 = (
@@ -35,6 +37,26 @@ SYNONYMS = {
     "Enlarged_Cardiomediastinum": "Enlarged Cardiomediastinum",
 }
 """Other spellings of the same finding; a name maps to itself when it is not here."""
+
+CONCEPTS = {"Pleural Effusion": "Effusion", "Pulmonary fibrosis": "Fibrosis"}
+"""Names of different archives for one thing seen, beside spellings: CheXpert's effusion, VinDr-CXR's fibrosis.
+
+Not merged, because they are not the same question to a reader of the image:
+    Infiltration (ChestX-ray14) is neither Consolidation nor Lung Opacity, each of which is a narrower or a wider word;
+    Nodule and Mass (ChestX-ray14) are not Lung Lesion (CheXpert), which holds both and more;
+    Pleural_Thickening (ChestX-ray14) is not Pleural Other (CheXpert), which holds it among others;
+    Cardiomegaly is not Enlarged Cardiomediastinum; Fibrosis, Emphysema and Hernia are ChestX-ray14's alone.
+"""
+
+
+def concept(name: str) -> str:
+    """What a finding's name means, the same for all archives that label it."""
+    return CONCEPTS.get(canonical(name), canonical(name))
+
+
+def find(name: str, names: Sequence[str]) -> str | None:
+    """The one of `names` that means the finding: itself if it is there, else the first of the same concept."""
+    return name if name in names else next((other for other in names if concept(other) == concept(name)), None)
 
 
 def canonical(name: str) -> str:

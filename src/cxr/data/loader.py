@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from cxr.data.labels import Targets
+from cxr.data.store import Stacked
 
 Rows = npt.NDArray[np.int64]
-Pixels = npt.NDArray[np.uint8] | Tensor
+Pixels = npt.NDArray[np.uint8] | Stacked | Tensor
 _AHEAD = 3
 
 
@@ -59,6 +60,31 @@ class Batch:
             )
             for start in range(0, len(self.rows), length)
         ]
+
+
+def num_visits(groups: Sequence[tuple[Rows, float]]) -> int:
+    """How many rows `visits` gives, in every epoch the same number."""
+    return sum(int(weight) * len(rows) + _num_drawn(rows, weight) for rows, weight in groups)
+
+
+def visits(groups: Sequence[tuple[Rows, float]], seed: int, epoch: int) -> Rows:
+    """The rows that an epoch visits, group after group: each floor(weight) times, and a share of them once more.
+
+    Args:
+        groups: (rows, weight) of each archive; the share is the fraction of the weight, drawn from (seed, epoch).
+        seed: The run's.
+        epoch: Counted from 0.
+    """
+    generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + epoch + 0x85EBCA6B) % 2**63)
+    visited = []
+    for rows, weight in groups:
+        drawn = torch.randperm(len(rows), generator=generator)[: _num_drawn(rows, weight)].numpy()
+        visited += [rows] * int(weight) + [rows[np.sort(drawn)]]
+    return np.concatenate(visited)
+
+
+def _num_drawn(rows: Rows, weight: float) -> int:
+    return round((weight - int(weight)) * len(rows))
 
 
 def epoch_order(rows: Rows, seed: int, epoch: int) -> Rows:
@@ -187,7 +213,7 @@ def gather(pixels: Pixels, rows: Rows, pin: bool = False) -> Tensor:
     if isinstance(pixels, Tensor) and pixels.device.type != "cpu":
         return pixels[torch.from_numpy(rows).pin_memory().to(pixels.device, non_blocking=True)]
     out = torch.empty((len(rows), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pin)
-    view, source = out.numpy(), np.asarray(pixels)
+    view, source = out.numpy(), pixels if isinstance(pixels, Stacked) else np.asarray(pixels)
     for place, row in enumerate(rows):
         view[place] = source[row]
     return out

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from cxr.data.loader import Pixels
-from cxr.data.store import Store
+from cxr.data.store import Stacked, Store
 from cxr.errors import CxrError
 
 Where = Literal["auto", "disk", "ram", "gpu"]
@@ -31,10 +31,21 @@ def place(store: Store, where: Where, device: torch.device, processes: int = 1) 
         where, why = _choose(num_bytes, device, processes)
         need = f"{need} of {why}"
     if where == "gpu":
-        return torch.from_numpy(np.array(store.pixels)).to(device), f"pixels on the GPU ({need})"
+        return _to_gpu(store, device), f"pixels on the GPU ({need})"
     if where == "ram":
         return np.array(store.pixels), f"pixels in RAM ({need})"
     return store.pixels, f"pixels on disk ({need})"
+
+
+def _to_gpu(store: Store, device: torch.device) -> torch.Tensor:
+    """One tensor of all pixels, filled store by store, so that none is in the GPU's memory or in RAM twice."""
+    if not isinstance(store.pixels, Stacked):
+        return torch.from_numpy(np.array(store.pixels)).to(device)
+    pixels, start = torch.empty(store.pixels.shape, dtype=torch.uint8, device=device), 0
+    for part in store.pixels.parts:
+        pixels[start : start + len(part)] = torch.from_numpy(np.array(part))
+        start += len(part)
+    return pixels
 
 
 def _free_ram() -> int:

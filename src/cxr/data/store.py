@@ -4,11 +4,14 @@ A folder with `pixels.u8` (raw bytes, row-major), `images.txt` (a row key a line
 2 unreadable), `manifest.json` (Preprocess and identity), and `unreadable.csv` and `missing.csv` where there are such.
 """
 
+import bisect
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +19,7 @@ import numpy.typing as npt
 from cxr.data.image import Preprocess
 from cxr.errors import CxrError
 
+Pixels = npt.NDArray[np.uint8]
 FORMAT = 1
 PACKED, UNREADABLE = 1, 2
 _LOOKED_AT = 64
@@ -50,14 +54,53 @@ def fingerprint(root: Path, paths: Sequence[str]) -> str:
     return hashlib.sha256(" ".join(map(str, sizes)).encode()).hexdigest()[:16]
 
 
+class Stacked:
+    """Pixels of several stores read as one array uint8 [N, S, S], without copying; `parts` are theirs in order."""
+
+    def __init__(self, parts: Sequence[npt.NDArray[np.uint8]]) -> None:
+        self.parts = tuple(parts)
+        self._ends = list(itertools.accumulate(len(part) for part in parts))
+        self.shape = (len(self), *parts[0].shape[1:])
+        self.nbytes = sum(part.nbytes for part in parts)
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, rows: "int | np.integer[Any] | Sequence[int] | npt.NDArray[np.int64]") -> Pixels:
+        """One image [S, S], or copies [B, S, S] of several."""
+        if not isinstance(rows, int | np.integer):
+            return np.stack([self[int(row)] for row in rows])
+        number = bisect.bisect_right(self._ends, rows)
+        if not 0 <= number < len(self.parts) or rows < 0:
+            raise IndexError(f"row {rows} of {len(self)}")
+        image: Pixels = self.parts[number][rows - self._ends[number]]  # counted from the part's end
+        return image
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Pixels:
+        """All of them in memory."""
+        assert copy is not False
+        return np.concatenate(self.parts).astype(dtype or np.uint8, copy=False)
+
+
 @dataclass(frozen=True)
 class Store:
     """An open store: `pixels` uint8 [N, S, S] mapped from the disk, `readable` [N] False where a file was not."""
 
     path: Path
     manifest: Manifest
-    pixels: npt.NDArray[np.uint8]
+    pixels: Pixels | Stacked
     readable: npt.NDArray[np.bool_]
+
+
+def join_stores(stores: Sequence[Store]) -> Store:
+    """Several stores, packed with the same Preprocess, as one whose rows are theirs one after another."""
+    manifests = [store.manifest for store in stores]
+    parts = [store.pixels for store in stores if isinstance(store.pixels, np.ndarray)]
+    assert len(parts) == len(stores) and len({manifest.preprocess for manifest in manifests}) == 1
+    keys = hashlib.sha256(" ".join(manifest.keys for manifest in manifests).encode()).hexdigest()
+    source, files = ("+".join(getattr(one, name) for one in manifests) for name in ("source", "files"))
+    manifest = Manifest(source, sum(one.num_images for one in manifests), keys, files, manifests[0].preprocess)
+    return Store(stores[0].path, manifest, Stacked(parts), np.concatenate([store.readable for store in stores]))
 
 
 def open_store(path: Path, wanted: Manifest) -> Store:

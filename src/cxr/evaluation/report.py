@@ -19,7 +19,7 @@ from cxr.evaluation.metrics import Float, Point
 from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.published import Published, beside
 from cxr.evaluation.subgroups import Subgroups, subgroups
-from cxr.evaluation.thresholds import Thresholds, choose, fixed, hashed
+from cxr.evaluation.thresholds import Thresholds, choose, fixed, hashed, own_names
 
 DISCLAIMER = "Research tool, not a medical device."
 FIGURES = Point._fields
@@ -292,12 +292,14 @@ def _with_details(
 
 def _is_known(predictions: Predictions, attribute: str) -> bool:
     """Whether any row says it; the default attributes are left out in silence where none does."""
+    if attribute not in predictions.rows.columns:
+        return False
     values = predictions.rows[attribute]
     return bool(values.notna().any() if attribute == "age" else (values != "").any())
 
 
 def _overlap_notes(predictions: Predictions, thresholds: Thresholds) -> list[str]:
-    seen = len(hashed(predictions.rows["image"]) & thresholds.images) if thresholds.images else 0
+    seen = len(hashed(own_names(predictions.rows)) & thresholds.images) if thresholds.images else 0
     if not seen:
         return []
     return [

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
@@ -72,7 +73,7 @@ def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -
         rule,
         chosen_on or predictions.describe(),
         tuple(name for name, value in zip(predictions.findings, best, strict=True) if value is None),
-        hashed(predictions.rows["image"]),
+        hashed(own_names(predictions.rows)),
     )
 
 
@@ -95,6 +96,14 @@ def origin(thresholds: Thresholds) -> str:
     words = {"f1": "best F1", "youden": "best Youden's J"}
     how = words[rule] if rule in words else "{} of at least {:g}".format(*parse_rule(rule))
     return f"{how} on {thresholds.chosen_on}"
+
+
+def own_names(rows: pd.DataFrame) -> "pd.Series[str]":
+    """Image names as their archive has them, without the `source/` that tells those of several archives apart."""
+    if "source" not in rows.columns:
+        return rows["image"]
+    both = zip(rows["image"], rows["source"], strict=True)
+    return pd.Series([image.removeprefix(f"{source}/") if source else image for image, source in both], dtype=str)
 
 
 def hashed(images: Iterable[str]) -> frozenset[str]:

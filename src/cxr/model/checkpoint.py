@@ -17,6 +17,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from cxr.config import Config
+from cxr.data.dataset import Dataset
 from cxr.data.image import Preprocess
 from cxr.errors import CxrError
 from cxr.evaluation import calibration
@@ -80,6 +81,15 @@ def hash_patients(source: str, patients: Iterable[str]) -> Tensor:
     """Sorted int64 hashes of patient ids: enough to recognise a patient who was trained on, too little to name one."""
     digests = {hashlib.sha256(f"{source}\n{patient}".encode()).digest()[:8] for patient in patients}
     return torch.tensor(sorted(int.from_bytes(digest, "big", signed=True) for digest in digests), dtype=torch.int64)
+
+
+def hash_fold(dataset: Dataset, fold: str) -> Tensor:
+    """Sorted hashes of the patients of a fold; those of joined archives are what each has when it is read alone."""
+    own = [
+        hash_patients(part.id_space, part.table.rows["patient_id"].iloc[part.rows(fold)].unique())
+        for part in dataset.archives
+    ]
+    return torch.from_numpy(np.unique(torch.cat(own).numpy()))
 
 
 def versions() -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from cxr.config import Config, Eval
-from cxr.config_file import load, override
+from cxr.config_file import load
 from cxr.data.dataset import Dataset, open_dataset, preprocess
 from cxr.data.heap import keep_freed_memory
 from cxr.data.loader import Loader
@@ -21,6 +21,7 @@ from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import Thresholds, choose
 from cxr.model import checkpoint as checkpoints
 from cxr.model import pretrained, xrv
+from cxr.model.archives import check_seen, describe, judged_config, note_others
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.distributed import World
 from cxr.model.predict import predict_dataset
@@ -67,9 +68,10 @@ def evaluate_runs(
     seen = [note for own in candidates for note in (*own.notes, *_check_rows(own, fold, allow_seen))]
     predictions, left_out = _predict(candidates, fold, averaged)
     thresholds, temperatures = _operating_points(candidates, averaged)
+    others = _other_notes(candidates, thresholds)
     about = _about(candidates, averaged)
     how = candidates[0].config.eval
-    return score(predictions, thresholds, about, [*seen, *left_out], how, temperatures), predictions
+    return score(predictions, thresholds, about, [*others, *seen, *left_out], how, temperatures), predictions
 
 
 def judge(run: Path, overrides: Sequence[str], fold: str, recipe: Path | None = None) -> tuple[Judged, Eval]:
@@ -86,10 +88,9 @@ def open_candidate(run: Path, overrides: Sequence[str], recipe: Path | None = No
     if xrv.is_named(run):
         return _open_pretrained(xrv.find(run), overrides, recipe, device)
     checkpoint = checkpoints.load(run, device)
-    findings = ",".join(f'"{finding}"' for finding in checkpoint.metadata.findings)
-    config = override(checkpoint.metadata.config, [f"data.findings=[{findings}]", *overrides])
+    config = judged_config(checkpoint.metadata.config, checkpoint.metadata.findings, overrides)
     _check_config(config, checkpoint, run)
-    dataset = open_dataset(config)
+    dataset = open_dataset(config, partly=True)
     return Candidate(run, checkpoint, config, dataset, _open_loader(config, dataset, device))
 
 
@@ -100,13 +101,15 @@ def _open_pretrained(
     if recipe is None:
         hint = f"cxr eval {model} configs/nih_densenet121.yaml data.root=FOLDER"
         raise CxrError(f"{model}: has no data of its own to be judged on", hint)
-    if recipe.suffix in (".yaml", ".yml"):
+    is_run = recipe.suffix not in (".yaml", ".yml")
+    if not is_run:
         config = load(recipe, overrides)
     else:  # a run, whose rows are the same at any size
-        config = override(checkpoints.load(recipe).metadata.config, [f"image.size={model.size}", *overrides])
+        known = checkpoints.load(recipe).metadata
+        config = judged_config(known.config, known.findings, [f"image.size={model.size}", *overrides])
     config = pretrained.fit_config(model, config, str(recipe))
     xrv.fetch(model)  # before hours of packing
-    every = open_dataset(config)
+    every = open_dataset(config, partly=is_run)
     dataset = pretrained.keep_trained(model, every)
     checkpoint = pretrained.as_checkpoint(model, config, dataset.targets.findings, device)
     loader = _open_loader(config, dataset, device)
@@ -138,6 +141,14 @@ def _operating_points(candidates: Sequence[Candidate], averaged: Average) -> tup
     return choose(validated, now.threshold), fit(validated)
 
 
+def _other_notes(candidates: Sequence[Candidate], thresholds: Thresholds) -> list[str]:
+    """Notes on archives that were no part of the training, and on thresholds that come from them."""
+    notes = [note for candidate in candidates for note in note_others(candidate.dataset, candidate.checkpoint)]
+    if notes and thresholds is not candidates[0].checkpoint.thresholds:
+        notes.append("thresholds were chosen on validation rows of the archive judged, not on those of the training")
+    return list(dict.fromkeys(notes))
+
+
 def _check_config(config: Config, checkpoint: Checkpoint, run: Path) -> None:
     trained = checkpoint.metadata
     problems = []
@@ -159,22 +170,12 @@ def _check_rows(candidate: Candidate, fold: str, allow_seen: bool) -> list[str]:
     if not len(rows):
         what = f"{candidate.config.data.root}: no images for {fold}"
         raise CxrError(what, "--split val or train, or another data.split")
-    ids = candidate.dataset.table.rows["patient_id"].iloc[rows].unique()
-    notes = []
-    for seen in ("train", "val"):
-        num = checkpoints.seen_patients(candidate.checkpoint, candidate.dataset.table.source, ids, seen)
-        if not num or fold in ("train", seen):
-            continue
-        what = f"{num:,} of the {len(ids):,} patients to be judged were in the model's {seen} rows"
-        if not allow_seen:
-            raise CxrError(f"{candidate.run}: {what}", "judge it with the split it was trained with")
-        notes.append(f"NOT A FAIR TEST of {candidate.run}: {what}, so every figure flatters it")
-    return notes
+    return check_seen(str(candidate.run), candidate.dataset, candidate.checkpoint, fold, allow_seen)
 
 
 def _about(candidates: Sequence[Candidate], averaged: Average) -> list[tuple[str, str]]:
     first = candidates[0]
-    data, how, dataset = first.config.data, first.checkpoint.metadata.preprocess, first.dataset
+    how, dataset = first.checkpoint.metadata.preprocess, first.dataset
     dropped = ", ".join(f"{num:,} {reason}" for reason, num in dataset.dropped.items() if num)
     models = [pair for candidate in candidates for pair in _about_model(candidate)]
     if len(candidates) > 1:
@@ -184,9 +185,7 @@ def _about(candidates: Sequence[Candidate], averaged: Average) -> list[tuple[str
     return [
         ("run", ", ".join(str(candidate.run) for candidate in candidates)),
         *models,
-        ("data", f"{data.source}, {data.root}"),
-        ("split", dataset.split.name),
-        ("labels", f"uncertain cells: {data.uncertain}; blank cells: {data.blank}"),
+        *describe(dataset, first.config),
         ("dropped rows", dropped or "none"),
         ("pixels", f"{how.size} ({how.fit}, {how.resize}, {how.intensity}) to {first.config.image.size}"),
         ("views", first.config.eval.views),

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,15 +27,19 @@ class ClassWeights:
         return ClassWeights(self.positive.to(device), self.negative.to(device), self.one_class)
 
 
-def class_weights(targets: Targets, weighting: Weighting, cap: float = 20.0) -> ClassWeights:
+def class_weights(
+    targets: Targets, weighting: Weighting, cap: float = 20.0, visits: npt.NDArray[np.float64] | None = None
+) -> ClassWeights:
     """Weights per finding from training targets [N, C]; a finding with one class only keeps weights of 1.
 
     `chexnet`: w+ = |N| / (|P| + |N|), w- = |P| / (|P| + |N|) (Rajpurkar et al. 2017, section 2.1, there for the binary
     pneumonia model; section 5's 14-label model is unweighted). `pos_weight`: w+ = min(|N| / |P|, cap), w- = 1.
-    Soft targets count in part on both sides; masked cells do not count.
+    Soft targets count in part on both sides; masked cells do not count. `visits` [N] is how often an epoch visits each
+    row: P and N are what the training sees.
     """
-    positive = (targets.y * targets.mask).sum(axis=0, dtype=np.float64)
-    negative = targets.mask.sum(axis=0) - positive
+    times = np.ones((1, 1)) if visits is None else visits[:, None]
+    positive = (targets.y * targets.mask * times).sum(axis=0, dtype=np.float64)
+    negative = (targets.mask * times).sum(axis=0) - positive
     both = (positive > 0) & (negative > 0)
     one_class = tuple(name for name, has in zip(targets.findings, both, strict=True) if not has)
     ones = np.ones_like(positive)

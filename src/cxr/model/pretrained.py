@@ -10,6 +10,7 @@ from cxr.config import Config, Data, Image, Model
 from cxr.config_file import override
 from cxr.console import say
 from cxr.data.dataset import Dataset, preprocess
+from cxr.data.findings import concept
 from cxr.data.labels import Targets
 from cxr.errors import CxrError
 from cxr.evaluation import calibration
@@ -18,7 +19,7 @@ from cxr.evaluation.calibration import Temperatures
 from cxr.model import xrv
 from cxr.model.checkpoint import Checkpoint, Metadata, SplitIdentity, versions
 from cxr.model.classifier import Classifier
-from cxr.model.weights import concept, load_weights
+from cxr.model.weights import load_weights
 from cxr.model.xrv import Pretrained
 
 PROBABILITIES = "sigmoid of the raw logits; torchxrayvision's op_norm is not applied, which changes no AUROC"
@@ -108,7 +109,8 @@ def keep_trained(model: Pretrained, dataset: Dataset) -> Dataset:
 
 def notes(model: Pretrained, config: Config, before: Dataset, kept: Dataset) -> tuple[str, ...]:
     """What a reader must know: patients it may have seen, findings left out, pixels prepared in another way."""
-    found = [xrv.note_on_patients(model, config.data.source)]
+    sources = dict.fromkeys(one.source for one in (config.data, *config.data.also))
+    found = [xrv.note_on_patients(model, source) for source in sources]
     left_out = [name for name in before.targets.findings if name not in kept.targets.findings]
     if left_out:
         found.append(f"{model} was never trained for {', '.join(left_out)}: left out")

@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from cxr.config import Config
 from cxr.console import say, warn
 from cxr.data.dataset import Dataset
 from cxr.data.heap import keep_freed_memory
-from cxr.data.loader import Loader
+from cxr.data.loader import Loader, num_visits
 from cxr.data.residence import place
 from cxr.errors import CxrError
 from cxr.model.distributed import World
@@ -40,11 +41,19 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
             raise CxrError(
                 f"data.split: no images for {fold}", "unpack more of the archive, or take another data.split"
             )
-    check_last_batch(config, len(dataset.rows("train")), world.size)
+    num_rows = num_visits(dataset.groups())
+    if not num_rows:
+        raise CxrError("data.weight: no training row is ever visited", "raise data.weight")
+    check_last_batch(config, num_rows, world.size)
     keep_freed_memory(world.device)
     pixels, where = place(dataset.store, config.store.where, world.device, world.local_size)
     dtype = autocast_dtype(config.train.precision, world.device)
-    weights = class_weights(dataset.select(dataset.rows("train")), config.loss.weighting, config.loss.pos_weight_cap)
+    weights = class_weights(
+        dataset.select(dataset.rows("train")),
+        config.loss.weighting,
+        config.loss.pos_weight_cap,
+        np.concatenate([np.full(len(rows), weight) for rows, weight in dataset.groups()]),
+    )
     if world.is_first:
         processes = f" in each of {world.size} processes" if world.size > 1 else ""
         say(f"device {world.device}{processes}, {'bfloat16' if dtype else 'float32'}, {where}")
@@ -52,7 +61,7 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
             names = ", ".join(weights.one_class)
             warn(f"training rows hold one class only for {names}: weights of 1, nothing to learn")
     loader = Loader(pixels, dataset.index, dataset.targets, world.device)
-    steps = -(-len(dataset.rows("train")) // config.train.batch_size)
+    steps = -(-num_rows // config.train.batch_size)
     return Run(config, world, dataset, loader, weights.to(world.device), dtype, steps)
 
 

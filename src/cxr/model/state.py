@@ -3,10 +3,12 @@
 import copy
 import json
 import math
+import re
 from dataclasses import dataclass, field
 from typing import cast
 
 import torch
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 from cxr.config import Config
@@ -106,10 +108,10 @@ def restore(state: TrainState, config: Config, images: dict[str, str], saved: di
     Raises:
         CxrError: It was saved by another recipe, with every key that differs, or on other images.
     """
-    before = _flatten(json.loads(str(saved["config"])))
+    before = _flatten(_with_defaults(json.loads(str(saved["config"]))))
     now = _flatten(json.loads(config.model_dump_json()))
     changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
-    changed = [key for key in changed if key not in _MAY_DIFFER]
+    changed = [key for key in changed if re.sub(r"\balso\.\d+\.", "", key) not in _MAY_DIFFER]
     if changed:
         problems = [f"{config.out}: {key} was {before.get(key)} and is now {now.get(key)}" for key in changed]
         raise CxrError(problems, "resume with the run's own config.yaml, or train anew into another out=FOLDER")
@@ -124,9 +126,19 @@ def restore(state: TrainState, config: Config, images: dict[str, str], saved: di
     state.loss_sum = cast(float, saved["loss_sum"])
 
 
+def _with_defaults(said: dict[str, object]) -> dict[str, object]:
+    """A saved config with keys that came later at their defaults, as it was when nobody knew of them."""
+    try:
+        return Config.model_validate(said).model_dump(mode="json")
+    except ValidationError:
+        return said
+
+
 def _flatten(values: dict[str, object], at: str = "") -> dict[str, object]:
     flat: dict[str, object] = {}
     for key, value in values.items():
+        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            value = {str(number): entry for number, entry in enumerate(value)}
         flat |= _flatten(value, f"{at}{key}.") if isinstance(value, dict) else {at + key: value}
     return flat
 

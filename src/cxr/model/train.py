@@ -21,7 +21,7 @@ from cxr.config_file import render
 from cxr.console import progress, say
 from cxr.data.augment import augment
 from cxr.data.dataset import Dataset, preprocess
-from cxr.data.loader import Batch, epoch_order
+from cxr.data.loader import Batch, epoch_order, visits
 from cxr.data.splits import FOLDS, hash_names
 from cxr.evaluation import calibration
 from cxr.evaluation import thresholds as operating_points
@@ -105,7 +105,7 @@ def _train_epoch(
 ) -> None:
     """Steps from where the state stands to the end of its epoch."""
     config, epoch = run.config, len(state.history)
-    order = epoch_order(run.dataset.rows("train"), config.seed, epoch)
+    order = epoch_order(visits(run.dataset.groups(), config.seed, epoch), config.seed, epoch)
     done = state.step - epoch * run.steps_per_epoch
     task = bar.add_task(
         f"epoch {epoch + 1}/{config.train.epochs}",
@@ -231,11 +231,7 @@ def _checkpoint(run: Run, state: TrainState, validated: Predictions) -> checkpoi
         validation={name: _number(value) for name, value in state.history[-1].items()},
         versions=checkpoints.versions(),
     )
-    ids = dataset.table.rows["patient_id"]
-    seen = {
-        fold: checkpoints.hash_patients(dataset.table.source, ids[dataset.rows(fold)].unique())
-        for fold in ("train", "val")
-    }
+    seen = {fold: checkpoints.hash_fold(dataset, fold) for fold in ("train", "val")}
     return checkpoints.Checkpoint(state.ema, metadata, points, temperatures, seen)
 
 

@@ -8,6 +8,7 @@ from rich.progress import Progress, TaskID
 from torch import Tensor
 
 from cxr.console import say
+from cxr.data.loader import num_visits
 from cxr.errors import CxrError
 from cxr.model import checkpoint as checkpoints
 from cxr.model.run import Run
@@ -69,7 +70,7 @@ class LossMeter:
             self.state.step,
             {
                 "epoch": len(self.state.history) + 1,
-                "loss": self.state.loss_sum / len(self.run.dataset.rows("train")),
+                "loss": self.state.loss_sum / num_visits(self.run.dataset.groups()),
                 "images_per_second": self.num_images / seconds,
                 "seconds": seconds,
             },

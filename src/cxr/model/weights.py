@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torchvision.models import get_model_weights
 
-from cxr.data.findings import NIH_14, canonical
+from cxr.data.findings import NIH_14, concept
 from cxr.errors import CxrError
 from cxr.model import xrv
 from cxr.model.classifier import Classifier
@@ -26,7 +26,6 @@ _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 _OURS = ("mean", "std", "logit_shift", "patients.")  # of our checkpoints, not weights
 _STEMS = ("backbone.features.conv0.weight", "backbone.conv1.weight")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-_SAME = {"Pleural Effusion": "Effusion"}  # one finding under the names of two archives
 
 
 @dataclass(frozen=True)
@@ -190,11 +189,6 @@ def _match_heads(given: Mapping[str, Tensor], findings: Sequence[str], names: Se
     rows |= {name: row for row, name in enumerate(names) if name}  # its own name goes before another archive's
     found = {place: rows.get(name, rows.get(concept(name))) for place, name in enumerate(findings)}
     return {place: row for place, row in found.items() if row is not None}
-
-
-def concept(finding: str) -> str:
-    """One name of a finding that archives name differently, so that a head learned on one serves the other."""
-    return _SAME.get(canonical(finding), canonical(finding))
 
 
 def _describe_heads(findings: Sequence[str], heads: Mapping[int, int]) -> str:

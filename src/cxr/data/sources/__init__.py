@@ -30,12 +30,18 @@ READERS: dict[str, Callable[[Data], LabelTable]] = {
 """The reader of each `data.source`; another source is another line."""
 
 
-def read(data: Data) -> LabelTable:
+def read(data: Data, exact: bool = True) -> LabelTable:
     """Every row of the archive at data.root; `rows.path` is empty where the image file is not there.
+
+    Args:
+        data: The archive, as if it were alone.
+        exact: Whether every finding in data.findings must be labelled, under this very name.
 
     Raises:
         CxrError: The archive is not there, or its tables are not as its source writes them.
     """
+    if data.source == "table" and not exact:  # the one source whose findings depend on those asked for
+        return table.read(data, exact)
     return READERS[data.source](data)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from cxr.config import Data
-from cxr.data.findings import canonical
+from cxr.data.findings import canonical, find
 from cxr.data.labels import ROW_COLUMNS, LabelTable
 from cxr.data.sources.dicom_header import Header, read_header
 from cxr.data.sources.files import (
@@ -50,8 +50,10 @@ _IN_HEADERS = ("view", "sex", "age")
 _NO_HEADER = (".png", ".jpg", ".jpeg", ".tif", ".tiff")  # any other file may be DICOM, which often has no suffix
 
 
-def read(data: Data) -> LabelTable:
+def read(data: Data, exact: bool = True) -> LabelTable:
     """Every row of data.csv, with its file (empty when not there).
+
+    Unless `exact`, columns are taken that mean any of data.findings, whatever they are called.
 
     Raises:
         CxrError: No folder or table, no such column, a patient missing, a cell that is no label, a doubled image.
@@ -71,7 +73,8 @@ def read(data: Data) -> LabelTable:
     columns |= _from_headers(root, columns["path"], [name for name in _IN_HEADERS if name not in columns])
     own = sheet.column(data.split_column) if data.split_column in sheet.header else [""] * len(sheet)
     columns["split"] = split_column(sheet, data) or own
-    labels = _label_columns(sheet, {*named.values(), *data.columns.others, data.split_column}, data.findings)
+    taken = {*named.values(), *data.columns.others, data.split_column}
+    labels = _label_columns(sheet, taken, _wanted(sheet, taken, data.findings, exact))
     return LabelTable("table", root, make_rows(columns), tuple(labels), read_cells(sheet, list(labels.values())))
 
 
@@ -114,6 +117,15 @@ def _from_headers(root: Path, paths: Sequence[str], names: Collection[str]) -> d
 
 def _as_cell(value: str | float) -> str:
     return value if isinstance(value, str) else "" if math.isnan(value) else f"{value:.6f}"
+
+
+def _wanted(sheet: Sheet, taken: Collection[str], findings: Sequence[str] | None, exact: bool) -> Sequence[str] | None:
+    """The findings asked for, or unless `exact` the file's own names of those that it has."""
+    if findings is None or exact:
+        return findings
+    names = [canonical(name.removeprefix("y_")) for name in sheet.header if name and name not in taken]
+    own = [find(finding, names) for finding in findings]
+    return tuple(dict.fromkeys(name for name in own if name is not None)) or findings
 
 
 def _label_columns(sheet: Sheet, taken: Collection[str], findings: Sequence[str] | None) -> dict[str, str]:

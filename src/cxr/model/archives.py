@@ -1,0 +1,104 @@
+"""The archives that a model was trained on, those it judges, and what the one has to do with the other."""
+
+from collections.abc import Iterable, Sequence
+
+from cxr.config import Archive, Config
+from cxr.config_file import override
+from cxr.data import joint
+from cxr.data.dataset import Dataset
+from cxr.data.findings import find
+from cxr.errors import CxrError
+from cxr.model.checkpoint import Checkpoint, seen_patients
+
+
+def judged_config(trained: Config, findings: Sequence[str], overrides: Sequence[str]) -> Config:
+    """A run's config with overrides laid over it, for the findings of its model.
+
+    data.source and data.root together name one archive to judge: data.also is left out, and where the source is another
+    than the run's, every other key of `data` begins at its default, since it was said of the run's own archive.
+
+    Raises:
+        CxrError: Every unknown key and wrong value.
+    """
+    given = dict(text.split("=", 1) for text in overrides if "=" in text)
+    texts = ["data.findings=[" + ",".join(f'"{finding}"' for finding in findings) + "]"]
+    if not {"data.source", "data.root"} <= given.keys():
+        return override(trained, [*texts, *overrides])
+    if given["data.source"] == trained.data.source:
+        return override(trained, [*texts, "data.also=[]", *overrides])
+    return override(trained, [*texts, "store.path=null", *overrides], anew=["data"])
+
+
+def is_other(archive: Dataset, checkpoint: Checkpoint) -> bool:
+    """Whether the model was trained on none of an archive: another hospital's data, as far as can be told."""
+    ids, data, source = archive.table.rows["patient_id"].unique(), checkpoint.metadata.config.data, archive.table.source
+    if any(count_seen(archive, ids, checkpoint, fold) for fold in ("train", "val")):
+        return False
+    return source in joint.OWN_IDS or source not in {one.source for one in (data, *data.also)}
+
+
+def count_seen(archive: Dataset, ids: Iterable[str], checkpoint: Checkpoint, fold: str) -> int:
+    """How many of an archive's patients were in a fold of the training; a table without a name may be any table."""
+    data, own = checkpoint.metadata.config.data, archive.id_space
+    trained: tuple[Archive, ...] = (data, *data.also)
+    spaces = {own, archive.table.source}
+    if own in joint.OWN_IDS:
+        spaces |= {joint.id_space(one.source, one.name) for one in trained if one.source in joint.OWN_IDS}
+    names = list(ids)
+    return min(len(names), sum(seen_patients(checkpoint, space, names, fold) for space in spaces))
+
+
+def check_seen(run: str, dataset: Dataset, checkpoint: Checkpoint, fold: str, allowed: bool) -> list[str]:
+    """Notes on patients of a fold that the model has seen; judging them is refused unless it is allowed.
+
+    Raises:
+        CxrError: Patients who were in its training or its validation rows.
+    """
+    notes = []
+    for archive in dataset.archives:
+        ids = archive.table.rows["patient_id"].iloc[archive.rows(fold)].unique()
+        for seen in ("train", "val"):
+            num = count_seen(archive, ids, checkpoint, seen)
+            if not num or fold in ("train", seen):
+                continue
+            of = f" of {archive.name}" if dataset.parts else ""
+            what = f"{num:,} of the {len(ids):,} patients{of} to be judged were in the model's {seen} rows"
+            if not allowed:
+                raise CxrError(f"{run}: {what}", "judge it with the split it was trained with")
+            notes.append(f"NOT A FAIR TEST of {run}: {what}, so every figure flatters it")
+    return notes
+
+
+def describe(dataset: Dataset, config: Config) -> list[tuple[str, str]]:
+    """What a report says of the archives judged: where they lie, their splits, their policies, their findings."""
+    data = (config.data, *config.data.also)
+    named = [f"{archive.name}: " if archive.name else "" for archive in dataset.archives]
+    policies = [f"uncertain cells: {one.uncertain}; blank cells: {one.blank}" for one in data]
+    said = [
+        ("data", [f"{one.source}, {one.root}" for one in data]),
+        ("split", [archive.split.name for archive in dataset.archives]),
+        ("labels", policies),
+    ]
+    pairs = [(key, "; ".join(f"{name}{text}" for name, text in zip(named, texts, strict=True))) for key, texts in said]
+    aligned = [f"{name}{_alignment(archive)}" for name, archive in zip(named, dataset.archives, strict=True)
+               if _alignment(archive)]  # fmt: skip
+    return pairs + ([("findings", "; ".join(aligned))] if aligned else [])
+
+
+def _alignment(archive: Dataset) -> str:
+    own = {name: find(name, archive.table.findings) for name in archive.targets.findings}
+    renamed = [f"{name} is its {theirs}" for name, theirs in own.items() if theirs not in (name, None)]
+    lacking = [name for name, theirs in own.items() if theirs is None]
+    return ", ".join([*renamed, *([f"not labelled: {', '.join(lacking)}"] if lacking else [])])
+
+
+def note_others(dataset: Dataset, checkpoint: Checkpoint) -> list[str]:
+    """A note where an archive is another than those of the training."""
+    data = checkpoint.metadata.config.data
+    others = [archive for archive in dataset.archives if is_other(archive, checkpoint)]
+    if not others:
+        return []
+    judged = ", ".join(archive.name or archive.table.source for archive in others)
+    trained = ", ".join(joint.names(data))
+    return [f"{judged} is another archive than the model was trained on ({trained}): these are new patients of another "
+            "hospital, under its labels"]  # fmt: skip
