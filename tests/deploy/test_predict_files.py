@@ -43,7 +43,7 @@ def images(archive: Path, tmp_path: Path) -> Path:
 
 def rows(text: str) -> dict[str, list[float]]:
     """Probabilities by image, of the CSV form."""
-    return {row[0]: [float(cell) for cell in row[1:]] for row in list(csv.reader(io.StringIO(text)))[1:]}
+    return {row[0]: [float(cell) for cell in row[1:-1]] for row in list(csv.reader(io.StringIO(text)))[1:]}
 
 
 def test_the_table_has_the_likeliest_finding_first(predict: Predict, images: Path) -> None:
@@ -74,7 +74,7 @@ def test_json_is_one_object_a_line_and_an_image(predict: Predict, images: Path) 
 def test_csv_can_be_judged_by_eval(predict: Predict, archive: Path, tmp_path: Path) -> None:
     status, out, _ = predict(archive / "images", "--format", "csv")
     assert status == 0
-    assert out.splitlines()[0] == ",".join(["image", *(f"p_{finding}" for finding in NIH_14)])
+    assert out.splitlines()[0] == ",".join(["image", *(f"p_{finding}" for finding in NIH_14), "warning"])
     (tmp_path / "p.csv").write_text(out)
     with pytest.raises(SystemExit) as ended:
         main(["eval", str(tmp_path / "p.csv"), "--labels", str(archive / "Data_Entry_2017_v2020.csv")])
