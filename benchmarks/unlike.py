@@ -83,7 +83,7 @@ def _pattern(size: int, number: int, draws: np.random.Generator) -> Squares:
         values = _text(size, draws).astype(np.float64)
     else:
         values = np.sin(2 * np.pi * waves * along)
-    return np.rint(255 * (values - values.min()) / np.ptp(values)).astype(np.uint8)
+    return np.asarray(np.rint(255 * (values - values.min()) / np.ptp(values)), np.uint8)
 
 
 def _text(size: int, draws: np.random.Generator) -> Squares:

@@ -160,3 +160,77 @@ def test_images_of_one_name_do_not_overwrite_each_other(predict: Predict, images
     predict(tmp_path / "a", tmp_path / "b", "--heatmaps", tmp_path / "overlays")
     stems = {name.split("_")[0] for name in overlays(tmp_path / "overlays")}
     assert stems == {"x", "x-2"}
+
+
+@pytest.fixture(scope="session")
+def wary(run: Path, archive: Path) -> Path:
+    """The run's model with a familiarity learned from all images of its archive."""
+    from dataclasses import replace
+
+    import torch
+
+    from cxr.data.image import prepare, read_file
+    from cxr.model import checkpoint as checkpoints
+    from cxr.model.familiarity import fit
+    from cxr.model.predict import familiarity_values, predict_squares
+
+    checkpoint = checkpoints.load(run)
+    files = sorted((archive / "images").iterdir())
+    squares = torch.from_numpy(np.stack([prepare(read_file(file), checkpoint.metadata.preprocess) for file in files]))
+    _, features = predict_squares(checkpoint, squares)
+    values = familiarity_values(features, squares).numpy().astype(np.float64)
+    known = fit(values, checkpoint.classifier.head.in_features, [file.name for file in files])
+    assert known
+    path = run.parent / "wary.safetensors"
+    checkpoints.save(path, replace(checkpoint, familiarity=known))
+    return path
+
+
+@pytest.fixture
+def strange(images: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """(an image as in training, noise)."""
+    noise = tmp_path / "noise.png"
+    assert cv2.imwrite(str(noise), np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8))
+    return min(images.glob("*.png")), noise
+
+
+def test_the_table_warns_below_the_name_of_a_strange_image(
+    wary: Path, strange: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual, noise = strange
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", str(wary), str(usual), str(noise)])
+    lines = capsys.readouterr().out.splitlines()
+    assert ended.value.code == 0
+    assert [place for place, line in enumerate(lines) if line.startswith("Warning: ")] == [lines.index(str(noise)) + 1]
+    assert lines[lines.index(str(noise)) + 1].startswith("Warning: unlike the images it was trained on (score ")
+    assert lines[-3].startswith("Usual reasons for the warning: no chest X-ray at all, another body part")
+    assert lines[-2].startswith(
+        "The warning is meant to be raised by 1 in 100 images of the training archive; measured"
+    )
+    assert lines[-2].endswith("% of 40 validation images of 40 patients.")
+
+
+def test_json_and_csv_say_which_images_are_strange(
+    wary: Path, strange: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(file) for file in strange]
+    for form in ("json", "csv"):
+        with pytest.raises(SystemExit) as ended:
+            main(["predict", str(wary), *files, "--format", form])
+        assert ended.value.code == 0
+        said = capsys.readouterr().out.splitlines()
+        if form == "json":
+            usual, noise = (json.loads(line)["familiarity"] for line in said)
+            assert usual["score"] <= usual["limit"] == noise["limit"] < noise["score"]
+            assert (usual["warning"], noise["warning"]) == (False, True)
+        else:
+            usual, noise = (row["warning"] for row in csv.DictReader(said))
+            assert (usual, noise[:40]) == ("", "unlike the images it was trained on (sco")
+
+
+def test_a_model_that_cannot_tell_says_nothing(predict: Predict, strange: tuple[Path, Path]) -> None:
+    _, out, _ = predict(strange[1], "--format", "json")
+    assert json.loads(out)["familiarity"] is None
+    assert "arning" not in predict(strange[1])[1]
+    assert predict(strange[1], "--format", "csv")[1].splitlines()[1].endswith(",")

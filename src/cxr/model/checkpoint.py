@@ -102,9 +102,8 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     familiar = {_FAMILIARITY + name: torch.from_numpy(array) for name, array in arrays.items()}
     metadata = checkpoint.metadata.model_copy(update={"familiarity": known.measured if known else None})
     header = {"cxr": metadata.model_dump_json()}
-    write_bytes(
-        path, to_safetensors(weights | seen | familiar, header)
-    )  # save_file hides a full disk behind its own error
+    # save_file hides a full disk behind its own error
+    write_bytes(path, to_safetensors(weights | seen | familiar, header))
 
 
 def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # c
 from cxr.model.appearance import THUMBNAIL
 
 Float = npt.NDArray[np.float64]
-Groups = npt.NDArray[np.int64]
+Whole = npt.NDArray[np.int64]
 
 PARTS = ("features", "thumbnail", "texture")
 RATE = 0.01
@@ -107,7 +107,7 @@ class Familiarity:
         return _score(_log_distances(self.gaussians, values), self.middle, self.spread)
 
 
-def whole_patients(rows: npt.NDArray[np.int64], patients: Sequence[str], most: int) -> npt.NDArray[np.int64]:
+def whole_patients(rows: Whole, patients: npt.ArrayLike, most: int) -> Whole:
     """At most `most` of the rows [n] of `patients` [n], in their order: all images of patients drawn at random."""
     names, numbers, counts = np.unique(np.asarray(patients, dtype=str), return_inverse=True, return_counts=True)
     order = np.random.default_rng(0).permutation(len(names))
@@ -140,7 +140,7 @@ def fit(values: Float, width: int, patients: Sequence[str]) -> Familiarity | Non
         return _fit(values, width, groups, alarms)
 
 
-def _fit(values: Float, width: int, groups: Groups, alarms: int) -> Familiarity:
+def _fit(values: Float, width: int, groups: Whole, alarms: int) -> Familiarity:
     """Fitted on all rows, its limit on scores of rows left out; `groups` numbers the patients at random."""
     held_out = np.empty((len(values), len(PARTS)))
     for number in range(_FOLDS):
