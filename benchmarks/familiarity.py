@@ -87,7 +87,7 @@ def alarm_rates(candidate: Candidate, kinds: Mapping[str, Squares]) -> dict[str,
 
 
 def mahalanobis(rows: Float) -> Score:
-    """Distance under a shrunk covariance."""
+    """Logarithm of the distance under a shrunk covariance."""
     return fit_gaussian(rows).log_distance
 
 

@@ -205,9 +205,7 @@ def test_the_table_warns_below_the_name_of_a_strange_image(
     assert [place for place, line in enumerate(lines) if line.startswith("Warning: ")] == [lines.index(str(noise)) + 1]
     assert lines[lines.index(str(noise)) + 1].startswith("Warning: unlike the images it was trained on (score ")
     assert lines[-3].startswith("Usual reasons for the warning: no chest X-ray at all, another body part")
-    assert lines[-2].startswith(
-        "The warning is meant to be raised by 1 in 100 images of the training archive; measured"
-    )
+    assert lines[-2].startswith("The warning is meant to be raised by 1 in 41 images of the training archive; measured")
     assert lines[-2].endswith("% of 40 validation images of 40 patients.")
 
 

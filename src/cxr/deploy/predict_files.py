@@ -139,7 +139,7 @@ class _Writer:
         """What to say of an image unlike those of training; nothing of others, or where nothing is known."""
         if score is None or self.measured is None or score <= self.measured.limit:
             return ""
-        return f"unlike the images it was trained on (score {score:.1f}, limit {self.measured.limit:.1f})"
+        return f"unlike the images it was trained on (score {score:.2f}, limit {self.measured.limit:.2f})"
 
     def fail(self, file: Path, reason: str) -> None:
         """An image that was not read."""

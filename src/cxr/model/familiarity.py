@@ -2,8 +2,8 @@
 
 An image is three vectors: the classifier's pooled features, and the thumbnail and the texture of `appearance`. For each
 the Mahalanobis distance to the validation images is taken (Lee et al. 2018), with the covariance shrunk towards a
-multiple of the identity (Ledoit and Wolf 2004), so that it is well-conditioned for fewer images than features; the
-score is the largest of the three, each in deviations of its logarithm over images that it was not fitted on.
+multiple of the identity (Ledoit and Wolf 2004), so that it is well-conditioned for fewer images than features. The
+score is the largest of the three logarithms, each on a scale where 0 is usual and 1 is its own limit.
 docs/familiarity.md has the measurements.
 """
 
@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # c
 from cxr.model.appearance import THUMBNAIL
 
 Float = npt.NDArray[np.float64]
-Whole = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.int64]
 
 PARTS = ("features", "thumbnail", "texture")
 RATE = 0.01
@@ -80,8 +80,9 @@ class Measured(BaseModel):
 
     def __str__(self) -> str:
         rate = self.alarms / self.num_images
+        meant = max(RATE, 1 / (self.num_images + 1))  # few images cannot tell what is rarer
         return (
-            f"meant to be raised by 1 in {round(1 / RATE)} images of the training archive; measured: {rate:.1%} of "
+            f"meant to be raised by 1 in {round(1 / meant)} images of the training archive; measured: {rate:.1%} of "
             f"{self.num_images:,} validation images of {self.num_patients:,} patients"
         )
 
@@ -93,21 +94,21 @@ class Familiarity:
     Attributes:
         gaussians: One for each of PARTS.
         middle: [3] mean of each part's log distance over images it was not fitted on.
-        spread: [3] its deviation.
+        reach: [3] from there to the part's limit.
         measured: The limit of the score, and its false alarms.
     """
 
     gaussians: tuple[Gaussian, ...]
     middle: Float
-    spread: Float
+    reach: Float
     measured: Measured
 
     def score(self, values: Float) -> Float:
         """[n] scores of values [n, d]: pooled features and `appearance.describe` side by side."""
-        return _score(_log_distances(self.gaussians, values), self.middle, self.spread)
+        return _score(_log_distances(self.gaussians, values), self.middle, self.reach)
 
 
-def whole_patients(rows: Whole, patients: npt.ArrayLike, most: int) -> Whole:
+def whole_patients(rows: Integers, patients: npt.ArrayLike, most: int) -> Integers:
     """At most `most` of the rows [n] of `patients` [n], in their order: all images of patients drawn at random."""
     names, numbers, counts = np.unique(np.asarray(patients, dtype=str), return_inverse=True, return_counts=True)
     order = np.random.default_rng(0).permutation(len(names))
@@ -140,30 +141,39 @@ def fit(values: Float, width: int, patients: Sequence[str]) -> Familiarity | Non
         return _fit(values, width, groups, alarms)
 
 
-def _fit(values: Float, width: int, groups: Whole, alarms: int) -> Familiarity:
+def _fit(values: Float, width: int, groups: Integers, alarms: int) -> Familiarity:
     """Fitted on all rows, its limit on scores of rows left out; `groups` numbers the patients at random."""
     held_out = np.empty((len(values), len(PARTS)))
     for number in range(_FOLDS):
         away = groups % _FOLDS == number
         held_out[away] = _log_distances(_gaussians(values[~away], width), values[away])
-    middle, spread = held_out.mean(axis=0), np.maximum(held_out.std(axis=0), 1e-6)
-    measured = Measured(
-        limit=_limit(_score(held_out, middle, spread)),
-        alarms=alarms,
-        num_images=len(values),
-        num_patients=len(np.unique(groups)),
-    )
-    return Familiarity(_gaussians(values, width), middle, spread, measured)
+    middle = held_out.mean(axis=0)
+    reach = np.maximum(_limits(held_out) - middle, 1e-6)
+    num_patients = len(np.unique(groups))
+    measured = Measured(limit=1.0, alarms=alarms, num_images=len(values), num_patients=num_patients)
+    return Familiarity(_gaussians(values, width), middle, reach, measured)
 
 
-def _limit(scores: Float) -> float:
-    """The score that a further image exceeds with at most RATE, or the largest (Vovk et al. 2005, chapter 2)."""
-    place = min(len(scores), math.ceil((len(scores) + 1) * (1 - RATE)))
-    return float(np.sort(scores)[place - 1])
+def _limits(held_out: Float) -> Float:
+    """[3] limits of the log distances [n, 3], so that about RATE of the images are above any of them.
+
+    They are the r-th largest distance of each part, with r as large as the images above any allow: a common limit
+    would leave it to the part with the most unusual images to set it for all. Where there are too few images even for
+    the second largest, it is a common limit in deviations, which fewer images exceed by chance.
+    """
+    allowed = max(0, math.floor((len(held_out) + 1) * RATE) - 1)  # as a conformal prediction counts
+    ordered = np.sort(held_out, axis=0)[::-1]
+    nums_above = [int((held_out > ordered[rank]).any(axis=1).sum()) for rank in range(allowed + 1)]
+    rank = max(rank for rank, num in enumerate(nums_above) if num <= allowed)
+    if rank > 0:
+        return np.asarray(ordered[rank])
+    middle, spread = held_out.mean(axis=0), held_out.std(axis=0)
+    largest = np.sort(_score(held_out, middle, np.maximum(spread, 1e-6)))[::-1]
+    return np.asarray(middle + largest[allowed] * spread)
 
 
-def _score(log_distances: Float, middle: Float, spread: Float) -> Float:
-    return np.asarray(((log_distances - middle) / spread).max(axis=1))
+def _score(log_distances: Float, middle: Float, reach: Float) -> Float:
+    return np.asarray(((log_distances - middle) / reach).max(axis=1))
 
 
 def _split(values: Float, width: int) -> tuple[Float, Float, Float]:
@@ -222,7 +232,7 @@ def to_arrays(familiarity: Familiarity) -> dict[str, npt.NDArray[np.float32]]:
         for part, gaussian in zip(PARTS, familiarity.gaussians, strict=True)
         for name, value in vars(gaussian).items()
     }
-    arrays |= {"middle": familiarity.middle, "spread": familiarity.spread}
+    arrays |= {"middle": familiarity.middle, "reach": familiarity.reach}
     return {name: np.ascontiguousarray(value, np.float32) for name, value in arrays.items()}
 
 
@@ -244,6 +254,6 @@ def from_arrays(measured: Measured, arrays: Mapping[str, npt.NDArray[np.float32]
         shapes = tuple(value.shape for value in vars(gaussian).values())
         if shapes != ((size,), (size,), (num, size), (num,), (1,)):
             raise ValueError(f"familiarity.{part} has arrays of the shapes {shapes}")
-    if wide["middle"].shape != (len(PARTS),) or wide["spread"].shape != (len(PARTS),):
-        raise ValueError("familiarity.middle and familiarity.spread have other shapes")
-    return Familiarity(gaussians, wide["middle"], wide["spread"], measured)
+    if wide["middle"].shape != (len(PARTS),) or wide["reach"].shape != (len(PARTS),):
+        raise ValueError("familiarity.middle and familiarity.reach have other shapes")
+    return Familiarity(gaussians, wide["middle"], wide["reach"], measured)
