@@ -44,7 +44,7 @@ def images(archive: Path, tmp_path: Path) -> Path:
 
 def rows(text: str) -> dict[str, list[float]]:
     """Probabilities by image, of the CSV form."""
-    return {row[0]: [float(cell) for cell in row[1:]] for row in list(csv.reader(io.StringIO(text)))[1:]}
+    return {row[0]: [float(cell) for cell in row[1:-1]] for row in list(csv.reader(io.StringIO(text)))[1:]}
 
 
 def test_the_table_has_the_likeliest_finding_first(predict: Predict, images: Path) -> None:
@@ -75,7 +75,7 @@ def test_json_is_one_object_a_line_and_an_image(predict: Predict, images: Path) 
 def test_csv_can_be_judged_by_eval(predict: Predict, archive: Path, tmp_path: Path) -> None:
     status, out, _ = predict(archive / "images", "--format", "csv")
     assert status == 0
-    assert out.splitlines()[0] == ",".join(["image", *(f"p_{finding}" for finding in NIH_14)])
+    assert out.splitlines()[0] == ",".join(["image", *(f"p_{finding}" for finding in NIH_14), "warning"])
     (tmp_path / "p.csv").write_text(out)
     with pytest.raises(SystemExit) as ended:
         main(["eval", str(tmp_path / "p.csv"), "--labels", str(archive / "Data_Entry_2017_v2020.csv")])
@@ -178,3 +178,75 @@ def test_an_image_is_the_same_as_png_and_as_dicom(predict: Predict, archive: Pat
     np.testing.assert_allclose(found["8.dcm"], found["8.png"], atol=1e-3)
     np.testing.assert_allclose(found["12.dcm"], found["12.png"], atol=1e-3)
     np.testing.assert_allclose(found["inverted.dcm"], found["12.png"], atol=1e-3)
+
+
+@pytest.fixture(scope="session")
+def wary(run: Path, archive: Path) -> Path:
+    """The run's model with a familiarity learned from all images of its archive."""
+    from dataclasses import replace
+
+    import torch
+
+    from cxr.data.image import prepare, read_file
+    from cxr.model import checkpoint as checkpoints
+    from cxr.model.familiarity import fit
+    from cxr.model.predict import familiarity_values, predict_squares
+
+    checkpoint = checkpoints.load(run)
+    files = sorted((archive / "images").iterdir())
+    squares = torch.from_numpy(np.stack([prepare(read_file(file), checkpoint.metadata.preprocess) for file in files]))
+    _, features = predict_squares(checkpoint, squares)
+    values = familiarity_values(features, squares).numpy().astype(np.float64)
+    known = fit(values, checkpoint.classifier.head.in_features, [file.name for file in files])
+    assert known
+    path = run.parent / "wary.safetensors"
+    checkpoints.save(path, replace(checkpoint, familiarity=known))
+    return path
+
+
+@pytest.fixture
+def strange(images: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """(an image as in training, noise)."""
+    noise = tmp_path / "noise.png"
+    assert cv2.imwrite(str(noise), np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8))
+    return min(images.glob("*.png")), noise
+
+
+def test_the_table_warns_below_the_name_of_a_strange_image(
+    wary: Path, strange: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual, noise = strange
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", str(wary), str(usual), str(noise)])
+    lines = capsys.readouterr().out.splitlines()
+    assert ended.value.code == 0
+    assert [place for place, line in enumerate(lines) if line.startswith("Warning: ")] == [lines.index(str(noise)) + 1]
+    assert lines[lines.index(str(noise)) + 1].startswith("Warning: unlike the images it was trained on (score ")
+    assert lines[-3].startswith("Usual reasons for the warning: no chest X-ray at all, another body part")
+    assert lines[-2].startswith("The warning is meant to be raised by 1 in 41 images of the training archive; measured")
+    assert lines[-2].endswith("% of 40 validation images of 40 patients.")
+
+
+def test_json_and_csv_say_which_images_are_strange(
+    wary: Path, strange: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(file) for file in strange]
+    for form in ("json", "csv"):
+        with pytest.raises(SystemExit) as ended:
+            main(["predict", str(wary), *files, "--format", form])
+        assert ended.value.code == 0
+        said = capsys.readouterr().out.splitlines()
+        if form == "json":
+            usual, noise = (json.loads(line)["familiarity"] for line in said)
+            assert usual["score"] <= usual["limit"] == noise["limit"] < noise["score"]
+            assert (usual["warning"], noise["warning"]) == (False, True)
+        else:
+            usual, noise = (row["warning"] for row in csv.DictReader(said))
+            assert (usual, noise[:40]) == ("", "unlike the images it was trained on (sco")
+
+
+def test_a_model_that_cannot_tell_says_nothing(predict: Predict, strange: tuple[Path, Path]) -> None:
+    _, out, _ = predict(strange[1], "--format", "json")
+    assert json.loads(out)["familiarity"] is None
+    assert "arning" not in predict(strange[1])[1]
+    assert predict(strange[1], "--format", "csv")[1].splitlines()[1].endswith(",")

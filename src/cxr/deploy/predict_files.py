@@ -22,13 +22,17 @@ from cxr.files import write_bytes
 from cxr.model import checkpoint as checkpoints
 from cxr.model import xrv
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.predict import predict_squares
+from cxr.model.predict import familiarity_values, predict_squares
 from cxr.model.pretrained import open_alone
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 """What is taken from a folder."""
 
 _BATCH = 32
+_USUAL_REASONS = (
+    "Usual reasons for the warning: no chest X-ray at all, another body part, a lateral view, an inverted or turned "
+    "image, another hospital's processing. No warning does not mean that the image is suitable."
+)
 
 
 def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path | None) -> tuple[int, int]:
@@ -37,7 +41,7 @@ def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path |
     Args:
         run: Run folder, checkpoint file, or `xrv:NAME`, whose thresholds are 0.5 throughout.
         images: Files, or folders of them.
-        form: table, json (an object a line and an image) or csv (`image`, `p_<finding>`).
+        form: table, json (an object a line and an image) or csv (`image`, `p_<finding>`, `warning`).
         heatmaps: Folder for an overlay of each finding above its threshold, or of the likeliest where none is.
 
     Raises:
@@ -88,13 +92,22 @@ def _predict_batch(checkpoint: Checkpoint, read: list[tuple[Path, Grey]], writer
     how = checkpoint.metadata.preprocess
     squares = torch.from_numpy(np.stack([prepare(grey, how) for _, grey in read]))
     probabilities, features = predict_squares(checkpoint, squares)
-    for (file, grey), row, feature in zip(read, probabilities.tolist(), features, strict=True):
-        writer.write(file, row)
+    scores = _scores(checkpoint, features, squares)
+    for (file, grey), row, feature, score in zip(read, probabilities.tolist(), features, scores, strict=True):
+        writer.write(file, row, score)
         for finding in _shown(row, checkpoint) if names.folder else ():
             name = checkpoint.metadata.findings[finding]
             cam = activation_map(checkpoint.classifier, feature, finding)
             picture = overlay(grey, cam, how, f"{name} {row[finding]:.3f}  {DISCLAIMER}")
             write_bytes(names.choose(file, name), encode_png(picture))
+
+
+def _scores(checkpoint: Checkpoint, features: torch.Tensor, squares: torch.Tensor) -> list[float | None]:
+    """How unlike the images of training each is; None where the checkpoint cannot tell."""
+    if checkpoint.familiarity is None:
+        return [None] * len(squares)
+    values = familiarity_values(features, squares).cpu().numpy()
+    return list(checkpoint.familiarity.score(values.astype(np.float64)).tolist())
 
 
 def _shown(row: Sequence[float], checkpoint: Checkpoint) -> list[int]:
@@ -122,9 +135,16 @@ class _Writer:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.findings, self.thresholds = checkpoint.metadata.findings, checkpoint.thresholds
+        self.measured = checkpoint.familiarity.measured if checkpoint.familiarity else None
 
-    def write(self, file: Path, row: Sequence[float]) -> None:
+    def write(self, file: Path, row: Sequence[float], score: float | None) -> None:
         raise NotImplementedError
+
+    def warning(self, score: float | None) -> str:
+        """What to say of an image unlike those of training; nothing of others, or where nothing is known."""
+        if score is None or self.measured is None or score <= self.measured.limit:
+            return ""
+        return f"unlike the images it was trained on (score {score:.2f}, limit {self.measured.limit:.2f})"
 
     def fail(self, file: Path, reason: str) -> None:
         """An image that was not read."""
@@ -134,11 +154,24 @@ class _Writer:
 
 
 class _JsonWriter(_Writer):
-    def write(self, file: Path, row: Sequence[float]) -> None:
+    def write(self, file: Path, row: Sequence[float], score: float | None) -> None:
         values = dict(zip(self.findings, row, strict=True))
         points = dict(zip(self.findings, self.thresholds.values, strict=True))
         above = [finding for finding, p in values.items() if p >= points[finding]]
-        print(json.dumps({"image": str(file), "probabilities": values, "thresholds": points, "above": above}))
+        familiar: dict[str, float | bool] | None = None
+        if score is not None and self.measured is not None:
+            familiar = {"score": score, "limit": self.measured.limit, "warning": bool(self.warning(score))}
+        print(
+            json.dumps(
+                {
+                    "image": str(file),
+                    "probabilities": values,
+                    "thresholds": points,
+                    "above": above,
+                    "familiarity": familiar,
+                }
+            )
+        )
 
     def fail(self, file: Path, reason: str) -> None:
         print(json.dumps({"image": str(file), "error": reason}))
@@ -148,18 +181,19 @@ class _CsvWriter(_Writer):
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)
         self._csv = csv.writer(sys.stdout, lineterminator="\n")
-        self._csv.writerow(["image", *(f"p_{finding}" for finding in self.findings)])
+        self._csv.writerow(["image", *(f"p_{finding}" for finding in self.findings), "warning"])
 
-    def write(self, file: Path, row: Sequence[float]) -> None:
-        self._csv.writerow([str(file), *row])
+    def write(self, file: Path, row: Sequence[float], score: float | None) -> None:
+        self._csv.writerow([str(file), *row, self.warning(score)])
 
 
 class _TableWriter(_Writer):
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)
         self._console = out()
+        self._num_warned = 0
 
-    def write(self, file: Path, row: Sequence[float]) -> None:
+    def write(self, file: Path, row: Sequence[float], score: float | None) -> None:
         table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
         table.add_column("Finding", no_wrap=True)
         for heading in ("Probability", "Threshold", ""):
@@ -170,7 +204,14 @@ class _TableWriter(_Writer):
             style = "bold" if above else ""
             table.add_row(*(Text(cell, style=style) for cell in cells), Text("above" if above else "", style="bold"))
         self._console.print(Text(str(file), style="bold"), soft_wrap=True)
+        warning = self.warning(score)
+        if warning:
+            self._num_warned += 1
+            self._console.print(Text(f"Warning: {warning}", style="bold yellow"), soft_wrap=True)
         self._console.print(table, "")
 
     def finish(self) -> None:
+        if self._num_warned:
+            self._console.print(_USUAL_REASONS, markup=False, soft_wrap=True)
+            self._console.print(f"The warning is {self.measured}.", markup=False, soft_wrap=True)
         self._console.print(f"Thresholds: {origin(self.thresholds)}. {DISCLAIMER}", markup=False, soft_wrap=True)

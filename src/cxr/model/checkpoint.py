@@ -25,10 +25,12 @@ from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.calibration import Temperatures
 from cxr.evaluation.thresholds import Thresholds
 from cxr.files import write_atomically, write_bytes
+from cxr.model import familiarity as familiarities
 from cxr.model.classifier import Classifier
+from cxr.model.familiarity import Familiarity, Measured
 
 BEST, LAST = "best.safetensors", "last.pt"
-_PATIENTS = "patients."
+_PATIENTS, _FAMILIARITY = "patients.", "familiarity."
 
 
 class SplitIdentity(BaseModel):
@@ -56,6 +58,7 @@ class Metadata(BaseModel):
     step: int
     validation: dict[str, float | None]
     versions: dict[str, str]
+    familiarity: Measured | None = None
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Checkpoint:
         thresholds: Operating points chosen on the validation rows of its training.
         temperatures: Fitted on the same rows.
         patients: Per fold the sorted hashes (`hash_patients`) of the patients it has seen.
+        familiarity: Tells images unlike its validation rows; None where those were too few, and in old files.
     """
 
     classifier: Classifier
@@ -75,6 +79,7 @@ class Checkpoint:
     thresholds: Thresholds
     temperatures: Temperatures
     patients: dict[str, Tensor]
+    familiarity: Familiarity | None = None
 
 
 def hash_patients(source: str, patients: Iterable[str]) -> Tensor:
@@ -102,8 +107,13 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; a kill at any moment leaves the old file or the new one."""
     weights = {key: value.detach().cpu().contiguous() for key, value in checkpoint.classifier.state_dict().items()}
     seen = {_PATIENTS + fold: hashes for fold, hashes in checkpoint.patients.items()}
-    metadata = {"cxr": checkpoint.metadata.model_dump_json()}
-    write_bytes(path, to_safetensors(weights | seen, metadata))  # save_file hides a full disk behind its own error
+    known = checkpoint.familiarity
+    arrays = familiarities.to_arrays(known) if known else {}
+    familiar = {_FAMILIARITY + name: torch.from_numpy(array) for name, array in arrays.items()}
+    metadata = checkpoint.metadata.model_copy(update={"familiarity": known.measured if known else None})
+    header = {"cxr": metadata.model_dump_json()}
+    # save_file hides a full disk behind its own error
+    write_bytes(path, to_safetensors(weights | seen | familiar, header))
 
 
 def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -126,13 +136,21 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
         points = operating_points.from_json(metadata.thresholds)
         temperatures = calibration.from_json(metadata.temperatures)
         classifier = Classifier(metadata.config.model.backbone, len(metadata.findings), metadata.config.model.stem)
-        patients = {key.removeprefix(_PATIENTS): tensors.pop(key) for key in list(tensors) if key.startswith(_PATIENTS)}
+        patients, familiar = _take(tensors, _PATIENTS), _take(tensors, _FAMILIARITY)
+        arrays = {name: tensor.numpy() for name, tensor in familiar.items()}
+        width, measured = classifier.head.in_features, metadata.familiarity
+        familiarity = familiarities.from_arrays(measured, arrays, width) if measured else None
         classifier.load_state_dict(tensors)
     except (ValidationError, ValueError, KeyError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         raise CxrError(f"{path}: does not fit this version of cxr: {first}", "use the version that wrote it") from None
     classifier.to(device).to(memory_format=torch.channels_last)  # as in training, so that no sum is ordered otherwise
-    return Checkpoint(classifier.eval(), metadata, points, temperatures, patients)
+    return Checkpoint(classifier.eval(), metadata, points, temperatures, patients, familiarity)
+
+
+def _take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Remove the tensors whose names begin with the prefix; returns them by the rest of their names."""
+    return {key.removeprefix(prefix): tensors.pop(key) for key in list(tensors) if key.startswith(prefix)}
 
 
 def find(run: Path) -> Path:

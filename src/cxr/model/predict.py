@@ -1,5 +1,7 @@
 """Classifier x pixels -> Predictions: validation in training, `cxr eval`, `cxr predict` all come through."""
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -13,9 +15,11 @@ from cxr.data.labels import ROW_COLUMNS
 from cxr.data.loader import Loader
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
+from cxr.model import appearance
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.classifier import Classifier
 from cxr.model.distributed import World
+from cxr.model.familiarity import MIN_PATIENTS, MOST_IMAGES, Familiarity, fit, whole_patients
 
 _CPU_BATCH, _MOST = 32, 1024
 
@@ -60,19 +64,16 @@ def find_batch_size(classifier: Classifier, config: Config, device: torch.device
     return int(min(_MOST, max(1, 0.8 * free // each)))
 
 
-class _Forward:
-    """`forward` in parts that fit: out of memory halves the parts and goes on."""
+class _InParts:
+    """A function of images in parts that fit: out of memory halves the parts and goes on."""
 
-    def __init__(self, classifier: Classifier, config: Config, dtype: torch.dtype | None, batch_size: int) -> None:
-        self.classifier, self.dtype, self.batch_size = classifier, dtype, batch_size
-        self.size, self.views = config.image.size, config.eval.views
+    def __init__(self, compute: Callable[[Tensor], Tensor], batch_size: int) -> None:
+        self.compute, self.batch_size = compute, batch_size
 
     def __call__(self, images: Tensor) -> Tensor:
         while True:
             try:
-                parts = torch.split(images, self.batch_size)
-                logits = [forward(self.classifier, part, self.size, self.dtype, self.views) for part in parts]
-                return torch.cat(logits)
+                return torch.cat([self.compute(part) for part in torch.split(images, self.batch_size)])
             except torch.OutOfMemoryError:
                 if self.batch_size == 1:
                     raise
@@ -88,14 +89,22 @@ def predict_rows(
     classifier.eval()
     dtype = autocast_dtype(config.train.precision, world.device)
     batch_size = world.least(find_batch_size(classifier, config, world.device, dtype))
-    in_parts = _Forward(classifier, config, dtype, batch_size)
+
+    def compute(images: Tensor) -> Tensor:
+        return forward(classifier, images, config.image.size, dtype, config.eval.views)
+
+    return _over_rows(_InParts(compute, batch_size), loader, rows, len(classifier.logit_shift), world)
+
+
+def _over_rows(in_parts: _InParts, loader: Loader, rows: npt.NDArray[np.int64], width: int, world: World) -> Tensor:
+    """[n, width] of dataset rows, each computed once, on every process after all have done their share."""
     place = {int(row): number for number, row in enumerate(rows)}
-    logits = torch.zeros(len(rows), len(classifier.logit_shift), device=world.device)
-    for batch in loader.batches(rows, batch_size * world.size, world.rank, world.size):
+    values = torch.zeros(len(rows), width, device=world.device)
+    for batch in loader.batches(rows, in_parts.batch_size * world.size, world.rank, world.size):
         real = torch.from_numpy(batch.rows >= 0).to(world.device)
         where = torch.tensor([place[int(row)] for row in batch.rows if row >= 0], dtype=torch.int64)
-        logits[where.to(world.device)] = in_parts(batch.images)[real]
-    return world.sum(logits)
+        values[where.to(world.device)] = in_parts(batch.images)[real]
+    return world.sum(values)
 
 
 def predict_dataset(
@@ -122,14 +131,47 @@ def predict_dataset(
     return Predictions(identity, targets.findings, y, p), logits
 
 
+def feature_map(classifier: Classifier, squares: Tensor, size: int, dtype: torch.dtype | None) -> Tensor:
+    """Feature map [n, D, h, w] of whole prepared images uint8 [n, S, S]."""
+    with torch.inference_mode(), torch.autocast(squares.device.type, dtype, enabled=dtype is not None):
+        return classifier.feature_map(resample(squares, size))
+
+
 def predict_squares(checkpoint: Checkpoint, squares: Tensor) -> tuple[Tensor, Tensor]:
     """(probabilities [n, C], feature map [n, D, h, w]) of prepared images uint8 [n, S, S], on the model's device."""
     config, classifier = checkpoint.metadata.config, checkpoint.classifier
     device = classifier.head.weight.device
     dtype = autocast_dtype(config.train.precision, device)
-    with torch.inference_mode(), torch.autocast(device.type, dtype, enabled=dtype is not None):
-        features = classifier.feature_map(resample(squares.to(device), config.image.size))
+    features = feature_map(classifier, squares.to(device), config.image.size, dtype)
+    with torch.inference_mode():
         logits = classifier.pool(features)
     if config.eval.views != "single":  # as the operating points were chosen; the map stays that of the whole image
         logits = forward(classifier, squares.to(device), config.image.size, dtype, config.eval.views)
     return classifier.probabilities(logits), features
+
+
+def familiarity_values(features: Tensor, squares: Tensor) -> Tensor:
+    """What `Familiarity` judges, [n, D + k]: pooled features [n, D, h, w] and the appearance of images [n, S, S]."""
+    with torch.inference_mode():
+        return torch.cat([features.float().mean(dim=(2, 3)), appearance.describe(squares.to(features.device))], dim=1)
+
+
+def learn_familiarity(
+    classifier: Classifier, loader: Loader, dataset: Dataset, config: Config, world: World
+) -> Familiarity | None:
+    """The Familiarity of at most MOST_IMAGES validation rows, each predicted once more; all processes take part."""
+    ids = dataset.table.rows["patient_id"]
+    rows = whole_patients(dataset.rows("val"), ids.iloc[dataset.rows("val")].to_numpy(), MOST_IMAGES)
+    if ids.iloc[rows].nunique() < MIN_PATIENTS:
+        return None
+    dtype = autocast_dtype(config.train.precision, world.device)
+    batch_size = world.least(find_batch_size(classifier, config, world.device, dtype))
+
+    def compute(images: Tensor) -> Tensor:
+        return familiarity_values(feature_map(classifier, images, config.image.size, dtype), images)
+
+    classifier.eval()
+    num_numbers = appearance.count(config.image.store_size)
+    width = classifier.head.in_features
+    values = _over_rows(_InParts(compute, batch_size), loader, rows, width + num_numbers, world)
+    return fit(values.cpu().numpy().astype(np.float64), width, ids.iloc[rows].tolist()) if world.is_first else None

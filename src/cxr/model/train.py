@@ -31,9 +31,10 @@ from cxr.files import clear_leftovers, write_text
 from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
 from cxr.model.distributed import World
+from cxr.model.familiarity import Familiarity
 from cxr.model.loss import masked_bce
 from cxr.model.optim import epochs_since_best, learning_rate
-from cxr.model.predict import predict_dataset
+from cxr.model.predict import learn_familiarity, predict_dataset
 from cxr.model.run import Run, prepare
 from cxr.model.runlog import RunLog, StopRequest, catch_signals
 from cxr.model.state import TrainState, average_weights, figures, new_state, restore, snapshot
@@ -187,9 +188,10 @@ def _finish_epoch(run: Run, state: TrainState, log: RunLog) -> None:
     auroc, loss, predictions = validate(run, state.ema)
     state.history.append({"auroc": auroc, "loss": loss})
     is_best = epochs_since_best(figures(state, config)) == 0
+    familiarity = learn_familiarity(state.ema, run.loader, run.dataset, config, run.world) if is_best else None
     if run.world.is_first:
         if is_best:
-            checkpoints.save(config.out / checkpoints.BEST, _checkpoint(run, state, predictions))
+            checkpoints.save(config.out / checkpoints.BEST, _checkpoint(run, state, predictions, familiarity))
         rate = state.optimizer.param_groups[0]["lr"]
         values = {"epoch": len(state.history), "lr": rate, "val_loss": loss, "val_auroc": _number(auroc)}
         log.write("epoch", state.step, {**values, "best": int(is_best), "seconds": time.monotonic() - begun})
@@ -209,7 +211,9 @@ def validate(run: Run, classifier: Classifier) -> tuple[float, float, Prediction
     return macro_auroc(score(predictions, operating_points.fixed(predictions.findings))), float(loss), predictions
 
 
-def _checkpoint(run: Run, state: TrainState, validated: Predictions) -> checkpoints.Checkpoint:
+def _checkpoint(
+    run: Run, state: TrainState, validated: Predictions, familiarity: Familiarity | None
+) -> checkpoints.Checkpoint:
     dataset, config = run.dataset, run.config
     points = operating_points.choose(validated, config.eval.threshold)
     temperatures = calibration.fit(validated)
@@ -232,7 +236,7 @@ def _checkpoint(run: Run, state: TrainState, validated: Predictions) -> checkpoi
         versions=checkpoints.versions(),
     )
     seen = {fold: checkpoints.hash_fold(dataset, fold) for fold in ("train", "val")}
-    return checkpoints.Checkpoint(state.ema, metadata, points, temperatures, seen)
+    return checkpoints.Checkpoint(state.ema, metadata, points, temperatures, seen, familiarity)
 
 
 def save_last(run: Run, state: TrainState) -> None:
