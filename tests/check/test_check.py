@@ -322,3 +322,17 @@ def test_no_radiograph_is_taken_for_odd_and_most_inverted_ones_are_found(sample_
     found = {one.kind: one.images for one in odd.list_odd(names, frontal, turned, 224)}
     assert set(found) == {"inverted"}
     assert len(found["inverted"]) > 0.9 * len(names)
+
+
+def test_several_archives_are_each_looked_at_by_themselves(
+    recipe: Path, chexpert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    also = f"data.also=[{{source: chexpert, root: {chexpert}}}]"
+    assert call("check", recipe, also, f"store.path={tmp_path / 'no_store'}", "--out", tmp_path / "out") == 0
+    nih, other = (json.loads((tmp_path / "out" / name / "check.json").read_text()) for name in ("nih", "chexpert"))
+    assert len({cell["finding"] for cell in nih["cells"]}) == 14
+    assert {cell["finding"] for cell in other["cells"]} > {"Fracture", "Support Devices"}
+    shutil.rmtree(tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    gone = f"data.also=[{{source: chexpert, root: {tmp_path / 'empty'}}}]"
+    assert call("check", recipe, gone, f"store.path={tmp_path / 'no_store'}", "--out", tmp_path / "out") == 1
