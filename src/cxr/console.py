@@ -1,7 +1,6 @@
 """What commands say on the terminal: messages and progress go to stderr, results to stdout."""
 
 import os
-import warnings
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -46,8 +45,3 @@ def progress(extra: str = "") -> Progress:
     return Progress(
         *columns, *([TextColumn(extra)] if extra else []), console=err, transient=True, disable=not err.is_terminal
     )
-
-
-def silence_warnings(module: str) -> None:
-    """Hide a library's warnings about odd files; `catch_warnings` would mix up the threads that decode."""
-    warnings.filterwarnings("ignore", module=rf"{module}(\.|$)")

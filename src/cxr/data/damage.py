@@ -5,11 +5,10 @@ PNG, JPEG and TIFF are walked here first: sizes, ends, checksums, pages. Pixels 
 """
 
 import struct
+import warnings
 import zlib
 from io import BytesIO
 from typing import NamedTuple
-
-from cxr.console import silence_warnings
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused before they are decoded; the largest detectors have about 20 million pixels."""
@@ -77,7 +76,9 @@ def _find_jpeg_damage(data: bytes) -> str | None:
     if not ended:
         return truncated(data)
     frame = jpeg_frame(data)
-    return find_excess(frame.width, frame.height) if frame else None
+    if frame is None:  # the decoder would look further, and take any size that it stumbles over
+        return "image file is corrupt: its header says no size"
+    return find_excess(frame.width, frame.height)
 
 
 def _find_png_damage(data: bytes) -> str | None:
@@ -116,7 +117,7 @@ def read_tiff_header(data: bytes) -> TiffHeader | None:
     """The first page's directory, None where the file ends before it or it makes no sense."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    silence_warnings("PIL")
+    warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # not catch_warnings, which mixes up threads
     try:
         directory = ImageFileDirectory_v2(data[: 16 if data[:4] in TIFF[2:] else 8])
         file = BytesIO(data)

@@ -6,7 +6,7 @@ from pathlib import Path
 from cxr.config import Data
 from cxr.data.findings import CHEXPERT_14, canonical
 from cxr.data.labels import LabelTable
-from cxr.data.sources import brax, chexpert, mimic, nih, padchest, table, torchxrayvision, vindr
+from cxr.data.sources import brax, chexpert, mimic, nih, padchest, table, vindr
 from cxr.data.sources.files import read_sheet
 
 
@@ -16,6 +16,12 @@ def _read_phantom(data: Data) -> LabelTable:
     return phantom.read(data)
 
 
+def _read_torchxrayvision(data: Data) -> LabelTable:
+    from cxr.data.sources import torchxrayvision  # talks while it reads, for which it loads rich
+
+    return torchxrayvision.read(data)
+
+
 READERS: dict[str, Callable[[Data], LabelTable]] = {
     "nih": nih.read,
     "chexpert": chexpert.read,
@@ -23,7 +29,7 @@ READERS: dict[str, Callable[[Data], LabelTable]] = {
     "padchest": padchest.read,
     "vindr": vindr.read,
     "brax": brax.read,
-    "torchxrayvision": torchxrayvision.read,
+    "torchxrayvision": _read_torchxrayvision,
     "table": table.read,
     "phantom": _read_phantom,
 }

@@ -3,11 +3,11 @@
 import logging
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from cxr.console import silence_warnings
 from cxr.data.sources.files import read_age, read_sex
 from cxr.errors import CxrError
 
@@ -52,7 +52,7 @@ def load_pydicom(name: Path | str) -> ModuleType:
         import pydicom.pixels
     except ImportError:
         raise CxrError(f"{name}: reading DICOM needs pydicom", "pip install 'cxr[dicom]'") from None
-    silence_warnings("pydicom")
+    warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")  # not catch_warnings, which mixes up threads
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # its messages hold values, perhaps the patient's name
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     return pydicom
