@@ -1,7 +1,8 @@
 """How often `cxr predict` warns of images unlike those of training, by kind of image and by kind of score.
 
 `python -m benchmarks.familiarity [--nih FOLDER]` trains a small model on generated images (and one on the archive in
-FOLDER, laid out as ChestX-ray14) and prints the tables of docs/familiarity.md.
+FOLDER, laid out as ChestX-ray14) and prints the tables of docs/familiarity.md. `--seed` draws other patients, weights
+and patterns; `--val-fraction` is the archive's share of patients that validate.
 """
 
 import argparse
@@ -33,11 +34,12 @@ Score = Callable[[Float], Float]
 _NEIGHBOURS, _FOLDS, _MOST = 5, 3, 200
 
 
-def recipe(folder: Path, source: str, root: Path, val_fraction: float) -> Config:
+def recipe(folder: Path, source: str, root: Path, val_fraction: float, seed: int = 0) -> Config:
     """A small ResNet at 64 pixels; many patients validate, since few known images make a loose limit."""
     values = {
         "out": folder / f"run-{source}",
-        "data": {"source": source, "root": root, "val_fraction": val_fraction, "missing": "skip"},
+        "seed": seed,
+        "data": {"source": source, "root": root, "val_fraction": val_fraction, "split_seed": seed, "missing": "skip"},
         "image": {"store_size": 64, "size": 64},
         "store": {"path": folder / f"store-{source}"},
         "model": {"backbone": "resnet18", "weights": "none"},
@@ -72,8 +74,9 @@ def rows_of(candidate: Candidate, fold: str) -> Squares:
 def shown(candidate: Candidate, others: Mapping[str, Squares]) -> dict[str, Squares]:
     """Held-out radiographs, the same changed, other radiographs, and images that are none."""
     test = rows_of(candidate, "test")[:_MOST]
-    size = candidate.config.image.store_size
-    return {"test images (should not alarm)": test, **changed(test), **others, **invented(size)}
+    config = candidate.config
+    none = invented(config.image.store_size, seed=config.seed)
+    return {"test images (should not alarm)": test, **changed(test), **others, **none}
 
 
 def alarm_rates(candidate: Candidate, kinds: Mapping[str, Squares]) -> dict[str, float]:
@@ -154,16 +157,19 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nih", type=Path, help="folder laid out as ChestX-ray14")
-    nih: Path | None = parser.parse_args().nih
+    parser.add_argument("--val-fraction", type=float, default=0.6, help="of the archive in --nih")
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args()
+    nih: Path | None = chosen.nih
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        generate(folder / "phantom", Phantom(num_images=600, size=64))
+        generate(folder / "phantom", Phantom(num_images=600, size=64, seed=chosen.seed))
         ours = sorted((folder / "phantom").glob("images/*.png"))
         theirs = sorted(nih.glob("images*/**/*.png")) if nih else []
-        candidate = trained(recipe(folder, "phantom", folder / "phantom", 0.3))
+        candidate = trained(recipe(folder, "phantom", folder / "phantom", 0.3, chosen.seed))
         report(candidate, {"radiographs of ChestX-ray14": _read(theirs, candidate)} if theirs else {})
         if nih:
-            candidate = trained(recipe(folder, "nih", nih, 0.6))
+            candidate = trained(recipe(folder, "nih", nih, chosen.val_fraction, chosen.seed))
             report(candidate, {"generated chests": _read(ours, candidate)})
 
 

@@ -22,6 +22,7 @@ from cxr.files import write_bytes
 from cxr.model import checkpoint as checkpoints
 from cxr.model import xrv
 from cxr.model.checkpoint import Checkpoint
+from cxr.model.familiarity import ENOUGH_IMAGES
 from cxr.model.predict import familiarity_values, predict_squares
 from cxr.model.pretrained import open_alone
 
@@ -214,4 +215,7 @@ class _TableWriter(_Writer):
         if self._num_warned:
             self._console.print(_USUAL_REASONS, markup=False, soft_wrap=True)
             self._console.print(f"The warning is {self.measured}.", markup=False, soft_wrap=True)
+        elif self.measured and self.measured.num_images < ENOUGH_IMAGES:
+            few = f"an image unlike those of training may go unnoticed: {self.measured.num_images:,} were known"
+            self._console.print(f"No warning, but {few}.", markup=False, soft_wrap=True)
         self._console.print(f"Thresholds: {origin(self.thresholds)}. {DISCLAIMER}", markup=False, soft_wrap=True)

@@ -30,6 +30,9 @@ RATE = 0.01
 MIN_PATIENTS = 30
 """With fewer a limit would be a guess."""
 
+ENOUGH_IMAGES = 300
+"""With fewer the warning misses much (docs/familiarity.md), which `cxr predict` says."""
+
 MOST_IMAGES = 2000
 """As many validation images are looked at; ChestX-ray14 has 11,000, and the limit gains little beyond."""
 
