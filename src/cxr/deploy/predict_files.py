@@ -216,6 +216,7 @@ class _TableWriter(_Writer):
             self._console.print(_USUAL_REASONS, markup=False, soft_wrap=True)
             self._console.print(f"The warning is {self.measured}.", markup=False, soft_wrap=True)
         elif self.measured and self.measured.num_images < ENOUGH_IMAGES:
-            few = f"an image unlike those of training may go unnoticed: {self.measured.num_images:,} were known"
-            self._console.print(f"No warning, but {few}.", markup=False, soft_wrap=True)
+            few = f"only {self.measured.num_images:,} validation images were there to learn from"
+            what = f"No warning, but an image unlike those of training may go unnoticed: {few}."
+            self._console.print(what, markup=False, soft_wrap=True)
         self._console.print(f"Thresholds: {origin(self.thresholds)}. {DISCLAIMER}", markup=False, soft_wrap=True)
