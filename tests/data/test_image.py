@@ -397,3 +397,11 @@ def test_nih_files_with_alpha_have_the_luminance_of_pillow(sample_data: Path) ->
                 with_alpha += 1
                 np.testing.assert_array_equal(read_file(path), luminance(picture))
     assert with_alpha == 4
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_a_dark_margin_says_nothing_of_the_depth(kind: str) -> None:
+    deep = np.zeros((40, 40), np.uint16)
+    deep[:, 8:] = np.linspace(0, 4095, 32).astype(np.uint16)
+    expected = np.rint(deep * (255 / 4095))
+    np.testing.assert_array_equal(decode(encode(Image.fromarray(deep), kind), "x"), expected)

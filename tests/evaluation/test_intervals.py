@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from cxr.evaluation.bootstrap import resample_units
-from cxr.evaluation.intervals import Behind, behind, difference_interval, interval
+from cxr.evaluation.intervals import NONE, Behind, Interval, behind, difference_interval, interval, mean_interval
 
 
 def normal_draws(mean: float, std: float, num: int = 999) -> np.ndarray:
@@ -79,3 +79,10 @@ def test_patients_are_counted_by_the_labels_of_their_images() -> None:
     assert found == Behind(positive=2, negative=3, either=3)
     assert [found.of(name) for name in ("sensitivity", "specificity", "npv", "brier")] == [2, 3, 3, 3]
     assert [found.of(name) for name in ("auroc", "average_precision", "f1", "ppv")] == [2, 2, 2, 2]
+
+
+def test_a_mean_of_exactly_one_is_as_wide_as_the_widest_of_its_figures() -> None:
+    own = [Interval(0.3, 1.0), NONE, Interval(0.9, 1.0)]
+    assert mean_interval(1.0, np.ones(100), 500, own) == (0.3, 1.0)
+    draws = normal_draws(0.9, 0.01)
+    assert mean_interval(0.9, draws, 500, own) == interval(0.9, draws, 500)

@@ -1,3 +1,4 @@
+import json
 import os
 import pickle
 import urllib.error
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from torchvision.models import ResNet18_Weights, get_model
 
@@ -227,3 +229,16 @@ def test_the_safetensors_header_of_others_does_not_matter(trained: Path, tmp_pat
     save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "m.safetensors", {"format": "pt"})
     report = load_weights(Classifier("resnet18", 1), str(tmp_path / "m.safetensors"), ("Effusion",))
     assert (report.matched, report.head) == (120, "new")
+
+
+def test_a_run_hands_on_the_normalisation_that_it_began_with(tmp_path: Path) -> None:
+    first, second = Classifier("resnet18", 1), Classifier("resnet18", 1)
+    first.mean.fill_(127.5)
+    first.std.fill_(127.5 / 1024)
+    header = {"cxr": json.dumps({"findings": ["Mass"]})}
+    save_file(
+        {key: value.contiguous() for key, value in first.state_dict().items()}, tmp_path / "run.safetensors", header
+    )
+    load_weights(second, str(tmp_path / "run.safetensors"), ["Mass"])
+    images = torch.rand(2, 1, 32, 32) * 255
+    torch.testing.assert_close(second.eval()(images), first.eval()(images))

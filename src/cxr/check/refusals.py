@@ -135,7 +135,11 @@ def judge_training(config: Config, images: dict[str, int], said: Said) -> None:
     if not images["test"]:
         said.warnings.append("data.split: no images for test, so there is nothing to report on")
     weights = config.model.weights
-    if weights not in ("imagenet", "none") and not Path(weights).is_file():
+    if weights.startswith("xrv:"):
+        from cxr.model import xrv  # torch
+
+        said.attempt(lambda: xrv.find(weights))
+    elif weights not in ("imagenet", "none") and not Path(weights).is_file():
         said.refuse([f"model.weights: {weights}: no such file"], "give imagenet, none, or a checkpoint file")
     if (config.out / "last.pt").exists():
         said.warnings.append(f"{config.out}: holds a run already: cxr train needs --resume, --overwrite or out=FOLDER")

@@ -66,10 +66,11 @@ def read_file(path: Path, intensity: Intensity = "bit-depth") -> Grey:
         CxrError: A DICOM file, and pydicom is not installed.
     """
     try:
-        if not (stat.S_ISREG(mode := path.stat().st_mode) or stat.S_ISDIR(mode)):
+        facts = path.stat()
+        if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
             raise UnreadableImageError(path, "is a pipe or a device")  # reading it might never end
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(min(facts.st_size, MAX_BYTES) + 1)  # which reserves as much
     except OSError as error:
         raise UnreadableImageError(path, error.strerror or "cannot be read") from None
     if len(data) > MAX_BYTES:
@@ -128,7 +129,8 @@ def _decode_with_pillow(data: bytes) -> npt.NDArray[Any] | None:
 
 def to_grey(pixels: npt.NDArray[Any], intensity: Intensity = "bit-depth") -> Grey:
     """8-bit luminance [H, W] of decoded pixels: grey, BGR or BGRA, 8 or 16 bit."""
-    depth = 8 if pixels.dtype == np.uint8 else max(8, int(pixels[..., :3].max()).bit_length())
+    colours = pixels[..., :3] if pixels.ndim == 3 else pixels  # alpha says nothing of the depth
+    depth = 8 if pixels.dtype == np.uint8 else max(8, int(colours.max()).bit_length())
     if pixels.ndim == 3:
         code = {1: None, 3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}[pixels.shape[2]]
         pixels = pixels[..., 0] if code is None else np.asarray(cv2.cvtColor(pixels, code))

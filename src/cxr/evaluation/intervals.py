@@ -1,5 +1,6 @@
 """From the bootstrap draws of a figure to its 95 % interval."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -64,6 +65,14 @@ def interval(point: float, draws: Float, num_patients: int) -> Interval:
     spread = defined.std(ddof=1) * np.sqrt(num_patients / (num_patients - 1)) / (point * (1 - point))
     low, high = logit(point) + np.array([-1, 1]) * stdtrit(num_patients - 1, (1 + LEVEL) / 2) * spread
     return Interval(float(expit(low)), float(expit(high)))
+
+
+def mean_interval(point: float, draws: Float, num_patients: int, own: Sequence[Interval]) -> Interval:
+    """Interval of a macro mean; at exactly 0 or 1, where every figure is, the widest of their `own`."""
+    if point not in (0, 1):
+        return interval(point, draws, num_patients)
+    bounds = [one for one in own if not np.isnan(one.low)]
+    return Interval(min(one.low for one in bounds), max(one.high for one in bounds)) if bounds else NONE
 
 
 def difference_interval(point: float, draws: Float) -> Interval:

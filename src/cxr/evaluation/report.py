@@ -14,7 +14,7 @@ from cxr.evaluation import delong, metrics
 from cxr.evaluation.align import Average, average
 from cxr.evaluation.bootstrap import RESAMPLED, Resampling, draw_figures, resampling_of
 from cxr.evaluation.calibration import Temperatures, calibration_table, fit, reliability_table
-from cxr.evaluation.intervals import NONE, Interval, behind, interval
+from cxr.evaluation.intervals import NONE, Interval, behind, interval, mean_interval
 from cxr.evaluation.metrics import Float, Point
 from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.published import Published, beside
@@ -232,7 +232,9 @@ def _mean(table: pd.DataFrame, draws: Mapping[str, Float], which: np.ndarray, nu
         defined = which & ~np.isnan(values)
         means[figure] = metrics.macro_mean(list(values[which]))
         if figure in draws and defined.any():
-            bounds[figure] = interval(means[figure], draws[figure][defined].mean(axis=0), num_patients)
+            own = [Interval(*pair) for pair in table[[f"{figure}_low", f"{figure}_high"]].to_numpy()[defined]]
+            drawn = draws[figure][defined].mean(axis=0)
+            bounds[figure] = mean_interval(means[figure], drawn, num_patients, own)
     return _columns(Point(**means), bounds)
 
 

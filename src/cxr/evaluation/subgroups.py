@@ -10,7 +10,7 @@ import pandas as pd
 from cxr.errors import CxrError
 from cxr.evaluation import metrics
 from cxr.evaluation.bootstrap import Resampling, draw_auroc
-from cxr.evaluation.intervals import NONE, Interval, behind, difference_interval, interval
+from cxr.evaluation.intervals import NONE, Interval, behind, difference_interval, interval, mean_interval
 from cxr.evaluation.predictions import Predictions
 
 FEWEST = 10
@@ -94,7 +94,8 @@ class _Cell:
             yield self._row(finding, num, positive, self.auroc[c], self.bounds[c])
         if everywhere.any():
             mean = float(self.auroc[everywhere].mean())
-            bounds = interval(mean, self.draws[everywhere].mean(axis=0), self._num_patients)
+            own = [self.bounds[c] for c in np.flatnonzero(everywhere)]
+            bounds = mean_interval(mean, self.draws[everywhere].mean(axis=0), self._num_patients, own)
             yield self._row("mean", self.num_rows, None, mean, bounds)
 
     def _row(self, finding: str, num: int, positive: int | None, auroc: float, bounds: Interval) -> dict[str, object]:

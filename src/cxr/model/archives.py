@@ -1,5 +1,6 @@
 """The archives that a model was trained on, those it judges, and what the one has to do with the other."""
 
+import json
 from collections.abc import Iterable, Sequence
 
 from cxr.config import Archive, Config
@@ -21,7 +22,7 @@ def judged_config(trained: Config, findings: Sequence[str], overrides: Sequence[
         CxrError: Every unknown key and wrong value.
     """
     given = dict(text.split("=", 1) for text in overrides if "=" in text)
-    texts = ["data.findings=[" + ",".join(f'"{finding}"' for finding in findings) + "]"]
+    texts = [f"data.findings={json.dumps(list(findings), ensure_ascii=False)}"]
     if not {"data.source", "data.root"} <= given.keys():
         return override(trained, [*texts, *overrides])
     if given["data.source"] == trained.data.source:

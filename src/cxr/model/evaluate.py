@@ -67,7 +67,7 @@ def evaluate_runs(
     candidates = [open_candidate(run, overrides, recipe) for run in runs]
     seen = [note for own in candidates for note in (*own.notes, *_check_rows(own, fold, allow_seen))]
     predictions, left_out = _predict(candidates, fold, averaged)
-    thresholds, temperatures = _operating_points(candidates, averaged)
+    thresholds, temperatures = _operating_points(candidates, averaged, allow_seen)
     others = _other_notes(candidates, thresholds)
     about = _about(candidates, averaged)
     how = candidates[0].config.eval
@@ -128,7 +128,9 @@ def _predict(candidates: Sequence[Candidate], fold: str, averaged: Average) -> t
     return average(every, averaged) if len(every) > 1 else (every[0][1], [])
 
 
-def _operating_points(candidates: Sequence[Candidate], averaged: Average) -> tuple[Thresholds, Temperatures]:
+def _operating_points(
+    candidates: Sequence[Candidate], averaged: Average, allow_seen: bool = False
+) -> tuple[Thresholds, Temperatures]:
     """Those of a single checkpoint that is judged as it was validated, else chosen on validation rows now."""
     first = candidates[0]
     trained, now = first.checkpoint.metadata.config.eval, first.config.eval
@@ -136,14 +138,15 @@ def _operating_points(candidates: Sequence[Candidate], averaged: Average) -> tup
     if len(candidates) == 1 and as_validated:
         return first.checkpoint.thresholds, first.checkpoint.temperatures
     for candidate in candidates:
-        _check_rows(candidate, "val", allow_seen=False)
+        _check_rows(candidate, "val", allow_seen)
     validated, _ = _predict(candidates, "val", averaged)
     return choose(validated, now.threshold), fit(validated)
 
 
 def _other_notes(candidates: Sequence[Candidate], thresholds: Thresholds) -> list[str]:
     """Notes on archives that were no part of the training, and on thresholds that come from them."""
-    notes = [note for candidate in candidates for note in note_others(candidate.dataset, candidate.checkpoint)]
+    own = [candidate for candidate in candidates if not candidate.pretrained]  # what the others saw is told elsewhere
+    notes = [note for candidate in own for note in note_others(candidate.dataset, candidate.checkpoint)]
     if notes and thresholds is not candidates[0].checkpoint.thresholds:
         notes.append("thresholds were chosen on validation rows of the archive judged, not on those of the training")
     return list(dict.fromkeys(notes))

@@ -65,6 +65,12 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
     return Run(config, world, dataset, loader, weights.to(world.device), dtype, steps)
 
 
+def _smallest_part(num: int, parts: int) -> int:
+    """Rows in the smallest of the parts that `Batch.split` makes of so many rows."""
+    length = -(-num // parts)
+    return num % length or length
+
+
 def check_last_batch(config: Config, num_images: int, num_processes: int = 1) -> None:
     """Refuse a batch of one image whose last feature map is one pixel: it has no variance for batch norm to divide by.
 
@@ -72,6 +78,8 @@ def check_last_batch(config: Config, num_images: int, num_processes: int = 1) ->
         CxrError: An epoch of that many training images ends in such a batch.
     """
     last = num_images % config.train.batch_size or config.train.batch_size
-    if last <= num_processes and config.image.size < 64 and config.model.train_layers != "head":
+    batches = {last, min(num_images, config.train.batch_size)}
+    smallest = min(_smallest_part(-(-batch // num_processes), config.train.accumulate) for batch in batches)
+    if smallest == 1 and config.image.size < 64 and config.model.train_layers != "head":
         what = f"image.size: {config.image.size} is too small for a batch of one, which ends an epoch of {num_images:,}"
         raise CxrError(f"{what} in batches of {config.train.batch_size}", "image.size=64, or another train.batch_size")

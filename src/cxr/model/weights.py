@@ -170,6 +170,9 @@ def _fill(
             f"model.weights: {report}",
             f"the file is not of a {classifier.name}; set model.backbone to the file's, or give another file",
         )
+    if names is not None and {"mean", "std"} <= state.keys() and state["mean"].shape == classifier.mean.shape:
+        classifier.mean.copy_(state["mean"])  # of a run that began from other than ImageNet's weights
+        classifier.std.copy_(state["std"])
     heads = _match_heads(given, findings, names)
     classifier.load_state_dict({key: given[key] for key in fits}, strict=False)
     with torch.no_grad():
