@@ -61,7 +61,7 @@ def test_a_clean_archive_is_ready_and_nothing_in_it_is_odd(
     assert facts["files"]["read"] == 40
 
 
-@pytest.mark.parametrize("kind", ["missing", "truncated", "unreadable", *(set(CHANGES) - {"grey_as_colour"})])
+@pytest.mark.parametrize("kind", ["missing", "truncated", "unreadable", *sorted(CHANGES.keys() - {"grey_as_colour"})])
 def test_each_planted_fault_is_found_by_its_name(kind: str, faulty: Faulty, recipe: Path, tmp_path: Path) -> None:
     root, planted = faulty
     _, facts = check(recipe, tmp_path / "out", f"data.root={root}")

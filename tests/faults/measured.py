@@ -1,12 +1,20 @@
 """A command as a process of its own: how it ended and the most memory it held."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
+
+# Linux counts into a process's peak what the one that started it held, so a small one stands between
+_LAUNCH = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+with open(sys.argv[1], "w") as report:
+    report.write(f"{code} {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss}")
+"""
 
 
 @dataclass(frozen=True)
@@ -22,14 +30,21 @@ class Ended:
 def run_cxr(*arguments: str | Path, seconds: float = 300) -> Ended:
     """Run `cxr`; one that is not done after so many seconds is killed and is an error."""
     command = [sys.executable, "-m", "cxr", *map(str, arguments)]
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        process = subprocess.Popen(command, stdout=out, stderr=err, env=os.environ | {"COLUMNS": "300"})
-        deadline = time.monotonic() + seconds
-        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
-            if time.monotonic() > deadline:
-                process.kill()
-                raise AssertionError(f"{' '.join(command[2:5])} ... hangs")
-            time.sleep(0.05)
-        process.returncode = os.waitstatus_to_exitcode(ended[1])
-        texts = [(file.seek(0), file.read().decode(errors="replace"))[1] for file in (out, err)]
-    return Ended(process.returncode, texts[0], texts[1], ended[2].ru_maxrss * 1024)
+    with tempfile.TemporaryDirectory() as folder:
+        report, out, err = (Path(folder) / name for name in ("report", "out", "err"))
+        with out.open("wb") as out_file, err.open("wb") as err_file:
+            launcher = subprocess.Popen(
+                [sys.executable, "-c", _LAUNCH, report, *command],
+                stdout=out_file,
+                stderr=err_file,
+                env=os.environ | {"COLUMNS": "300"},
+                start_new_session=True,
+            )
+            try:
+                launcher.wait(seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(launcher.pid, signal.SIGKILL)
+                launcher.wait()
+                raise AssertionError(f"{' '.join(command[2:5])} ... hangs") from None
+        code, peak_kib = map(int, report.read_text().split())
+        return Ended(code, out.read_text(errors="replace"), err.read_text(errors="replace"), peak_kib * 1024)
