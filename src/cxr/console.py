@@ -34,6 +34,11 @@ def warn(message: str) -> None:
     err.print(f"warning: {message}", markup=False, style="yellow", soft_wrap=True)
 
 
+def count(number: int, what: str) -> str:
+    """As `1 image` or `1,200 images`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f} images/s" if task.speed else "", style="cyan")

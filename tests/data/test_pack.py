@@ -172,7 +172,7 @@ def test_going_on_is_said(archive: Archive, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_what_an_interrupt_left_is_saved(archive: Archive, monkeypatch: pytest.MonkeyPatch, reads: list[str]) -> None:
-    monkeypatch.setattr(packing._Packing, "_watch", interrupt_after_one)
+    monkeypatch.setattr(packing._Packing, "_save_now_and_then", interrupt_after_one)
     with pytest.raises(KeyboardInterrupt):
         archive.pack(workers=1)
     monkeypatch.undo()
@@ -180,9 +180,7 @@ def test_what_an_interrupt_left_is_saved(archive: Archive, monkeypatch: pytest.M
     np.testing.assert_array_equal(archive.pack().pixels, archive.expected())
 
 
-def interrupt_after_one(job: packing._Packing, threads: Sequence[threading.Thread]) -> None:
-    for thread in threads:
-        thread.start()
+def interrupt_after_one(job: packing._Packing) -> None:
     while not job.status.count(PACKED):
         time.sleep(0.001)
     raise KeyboardInterrupt
@@ -240,7 +238,7 @@ def test_after_twenty_unreadable_files_the_rest_is_counted(tmp_path: Path) -> No
         archive.pack()
     *named, rest = error.value.problems
     assert named == [f"{archive.root / path}: file is empty (0 bytes)" for path in archive.paths[:20]]
-    assert rest == f"{archive.root}: 3 more files are unreadable"
+    assert rest == f"{archive.root}: 3 more unreadable files"
 
 
 def test_skipped_files_are_black_marked_and_listed(archive: Archive, capsys: pytest.CaptureFixture[str]) -> None:

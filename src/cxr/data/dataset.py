@@ -15,6 +15,7 @@ import numpy.typing as npt
 from cxr.config import Config
 from cxr.console import say, warn
 from cxr.data import joint, sources
+from cxr.data.epoch import num_visits
 from cxr.data.image import Preprocess
 from cxr.data.labels import LabelTable, Targets, count
 from cxr.data.pack import pack, write_csv
@@ -65,6 +66,10 @@ class Dataset:
         """(training rows here, weight) of each archive."""
         starts = np.cumsum([0, *(len(part.table) for part in self.archives)])
         return [(start + part.rows("train"), part.weight) for start, part in zip(starts, self.archives, strict=False)]
+
+    def visits(self) -> list[int]:
+        """How many training rows of each archive an epoch visits."""
+        return [num_visits(len(rows), weight) for rows, weight in self.groups()]
 
     def rows(self, fold: str) -> npt.NDArray[np.int64]:
         """Indices of the rows in train, val or test."""

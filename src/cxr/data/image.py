@@ -69,12 +69,12 @@ def read_file(path: Path, intensity: Intensity = "bit-depth") -> Grey:
         facts = path.stat()
         if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
             raise UnreadableImageError(path, "is a pipe or a device")  # reading it might never end
+        if facts.st_size > MAX_BYTES:
+            raise UnreadableImageError(path, f"file of {facts.st_size:,} bytes is larger than {MAX_BYTES:,} bytes")
         with path.open("rb") as file:
-            data = file.read(min(facts.st_size, MAX_BYTES) + 1)  # which reserves as much
+            data = file.read(facts.st_size)  # no more, should it grow
     except OSError as error:
         raise UnreadableImageError(path, error.strerror or "cannot be read") from None
-    if len(data) > MAX_BYTES:
-        raise UnreadableImageError(path, f"file is larger than {MAX_BYTES:,} bytes")
     return decode(data, path, intensity)
 
 

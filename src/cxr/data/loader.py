@@ -14,6 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cxr.data.epoch import num_drawn
 from cxr.data.labels import Targets
 from cxr.data.store import Stacked
 
@@ -62,11 +63,6 @@ class Batch:
         ]
 
 
-def num_visits(groups: Sequence[tuple[Rows, float]]) -> int:
-    """How many rows `visits` gives, in every epoch the same number."""
-    return sum(int(weight) * len(rows) + _num_drawn(rows, weight) for rows, weight in groups)
-
-
 def visits(groups: Sequence[tuple[Rows, float]], seed: int, epoch: int) -> Rows:
     """The rows that an epoch visits, group after group: each floor(weight) times, and a share of them once more.
 
@@ -78,13 +74,9 @@ def visits(groups: Sequence[tuple[Rows, float]], seed: int, epoch: int) -> Rows:
     generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + epoch + 0x85EBCA6B) % 2**63)
     visited = []
     for rows, weight in groups:
-        drawn = torch.randperm(len(rows), generator=generator)[: _num_drawn(rows, weight)].numpy()
+        drawn = torch.randperm(len(rows), generator=generator)[: num_drawn(len(rows), weight)].numpy()
         visited += [rows] * int(weight) + [rows[np.sort(drawn)]]
     return np.concatenate(visited)
-
-
-def _num_drawn(rows: Rows, weight: float) -> int:
-    return round((weight - int(weight)) * len(rows))
 
 
 def epoch_order(rows: Rows, seed: int, epoch: int) -> Rows:

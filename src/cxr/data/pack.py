@@ -3,24 +3,30 @@
 import csv
 import fcntl
 import io
-import itertools
 import os
 import shutil
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from cxr.console import progress, say, warn
-from cxr.data.image import Grey, UnreadableImageError, prepare, read_file
+from cxr.console import count, say, warn
+from cxr.data.image import Grey, Intensity, UnreadableImageError, prepare, read_file
 from cxr.data.store import PACKED, UNREADABLE, Manifest, Store, open_store
+from cxr.data.threads import work_through
 from cxr.errors import CxrError
 from cxr.files import explain_os_errors, write_text
 
+Read = Callable[[str], Grey]
+
 _SAVE_SECONDS = 2.0
 _NAMED = 20
+
+
+def reader(root: Path, intensity: Intensity, read_pixels: Read | None = None) -> Read:
+    """Grey pixels of a path, as packing reads them: by the source's own reader, else as a file below root."""
+    return read_pixels or (lambda path: read_file(root / path, intensity))
 
 
 def pack(
@@ -31,7 +37,7 @@ def pack(
     folder: Path,
     unreadable: Literal["error", "skip"] = "error",
     workers: int = 0,
-    read_pixels: Callable[[str], Grey] | None = None,
+    read_pixels: Read | None = None,
 ) -> Store:
     """Decode every file once into the store at `folder`; goes on from an interrupted pack of the same images.
 
@@ -50,18 +56,14 @@ def pack(
     Raises:
         CxrError: Unreadable files, a disk too small, or another process packing the same store.
     """
-
-    def read(path: str) -> Grey:
-        return read_file(root / path, wanted.preprocess.intensity)
-
     partial = folder.with_name(folder.name + ".partial")
     with explain_os_errors(partial):
         partial.mkdir(parents=True, exist_ok=True)
         with _locked(partial):
             _start(partial, wanted, images)
-            packing = _Packing(paths, wanted, partial, read_pixels or read)
+            packing = _Packing(paths, wanted, partial, reader(root, wanted.preprocess.intensity, read_pixels))
             try:
-                packing.run(workers or os.cpu_count() or 1)
+                packing.run(workers)
             finally:
                 packing.close()
             _report_unreadable(partial, images, paths, packing.reasons, root, unreadable)
@@ -70,13 +72,13 @@ def pack(
 
 
 class _Packing:
-    """Threads that take rows, decode them and write them, each in its own place of the pixel file.
+    """Rows decoded on several threads and written, each in its own place of the pixel file.
 
     Order that matters: 1. a row is written, 2. the pixel file is flushed to the disk, 3. the row's status is saved. A
     kill at any moment thus loses at most the last seconds of work. Memory is one image a thread, whatever N is.
     """
 
-    def __init__(self, paths: Sequence[str], wanted: Manifest, partial: Path, read: Callable[[str], Grey]) -> None:
+    def __init__(self, paths: Sequence[str], wanted: Manifest, partial: Path, read: Read) -> None:
         self.paths, self.how, self.partial, self.read = paths, wanted.preprocess, partial, read
         self.reasons: dict[int, str] = {}
         self.status = _read_status(partial, wanted.num_images)
@@ -86,37 +88,19 @@ class _Packing:
             if not self.status.count(PACKED):
                 shutil.rmtree(partial)
             raise
-        self._todo = iter([row for row in range(len(paths)) if self.status[row] != PACKED])
-        self._taking, self._stop = threading.Lock(), threading.Event()
-        self._failures: list[BaseException] = []
+        self._saved = time.monotonic()
 
     def run(self, workers: int) -> None:
         """Pack every row that is left, saving now and then."""
-        threads = [threading.Thread(target=self._work, name=f"pack-{number}") for number in range(workers)]
+        rows = [row for row in range(len(self.paths)) if self.status[row] != PACKED]
+        before = len(self.paths) - len(rows)
         try:
-            self._watch(threads)
+            work_through("pack", rows, self._pack_row, workers, before, self._save_now_and_then)
         finally:
-            self._stop.set()
-            for thread in threads:
-                thread.join()
             self._save()
-        if self._failures:
-            raise self._failures[0]
 
     def close(self) -> None:
         os.close(self.descriptor)
-
-    def _work(self) -> None:
-        try:
-            while (row := self._take()) is not None:
-                self._pack_row(row)
-        except BaseException as error:  # handed to the thread that waits
-            self._failures.append(error)
-            self._stop.set()
-
-    def _take(self) -> int | None:
-        with self._taking:
-            return None if self._stop.is_set() else next(self._todo, None)
 
     def _pack_row(self, row: int) -> None:
         try:
@@ -130,23 +114,10 @@ class _Packing:
         if square is not None:
             self.status[row] = PACKED
 
-    def _watch(self, threads: Sequence[threading.Thread]) -> None:
-        with progress() as bar:
-            task = bar.add_task("pack", total=len(self.status), completed=self._count())
-            for thread in threads:
-                thread.start()
-            saved = time.monotonic()
-            for thread in itertools.cycle(threads):
-                thread.join(0.05)
-                bar.update(task, completed=self._count())
-                if not any(one.is_alive() for one in threads):
-                    return
-                if time.monotonic() - saved > _SAVE_SECONDS:
-                    self._save()
-                    saved = time.monotonic()
-
-    def _count(self) -> int:
-        return len(self.status) - self.status.count(0)
+    def _save_now_and_then(self) -> None:
+        if time.monotonic() - self._saved > _SAVE_SECONDS:
+            self._save()
+            self._saved = time.monotonic()
 
     def _save(self) -> None:
         snapshot = bytes(self.status)
@@ -186,7 +157,7 @@ def _read_status(partial: Path, num_images: int) -> bytearray:
     status = path.read_bytes() if path.exists() and (partial / "pixels.u8").exists() else b""
     if len(status) != num_images:
         return bytearray(num_images)
-    say(f"{partial}: going on after {status.count(PACKED):,} of {num_images:,} images")
+    say(f"{partial}: going on after {status.count(PACKED):,} of {count(num_images, 'image')}")
     return bytearray(PACKED if value == PACKED else 0 for value in status)
 
 
@@ -216,7 +187,7 @@ def _report_unreadable(
     if policy == "error":
         problems = [f"{root / paths[row]}: {reasons[row]}" for row in rows[:_NAMED]]
         if len(rows) > _NAMED:
-            problems.append(f"{root}: {len(rows) - _NAMED:,} more files are unreadable")
+            problems.append(f"{root}: {count(len(rows) - _NAMED, 'more unreadable file')}")
         hint = (
             "download them again, or data.unreadable=skip; skipped files are listed in unreadable.csv beside the store"
         )

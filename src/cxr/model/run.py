@@ -8,10 +8,11 @@ import torch
 from cxr.config import Config
 from cxr.console import say, warn
 from cxr.data.dataset import Dataset
+from cxr.data.epoch import count_steps
 from cxr.data.heap import keep_freed_memory
-from cxr.data.loader import Loader, num_visits
+from cxr.data.loader import Loader
 from cxr.data.residence import place
-from cxr.errors import CxrError
+from cxr.data.splits import FOLDS
 from cxr.model.distributed import World
 from cxr.model.loss import ClassWeights, class_weights
 from cxr.model.predict import autocast_dtype
@@ -36,15 +37,8 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
     Raises:
         CxrError: No training or validation images; a last batch too small for batch norm.
     """
-    for fold in ("train", "val"):
-        if not len(dataset.rows(fold)):
-            raise CxrError(
-                f"data.split: no images for {fold}", "unpack more of the archive, or take another data.split"
-            )
-    num_rows = num_visits(dataset.groups())
-    if not num_rows:
-        raise CxrError("data.weight: no training row is ever visited", "raise data.weight")
-    check_last_batch(config, num_rows, world.size)
+    images = {fold: len(dataset.rows(fold)) for fold in FOLDS}
+    steps = count_steps(config, images, dataset.visits(), world.size)
     keep_freed_memory(world.device)
     pixels, where = place(dataset.store, config.store.where, world.device, world.local_size)
     dtype = autocast_dtype(config.train.precision, world.device)
@@ -61,25 +55,4 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
             names = ", ".join(weights.one_class)
             warn(f"training rows hold one class only for {names}: weights of 1, nothing to learn")
     loader = Loader(pixels, dataset.index, dataset.targets, world.device)
-    steps = -(-num_rows // config.train.batch_size)
     return Run(config, world, dataset, loader, weights.to(world.device), dtype, steps)
-
-
-def _smallest_part(num: int, parts: int) -> int:
-    """Rows in the smallest of the parts that `Batch.split` makes of so many rows."""
-    length = -(-num // parts)
-    return num % length or length
-
-
-def check_last_batch(config: Config, num_images: int, num_processes: int = 1) -> None:
-    """Refuse a batch of one image whose last feature map is one pixel: it has no variance for batch norm to divide by.
-
-    Raises:
-        CxrError: An epoch of that many training images ends in such a batch.
-    """
-    last = num_images % config.train.batch_size or config.train.batch_size
-    batches = {last, min(num_images, config.train.batch_size)}
-    smallest = min(_smallest_part(-(-batch // num_processes), config.train.accumulate) for batch in batches)
-    if smallest == 1 and config.image.size < 64 and config.model.train_layers != "head":
-        what = f"image.size: {config.image.size} is too small for a batch of one, which ends an epoch of {num_images:,}"
-        raise CxrError(f"{what} in batches of {config.train.batch_size}", "image.size=64, or another train.batch_size")

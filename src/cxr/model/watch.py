@@ -8,7 +8,6 @@ from rich.progress import Progress, TaskID
 from torch import Tensor
 
 from cxr.console import say
-from cxr.data.loader import num_visits
 from cxr.errors import CxrError
 from cxr.model import checkpoint as checkpoints
 from cxr.model.run import Run
@@ -70,7 +69,7 @@ class LossMeter:
             self.state.step,
             {
                 "epoch": len(self.state.history) + 1,
-                "loss": self.state.loss_sum / num_visits(self.run.dataset.groups()),
+                "loss": self.state.loss_sum / sum(self.run.dataset.visits()),
                 "images_per_second": self.num_images / seconds,
                 "seconds": seconds,
             },

@@ -1,0 +1,69 @@
+"""Many rows, several threads, one progress bar."""
+
+import itertools
+import os
+import threading
+from collections.abc import Callable, Sequence
+
+from cxr.console import progress
+
+
+def work_through(
+    what: str,
+    rows: Sequence[int],
+    work: Callable[[int], None],
+    workers: int = 0,
+    before: int = 0,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
+    """Call work(row) for every row, on several threads; whatever it raises stops the others and is raised here.
+
+    Args:
+        what: A word for the progress bar and the threads' names.
+        rows: Rows, in the order in which they are begun.
+        work: Called from several threads.
+        workers: Threads; 0 takes one a core.
+        before: Rows that were done before, which the bar counts too.
+        meanwhile: Called twenty times a second by the thread that waits; what it raises stops the others too.
+    """
+    todo, taking, stop = iter(enumerate(rows)), threading.Lock(), threading.Event()
+    done, failures = bytearray(len(rows)), list[BaseException]()
+
+    def take() -> tuple[int, int] | None:
+        with taking:
+            return None if stop.is_set() else next(todo, None)
+
+    def run() -> None:
+        try:
+            while (taken := take()) is not None:
+                work(taken[1])
+                done[taken[0]] = 1
+        except BaseException as error:  # handed to the thread that waits
+            failures.append(error)
+            stop.set()
+
+    threads = [
+        threading.Thread(target=run, name=f"{what}-{number}") for number in range(workers or os.cpu_count() or 1)
+    ]
+    try:
+        with progress() as bar:
+            task = bar.add_task(what, total=before + len(rows), completed=before)
+            _wait(threads, lambda: bar.update(task, completed=before + done.count(1)), meanwhile)
+    finally:
+        stop.set()
+        for thread in threads:
+            if thread.ident:
+                thread.join()
+    if failures:
+        raise failures[0]
+
+
+def _wait(threads: Sequence[threading.Thread], *meanwhile: Callable[[], None]) -> None:
+    for thread in threads:
+        thread.start()
+    for thread in itertools.cycle(threads):
+        thread.join(0.05)
+        for call in meanwhile:
+            call()
+        if not any(one.is_alive() for one in threads):
+            return
