@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,13 +13,15 @@ import pandas as pd
 import pytest
 
 from cxr.check import odd
-from cxr.check.inspect import MAX_BYTES, inspect
+from cxr.check.inspect import inspect
 from cxr.cli import main
+from cxr.data.damage import MAX_BYTES
 from cxr.data.findings import NIH_14
-from cxr.data.image import read_file
+from cxr.data.image import Preprocess, prepare, read_file
 from tests.check.conftest import CHANGES
 from tests.fakes import write_chexpert, write_lines
 
+TABLE = ["data.source=table", "data.csv=labels.csv", "data.split=random"]
 SKIP = ["data.missing=skip", "data.unreadable=skip"]
 Faulty = tuple[Path, dict[str, str]]
 
@@ -35,6 +38,10 @@ def check(recipe: Path, out: Path, *more: str) -> tuple[int, dict]:  # type: ign
     """(exit status, check.json) of a check without a store beside it."""
     status = call("check", recipe, f"store.path={out.parent / 'no_store'}", "--out", out, *more)
     return status, json.loads((out / "check.json").read_text())
+
+
+def page_of(folder: Path) -> str:
+    return (folder / "out" / "check.html").read_text()
 
 
 def listed(facts: dict) -> dict[str, list[str]]:  # type: ignore[type-arg]
@@ -161,14 +168,21 @@ def test_the_page_asks_no_network_and_escapes_names(faulty: Faulty, recipe: Path
     assert all(re.search(r'alt="[^"]+"', image) for image in images)
 
 
-def test_thumbnails_are_of_the_images(archive: Path, recipe: Path, tmp_path: Path) -> None:
-    check(recipe, tmp_path / "out")
-    page = (tmp_path / "out" / "check.html").read_text()
-    data, name = re.findall(r'base64,([^"]*)"[^>]*alt="Random image: ([^;"]*)', page)[0]
+@pytest.mark.parametrize("image", [{}, {"fit": "squash"}, {"intensity": "range"}, {"borders": "crop", "fit": "crop"}])
+def test_thumbnails_are_what_packing_makes_of_the_images(image: dict[str, Any], recipe: Path, tmp_path: Path) -> None:
+    root, how = tmp_path / "table", Preprocess(64, **image)
+    dark = np.linspace(2000, 2600, 90 * 70).reshape(90, 70).astype(np.uint16)  # 12 bits, a seventh of their range
+    write_lines(root / "labels.csv", ["image,patient_id,Mass", *(f"{n}.png,{n},{n % 2}" for n in range(20))])
+    for number in range(20):
+        framed = cv2.copyMakeBorder(dark, 10 + number, 0, 0, 20, cv2.BORDER_CONSTANT, value=0)
+        assert cv2.imwrite(str(root / f"{number}.png"), framed)
+    keys = [f"image.{key}={value}" for key, value in image.items()]
+    check(recipe, tmp_path / "out", *TABLE, f"data.root={root}", "image.store_size=64", *keys)
+    data, name = re.findall(r'base64,([^"]*)"[^>]*alt="Random image: ([^;"]*)', page_of(tmp_path))[0]
     shown = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_GRAYSCALE)
     assert shown is not None
-    own = cv2.resize(read_file(archive / name), shown.shape[::-1], interpolation=cv2.INTER_NEAREST)
-    assert np.abs(shown.astype(float) - own).mean() < 8
+    packed = prepare(read_file(root / name, how.intensity), how)
+    assert np.abs(shown.astype(float) - cv2.resize(packed, shown.shape, interpolation=cv2.INTER_NEAREST)).mean() < 2
 
 
 def test_quick_decodes_nothing_and_still_counts(
@@ -177,7 +191,7 @@ def test_quick_decodes_nothing_and_still_counts(
     def refuse(*_: object) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr("cxr.check.survey.read_file", refuse)
+    monkeypatch.setattr("cxr.data.pack.read_file", refuse)
     monkeypatch.setattr("cv2.imdecode", refuse)
     root, planted = faulty
     status, facts = check(recipe, tmp_path / "out", "--quick", f"data.root={root}", "data.missing=skip")

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr.data.labels import Targets
 from cxr.data.epoch import num_visits
+from cxr.data.labels import Targets
 from cxr.data.loader import Batch, Loader, Rows, cut, epoch_order, gather, visits
 from cxr.data.store import Stacked
 

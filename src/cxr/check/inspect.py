@@ -1,10 +1,7 @@
 """Files -> facts: every file read once, on all cores, whatever is in it; one decoded image a thread is in memory."""
 
 import hashlib
-import itertools
-import os
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +9,11 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from cxr.console import progress
-from cxr.data.image import Grey, UnreadableImageError
+from cxr.data.image import Grey
+from cxr.data.pack import Read
+from cxr.data.threads import work_through
+from cxr.errors import CxrError, UnreadableImageError
 
-Read = Callable[[str], Grey]
-
-MAX_BYTES = 1 << 30
-"""Larger files are not read: a radiograph of 100 million pixels of 16 bits has a fifth of it."""
 SMALL = 64
 """Side in pixels of the copy that brightness is measured on."""
 _APART, _FEW = 16, 1e-3  # grey levels between channels, and share of pixels, below which colour is noise or a stamp
@@ -43,6 +38,7 @@ class Facts:
         spread: Standard deviation in grey levels of a copy of SMALL x SMALL pixels.
         corners: Upper corners' median less the mediastinum's mean, in grey levels of that copy.
         spine: Mediastinum's mean less the lung fields' mean, in grey levels of that copy.
+        hint: What to do where the file is not at fault: something is not installed, say. The reason then says what.
     """
 
     reason: str = ""
@@ -56,9 +52,10 @@ class Facts:
     spread: float = 0.0
     corners: float = 0.0
     spine: float = 0.0
+    hint: str = ""
 
 
-def inspect(root: Path, paths: Sequence[str], read: Read, workers: int = 0) -> list[Facts]:
+def inspect(root: Path, paths: Sequence[str], read: Read, workers: int = 0, what: str = "check") -> list[Facts]:
     """The facts of each path, in their order; no file stops it.
 
     Args:
@@ -66,41 +63,15 @@ def inspect(root: Path, paths: Sequence[str], read: Read, workers: int = 0) -> l
         paths: N files.
         read: Grey pixels of one of them; called from several threads.
         workers: Threads; 0 takes one a core.
+        what: A word for the progress bar.
     """
     facts = [Facts()] * len(paths)
-    todo, taking, stop = iter(range(len(paths))), threading.Lock(), threading.Event()
-    done = bytearray(len(paths))
 
-    def take() -> int | None:
-        with taking:
-            return None if stop.is_set() else next(todo, None)
+    def look_at(row: int) -> None:
+        facts[row] = look(root / paths[row], paths[row], read)
 
-    def work() -> None:
-        while (row := take()) is not None:
-            facts[row] = look(root / paths[row], paths[row], read)
-            done[row] = 1
-
-    threads = [threading.Thread(target=work, name=f"check-{n}") for n in range(workers or os.cpu_count() or 1)]
-    try:
-        _watch(threads, done)
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    work_through(what, range(len(paths)), look_at, workers)
     return facts
-
-
-def _watch(threads: Sequence[threading.Thread], done: bytearray) -> None:
-    """Start the threads and show how far they are until they have ended."""
-    with progress() as bar:
-        task = bar.add_task("check", total=len(done))
-        for thread in threads:
-            thread.start()
-        for thread in itertools.cycle(threads):
-            thread.join(0.05)
-            bar.update(task, completed=done.count(1))
-            if not any(one.is_alive() for one in threads):
-                return
 
 
 def look(file: Path, path: str, read: Read) -> Facts:
@@ -108,11 +79,11 @@ def look(file: Path, path: str, read: Read) -> Facts:
     num_bytes = 0
     try:
         num_bytes = file.stat().st_size if file.is_file() else 0
-        if num_bytes > MAX_BYTES:
-            raise UnreadableImageError(path, f"file of {num_bytes:,} bytes is larger than {MAX_BYTES:,}")
         return _describe(read(path), file, num_bytes)
     except UnreadableImageError as error:
         return Facts(error.reason, num_bytes)
+    except CxrError as error:  # cxr pack would stop at it
+        return Facts(error.problems[0].removeprefix(f"{file}: "), num_bytes, hint=error.hint)
     except Exception as error:  # a check goes on after any file, also one that shows a fault of ours
         return Facts(f"the decoder failed: {type(error).__name__}: {str(error)[:200]}", num_bytes)
 

@@ -40,6 +40,7 @@ def list_odd(names: Sequence[str], lateral: Bool, facts: Sequence[Facts], size: 
         size: image.size of the config.
     """
     readable = np.array([not one.reason for one in facts], bool)
+    faulty = np.array([bool(one.reason and not one.hint) for one in facts], bool)
     cut = np.array(["truncated" in one.reason for one in facts], bool)
     constant, spread = _column(facts, "constant").astype(bool), _column(facts, "spread")
     inverted = (_column(facts, "corners") > BRIGHT_CORNERS) & (_column(facts, "spine") < DARK_SPINE)
@@ -49,8 +50,8 @@ def list_odd(names: Sequence[str], lateral: Bool, facts: Sequence[Facts], size: 
     small, far, long = _sizes(facts, readable, size)
     flat = ~constant & (spread < FLAT)
     kinds: list[tuple[str, str, str, Bool, list[str]]] = [
-        ("truncated", "Truncated files", "the file ends before its image does", cut, reasons),
-        ("unreadable", "Unreadable files", "the file is no whole image", ~readable & ~cut, reasons),
+        ("truncated", "Truncated files", "the file ends before its image does", faulty & cut, reasons),
+        ("unreadable", "Unreadable files", "the file is no whole image", faulty & ~cut, reasons),
         ("constant", "Constant images", "every pixel is the same", readable & constant, sizes),
         ("nearly_constant", "Nearly constant images", f"grey levels spread by less than {FLAT:.0f} of 255",
          readable & flat, spreads),
@@ -77,22 +78,38 @@ def is_lateral(views: Sequence[str]) -> Bool:
 
 
 def find_twins(
-    names: Sequence[str], patients: Sequence[str], folds: Sequence[str], facts: Sequence[Facts]
+    names: Sequence[str],
+    patients: Sequence[str],
+    folds: Sequence[str],
+    facts: Sequence[Facts],
+    archives: Sequence[str] = (),
 ) -> list[Twins]:
     """Groups of files with the same decoded pixels, those in several splits first, then those of several patients.
 
     Constant images are left out: they are listed as such.
+
+    Args:
+        names: [n] what to call each file.
+        patients: [n] whose it is.
+        folds: [n] its split.
+        facts: [n] what it is.
+        archives: [n] its archive, where there are several.
     """
     groups: dict[bytes, list[int]] = defaultdict(list)
     for row, one in enumerate(facts):
         if not one.reason and not one.constant:
             groups[one.pixel_hash].append(row)
-    twins = [_twins(rows, names, patients, folds, facts) for rows in groups.values() if len(rows) > 1]
-    return sorted(twins, key=lambda one: (-len(one.folds), -one.num_patients, one.images))
+    twins = [_twins(rows, names, patients, folds, facts, archives) for rows in groups.values() if len(rows) > 1]
+    return sorted(twins, key=lambda one: (-len(one.folds), -len(one.archives), -one.num_patients, one.images))
 
 
 def _twins(
-    rows: list[int], names: Sequence[str], patients: Sequence[str], folds: Sequence[str], facts: Sequence[Facts]
+    rows: list[int],
+    names: Sequence[str],
+    patients: Sequence[str],
+    folds: Sequence[str],
+    facts: Sequence[Facts],
+    archives: Sequence[str],
 ) -> Twins:
     files = {facts[row].file_hash for row in rows}
     inside = {folds[row] for row in rows}
@@ -101,6 +118,7 @@ def _twins(
         "file" if len(files) == 1 and b"" not in files else "pixels",
         len({patients[row] for row in rows}),
         tuple(fold for fold in FOLDS if fold in inside),
+        tuple(dict.fromkeys(archives[row] for row in rows if archives)),
     )
 
 

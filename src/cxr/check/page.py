@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from cxr import __version__
-from cxr.check import charts, render
+from cxr.check import charts, render, samples
 from cxr.check.result import Check
 from cxr.check.samples import Gallery
 from cxr.data.splits import FOLDS
@@ -14,14 +14,13 @@ from cxr.evaluation.report import DISCLAIMER
 
 _SHOWN = 20
 """Names of a kind that the page lists; check.json has them all."""
-_KINDS = ("positive", "negative", "uncertain", "blank")
+_KINDS = ("positive", "negative", "uncertain", "blank", "unlabelled")
 
 
 def render_html(check: Check, galleries: Sequence[Gallery], name: str) -> str:
     """The page; names of files and labels are untrusted, so everything is escaped."""
-    environment = Environment(
-        loader=PackageLoader("cxr.check"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+    loader = ChoiceLoader([PackageLoader("cxr.check"), PackageLoader("cxr.evaluation")])  # which has the style
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
     environment.filters["breaks"] = _breaks
     return environment.get_template("check.html").render(
         check=check,
@@ -35,6 +34,10 @@ def render_html(check: Check, galleries: Sequence[Gallery], name: str) -> str:
         patients=render.patient_line(check),
         galleries={gallery.kind: gallery.samples for gallery in galleries},
         charts=charts.draw(check),
+        pixels=dict(check.about)["pixels"],
+        side=samples.SIDE,
+        share_headings=render.SHARES,
+        share_rows=render.share_rows(check),
         shown=_SHOWN,
         label_headings=_label_headings(check),
         label_rows=_label_rows(check),

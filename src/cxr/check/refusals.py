@@ -1,31 +1,41 @@
 """What cxr train would refuse, found out without training; every fault is noted and none stops the others."""
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from cxr.check.inspect import Facts
 from cxr.check.tally import count_patients
 from cxr.config import Config, Data
+from cxr.console import count
+from cxr.data import joint
 from cxr.data.dataset import preprocess, store_path
+from cxr.data.epoch import count_steps
 from cxr.data.labels import LabelTable
+from cxr.data.sources.dicom_header import SUFFIXES as DICOM
+from cxr.data.sources.dicom_header import read_header
 from cxr.data.splits import FOLDS, MAKERS, Split, assign
 from cxr.data.store import Store, describe, fingerprint, open_store
 from cxr.errors import CxrError
 
 _T = TypeVar("_T")
 _NAMED = 3
-_SMALLEST = 64  # model inputs from here on have a last feature map of more than one pixel
 
 
 @dataclass
 class Said:
-    """What has been found so far: problems that stop a training, what to do about them, and warnings."""
+    """What has been found so far: problems that stop a training, what to do about them, and warnings.
 
+    `place` is that of the archive they are about: from 1 on its keys are named data.also.0 and so on.
+    """
+
+    place: int = 0
     problems: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -40,7 +50,8 @@ class Said:
 
     def refuse(self, problems: Sequence[str], hint: str) -> None:
         """Note what cxr train would refuse."""
-        self.problems += problems
+        self.problems += [joint.name_key(problem, self.place) for problem in problems]
+        hint = joint.name_key(hint, self.place)
         self.hints += [hint] if hint not in self.hints else []
 
     def judge(self, refused: bool, what: str, hint: str) -> None:
@@ -48,7 +59,7 @@ class Said:
         if refused:
             self.refuse([what], hint)
         else:
-            self.warnings.append(what)
+            self.warnings.append(joint.name_key(what, self.place))
 
 
 def check_generated(data: Data) -> None:
@@ -102,36 +113,73 @@ def judge_unreadable(config: Config, names: Sequence[str], said: Said) -> None:
         said.judge(config.data.unreadable == "error", what, hint)
 
 
-def try_store(config: Config, table: LabelTable, said: Said) -> Store | None:
-    """The store of these rows, all of which have files, if there is one; noted when it is of other images or pixels."""
+def judge_not_read(config: Config, table: LabelTable, facts: Sequence[Facts], said: Said) -> None:
+    """Files that are not at fault: each thing that is in the way is one problem, however many files it concerns.
+
+    Under --quick there are no facts: whether a DICOM file can be read is then asked of the first alone.
+    """
+    for hint in dict.fromkeys(one.hint for one in facts if one.hint):
+        reasons = [one.reason for one in facts if one.hint == hint]
+        said.refuse([f"{table.root}: {count(len(reasons), 'file')} not read: {reasons[0]}"], hint)
+    first = next((path for path in table.rows["path"] if path.lower().endswith(DICOM)), None)
+    if not facts and first and table.read_pixels is None:
+        said.attempt(lambda: read_header(table.root / first))
+
+
+def try_store(config: Config, table: LabelTable, said: Said) -> tuple[Store | None, int]:
+    """(the store of these rows, all of which have files, or None; the bytes that one will need where none was begun).
+
+    One of other images or pixels is noted.
+    """
     path, files = store_path(config), list(table.rows["path"])
     if not path.exists():
-        _judge_disk(path, len(table) * config.image.store_size**2, said)
-        return None
+        begun = path.with_name(path.name + ".partial").exists()  # an interrupted pack has reserved it
+        return None, 0 if begun else len(table) * config.image.store_size**2
     marks = fingerprint(table.root, files)
     wanted = describe(config.data.source, list(table.rows["image"]), preprocess(config), marks)
-    return said.attempt(lambda: open_store(path, wanted))
+    return said.attempt(lambda: open_store(path, wanted)), 0
 
 
-def _judge_disk(path: Path, num_bytes: int, said: Said) -> None:
-    if path.with_name(path.name + ".partial").exists():
-        return  # an interrupted pack has reserved it
-    there = next(folder for folder in path.absolute().parents if folder.exists())
-    free = shutil.disk_usage(there).free
-    if free < num_bytes:
-        what = f"{path}: the disk has {gigabytes(free)} free and the store needs {gigabytes(num_bytes)}"
-        said.refuse([what], "free some space, or store.path=FOLDER on another disk")
+def judge_disk(to_pack: Mapping[Path, int], said: Said) -> None:
+    """Stores, by their folders, that do not fit on their disk together."""
+    disks: dict[int, list[Path]] = {}
+    for path in (path for path, num_bytes in to_pack.items() if num_bytes):
+        disks.setdefault(_there(path).stat().st_dev, []).append(path)
+    for paths in disks.values():
+        num_bytes, free = sum(to_pack[path] for path in paths), shutil.disk_usage(_there(paths[0])).free
+        if free < num_bytes:
+            needs = "the store needs" if len(paths) == 1 else "the stores need"
+            what = f"the disk has {gigabytes(free)} free and {needs} {gigabytes(num_bytes)}"
+            said.refuse(
+                [f"{', '.join(map(str, paths))}: {what}"], "free some space, or store.path=FOLDER on another disk"
+            )
 
 
-def judge_training(config: Config, images: dict[str, int], said: Said) -> None:
-    """What is refused or remarkable once the rows are known."""
-    empty = [f"data.split: no images for {fold}" for fold in ("train", "val") if not images[fold]]
-    if empty:
-        said.refuse(empty, "unpack more of the archive, or take another data.split")
-    elif config.image.size < _SMALLEST:
-        from cxr.model.run import check_last_batch  # torch, which no other part of a check needs
+def _there(path: Path) -> Path:
+    """The nearest folder above it that there is."""
+    return next(folder for folder in path.absolute().parents if folder.exists())
 
-        said.attempt(lambda: check_last_batch(config, images["train"]))
+
+def judge_across(
+    spaces: Sequence[str], rows: Sequence[pd.DataFrame], folds: Sequence[npt.NDArray[np.str_]], said: Said
+) -> None:
+    """Patients whom two archives put into different splits, as a number; those of one archive are noted with it."""
+    try:
+        joint.check_across(spaces, rows, folds)
+    except CxrError as error:
+        every = [pd.DataFrame({"space": space, "archive": place, "patient": own["patient_id"], "fold": fold})
+                 for place, (space, own, fold) in enumerate(zip(spaces, rows, folds, strict=True))]  # fmt: skip
+        table = pd.concat(every)[lambda table: table["fold"] != ""]
+        several = table.groupby(["space", "patient"])["fold"].nunique() > 1
+        alone = table.groupby(["space", "patient", "archive"])["fold"].nunique().groupby(["space", "patient"]).max() > 1
+        num = int((several & ~alone).sum())
+        if num:
+            said.refuse([f"data.split: leak: patients in different splits of two archives: {num:,}"], error.hint)
+
+
+def judge_training(config: Config, images: Mapping[str, int], visits: Sequence[int], said: Said) -> int | None:
+    """Steps of an epoch, None where there can be none; what is refused or remarkable once the rows are known."""
+    steps = said.attempt(lambda: count_steps(config, images, visits))
     if not images["test"]:
         said.warnings.append("data.split: no images for test, so there is nothing to report on")
     weights = config.model.weights
@@ -143,6 +191,7 @@ def judge_training(config: Config, images: dict[str, int], said: Said) -> None:
         said.refuse([f"model.weights: {weights}: no such file"], "give imagenet, none, or a checkpoint file")
     if (config.out / "last.pt").exists():
         said.warnings.append(f"{config.out}: holds a run already: cxr train needs --resume, --overwrite or out=FOLDER")
+    return steps
 
 
 def name_first(names: Sequence[str], between: str = ", ") -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cxr import __version__
 from cxr.check.refusals import gigabytes
 from cxr.check.result import Cells, Check
+from cxr.console import count
 from cxr.data.splits import FOLDS
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ _WHERE = {
     "disk": "read from the disk while training",
 }
 _PAIRS = 3
+_SHORT = {"uncertain": "unc.", "unlabelled": "unlab."}  # eleven columns fit a terminal of 80
 
 
 def render_json(check: Check) -> str:
@@ -31,34 +33,59 @@ def render_json(check: Check) -> str:
 
 
 def verdict(check: Check) -> str:
-    """`ready` or `not ready: 2 problems`; how many warnings there are does not change it."""
-    if not check.ready:
-        return f"not ready: {_many(len(check.problems), 'problem')}"
+    """`ready` or `not ready: 2 problems`; how many warnings there are does not change it.
+
+    Of one archive of several `nih: no problems` or `nih: 2 problems`, as readiness is that of all together.
+    """
+    problems = count(len(check.problems), "problem")
     limits = " (files were not decoded)" if check.quick else ""
-    return "ready" + (f", {_many(len(check.warnings), 'warning')}" if check.warnings else "") + limits
+    if not check.ready:
+        return f"{check.part or 'not ready'}: {problems}"
+    final = f"{check.part}: no problems" if check.part else "ready"
+    return final + (f", {count(len(check.warnings), 'warning')}" if check.warnings else "") + limits
 
 
 def plan_lines(check: Check) -> list[str]:
-    """What would be trained on, in three sentences."""
+    """What would be trained on, in a few sentences."""
     plan = check.plan
-    sizes = [f"{verb} on {_many(plan.images[fold], 'image')} of {_many(plan.patients[fold], 'patient')}"
+    sizes = [f"{verb} on {count(plan.images[fold], 'image')} of {count(plan.patients[fold], 'patient')}"
              for verb, fold in zip(("train", "validate", "test"), FOLDS, strict=True)]  # fmt: skip
     store = gigabytes(plan.store_bytes)
-    steps = plan.epochs * plan.steps_per_epoch
-    return [
-        f"would {', '.join(sizes)}; {_many(len(plan.findings), 'finding')}; store {store}",
-        f"{_many(plan.epochs, 'epoch')} in batches of {plan.batch_size:,}: "
-        f"{_many(plan.steps_per_epoch, 'step')} each, {_many(steps, 'step')} in all",
-        f"store: {store} in {plan.store}; {_WHERE[plan.where]}",
-    ]
+    lines = [f"would {', '.join(sizes)}; {count(len(plan.findings), 'finding')}; store {store}"]
+    if plan.visits != plan.images["train"] or plan.archives:
+        drawn = [f"{count(one.visits, 'image')} of {one.name} ({100 * one.share:.1f} %)" for one in plan.archives]
+        whole = f"an epoch draws {count(plan.visits, 'training image')}"
+        lines.append(f"{whole}: {', '.join(drawn)}" if drawn else f"{whole}, by data.weight")
+    if plan.steps_per_epoch is not None:
+        lines.append(
+            f"{count(plan.epochs, 'epoch')} in batches of {plan.batch_size:,}: {count(plan.steps_per_epoch, 'step')} "
+            f"each, {count(plan.epochs * plan.steps_per_epoch, 'step')} in all"
+        )
+    return [*lines, f"store: {store} in {plan.store}; {_WHERE[plan.where]}"]
+
+
+SHARES = ("Archive", *FOLDS, "weight", "drawn", "share", "findings")
+"""Headings of `share_rows`."""
+
+
+def share_rows(check: Check) -> list[list[str]]:
+    """What each archive gives: images by split, then what an epoch draws from it; none where there is only one."""
+    rows = []
+    for one in check.plan.archives:
+        images = [f"{num:,}" for num in one.images.values()]
+        drawn = [f"{one.weight:g}", f"{one.visits:,}", f"{100 * one.share:.1f} %"]
+        rows.append([one.name, *images, *drawn, f"{len(one.findings)} of {len(check.plan.findings)}"])
+    return rows
 
 
 def file_line(check: Check) -> str:
     """The counts of files in one sentence."""
     files = check.files
-    parts = [f"{files.named:,} rows", f"{files.missing:,} without a file"]
+    parts = [count(files.named, "row"), f"{files.missing:,} without a file"]
     if files.read is not None and files.num_bytes is not None:
-        parts += [f"{files.read:,} files decoded ({gigabytes(files.num_bytes)})", f"{files.unreadable:,} unreadable"]
+        decoded = f"{count(files.read, 'file')} decoded ({gigabytes(files.num_bytes)})"
+        parts += [decoded, f"{files.unreadable:,} unreadable"]
+        parts += [f"{files.not_read:,} not read"] if files.not_read else []
         parts += [f"median {files.median_size[0]} x {files.median_size[1]} pixels"] if files.median_size else []
         parts += [f"{files.grey_as_colour:,} of them grey in colour channels"] if files.grey_as_colour else []
     else:
@@ -69,9 +96,9 @@ def file_line(check: Check) -> str:
 def patient_line(check: Check) -> str:
     """Patients in one sentence, none by its id."""
     own = check.patients
-    each = ", ".join(f"{num:,} with {label}" for label, num in own.images_each if num)
+    each = [f"{num:,} with {label} image{'' if label == '1' else 's'}" for label, num in own.images_each if num]
     apart = f"{own.in_two_splits:,} in more than one split"
-    return f"{own.num:,} ({each or 'no'} images), {apart}, {own.rows_without:,} rows without one"
+    return f"{own.num:,} ({', '.join(each) or 'no images'}), {apart}, {count(own.rows_without, 'row')} without one"
 
 
 def folds(check: Check) -> list[str]:
@@ -97,7 +124,8 @@ def render_terminal(check: Check) -> "RenderableType":
     lines += [("left out", dropped)] if dropped else []
     lines += [("together", ", ".join(pairs(check)))] if pairs(check) else []
     head = [Text.assemble((f"{name}: ", "bold"), text) for name, text in lines]
-    tables = [part for table in (_labels(check), _groups(check)) if table.row_count for part in ("", table)]
+    every = (_labels(check), _groups(check), _archives(check))
+    tables = [part for table in every if table.row_count for part in ("", table)]
     notes = [Text(_visible(f"warning: {line}"), style="yellow") for line in check.warnings]
     notes += [Text(_visible(f"problem: {line}"), style="red") for line in check.problems]
     notes += [Text(f"hint: {line}") for line in check.hints]
@@ -113,9 +141,9 @@ def _visible(line: str) -> str:
 
 def _labels(check: Check) -> "Table":
     """Positive and negative cells by split; uncertain and blank ones over all splits, where there are any."""
-    kinds = [kind for kind in ("uncertain", "blank") if any(getattr(one, kind) for one in check.cells)]
+    kinds = [kind for kind in ("uncertain", "blank", "unlabelled") if any(getattr(one, kind) for one in check.cells)]
     table = _table("\nFinding", [f"{fold}\n{kind}" for fold in folds(check) for kind in ("pos.", "neg.")]
-                   + [f"\n{ {'uncertain': 'unc.'}.get(kind, kind) }" for kind in kinds])  # fmt: skip
+                   + [f"\n{_SHORT.get(kind, kind)}" for kind in kinds])  # fmt: skip
     for finding in check.plan.findings:
         own = [one for one in check.cells if one.finding == finding]
         numbers = [number for one in own for number in (one.positive, one.negative)]
@@ -135,6 +163,13 @@ def _groups(check: Check) -> "Table":
     return table
 
 
+def _archives(check: Check) -> "Table":
+    table = _table(SHARES[0], SHARES[1:])
+    for row in share_rows(check):
+        table.add_row(*row)
+    return table
+
+
 def _table(first: str, columns: Sequence[str]) -> "Table":
     from rich import box
     from rich.table import Table
@@ -144,7 +179,3 @@ def _table(first: str, columns: Sequence[str]) -> "Table":
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     return table
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -31,12 +31,14 @@ class Twins:
         same: `file` when their bytes are the same, `pixels` when only their decoded pixels are.
         num_patients: Patients they are said to be of.
         folds: Splits they are in.
+        archives: Archives they are in, where there are several.
     """
 
     images: tuple[str, ...]
     same: str
     num_patients: int
     folds: tuple[str, ...]
+    archives: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Files:
         grey_as_colour: Files with three channels or more that say the same.
         unnamed: Image files below data.root that no row names.
         first_unnamed: The first of them.
+        not_read: Files that are not at fault: what would read them is not installed, say.
     """
 
     named: int
@@ -68,11 +71,15 @@ class Files:
     grey_as_colour: int | None
     unnamed: int
     first_unnamed: tuple[str, ...]
+    not_read: int | None
 
 
 @dataclass(frozen=True)
 class Cells:
-    """What the label table says of one finding in one split, before any policy; in `all` where there is no split."""
+    """What the label table says of one finding in one split, before any policy; in `all` where there is no split.
+
+    `unlabelled` are the cells of archives that do not label the finding at all, which are masked whatever the policy.
+    """
 
     finding: str
     fold: str
@@ -80,6 +87,7 @@ class Cells:
     negative: int
     uncertain: int
     blank: int
+    unlabelled: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,6 +127,33 @@ class Together:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What one archive of several gives to the training.
+
+    Attributes:
+        name: What it is called.
+        images: By split.
+        patients: By split.
+        findings: Targets that it labels; the others are masked in its rows.
+        weight: data.weight.
+        visits: Training images that an epoch draws from it.
+        share: Their share of all that an epoch draws.
+        store: Folder of its store.
+        store_bytes: Its pixels.
+    """
+
+    name: str
+    images: dict[str, int]
+    patients: dict[str, int]
+    findings: tuple[str, ...]
+    weight: float
+    visits: int
+    share: float
+    store: str
+    store_bytes: int
+
+
+@dataclass(frozen=True)
 class Plan:
     """What cxr train would do with it.
 
@@ -129,10 +164,12 @@ class Plan:
         dropped: Rows left out, by reason.
         batch_size: Images a step.
         epochs: Passes over the training rows.
-        steps_per_epoch: Steps of one of them.
-        store: Folder of the store.
+        visits: Training images that an epoch draws, by data.weight.
+        steps_per_epoch: Steps of one of them; None where none can be made, and for one archive of several.
+        store: Folder of the store, or folders.
         store_bytes: Its pixels, which are also what RAM or GPU must hold unless they stay on the disk.
         where: store.where.
+        archives: What each gives, where there are several.
     """
 
     images: dict[str, int]
@@ -141,10 +178,12 @@ class Plan:
     dropped: dict[str, int]
     batch_size: int
     epochs: int
-    steps_per_epoch: int
+    visits: int
+    steps_per_epoch: int | None
     store: str
     store_bytes: int
     where: str
+    archives: tuple[Share, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -166,6 +205,7 @@ class Check:
         patients: Patients.
         split_hashes: Hash of the names in each split.
         plan: What would be trained on.
+        part: The archive's name where it is one of several, each of which has a Check beside that of all together.
     """
 
     about: tuple[tuple[str, str], ...]
@@ -182,8 +222,9 @@ class Check:
     patients: Patients
     split_hashes: dict[str, str]
     plan: Plan
+    part: str = ""
 
     @property
     def ready(self) -> bool:
-        """Whether cxr train would begin."""
+        """Whether cxr train would begin; of one archive of several, whether nothing in it is in the way."""
         return not self.problems

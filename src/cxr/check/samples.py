@@ -1,4 +1,4 @@
-"""Thumbnails of what would be trained on, and of what is odd."""
+"""Thumbnails of what would be trained on, and of what is odd, as packing prepares them."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from cxr.check.inspect import Read
 from cxr.check.result import Check, Listing, Twins
 from cxr.check.survey import Survey
+from cxr.data.image import Preprocess, prepare
 from cxr.data.labels import LabelTable
+from cxr.data.pack import Read
 
 SIDE = 112
-"""Longer side of a thumbnail in pixels."""
+"""Width and height of a thumbnail in pixels."""
 _RANDOM, _EACH = 24, 6
 _QUALITY = 82
 _SEED = 0
@@ -22,11 +23,9 @@ _WITHOUT_PIXELS = ("missing", "truncated", "unreadable")
 
 @dataclass(frozen=True)
 class Sample:
-    """A thumbnail: a JPEG as base64, its size, the file's name, and what is said of it."""
+    """A thumbnail: a JPEG as base64, the file's name, and what is said of it."""
 
     jpeg: str
-    width: int
-    height: int
     name: str
     caption: str
 
@@ -46,8 +45,8 @@ def take(found: Survey) -> list[Gallery]:
         return []
     galleries = [Gallery("random", _draw(found))]
     if check.twins:
-        galleries.append(Gallery("twins", _draw_twins(check.twins, found.read)))
-    galleries += [Gallery(one.kind, _draw_listing(one, found.read)) for one in check.listings
+        galleries.append(Gallery("twins", _draw_twins(check.twins, found)))
+    galleries += [Gallery(one.kind, _draw_listing(one, found)) for one in check.listings
                   if one.kind not in _WITHOUT_PIXELS]  # fmt: skip
     return [gallery for gallery in galleries if gallery.samples]
 
@@ -57,7 +56,7 @@ def _draw(found: Survey) -> tuple[Sample, ...]:
     num = min(_RANDOM, len(kept))
     rows = np.sort(np.random.default_rng(_SEED).choice(len(kept), num, replace=False))
     captions = {str(kept.rows["path"][row]): _caption(kept, found.check, str(found.fold[row]), row) for row in rows}
-    return _samples(captions, found.read)
+    return _samples(captions, found)
 
 
 def _caption(kept: LabelTable, check: Check, fold: str, row: int) -> str:
@@ -68,31 +67,30 @@ def _caption(kept: LabelTable, check: Check, fold: str, row: int) -> str:
     return f"{', '.join(part for part in (fold, view) if part)}: {', '.join(labels) or 'nothing labelled'}"
 
 
-def _draw_twins(twins: Sequence[Twins], read: Read) -> tuple[Sample, ...]:
+def _draw_twins(twins: Sequence[Twins], found: Survey) -> tuple[Sample, ...]:
     captions: dict[str, str] = {}
     for number, group in enumerate(twins[: _EACH // 2], 1):
         where = " and ".join(group.folds) or "no split"
         captions |= {name: f"picture {number}: {where}, patients: {group.num_patients}" for name in group.images[:2]}
-    return _samples(captions, read)
+    return _samples(captions, found)
 
 
-def _draw_listing(listing: Listing, read: Read) -> tuple[Sample, ...]:
+def _draw_listing(listing: Listing, found: Survey) -> tuple[Sample, ...]:
     notes = listing.notes or [""] * len(listing.images)
-    return _samples(dict(zip(listing.images[:_EACH], notes[:_EACH], strict=True)), read)
+    return _samples(dict(zip(listing.images[:_EACH], notes[:_EACH], strict=True)), found)
 
 
-def _samples(captions: Mapping[str, str], read: Read) -> tuple[Sample, ...]:
-    return tuple(sample for name, text in captions.items() if (sample := shrink(name, text, read)) is not None)
+def _samples(captions: Mapping[str, str], found: Survey) -> tuple[Sample, ...]:
+    samples = (shrink(name, text, found.read, found.how) for name, text in captions.items())
+    return tuple(sample for sample in samples if sample is not None)
 
 
-def shrink(name: str, caption: str, read: Read) -> Sample | None:
+def shrink(name: str, caption: str, read: Read, how: Preprocess) -> Sample | None:
     """The thumbnail of a file; None where it can no longer be read."""
     try:
-        grey = read(name)
+        square = prepare(read(name), how)
     except Exception:  # it was decoded a moment ago; a page without this one is still a page
         return None
-    scale = SIDE / max(grey.shape)
-    height, width = (max(1, round(side * scale)) for side in grey.shape)
-    small = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    small = cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA if how.size > SIDE else cv2.INTER_NEAREST)
     data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
-    return Sample(base64.b64encode(data).decode(), width, height, name, caption)
+    return Sample(base64.b64encode(data).decode(), name, caption)

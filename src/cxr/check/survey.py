@@ -8,24 +8,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cxr.check import odd, refusals, tally
-from cxr.check.disk import find_unnamed
-from cxr.check.inspect import Facts, Read, inspect
+from cxr.check import odd, refusals, tally, together
+from cxr.check.inspect import Facts
+from cxr.check.look import Look, look_at, resolve
 from cxr.check.refusals import Said
-from cxr.check.result import Check, Files, Listing, Plan, Twins
+from cxr.check.result import Cells, Check, Files, Listing, Plan, Share, Twins
 from cxr.config import Config
-from cxr.data import sources
-from cxr.data.dataset import choose_targets, keep_rows, store_path
-from cxr.data.image import read_file
+from cxr.data import joint
+from cxr.data.dataset import preprocess, store_path
+from cxr.data.epoch import num_visits
+from cxr.data.findings import find
+from cxr.data.image import Preprocess
 from cxr.data.labels import LabelTable, Targets
-from cxr.data.sources.files import make_rows
-from cxr.data.splits import FOLDS, Split
+from cxr.data.pack import Read
+from cxr.data.splits import FOLDS
 
-_ALL = "all"  # the fold of every row where no split could be made
 _SIZES = 8
 _JUDGED = ("missing", "truncated", "unreadable")  # listings that the config's policies refuse or let pass
-
-Rows = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -37,12 +36,16 @@ class Survey:
         kept: [n] rows that would be trained on or judged.
         fold: [n] their splits.
         read: Grey pixels of one of their files.
+        how: What packing makes of these.
+        parts: Each archive by itself, where there are several.
     """
 
     check: Check
     kept: LabelTable
     fold: npt.NDArray[np.str_]
     read: Read
+    how: Preprocess
+    parts: tuple["Survey", ...] = ()
 
 
 def survey(config: Config, quick: bool = False, skip: Sequence[Path] = ()) -> Survey:
@@ -56,129 +59,118 @@ def survey(config: Config, quick: bool = False, skip: Sequence[Path] = ()) -> Su
     Raises:
         CxrError: A phantom that is not generated yet, so that there is nothing to look at.
     """
-    refusals.check_generated(config.data)
-    said = Said()
-    was_read = said.attempt(lambda: sources.read(config.data))
-    table = was_read or _nothing(config)
-    known = was_read and refusals.try_split(table, config.data, said)
-    split = known or _no_split(table)
-    found = np.flatnonzero((table.rows["path"] != "").to_numpy())
-    read: Read = table.read_pixels or (lambda path: read_file(table.root / path))
-    facts = [] if quick else inspect(table.root, list(table.rows["path"].iloc[found]), read, config.store.workers)
-    if was_read:
-        refusals.judge_missing(config, table, split.absent, said)
-    readable = _judge_readable(config, table, found, facts, said)
-    rows, dropped = keep_rows(config, table, split, readable)
-    kept, fold = table.select(rows), split.fold[rows]
-    targets = (was_read and said.attempt(lambda: choose_targets(config, kept))) or _no_targets(len(rows))
-    files = _count_files(config, table, split, found, facts, skip)
-    listings, twins = _list_odd(config, table, rows, found, facts), _find_twins(table, split, found, facts)
-    patients = tally.count_patients(list(table.rows["patient_id"]), split.fold)
-    if known:
-        refusals.judge_training(config, refusals.count_folds(fold), said)
+    alone = joint.separate(config)
+    exact = len(alone) == 1
+    for one in alone:
+        refusals.check_generated(one.data)
+    named = [""] if exact else joint.names(config.data)
+    looks = [look_at(one, name, place, exact, quick, skip)
+             for place, (one, name) in enumerate(zip(alone, named, strict=True))]  # fmt: skip
+    said = looks[0].said if exact else Said()
+    findings = together.choose(config, looks, exact, said)
+    all_read = all(look.was_read for look in looks)  # else a policy may name what only the unread one labels
+    targets = [resolve(look, findings, exact, look.said if all_read else Said()) for look in looks]
+    refusals.judge_disk({store_path(look.config): look.to_pack for look in looks}, said)
+    if exact:
+        return _conclude(looks[0], targets[0] or _no_targets(looks[0]), _plan(config, looks, targets, said), quick)
+    together.judge(looks, said)
+    plan = _plan(config, looks, targets, said)
+    whole = together.merge(config, looks, findings, said)
+    shown = together.join_targets(targets, looks, findings)
+    parts = [_conclude_part(look, one or _no_targets(look), quick) for look, one in zip(looks, targets, strict=True)]
+    cells = tally.add_cells([tally.count_cells(look.kept, findings, look.fold, look.folds) for look in looks])
+    return _conclude(whole, shown, plan, quick, cells, parts)
+
+
+def _no_targets(look: Look) -> Targets:
+    return Targets((), np.empty((len(look.rows), 0), np.float32), np.empty((len(look.rows), 0), bool))
+
+
+def _conclude(
+    look: Look,
+    targets: Targets,
+    plan: Plan,
+    quick: bool,
+    cells: Sequence[Cells] | None = None,
+    parts: Sequence[Survey] = (),
+) -> Survey:
+    """The Check of a Look at everything, or at one archive of several."""
+    kept, fold = joint.align(look.kept, targets.findings), look.fold
+    files, twins = _count_files(look), _find_twins(look)
+    if cells is None:
+        cells = tally.count_cells(kept, targets.findings, fold, look.folds)
+    one_class = [] if look.name else tally.find_one_class(targets, fold)
     check = Check(
-        about=_about(config, table, split),
+        about=_about(look),
         quick=quick,
-        problems=tuple(said.problems),
-        hints=tuple(said.hints),
-        warnings=(*said.warnings, *_warnings(listings, twins, files), *tally.find_one_class(targets, fold)),
+        problems=tuple(look.said.problems),
+        hints=tuple(look.said.hints),
+        warnings=(*look.said.warnings, *_warnings(look.listings, twins, files), *one_class),
         files=files,
-        listings=tuple(listings),
+        listings=look.listings,
         twins=tuple(twins),
-        cells=tuple(tally.count_cells(kept, targets.findings, fold, FOLDS if known else (_ALL,))),
+        cells=tuple(cells),
         together=tally.count_together(kept, targets.findings),
         groups=tuple(tally.count_groups(kept.rows, fold)),
-        patients=patients,
-        split_hashes=dict(split.hashes),
-        plan=_plan(config, kept, fold, targets, dropped, len(found)),
+        patients=tally.count_patients(list(look.table.rows["patient_id"]), look.split.fold),
+        split_hashes=dict(look.split.hashes),
+        plan=plan,
+        part=look.name,
     )
-    return Survey(check, kept, fold, read)
+    return Survey(check, kept, fold, look.read, preprocess(look.config), tuple(parts))
 
 
-def _nothing(config: Config) -> LabelTable:
-    """What stands for a label table that could not be read."""
-    return LabelTable(config.data.source, config.data.root, make_rows({"image": []}), (), np.empty((0, 0), np.float32))
+def _conclude_part(look: Look, targets: Targets, quick: bool) -> Survey:
+    """One archive of several: for the targets that it labels, without what is only judged of all together."""
+    columns = [place for place, name in enumerate(targets.findings) if find(name, look.table.findings)]
+    own = Targets(tuple(targets.findings[c] for c in columns), targets.y[:, columns], targets.mask[:, columns])
+    return _conclude(look, own, _plan(look.config, [look], [own]), quick)
 
 
-def _no_split(table: LabelTable) -> Split:
-    return Split("none", "none could be made", np.full(len(table), _ALL), {})
+def _find_twins(look: Look) -> list[Twins]:
+    if not look.facts:
+        return []
+    own = look.table.rows.iloc[look.found]
+    archives = [look.archives[row] for row in look.found] if look.archives else ()
+    return odd.find_twins(list(own["path"]), list(own["patient_id"]), list(look.split.fold[look.found]), look.facts,
+                          archives)  # fmt: skip
 
 
-def _no_targets(num: int) -> Targets:
-    return Targets((), np.empty((num, 0), np.float32), np.empty((num, 0), bool))
-
-
-def _judge_readable(
-    config: Config, table: LabelTable, found: Rows, facts: Sequence[Facts], said: Said
-) -> npt.NDArray[np.bool_]:
-    """[N] False where cxr train would find no pixels: as its store says where there is one, else as the files are."""
-    readable = np.ones(len(table), bool)
-    store = refusals.try_store(config, table.select(found), said) if len(found) else None
-    if store is not None:
-        readable[found] = store.readable
-    elif facts:
-        readable[found] = [not one.reason for one in facts]
-    reasons = dict(zip(found, (f": {one.reason}" for one in facts), strict=False))
-    lost = [f"{table.rows['path'][row]}{reasons.get(row, '')}" for row in np.flatnonzero(~readable)]
-    refusals.judge_unreadable(config, lost, said)
-    return readable
-
-
-def _list_odd(config: Config, table: LabelTable, kept: Rows, found: Rows, facts: Sequence[Facts]) -> list[Listing]:
-    lateral = odd.is_lateral(list(table.rows["view"]))
-    without = (table.rows["path"] == "").to_numpy()
-    names = [str(one.path or one.image) for one in table.rows.itertuples()]
-    among = np.zeros(len(table), bool)
-    among[kept] = lateral[kept]
-    lists = [odd.listing("missing", "Missing files", "a row of the label table has no file", names, without)]
-    lists += odd.list_odd([names[row] for row in found], lateral[found], facts, config.image.size) if facts else []
-    if 0 < among.sum() < len(kept) / 2:
-        rule = "the view column says lateral where most images are frontal; pixels were not asked"
-        lists.append(odd.listing("lateral", "Lateral images among frontal ones", rule, names, among))
-    return [one for one in lists if one.images]
-
-
-def _find_twins(table: LabelTable, split: Split, found: Rows, facts: Sequence[Facts]) -> list[Twins]:
-    own = table.rows.iloc[found]
-    return odd.find_twins(list(own["path"]), list(own["patient_id"]), list(split.fold[found]), facts) if facts else []
-
-
-def _count_files(
-    config: Config, table: LabelTable, split: Split, found: Rows, facts: Sequence[Facts], skip: Sequence[Path]
-) -> Files:
+def _count_files(look: Look) -> Files:
+    facts = look.facts
     good = [one for one in facts if not one.reason]
     sizes = Counter((one.width, one.height) for one in good).most_common(_SIZES)
-    store = store_path(config)
-    skipped = [*skip, config.out, store, *(store.with_name(store.name + end) for end in (".partial", ".old"))]
-    by_key = table.read_pixels is not None  # paths are then no files that could be looked for
-    unnamed = (0, ()) if by_key else find_unnamed(table.root, set(table.rows["path"]), skipped)
     return Files(
-        named=len(table),
-        missing=len(table) - len(found),
-        absent=len(split.absent),
+        named=len(look.table),
+        missing=len(look.table) - len(look.found),
+        absent=len(look.split.absent),
         read=len(good) if facts else None,
-        unreadable=len(facts) - len(good) if facts else None,
+        unreadable=sum(bool(one.reason and not one.hint) for one in facts) if facts else None,
         num_bytes=sum(one.num_bytes for one in good) if facts else None,
-        median_size=_median([one.width for one in good], [one.height for one in good]) if good else None,
+        median_size=_median(good) if good else None,
         sizes=tuple((width, height, num) for (width, height), num in sizes),
         grey_as_colour=sum(one.kind == "grey as colour" for one in good) if facts else None,
-        unnamed=unnamed[0],
-        first_unnamed=unnamed[1],
+        unnamed=look.unnamed[0],
+        first_unnamed=look.unnamed[1],
+        not_read=sum(bool(one.hint) for one in facts) if facts else None,
     )
 
 
-def _median(widths: Sequence[int], heights: Sequence[int]) -> tuple[int, int]:
-    return round(float(np.median(widths))), round(float(np.median(heights)))
+def _median(good: Sequence[Facts]) -> tuple[int, int]:
+    return round(float(np.median([one.width for one in good]))), round(float(np.median([one.height for one in good])))
 
 
 def _warnings(listings: Sequence[Listing], twins: Sequence[Twins], files: Files) -> list[str]:
     """A line for each kind of oddity; missing and unreadable files are judged by the config's policies."""
     leaks = [one for one in twins if len(one.folds) > 1]
-    across = [one for one in twins if one.num_patients > 1]
     lines = []
-    for what, groups in (("leak: equal pictures in more than one split", leaks),
-                         ("equal pictures under several patients", across),
-                         ("pictures that are there more than once", twins)):  # fmt: skip
+    for what, groups in (
+        ("leak: equal pictures in splits of two archives", [one for one in leaks if len(one.archives) > 1]),
+        ("leak: equal pictures in more than one split", leaks),
+        ("equal pictures in more than one archive", [one for one in twins if len(one.archives) > 1]),
+        ("equal pictures under several patients", [one for one in twins if one.num_patients > 1]),
+        ("pictures that are there more than once", twins),
+    ):
         if groups:
             names = " = ".join(groups[0].images[:3])
             lines.append(f"{what}: {len(groups):,}: {names}" + (", ..." if len(groups) > 1 else ""))
@@ -192,28 +184,65 @@ def _warnings(listings: Sequence[Listing], twins: Sequence[Twins], files: Files)
     return lines
 
 
-def _about(config: Config, table: LabelTable, split: Split) -> tuple[tuple[str, str], ...]:
+def _about(look: Look) -> tuple[tuple[str, str], ...]:
+    data, how = look.config.data, preprocess(look.config)
+    archives = (data, *(data.also if look.archives else ()))
+    pixels = f"{how.size} x {how.size}, fit {how.fit}, intensity {how.intensity}, borders {how.borders}"
     return (
-        ("source", config.data.source),
-        ("folder", str(config.data.root)),
-        ("rows", f"{len(table):,}"),
-        ("split", split.name),
+        ("source", ", ".join(one.source for one in archives)),
+        ("folder", ", ".join(str(one.root) for one in archives)),
+        ("rows", f"{len(look.table):,}"),
+        ("pixels", pixels),
+        ("split", look.split.name),
     )
 
 
-def _plan(
-    config: Config, kept: LabelTable, fold: npt.NDArray[np.str_], targets: Targets, dropped: dict[str, int], packed: int
-) -> Plan:
-    images = refusals.count_folds(fold)
+def _plan(config: Config, looks: Sequence[Look], targets: Sequence[Targets | None], said: Said | None = None) -> Plan:
+    """What would be trained on; `said` is None for one archive of several, of which nothing is asked by itself."""
+    shares = _shares(looks, targets)
+    images = {fold: sum(one.images[fold] for one in shares) for fold in FOLDS}
+    known = all(look.has_split for look in looks)
+    findings = next((one.findings for one in targets if one), ())
+    steps = refusals.judge_training(config, images, [one.visits for one in shares], said) if said and known else None
+    ids = np.concatenate([look.people.iloc[look.rows] for look in looks])
+    fold = np.concatenate([look.fold for look in looks])
+    named = len(looks) > 1
     return Plan(
         images=images,
-        patients={name: int(kept.rows["patient_id"][fold == name].nunique()) for name in FOLDS},
-        findings=targets.findings,
-        dropped={reason: num for reason, num in dropped.items() if num},
+        patients={name: len(set(ids[fold == name])) for name in FOLDS},
+        findings=findings,
+        dropped={f"{look.name}: {why}" if named else why: num
+                 for look in looks for why, num in look.dropped.items() if num},
         batch_size=config.train.batch_size,
         epochs=config.train.epochs,
-        steps_per_epoch=-(-images["train"] // config.train.batch_size),
-        store=str(store_path(config)),
-        store_bytes=packed * config.image.store_size**2,
+        visits=sum(one.visits for one in shares),
+        steps_per_epoch=steps,
+        store=", ".join(one.store for one in shares),
+        store_bytes=sum(one.store_bytes for one in shares),
         where=config.store.where,
-    )
+        archives=tuple(shares) if named else (),
+    )  # fmt: skip
+
+
+def _shares(looks: Sequence[Look], targets: Sequence[Targets | None]) -> list[Share]:
+    """What each archive gives."""
+    num_train = [int((look.fold == "train").sum()) for look in looks]
+    visits = [num_visits(num, look.config.data.weight) for num, look in zip(num_train, looks, strict=True)]
+    shares = []
+    for look, own, drawn in zip(looks, targets, visits, strict=True):
+        fold, ids = look.fold, look.kept.rows["patient_id"]
+        labelled = [name for name in (own.findings if own else ()) if find(name, look.table.findings)]
+        shares.append(
+            Share(
+                name=look.name,
+                images=refusals.count_folds(fold),
+                patients={name: int(ids[fold == name].nunique()) for name in FOLDS},
+                findings=tuple(labelled),
+                weight=look.config.data.weight,
+                visits=drawn,
+                share=drawn / sum(visits) if sum(visits) else 0.0,
+                store=str(store_path(look.config)),
+                store_bytes=len(look.found) * look.config.image.store_size**2,
+            )
+        )
+    return shares

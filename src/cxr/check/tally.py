@@ -1,12 +1,14 @@
 """Rows -> tables: labels, findings that are positive together, views, sexes, ages and patients."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from cxr.check.result import Cells, Group, Patients, Together
+from cxr.data.findings import find
 from cxr.data.labels import LabelTable, Targets
 from cxr.data.splits import FOLDS
 from cxr.evaluation.subgroups import UNKNOWN, age_band
@@ -17,14 +19,29 @@ _BANDS = ((1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, 10**9))
 
 
 def count_cells(table: LabelTable, findings: Sequence[str], fold: Fold, names: Sequence[str] = FOLDS) -> list[Cells]:
-    """Cells of each finding in each split, as the source says them."""
+    """Cells of each finding in each split, as the source says them, under whichever name it has for the finding."""
     return [_count(table, finding, own, fold == own) for finding in findings for own in names]
 
 
 def _count(table: LabelTable, finding: str, fold: str, rows: npt.NDArray[np.bool_]) -> Cells:
-    raw = table.raw[rows, table.findings.index(finding)]
+    said = find(finding, table.findings)
+    if said is None:
+        return Cells(finding, fold, 0, 0, 0, 0, int(rows.sum()))
+    raw = table.raw[rows, table.findings.index(said)]
     positive, negative, uncertain = (int((raw == value).sum()) for value in (1, 0, -1))
     return Cells(finding, fold, positive, negative, uncertain, int(np.isnan(raw).sum()))
+
+
+def add_cells(archives: Sequence[Sequence[Cells]]) -> list[Cells]:
+    """The cells of several archives together, by finding and then by split."""
+    every = pd.DataFrame([asdict(one) for cells in archives for one in cells])
+    if every.empty:
+        return []
+    order = [name for name in (*FOLDS, "all") if name in set(every["fold"])]
+    sums = every.groupby(["finding", "fold"], sort=False).sum()
+    pairs = pd.MultiIndex.from_product([every["finding"].unique(), order])
+    return [Cells(*pair, *map(int, row)) for pair, row in zip(pairs, sums.reindex(pairs, fill_value=0).to_numpy(),
+                                                              strict=True)]  # fmt: skip
 
 
 def count_together(table: LabelTable, findings: Sequence[str]) -> Together:

@@ -127,7 +127,7 @@ def open_dataset(config: Config, overwrite: bool = False, may_pack: bool = True,
     for place, one in enumerate(configs):
         with joint.naming(place):
             listed.append(_list(one, exact))
-    findings = _findings(config, [one.table for one in listed], exact, partly)
+    findings = choose_findings(config, [one.table for one in listed], exact, partly)
     id_spaces = [joint.id_space(one.table.source, one.config.data.name) for one in listed]
     joint.check_across(id_spaces, [one.table.rows for one in listed], [one.split.fold for one in listed])
     for place, archive in enumerate(listed):
@@ -151,7 +151,12 @@ def _list(config: Config, exact: bool) -> _Listed:
     return _Listed(config, table, split, missing)
 
 
-def _findings(config: Config, tables: Sequence[LabelTable], exact: bool, partly: bool) -> tuple[str, ...]:
+def choose_findings(config: Config, tables: Sequence[LabelTable], exact: bool, partly: bool = False) -> tuple[str, ...]:
+    """The targets: those that the config asks for, else what any archive labels.
+
+    Raises:
+        CxrError: Findings that no archive labels; with `exact` that is found out when they are resolved.
+    """
     asked = config.data.findings
     assert not isinstance(asked, str)
     return asked if exact and asked else joint.choose_findings(tables, asked, partly)
@@ -261,13 +266,3 @@ def _spread(readable: npt.NDArray[np.bool_], found: npt.NDArray[np.intp], num: i
     every = np.ones(num, bool)
     every[found] = readable
     return every
-
-
-def choose_targets(config: Config, table: LabelTable) -> Targets:
-    """The targets that the config asks of one archive, of every row.
-
-    Raises:
-        CxrError: A finding, or one that data.uncertain names, that the table does not label.
-    """
-    findings = _findings(config, [table], exact=True, partly=False)
-    return joint.resolve_aligned(table, findings, config.data, exact=True)

@@ -1,4 +1,4 @@
-"""What an epoch is: how many training rows of each archive it visits, in how many steps, and what none can be made of."""
+"""What an epoch is: how many training rows of each archive it visits, in how many steps, and where none can be."""
 
 from collections.abc import Mapping, Sequence
 
@@ -46,7 +46,7 @@ def _smallest_part(num: int, parts: int) -> int:
 
 
 def _check_last_batch(config: Config, num_images: int, num_processes: int) -> None:
-    """Refuse a batch of one image whose last feature map is one pixel: it has no variance for batch norm to divide by."""
+    """Refuse a batch of one image whose last feature map is one pixel: batch norm would divide by no variance."""
     last = num_images % config.train.batch_size or config.train.batch_size
     batches = {last, min(num_images, config.train.batch_size)}
     smallest = min(_smallest_part(-(-batch // num_processes), config.train.accumulate) for batch in batches)

@@ -7,6 +7,7 @@ holds the archive's name. What an archive does not label is masked in all its ro
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ SOURCE = "source"
 """Column of the rows that holds the name of their archive, where there are several."""
 OWN_IDS = ("table", "torchxrayvision")
 """Sources whose patients' ids mean something within one archive only; data.name says which."""
+
+_KEY = re.compile(rf"(?<![\w./-])data\.(?=(?:{'|'.join(Archive.model_fields)})\b)")
 
 
 def separate(config: Config) -> list[Config]:
@@ -90,10 +93,12 @@ def naming(place: int) -> Iterator[None]:
     try:
         yield
     except CxrError as error:
-        if place == 0:
-            raise
-        at = f"data.also.{place - 1}."
-        raise CxrError([re.sub(r"^data\.(?!also\b)", at, problem) for problem in error.problems], error.hint) from None
+        raise CxrError([name_key(text, place) for text in error.problems], name_key(error.hint, place)) from None
+
+
+def name_key(text: str, place: int) -> str:
+    """The text with keys of `data` written as keys of the archive at that place: itself at 0, else data.also.0 on."""
+    return _KEY.sub(f"data.also.{place - 1}.", text) if place else text
 
 
 def choose_findings(tables: Sequence[LabelTable], asked: Sequence[str] | None, partly: bool = False) -> tuple[str, ...]:
@@ -173,7 +178,7 @@ def join_tables(tables: Sequence[LabelTable], named: Sequence[str], findings: Se
     joined = pd.concat(rows, ignore_index=True)
     text = [column for column in joined.columns if column != "age"]
     joined[text] = joined[text].fillna("")
-    raw = np.concatenate([_aligned(table, findings) for table in tables])
+    raw = np.concatenate([align(table, findings).raw for table in tables])
     return LabelTable("+".join(dict.fromkeys(table.source for table in tables)), tables[0].root, joined,
                       tuple(findings), raw)  # fmt: skip
 
@@ -183,13 +188,14 @@ def _prefix(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     return rows.assign(**ids, **{SOURCE: name})
 
 
-def _aligned(table: LabelTable, findings: Sequence[str]) -> npt.NDArray[np.float32]:
+def align(table: LabelTable, findings: Sequence[str]) -> LabelTable:
+    """The same rows under the training's findings; a cell is nan where the archive does not label one."""
     raw = np.full((len(table), len(findings)), np.nan, np.float32)
     for place, target in enumerate(findings):
         own = find(target, table.findings)
         if own is not None:
             raw[:, place] = table.raw[:, table.findings.index(own)]
-    return raw
+    return replace(table, findings=tuple(findings), raw=raw)
 
 
 def join_splits(splits: Sequence[Split], named: Sequence[str]) -> Split:
