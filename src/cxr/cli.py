@@ -113,6 +113,7 @@ def phantom(
     from pydantic import ValidationError
 
     from cxr.config import Phantom
+    from cxr.console import count
     from cxr.data.sources.phantom import generate
 
     try:
@@ -124,7 +125,7 @@ def phantom(
         ]
         raise CxrError(problems, "cxr phantom --help lists the options") from None
     generate(folder, wanted)
-    print(f"{images:,} images in {folder}")
+    print(f"{count(images, 'image')} in {folder}")
 
 
 @app.command(
@@ -154,13 +155,14 @@ def pack(
 ) -> None:
     """Decode every image once into the store that training reads."""
     from cxr.config_file import load
+    from cxr.console import count
     from cxr.data.dataset import open_dataset
 
     dataset = open_dataset(load(config, overrides or []), overwrite)
     _print_counts(dataset)
     for store in (archive.store for archive in dataset.archives):
         num_packed = int(store.readable.sum())
-        print(f"{num_packed:,} images of {store.manifest.preprocess.size} pixels in {store.path}")
+        print(f"{count(num_packed, 'image')} of {store.manifest.preprocess.size} pixels in {store.path}")
 
 
 @app.command(

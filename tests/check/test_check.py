@@ -245,7 +245,7 @@ def test_lateral_images_among_frontal_ones_are_named_by_their_column(tmp_path: P
     ("change", "what"),
     [
         (["data.root=absent"], "absent: no such folder"),
-        (["data.split=random", "data.val_fraction=0.9", "data.test_fraction=0.9"], "leave none for training"),
+        (["data.split=random", "data.val_fraction=0.9", "data.test_fraction=0.9"], "none is left for training"),
         (["data.findings=[Fracture]"], "has no labels for 'Fracture'"),
         (["model.weights=absent.pt"], "model.weights: absent.pt: no such file"),
         (["train.batch_size=1"], "too small for a batch of one"),

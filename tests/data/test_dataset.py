@@ -154,7 +154,7 @@ def test_skipped_missing_files_are_listed_beside_the_store(
     dataset = archive.open(missing="skip")
     assert not {3, 8} & set(rows_of(dataset))
     assert (archive.store / "missing.csv").read_text() == "image,reason\n3.png,no file\n8.png,no file\n"
-    assert f"warning: 2 images are missing and skipped: see {archive.store}/missing.csv" in capsys.readouterr().err
+    assert f"warning: 2 images missing and skipped: see {archive.store}/missing.csv" in capsys.readouterr().err
 
 
 def test_names_in_lists_without_a_row_are_missing_too(tmp_path: Path) -> None:

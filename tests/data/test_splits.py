@@ -66,14 +66,14 @@ def test_a_random_split_takes_the_shares_of_patients_and_another_seed_takes_othe
 
 def test_too_few_patients_are_refused() -> None:
     assert error_of(make_table(["a", "b"]), config("random")) == (
-        "error: data.split: 2 patients leave none for training after 2 for validation and test\n"
+        "error: data.split: of 2 patients none is left for training after 2 for validation and test\n"
         "hint: lower data.val_fraction and data.test_fraction, or add patients"
     )
 
 
 def test_a_patient_without_a_name_is_refused() -> None:
     assert error_of(make_table(["a", "", ""]), config("random")) == (
-        "error: root: 2 images have no patient, the first 00000001.png\n"
+        "error: root: 2 images without a patient, the first 00000001.png\n"
         "hint: a patient's images must stay in one split; fill in the patient"
     )
 

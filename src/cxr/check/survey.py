@@ -162,14 +162,15 @@ def _median(good: Sequence[Facts]) -> tuple[int, int]:
 
 def _warnings(listings: Sequence[Listing], twins: Sequence[Twins], files: Files) -> list[str]:
     """A line for each kind of oddity; missing and unreadable files are judged by the config's policies."""
-    leaks = [one for one in twins if len(one.folds) > 1]
+    several = [one for one in twins if len(one.archives) > 1]
+    alone = [one for one in twins if len(one.archives) < 2]
     lines = []
     for what, groups in (
-        ("leak: equal pictures in splits of two archives", [one for one in leaks if len(one.archives) > 1]),
-        ("leak: equal pictures in more than one split", leaks),
-        ("equal pictures in more than one archive", [one for one in twins if len(one.archives) > 1]),
-        ("equal pictures under several patients", [one for one in twins if one.num_patients > 1]),
-        ("pictures that are there more than once", twins),
+        ("leak: equal pictures in splits of two archives", [one for one in several if len(one.folds) > 1]),
+        ("leak: equal pictures in more than one split", [one for one in alone if len(one.folds) > 1]),
+        ("equal pictures in more than one archive", several),
+        ("equal pictures under several patients", [one for one in alone if one.num_patients > 1]),
+        ("pictures that are there more than once", alone),
     ):
         if groups:
             names = " = ".join(groups[0].images[:3])

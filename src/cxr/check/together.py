@@ -19,15 +19,14 @@ from cxr.data.labels import LabelTable, Targets
 
 
 def choose(config: Config, looks: Sequence[Look], exact: bool, said: Said) -> tuple[str, ...]:
-    """The targets; where an archive could not be read, those that the others label, and nobody is blamed for the rest.
+    """The targets; a name that no archive labels is noted and left out.
 
-    A name that no archive labels is noted, and there are no targets then.
+    Where an archive could not be read it might have labelled such a name, so nothing is noted.
     """
     tables = [look.table for look in looks if look.was_read]
-    if len(tables) == len(looks):
-        return said.attempt(lambda: choose_findings(config, tables, exact)) or ()
-    asked = config.data.findings or joint.choose_findings(tables, None)
-    return tuple(name for name in asked if any(find(name, table.findings) for table in tables))
+    chosen = said.attempt(lambda: choose_findings(config, tables, exact)) if len(tables) == len(looks) else None
+    asked = chosen or config.data.findings or joint.choose_findings(tables, None)
+    return chosen or tuple(name for name in asked if any(find(name, table.findings) for table in tables))
 
 
 def judge(looks: Sequence[Look], said: Said) -> None:

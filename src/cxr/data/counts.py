@@ -5,6 +5,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from cxr.console import count as count_of
 from cxr.data.dataset import Dataset
 from cxr.data.labels import count
 from cxr.data.splits import FOLDS
@@ -33,7 +34,7 @@ def render_counts(dataset: Dataset) -> RenderableType:
 def _describe(archive: Dataset) -> list[str]:
     """Lines on the rows of one archive."""
     ids = archive.table.rows["patient_id"]
-    sizes = [f"{fold} {len(rows):,} images of {ids[rows].nunique():,} patients" for fold in FOLDS
+    sizes = [f"{fold} {count_of(len(rows), 'image')} of {count_of(ids[rows].nunique(), 'patient')}" for fold in FOLDS
              for rows in [archive.rows(fold)]]  # fmt: skip
     named = f"{archive.name}: " if archive.name else ""
     visited = f", training rows {archive.weight:g} times an epoch" if archive.weight != 1 else ""

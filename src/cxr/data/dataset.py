@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr.config import Config
+from cxr.console import count as count_of
 from cxr.console import say, warn
 from cxr.data import joint, sources
 from cxr.data.epoch import num_visits
@@ -168,7 +169,7 @@ def _open_archive(archive: _Listed, findings: Sequence[str], exact: bool, overwr
     store = _open_or_pack(archive.config, table.select(found), overwrite, may_pack)
     if missing and may_pack and not (store.path / "missing.csv").exists():
         write_csv(store.path / "missing.csv", ("image", "reason"), missing)
-        warn(f"{len(missing):,} images are missing and skipped: see {store.path / 'missing.csv'}")
+        warn(f"{count_of(len(missing), 'image')} missing and skipped: see {store.path / 'missing.csv'}")
     rows, dropped = keep_rows(archive.config, table, archive.split, _spread(store.readable, found, len(table)))
     place = np.full(len(table), -1, np.int64)
     place[found] = np.arange(len(found))
@@ -221,7 +222,7 @@ def _open_or_pack(config: Config, table: LabelTable, overwrite: bool, may_pack: 
         store = open_store(path, wanted)
         _check_readable(store, config)
         return store
-    say(f"packing {len(table):,} images at {config.image.store_size} pixels into {path}")
+    say(f"packing {count_of(len(table), 'image')} at {config.image.store_size} pixels into {path}")
     unreadable, workers = config.data.unreadable, config.store.workers
     return pack(table.root, files, images, wanted, path, unreadable, workers, table.read_pixels)
 

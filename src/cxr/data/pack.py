@@ -194,7 +194,7 @@ def _report_unreadable(
         raise CxrError(problems, hint)
     table = [(images[row], paths[row], reasons[row]) for row in rows]
     write_csv(partial / "unreadable.csv", ("image", "path", "reason"), table)
-    warn(f"{len(rows):,} of {len(paths):,} files are unreadable and skipped: see unreadable.csv beside the store")
+    warn(f"{len(rows):,} of {count(len(paths), 'file')} unreadable and skipped: see unreadable.csv beside the store")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr.config import Data
+from cxr.console import count
 from cxr.data.labels import LabelTable
 from cxr.errors import CxrError
 
@@ -79,7 +80,7 @@ def assign(table: LabelTable, data: Data) -> Split:
     """
     unnamed = table.rows["image"][table.rows["patient_id"].str.strip() == ""]
     if len(unnamed):
-        what = f"{len(unnamed):,} images have no patient, the first {unnamed.iloc[0]}"
+        what = f"{count(len(unnamed), 'image')} without a patient, the first {unnamed.iloc[0]}"
         raise CxrError(f"{table.root}: {what}", "a patient's images must stay in one split; fill in the patient")
     split = MAKERS[data.split](table, data)
     check_leak(table.rows["patient_id"], split.fold)
@@ -272,7 +273,9 @@ def _share(fraction: float, patients: Sequence[str]) -> int:
 
 def _check_enough(patients: Sequence[str], num_taken: int) -> None:
     if num_taken >= len(patients):
-        what = f"{len(patients)} patients leave none for training after {num_taken} for validation and test"
+        what = (
+            f"of {count(len(patients), 'patient')} none is left for training after {num_taken} for validation and test"
+        )
         raise CxrError(f"data.split: {what}", "lower data.val_fraction and data.test_fraction, or add patients")
 
 

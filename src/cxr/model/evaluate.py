@@ -8,6 +8,7 @@ import torch
 
 from cxr.config import Config, Eval
 from cxr.config_file import load
+from cxr.console import count
 from cxr.data.dataset import Dataset, open_dataset, preprocess
 from cxr.data.heap import keep_freed_memory
 from cxr.data.loader import Loader
@@ -203,5 +204,5 @@ def _about_model(candidate: Candidate) -> list[tuple[str, str]]:
     trained = candidate.checkpoint.metadata
     return [
         ("model", f"{trained.config.model.backbone}, epoch {trained.epoch}, step {trained.step:,}"),
-        ("trained on", f"{trained.split.num_images['train']:,} images, {trained.split.name}"),
+        ("trained on", f"{count(trained.split.num_images['train'], 'image')}, {trained.split.name}"),
     ]

@@ -18,6 +18,7 @@ from scipy.linalg import eigh
 from sklearn.covariance import ledoit_wolf_shrinkage
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
+from cxr.console import count
 from cxr.model.appearance import THUMBNAIL
 
 Float = npt.NDArray[np.float64]
@@ -86,7 +87,7 @@ class Measured(BaseModel):
         meant = max(RATE, 1 / (self.num_images + 1))  # few images cannot tell what is rarer
         return (
             f"meant to be raised by 1 in {round(1 / meant)} images of the training archive; measured: {rate:.1%} of "
-            f"{self.num_images:,} validation images of {self.num_patients:,} patients"
+            f"{count(self.num_images, 'validation image')} of {count(self.num_patients, 'patient')}"
         )
 
 

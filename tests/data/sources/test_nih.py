@@ -92,7 +92,7 @@ def test_a_name_in_both_lists_is_refused(tmp_path: Path) -> None:
     write_nih(tmp_path)
     write_lines(tmp_path / "test_list.txt", ["00000001_000.png"])
     assert error_of(tmp_path).startswith(
-        "error: ROOT/test_list.txt: 1 images are also in train_val_list.txt, the first 00000001_000.png"
+        "error: ROOT/test_list.txt: 1 image also in train_val_list.txt, the first 00000001_000.png"
     )
 
 

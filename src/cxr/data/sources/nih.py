@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 
 from cxr.config import Data
+from cxr.console import count
 from cxr.data.findings import NIH_14, NO_FINDING, canonical
 from cxr.data.labels import Float, LabelTable
 from cxr.data.sources.files import (
@@ -144,7 +145,7 @@ def read_lists(root: Path, needed: bool) -> dict[str, str]:
         names = _read_names(root / file) if file not in missing else []
         twice = [name for name in names if listed.get(name, split) != split]
         if twice:
-            what = f"{len(twice):,} images are also in {LISTS['train_val']}, the first {twice[0]}"
+            what = f"{count(len(twice), 'image')} also in {LISTS['train_val']}, the first {twice[0]}"
             raise CxrError(f"{root / file}: {what}", "download both lists again")
         listed.update(dict.fromkeys(names, split))
     return listed
