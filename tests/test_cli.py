@@ -62,9 +62,10 @@ def test_no_command_is_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["trian"], ["train"], ["train", "--fast", "x.yaml"], ["predict", "run"]])
-def test_wrong_usage_ends_with_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_an_error_with_a_hint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*arguments) == 2
-    assert "--help' for help" in capsys.readouterr().err
+    problem, hint = capsys.readouterr().err.splitlines()
+    assert problem.startswith("error: ") and hint.startswith("hint: ") and hint.endswith(" --help shows how")
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

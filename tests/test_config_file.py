@@ -116,6 +116,7 @@ def test_the_two_keys_without_a_default_are_asked_for(tmp_path: Path) -> None:
         ("train: 3\n", "train: is a section: give it keys, or leave it out"),
         ("1: 2\n", "1: keys should be strings, not 1"),
         ("seed: 1.5\n", "seed: input should be a valid integer, got a number with a fractional part, not 1.5"),
+        ("seed: true\n", "seed: must be a number, not true"),
         ("train: {lr: .nan}\n", "train.lr: input should be a finite number, not nan"),
         ("train: {compile: maybe}\n", "train.compile: input should be a valid boolean, unable to interpret input, "
          "not 'maybe'"),

@@ -65,7 +65,10 @@ def check_seen(run: str, dataset: Dataset, checkpoint: Checkpoint, fold: str, al
             of = f" of {archive.name}" if dataset.parts else ""
             what = f"{num:,} of the {len(ids):,} patients{of} to be judged were in the model's {seen} rows"
             if not allowed:
-                raise CxrError(f"{run}: {what}", "judge it with the split it was trained with")
+                hint = (
+                    "take the split it was trained with, or --allow-seen-patients, which marks the report"
+                )
+                raise CxrError(f"{run}: {what}", hint)
             notes.append(f"NOT A FAIR TEST of {run}: {what}, so every figure flatters it")
     return notes
 
@@ -101,5 +104,5 @@ def note_others(dataset: Dataset, checkpoint: Checkpoint) -> list[str]:
         return []
     judged = ", ".join(archive.name or archive.table.source for archive in others)
     trained = ", ".join(joint.names(data))
-    return [f"{judged} is another archive than the model was trained on ({trained}): these are new patients of another "
-            "hospital, under its labels"]  # fmt: skip
+    return [f"{judged} is another archive than the model was trained on ({trained}): other patients, as far as their "
+            "ids tell, under labels of its own"]  # fmt: skip

@@ -46,6 +46,15 @@ class World:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
 
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """The first process does the body while the others wait; then they do it, and find what it has left on disk."""
+        if not self.is_first:
+            self.wait()
+        yield
+        if self.is_first:
+            self.wait()
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.size > 1:

@@ -101,7 +101,7 @@ def _over_rows(in_parts: _InParts, loader: Loader, rows: npt.NDArray[np.int64], 
     place = {int(row): number for number, row in enumerate(rows)}
     values = torch.zeros(len(rows), width, device=world.device)
     for batch in loader.batches(rows, in_parts.batch_size * world.size, world.rank, world.size):
-        real = torch.from_numpy(batch.rows >= 0).to(world.device)
+        real = torch.from_numpy(np.flatnonzero(batch.rows >= 0)).to(world.device)  # a mask would make the GPU wait
         where = torch.tensor([place[int(row)] for row in batch.rows if row >= 0], dtype=torch.int64)
         values[where.to(world.device)] = in_parts(batch.images)[real]
     return world.sum(values)

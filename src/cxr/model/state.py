@@ -50,7 +50,8 @@ def new_state(
 ) -> tuple[TrainState, LoadReport]:
     """The state before the first step, and what became of the first weights."""
     model = Classifier(config.model.backbone, len(findings))
-    report = load_weights(model, config.model.weights, findings)
+    with world.first_alone():  # so that a download is made once
+        report = load_weights(model, config.model.weights, findings)
     if config.model.stem == "grey" and model.stem == "rgb":
         model.fold_stem()
     if config.model.stem != model.stem:
