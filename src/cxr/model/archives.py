@@ -65,9 +65,7 @@ def check_seen(run: str, dataset: Dataset, checkpoint: Checkpoint, fold: str, al
             of = f" of {archive.name}" if dataset.parts else ""
             what = f"{num:,} of the {len(ids):,} patients{of} to be judged were in the model's {seen} rows"
             if not allowed:
-                hint = (
-                    "take the split it was trained with, or --allow-seen-patients, which marks the report"
-                )
+                hint = "take the split it was trained with, or --allow-seen-patients, which marks the report"
                 raise CxrError(f"{run}: {what}", hint)
             notes.append(f"NOT A FAIR TEST of {run}: {what}, so every figure flatters it")
     return notes

@@ -85,8 +85,8 @@ class Classifier(nn.Module):
         return self.pool(self.feature_map(images))
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Probabilities [B, C] with the loss's class weights undone."""
-        return torch.sigmoid(logits + self.logit_shift)
+        """Probabilities [B, C] with the loss's class weights undone, float64: in float32 sure ones would tie at 1."""
+        return torch.sigmoid((logits + self.logit_shift).double())
 
     def activation_maps(self, features: Tensor) -> Tensor:
         """Class activation maps [B, C, h, w]: mean over (h, w) plus the head's bias is the logit (Zhou et al. 2016)."""
