@@ -126,6 +126,8 @@ def test_the_two_keys_without_a_default_are_asked_for(tmp_path: Path) -> None:
          "specificity=0.9 or a number from 0 to 1, not 1.5"),
         ("model: {backbone: vgg16}\n", "model.backbone: input should be 'densenet121', 'densenet169', 'densenet201', "
          "'resnet18', 'resnet34', 'resnet50' or 'resnet101', not 'vgg16'"),
+        ("train: {compile: graphs, accumulate: 2}\n", "train: compile=graphs reuses the memory that accumulate keeps "
+         "gradients in; use compile=true"),
         ("train: {augment: {scale: [2, 1]}}\n", "train.augment: scale is a range [low, high] with 0 < low <= high"),
     ],
 )  # fmt: skip

@@ -139,6 +139,12 @@ class Train(Section):
     augment: Augment = Augment()
     """Random changes of training images."""
 
+    @model_validator(mode="after")
+    def _graphs_take_a_whole_batch(self) -> "Train":
+        if self.compile == "graphs" and self.accumulate > 1:
+            raise ValueError("compile=graphs reuses the memory that accumulate keeps gradients in; use compile=true")
+        return self
+
 
 class Eval(Section):
     """How predictions are judged."""

@@ -1,15 +1,13 @@
 """Image files -> Store: every file decoded once, on all cores, in bounded memory, surviving a kill at any moment."""
 
 import csv
-import fcntl
 import io
 import itertools
 import os
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +15,7 @@ from cxr.console import progress, say, warn
 from cxr.data.image import Grey, UnreadableImageError, prepare, read_file
 from cxr.data.store import PACKED, UNREADABLE, Manifest, Store, open_store
 from cxr.errors import CxrError
-from cxr.files import explain_os_errors, write_text
+from cxr.files import explain_os_errors, only_one, write_text
 
 _SAVE_SECONDS = 2.0
 _NAMED = 20
@@ -57,7 +55,7 @@ def pack(
     partial = folder.with_name(folder.name + ".partial")
     with explain_os_errors(partial):
         partial.mkdir(parents=True, exist_ok=True)
-        with _locked(partial):
+        with only_one(partial / "lock", f"{partial}: another process is packing this store"):
             _start(partial, wanted, images)
             packing = _Packing(paths, wanted, partial, read_pixels or read)
             try:
@@ -154,16 +152,6 @@ class _Packing:
         temporary = self.partial / "status.tmp"
         temporary.write_bytes(snapshot)
         os.replace(temporary, self.partial / "status.u8")
-
-
-@contextmanager
-def _locked(partial: Path) -> Iterator[None]:
-    with (partial / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise CxrError(f"{partial}: another process is packing this store", "wait until it has finished") from None
-        yield
 
 
 def _start(partial: Path, wanted: Manifest, images: Sequence[str]) -> None:

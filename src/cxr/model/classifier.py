@@ -11,6 +11,8 @@ from torchvision.models import get_model
 Stem = Literal["rgb", "grey"]
 TrainLayers = Literal["all", "head", "last_block"]
 
+torch.backends.cudnn.allow_tf32 = False  # float32 means float32; who wants speed has bfloat16
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 

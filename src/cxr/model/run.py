@@ -34,13 +34,14 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
     """Pixels placed, class weights counted, and what cannot be trained refused before any time is spent.
 
     Raises:
-        CxrError: No training or validation images; a last batch too small for batch norm.
+        CxrError: No training or validation images, none to tell epochs apart by; a last batch too small for batch norm.
     """
     for fold in ("train", "val"):
         if not len(dataset.rows(fold)):
             raise CxrError(
                 f"data.split: no images for {fold}", "unpack more of the archive, or take another data.split"
             )
+    check_judgeable(config, dataset)
     num_rows = num_visits(dataset.groups())
     if not num_rows:
         raise CxrError("data.weight: no training row is ever visited", "raise data.weight")
@@ -63,6 +64,19 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
     loader = Loader(pixels, dataset.index, dataset.targets, world.device)
     steps = -(-num_rows // config.train.batch_size)
     return Run(config, world, dataset, loader, weights.to(world.device), dtype, steps)
+
+
+def check_judgeable(config: Config, dataset: Dataset) -> None:
+    """Refuse to select by an AUROC that no epoch could have.
+
+    Raises:
+        CxrError: Under train.select=auroc, validation rows of one class for every finding.
+    """
+    targets = dataset.select(dataset.rows("val"))
+    both = [(targets.mask & (targets.y == label)).any(axis=0) for label in (0, 1)]
+    if config.train.select == "auroc" and not (both[0] & both[1]).any():
+        what = "data.split: the validation rows hold one class only for every finding, so no epoch has an AUROC"
+        raise CxrError(what, "take another data.split or a larger data.val_fraction, or train.select=loss")
 
 
 def _smallest_part(num: int, parts: int) -> int:
