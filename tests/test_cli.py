@@ -136,6 +136,9 @@ def test_train_overwrites_only_when_asked_and_resumes_a_finished_run(
     assert [call(*arguments), call(*arguments), call(*arguments, "--overwrite")] == [0, 2, 0]
     assert call(*arguments, "--resume") == 0
     assert "resuming at epoch 2, step 2" in capsys.readouterr().err
+    (tmp_path / "run" / "last.pt").unlink()
+    assert call(*arguments) == 2
+    assert (tmp_path / "run" / "best.safetensors").exists()
 
 
 def test_eval_prints_the_table_and_writes_the_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

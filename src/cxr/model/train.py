@@ -38,6 +38,7 @@ from cxr.model.optim import epochs_since_best, learning_rate
 from cxr.model.predict import learn_familiarity, predict_dataset
 from cxr.model.run import Run, prepare
 from cxr.model.runlog import RunLog, StopRequest, catch_signals
+from cxr.model.seen import images_of, patients_of
 from cxr.model.state import TrainState, average_weights, figures, new_state, restore, snapshot
 from cxr.model.watch import READ_EVERY, LossMeter, check_weights, describe
 
@@ -264,8 +265,8 @@ def _checkpoint(
         validation={name: _number(value) for name, value in state.history[-1].items()},
         versions=checkpoints.versions(),
     )
-    seen = {fold: checkpoints.hash_fold(dataset, fold) for fold in ("train", "val")}
-    return checkpoints.Checkpoint(state.ema, metadata, points, temperatures, seen, familiarity)
+    patients, images = ({fold: of(dataset, fold) for fold in ("train", "val")} for of in (patients_of, images_of))
+    return checkpoints.Checkpoint(state.ema, metadata, points, temperatures, patients, familiarity, images)
 
 
 def save_last(run: Run, state: TrainState) -> None:
