@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from cxr.data import residence
 from cxr.data.image import Preprocess
 from cxr.data.residence import Where, place
-from cxr.data.store import PACKED, Store, describe, open_store
+from cxr.data.store import PACKED, Stacked, Store, describe, open_store
 from cxr.errors import CxrError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -72,6 +73,13 @@ def test_free_ram_is_below_what_the_machine_has() -> None:
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     total = int(lines["MemTotal"].split()[0]) * 1024
     assert 0 < residence.free_ram() <= total
+
+
+def test_pixels_are_carried_over_in_blocks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(residence, "_BLOCK", 30)
+    several = replace(store, pixels=Stacked([store.pixels, store.pixels[:7]]))
+    for one in (store, several):
+        np.testing.assert_array_equal(residence._to_gpu(one, CPU).numpy(), np.asarray(one.pixels))
 
 
 @pytest.mark.cuda

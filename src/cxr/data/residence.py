@@ -15,6 +15,7 @@ from cxr.errors import CxrError
 
 Where = Literal["auto", "disk", "ram", "gpu"]
 
+_BLOCK = 4096  # images of 256 pixels a side: 268 MB
 _GROUPS = {  # by what /proc/self/cgroup calls them, version 2 and 1: folder, limit, use, and file cache that may go
     "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
     "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -45,13 +46,13 @@ def place(store: Store, where: Where, device: torch.device, processes: int = 1) 
 
 
 def _to_gpu(store: Store, device: torch.device) -> torch.Tensor:
-    """One tensor of all pixels, filled store by store, so that none is in the GPU's memory or in RAM twice."""
-    if not isinstance(store.pixels, Stacked):
-        return torch.from_numpy(np.array(store.pixels)).to(device)
+    """One tensor of all pixels, filled in blocks, so that no process holds them in RAM as well."""
     pixels, start = torch.empty(store.pixels.shape, dtype=torch.uint8, device=device), 0
-    for part in store.pixels.parts:
-        pixels[start : start + len(part)] = torch.from_numpy(np.array(part))
-        start += len(part)
+    for part in store.pixels.parts if isinstance(store.pixels, Stacked) else (store.pixels,):
+        for first in range(0, len(part), _BLOCK):
+            block = torch.from_numpy(np.array(part[first : first + _BLOCK]))
+            pixels[start : start + len(block)] = block
+            start += len(block)
     return pixels
 
 

@@ -30,8 +30,8 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         return None
     if precision == "bf16" or (device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)):
         return torch.bfloat16
-    native = device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.bfloat16 if native else None
+    asks = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # not in every build
+    return torch.bfloat16 if device.type == "cpu" and asks is not None and asks() else None
 
 
 def forward(
