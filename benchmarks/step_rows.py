@@ -69,6 +69,7 @@ def _plain_step(
     batch = images.contiguous(memory_format=layout)
 
     def work() -> int:
+        torch.backends.cudnn.allow_tf32 = True  # PyTorch's default, which the peers run with
         for _ in range(num_steps):
             with torch.autocast(images.device.type, dtype, enabled=dtype is not None):
                 logits = model(batch)
@@ -76,6 +77,7 @@ def _plain_step(
             optimizer.step()
             optimizer.zero_grad()
         synchronise(images.device)
+        torch.backends.cudnn.allow_tf32 = False
         return num_steps * len(images)
 
     return work

@@ -62,9 +62,10 @@ def test_no_command_is_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["trian"], ["train"], ["train", "--fast", "x.yaml"], ["predict", "run"]])
-def test_wrong_usage_ends_with_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_an_error_with_a_hint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert call(*arguments) == 2
-    assert "--help' for help" in capsys.readouterr().err
+    problem, hint = capsys.readouterr().err.splitlines()
+    assert problem.startswith("error: ") and hint.startswith("hint: ") and hint.endswith(" --help shows how")
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,6 +136,9 @@ def test_train_overwrites_only_when_asked_and_resumes_a_finished_run(
     assert [call(*arguments), call(*arguments), call(*arguments, "--overwrite")] == [0, 2, 0]
     assert call(*arguments, "--resume") == 0
     assert "resuming at epoch 2, step 2" in capsys.readouterr().err
+    (tmp_path / "run" / "last.pt").unlink()
+    assert call(*arguments) == 2
+    assert (tmp_path / "run" / "best.safetensors").exists()
 
 
 def test_eval_prints_the_table_and_writes_the_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -116,6 +116,7 @@ def test_the_two_keys_without_a_default_are_asked_for(tmp_path: Path) -> None:
         ("train: 3\n", "train: is a section: give it keys, or leave it out"),
         ("1: 2\n", "1: keys should be strings, not 1"),
         ("seed: 1.5\n", "seed: input should be a valid integer, got a number with a fractional part, not 1.5"),
+        ("seed: true\n", "seed: must be a number, not true"),
         ("train: {lr: .nan}\n", "train.lr: input should be a finite number, not nan"),
         ("train: {compile: maybe}\n", "train.compile: input should be a valid boolean, unable to interpret input, "
          "not 'maybe'"),
@@ -125,6 +126,8 @@ def test_the_two_keys_without_a_default_are_asked_for(tmp_path: Path) -> None:
          "specificity=0.9 or a number from 0 to 1, not 1.5"),
         ("model: {backbone: vgg16}\n", "model.backbone: input should be 'densenet121', 'densenet169', 'densenet201', "
          "'resnet18', 'resnet34', 'resnet50' or 'resnet101', not 'vgg16'"),
+        ("train: {compile: graphs, accumulate: 2}\n", "train: compile=graphs reuses the memory that accumulate keeps "
+         "gradients in; use compile=true"),
         ("train: {augment: {scale: [2, 1]}}\n", "train.augment: scale is a range [low, high] with 0 < low <= high"),
     ],
 )  # fmt: skip

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -74,16 +74,33 @@ class Layout(StrEnum):
     chexpert = "chexpert"
 
 
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])  # Typer does not export it
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; a CxrError ends it with status 2, a signal with 128 and its number."""
+    """Run the command line; a mistake of the user ends it with status 2, a signal with 128 and its number."""
     try:
-        app(args=list(arguments) if arguments is not None else None)
+        status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except CxrError as error:
         print(error.render(), file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
+        status = 2
+    except _UsageError as error:
+        print(_say_usage(error), file=sys.stderr)
+        status = 2
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    if status == 130:
         print("stopped", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(status or 0)
+
+
+def _say_usage(error: typer.BadParameter) -> str:
+    """The mistake in how a command was called, in the form of every other one; help where nothing was asked."""
+    said = error.format_message().replace("Value error, ", "")
+    if error.ctx is None or said == error.ctx.get_help():
+        return said
+    command = error.ctx.command_path
+    return CxrError(f"{command}: {said[0].lower()}{said[1:].rstrip('.')}", f"{command} --help shows how").render()
 
 
 @app.callback(invoke_without_command=True)
@@ -200,8 +217,8 @@ def train(
 
 
 def _check_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
-    has_run = (out / "last.pt").exists()
-    if resume and not has_run:
+    has_run = any((out / name).exists() for name in ("best.safetensors", "last.pt"))
+    if resume and not (out / "last.pt").exists():
         raise CxrError(f"{out}: there is no last.pt to resume from", "train without --resume, or set out=FOLDER")
     if has_run and not resume and not overwrite:
         raise CxrError(f"{out}: holds a run already", "--resume goes on, --overwrite replaces it, or out=FOLDER")
@@ -211,12 +228,8 @@ def _open_together(config: "Config", world: "World") -> "Dataset":
     """The dataset, packed by the first process while the others wait."""
     from cxr.data.dataset import open_dataset
 
-    if not world.is_first:
-        world.wait()
-    dataset = open_dataset(config, may_pack=world.is_first)
-    if world.is_first:
-        world.wait()
-    return dataset
+    with world.first_alone():
+        return open_dataset(config, may_pack=world.is_first)
 
 
 @app.command(

@@ -1,9 +1,10 @@
 """The frozen Config tree: every key, its type, its default, and one line of meaning, which `cxr config` prints."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from cxr.config_data import Also as Also
 from cxr.config_data import Archive as Archive
@@ -81,7 +82,7 @@ class Model(Section):
         "densenet121", "densenet169", "densenet201", "resnet18", "resnet34", "resnet50", "resnet101"
     ] = "densenet121"  # fmt: skip
     """Architecture of torchvision."""
-    weights: str = "imagenet"
+    weights: Annotated[str, AfterValidator(os.path.expanduser)] = "imagenet"
     """First weights: imagenet (torchvision's), xrv:NAME (torchxrayvision's), none, or a file."""
     stem: Literal["rgb", "grey"] = "rgb"
     """First convolution: rgb as torchvision's, or grey: one channel, colours and normalisation folded in."""
@@ -137,6 +138,12 @@ class Train(Section):
     """Share batch statistics between GPUs, so that several GPUs equal one; ignored on the CPU."""
     augment: Augment = Augment()
     """Random changes of training images."""
+
+    @model_validator(mode="after")
+    def _graphs_take_a_whole_batch(self) -> "Train":
+        if self.compile == "graphs" and self.accumulate > 1:
+            raise ValueError("compile=graphs reuses the memory that accumulate keeps gradients in; use compile=true")
+        return self
 
 
 class Eval(Section):

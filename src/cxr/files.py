@@ -1,6 +1,7 @@
 """Writing files so that a kill, a crash or a full disk leaves the old file or the new one, never half of one."""
 
 import errno
+import fcntl
 import os
 import re
 import shutil
@@ -29,6 +30,28 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             _sync(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def only_one(lock: Path, problem: str) -> Iterator[None]:
+    """Hold a lock file while the body runs, and remove it after; a process that dies lets go of it.
+
+    Raises:
+        CxrError: `problem`, when another process holds it.
+    """
+    with explain_os_errors(lock):
+        file = lock.open("w")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CxrError(problem, "wait until it has finished") from None
+        except OSError:
+            pass  # a file system without locks
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 def clear_leftovers(folder: Path) -> None:

@@ -167,7 +167,7 @@ def test_a_further_archive_may_lack_splits_as_in_training(folds: str, recipe: Pa
 
 
 def test_no_archive_with_training_rows_is_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:
-    keys = write_table(tmp_path / "a", "val test"), write_table(tmp_path / "b", "val", first=200)
+    keys = write_table(tmp_path / "a", "val test"), write_table(tmp_path / "b", "test val", first=200)
     main = [f"data.{name}={json.dumps(value)}" for name, value in keys[0].items()]
     overrides = [*main, f"data.root={tmp_path / 'a'}", "data.name=a", also(tmp_path / "b", **keys[1], name="b")]
     status, facts = check(recipe, tmp_path / "out", *overrides)
@@ -281,9 +281,19 @@ def test_one_is_not_said_as_several(recipe: Path, tmp_path: Path, capsys: pytest
     more = [f"data.{name}={json.dumps(value)}" for name, value in keys.items()]
     out = tmp_path / "out"
     assert call("check", recipe, *more, f"data.root={tmp_path / 'few'}", "--out", out, "image.size=64",
-                "store.path=none") == 0  # fmt: skip
+                "store.path=none", "train.select=loss") == 0  # fmt: skip
     said = " ".join(capsys.readouterr().out.split())
     assert "train on 1 image of 1 patient, validate on 1 image of 1 patient, test on 1 image of 1 patient; 1 f" in said
     assert "1 epoch in batches of 16: 1 step each, 1 step in all" in said
     several = "images|patients|rows|files|findings|epochs|steps|warnings|problems"
     assert not re.search(rf"(?<![\d,.])1 ({several})\b(?!:)", f"{said} {page_of(tmp_path)}")
+
+
+def test_validation_rows_of_one_class_are_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:
+    keys = write_table(tmp_path / "few", "train train val test", "Mass")
+    more = [*(f"data.{name}={json.dumps(value)}" for name, value in keys.items()), f"data.root={tmp_path / 'few'}"]
+    status, facts = check(recipe, tmp_path / "out", *more)
+    with pytest.raises(CxrError) as error:
+        prepare(*trained(recipe, tmp_path, *more), ALONE)
+    assert (status, facts["problems"]) == (1, list(error.value.problems))
+    assert check(recipe, tmp_path / "out", *more, "train.select=loss")[0] == 0

@@ -18,6 +18,7 @@ from cxr.data.image import Grey, Preprocess, UnreadableImageError, prepare, read
 from cxr.data.pack import pack
 from cxr.data.store import PACKED, Manifest, Store, describe, fingerprint
 from cxr.errors import CxrError
+from cxr.files import only_one
 from tests.fakes import write_image
 
 HOW = Preprocess(32)
@@ -275,7 +276,7 @@ def test_a_fault_of_the_program_is_no_unreadable_file(archive: Archive, monkeypa
 
 def test_a_second_packer_is_refused(archive: Archive) -> None:
     archive.partial.mkdir()
-    with packing._locked(archive.partial), pytest.raises(CxrError) as error:
+    with only_one(archive.partial / "lock", "taken"), pytest.raises(CxrError) as error:
         archive.pack()
     assert error.value.render() == (
         f"error: {archive.partial}: another process is packing this store\nhint: wait until it has finished"

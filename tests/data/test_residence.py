@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from cxr.data import residence
 from cxr.data.image import Preprocess
 from cxr.data.residence import Where, place
-from cxr.data.store import PACKED, Store, describe, open_store
+from cxr.data.store import PACKED, Stacked, Store, describe, open_store
 from cxr.errors import CxrError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -26,7 +27,7 @@ def store(tmp_path: Path) -> Store:
 
 def has_free(monkeypatch: pytest.MonkeyPatch, ram: float, gpu: float = 0) -> None:
     """A machine with this many times the store's bytes free."""
-    monkeypatch.setattr(residence, "_free_ram", lambda: int(ram * NUM_BYTES))
+    monkeypatch.setattr(residence, "free_ram", lambda: int(ram * NUM_BYTES))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(gpu * NUM_BYTES), 10**12))
 
 
@@ -68,10 +69,18 @@ def test_auto_takes_the_gpu_when_half_of_its_free_memory_is_enough(
     assert residence._choose(NUM_BYTES, CUDA, 1)[0] == chosen
 
 
-def test_free_ram_counts_file_cache_and_is_below_what_the_machine_has() -> None:
+def test_free_ram_is_below_what_the_machine_has() -> None:
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    total, free = (int(lines[name].split()[0]) * 1024 for name in ("MemTotal", "MemFree"))
-    assert 0.5 * free < residence._free_ram() <= total
+    total = int(lines["MemTotal"].split()[0]) * 1024
+    assert 0 < residence.free_ram() <= total
+
+
+def test_pixels_are_carried_over_in_blocks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(residence, "_BLOCK", 30)
+    alone = np.asarray(store.pixels)
+    several = replace(store, pixels=Stacked([alone, alone[:7]]))
+    for one in (store, several):
+        np.testing.assert_array_equal(residence._to_gpu(one, CPU).numpy(), np.asarray(one.pixels))
 
 
 @pytest.mark.cuda
@@ -82,3 +91,17 @@ def test_the_gpu_holds_the_stores_pixels(store: Store, gpu: torch.device) -> Non
         assert pixels.device.type == "cuda"
         assert " GPU " in line
         np.testing.assert_array_equal(pixels.cpu().numpy(), store.pixels)
+
+
+def test_what_a_slurm_job_or_a_container_may_take_is_not_exceeded(tmp_path: Path) -> None:
+    job = tmp_path / "sys/fs/cgroup/system.slice/job_7"
+    (job / "step_0").mkdir(parents=True)
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 900 kB\nMemAvailable: 800 kB\n")
+    assert residence.free_ram(tmp_path) == 800 * 1024
+    (tmp_path / "proc/self/cgroup").write_text("0::/system.slice/job_7/step_0\n")
+    for group, limit in ((job, "300000"), (job / "step_0", "max")):
+        (group / "memory.max").write_text(limit)
+        (group / "memory.current").write_text("250000\n")
+        (group / "memory.stat").write_text("anon 50000\ninactive_file 100000\n")
+    assert residence.free_ram(tmp_path) == 150_000

@@ -48,6 +48,13 @@ def test_other_patients_of_an_image_are_an_error(draw: Draw) -> None:
         align([("A", first), ("B", replace(first, rows=first.rows.assign(patient_id="test_0000")))])
 
 
+def test_images_that_one_calls_training_and_the_other_test_are_an_error(draw: Draw) -> None:
+    first = draw(6)
+    second = replace(first, rows=first.rows.assign(split=["train"] * 4 + [""] * 2))
+    with pytest.raises(CxrError, match=r"4 images are in another split, the first test_0000.png: test and train"):
+        align([("A", first), ("B", second)])
+
+
 def test_an_ensemble_is_the_mean(draw: Draw) -> None:
     first = draw(30)
     second = replace(first, p=np.sqrt(first.p)).select(np.arange(29, -1, -1))

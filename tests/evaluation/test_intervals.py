@@ -8,6 +8,7 @@ from scipy.stats import beta
 
 from cxr.evaluation.bootstrap import resample_units
 from cxr.evaluation.intervals import NONE, Behind, Interval, behind, difference_interval, interval, mean_interval
+from cxr.evaluation.metrics import average_precision
 
 
 def normal_draws(mean: float, std: float, num: int = 999) -> np.ndarray:
@@ -56,6 +57,15 @@ def test_half_of_the_draws_must_define_it() -> None:
 def test_a_figure_of_exactly_one_or_zero_has_the_exact_bound(num: int) -> None:
     assert interval(1.0, np.ones(1000), num) == pytest.approx((beta.ppf(0.025, num, 1), 1))
     assert interval(0.0, np.zeros(1000), num) == pytest.approx((0, beta.ppf(0.975, 1, num)))
+
+
+@pytest.mark.parametrize("num", [7, 9, 52])
+def test_perfect_ranks_have_the_exact_bound_for_average_precision_too(num: int) -> None:
+    y = np.repeat([1.0, 0.0], num)
+    point = average_precision(y, np.linspace(1, 0, 2 * num))
+    assert point <= 1
+    assert interval(point, np.full(100, point), num) == interval(1.0, np.ones(100), num)
+    assert mean_interval(1 - 1e-16, np.ones(100), num, [Interval(0.6, 1.0)]) == Interval(0.6, 1.0)
 
 
 def test_a_figure_that_never_varies_has_no_width() -> None:

@@ -42,9 +42,9 @@ def test_what_is_written_is_read_back(draw: Draw, tmp_path: Path) -> None:
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20))
 @settings(max_examples=50, deadline=None)
 def test_no_probability_loses_a_digit(tmp_path_factory: pytest.TempPathFactory, values: list[float]) -> None:
-    rows = pd.DataFrame({name: [str(row) for row in range(len(values))] for name in ("image", "patient_id", "split")})
+    rows = pd.DataFrame({name: [str(row) for row in range(len(values))] for name in ("image", "patient_id")})
     p = np.array(values)[:, None]
-    predictions = Predictions(rows.assign(view="", sex="", age=np.nan), ("Mass",), np.zeros_like(p), p)
+    predictions = Predictions(rows.assign(split="", view="", sex="", age=np.nan), ("Mass",), np.zeros_like(p), p)
     path = tmp_path_factory.mktemp("p") / "p.csv"
     write(predictions, path)
     assert same(read(path), predictions)
@@ -153,3 +153,14 @@ def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes) -> None:
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path / "p.csv").startswith("error: p.csv: no such file\n")
+
+
+def test_splits_are_understood_in_any_case_and_other_words_refused(draw: Draw, tmp_path: Path) -> None:
+    predictions = draw(6, ("Mass",))
+    predictions.rows["split"] = ["Train", "VALID", "Test ", "validation", "", "test"]
+    write(predictions, tmp_path / "p.csv")
+    assert read(tmp_path / "p.csv").rows["split"].tolist() == ["train", "val", "test", "val", "", "test"]
+    predictions.rows.loc[2:3, "split"] = "fold 1"
+    write(predictions, tmp_path / "p.csv")
+    with pytest.raises(CxrError, match=r"p.csv:4: split is 'fold 1' \(and 1 more such rows\)"):
+        read(tmp_path / "p.csv")

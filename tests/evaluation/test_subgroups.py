@@ -61,6 +61,16 @@ def test_the_gap_is_between_the_best_and_the_worst_group(draw: Draw) -> None:
     assert 0 < row["gap_low"] < row["gap"] < row["gap_high"]
 
 
+def test_rows_of_unknown_sex_are_no_group_of_the_gap_or_the_mean(draw: Draw) -> None:
+    predictions = two_sexes(draw)
+    predictions.rows.loc[:8, "sex"] = ""
+    known = cut(predictions.select(np.arange(9, len(predictions))), "sex")
+    groups, gaps = cut(predictions, "sex")
+    assert ("unknown", "Mass") in by_key(groups) and ("unknown", "mean") not in by_key(groups)
+    assert gaps["gap"].tolist() == known.gaps["gap"].tolist()
+    assert by_key(groups)["M", "mean"]["auroc"] == by_key(known.groups)["M", "mean"]["auroc"]
+
+
 def test_few_images_have_counts_in_place_of_a_figure(draw: Draw) -> None:
     predictions = draw(200, ("Mass",))
     predictions.y[:] = 0

@@ -9,7 +9,8 @@ from cxr.data.dataset import Dataset, preprocess
 from cxr.data.splits import FOLDS
 from cxr.errors import CxrError
 from cxr.model import checkpoint as checkpoints
-from cxr.model.checkpoint import hash_patients, load, load_resumable, save, save_resumable, seen_patients
+from cxr.model.checkpoint import load, load_resumable, save, save_resumable
+from cxr.model.seen import count_images, count_patients, hash_images, hash_patients, image_keys
 from tests.model.conftest import FINDINGS, Recipe
 
 
@@ -38,11 +39,30 @@ def test_a_checkpoint_says_what_made_it(trained: Path, recipe: Recipe, dataset: 
 def test_patients_are_kept_as_hashes_only(trained: Path, dataset: Dataset) -> None:
     checkpoint, ids = load(trained), dataset.table.rows["patient_id"]
     for fold in ("train", "val"):
-        patients = set(ids[dataset.rows(fold)])
-        assert seen_patients(checkpoint, "nih", patients, fold) == len(patients) == len(checkpoint.patients[fold])
-        assert seen_patients(checkpoint, "chexpert", patients, fold) == 0
-    assert seen_patients(checkpoint, "nih", set(ids[dataset.rows("test")])) == 0
+        patients, hashes = set(ids[dataset.rows(fold)]), checkpoint.patients[fold]
+        assert count_patients(hashes, "nih", patients) == len(patients) == len(hashes)
+        assert count_patients(hashes, "chexpert", patients) == 0
+        assert count_patients(hashes, "nih", set(ids[dataset.rows("test")])) == 0
     assert torch.equal(hash_patients("nih", ["2", "1", "1"]), hash_patients("nih", ["1", "2"]))
+
+
+def test_images_are_recognised_wherever_they_lie(trained: Path, dataset: Dataset) -> None:
+    names = dataset.table.rows["image"]
+    for fold in ("train", "val"):
+        hashes, own = load(trained).images[fold], list(names.iloc[dataset.rows(fold)])
+        elsewhere = [f"copy\\of/{name.replace('.png', '.jpg')}" for name in own]
+        assert count_images(hashes, "nih", own) == count_images(hashes, "table", elsewhere) == len(own)
+        assert count_images(hashes, "table", list(names.iloc[dataset.rows("test")])) == 0
+        assert count_images(hashes, "nih", []) == 0
+
+
+def test_equal_file_names_of_two_tables_are_no_evidence() -> None:
+    assert image_keys(["a/1.png", "b/2.png"]) == ["1", "2"]
+    assert image_keys(["a/view1.jpg", "b/view1.jpg"]) == ["a/view1", "b/view1"]
+    assert count_images(hash_images("table", ["1", "2"]), "table", ["x/1.png"]) == 0
+    assert count_images(hash_images("table", ["1", "2"]), "nih", ["x/1.png"]) == 1
+    judged = ["view1.jpg", "small/train/p1/view1.jpg"]
+    assert count_images(hash_images("chexpert", ["train/p1/view1"]), "table", judged) == 1
 
 
 def test_a_run_folder_and_its_file_are_the_same_checkpoint(trained: Path) -> None:

@@ -47,11 +47,16 @@ def test_the_head_computes_in_float32_under_autocast() -> None:
     assert torch.equal(logits, model.head(features.float().mean(dim=(2, 3))))
 
 
+def test_sure_probabilities_do_not_tie() -> None:
+    logits = torch.linspace(15, 30, 400).repeat(2, 1).T
+    assert len(set(Classifier("resnet18", 2).probabilities(logits)[:, 0].tolist())) == 400
+
+
 def test_probabilities_have_the_weights_of_the_loss_undone() -> None:
     model = Classifier("resnet18", 2)
     model.logit_shift.copy_(torch.tensor([-2.0, 1.0]))
     logits = torch.randn(5, 2)
-    torch.testing.assert_close(torch.logit(model.probabilities(logits)), logits + torch.tensor([-2.0, 1.0]))
+    torch.testing.assert_close(torch.logit(model.probabilities(logits)).float(), logits + torch.tensor([-2.0, 1.0]))
 
 
 LAST_BLOCK = {"densenet121": ("features.denseblock4.", "features.norm5."), "resnet18": ("layer4.",)}

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -241,18 +242,21 @@ def test_thresholds_chosen_anew_on_another_archive_are_named(nih_run: Path, chex
     assert "thresholds were chosen on validation rows of the archive judged" in report.notes[1]
 
 
-Write = Callable[[str], list[str]]
+Write = Callable[..., list[str]]
 
 
 @pytest.fixture
 def hospital(archive: Path, tmp_path: Path) -> Write:
-    """Writes a table of the first archive's images that labels one finding; returns the overrides that read it."""
+    """Writes a table of copies of the first archive's images that labels one finding; returns what reads it."""
 
-    def write(heading: str) -> list[str]:
-        lines = [f"{path.relative_to(archive)},{n},test,{n % 2}" for n, path in enumerate(archive.glob("images/*.png"))]
+    def write(heading: str, prefix: str = "scan_") -> list[str]:
+        names = [prefix + path.name for path in sorted(archive.glob("images/*.png"))]
+        for name in names:
+            shutil.copy(archive / "images" / name.removeprefix(prefix), tmp_path / name)
+        lines = [f"{name},{n},test,{n % 2}" for n, name in enumerate(names)]
         write_lines(tmp_path / "labels.csv", [f"image,patient_id,split,{heading}", *lines])
-        store, csv = f"store.path={tmp_path / 'store'}", f"data.csv={tmp_path / 'labels.csv'}"
-        return ["data.source=table", f"data.root={archive}", csv, "data.split=column", store]
+        store = f"store.path={tmp_path / 'store'}"
+        return ["data.source=table", f"data.root={tmp_path}", "data.csv=labels.csv", "data.split=column", store]
 
     return write
 
@@ -262,6 +266,11 @@ def test_a_table_of_another_hospital_may_call_a_finding_otherwise(nih_run: Path,
     assert len(rows) == 40
     known = report.table.set_index("finding")["num"]
     assert known["Effusion"] == 40 and known.drop("Effusion").sum() == 0
+
+
+def test_images_of_the_training_are_known_under_other_patient_ids(nih_run: Path, hospital: Write) -> None:
+    with pytest.raises(CxrError, match=r"of the 40 images, under other patient ids, to be judged were in the model's"):
+        evaluate_run(nih_run, *hospital("Mass", prefix=""))
 
 
 def test_an_archive_that_labels_none_of_the_findings_is_refused(nih_run: Path, hospital: Write) -> None:

@@ -18,6 +18,7 @@ from cxr.data.dataset import Dataset
 from cxr.data.labels import Targets
 from cxr.data.loader import Batch, Loader
 from cxr.errors import CxrError
+from cxr.files import only_one
 from cxr.model import checkpoint as checkpoints
 from cxr.model import train as loop
 from cxr.model.loss import class_weights
@@ -111,8 +112,8 @@ def read_step(run: Path) -> int:
 def test_a_run_that_dies_between_best_and_last_goes_on_as_the_straight_run(
     recipe: Recipe, dataset: Dataset, trained: Path, per_epoch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = recipe(tmp_path, f"train.save_every={per_epoch}")
-    saves = itertools.count(1)
+    config = recipe(tmp_path)
+    saves = itertools.count(1)  # two an epoch, before it is validated and after
 
     def save_last(run: Run, state: TrainState) -> None:
         crash() if next(saves) == 4 else loop_save(run, state)
@@ -140,6 +141,23 @@ def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_as_the_straight_run(
     out, err = start(config, "--resume").communicate()
     assert "resuming at epoch 2" in err and out.startswith(str(config.out / checkpoints.BEST))
     assert_same_run(config.out, trained)
+
+
+def test_an_epoch_whose_validation_fails_is_not_lost(
+    recipe: Recipe, dataset: Dataset, trained: Path, per_epoch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(loop, "validate", lambda *_: crash())
+        train(recipe(tmp_path), dataset, ALONE)
+    assert read_step(tmp_path) == per_epoch
+    train(recipe(tmp_path), dataset, ALONE, resume=True)
+    assert_same_run(tmp_path, trained)
+
+
+def test_two_runs_in_one_folder_are_refused(recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:
+    with only_one(tmp_path / ".lock", "taken"), pytest.raises(CxrError, match="another process is training in this"):
+        train(recipe(tmp_path), dataset, ALONE)
+    assert not list(tmp_path.iterdir())
 
 
 def test_saving_inside_epochs_changes_nothing(recipe: Recipe, dataset: Dataset, trained: Path, tmp_path: Path) -> None:
@@ -258,6 +276,22 @@ def test_other_images_are_refused_on_resuming(recipe: Recipe, dataset: Dataset, 
     fold[dataset.rows("train")[0]] = ""
     with pytest.raises(CxrError, match=r"the images in .* are not those that the run began with"):
         train(recipe(trained), replace(dataset, fold=fold), ALONE, resume=True)
+
+
+def test_other_labels_are_refused_on_resuming(recipe: Recipe, dataset: Dataset, trained: Path) -> None:
+    other = replace(dataset, targets=replace(dataset.targets, y=1 - dataset.targets.y))
+    with pytest.raises(CxrError, match=r"the labels in .* are not those that the run began with"):
+        train(recipe(trained), other, ALONE, resume=True)
+
+
+def test_validation_rows_of_one_class_cannot_select_by_auroc(recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:
+    y = dataset.targets.y.copy()
+    y[dataset.rows("val")] = 0
+    other = replace(dataset, targets=replace(dataset.targets, y=y))
+    with pytest.raises(CxrError, match="validation rows hold one class only") as error:
+        train(recipe(tmp_path), other, ALONE)
+    assert "train.select=loss" in error.value.hint
+    train(recipe(tmp_path, "train.epochs=1", "train.select=loss"), other, ALONE)
 
 
 def test_a_finding_of_one_class_trains_and_is_named(

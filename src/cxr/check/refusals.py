@@ -16,8 +16,8 @@ from cxr.config import Config, Data
 from cxr.console import count
 from cxr.data import joint
 from cxr.data.dataset import preprocess, store_path
-from cxr.data.epoch import count_steps
-from cxr.data.labels import LabelTable
+from cxr.data.epoch import check_judgeable, count_steps
+from cxr.data.labels import LabelTable, Targets
 from cxr.data.sources.dicom_header import SUFFIXES as DICOM
 from cxr.data.sources.dicom_header import read_header
 from cxr.data.splits import FOLDS, MAKERS, Split, assign
@@ -177,9 +177,21 @@ def judge_across(
             said.refuse([f"data.split: leak: patients in different splits of two archives: {num:,}"], error.hint)
 
 
-def judge_training(config: Config, images: Mapping[str, int], visits: Sequence[int], said: Said) -> int | None:
-    """Steps of an epoch, None where there can be none; what is refused or remarkable once the rows are known."""
+def judge_training(
+    config: Config, images: Mapping[str, int], visits: Sequence[int], validation: Targets | None, said: Said
+) -> int | None:
+    """Steps of an epoch, None where there can be none; what is refused or remarkable once the rows are known.
+
+    Args:
+        config: The recipe.
+        images: Rows of all archives by split.
+        visits: What an epoch visits of each archive.
+        validation: Targets of the validation rows, None where they are not known.
+        said: Where it is noted.
+    """
     steps = said.attempt(lambda: count_steps(config, images, visits))
+    if validation is not None and images["val"]:
+        said.attempt(lambda: check_judgeable(config, validation))
     if not images["test"]:
         said.warnings.append("data.split: no images for test, so there is nothing to report on")
     weights = config.model.weights

@@ -204,7 +204,9 @@ def _plan(config: Config, looks: Sequence[Look], targets: Sequence[Targets | Non
     images = {fold: sum(one.images[fold] for one in shares) for fold in FOLDS}
     known = all(look.has_split for look in looks)
     findings = next((one.findings for one in targets if one), ())
-    steps = refusals.judge_training(config, images, [one.visits for one in shares], said) if said and known else None
+    visits, steps = [one.visits for one in shares], None
+    if said and known:
+        steps = refusals.judge_training(config, images, visits, _validation(looks, targets), said)
     ids = np.concatenate([look.people.iloc[look.rows] for look in looks])
     fold = np.concatenate([look.fold for look in looks])
     named = len(looks) > 1
@@ -216,13 +218,23 @@ def _plan(config: Config, looks: Sequence[Look], targets: Sequence[Targets | Non
                  for look in looks for why, num in look.dropped.items() if num},
         batch_size=config.train.batch_size,
         epochs=config.train.epochs,
-        visits=sum(one.visits for one in shares),
+        visits=sum(visits),
         steps_per_epoch=steps,
         store=", ".join(one.store for one in shares),
         store_bytes=sum(one.store_bytes for one in shares),
         where=config.store.where,
         archives=tuple(shares) if named else (),
     )  # fmt: skip
+
+
+def _validation(looks: Sequence[Look], targets: Sequence[Targets | None]) -> Targets | None:
+    """Targets of all validation rows, None where those of an archive are not known."""
+    known = [one for one in targets if one is not None]
+    if len(known) < len(looks):
+        return None
+    rows = np.concatenate([look.fold for look in looks]) == "val"
+    y, mask = (np.concatenate([getattr(one, part) for one in known])[rows] for part in ("y", "mask"))
+    return Targets(known[0].findings, y, mask)
 
 
 def _shares(looks: Sequence[Look], targets: Sequence[Targets | None]) -> list[Share]:

@@ -80,6 +80,12 @@ class Dataset:
         """Targets of some rows."""
         return Targets(self.targets.findings, self.targets.y[rows], self.targets.mask[rows])
 
+    def keep_findings(self, places: Sequence[int]) -> "Dataset":
+        """The same rows with the findings at those places, in every archive."""
+        findings, y, mask = self.targets.findings, self.targets.y, self.targets.mask
+        targets = Targets(tuple(findings[place] for place in places), y[:, places], mask[:, places])
+        return replace(self, targets=targets, parts=tuple(part.keep_findings(places) for part in self.parts))
+
     def counts(self) -> dict[str, object]:
         """Rows per fold, rows dropped by reason, and cells per fold and finding, as stored with the run."""
         cells = {fold: count(self.select(self.rows(fold))).to_dict("records") for fold in FOLDS}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from cxr.config import Config
+from cxr.data.labels import Targets
 from cxr.errors import CxrError
 
 _SMALLEST = 64  # model inputs from here on have a last feature map of more than one pixel
@@ -37,6 +38,18 @@ def count_steps(config: Config, images: Mapping[str, int], visits: Sequence[int]
         raise CxrError("data.weight: no training row is ever visited", "raise data.weight")
     _check_last_batch(config, sum(visits), num_processes)
     return -(-sum(visits) // config.train.batch_size)
+
+
+def check_judgeable(config: Config, validation: Targets) -> None:
+    """Refuse to select by an AUROC that no epoch could have.
+
+    Raises:
+        CxrError: Under train.select=auroc, validation rows of one class for every finding.
+    """
+    both = [(validation.mask & (validation.y == label)).any(axis=0) for label in (0, 1)]
+    if config.train.select == "auroc" and not (both[0] & both[1]).any():
+        what = "data.split: the validation rows hold one class only for every finding, so no epoch has an AUROC"
+        raise CxrError(what, "take another data.split or a larger data.val_fraction, or train.select=loss")
 
 
 def _smallest_part(num: int, parts: int) -> int:

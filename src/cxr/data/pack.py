@@ -1,13 +1,11 @@
 """Image files -> Store: every file decoded once, on all cores, in bounded memory, surviving a kill at any moment."""
 
 import csv
-import fcntl
 import io
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +14,7 @@ from cxr.data.image import Grey, Intensity, UnreadableImageError, prepare, read_
 from cxr.data.store import PACKED, UNREADABLE, Manifest, Store, open_store
 from cxr.data.threads import work_through
 from cxr.errors import CxrError
-from cxr.files import explain_os_errors, write_text
+from cxr.files import explain_os_errors, only_one, write_text
 
 Read = Callable[[str], Grey]
 
@@ -59,7 +57,7 @@ def pack(
     partial = folder.with_name(folder.name + ".partial")
     with explain_os_errors(partial):
         partial.mkdir(parents=True, exist_ok=True)
-        with _locked(partial):
+        with only_one(partial / "lock", f"{partial}: another process is packing this store"):
             _start(partial, wanted, images)
             packing = _Packing(paths, wanted, partial, reader(root, wanted.preprocess.intensity, read_pixels))
             try:
@@ -125,16 +123,6 @@ class _Packing:
         temporary = self.partial / "status.tmp"
         temporary.write_bytes(snapshot)
         os.replace(temporary, self.partial / "status.u8")
-
-
-@contextmanager
-def _locked(partial: Path) -> Iterator[None]:
-    with (partial / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise CxrError(f"{partial}: another process is packing this store", "wait until it has finished") from None
-        yield
 
 
 def _start(partial: Path, wanted: Manifest, images: Sequence[str]) -> None:

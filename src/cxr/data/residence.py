@@ -1,6 +1,8 @@
 """Where a store's pixels live while a model reads them: on disk, in RAM or on the GPU."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +14,12 @@ from cxr.data.store import Stacked, Store
 from cxr.errors import CxrError
 
 Where = Literal["auto", "disk", "ram", "gpu"]
+
+_BLOCK = 4096  # images of 256 pixels a side: 268 MB
+_GROUPS = {  # by what /proc/self/cgroup calls them, version 2 and 1: folder, limit, use, and file cache that may go
+    "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
 
 
 def place(store: Store, where: Where, device: torch.device, processes: int = 1) -> tuple[Pixels, str]:
@@ -38,23 +46,45 @@ def place(store: Store, where: Where, device: torch.device, processes: int = 1) 
 
 
 def _to_gpu(store: Store, device: torch.device) -> torch.Tensor:
-    """One tensor of all pixels, filled store by store, so that none is in the GPU's memory or in RAM twice."""
-    if not isinstance(store.pixels, Stacked):
-        return torch.from_numpy(np.array(store.pixels)).to(device)
+    """One tensor of all pixels, filled in blocks, so that no process holds them in RAM as well."""
     pixels, start = torch.empty(store.pixels.shape, dtype=torch.uint8, device=device), 0
-    for part in store.pixels.parts:
-        pixels[start : start + len(part)] = torch.from_numpy(np.array(part))
-        start += len(part)
+    for part in store.pixels.parts if isinstance(store.pixels, Stacked) else (store.pixels,):
+        for first in range(0, len(part), _BLOCK):
+            block = torch.from_numpy(np.array(part[first : first + _BLOCK]))
+            pixels[start : start + len(block)] = block
+            start += len(block)
     return pixels
 
 
-def _free_ram() -> int:
-    """Bytes that can be taken without swapping: file cache, which packing has just filled, counts as free."""
+def free_ram(root: Path = Path("/")) -> int:
+    """Bytes that can be taken without swapping: file cache, which packing has just filled, counts as free.
+
+    Linux's control groups say what a container or a SLURM job may take.
+    """
     try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration):
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([free, *_left_in_groups(root)])
+
+
+def _left_in_groups(root: Path) -> Iterator[int]:
+    """Bytes left in this process's control groups of memory and in those that hold them, where there is a limit."""
+    try:
+        lines = [line.split(":", 2) for line in (root / "proc/self/cgroup").read_text().splitlines()]
+    except OSError:
+        return
+    for _, kind, path in lines:
+        if kind not in _GROUPS:
+            continue
+        top, limit, used, cache = _GROUPS[kind]
+        group = root / top / path.lstrip("/")
+        for folder in (group, *group.parents[: len(Path(path).parts) - 1]):
+            with contextlib.suppress(OSError, ValueError):  # no such file; "max", which is no limit
+                left = int((folder / limit).read_text()) - int((folder / used).read_text())
+                figures = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                yield max(0, left + int(figures.get(cache, 0)))
 
 
 def _choose(num_bytes: int, device: torch.device, processes: int) -> tuple[Where, str]:
@@ -62,5 +92,5 @@ def _choose(num_bytes: int, device: torch.device, processes: int) -> tuple[Where
         free = torch.cuda.mem_get_info(device)[0]
         if num_bytes <= free / 2:
             return "gpu", f"{free / 1e9:.1f} GB free"
-    free = _free_ram()
+    free = free_ram()
     return ("ram" if num_bytes * processes <= free / 2 else "disk"), f"{free / 1e9:.1f} GB free"

@@ -20,7 +20,7 @@ def align(models: Sequence[Named]) -> tuple[list[Predictions], list[str]]:
     """The predictions cut to the common images and findings, in the order of the images' names, and what was left out.
 
     Raises:
-        CxrError: Nothing in common, or an image whose labels or patient differ.
+        CxrError: Nothing in common, or an image whose labels, patient or split differ.
     """
     findings = [name for name in models[0][1].findings if all(name in own.findings for _, own in models)]
     images = reduce(np.intersect1d, [own.rows["image"].to_numpy(dtype=str) for _, own in models])
@@ -75,3 +75,9 @@ def _check_agreement(where: str, a: Predictions, b: Predictions) -> None:
     if len(others):
         what = f"{len(others):,} images have another patient_id, the first {a.rows['image'].iloc[others[0]]}"
         raise CxrError(f"{where}: {what}", "give both the same patient ids")
+    ours, theirs = a.rows["split"], b.rows["split"]
+    others = np.flatnonzero(((ours != theirs) & (ours != "") & (theirs != "")).to_numpy())
+    if len(others):
+        first = f"{a.rows['image'].iloc[others[0]]}: {ours.iloc[others[0]]} and {theirs.iloc[others[0]]}"
+        what = f"{len(others):,} images are in another split, the first {first}"
+        raise CxrError(f"{where}: {what}", "a model must not be judged on rows that the other's split trains on")

@@ -10,6 +10,7 @@ from cxr.evaluation.metrics import Float
 
 LEVEL = 0.95
 """Of every interval."""
+_ROUNDING = 1e-12
 
 
 class Interval(NamedTuple):
@@ -59,6 +60,7 @@ def interval(point: float, draws: Float, num_patients: int) -> Interval:
     defined = _defined(point, draws)
     if defined is None or num_patients < 2:
         return NONE
+    point = _exact(point)
     if point in (0, 1):
         bound = ((1 - LEVEL) / 2) ** (1 / num_patients)
         return Interval(bound, 1.0) if point == 1 else Interval(0.0, 1 - bound)
@@ -69,10 +71,16 @@ def interval(point: float, draws: Float, num_patients: int) -> Interval:
 
 def mean_interval(point: float, draws: Float, num_patients: int, own: Sequence[Interval]) -> Interval:
     """Interval of a macro mean; at exactly 0 or 1, where every figure is, the widest of their `own`."""
-    if point not in (0, 1):
+    if _exact(point) not in (0, 1):
         return interval(point, draws, num_patients)
     bounds = [one for one in own if not np.isnan(one.low)]
     return Interval(min(one.low for one in bounds), max(one.high for one in bounds)) if bounds else NONE
+
+
+def _exact(point: float) -> float:
+    """0 or 1 where only rounding keeps the figure from it, as in a mean of precisions that are all 1."""
+    nearest = float(np.rint(point))
+    return nearest if abs(point - nearest) < _ROUNDING else point
 
 
 def difference_interval(point: float, draws: Float) -> Interval:

@@ -68,7 +68,9 @@ def average_precision(y: Float, p: Float) -> float:
     from sklearn.metrics import average_precision_score
 
     labels, scores = _known(y, p)
-    return float(average_precision_score(labels, scores)) if _has_both_classes(labels) else np.nan
+    if not _has_both_classes(labels):
+        return np.nan
+    return min(1.0, float(average_precision_score(labels, scores)))  # which rounding may put above 1
 
 
 def at_threshold(y: Float, p: Float, threshold: float) -> AtThreshold:

@@ -12,6 +12,7 @@ import pandas as pd
 from cxr.data.findings import CHEXPERT_14, NIH_14, canonical
 from cxr.data.labels import Blank
 from cxr.data.sources.files import Sheet, read_sheet
+from cxr.data.splits import WORDS
 from cxr.errors import CxrError
 from cxr.evaluation.join import IDENTITY, Mistakes, join_labels
 from cxr.files import write_text
@@ -104,7 +105,7 @@ def read(path: Path, labels: Path | None = None, blank: Blank = "negative", need
 
     Raises:
         CxrError: Every mistake of the file at once: not a CSV, no image or probability column, an image twice or
-            without a label, a cell that is no probability or no label, no labels at all.
+            without a label, a cell that is no probability, no label or no split, no labels at all.
     """
     sheet = read_sheet(path)
     image = next((name for name in IMAGE_COLUMNS if name in sheet.header), "")
@@ -119,7 +120,22 @@ def read(path: Path, labels: Path | None = None, blank: Blank = "negative", need
     else:
         rows, y, wrong = join_labels(path, labels, blank, rows, findings)
     _raise(mistakes + wrong)
-    return Predictions(rows, findings, y, p)
+    return Predictions(rows.assign(split=_folds(sheet, rows["split"])), findings, y, p)
+
+
+def _folds(sheet: Sheet, said: pd.Series) -> pd.Series:
+    """train, val, test or nothing for each row's split, however it is written.
+
+    Raises:
+        CxrError: A row with another word, of which nobody could say whether it may be judged.
+    """
+    words = said.str.strip().str.lower()
+    unknown = np.flatnonzero(~words.isin(list(WORDS)))
+    if len(unknown):
+        more = f" (and {len(unknown) - 1:,} more such rows)" if len(unknown) > 1 else ""
+        what = f"{sheet.where(int(unknown[0]))}: split is {said.iloc[unknown[0]]!r}{more}"
+        raise CxrError(what, "the column split holds train, val or test, or nothing; call any other column otherwise")
+    return words.map(WORDS)
 
 
 def _probability_columns(sheet: Sheet) -> list[tuple[str, str]]:

@@ -20,7 +20,7 @@ from cxr.evaluation.join import find_places
 from cxr.evaluation.metrics import Float
 from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.report import DISCLAIMER
-from cxr.evaluation.thresholds import Thresholds, fixed, origin
+from cxr.evaluation.thresholds import GIVEN, Thresholds, fixed, origin
 from cxr.files import write_text
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ def _read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:
     except (OSError, ValueError, KeyError) as error:
         what = f"{path}: is no metrics.csv with a threshold for each of {', '.join(findings)} ({error})"
         raise CxrError(what, "cxr eval writes metrics.csv beside predictions.csv") from None
-    return Thresholds(tuple(findings), values, "f1", f"the rows that {path} says")
+    return Thresholds(tuple(findings), values, GIVEN, f"in {path}")
 
 
 def render_terminal(result: ReaderComparison) -> "RenderableType":

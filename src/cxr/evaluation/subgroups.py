@@ -28,7 +28,8 @@ class Subgroups(NamedTuple):
         groups: GROUP_COLUMNS, a row an attribute, group and finding, then `mean` over the findings that have a figure
             in every group of the attribute; nan where a group has fewer than FEWEST positive or negative rows.
         gaps: GAP_COLUMNS, a row an attribute and finding with at least two groups that have a figure: the highest
-            less the lowest AUROC, with the interval of the difference between these two groups.
+            less the lowest AUROC, with the interval of the difference between these two groups; the rows of which
+            nothing is known are no group.
     """
 
     groups: pd.DataFrame
@@ -52,7 +53,7 @@ def subgroups(predictions: Predictions, attributes: Sequence[str], resampling: R
         cells = [_Cell(predictions, name, own, resampling) for name, own in _groups(predictions.rows, attribute)]
         if len(cells) < 2:
             continue
-        everywhere = np.all([~np.isnan(cell.auroc) for cell in cells], axis=0)
+        everywhere = np.all([~np.isnan(cell.auroc) for cell in cells if cell.name != UNKNOWN], axis=0)
         for cell in cells:
             groups += [{"attribute": attribute, **row} for row in cell.rows(everywhere)]
         for column, finding in enumerate(predictions.findings):
@@ -92,7 +93,7 @@ class _Cell:
         for c, finding in enumerate(self.findings):
             num, positive = self.counts[c]
             yield self._row(finding, num, positive, self.auroc[c], self.bounds[c])
-        if everywhere.any():
+        if everywhere.any() and not np.isnan(self.auroc[everywhere]).any():
             mean = float(self.auroc[everywhere].mean())
             own = [self.bounds[c] for c in np.flatnonzero(everywhere)]
             bounds = mean_interval(mean, self.draws[everywhere].mean(axis=0), self._num_patients, own)
@@ -120,7 +121,7 @@ def _number(name: str) -> float:
 
 
 def _gap(cells: Sequence[_Cell], column: int) -> Iterator[dict[str, object]]:
-    known = [cell for cell in cells if not np.isnan(cell.auroc[column])]
+    known = [cell for cell in cells if cell.name != UNKNOWN and not np.isnan(cell.auroc[column])]
     if len(known) < 2:
         return
     worst, *_, best = sorted(known, key=lambda cell: float(cell.auroc[column]))

@@ -19,6 +19,9 @@ Rule = str | float
 FALLBACK = 0.5
 """Threshold of a finding whose validation rows hold one class only, or no threshold that the rule accepts."""
 
+GIVEN = "as given"
+"""Rule of thresholds that a file states, by whatever rule they came into it."""
+
 _SLACK = 1e-9  # rows; 0.9 x 10 is 9 rows, whatever its last digit as a float
 
 
@@ -29,7 +32,7 @@ class Thresholds:
     Attributes:
         findings: C names.
         values: C thresholds in [0, 1].
-        rule: `f1`, `youden`, `sensitivity=X`, `specificity=X` or `fixed 0.5`.
+        rule: `f1`, `youden`, `sensitivity=X`, `specificity=X`, `fixed 0.5` or GIVEN.
         chosen_on: The rows it was chosen on, as `validation rows (112 images)`, or `not chosen: fixed`.
         fallback: Findings that got FALLBACK, since the rows hold no positive, no negative, or no fitting threshold.
         images: Hashed names (`hashed`) of the rows it was chosen on, so that a report knows when it judges the same.
@@ -91,6 +94,8 @@ def fixed(findings: Sequence[str], value: float = FALLBACK) -> Thresholds:
 def origin(thresholds: Thresholds) -> str:
     """How they were chosen and on what, as `best F1 on validation rows (560 images, 97 patients)`."""
     rule = thresholds.rule
+    if rule == GIVEN:
+        return f"{rule} {thresholds.chosen_on}"
     if rule.startswith("fixed"):
         return f"{rule} for every finding"
     words = {"f1": "best F1", "youden": "best Youden's J"}

@@ -1,15 +1,12 @@
 """best.safetensors: one file that rebuilds the model by itself; last.pt: what a run resumes from. Both are atomic."""
 
-import hashlib
 import json
 import platform
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError, safe_open
@@ -17,7 +14,6 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from cxr.config import Config
-from cxr.data.dataset import Dataset
 from cxr.data.image import Preprocess
 from cxr.errors import CxrError
 from cxr.evaluation import calibration
@@ -30,7 +26,7 @@ from cxr.model.classifier import Classifier
 from cxr.model.familiarity import Familiarity, Measured
 
 BEST, LAST = "best.safetensors", "last.pt"
-_PATIENTS, _FAMILIARITY = "patients.", "familiarity."
+_PATIENTS, _IMAGES, _FAMILIARITY = "patients.", "images.", "familiarity."
 
 
 class SplitIdentity(BaseModel):
@@ -70,8 +66,9 @@ class Checkpoint:
         metadata: Config, findings, Preprocess, split, versions, validation figures.
         thresholds: Operating points chosen on the validation rows of its training.
         temperatures: Fitted on the same rows.
-        patients: Per fold the sorted hashes (`hash_patients`) of the patients it has seen.
+        patients: Per fold the hashes (`seen.patients_of`) of the patients it has seen.
         familiarity: Tells images unlike its validation rows; None where those were too few, and in old files.
+        images: Per fold the hashes (`seen.images_of`) of the images it has seen; none in old files.
     """
 
     classifier: Classifier
@@ -80,21 +77,7 @@ class Checkpoint:
     temperatures: Temperatures
     patients: dict[str, Tensor]
     familiarity: Familiarity | None = None
-
-
-def hash_patients(source: str, patients: Iterable[str]) -> Tensor:
-    """Sorted int64 hashes of patient ids: enough to recognise a patient who was trained on, too little to name one."""
-    digests = {hashlib.sha256(f"{source}\n{patient}".encode()).digest()[:8] for patient in patients}
-    return torch.tensor(sorted(int.from_bytes(digest, "big", signed=True) for digest in digests), dtype=torch.int64)
-
-
-def hash_fold(dataset: Dataset, fold: str) -> Tensor:
-    """Sorted hashes of the patients of a fold; those of joined archives are what each has when it is read alone."""
-    own = [
-        hash_patients(part.id_space, part.table.rows["patient_id"].iloc[part.rows(fold)].unique())
-        for part in dataset.archives
-    ]
-    return torch.from_numpy(np.unique(torch.cat(own).numpy()))
+    images: dict[str, Tensor] = field(default_factory=dict)
 
 
 def versions() -> dict[str, str]:
@@ -107,6 +90,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; a kill at any moment leaves the old file or the new one."""
     weights = {key: value.detach().cpu().contiguous() for key, value in checkpoint.classifier.state_dict().items()}
     seen = {_PATIENTS + fold: hashes for fold, hashes in checkpoint.patients.items()}
+    seen |= {_IMAGES + fold: hashes for fold, hashes in checkpoint.images.items()}
     known = checkpoint.familiarity
     arrays = familiarities.to_arrays(known) if known else {}
     familiar = {_FAMILIARITY + name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -136,7 +120,7 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
         points = operating_points.from_json(metadata.thresholds)
         temperatures = calibration.from_json(metadata.temperatures)
         classifier = Classifier(metadata.config.model.backbone, len(metadata.findings), metadata.config.model.stem)
-        patients, familiar = _take(tensors, _PATIENTS), _take(tensors, _FAMILIARITY)
+        patients, images, familiar = (_take(tensors, prefix) for prefix in (_PATIENTS, _IMAGES, _FAMILIARITY))
         arrays = {name: tensor.numpy() for name, tensor in familiar.items()}
         width, measured = classifier.head.in_features, metadata.familiarity
         familiarity = familiarities.from_arrays(measured, arrays, width) if measured else None
@@ -145,7 +129,7 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
         first = str(error).splitlines()[0]
         raise CxrError(f"{path}: does not fit this version of cxr: {first}", "use the version that wrote it") from None
     classifier.to(device).to(memory_format=torch.channels_last)  # as in training, so that no sum is ordered otherwise
-    return Checkpoint(classifier.eval(), metadata, points, temperatures, patients, familiarity)
+    return Checkpoint(classifier.eval(), metadata, points, temperatures, patients, familiarity, images)
 
 
 def _take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -185,9 +169,3 @@ def load_resumable(path: Path) -> dict[str, object]:
     if not isinstance(state, dict) or "history" not in state:
         raise CxrError(f"{path}: was not written by cxr train", "train without --resume")
     return state
-
-
-def seen_patients(checkpoint: Checkpoint, source: str, patients: Iterable[str], fold: str = "train") -> int:
-    """How many of these patients the model was trained on."""
-    seen = checkpoint.patients.get(fold, torch.empty(0, dtype=torch.int64)).numpy()
-    return len(np.intersect1d(seen, hash_patients(source, patients).numpy()))

@@ -11,6 +11,8 @@ from torchvision.models import get_model
 Stem = Literal["rgb", "grey"]
 TrainLayers = Literal["all", "head", "last_block"]
 
+torch.backends.cudnn.allow_tf32 = False  # float32 means float32; who wants speed has bfloat16
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -85,8 +87,8 @@ class Classifier(nn.Module):
         return self.pool(self.feature_map(images))
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Probabilities [B, C] with the loss's class weights undone."""
-        return torch.sigmoid(logits + self.logit_shift)
+        """Probabilities [B, C] with the loss's class weights undone, float64: in float32 sure ones would tie at 1."""
+        return torch.sigmoid((logits + self.logit_shift).double())
 
     def activation_maps(self, features: Tensor) -> Tensor:
         """Class activation maps [B, C, h, w]: mean over (h, w) plus the head's bias is the logit (Zhou et al. 2016)."""

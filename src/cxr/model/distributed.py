@@ -1,7 +1,7 @@
 """torchrun: rank, world, device, sums. Without torchrun the world is this one process."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,11 +40,26 @@ class World:
             dist.all_reduce(value, dist.ReduceOp.MIN)
         return int(value)
 
+    def agree(self, numbers: Sequence[float]) -> list[float]:
+        """The first process's numbers, so that all decide alike where their last bits differ."""
+        values = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        self.copy_first([values])
+        return [float(value) for value in values.tolist()]
+
     def copy_first(self, tensors: Iterable[Tensor]) -> None:
         """Give every process the first one's values, in place."""
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
+
+    @contextmanager
+    def first_alone(self) -> Iterator[None]:
+        """The first process does the body while the others wait; then they do it, and find what it has left on disk."""
+        if not self.is_first:
+            self.wait()
+        yield
+        if self.is_first:
+            self.wait()
 
     def wait(self) -> None:
         """Until every process is here."""

@@ -30,8 +30,8 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         return None
     if precision == "bf16" or (device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)):
         return torch.bfloat16
-    native = device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.bfloat16 if native else None
+    asks = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # not in every build
+    return torch.bfloat16 if device.type == "cpu" and asks is not None and asks() else None
 
 
 def forward(
@@ -52,16 +52,25 @@ def find_batch_size(classifier: Classifier, config: Config, device: torch.device
         return config.eval.batch_size
     if device.type != "cuda":
         return _CPU_BATCH
-    peaks = []
-    for num_images in (8, 8, 16):  # the first run also takes what cuDNN keeps
-        torch.cuda.reset_peak_memory_stats(device)
-        before = torch.cuda.memory_allocated(device)
-        images = torch.zeros(num_images, config.image.store_size, config.image.store_size, dtype=torch.uint8)
-        forward(classifier, images.to(device), config.image.size, dtype)
-        peaks.append(torch.cuda.max_memory_allocated(device) - before)
-    each = max(1, (peaks[2] - peaks[1]) // 8)
-    free = torch.cuda.mem_get_info(device)[0]
+    try:
+        _, eight, sixteen = [_peak(classifier, num, config, device, dtype) for num in (8, 8, 16)]  # cuDNN keeps some
+    except torch.OutOfMemoryError:
+        return 8  # and fewer where that is too many, see `_InParts`
+    each = max(1, (sixteen - eight) // 8)
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by training, which waits
+    free = torch.cuda.mem_get_info(device)[0] + unused
     return int(min(_MOST, max(1, 0.8 * free // each)))
+
+
+def _peak(
+    classifier: Classifier, num_images: int, config: Config, device: torch.device, dtype: torch.dtype | None
+) -> int:
+    """Bytes of GPU memory that a forward pass takes at most."""
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    images = torch.zeros(num_images, config.image.store_size, config.image.store_size, dtype=torch.uint8)
+    forward(classifier, images.to(device), config.image.size, dtype)
+    return torch.cuda.max_memory_allocated(device) - before
 
 
 class _InParts:
@@ -101,7 +110,7 @@ def _over_rows(in_parts: _InParts, loader: Loader, rows: npt.NDArray[np.int64], 
     place = {int(row): number for number, row in enumerate(rows)}
     values = torch.zeros(len(rows), width, device=world.device)
     for batch in loader.batches(rows, in_parts.batch_size * world.size, world.rank, world.size):
-        real = torch.from_numpy(batch.rows >= 0).to(world.device)
+        real = torch.from_numpy(np.flatnonzero(batch.rows >= 0)).to(world.device)  # a mask would make the GPU wait
         where = torch.tensor([place[int(row)] for row in batch.rows if row >= 0], dtype=torch.int64)
         values[where.to(world.device)] = in_parts(batch.images)[real]
     return world.sum(values)

@@ -1,7 +1,6 @@
 """torchxrayvision's models as they are, in the place of a checkpoint: `cxr eval xrv:NAME`, `cxr predict xrv:NAME`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,7 +10,6 @@ from cxr.config_file import override
 from cxr.console import say
 from cxr.data.dataset import Dataset, preprocess
 from cxr.data.findings import concept
-from cxr.data.labels import Targets
 from cxr.errors import CxrError
 from cxr.evaluation import calibration
 from cxr.evaluation import thresholds as operating_points
@@ -101,10 +99,7 @@ def keep_trained(model: Pretrained, dataset: Dataset) -> Dataset:
     if not kept:
         what = f"{model}: was trained for none of the findings of this recipe: {', '.join(findings)}"
         raise CxrError(what, f"it was trained for {', '.join(model.trained)}")
-    targets = Targets(
-        tuple(findings[place] for place in kept), dataset.targets.y[:, kept], dataset.targets.mask[:, kept]
-    )
-    return replace(dataset, targets=targets)
+    return dataset.keep_findings(kept)
 
 
 def notes(model: Pretrained, config: Config, before: Dataset, kept: Dataset) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import torch
 from cxr.config import Config
 from cxr.console import say, warn
 from cxr.data.dataset import Dataset
-from cxr.data.epoch import count_steps
+from cxr.data.epoch import check_judgeable, count_steps
 from cxr.data.heap import keep_freed_memory
 from cxr.data.loader import Loader
 from cxr.data.residence import place
@@ -35,10 +35,11 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
     """Pixels placed, class weights counted, and what cannot be trained refused before any time is spent.
 
     Raises:
-        CxrError: No training or validation images; a last batch too small for batch norm.
+        CxrError: No training or validation images, none to tell epochs apart by; a last batch too small for batch norm.
     """
     images = {fold: len(dataset.rows(fold)) for fold in FOLDS}
     steps = count_steps(config, images, dataset.visits(), world.size)
+    check_judgeable(config, dataset.select(dataset.rows("val")))
     keep_freed_memory(world.device)
     pixels, where = place(dataset.store, config.store.where, world.device, world.local_size)
     dtype = autocast_dtype(config.train.precision, world.device)

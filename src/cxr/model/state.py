@@ -50,7 +50,8 @@ def new_state(
 ) -> tuple[TrainState, LoadReport]:
     """The state before the first step, and what became of the first weights."""
     model = Classifier(config.model.backbone, len(findings))
-    report = load_weights(model, config.model.weights, findings)
+    with world.first_alone():  # so that a download is made once
+        report = load_weights(model, config.model.weights, findings)
     if config.model.stem == "grey" and model.stem == "rgb":
         model.fold_stem()
     if config.model.stem != model.stem:
@@ -89,7 +90,7 @@ def _pair(ema: Classifier, model: Classifier) -> tuple[Pairs, Pairs]:
 
 
 def snapshot(state: TrainState, config: Config, images: dict[str, str]) -> dict[str, object]:
-    """What last.pt holds; `images` is the hash of each fold's image names."""
+    """What last.pt holds; `images` are hashes of each fold's image names and of the labels."""
     return {
         "model": state.model.state_dict(),
         "ema": None if state.ema is state.model else state.ema.state_dict(),
@@ -115,9 +116,12 @@ def restore(state: TrainState, config: Config, images: dict[str, str], saved: di
     if changed:
         problems = [f"{config.out}: {key} was {before.get(key)} and is now {now.get(key)}" for key in changed]
         raise CxrError(problems, "resume with the run's own config.yaml, or train anew into another out=FOLDER")
-    if saved["images"] != images:
-        what = f"{config.out}: the images in {config.data.root} are not those that the run began with"
-        raise CxrError(what, "give it the same files, or train anew into another out=FOLDER")
+    begun_with = cast(dict[str, str], saved["images"])
+    others = [key for key, digest in images.items() if begun_with.get(key) != digest]
+    if others:
+        what = "labels" if others == ["labels"] else "images"
+        problem = f"{config.out}: the {what} in {config.data.root} are not those that the run began with"
+        raise CxrError(problem, "give it the same files, or train anew into another out=FOLDER")
     state.model.load_state_dict(cast(dict[str, Tensor], saved["model"]))
     if state.ema is not state.model:
         state.ema.load_state_dict(cast(dict[str, Tensor], saved["ema"]))

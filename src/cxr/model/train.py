@@ -4,6 +4,7 @@ Order, learning rate and augmentation are functions of (seed, step) and of the v
 is stopped anywhere and resumed computes what the straight run computes, bit for bit on the CPU.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -27,7 +28,7 @@ from cxr.evaluation import calibration
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import macro_auroc, score
-from cxr.files import clear_leftovers, write_text
+from cxr.files import clear_leftovers, explain_os_errors, only_one, write_text
 from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
 from cxr.model.distributed import World
@@ -37,6 +38,7 @@ from cxr.model.optim import epochs_since_best, learning_rate
 from cxr.model.predict import learn_familiarity, predict_dataset
 from cxr.model.run import Run, prepare
 from cxr.model.runlog import RunLog, StopRequest, catch_signals
+from cxr.model.seen import images_of, patients_of
 from cxr.model.state import TrainState, average_weights, figures, new_state, restore, snapshot
 from cxr.model.watch import READ_EVERY, LossMeter, check_weights, describe
 
@@ -58,16 +60,39 @@ def train(config: Config, dataset: Dataset, world: World, resume: bool = False) 
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True
     run = prepare(config, dataset, world)
-    state, report = new_state(config, dataset.targets.findings, run.weights, world)
+    with _alone(run):
+        _run_epochs(run, _begin(run, resume))
+    return config.out
+
+
+def _alone(run: Run) -> AbstractContextManager[None]:
+    """Two runs in one folder would mix their checkpoints and their logs."""
+    out = run.config.out
+    if not run.world.is_first:
+        return nullcontext()
+    with explain_os_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    return only_one(out / ".lock", f"{out}: another process is training in this folder")
+
+
+def _begin(run: Run, resume: bool) -> TrainState:
+    """The state before the first step, or as last.pt has it."""
+    config, world = run.config, run.world
+    state, report = new_state(config, run.dataset.targets.findings, run.weights, world)
     if world.is_first:
         say(str(report))
         clear_leftovers(config.out)
     if resume:
-        restore(state, config, _images(dataset), checkpoints.load_resumable(config.out / checkpoints.LAST))
+        restore(state, config, _images(run.dataset), checkpoints.load_resumable(config.out / checkpoints.LAST))
         if world.is_first:
             say(f"resuming at epoch {len(state.history) + 1}, step {state.step:,}")
     elif world.is_first:
         _start_folder(run)
+    return state
+
+
+def _run_epochs(run: Run, state: TrainState) -> None:
+    config, world = run.config, run.world
     model = _wrap(state.model, run)
     with (
         closing(RunLog(config.out, state.step, len(state.history), world.is_first)) as log,
@@ -79,7 +104,6 @@ def train(config: Config, dataset: Dataset, world: World, resume: bool = False) 
             _finish_epoch(run, state, log)
             if len(state.history) < config.train.epochs and _is_stop_agreed(world, request):
                 raise Stopped(request.signal or signal.SIGTERM)
-    return config.out
 
 
 def _wrap(model: nn.Module, run: Run) -> nn.Module:
@@ -88,6 +112,7 @@ def _wrap(model: nn.Module, run: Run) -> nn.Module:
         devices = [run.world.device] if run.world.device.type == "cuda" else None
         wrapped = nn.parallel.DistributedDataParallel(model, device_ids=devices)
     if run.config.train.compile:
+        wrapped = nn.Sequential(model) if wrapped is model else wrapped  # the model itself is validated as it is
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "cxr" / "inductor"))
         wrapped.compile(mode="reduce-overhead" if run.config.train.compile == "graphs" else None)
     return wrapped
@@ -120,6 +145,9 @@ def _train_epoch(
     for batch in run.loader.batches(order, config.train.batch_size, run.world.rank, run.world.size, done):
         losses.add(train_step(run, state, model, batch), min(batch.num_global, len(order)))
         _save_or_stop(run, state, losses, request)
+    losses.read()
+    check_weights(run, state)
+    save_last(run, state)  # validation may fail, and takes its time
     losses.finish()
     bar.remove_task(task)
 
@@ -185,9 +213,9 @@ def _is_stop_agreed(world: World, request: StopRequest) -> bool:
 def _finish_epoch(run: Run, state: TrainState, log: RunLog) -> None:
     """Validate, then save: 1. the best checkpoint, 2. the log, 3. last.pt; a kill between them only repeats them."""
     config, begun = run.config, time.monotonic()
-    check_weights(run, state)
     run.world.copy_first(state.ema.buffers())  # without SyncBatchNorm each process has batch statistics of its own
     auroc, loss, predictions = validate(run, state.ema)
+    auroc, loss = run.world.agree([auroc, loss])
     state.history.append({"auroc": auroc, "loss": loss})
     is_best = epochs_since_best(figures(state, config)) == 0
     familiarity = learn_familiarity(state.ema, run.loader, run.dataset, config, run.world) if is_best else None
@@ -237,8 +265,8 @@ def _checkpoint(
         validation={name: _number(value) for name, value in state.history[-1].items()},
         versions=checkpoints.versions(),
     )
-    seen = {fold: checkpoints.hash_fold(dataset, fold) for fold in ("train", "val")}
-    return checkpoints.Checkpoint(state.ema, metadata, points, temperatures, seen, familiarity)
+    patients, images = ({fold: of(dataset, fold) for fold in ("train", "val")} for of in (patients_of, images_of))
+    return checkpoints.Checkpoint(state.ema, metadata, points, temperatures, patients, familiarity, images)
 
 
 def save_last(run: Run, state: TrainState) -> None:
@@ -249,8 +277,10 @@ def save_last(run: Run, state: TrainState) -> None:
 
 
 def _images(dataset: Dataset) -> dict[str, str]:
-    names = dataset.table.rows["image"]
-    return {fold: hash_names(names.iloc[dataset.rows(fold)]) for fold in FOLDS}
+    """Hashes of what the run learns from and is judged on: each fold's image names, and the labels."""
+    names, targets = dataset.table.rows["image"], dataset.targets
+    labels = hashlib.sha256(targets.y.tobytes() + targets.mask.tobytes()).hexdigest()
+    return {fold: hash_names(names.iloc[dataset.rows(fold)]) for fold in FOLDS} | {"labels": labels}
 
 
 def _has_stalled(run: Run, state: TrainState) -> bool:

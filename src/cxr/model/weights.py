@@ -23,7 +23,7 @@ _PREFIXES = ("module.", "backbone.", "model.", "densenet121.", "densenet169.", "
              "resnet50.", "resnet101.")  # fmt: skip
 _HEADS = {"classifier.0.": "head.", "classifier.": "head.", "fc.": "head.", "head.": "head."}
 _OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
-_OURS = ("mean", "std", "logit_shift", "patients.", "familiarity.")  # of our checkpoints, not weights
+_OURS = ("mean", "std", "logit_shift", "patients.", "images.", "familiarity.")  # of our checkpoints, not weights
 _STEMS = ("backbone.features.conv0.weight", "backbone.conv1.weight")
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 

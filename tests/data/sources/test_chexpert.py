@@ -61,6 +61,20 @@ def test_images_are_found_below_the_folder_that_path_names(tmp_path: Path) -> No
     assert (table.rows["path"] != "").all()
 
 
+@pytest.mark.parametrize("given", [".", "CheXpert-v1.0 batch 1 (validate & csv)"])
+def test_images_are_found_in_the_batches_of_the_full_resolution(tmp_path: Path, given: str) -> None:
+    first = write_chexpert(tmp_path / "CheXpert-v1.0 batch 1 (validate & csv)", "CheXpert-v1.0/")
+    for number, patient in enumerate(sorted((first / "train").iterdir())):
+        batch = tmp_path / f"CheXpert-v1.0 batch {2 + number % 3} (train {1 + number % 3})"
+        batch.mkdir(exist_ok=True)
+        patient.rename(batch / patient.name)
+    (first / "train").rmdir()
+    table = read_chexpert(tmp_path / given)
+    assert all((table.root / path).is_file() for path in table.rows["path"])
+    assert table.rows["image"][1] == "train/patient00001/study1/view1_frontal.jpg"
+    assert table.rows["path"][1] == "CheXpert-v1.0 batch 2 (train 1)/patient00001/study1/view1_frontal.jpg"
+
+
 def test_a_missing_file_has_an_empty_path_and_keeps_its_row(tmp_path: Path) -> None:
     write_chexpert(tmp_path)
     (tmp_path / "train/patient00002/study1/view1_frontal.jpg").unlink()

@@ -13,6 +13,10 @@ Files expected in data.root, in one of data.root/CheXpert-v1.0*, or in both:
     train.csv, valid.csv, test.csv or test_labels.csv (any of them may be absent; test may lack sex, age and view)
     train/patient00001/study1/view1_frontal.jpg and so on
 
+In full resolution it is handed out in four parts, whose folders may stay as they were unpacked; data.root holds them:
+    CheXpert-v1.0 batch 1 (validate & csv)/train.csv, valid.csv and valid/patient64541/...
+    CheXpert-v1.0 batch 2 (train 1)/patient00001/study1/view1_frontal.jpg and so on; batches 3 and 4 alike
+
 Citation: Irvin et al. "CheXpert: A large chest radiograph dataset with uncertainty labels and expert comparison."
 AAAI 2019.
 """
@@ -44,6 +48,7 @@ from cxr.errors import CxrError
 PATH = "Path"
 CSV_NAMES = {"train": ("train.csv",), "val": ("valid.csv",), "test": ("test.csv", "test_labels.csv")}
 FOLDERS = {"train": "train", "valid": "val", "test": "test"}
+BATCHES = "CheXpert-v1.0 batch *"
 COLUMNS = {"age": "Age", "sex": "Sex"}
 
 
@@ -96,27 +101,37 @@ def _read_sheet(sheet: Sheet, split: str, folder: Path, data: Data) -> LabelTabl
 
 
 def _find_images(folder: Path, images: Sequence[str], paths: Sequence[str]) -> list[str]:
-    """Paths below the folder, looked for without the leading folder name first, then as written."""
-    found = existing(folder, images)
-    lost = [row for row, path in enumerate(found) if not path and paths[row] != images[row]]
-    for row, path in zip(lost, existing(folder, [paths[row] for row in lost]), strict=True):
-        found[row] = path
+    """Paths below the folder: without the leading folder name, as written, or in the batches of the full resolution."""
+    batches = [batch.name for batch in sorted(folder.glob(BATCHES))]
+    places = [images, paths]
+    places += [[f"{batch}/{image}" for image in images] for batch in batches if _has_images(folder / batch)]
+    places += [[f"{batch}/{image.partition('/')[2]}" for image in images] for batch in batches]
+    found = [""] * len(images)
+    for place in places:
+        lost = [row for row, path in enumerate(found) if not path]
+        for row, path in zip(lost, existing(folder, [place[row] for row in lost]), strict=True):
+            found[row] = path
     return found
+
+
+def _has_images(folder: Path) -> bool:
+    return any((folder / name).is_dir() for name in FOLDERS)
 
 
 def _find_sheets(root: Path, csv: Path | None) -> tuple[Path, list[tuple[str, Sheet]]]:
     """The archive's folder and its tables by split; data.csv stands alone, its splits (``) told by its paths."""
+    batches = root.parent if root.match(BATCHES) else root  # either may be given as data.root
     folders = [root, *sorted(root.glob("CheXpert-v1.0*"))]
     if csv is not None:
         if not (root / csv).exists():
             raise CxrError(f"data.csv: no file {root / csv}", "data.csv is relative to data.root, or an absolute path")
-        folder = next((f for f in folders if any((f / name).is_dir() for name in FOLDERS)), root)
-        return folder, [("", read_sheet(root / csv))]
+        folder = next((f for f in folders if _has_images(f)), root)
+        return batches if folder.match(BATCHES) else folder, [("", read_sheet(root / csv))]
     for folder in folders:
         found = {split: _first(folder, names) for split, names in CSV_NAMES.items()}
         sheets = [(split, read_sheet(path)) for split, path in found.items() if path]
         if sheets:
-            return folder, sheets
+            return batches if folder.match(BATCHES) else folder, sheets
     raise CxrError(
         f"{root}: no table of CheXpert",
         f"looked for {', '.join(name for names in CSV_NAMES.values() for name in names)} there and in CheXpert-v1.0*/; "

@@ -1,0 +1,90 @@
+"""Whom a model has seen: hashes that its checkpoint carries, too little to name anyone, enough to recognise one."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cxr.data import joint
+from cxr.data.dataset import Dataset
+
+
+def hash_patients(source: str, patients: Iterable[str]) -> Tensor:
+    """Sorted int64 hashes of patient ids: enough to recognise a patient who was trained on, too little to name one."""
+    return _sorted(_hash(f"{source}\n{patient}") for patient in patients)
+
+
+def hash_images(source: str, images: Iterable[str]) -> Tensor:
+    """Sorted int64 hashes of image keys; those of the sources whose ids are their own are told apart from the rest."""
+    return _sorted(_hash(f"{_kind(source)}\n{image}") for image in images)
+
+
+def patients_of(dataset: Dataset, fold: str) -> Tensor:
+    """Hashes of the patients of a fold; those of joined archives are what each has when it is read alone."""
+    return _joined(
+        hash_patients(part.id_space, part.table.rows["patient_id"].iloc[part.rows(fold)].unique())
+        for part in dataset.archives
+    )
+
+
+def images_of(dataset: Dataset, fold: str) -> Tensor:
+    """Hashes of the images of a fold, by which they are recognised in another table whose patients have other ids."""
+    return _joined(
+        hash_images(part.table.source, np.array(image_keys(list(part.table.rows["image"])))[part.rows(fold)].tolist())
+        for part in dataset.archives
+    )
+
+
+def image_keys(names: Sequence[str]) -> list[str]:
+    """File names without folder and ending, or with the folders where an archive has several files of one name."""
+    paths = [_without_ending(name) for name in names]
+    files = [path.rpartition("/")[2] for path in paths]
+    return files if len(set(files)) == len(set(paths)) else paths
+
+
+def count_patients(seen: Tensor, source: str, patients: Iterable[str]) -> int:
+    """How many of these patients are among the hashed ones."""
+    return len(np.intersect1d(seen.numpy(), hash_patients(source, patients).numpy()))
+
+
+def count_images(seen: Tensor, source: str, names: Sequence[str]) -> int:
+    """How many of these images are among the hashed ones, whichever folders stand before their names.
+
+    File names of two tables may be equal by chance, so one table's images are not looked for in another.
+    """
+    kinds = ("world",) if _kind(source) == "own" else ("world", "own")
+    hashes = [[_hash(f"{kind}\n{key}") for key in _endings(name) for kind in kinds] for name in names]
+    known = np.isin(np.array([one for each in hashes for one in each], np.int64), seen.numpy())
+    starts = np.cumsum([0, *(len(each) for each in hashes[:-1])]) if hashes else np.empty(0, np.intp)
+    return int(np.logical_or.reduceat(known, starts).sum()) if hashes else 0
+
+
+def _kind(source: str) -> str:
+    return "own" if source in joint.OWN_IDS else "world"
+
+
+def _endings(name: str) -> Iterator[str]:
+    """a/b/c, b/c and c of a/b/c.png."""
+    parts = _without_ending(name).split("/")
+    return ("/".join(parts[start:]) for start in range(len(parts)))
+
+
+def _without_ending(name: str) -> str:
+    folder, slash, file = name.replace("\\", "/").rpartition("/")
+    return folder + slash + (file.rpartition(".")[0] or file)
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
+
+
+def _sorted(hashes: Iterable[int]) -> Tensor:
+    return torch.tensor(sorted(set(hashes)), dtype=torch.int64)
+
+
+def _joined(parts: Iterable[Tensor]) -> Tensor:
+    found: npt.NDArray[np.int64] = np.unique(torch.cat(list(parts)).numpy())
+    return torch.from_numpy(found)
