@@ -207,7 +207,7 @@ def test_mistakes_in_further_archives_have_their_lines(tmp_path: Path) -> None:
     assert problems(tmp_path, ALSO, "data.also.7.weight=2") == [
         "error: bad.yaml:7: unknown key data.also.0.wieght; did you mean weight?",
         "error: bad.yaml:8: unknown key data.also.1.also; did you mean data.also?",
-        "error: bad.yaml:9: data.also.2.name: string should match pattern '^[\\w.+-]+$', not 'a/b'",
+        "error: bad.yaml:9: data.also.2.name: string should match pattern '^\\w[\\w.+-]*$', not 'a/b'",
         "error: bad.yaml:9: data.also.2.root is missing",
         "error: data.also.7.weight=2: the list in data.also.7 has no such entry; the first is 0",
         HINT,

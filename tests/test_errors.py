@@ -181,7 +181,7 @@ def test_a_full_disk_while_saving_a_checkpoint(
         main([*small, f"out={small_disk / 'run'}", "train.epochs=1"])
     lines = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2
-    assert lines[-2] == f"error: {small_disk / 'run' / 'best.safetensors'}: the disk is full"
+    assert lines[-2] == f"error: {small_disk / 'run' / 'last.pt'}: the disk is full"
     assert lines[-1].startswith("hint: free some space")
     left = {path.name for path in (small_disk / "run").iterdir()} - {"tensorboard"}
     assert left == {"config.yaml", "counts.json", "log.jsonl"}

@@ -159,7 +159,7 @@ class Archive(Section):
     """Arguments of that class besides imgpath (data.root by default), such as {csvpath: labels.csv}."""
     phantom: Phantom = Phantom()
     """What a `phantom` source generates."""
-    name: Annotated[str, Field(pattern=r"^[\w.+-]+$")] | None = None
+    name: Annotated[str, Field(pattern=r"^\w[\w.+-]*$")] | None = None
     """Name in reports and before image names where there are several archives; null takes the source's."""
     weight: float = Field(1.0, gt=0, le=100)
     """Visits of each training row an epoch: 2 is twice, 0.5 a half of the rows, drawn anew each epoch."""

@@ -1,10 +1,12 @@
 """What commands say on the terminal: messages and progress go to stderr, results to stdout."""
 
 import os
+from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
-from rich.text import Text
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, Task
 
 _PIPED_WIDTH = 100  # a file or a pipe has no width of its own; rich would take 80
 
@@ -39,14 +41,16 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:,.0f} images/s" if task.speed else "", style="cyan")
-
-
-def progress(extra: str = "") -> Progress:
+def progress(extra: str = "") -> "Progress":
     """A progress bar over images with rate and time left; `extra` is a format for more fields of the task."""
-    columns = [TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()]
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: "Task") -> Text:
+            return Text(f"{task.speed:,.0f} images/s" if task.speed else "", style="cyan")
+
+    columns = [TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), Rate(), TimeRemainingColumn()]
     return Progress(
         *columns, *([TextColumn(extra)] if extra else []), console=err, transient=True, disable=not err.is_terminal
     )
