@@ -135,7 +135,8 @@ def test_train_overwrites_only_when_asked_and_resumes_a_finished_run(
     arguments = ("train", recipe, f"out={tmp_path / 'run'}")
     assert [call(*arguments), call(*arguments), call(*arguments, "--overwrite")] == [0, 2, 0]
     assert call(*arguments, "--resume") == 0
-    assert "resuming at epoch 2, step 2" in capsys.readouterr().err
+    assert "finished already, after 1 epoch" in capsys.readouterr().err
+    assert call(*arguments, "--resume", "--overwrite") == 2
     (tmp_path / "run" / "last.pt").unlink()
     assert call(*arguments) == 2
     assert (tmp_path / "run" / "best.safetensors").exists()
@@ -277,8 +278,41 @@ def test_compare_takes_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_compare_takes_two_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("compare", write_predictions(tmp_path / "a.csv", "test")) == 2
     assert capsys.readouterr().err == (
-        "error: 1 models given\nhint: cxr compare takes two: runs, or CSV files of predictions\n"
+        "error: 1 model given\nhint: cxr compare takes two: runs, or CSV files of predictions\n"
     )
+
+
+@pytest.mark.parametrize("weights", ["absent.pt", "xrv:nothing", "xrv:densenet121-res224-all"])
+def test_weights_that_cannot_be_had_are_known_before_packing(
+    recipe: Path, tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    assert call("train", recipe, f"model.weights={weights}", f"store.path={store}", f"out={tmp_path / 'run'}") == 2
+    said = capsys.readouterr().err
+    assert "error: " in said and weights in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_model_given_twice_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("eval", "compare"):
+        assert call(command, run, run / ".." / run.name) == 2
+        assert "is given twice\nhint: give each model once" in capsys.readouterr().err
+
+
+def test_what_would_be_ignored_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("eval", write_predictions(tmp_path / "a.csv", "test"), "--split", "val") == 2
+    assert "error: --split: a CSV of predictions has rows of its own" in capsys.readouterr().err
+    assert call("eval", run, "train.lr=3") == 2
+    assert f"error: {run}: train cannot change after training" in capsys.readouterr().err
+    assert call("eval", run / "last.pt") == 2
+    assert "hint: last.pt only resumes; give best.safetensors" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file" / "inside", Path("/proc/nowhere")):
+        assert call("phantom", folder, "--images", "3", "--size", "32") == 2
+        assert f"error: {folder}: cannot be written" in capsys.readouterr().err
 
 
 def test_readers_are_compared_with_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -199,10 +199,13 @@ def train(
     from cxr.model.distributed import join_world
     from cxr.model.train import Stopped
     from cxr.model.train import train as run_training
+    from cxr.model.weights import prefetch
 
     recipe = load(config, overrides or [])
     _check_run_folder(recipe.out, resume, overwrite)
     with join_world() as world:
+        with world.first_alone():
+            prefetch(recipe.model.weights if not resume else "none", recipe.model.backbone)
         dataset = _open_together(recipe, world)
         if world.is_first:
             _print_counts(dataset)
@@ -210,7 +213,9 @@ def train(
             run_training(recipe, dataset, world, resume)
         except Stopped as stopped:
             if world.is_first:
-                print(f"stopped and saved; go on with: cxr train {config} ... --resume", file=sys.stderr)
+                print(
+                    f"stopped and saved; go on with: cxr train {recipe.out / 'config.yaml'} --resume", file=sys.stderr
+                )
             raise typer.Exit(128 + stopped.signal) from None
     if world.is_first:
         print(f"{recipe.out / 'best.safetensors'}; next: cxr eval {recipe.out}")
@@ -218,6 +223,8 @@ def train(
 
 def _check_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
     has_run = any((out / name).exists() for name in ("best.safetensors", "last.pt"))
+    if resume and overwrite:
+        raise CxrError("--resume and --overwrite: one goes on, the other begins anew", "give one of them")
     if resume and not (out / "last.pt").exists():
         raise CxrError(f"{out}: there is no last.pt to resume from", "train without --resume, or set out=FOLDER")
     if has_run and not resume and not overwrite:
@@ -244,7 +251,7 @@ def _open_together(config: "Config", world: "World") -> "Dataset":
 )
 def evaluate(
     judged: JudgedPaths,
-    split: Annotated[Fold, typer.Option(help="Rows of a run to judge.")] = Fold.test,
+    split: Annotated[Fold | None, typer.Option(help="Rows of a run to judge; test by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
     labels: Labels = None,
     validation: Annotated[Path | None, typer.Option(help="CSV whose rows choose the thresholds of a CSV.")] = None,
@@ -259,7 +266,9 @@ def evaluate(
     """Score a run, or predictions made elsewhere, and write the report."""
     from cxr import judge
 
-    judge.evaluate(judged, split.value, out, labels, validation, tune_on_test, average.value, allow_seen_patients)
+    judge.evaluate(
+        judged, split and split.value, out, labels, validation, tune_on_test, average.value, allow_seen_patients
+    )
 
 
 @app.command(
@@ -270,14 +279,14 @@ def evaluate(
 )
 def compare(
     judged: JudgedPaths,
-    split: Annotated[Fold, typer.Option(help="Rows of a run to judge.")] = Fold.test,
+    split: Annotated[Fold | None, typer.Option(help="Rows of a run to judge; test by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.csv, .json and .md.")] = None,
     labels: Labels = None,
 ) -> None:
     """Compare two models on the same patients."""
     from cxr import judge
 
-    judge.compare(judged, split.value, out, labels)
+    judge.compare(judged, split and split.value, out, labels)
 
 
 @app.command(

@@ -12,6 +12,8 @@ from pathlib import Path
 from cxr.errors import CxrError
 
 _FULL_BYTES = 1 << 20
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOENT,
+            errno.ENAMETOOLONG, errno.ELOOP)  # fmt: skip
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -105,6 +107,6 @@ def explain_os_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "free some space or choose another folder; files written before are intact"
             raise CxrError(f"{path}: the disk is full", hint) from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        if error.errno in _REFUSED:
             raise CxrError(f"{path}: cannot be written: {error.strerror}", "choose a folder you may write to") from None
         raise

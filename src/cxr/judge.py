@@ -1,10 +1,12 @@
 """The bodies of cxr eval, compare and readers: what is judged, by which rows, and where the report goes."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cxr.config import Eval, EvalOnly
 from cxr.config_file import override
+from cxr.console import count
 from cxr.console import out as terminal
 from cxr.errors import CxrError
 from cxr.evaluation import compare_render, html, render
@@ -17,7 +19,7 @@ from cxr.evaluation.compare import compare as compare_two
 
 def evaluate(
     judged: Sequence[str],
-    fold: str,
+    fold: str | None,
     out: Path | None,
     labels: Path | None,
     validation: Path | None,
@@ -29,6 +31,7 @@ def evaluate(
     paths, overrides = _split(judged)
     paths, recipe = _take_recipe(paths)
     if _are_files(paths):
+        _refuse_split(fold)
         how = _eval_options(overrides)
         report, every, shown = reports.score_files(paths, how, labels, validation, tune_on_test, averaged)
         folder, training = out or paths[0].with_name(paths[0].stem + "_report"), None
@@ -36,9 +39,10 @@ def evaluate(
         _refuse({"--labels": labels, "--validation": validation, "--tune-on-test": tune_on_test})
         from cxr.model.evaluate import evaluate_runs
 
+        fold = fold or "test"
         report, every = evaluate_runs(paths, overrides, fold, averaged, allow_seen, recipe)
         shown, home = every, _home(paths[0], recipe)
-        folder = out or home / (f"eval_{fold}" if len(paths) == 1 else f"eval_{fold}_ensemble_of_{len(paths)}")
+        folder = out or home / _report_name(fold, paths, overrides)
         training = html.read_training(home) if len(paths) == 1 else None
     render.write(report, every, folder)
     html.write(report, shown, folder, training)
@@ -46,13 +50,27 @@ def evaluate(
     print(f"report: {folder / 'report.html'}")
 
 
-def compare(judged: Sequence[str], fold: str, out: Path | None, labels: Path | None) -> None:
+def _report_name(fold: str, paths: Sequence[Path], overrides: Sequence[str]) -> str:
+    """A name of its own for another archive and for an ensemble, so that neither replaces the run's own report."""
+    given = dict(text.split("=", 1) for text in overrides)
+    name = f"eval_{fold}"
+    if {"data.source", "data.root"} <= given.keys():
+        name += f"_on_{given.get('data.name', given['data.source'])}-{Path(given['data.root']).name}"
+    others = [path.name if path.is_dir() else f"{path.parent.name}-{path.stem}" for path in paths[1:]]
+    return re.sub(r"[^\w.+-]+", "_", "_with_".join([name, *others]))
+
+
+def compare(judged: Sequence[str], fold: str | None, out: Path | None, labels: Path | None) -> None:
     """Compare two runs or predictions files, print the differences, and write them where `out` is given."""
     paths, overrides = _split(judged)
     paths, recipe = _take_recipe(paths)
     if len(paths) != 2:
-        raise CxrError(f"{len(paths)} models given", "cxr compare takes two: runs, or CSV files of predictions")
-    (first, how), (second, _) = (_judge(path, overrides, fold, labels, recipe) for path in paths)
+        raise CxrError(
+            f"{count(len(paths), 'model')} given", "cxr compare takes two: runs, or CSV files of predictions"
+        )
+    if all(path.suffix == ".csv" for path in paths):
+        _refuse_split(fold)
+    (first, how), (second, _) = (_judge(path, overrides, fold or "test", labels, recipe) for path in paths)
     comparison = compare_two(first, second, how)
     if out is not None:
         compare_render.write(comparison, out)
@@ -78,6 +96,9 @@ def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     paths = [Path(text) for text in arguments if text not in overrides]
     if not paths:
         raise CxrError("nothing to judge", "give a run folder, a checkpoint or a CSV of predictions")
+    again = [path for place, path in enumerate(paths) if path.resolve() in [one.resolve() for one in paths[:place]]]
+    if again:
+        raise CxrError([f"{path}: is given twice" for path in again], "give each model once")
     return paths, overrides
 
 
@@ -133,6 +154,12 @@ def _eval_options(overrides: Sequence[str]) -> Eval:
     if others:
         raise CxrError(f"{others[0]}: a predictions file has no config", "only eval.* can be set without a run")
     return override(EvalOnly(), overrides).eval
+
+
+def _refuse_split(fold: str | None) -> None:
+    if fold is not None:
+        what = "--split: a CSV of predictions has rows of its own"
+        raise CxrError(what, "its rows of split test are judged, or all where none is; leave out those you do not mean")
 
 
 def _refuse(options: Mapping[str, object]) -> None:

@@ -101,7 +101,7 @@ def test_a_bad_file_costs_only_itself(predict: Predict, images: Path) -> None:
     assert status == 1
     assert err.splitlines() == [
         f"error: {images / '00000000_bad.png'}: file is empty (0 bytes)",
-        "hint: 1 of 4 images were not read; export them again as PNG, JPEG, TIFF or DICOM",
+        "hint: 1 of 4 images not read, as said above; cxr reads PNG, JPEG, TIFF and DICOM",
     ]
     assert rows(after).keys() == rows(before).keys()
     for image, p in rows(before).items():
@@ -123,7 +123,7 @@ def test_nothing_readable_ends_with_status_2(predict: Predict, tmp_path: Path, f
     assert err.splitlines() == [
         f"error: {tmp_path / 'absent.png'}: No such file or directory",
         f"error: {tmp_path / 'empty'}: no .png, .jpg, .jpeg, .tif, .tiff, .dcm, .dicom file in this folder",
-        "hint: 2 of 2 images were not read; export them again as PNG, JPEG, TIFF or DICOM",
+        "hint: 2 of 2 images not read, as said above; cxr reads PNG, JPEG, TIFF and DICOM",
     ]
 
 

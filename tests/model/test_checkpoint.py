@@ -170,3 +170,11 @@ def test_a_last_pt_that_is_none_is_an_error(content: object, tmp_path: Path) -> 
     torch.save(content, tmp_path / "last.pt")
     with pytest.raises(CxrError, match=r"last\.pt: was not written by cxr train"):
         load_resumable(tmp_path / "last.pt")
+
+
+def test_weights_that_are_no_numbers_are_refused(trained: Path, tmp_path: Path) -> None:
+    checkpoint = load(trained)
+    checkpoint.classifier.head.bias.data[0] = torch.nan
+    save(tmp_path / "broken.safetensors", checkpoint)
+    with pytest.raises(CxrError, match="its weights are not all finite numbers"):
+        load(tmp_path / "broken.safetensors")

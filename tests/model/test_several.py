@@ -196,7 +196,8 @@ def abroad(nih_run: Path, chexpert: Path) -> Path:
     """The folder of the report of the first hospital's model on the second hospital's data, made by the command."""
     overrides = ("data.source=chexpert", f"data.root={chexpert}", "data.split=random", "data.test_fraction=0.7")
     assert call("eval", nih_run, *overrides, f"store.path={nih_run.parent / 'abroad'}", "eval.draws=100") == 0
-    return nih_run / "eval_test"
+    assert not (nih_run / "eval_test").exists()  # which is the run's own
+    return nih_run / f"eval_test_on_chexpert-{chexpert.name}"
 
 
 def test_another_hospitals_labels_are_aligned_by_concept(abroad: Path, chexpert: Path) -> None:

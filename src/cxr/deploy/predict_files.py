@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cxr.console import out
+from cxr.console import count, out
 from cxr.data.image import Grey, UnreadableImageError, prepare, read_file
 from cxr.evaluation.report import DISCLAIMER
 from cxr.evaluation.thresholds import origin
@@ -70,7 +70,7 @@ def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path |
     writer.finish()
     if failed:
         print(
-            f"hint: {failed:,} of {total:,} images were not read; export them again as PNG, JPEG, TIFF or DICOM",
+            f"hint: {failed:,} of {count(total, 'image')} not read, as said above; cxr reads PNG, JPEG, TIFF and DICOM",
             file=sys.stderr,
         )
     return failed, total

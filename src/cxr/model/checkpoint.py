@@ -112,7 +112,9 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
             header = (file.metadata() or {}).get("cxr")
             tensors = {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError) as error:
-        raise CxrError(f"{path}: is no whole safetensors file: {error}", "copy it again; was the disk full?") from None
+        hints = {".pt": f"{LAST} only resumes; give {BEST}", ".safetensors": "copy it again; was the disk full?"}
+        hint = hints.get(path.suffix, "the run comes first: its folder, or its .safetensors file")
+        raise CxrError(f"{path}: is no whole safetensors file: {error}", hint) from None
     if header is None:
         raise CxrError(f"{path}: was not written by cxr train", "foreign weights go in through model.weights=FILE")
     try:
@@ -126,8 +128,10 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
         familiarity = familiarities.from_arrays(measured, arrays, width) if measured else None
         classifier.load_state_dict(tensors)
     except (ValidationError, ValueError, KeyError, RuntimeError) as error:
-        first = str(error).splitlines()[0]
+        first = " ".join(str(error).split())[:300]
         raise CxrError(f"{path}: does not fit this version of cxr: {first}", "use the version that wrote it") from None
+    if not all(tensor.isfinite().all() for tensor in classifier.state_dict().values() if tensor.is_floating_point()):
+        raise CxrError(f"{path}: its weights are not all finite numbers", "train anew with a lower train.lr")
     classifier.to(device).to(memory_format=torch.channels_last)  # as in training, so that no sum is ordered otherwise
     return Checkpoint(classifier.eval(), metadata, points, temperatures, patients, familiarity, images)
 
@@ -165,7 +169,9 @@ def load_resumable(path: Path) -> dict[str, object]:
     try:
         state: dict[str, object] | None = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a broken file
-        raise CxrError(f"{path}: cannot be resumed from: {type(error).__name__}", "train without --resume") from None
+        hint = f"train anew with --overwrite, also from its best: model.weights={path.with_name(BEST)} out=FOLDER"
+        what = f"{path}: cannot be resumed from, it is cut off or damaged ({type(error).__name__})"
+        raise CxrError(what, hint) from None
     if not isinstance(state, dict) or "history" not in state:
-        raise CxrError(f"{path}: was not written by cxr train", "train without --resume")
+        raise CxrError(f"{path}: was not written by cxr train", "train anew with --overwrite, or set out=FOLDER")
     return state

@@ -162,8 +162,9 @@ def _check_config(config: Config, checkpoint: Checkpoint, run: Path) -> None:
         problems.append(f"{run}: trained at {trained.config.image.size} pixels, asked for {config.image.size}")
     if config.data.findings != trained.findings:
         problems.append(f"{run}: data.findings cannot change, the model has its own")
-    if config.model != trained.config.model:
-        problems.append(f"{run}: model cannot change after training")
+    for section in ("model", "loss", "train", "seed"):
+        if getattr(config, section) != getattr(trained.config, section):
+            problems.append(f"{run}: {section} cannot change after training")
     if problems:
         raise CxrError(problems, "override data.*, store.* and eval.* only; the checkpoint fixes the rest")
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from cxr.config import Config
 from cxr.config_file import render
-from cxr.console import progress, say
+from cxr.console import count, progress, say
 from cxr.data.augment import augment
 from cxr.data.dataset import Dataset, preprocess
 from cxr.data.loader import Batch, epoch_order, visits
@@ -78,14 +78,19 @@ def _alone(run: Run) -> AbstractContextManager[None]:
 def _begin(run: Run, resume: bool) -> TrainState:
     """The state before the first step, or as last.pt has it."""
     config, world = run.config, run.world
-    state, report = new_state(config, run.dataset.targets.findings, run.weights, world)
+    none = {"model": config.model.model_copy(update={"weights": "none"})}
+    begin = config.model_copy(update=none) if resume else config  # last.pt holds every tensor
+    state, report = new_state(begin, run.dataset.targets.findings, run.weights, world)
     if world.is_first:
-        say(str(report))
         clear_leftovers(config.out)
+        if not resume:
+            say(str(report))
     if resume:
         restore(state, config, _images(run.dataset), checkpoints.load_resumable(config.out / checkpoints.LAST))
         if world.is_first:
-            say(f"resuming at epoch {len(state.history) + 1}, step {state.step:,}")
+            finished = len(state.history) >= config.train.epochs
+            where = f"epoch {len(state.history) + 1}, step {state.step:,}"
+            say(f"finished already, after {count(len(state.history), 'epoch')}" if finished else f"resuming at {where}")
     elif world.is_first:
         _start_folder(run)
     return state

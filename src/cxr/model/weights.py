@@ -68,6 +68,28 @@ def load_weights(classifier: Classifier, weights: str, findings: Sequence[str]) 
     return _fill(classifier, state, weights, findings, names)
 
 
+def prefetch(weights: str, backbone: str) -> None:
+    """Fetch or read first weights before hours of packing, so that what is wrong with them is known then.
+
+    Raises:
+        CxrError: As `load_weights`, but for tensors that do not fit.
+    """
+    if xrv.is_named(weights):
+        model = xrv.find(weights)
+        _check_backbone(model, backbone)
+        xrv.fetch(model)
+    elif weights == "imagenet":
+        _download(backbone)
+    elif weights != "none":
+        read_state(Path(weights))
+
+
+def _check_backbone(model: xrv.Pretrained, backbone: str) -> None:
+    if backbone != model.backbone:
+        what = f"model.weights: {model} is a {model.backbone}, model.backbone is {backbone}"
+        raise CxrError(what, f"set model.backbone={model.backbone}")
+
+
 def _download(name: str) -> dict[str, Tensor]:
     weights = get_model_weights(name).DEFAULT
     try:
@@ -86,9 +108,7 @@ def _download(name: str) -> dict[str, Tensor]:
 def _fill_from_xrv(classifier: Classifier, model: xrv.Pretrained, findings: Sequence[str]) -> LoadReport:
     """The model as torchxrayvision runs it, input range included: the same logits of the same grey pixels."""
     assert classifier.stem == "rgb"  # fold_stem then keeps the results exactly, borders included
-    if classifier.name != model.backbone:
-        what = f"model.weights: {model} is a {model.backbone}, model.backbone is {classifier.name}"
-        raise CxrError(what, f"set model.backbone={model.backbone}")
+    _check_backbone(model, classifier.name)
     state = xrv.read(model, classifier)
     report = _fill(classifier, state, str(model), findings, model.outputs)
     classifier.mean.fill_(xrv.MEAN)

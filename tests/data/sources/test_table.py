@@ -43,6 +43,19 @@ def test_columns_of_labels_are_the_findings_cell_by_cell(tmp_path: Path) -> None
     np.testing.assert_array_equal(table.raw, [[1, -1], [0, NAN], [1, 0]])
 
 
+def test_a_slip_of_the_pen_drops_no_finding(tmp_path: Path) -> None:
+    lines = ["file,person,Mass,count"] + [f"a/{n}.png,{n},{n % 2},{n}" for n in range(20)]
+    write_lines(write_table(tmp_path) / "x.csv", [*lines, "b/2.png,21,yes,1"])
+    keys = {"columns": {"image": "file", "patient": "person"}, "missing": "skip"}
+    assert error_of(tmp_path, **keys).startswith(
+        "error: ROOT/x.csv:22: Mass is 'yes', and a label in nearly every other"
+    )
+    with pytest.raises(CxrError, match="Mass is 'yes'"):
+        read_table(tmp_path, **keys, findings=["Mass"])
+    write_lines(tmp_path / "x.csv", lines)
+    assert read_table(tmp_path, **keys).findings == ("Mass",)  # a column of numbers is none
+
+
 def test_ids_keep_leading_zeros_and_na(tmp_path: Path) -> None:
     assert read_table(write_table(tmp_path)).rows["patient_id"].tolist() == ["0012", "12", "NA"]
 

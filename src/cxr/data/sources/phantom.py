@@ -32,6 +32,7 @@ from cxr.data.sources import chexpert, nih
 from cxr.data.sources.phantom_draw import Chest
 from cxr.data.sources.phantom_findings import Box, radiograph
 from cxr.errors import CxrError
+from cxr.files import explain_os_errors
 
 PREVALENCE = {
     "Atelectasis": 0.15, "Cardiomegaly": 0.14, "Effusion": 0.15, "Infiltration": 0.16, "Mass": 0.14, "Nodule": 0.15,
@@ -111,11 +112,11 @@ def generate(root: Path, phantom: Phantom, workers: int = 0) -> None:
     """
     root = root.absolute()
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
-        raise CxrError(f"{root}: is there already", "name an empty or new folder in data.root, or delete this one")
-    root.parent.mkdir(parents=True, exist_ok=True)
+        raise CxrError(f"{root}: is there already", "name an empty or new folder, or delete this one")
     partial = root.with_name(f".{root.name}.partial-{uuid.uuid4().hex[:8]}")
+    with explain_os_errors(root):
+        partial.mkdir(parents=True)
     try:
-        partial.mkdir()
         _fill(partial, phantom, workers or os.cpu_count() or 1)
         partial.rename(root)
     except OSError:

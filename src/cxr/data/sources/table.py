@@ -48,6 +48,7 @@ PLAIN = {
 
 _IN_HEADERS = ("view", "sex", "age")
 _NO_HEADER = (".png", ".jpg", ".jpeg", ".tif", ".tiff")  # any other file may be DICOM, which often has no suffix
+_SLIPS = 0.1
 
 
 def read(data: Data, exact: bool = True) -> LabelTable:
@@ -133,7 +134,7 @@ def _label_columns(sheet: Sheet, taken: Collection[str], findings: Sequence[str]
     others = [name for name in sheet.header if name and name not in taken and name not in ROW_COLUMNS]
     if findings is None:
         marked = [name for name in others if name.startswith("y_")]
-        others = marked or [name for name in others if _holds_labels(sheet.column(name))]
+        others = marked or [name for name in others if _holds_labels(sheet, name)]
     names = [canonical(name.removeprefix("y_")) for name in others]
     wanted = names if findings is None else findings
     twice = [name for name in dict.fromkeys(wanted) if names.count(name) > 1]
@@ -154,7 +155,19 @@ def _like(name: str, names: Sequence[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
-def _holds_labels(cells: Sequence[str]) -> bool:
-    words = [str(word) for word in pd.unique(np.array(cells, dtype=object))]
-    values = [read_cell(word) for word in words]
-    return None not in values and any(word.strip() for word in words)
+def _holds_labels(sheet: Sheet, name: str) -> bool:
+    """Whether a column is a finding's: every cell a label, and not all of them blank.
+
+    Raises:
+        CxrError: Nearly every filled cell is a label: a slip of the pen, for which no finding is dropped in silence.
+    """
+    codes, words = pd.factorize(np.array(sheet.column(name), dtype=object))
+    filled = np.array([bool(str(word).strip()) for word in words])[codes]
+    wrong = np.array([read_cell(str(word)) is None for word in words])[codes]
+    if 0 < wrong.sum() <= _SLIPS * filled.sum():
+        row = int(np.argmax(wrong))
+        what = f"{sheet.where(row)}: {name} is {words[codes[row]]!r}, and a label in nearly every other row"
+        raise CxrError(
+            what, "a label is 1, 0, -1 or blank; if this is no finding, name the findings: data.findings=[...]"
+        )
+    return not wrong.any() and bool(filled.any())
