@@ -130,8 +130,9 @@ def test_equal_pictures_of_two_archives_are_found_and_leaks_told_apart(
     for own, other in planted.items():
         (root / other).write_bytes((archive / own).read_bytes())
     status, facts = check(recipe, tmp_path / "out", also(root))
-    leak, same = ([f"{name}/{path}" for name, path in zip(("nih", "chexpert"), pair, strict=True)]
-                  for pair in planted.items())  # fmt: skip
+    leak, same = (
+        [f"{name}/{path}" for name, path in zip(("nih", "chexpert"), pair, strict=True)] for pair in planted.items()
+    )
     assert [one["images"] for one in facts["twins"]] == [leak, same]
     assert [one["archives"] for one in facts["twins"]] == [["nih", "chexpert"]] * 2
     assert [one["folds"] for one in facts["twins"]] == [["train", "test"], ["val"]]
@@ -280,8 +281,20 @@ def test_one_is_not_said_as_several(recipe: Path, tmp_path: Path, capsys: pytest
     keys = write_table(tmp_path / "few", "train val test", "Mass")
     more = [f"data.{name}={json.dumps(value)}" for name, value in keys.items()]
     out = tmp_path / "out"
-    assert call("check", recipe, *more, f"data.root={tmp_path / 'few'}", "--out", out, "image.size=64",
-                "store.path=none", "train.select=loss") == 0  # fmt: skip
+    assert (
+        call(
+            "check",
+            recipe,
+            *more,
+            f"data.root={tmp_path / 'few'}",
+            "--out",
+            out,
+            "image.size=64",
+            "store.path=none",
+            "train.select=loss",
+        )
+        == 0
+    )
     said = " ".join(capsys.readouterr().out.split())
     assert "train on 1 image of 1 patient, validate on 1 image of 1 patient, test on 1 image of 1 patient; 1 f" in said
     assert "1 epoch in batches of 16: 1 step each, 1 step in all" in said

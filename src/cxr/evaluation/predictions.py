@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cxr.console import count
 from cxr.data.findings import CHEXPERT_14, NIH_14, canonical
 from cxr.data.labels import Blank
 from cxr.data.sources.files import Sheet, read_sheet
@@ -63,9 +64,9 @@ class Predictions:
         present = set(self.rows["split"])
         ordered = sorted(present, key=[*_SPLITS, *sorted(present - set(_SPLITS))].index)
         splits = "all" if not present or "" in present else " and ".join(_SPLITS.get(name, name) for name in ordered)
-        counts = [_number(len(self), "image")]
+        counts = [count(len(self), "image")]
         if len(self) and (self.rows["patient_id"] != "").all():
-            counts.append(_number(self.rows["patient_id"].nunique(), "patient"))
+            counts.append(count(self.rows["patient_id"].nunique(), "patient"))
         return f"{splits} rows ({', '.join(counts)})"
 
 
@@ -253,7 +254,3 @@ def _raise(mistakes: Mistakes) -> None:
 
 def _short(number: float) -> str:
     return "" if np.isnan(number) else str(int(number)) if number.is_integer() else repr(float(number))
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"

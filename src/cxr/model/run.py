@@ -1,6 +1,8 @@
 """All of a training run that no step changes."""
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from cxr.data.epoch import check_judgeable, count_steps
 from cxr.data.heap import keep_freed_memory
 from cxr.data.loader import Loader
 from cxr.data.residence import place
-from cxr.data.splits import FOLDS
+from cxr.data.splits import FOLDS, hash_names
 from cxr.model.distributed import World
 from cxr.model.loss import ClassWeights, class_weights
 from cxr.model.predict import autocast_dtype
@@ -29,6 +31,13 @@ class Run:
     weights: ClassWeights
     dtype: torch.dtype | None
     steps_per_epoch: int
+
+    @cached_property
+    def identity(self) -> dict[str, str]:
+        """Hashes of what the run learns from and is judged on: each fold's image names, and the labels."""
+        names, targets = self.dataset.table.rows["image"], self.dataset.targets
+        labels = hashlib.sha256(targets.y.tobytes() + targets.mask.tobytes()).hexdigest()
+        return {fold: hash_names(names.iloc[self.dataset.rows(fold)]) for fold in FOLDS} | {"labels": labels}
 
 
 def prepare(config: Config, dataset: Dataset, world: World) -> Run:

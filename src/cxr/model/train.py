@@ -4,7 +4,6 @@ Order, learning rate and augmentation are functions of (seed, step) and of the v
 is stopped anywhere and resumed computes what the straight run computes, bit for bit on the CPU.
 """
 
-import hashlib
 import json
 import math
 import os
@@ -23,7 +22,7 @@ from cxr.console import count, progress, say
 from cxr.data.augment import augment
 from cxr.data.dataset import Dataset, preprocess
 from cxr.data.loader import Batch, epoch_order, visits
-from cxr.data.splits import FOLDS, hash_names
+from cxr.data.splits import FOLDS
 from cxr.evaluation import calibration
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.predictions import Predictions
@@ -86,7 +85,7 @@ def _begin(run: Run, resume: bool) -> TrainState:
         if not resume:
             say(str(report))
     if resume:
-        restore(state, config, _images(run.dataset), checkpoints.load_resumable(config.out / checkpoints.LAST))
+        restore(state, config, run.identity, checkpoints.load_resumable(config.out / checkpoints.LAST))
         if world.is_first:
             finished = len(state.history) >= config.train.epochs
             where = f"epoch {len(state.history) + 1}, step {state.step:,}"
@@ -278,14 +277,7 @@ def save_last(run: Run, state: TrainState) -> None:
     """Write last.pt from the first process."""
     if not run.world.is_first:
         return
-    checkpoints.save_resumable(run.config.out / checkpoints.LAST, snapshot(state, run.config, _images(run.dataset)))
-
-
-def _images(dataset: Dataset) -> dict[str, str]:
-    """Hashes of what the run learns from and is judged on: each fold's image names, and the labels."""
-    names, targets = dataset.table.rows["image"], dataset.targets
-    labels = hashlib.sha256(targets.y.tobytes() + targets.mask.tobytes()).hexdigest()
-    return {fold: hash_names(names.iloc[dataset.rows(fold)]) for fold in FOLDS} | {"labels": labels}
+    checkpoints.save_resumable(run.config.out / checkpoints.LAST, snapshot(state, run.config, run.identity))
 
 
 def _has_stalled(run: Run, state: TrainState) -> bool:
