@@ -29,3 +29,7 @@ class UnreadableImageError(CxrError):
         self.reason = reason
         hint = "download or export the file again, or data.unreadable=skip to go on without it"
         super().__init__(f"{path}: {reason}", hint)
+
+
+class NoImageError(UnreadableImageError):
+    """A whole file of a kind that we read, which holds no image: a DICOM report, say."""

@@ -195,9 +195,13 @@ def test_deep_colour_is_divided_by_the_depth_of_its_brightest_channel(channels: 
     assert np.abs(decode(data, "x") - expected).max() <= 1
 
 
-@pytest.mark.parametrize("kind", ["BMP", "GIF", "WEBP"])
-def test_other_kinds_of_image_are_named(kind: str) -> None:
-    assert reason_of(encode(Image.fromarray(GREY), kind)) == "not a PNG, JPEG, TIFF or DICOM image"
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("BMP", "BMP"), ("GIF", "GIF"), ("WEBP", "WebP"), ("AVIF", "AVIF"), ("JPEG2000", "JPEG 2000"), ("PPM", "PGM")],
+)
+def test_other_kinds_of_image_are_named_with_what_to_do(kind: str, name: str) -> None:
+    reason = f"not a PNG, JPEG, TIFF or DICOM image: it is {name}; save it as PNG"
+    assert reason_of(encode(Image.fromarray(GREY), kind)) == reason
 
 
 @pytest.mark.parametrize("pixels", [SMOOTH // 3 + 40, (SMOOTH.astype(np.uint16) * 9 + 700)], ids=["8 bit", "16 bit"])
@@ -237,7 +241,11 @@ def test_bytes_after_the_end_of_the_image_do_no_harm(kind: str, tail: bytes) -> 
         (b"", "file is empty (0 bytes)"),
         (b"not an image\n", "not a PNG, JPEG, TIFF or DICOM image"),
         (b"\x89PNG", "not a PNG, JPEG, TIFF or DICOM image"),
-        (b"GIF89a" + bytes(50), "not a PNG, JPEG, TIFF or DICOM image"),
+        (b"%PDF-1.7\n", "not a PNG, JPEG, TIFF or DICOM image: it is a PDF; save its image as PNG"),
+        (b"\0\0\0 ftypheic\0", "not a PNG, JPEG, TIFF or DICOM image: it is HEIC; save it as PNG"),
+        (b"\xff\x0a" + bytes(50), "not a PNG, JPEG, TIFF or DICOM image: it is JPEG XL; save it as PNG"),
+        (b"BMW drove by", "not a PNG, JPEG, TIFF or DICOM image"),
+        (bytes(128) + b"DICM" + bytes(400), "not a PNG, JPEG, TIFF or DICOM image"),
         (b"\xff\xd8\xff\xe0" + bytes(50), "image file is truncated (54 bytes)"),
     ],
 )

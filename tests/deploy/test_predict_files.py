@@ -101,6 +101,7 @@ def test_a_bad_file_costs_only_itself(predict: Predict, images: Path) -> None:
     assert status == 1
     assert err.splitlines() == [
         f"error: {images / '00000000_bad.png'}: file is empty (0 bytes)",
+        f"passed over: 1 file without an image: {images / 'notes.txt'}",
         "hint: 1 of 4 images not read, as said above; cxr reads PNG, JPEG, TIFF and DICOM",
     ]
     assert rows(after).keys() == rows(before).keys()
@@ -122,7 +123,7 @@ def test_nothing_readable_ends_with_status_2(predict: Predict, tmp_path: Path, f
     assert status == 2
     assert err.splitlines() == [
         f"error: {tmp_path / 'absent.png'}: No such file or directory",
-        f"error: {tmp_path / 'empty'}: no .png, .jpg, .jpeg, .tif, .tiff, .dcm, .dicom file in this folder",
+        f"error: {tmp_path / 'empty'}: no image file in this folder",
         "hint: 2 of 2 images not read, as said above; cxr reads PNG, JPEG, TIFF and DICOM",
     ]
 

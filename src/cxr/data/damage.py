@@ -5,47 +5,48 @@ PNG, JPEG and TIFF are walked here first: sizes, ends, checksums, pages. Pixels 
 """
 
 import struct
-import warnings
 import zlib
-from io import BytesIO
+from collections.abc import Iterator
 from typing import NamedTuple
+
+from cxr.data.jpeg_header import read_jpeg_frame
+from cxr.data.kinds import JPEG, PNG, name_other
+from cxr.data.tiff_header import TIFF, read_tiff_header
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused before they are decoded; the largest detectors have about 20 million pixels."""
 
-MAX_BYTES = 1 << 30
-"""Larger files are refused before they are read, and larger contents before they are inflated."""
+MAX_BYTES = 6 * MAX_PIXELS + (64 << 20)
+"""Larger files are refused before they are read: the largest image takes so much in three channels of 16 bits."""
 
-PNG = b"\x89PNG\r\n\x1a\n"
-JPEG = b"\xff\xd8\xff"
-TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+NO_IMAGE = "not a PNG, JPEG, TIFF or DICOM image"
 
-_NO_FRAME = (0xC4, 0xC8, 0xCC)  # JPEG's markers between SOF0 and SOF15 that hold no height and width
-_JPEG_LS = 0xF7
 _TIFF_BITS = (1, 4, 8, 16)
-_WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, _EXTRA, _FORMAT = 256, 257, 258, 262, 277, 338, 339
-_PARTS = ((273, 279), (324, 325))  # offsets and lengths of strips, of tiles
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}  # as they are decoded, by colour type
+_KEPT_PARTS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")  # eXIf says which side is up
+_LARGE_PART = 1 << 20
 
 
-class Frame(NamedTuple):
-    """Size of an image as its header says it, in pixels, and its number of channels."""
+class Claim(NamedTuple):
+    """What a header says of an image: its size in pixels, and the most bytes that they take while they are decoded."""
 
     width: int
     height: int
-    channels: int
+    num_bytes: int
 
 
-def find_damage(data: bytes) -> str | None:
-    """What is wrong with a PNG, JPEG or TIFF file, None where nothing is."""
+def examine(data: bytes) -> Claim | str:
+    """What the header of a PNG, JPEG or TIFF file says, or what is wrong with the file."""
     if not data:
         return "file is empty (0 bytes)"
     if data.startswith(PNG):
-        return _find_png_damage(data)
+        return _examine_png(data)
     if data.startswith(JPEG):
-        return _find_jpeg_damage(data)
+        return _examine_jpeg(data)
     if data.startswith(TIFF):
-        return _find_tiff_damage(data)
-    return "not a PNG, JPEG, TIFF or DICOM image"
+        return _examine_tiff(data)
+    other = name_other(data)
+    return f"{NO_IMAGE}: it is {other[0]}; {other[1]}" if other else NO_IMAGE
 
 
 def find_excess(width: int, height: int) -> str | None:
@@ -60,94 +61,70 @@ def truncated(data: bytes) -> str:
     return f"image file is truncated ({len(data):,} bytes)"
 
 
-def jpeg_frame(data: bytes) -> Frame | None:
-    """Size and channels in the header of a JPEG, lossless JPEG or JPEG-LS stream, None where it has none."""
-    at = 2
-    while at + 10 <= len(data) and data[at] == 0xFF:
-        kind, length, height, width, channels = struct.unpack_from(">xBHxHHB", data, at)
-        if kind == _JPEG_LS or (0xC0 <= kind <= 0xCF and kind not in _NO_FRAME):
-            return Frame(width, height, channels)
-        at += 1 if kind == 0xFF else 2 + length
-    return None
+def _claim(width: int, height: int, channels: int, per_channel: int) -> Claim | str:
+    """Decoded channels, their luminance in the same depth, and the result."""
+    return find_excess(width, height) or Claim(width, height, width * height * ((channels + 1) * per_channel + 1))
 
 
-def _find_jpeg_damage(data: bytes) -> str | None:
+def _examine_jpeg(data: bytes) -> Claim | str:
+    # without its end marker a file may have lost its last pixels too, and no decoder can tell: it is refused
     ended = data.rstrip(b"\0").endswith(b"\xff\xd9") or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda") > 0
     if not ended:
         return truncated(data)
-    frame = jpeg_frame(data)
-    if frame is None:  # the decoder would look further, and take any size that it stumbles over
+    frame = read_jpeg_frame(data)
+    if frame is None or not min(frame.width, frame.height):
         return "image file is corrupt: its header says no size"
-    return find_excess(frame.width, frame.height)
+    # libjpeg keeps two bytes of coefficients for each sample of a file of several scans
+    return _claim(frame.width, frame.height, frame.channels, 3)
 
 
-def _find_png_damage(data: bytes) -> str | None:
+def walk_png(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """(kind, start, end) of each whole part of a PNG up to IEND; a part that is cut off ends it."""
     at = len(PNG)
-    view = memoryview(data)
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
         end = at + 12 + length
         if end > len(data):
-            break
-        if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
-            return f"image file is corrupt: checksum of its {kind.decode('latin1')} part at byte {at:,} is wrong"
-        if kind == b"IHDR" and length == 13:
-            excess = find_excess(*struct.unpack_from(">II", data, at + 8))
-            if excess:
-                return excess
+            return
+        yield kind, at, end
         if kind == b"IEND":
-            return None
+            return
         at = end
-    return truncated(data)
 
 
-class TiffHeader(NamedTuple):
-    """What the first page's directory says; `end` is the byte after its last strip, `alone` False before more pages."""
-
-    frame: Frame
-    bits: int
-    samples_are: int
-    photometric: int
-    extra: int
-    end: int
-    alone: bool
-
-
-def read_tiff_header(data: bytes) -> TiffHeader | None:
-    """The first page's directory, None where the file ends before it or it makes no sense."""
-    from PIL.TiffImagePlugin import ImageFileDirectory_v2
-
-    warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # not catch_warnings, which mixes up threads
-    try:
-        directory = ImageFileDirectory_v2(data[: 16 if data[:4] in TIFF[2:] else 8])
-        file = BytesIO(data)
-        start = directory.next
-        file.seek(start)
-        directory.load(file)
-        if directory.next == start:  # Pillow stops in silence where the directory is cut off
-            return None
-        tags = {tag: _as_ints(directory[tag]) for tag in directory if tag <= _FORMAT}
-        parts = [zip(tags.get(where, ()), tags.get(length, ()), strict=True) for where, length in _PARTS]
-        channels = tags.get(_SAMPLES, (1,))[0]
-        return TiffHeader(
-            Frame(tags[_WIDTH][0], tags[_HEIGHT][0], channels),
-            max(tags.get(_BITS, (1,))),
-            max(tags.get(_FORMAT, (1,))),
-            tags[_PHOTOMETRIC][0],
-            tags.get(_EXTRA, (0,))[0],
-            max(start + length for part in parts for start, length in part),
-            not directory.next,
-        )
-    except Exception:  # a damaged directory raises what it likes
-        return None
+def _examine_png(data: bytes) -> Claim | str:
+    claim: Claim | str = truncated(data)
+    kind, view = b"", memoryview(data)
+    for number, (kind, start, end) in enumerate(walk_png(data)):
+        if zlib.crc32(view[start + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
+            name = kind.decode() if kind.isalpha() and kind.isascii() else "nameless"
+            return f"image file is corrupt: checksum of its {name} part at byte {start:,} is wrong"
+        if number == 0:
+            if kind != b"IHDR" or end - start != 25:
+                return "image file is corrupt: its header says no size"
+            width, height, depth, colour = struct.unpack_from(">IIBB", data, start + 8)
+            claim = _claim(width, height, _PNG_CHANNELS.get(colour, 4), max(1, depth // 8))
+            if isinstance(claim, str):
+                return claim
+    return claim if kind == b"IEND" else truncated(data)
 
 
-def _as_ints(value: object) -> tuple[int, ...]:
-    values = value if isinstance(value, tuple) else (value,)
-    return tuple(one for one in values if isinstance(one, int))
+def drop_extras(data: bytes) -> bytes:
+    """A PNG without what makes a decoder fail though no pixel needs it: the list of an animation, texts above 1 MB."""
+    for kind, start, end in walk_png(data):
+        if kind == b"IDAT" and len(data) < _LARGE_PART:
+            return data  # as for nearly all files: no walk over their pixels
+        if kind == b"acTL" or (end - start > _LARGE_PART and kind not in _KEPT_PARTS):
+            parts = walk_png(data)
+            return PNG + b"".join(data[start:end] for kind, start, end in parts if _is_kept(kind))
+    return data
 
 
-def _find_tiff_damage(data: bytes) -> str | None:
+def _is_kept(kind: bytes) -> bool:
+    return kind in _KEPT_PARTS or kind[:1].isupper()  # unknown parts in capitals are refused by the decoder
+
+
+def _examine_tiff(data: bytes) -> Claim | str:
     header = read_tiff_header(data)
     if header is None or header.end > len(data):
         return truncated(data)
@@ -156,6 +133,9 @@ def _find_tiff_damage(data: bytes) -> str | None:
     if header.samples_are != 1 or header.bits not in _TIFF_BITS:
         kind = {2: "signed", 3: "floating-point"}.get(header.samples_are, "unsigned")
         return f"TIFF of {header.bits}-bit {kind} values: 8 or 16 unsigned bits are read"
-    if header.frame.channels > 4:
-        return f"TIFF of {header.frame.channels} channels: grey or colour is read"
-    return find_excess(header.frame.width, header.frame.height)
+    if header.channels > 4:
+        return f"TIFF of {header.channels} channels: grey or colour is read"
+    claim = _claim(header.width, header.height, header.channels, 2 * max(1, header.bits // 8))
+    if isinstance(claim, Claim) and header.block > MAX_PIXELS:  # which a decoder reserves for each strip or tile
+        return f"TIFF with parts of {header.block:,} pixels, which is more than {MAX_PIXELS:,}"
+    return claim

@@ -1,8 +1,12 @@
-"""Lossless JPEG in DICOM, decoded in a process of its own: GDCM, which alone reads it, crashes on damaged bytes.
+"""JPEG of more than 8 bits in DICOM, decoded in a process of its own: GDCM, which alone reads it, crashes on damage.
 
-A crash costs one file and not the hours of packing before it; the process takes about half a second to start.
+A crash costs one file and not the hours of packing before it; the process takes about half a second to start. What goes
+in is the compressed stream alone, whose size was checked, and no word of the patient.
 """
 
+import json
+import os
+import resource
 import subprocess
 import sys
 from io import BytesIO
@@ -11,33 +15,59 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cxr.data.decoder_messages import find_damage_in
+
 _SECONDS = 120
+_MOST_BYTES = 2_000_000_000
+_EXTENDED, _LOSSLESS = "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.70"
 
 
-def decode_apart(data: bytes) -> npt.NDArray[Any]:
-    """Stored values of a DICOM file, decoded by GDCM in a child process.
+def decode_apart(stream: bytes, syntax: str, options: dict[str, Any]) -> tuple[npt.NDArray[Any], str]:
+    """(words [H, W] or [H, W, 3], photometric interpretation) of a JPEG stream, decoded by GDCM in a child process.
+
+    Args:
+        stream: The compressed pixels.
+        syntax: Identifier of their transfer syntax.
+        options: As pydicom's decoders want them.
 
     Raises:
-        ValueError: The child failed, crashed or took longer than two minutes.
+        ValueError: The child failed, crashed, reported damage or took longer than two minutes.
     """
     command = [sys.executable, "-m", "cxr.data.dicom_child"]
+    request = json.dumps({"syntax": syntax, "options": options}).encode() + b"\n" + stream
     try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=_SECONDS, check=True)
+        done = subprocess.run(command, input=request, capture_output=True, timeout=_SECONDS, check=True)
     except subprocess.SubprocessError:
         raise ValueError("GDCM does not decode it") from None
-    pixels: npt.NDArray[Any] = np.load(BytesIO(done.stdout), allow_pickle=False)
-    return pixels
+    if find_damage_in([done.stderr]):
+        raise ValueError("GDCM reports damage")
+    photometric, array = done.stdout.split(b"\n", 1)
+    pixels: npt.NDArray[Any] = np.load(BytesIO(array), allow_pickle=False)
+    return pixels, photometric.decode()
 
 
 def _decode() -> None:
-    import pydicom
-    from pydicom.pixels.utils import pixel_array
+    resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
+    answer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # GDCM prints on stdout
 
-    dataset = pydicom.dcmread(BytesIO(sys.stdin.buffer.read()), force=True)
-    pixels = pixel_array(dataset, decoding_plugin="gdcm")
-    result = BytesIO()  # in whole first: GDCM prints on stdout
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels.decoders.base import get_decoder
+    from pydicom.uid import UID
+
+    header, stream = sys.stdin.buffer.read().split(b"\n", 1)
+    request = json.loads(header)
+    # pydicom refuses 12 bits of JPEG Extended here, which GDCM reads: it goes by the stream, whatever it is called
+    syntax = UID(_LOSSLESS if request["syntax"] == _EXTENDED else request["syntax"])
+    pixels, facts = get_decoder(syntax).as_array(
+        encapsulate([stream]), index=0, validate=False, raw=True, decoding_plugin="gdcm",
+        **request["options"]
+    )  # fmt: skip
+    result = BytesIO()
     np.save(result, pixels, allow_pickle=False)
-    sys.stdout.buffer.write(result.getvalue())
+    answer.write(f"{facts['photometric_interpretation']}\n".encode() + result.getvalue())
+    answer.flush()
+    os._exit(0)  # GDCM frees memory of 12-bit streams twice when Python ends
 
 
 if __name__ == "__main__":

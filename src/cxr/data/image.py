@@ -7,6 +7,8 @@ radiograph's edges, so the method is named in Preprocess, which travels in the s
 
 import io
 import stat
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +17,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxr.data.damage import JPEG, MAX_BYTES, PNG, TIFF, find_damage, read_tiff_header
+from cxr.data.damage import MAX_BYTES, drop_extras, examine
 from cxr.data.damage import MAX_PIXELS as MAX_PIXELS
+from cxr.data.decoder_messages import find_damage_in, listen
+from cxr.data.jpeg_header import read_jpeg_frame
+from cxr.data.kinds import JPEG, PNG
+from cxr.data.large_images import one_image, take_room
+from cxr.data.tiff_header import TIFF, read_tiff_header
 from cxr.errors import UnreadableImageError as UnreadableImageError  # here for everybody who reads files
 
 Grey = npt.NDArray[np.uint8]
@@ -24,10 +31,16 @@ Fit = Literal["pad", "squash", "crop"]
 Intensity = Literal["bit-depth", "range"]
 Borders = Literal["keep", "crop"]
 Box = tuple[int, int, int, int]
+Note = Callable[[str], None]
+
+CONSTANT = "every pixel is the same"
+"""What is said of a constant image."""
 
 _LEAST_KEPT = 1 / 3
 _TOLERANCE = 8
 _WHITE_IS_ZERO, _RGB = 0, 2
+_BLOCK = 1 << 20
+_NO_MEMORY = -4  # OpenCV's StsNoMem
 
 cv2.setNumThreads(1)  # we run one decoder a thread; OpenCV's own pool would only contend with it
 # what OpenCV would print about a broken file is in our error, with the file's name
@@ -58,86 +71,178 @@ class Preprocess:
     borders: Borders = "keep"
 
 
-def read_file(path: Path, intensity: Intensity = "bit-depth") -> Grey:
+def _no_note(_text: str) -> None:
+    """What is remarkable about an image is not asked for."""
+
+
+def read_file(path: Path, intensity: Intensity = "bit-depth", note: Note = _no_note) -> Grey:
     """Grey pixels [H, W] of a PNG, JPEG, TIFF or DICOM file, upright; the content tells which, not the name.
+
+    Args:
+        path: The file.
+        intensity: As in Preprocess.
+        note: Called with a sentence for everything remarkable: a constant image, a DICOM file of another modality.
 
     Raises:
         UnreadableImageError: Missing, empty, truncated, corrupt or oversized files, and other kinds of file.
         CxrError: A DICOM file, and pydicom is not installed.
     """
-    try:
-        facts = path.stat()
-        if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
-            raise UnreadableImageError(path, "is a pipe or a device")  # reading it might never end
-        if facts.st_size > MAX_BYTES:
-            raise UnreadableImageError(path, f"file of {facts.st_size:,} bytes is larger than {MAX_BYTES:,} bytes")
-        with path.open("rb") as file:
-            data = file.read(facts.st_size)  # no more, should it grow
-    except OSError as error:
-        raise UnreadableImageError(path, error.strerror or "cannot be read") from None
-    return decode(data, path, intensity)
+    with one_image():
+        try:
+            facts = path.stat()
+            if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
+                raise UnreadableImageError(path, "is a pipe or a device")  # reading it might never end
+            if facts.st_size > MAX_BYTES:
+                raise UnreadableImageError(path, f"file of {facts.st_size:,} bytes is larger than {MAX_BYTES:,} bytes")
+            take_room(facts.st_size)
+            with path.open("rb") as file:
+                data = file.read(facts.st_size)  # no more, should it grow
+        except OSError as error:
+            raise UnreadableImageError(path, error.strerror or "cannot be read") from None
+        return decode(data, path, intensity, note)
 
 
-def decode(data: bytes, name: Path | str, intensity: Intensity = "bit-depth") -> Grey:
+def decode(data: bytes, name: Path | str, intensity: Intensity = "bit-depth", note: Note = _no_note) -> Grey:
     """Grey pixels [H, W] of an encoded image; `name` is for the error, its suffix for DICOM without a preamble."""
+    with one_image():
+        grey = _decode(data, name, intensity, note)
+        note_constant(grey, note)
+        return grey
+
+
+def note_constant(grey: Grey, note: Note) -> None:
+    """Say so where every pixel is the same."""
+    height, width = grey.shape
+    middle = grey[height // 2, width // 2]  # a look at two or three pixels spares most images the rest
+    if grey[height // 3, width // 3] == middle == grey[height // 5, width // 4] and grey.min() == grey.max():
+        note(CONSTANT)
+
+
+def _decode(data: bytes, name: Path | str, intensity: Intensity, note: Note) -> Grey:
     if not data.startswith((PNG, JPEG)):
         from cxr.data.sources.dicom_header import is_dicom
 
         if is_dicom(data, name):
             from cxr.data.dicom import decode_dicom
 
-            return decode_dicom(data, name, intensity)
-    problem = find_damage(data)
-    if problem:
-        raise UnreadableImageError(name, problem)
-    pixels = _decode_tiff(data) if data.startswith(TIFF) else _decode_plain(data)
+            return decode_dicom(data, name, intensity, note)
+    claim = examine(data)
+    if isinstance(claim, str):
+        raise UnreadableImageError(name, claim)
+    take_room(len(data) + claim.num_bytes)
+    with listen() as messages:
+        pixels = _decode_tiff(data) if data.startswith(TIFF) else _decode_plain(data)
     if pixels is None:
-        raise UnreadableImageError(name, "image file is corrupt: the decoder refuses it")
+        raise UnreadableImageError(name, _name_lacking(data) or "image file is corrupt: the decoder refuses it")
+    problem = find_damage_in(messages)
+    if problem:
+        raise UnreadableImageError(name, f"image file is corrupt: its decoder reports: {problem}")
+    if sorted(pixels.shape[:2]) != sorted(claim[:2]):
+        raise UnreadableImageError(name, "image file is corrupt: its pixels have another size than its header says")
     return to_grey(pixels, intensity)
+
+
+def _name_lacking(data: bytes) -> str:
+    """What no decoder here reads, where that is why a file was refused; else empty."""
+    if data.startswith(JPEG):
+        frame = read_jpeg_frame(data)
+        rare = frame.rare if frame else ""
+    else:
+        header = read_tiff_header(data) if data.startswith(TIFF) else None
+        rare = f"TIFF compressed as {header.rare}" if header and header.rare else ""
+    return rare and f"{rare}, which no installed decoder reads; save it as PNG"
+
+
+def decode_colour(data: bytes) -> npt.NDArray[np.uint8] | None:
+    """BGR [H, W, 3] of 8 bits of a file that `decode` has read before, None where there is none."""
+    with listen():
+        pixels = _imdecode(data, cv2.IMREAD_COLOR)
+    return None if pixels is None else np.asarray(pixels, np.uint8)
+
+
+def _imdecode(data: bytes, flags: int) -> npt.NDArray[Any] | None:
+    data = drop_extras(data) if data.startswith(PNG) else data
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        if error.code == _NO_MEMORY:
+            raise MemoryError from None  # says nothing of the file
+        return None
 
 
 def _decode_plain(data: bytes) -> npt.NDArray[Any] | None:
     """Grey or BGR pixels of 8 or 16 bit without alpha, turned upright as the orientation tag says."""
-    try:
-        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-    except cv2.error:
-        return None
+    return _imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
 
 
 def _decode_tiff(data: bytes) -> npt.NDArray[Any] | None:
     """Pixels of a TIFF file, turned upright by OpenCV; it multiplies 8-bit colours by alpha, so Pillow reads those."""
     header = read_tiff_header(data)
     assert header is not None
-    if header.bits == 8 and header.photometric == _RGB and header.frame.channels == 4:
+    if header.bits == 8 and header.photometric == _RGB and header.channels == 4:
         return _decode_with_pillow(data)
     pixels = _decode_plain(data)
     if pixels is not None and header.bits == 16 and header.photometric == _WHITE_IS_ZERO:
-        top = 2 ** max(8, int(pixels.max()).bit_length()) - 1
-        return np.asarray(top - pixels, np.uint16)
+        return np.asarray(top_of(int(pixels.max())) - pixels, np.uint16)
     return pixels
 
 
 def _decode_with_pillow(data: bytes) -> npt.NDArray[Any] | None:
     from PIL import Image, ImageOps
 
+    warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # not catch_warnings, which mixes up threads
     try:
-        with Image.open(io.BytesIO(data)) as picture:
+        with Image.open(io.BytesIO(data), formats=("TIFF",)) as picture:
             return np.asarray(ImageOps.exif_transpose(picture))[..., 2::-1].copy()
+    except MemoryError:
+        raise
     except Exception:  # whatever a damaged file makes it raise; its size was checked before
         return None
+
+
+def top_of(brightest: int) -> int:
+    """The largest value of the bit depth that the brightest pixel needs, at least that of 8 bits.
+
+    This is the rule of Preprocess for PNG, TIFF and DICOM alike, whatever depth a file says it has.
+    """
+    return int(2 ** max(8, brightest.bit_length()) - 1)
 
 
 def to_grey(pixels: npt.NDArray[Any], intensity: Intensity = "bit-depth") -> Grey:
     """8-bit luminance [H, W] of decoded pixels: grey, BGR or BGRA, 8 or 16 bit."""
     colours = pixels[..., :3] if pixels.ndim == 3 else pixels  # alpha says nothing of the depth
-    depth = 8 if pixels.dtype == np.uint8 else max(8, int(colours.max()).bit_length())
+    brightest = 255 if pixels.dtype == np.uint8 else int(colours.max())
     if pixels.ndim == 3:
         code = {1: None, 3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}[pixels.shape[2]]
         pixels = pixels[..., 0] if code is None else np.asarray(cv2.cvtColor(pixels, code))
-    if intensity == "bit-depth" and pixels.dtype == np.uint8:
-        return np.asarray(pixels, np.uint8)
-    low, high = (0, 2**depth - 1) if intensity == "bit-depth" else (int(pixels.min()), int(pixels.max()))
-    return np.asarray(np.rint((pixels - np.float64(low)) * (255.0 / max(high - low, 1))), np.uint8)
+    return scale(pixels, brightest, intensity)
+
+
+def scale(luminance: npt.NDArray[Any], brightest: int, intensity: Intensity) -> Grey:
+    """8 bits of a luminance [H, W] of 8 or 16, whose file has `brightest` as its largest value in any channel."""
+    if intensity == "bit-depth" and luminance.dtype == np.uint8:
+        return np.asarray(luminance, np.uint8)
+    low, high = (0, top_of(brightest)) if intensity == "bit-depth" else (int(luminance.min()), int(luminance.max()))
+    return look_up(luminance, to_levels(np.arange(int(luminance.max()) + 1), low, high))
+
+
+def to_levels(values: npt.NDArray[Any], low: int, high: int) -> Grey:
+    """Values from low to high as 0 to 255; those below are 0."""
+    return np.asarray(np.rint(np.maximum(values - np.float64(low), 0) * (255.0 / max(high - low, 1))), np.uint8)
+
+
+def look_up(values: npt.NDArray[Any], table: Grey) -> Grey:
+    """table[values] of [H, W] whole numbers from 0 on, some rows at a time: NumPy makes 8 bytes of each value."""
+    result = np.empty(values.shape, np.uint8)
+    for rows in blocks_of(values.shape):
+        np.take(table, values[rows], out=result[rows], mode="clip")  # clip, as the default makes a copy of the result
+    return result
+
+
+def blocks_of(shape: tuple[int, ...]) -> list[slice]:
+    """Slices of rows, each of about a million pixels."""
+    step = max(1, _BLOCK // max(1, shape[1]))
+    return [slice(start, start + step) for start in range(0, shape[0], step)]
 
 
 def prepare(grey: Grey, how: Preprocess) -> Grey:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from cxr.console import count, say, warn
-from cxr.data.image import Grey, Intensity, UnreadableImageError, prepare, read_file
+from cxr.data.image import Grey, Intensity, UnreadableImageError, note_constant, prepare, read_file
+from cxr.data.large_images import one_image
+from cxr.data.notes import Notes
 from cxr.data.store import PACKED, UNREADABLE, Manifest, Store, open_store
 from cxr.data.threads import work_through
 from cxr.errors import CxrError
@@ -22,9 +24,21 @@ _SAVE_SECONDS = 2.0
 _NAMED = 20
 
 
-def reader(root: Path, intensity: Intensity, read_pixels: Read | None = None) -> Read:
-    """Grey pixels of a path, as packing reads them: by the source's own reader, else as a file below root."""
-    return read_pixels or (lambda path: read_file(root / path, intensity))
+def reader(root: Path, intensity: Intensity, read_pixels: Read | None = None, notes: Notes | None = None) -> Read:
+    """Grey pixels of a path, as packing reads them: by the source's own reader, else as a file below root.
+
+    What is remarkable about them goes into the notes.
+    """
+    kept = Notes() if notes is None else notes
+
+    def read(path: str) -> Grey:
+        if read_pixels is None:
+            return read_file(root / path, intensity, lambda sentence: kept.add(path, sentence))
+        grey = read_pixels(path)
+        note_constant(grey, lambda sentence: kept.add(path, sentence))
+        return grey
+
+    return read
 
 
 def pack(
@@ -59,11 +73,14 @@ def pack(
         partial.mkdir(parents=True, exist_ok=True)
         with only_one(partial / "lock", f"{partial}: another process is packing this store"):
             _start(partial, wanted, images)
-            packing = _Packing(paths, wanted, partial, reader(root, wanted.preprocess.intensity, read_pixels))
+            notes = Notes()
+            packing = _Packing(paths, wanted, partial, reader(root, wanted.preprocess.intensity, read_pixels, notes))
             try:
                 packing.run(workers)
             finally:
                 packing.close()
+            for line in notes.summarise(paths):
+                warn(line)
             _report_unreadable(partial, images, paths, packing.reasons, root, unreadable)
             _replace(partial, folder)
     return open_store(folder, wanted)
@@ -102,7 +119,8 @@ class _Packing:
 
     def _pack_row(self, row: int) -> None:
         try:
-            square = prepare(self.read(self.paths[row]), self.how)
+            with one_image():
+                square = prepare(self.read(self.paths[row]), self.how)
         except UnreadableImageError as error:
             self.reasons[row], self.status[row] = error.reason, UNREADABLE
             square = None

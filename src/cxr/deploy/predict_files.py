@@ -2,9 +2,9 @@
 
 import csv
 import json
-import re
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cxr.console import count, out
-from cxr.data.image import Grey, UnreadableImageError, prepare, read_file
+from cxr.data.find_images import Found, find_images, is_folder
+from cxr.data.image import Grey, prepare, read_file
+from cxr.deploy.overlay_names import OverlayNames
+from cxr.errors import CxrError, NoImageError, UnreadableImageError
 from cxr.evaluation.report import DISCLAIMER
 from cxr.evaluation.thresholds import origin
 from cxr.explain.cam import activation_map, encode_png, overlay
@@ -26,14 +29,55 @@ from cxr.model.familiarity import ENOUGH_IMAGES
 from cxr.model.predict import familiarity_values, predict_squares
 from cxr.model.pretrained import open_alone
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
-"""What is taken from a folder."""
-
 _BATCH = 32
+_NAMED = 5
 _USUAL_REASONS = (
     "Usual reasons for the warning: no chest X-ray at all, another body part, a lateral view, an inverted or turned "
     "image, another hospital's processing. No warning does not mean that the image is suitable."
 )
+
+
+@dataclass(frozen=True)
+class _Square:
+    """An image as the model sees it; its own pixels are read again for an overlay, as 32 of them may be 3 GB."""
+
+    file: Path
+    pixels: Grey
+    notes: list[str]
+
+
+@dataclass
+class _Account:
+    """What became of the files."""
+
+    total: int = 0
+    failed: int = 0
+    others: list[Path] = field(default_factory=list)
+    again: list[Path] = field(default_factory=list)
+    hints: dict[str, None] = field(default_factory=dict)
+
+    def fail(self, error: CxrError) -> None:
+        """Say why an image is not read."""
+        self.failed += 1
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        if not isinstance(error, UnreadableImageError):  # pydicom is not installed, say
+            self.hints[error.hint] = None
+
+    def finish(self) -> None:
+        """Say how many were not read and what was passed over."""
+        for files, what in ((self.others, "without an image"), (self.again, "found before under another name")):
+            if files:
+                first = ", ".join(map(str, files[:_NAMED])) + (", ..." if len(files) > _NAMED else "")
+                print(f"passed over: {count(len(files), 'file')} {what}: {first}", file=sys.stderr)
+        for hint in self.hints:
+            print(f"hint: {hint}", file=sys.stderr)
+        if self.failed:
+            print(
+                f"hint: {self.failed:,} of {count(self.total, 'image')} not read, as said above; "
+                "cxr reads PNG, JPEG, TIFF and DICOM",
+                file=sys.stderr,
+            )
 
 
 def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path | None) -> tuple[int, int]:
@@ -41,7 +85,7 @@ def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path |
 
     Args:
         run: Run folder, checkpoint file, or `xrv:NAME`, whose thresholds are 0.5 throughout.
-        images: Files, or folders of them.
+        images: Files, or folders of them; what is no image in a folder is counted and passed over.
         form: table, json (an object a line and an image) or csv (`image`, `p_<finding>`, `warning`).
         heatmaps: Folder for an overlay of each finding above its threshold, or of the likeliest where none is.
 
@@ -51,56 +95,83 @@ def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path |
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     checkpoint = open_alone(str(run), device) if xrv.is_named(run) else checkpoints.load(run, device)
     writer = {"table": _TableWriter, "json": _JsonWriter, "csv": _CsvWriter}[form](checkpoint)
-    failed = total = 0
-    names = _Names(heatmaps)
-    for files in _batches(list(_find(images))):
-        read: list[tuple[Path, Grey]] = []
-        for file in files:
-            total += 1
-            try:
-                if file.is_dir():
-                    raise UnreadableImageError(file, f"no {', '.join(SUFFIXES)} file in this folder")
-                read.append((file, read_file(file, checkpoint.metadata.preprocess.intensity)))
-            except UnreadableImageError as error:
-                failed += 1
-                print(f"error: {error}", file=sys.stderr)
-                writer.fail(file, error.reason)
-        if read:
-            _predict_batch(checkpoint, read, writer, names)
+    account, names, batch = _Account(), OverlayNames(heatmaps), list[_Square]()
+    for found, is_asked_for in _find(images):
+        square = _read(found, is_asked_for, checkpoint, writer, account)
+        batch += [square] if square else []
+        if len(batch) == _BATCH:
+            _predict_batch(checkpoint, batch, writer, names, account)
+            batch = []
+    if batch:
+        _predict_batch(checkpoint, batch, writer, names, account)
     writer.finish()
-    if failed:
-        print(
-            f"hint: {failed:,} of {count(total, 'image')} not read, as said above; cxr reads PNG, JPEG, TIFF and DICOM",
-            file=sys.stderr,
-        )
-    return failed, total
+    account.finish()
+    return account.failed, account.total
 
 
-def _find(images: Sequence[Path]) -> Iterator[Path]:
+def _find(images: Sequence[Path]) -> Iterator[tuple[Found, bool]]:
+    """What is named or found in a folder, and whether it was named; a folder without an image is one itself."""
     for image in images:
-        if image.is_dir():
-            inside = sorted(path for path in image.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-            yield from inside or [image]
-        else:
-            yield image
+        if not is_folder(image):
+            yield Found(image, "image"), True
+            continue
+        has_images = False
+        for found in find_images(image):
+            has_images |= found.what in ("image", "unreadable")
+            yield found, False
+        if not has_images:
+            yield Found(image, "unreadable", "no image file in this folder"), True
 
 
-def _batches(files: list[Path]) -> Iterator[list[Path]]:
-    return (files[start : start + _BATCH] for start in range(0, len(files), _BATCH))
+def _read(
+    found: Found, is_asked_for: bool, checkpoint: Checkpoint, writer: "_Writer", account: _Account
+) -> _Square | None:
+    """The square of an image; None of a file that is none or that cannot be read, which is then accounted for."""
+    if found.what in ("other", "again"):
+        (account.others if found.what == "other" else account.again).append(found.path)
+        return None
+    how, notes = checkpoint.metadata.preprocess, list[str]()
+    try:
+        if found.what == "unreadable":
+            raise UnreadableImageError(found.path, found.reason)
+        pixels = prepare(read_file(found.path, how.intensity, notes.append), how)
+    except CxrError as error:
+        if isinstance(error, NoImageError) and not is_asked_for:  # the index of a CD or a report among the images
+            account.others.append(found.path)
+            return None
+        account.total += 1
+        account.fail(error)
+        reason = error.reason if isinstance(error, UnreadableImageError) else error.problems[0]
+        writer.fail(found.path, reason)
+        return None
+    account.total += 1
+    return _Square(found.path, pixels, notes)
 
 
-def _predict_batch(checkpoint: Checkpoint, read: list[tuple[Path, Grey]], writer: "_Writer", names: "_Names") -> None:
-    how = checkpoint.metadata.preprocess
-    squares = torch.from_numpy(np.stack([prepare(grey, how) for _, grey in read]))
+def _predict_batch(
+    checkpoint: Checkpoint, batch: Sequence[_Square], writer: "_Writer", names: OverlayNames, account: _Account
+) -> None:
+    squares = torch.from_numpy(np.stack([one.pixels for one in batch]))
     probabilities, features = predict_squares(checkpoint, squares)
     scores = _scores(checkpoint, features, squares)
-    for (file, grey), row, feature, score in zip(read, probabilities.tolist(), features, scores, strict=True):
-        writer.write(file, row, score)
-        for finding in _shown(row, checkpoint) if names.folder else ():
-            name = checkpoint.metadata.findings[finding]
-            cam = activation_map(checkpoint.classifier, feature, finding)
-            picture = overlay(grey, cam, how, f"{name} {row[finding]:.3f}  {DISCLAIMER}")
-            write_bytes(names.choose(file, name), encode_png(picture))
+    for one, row, feature, score in zip(batch, probabilities.tolist(), features, scores, strict=True):
+        writer.write(one, row, score)
+        if names.folder:
+            try:
+                _draw(checkpoint, one.file, row, feature, names)
+            except UnreadableImageError as error:  # it was changed or taken away in between
+                account.fail(error)
+
+
+def _draw(checkpoint: Checkpoint, file: Path, row: Sequence[float], feature: torch.Tensor, names: OverlayNames) -> None:
+    """Write an overlay of each finding that is shown."""
+    how = checkpoint.metadata.preprocess
+    grey = read_file(file, how.intensity)
+    for finding in _shown(row, checkpoint):
+        name = checkpoint.metadata.findings[finding]
+        cam = activation_map(checkpoint.classifier, feature, finding)
+        picture = overlay(grey, cam, how, f"{name} {row[finding]:.3f}  {DISCLAIMER}")
+        write_bytes(names.choose(file, name), encode_png(picture))
 
 
 def _scores(checkpoint: Checkpoint, features: torch.Tensor, squares: torch.Tensor) -> list[float | None]:
@@ -116,21 +187,6 @@ def _shown(row: Sequence[float], checkpoint: Checkpoint) -> list[int]:
     return above or [int(np.argmax(row))]
 
 
-class _Names:
-    """File names of overlays, `<image>_<finding>.png`, numbered where two images share a name."""
-
-    def __init__(self, folder: Path | None) -> None:
-        self.folder = folder
-        self._owners: dict[str, Path] = {}
-
-    def choose(self, file: Path, finding: str) -> Path:
-        assert self.folder is not None
-        stem, number = file.stem, 2
-        while self._owners.setdefault(stem, file) != file:
-            stem, number = f"{file.stem}-{number}", number + 1
-        return self.folder / (stem + "_" + re.sub(r"\W+", "_", finding) + ".png")
-
-
 class _Writer:
     """Prints a row an image."""
 
@@ -138,7 +194,7 @@ class _Writer:
         self.findings, self.thresholds = checkpoint.metadata.findings, checkpoint.thresholds
         self.measured = checkpoint.familiarity.measured if checkpoint.familiarity else None
 
-    def write(self, file: Path, row: Sequence[float], score: float | None) -> None:
+    def write(self, image: _Square, row: Sequence[float], score: float | None) -> None:
         raise NotImplementedError
 
     def warning(self, score: float | None) -> str:
@@ -155,7 +211,7 @@ class _Writer:
 
 
 class _JsonWriter(_Writer):
-    def write(self, file: Path, row: Sequence[float], score: float | None) -> None:
+    def write(self, image: _Square, row: Sequence[float], score: float | None) -> None:
         values = dict(zip(self.findings, row, strict=True))
         points = dict(zip(self.findings, self.thresholds.values, strict=True))
         above = [finding for finding, p in values.items() if p >= points[finding]]
@@ -165,11 +221,12 @@ class _JsonWriter(_Writer):
         print(
             json.dumps(
                 {
-                    "image": str(file),
+                    "image": str(image.file),
                     "probabilities": values,
                     "thresholds": points,
                     "above": above,
                     "familiarity": familiar,
+                    "notes": image.notes,
                 }
             )
         )
@@ -184,8 +241,9 @@ class _CsvWriter(_Writer):
         self._csv = csv.writer(sys.stdout, lineterminator="\n")
         self._csv.writerow(["image", *(f"p_{finding}" for finding in self.findings), "warning"])
 
-    def write(self, file: Path, row: Sequence[float], score: float | None) -> None:
-        self._csv.writerow([str(file), *row, self.warning(score)])
+    def write(self, image: _Square, row: Sequence[float], score: float | None) -> None:
+        said = "; ".join(text for text in (self.warning(score), *image.notes) if text)
+        self._csv.writerow([str(image.file), *row, said])
 
 
 class _TableWriter(_Writer):
@@ -194,7 +252,7 @@ class _TableWriter(_Writer):
         self._console = out()
         self._num_warned = 0
 
-    def write(self, file: Path, row: Sequence[float], score: float | None) -> None:
+    def write(self, image: _Square, row: Sequence[float], score: float | None) -> None:
         table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
         table.add_column("Finding", no_wrap=True)
         for heading in ("Probability", "Threshold", ""):
@@ -204,11 +262,13 @@ class _TableWriter(_Writer):
             cells = (self.findings[place], f"{row[place]:.3f}", f"{self.thresholds.values[place]:.3f}")
             style = "bold" if above else ""
             table.add_row(*(Text(cell, style=style) for cell in cells), Text("above" if above else "", style="bold"))
-        self._console.print(Text(str(file), style="bold"), soft_wrap=True)
+        self._console.print(Text(str(image.file), style="bold"), soft_wrap=True)
         warning = self.warning(score)
         if warning:
             self._num_warned += 1
             self._console.print(Text(f"Warning: {warning}", style="bold yellow"), soft_wrap=True)
+        for note in image.notes:
+            self._console.print(Text(f"Note: {note}", style="bold yellow"), soft_wrap=True)
         self._console.print(table, "")
 
     def finish(self) -> None:

@@ -1,12 +1,14 @@
 """Class activation maps (Zhou et al. 2016), exact for these models, drawn over the file's own pixels."""
 
+import math
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cxr.data.image import Grey, Preprocess, undo_prepare
+from cxr.data.image import Grey, Preprocess, blocks_of, undo_prepare
 from cxr.model.classifier import Classifier
 
 Map = npt.NDArray[np.float32]
@@ -14,6 +16,7 @@ Colour = npt.NDArray[np.uint8]
 
 _OPACITY, _FAINT = 0.55, 0.2
 _CAPTION = 28
+_MOST_PIXELS = 25_000_000
 
 
 def activation_map(classifier: Classifier, features: Tensor, finding: int) -> Map:
@@ -27,26 +30,38 @@ def overlay(grey: Grey, cam: Map, how: Preprocess, caption: str) -> Colour:
 
     Only positive evidence is shown, as a share of the map's largest value; opacity grows with it from a fifth on, so
     that what does not speak for the finding stays the radiograph. The map is spread from the model's square to the
-    file's own pixels.
+    file's own pixels. An image above 25 million pixels is drawn at a half, a third ... of its size.
     """
+    factor = math.ceil(math.sqrt(grey.size / _MOST_PIXELS))
+    if factor > 1:
+        smaller = max(1, grey.shape[1] // factor), max(1, grey.shape[0] // factor)
+        grey = np.asarray(cv2.resize(grey, smaller, interpolation=cv2.INTER_AREA), np.uint8)
     evidence = np.maximum(cam, 0)
     share = undo_prepare(np.asarray(evidence / max(float(evidence.max()), 1e-6), np.float32), grey, how)
-    share = np.clip(share, 0, 1)
+    strip = _caption(grey.shape[1], caption)
+    picture = np.empty((grey.shape[0] + len(strip), grey.shape[1], 3), np.uint8)
+    picture[grey.shape[0] :] = strip
+    for rows in blocks_of(grey.shape):  # of 25 million pixels the floats alone would be 2 GB
+        picture[: grey.shape[0]][rows] = _mix(grey[rows], np.clip(share[rows], 0, 1))
+    return picture
+
+
+def _mix(grey: Grey, share: Map) -> Colour:
     colour = np.asarray(cv2.applyColorMap(np.rint(share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO))
     opacity = (np.clip((share - _FAINT) / (1 - _FAINT), 0, 1) * _OPACITY)[..., None]
     mixed = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)) * (1 - opacity) + colour * opacity
-    return _add_caption(np.rint(mixed).astype(np.uint8), caption)
+    return np.asarray(np.rint(mixed), np.uint8)
 
 
-def _add_caption(picture: Colour, caption: str) -> Colour:
-    scale = max(picture.shape[1] / 512, 0.5)
+def _caption(width: int, caption: str) -> Colour:
+    scale = max(width / 512, 0.5)
     height = round(_CAPTION * scale)
-    strip = np.zeros((height, picture.shape[1], 3), np.uint8)
+    strip = np.zeros((height, width, 3), np.uint8)
     place, size = (round(6 * scale), round(height * 0.7)), 0.5 * scale
     cv2.putText(
         strip, caption, place, cv2.FONT_HERSHEY_SIMPLEX, size, (235, 235, 235), max(1, round(scale)), cv2.LINE_AA
     )
-    return np.concatenate([picture, strip])
+    return strip
 
 
 def encode_png(picture: Colour) -> bytes:

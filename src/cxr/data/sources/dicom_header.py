@@ -3,17 +3,31 @@
 import logging
 import math
 import re
+import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from cxr.data.sources.files import read_age, read_sex
 from cxr.errors import CxrError
 
+if TYPE_CHECKING:
+    from pydicom import FileDataset
+
+MAX_INFLATED = 256_000_000
+"""Bytes that a deflated DICOM file may become; the largest image that is read takes 200 million in 16 bits."""
+
 SUFFIXES = (".dcm", ".dicom")
 
-_FIRST_GROUPS = (b"\x02\0", b"\0\x02", b"\x08\0", b"\0\x08")  # of a file without a preamble, in either byte order
+FIRST_BYTES = 512
+"""So many bytes say what a file is."""
+
+_FIRST_GROUPS = (b"\x02\0", b"\0\x02", b"\x08\0", b"\0\x08")  # in either byte order
+_EARLY_GROUPS, _EARLY_ELEMENTS, _MOST_BYTES = (0x0002, 0x0008, 0x0010), 0x0080, 400
+_PIECE = 1 << 16
 _TAGS = ["ViewPosition", "ViewCodeSequence", "ImageLaterality", "Laterality", "PatientAge", "PatientSex"]
 _VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "lateral", "LAT": "lateral", "LL": "lateral", "RL": "lateral"}
 _MEANINGS = (("postero", "PA"), ("antero", "AP"), ("lateral", "lateral"))
@@ -37,8 +51,25 @@ class Header:
 
 
 def is_dicom(data: bytes, name: Path | str) -> bool:
-    """Whether the first bytes are a DICOM file's; one without a preamble is known by its suffix too."""
-    return data[128:132] == b"DICM" or (Path(name).suffix.lower() in SUFFIXES and data[:2] in _FIRST_GROUPS)
+    """Whether the first bytes are a DICOM file's.
+
+    One without a preamble is known by its suffix, or by two elements one after the other.
+    """
+    if data[128:132] == b"DICM":
+        return data[132:134] in _FIRST_GROUPS
+    return data[:2] in _FIRST_GROUPS and (Path(name).suffix.lower() in SUFFIXES or _is_dataset(data))
+
+
+def _is_dataset(data: bytes) -> bool:
+    """Whether bytes are two short elements of group 2 or 8, little endian, with or without value representations."""
+    if len(data) < 16:
+        return False
+    first, kind, short, long = struct.unpack_from("<I2sH", data) + struct.unpack_from("<I", data, 4)
+    end = 8 + (short if kind.isalpha() and kind.isupper() else long)
+    if end > _MOST_BYTES or end + 4 > len(data):
+        return False
+    group, element = struct.unpack_from("<HH", data, end)
+    return group in _EARLY_GROUPS and (group, element) > (first & 0xFFFF, first >> 16) and first >> 16 < _EARLY_ELEMENTS
 
 
 def load_pydicom(name: Path | str) -> ModuleType:
@@ -58,6 +89,64 @@ def load_pydicom(name: Path | str) -> ModuleType:
     return pydicom
 
 
+class InflatesTooFarError(Exception):
+    """A deflated file would become larger than MAX_INFLATED."""
+
+
+class _Guarded:
+    """A file that pydicom reads to its end in one call only to inflate the rest; that call is refused for a bomb.
+
+    pydicom decides by the transfer syntax wherever it stands in the header, and so is this guard reached.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.seek, self.tell, self.close = file, file.seek, file.tell, file.close
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Some bytes, or all the others.
+
+        Raises:
+            InflatesTooFarError: All the others are asked for and are deflated data of more than MAX_INFLATED bytes.
+        """
+        data = self._file.read(-1 if size is None else size)
+        if size is None or size < 0:
+            _check_inflated(data)
+        return data
+
+
+def _check_inflated(data: bytes) -> None:
+    """Count what deflated data become, in small pieces; data that cannot be inflated are left to pydicom."""
+    stream, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    try:
+        for start in range(0, len(data), _PIECE):
+            piece = data[start : start + _PIECE]
+            while piece and not stream.eof:
+                total += len(stream.decompress(piece, 1 << 20))
+                piece = stream.unconsumed_tail
+                if total > MAX_INFLATED:
+                    raise InflatesTooFarError
+    except zlib.error:
+        return
+
+
+def read_dataset(file: BinaryIO, only: list[str] | None = None, defer: int | None = None) -> "FileDataset":
+    """The elements of a DICOM file; every reader of DICOM files comes through here.
+
+    Args:
+        file: The file at its beginning.
+        only: Keywords of the elements to read, without pixels; None reads all.
+        defer: Values of more bytes than this are left in the file, None leaves none.
+
+    Raises:
+        InflatesTooFarError: A deflated file that would fill the memory.
+        Exception: Whatever pydicom raises on damaged bytes.
+    """
+    import pydicom
+
+    guarded = cast(BinaryIO, _Guarded(file))
+    return pydicom.dcmread(guarded, defer, only is not None, force=True, specific_tags=only)
+
+
 def read_header(path: Path) -> Header:
     """View, laterality, age and sex of a DICOM file; an empty Header of any other file and of a damaged one.
 
@@ -66,13 +155,14 @@ def read_header(path: Path) -> Header:
     """
     try:
         with path.open("rb") as file:
-            if not is_dicom(file.read(132), path):
+            if not is_dicom(file.read(FIRST_BYTES), path):
                 return Header()
     except OSError:
         return Header()
-    pydicom = load_pydicom(path)
+    load_pydicom(path)
     try:
-        dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=_TAGS)
+        with path.open("rb") as file:
+            dataset = read_dataset(file, _TAGS)
         text = {tag: str(dataset.get(tag) or "").strip().upper() for tag in _TAGS if tag != "ViewCodeSequence"}
         codes = [str(code.get("CodeMeaning", "")).lower() for code in dataset.get("ViewCodeSequence") or ()]
     except Exception:  # hostile bytes make pydicom raise anything; packing names the file
