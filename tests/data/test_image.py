@@ -223,7 +223,7 @@ def test_a_jpeg_whose_thumbnail_is_whole_is_still_truncated() -> None:
     thumbnail = encode(Image.fromarray(SMOOTH[:16, :16]), "JPEG")
     data = encode(Image.fromarray(SMOOTH), "JPEG", comment=thumbnail)
     for length in range(len(thumbnail) + 200, len(data) - 1, 37):
-        with pytest.raises(UnreadableImageError, match=r"truncated|corrupt: the decoder refuses it"):
+        with pytest.raises(UnreadableImageError, match=r"truncated|corrupt: its header says no size"):
             decode(data[:length], "x.jpg")
     assert decode(data, "x.jpg").shape == SMOOTH.shape
 

@@ -4,8 +4,9 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-SUFFIXES = frozenset(".png .jpg .jpeg .jp2 .tif .tiff .bmp .webp .dcm .dicom".split())
-"""Files that are taken for images; others are not looked at."""
+from cxr.data.find_images import is_image
+from cxr.data.kinds import SUFFIXES
+
 _NAMED = 100
 
 
@@ -21,7 +22,7 @@ def find_unnamed(root: Path, named: Collection[str], skip: Collection[Path]) -> 
     first: list[str] = []
     num = 0
     for path in _walk(root, {os.path.realpath(folder) for folder in skip}):
-        if path not in known:
+        if path not in known and _is_image(root / path):
             num += 1
             if len(first) < _NAMED:
                 first.append(_printable(Path(path).as_posix()))
@@ -40,5 +41,12 @@ def _walk(root: Path, skip: Collection[str]) -> Iterator[str]:
         )
         below = os.path.relpath(folder, root)
         for name in sorted(files):
-            if name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES:
+            if name[0] != ".":
                 yield os.path.normpath(os.path.join(below, name))
+
+
+def _is_image(path: Path) -> bool:
+    try:
+        return is_image(path, path.stat().st_mode)
+    except OSError:
+        return path.suffix.lower() in SUFFIXES

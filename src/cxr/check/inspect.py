@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from cxr.data.image import Grey
+from cxr.data.image import Grey, decode_colour
+from cxr.data.large_images import one_image
 from cxr.data.pack import Read
 from cxr.data.threads import work_through
 from cxr.errors import CxrError, UnreadableImageError
@@ -39,6 +40,7 @@ class Facts:
         corners: Upper corners' median less the mediastinum's mean, in grey levels of that copy.
         spine: Mediastinum's mean less the lung fields' mean, in grey levels of that copy.
         hint: What to do where the file is not at fault: something is not installed, say. The reason then says what.
+        notes: What is remarkable about it: a header of another modality, a transform that was ignored.
     """
 
     reason: str = ""
@@ -53,6 +55,7 @@ class Facts:
     corners: float = 0.0
     spine: float = 0.0
     hint: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def inspect(root: Path, paths: Sequence[str], read: Read, workers: int = 0, what: str = "check") -> list[Facts]:
@@ -79,7 +82,8 @@ def look(file: Path, path: str, read: Read) -> Facts:
     num_bytes = 0
     try:
         num_bytes = file.stat().st_size if file.is_file() else 0
-        return _describe(read(path), file, num_bytes)
+        with one_image():
+            return _describe(read(path), file, num_bytes)
     except UnreadableImageError as error:
         return Facts(error.reason, num_bytes)
     except CxrError as error:  # cxr pack would stop at it
@@ -119,7 +123,7 @@ def _kind(file: Path, data: bytes, num_pixels: int) -> str:
     """Only files whose header names more than one channel are decoded again, in colour."""
     if not data or _num_channels(file, num_pixels) < 2:
         return "grey"
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    pixels = decode_colour(data)
     if pixels is None:
         return "grey"
     channels = cv2.split(pixels)

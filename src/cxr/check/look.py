@@ -1,7 +1,7 @@
 """An archive -> Look: its table, split and files, before anything is asked of all archives together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,9 @@ from cxr.check.result import Listing
 from cxr.config import Config
 from cxr.data import joint, sources
 from cxr.data.dataset import keep_rows, store_path
+from cxr.data.image import CONSTANT
 from cxr.data.labels import LabelTable, Targets
+from cxr.data.notes import Notes
 from cxr.data.pack import Read, reader
 from cxr.data.sources.files import make_rows
 from cxr.data.splits import FOLDS, Split
@@ -109,10 +111,12 @@ def look_at(config: Config, name: str, place: int, exact: bool, quick: bool, ski
     known = was_read and refusals.try_split(table, config.data, said)
     split = known or Split("none", "none could be made", np.full(len(table), ALL), dict.fromkeys(FOLDS, ""))
     found = np.flatnonzero((table.rows["path"] != "").to_numpy())
-    read = reader(table.root, config.image.intensity, table.read_pixels)
+    notes = Notes()
+    read = reader(table.root, config.image.intensity, table.read_pixels, notes)
     paths = list(table.rows["path"].iloc[found])
     what = f"check {name}" if name else "check"
     facts = [] if quick else inspect(table.root, paths, read, config.store.workers, what)
+    facts = [_with_notes(one, notes.of(path)) for one, path in zip(facts, paths, strict=False)]
     if was_read:
         refusals.judge_missing(config, table, split.absent, said)
     readable, to_pack = _judge_readable(config, table, found, facts, said)
@@ -134,6 +138,10 @@ def look_at(config: Config, name: str, place: int, exact: bool, quick: bool, ski
         to_pack=to_pack,
         said=said,
     )
+
+
+def _with_notes(facts: Facts, notes: Sequence[str]) -> Facts:
+    return replace(facts, notes=tuple(note for note in notes if note != CONSTANT))  # of which there is a list
 
 
 def _judge_readable(

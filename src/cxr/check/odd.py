@@ -47,6 +47,7 @@ def list_odd(names: Sequence[str], lateral: Bool, facts: Sequence[Facts], size: 
     reasons, sizes = [one.reason for one in facts], [f"{one.width} x {one.height}" for one in facts]
     spreads = [f"standard deviation {one.spread:.1f}" for one in facts]
     colour = np.array([one.kind == "colour" for one in facts], bool)
+    noted, notes = np.array([bool(one.notes) for one in facts], bool), ["; ".join(one.notes) for one in facts]
     small, far, long = _sizes(facts, readable, size)
     flat = ~constant & (spread < FLAT)
     kinds: list[tuple[str, str, str, Bool, list[str]]] = [
@@ -60,6 +61,8 @@ def list_odd(names: Sequence[str], lateral: Bool, facts: Sequence[Facts], size: 
         ("odd_size", "Images of an odd size", f"the longer side is over {FAR:.0f} times the median's, or under 1/"
          f"{FAR:.0f} of it", far, sizes),
         ("odd_shape", "Images of an odd shape", f"one side is over {LONG:.0f} times the other", long, sizes),
+        ("noted", "Images with a note", "the header says that it is another kind of image, or a part of it was ignored",
+         readable & noted, notes),
         ("colour", "Colour images", "red, green and blue are more than 16 levels apart in over 1 of 1,000 pixels",
          readable & colour, sizes),
     ]  # fmt: skip

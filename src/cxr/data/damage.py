@@ -19,16 +19,18 @@ MAX_PIXELS = 100_000_000
 MAX_BYTES = 6 * MAX_PIXELS + (64 << 20)
 """Larger files are refused before they are read: the largest image takes so much in three channels of 16 bits."""
 
+MAX_DECODING = 850_000_000
+"""Images that take more while they are decoded, file included, are refused: torch and the others take 1.1 GB."""
+
 NO_IMAGE = "not a PNG, JPEG, TIFF or DICOM image"
 
 _TIFF_BITS = (1, 4, 8, 16)
-_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 4, 6: 4}  # as they are decoded, by colour type
 _KEPT_PARTS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")  # eXIf says which side is up
 _LARGE_PART = 1 << 20
 
 
 class Claim(NamedTuple):
-    """What a header says of an image: its size in pixels, and the most bytes that they take while they are decoded."""
+    """What a header says of an image: its size in pixels, and the most bytes that decoding takes."""
 
     width: int
     height: int
@@ -49,10 +51,13 @@ def examine(data: bytes) -> Claim | str:
     return f"{NO_IMAGE}: it is {other[0]}; {other[1]}" if other else NO_IMAGE
 
 
-def find_excess(width: int, height: int) -> str | None:
-    """What is wrong with a size, None where it may be decoded."""
+def find_excess(width: int, height: int, num_bytes: int = 0) -> str | None:
+    """What is wrong with a size, or with the bytes that decoding takes; None where it may be decoded."""
+    size = f"image of {width:,} x {height:,} pixels"
     if width * height > MAX_PIXELS:
-        return f"image of {width:,} x {height:,} pixels is larger than {MAX_PIXELS:,} pixels"
+        return f"{size} is larger than {MAX_PIXELS:,} pixels"
+    if num_bytes > MAX_DECODING:
+        return f"{size} takes {num_bytes / 1e9:.2f} GB to decode, which is more than {MAX_DECODING / 1e9:.2f} GB"
     return None
 
 
@@ -61,9 +66,10 @@ def truncated(data: bytes) -> str:
     return f"image file is truncated ({len(data):,} bytes)"
 
 
-def _claim(width: int, height: int, channels: int, per_channel: int) -> Claim | str:
-    """Decoded channels, their luminance in the same depth, and the result."""
-    return find_excess(width, height) or Claim(width, height, width * height * ((channels + 1) * per_channel + 1))
+def _claim(data: bytes, width: int, height: int, per_pixel: float) -> Claim | str:
+    """`per_pixel` counts bytes that decoding takes before the result, which takes one more."""
+    num_bytes = len(data) + round(width * height * (per_pixel + 1))
+    return find_excess(width, height, num_bytes) or Claim(width, height, num_bytes)
 
 
 def _examine_jpeg(data: bytes) -> Claim | str:
@@ -74,8 +80,8 @@ def _examine_jpeg(data: bytes) -> Claim | str:
     frame = read_jpeg_frame(data)
     if frame is None or not min(frame.width, frame.height):
         return "image file is corrupt: its header says no size"
-    # libjpeg keeps two bytes of coefficients for each sample of a file of several scans
-    return _claim(frame.width, frame.height, frame.channels, 3)
+    coefficients = 2 * frame.samples if frame.is_kept else 0
+    return _claim(data, frame.width, frame.height, min(frame.channels, 3) + coefficients)
 
 
 def walk_png(data: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -103,7 +109,7 @@ def _examine_png(data: bytes) -> Claim | str:
             if kind != b"IHDR" or end - start != 25:
                 return "image file is corrupt: its header says no size"
             width, height, depth, colour = struct.unpack_from(">IIBB", data, start + 8)
-            claim = _claim(width, height, _PNG_CHANNELS.get(colour, 4), max(1, depth // 8))
+            claim = _claim(data, width, height, (1 if colour == 0 else 3) * max(1, depth // 8))
             if isinstance(claim, str):
                 return claim
     return claim if kind == b"IEND" else truncated(data)
@@ -135,7 +141,9 @@ def _examine_tiff(data: bytes) -> Claim | str:
         return f"TIFF of {header.bits}-bit {kind} values: 8 or 16 unsigned bits are read"
     if header.channels > 4:
         return f"TIFF of {header.channels} channels: grey or colour is read"
-    claim = _claim(header.width, header.height, header.channels, 2 * max(1, header.bits // 8))
+    # of four channels of 8 bits, which Pillow decodes, there is a copy
+    per_pixel = 8 if (header.channels, header.bits) == (4, 8) else header.channels * max(1, header.bits // 8)
+    claim = _claim(data, header.width, header.height, per_pixel)
     if isinstance(claim, Claim) and header.block > MAX_PIXELS:  # which a decoder reserves for each strip or tile
         return f"TIFF with parts of {header.block:,} pixels, which is more than {MAX_PIXELS:,}"
     return claim

@@ -108,18 +108,18 @@ def _grey_of_colour(pixels: Stored, intensity: Intensity) -> Grey:
     from pydicom.pixels.processing import convert_color_space
 
     kind: type[np.uint8] | type[np.uint16] = np.uint8 if pixels.words.dtype.itemsize == 1 else np.uint16
-    grey, brightest = np.empty(pixels.words.shape[:2], kind), 0
-    for rows in blocks_of(grey.shape):
-        colours = np.require(pixels.rows(rows), kind, ["C", "A"])
-        if pixels.photometric in _YBR and kind is np.uint16:
-            grey[rows] = colours[..., 0]
-            brightest = max(brightest, int(grey[rows].max()))
-            continue
-        if pixels.photometric in _YBR:
-            colours = convert_color_space(colours, pixels.photometric, "RGB")
-        grey[rows] = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)
-        brightest = max(brightest, int(colours.max()))
-    return scale(grey, brightest, intensity)
+    is_ybr, shape = pixels.photometric in _YBR, pixels.words.shape[:2]
+
+    def colours(rows: slice) -> npt.NDArray[Any]:
+        part = np.require(pixels.rows(rows), kind, ["C", "A"])
+        return convert_color_space(part, pixels.photometric, "RGB") if is_ybr and kind is np.uint8 else part
+
+    def luminance(rows: slice) -> npt.NDArray[Any]:
+        part = colours(rows)
+        return part[..., 0] if is_ybr and kind is np.uint16 else np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY))
+
+    brightest = 255 if kind is np.uint8 else max(int(colours(rows).max()) for rows in blocks_of(shape))
+    return scale(luminance, shape, brightest, intensity)
 
 
 def _palette_table(dataset: "Dataset", values: _Values, intensity: Intensity) -> Grey:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxr.data.damage import truncated
+from cxr.data.damage import find_excess, truncated
 from cxr.data.decoder_messages import find_damage_in, listen
 from cxr.data.dicom_child import decode_apart
 from cxr.data.dicom_streams import read_j2k_header, read_rle
@@ -23,8 +23,6 @@ _PLUGINS = ("pyjpegls", "pylibjpeg", "pillow")
 _END, _SCAN = b"\xff\xd9", b"\xff\xda"
 _J2K, _JPIP = "1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20"  # how their identifiers begin, HTJ2K among the second
 _RLE, _EXTENDED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.51"
-_MOST_BYTES = 1_500_000_000
-_J2K_BYTES, _JPEG_BYTES = 12, 5  # of each sample at the peak of decoding, measured
 
 
 class Refused(Exception):
@@ -85,7 +83,7 @@ def read_pixels(dataset: "FileDataset", layout: Layout, data: bytes) -> Stored:
     """
     syntax = dataset.file_meta.TransferSyntaxUID
     _check_syntax(syntax)
-    element: Any = dataset.get_item("PixelData")
+    element: Any = dataset.get_item("PixelData", keep_deferred=True)
     left_in_file = element.value is None  # so that large pixels are not copied
     content = memoryview(data)[element.value_tell :][: element.length] if left_in_file else element.value
     if not syntax.is_encapsulated:
@@ -94,7 +92,7 @@ def read_pixels(dataset: "FileDataset", layout: Layout, data: bytes) -> Stored:
 
     stream = get_frame(bytes(content), 0, number_of_frames=1)
     if syntax == _RLE:
-        _take_room(layout, len(data), layout.bits // 8 + 1)
+        _take_room(layout, len(data), layout.bits // 8)
         return _cut(Stored(read_rle(stream, layout), layout.photometric), layout, layout.high)
     return _read_stream(syntax, layout, stream, data)
 
@@ -116,14 +114,12 @@ def _lacking(named: str) -> Refused:
 
 
 def _take_room(layout: Layout, num_bytes: int, per_sample: int) -> None:
-    """Wait for the memory that decoding takes; refuse what takes more than one image may."""
-    needed = num_bytes + layout.width * layout.height * (layout.channels * per_sample + 3)
-    if needed > _MOST_BYTES:
-        raise Refused(
-            f"image of {layout.width:,} x {layout.height:,} pixels with {layout.channels} values of {layout.bits} bits "
-            f"takes {needed / 1e9:.1f} GB to decode, and the most is {_MOST_BYTES / 1e9:.1f} GB"
-        )
-    take_room(needed)
+    """Wait for the memory that decoding takes, a byte for each pixel's result included; refuse what takes too much."""
+    num_bytes += layout.width * layout.height * (layout.channels * per_sample + 1)
+    excess = find_excess(layout.width, layout.height, num_bytes)
+    if excess:
+        raise Refused(excess)
+    take_room(num_bytes)
 
 
 def _cut(stored: Stored, layout: Layout, high: int) -> Stored:
@@ -159,7 +155,8 @@ def _read_stream(syntax: "UID", layout: Layout, stream: bytes, data: bytes) -> S
     header = read_j2k_header(stream) if j2k else read_jpeg_frame(stream)
     if header is None or (header.width, header.height, header.channels) != layout[:3]:
         raise Refused("DICOM file is corrupt: its compressed pixels have another size than its header says")
-    _take_room(layout, len(data), _J2K_BYTES if j2k else _JPEG_BYTES)
+    # OpenJPEG decodes into 4 bytes a sample, Pillow into 4 bytes a pixel; then come the bytes and the array (measured)
+    _take_room(layout, len(data), 4 + layout.bits // 8 if j2k else max(3, layout.bits // 4))
     decoder = get_decoder(syntax)
     plugin = next((one for one in _PLUGINS if one in decoder.available_plugins), "gdcm")
     if plugin == "pillow" and not j2k:

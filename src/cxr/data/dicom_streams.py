@@ -98,4 +98,5 @@ def _unpack(segment: bytes, size: int) -> bytearray:
             at += 2 if run > 128 else 1
     if len(result) < size:
         raise ValueError("too few bytes")
-    return result[:size]
+    del result[size:]
+    return result

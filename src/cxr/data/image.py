@@ -6,6 +6,7 @@ radiograph's edges, so the method is named in Preprocess, which travels in the s
 """
 
 import io
+import os
 import stat
 import warnings
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from cxr.data.damage import MAX_PIXELS as MAX_PIXELS
 from cxr.data.decoder_messages import find_damage_in, listen
 from cxr.data.jpeg_header import read_jpeg_frame
 from cxr.data.kinds import JPEG, PNG
-from cxr.data.large_images import one_image, take_room
+from cxr.data.large_images import is_large, one_image, take_room
 from cxr.data.tiff_header import TIFF, read_tiff_header
 from cxr.errors import UnreadableImageError as UnreadableImageError  # here for everybody who reads files
 
@@ -32,6 +33,7 @@ Intensity = Literal["bit-depth", "range"]
 Borders = Literal["keep", "crop"]
 Box = tuple[int, int, int, int]
 Note = Callable[[str], None]
+Rows = Callable[[slice], npt.NDArray[Any]]
 
 CONSTANT = "every pixel is the same"
 """What is said of a constant image."""
@@ -129,7 +131,7 @@ def _decode(data: bytes, name: Path | str, intensity: Intensity, note: Note) -> 
     claim = examine(data)
     if isinstance(claim, str):
         raise UnreadableImageError(name, claim)
-    take_room(len(data) + claim.num_bytes)
+    take_room(claim.num_bytes)
     with listen() as messages:
         pixels = _decode_tiff(data) if data.startswith(TIFF) else _decode_plain(data)
     if pixels is None:
@@ -163,11 +165,26 @@ def decode_colour(data: bytes) -> npt.NDArray[np.uint8] | None:
 def _imdecode(data: bytes, flags: int) -> npt.NDArray[Any] | None:
     data = drop_extras(data) if data.startswith(PNG) else data
     try:
+        if is_large():
+            return _imread(data, flags)
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         if error.code == _NO_MEMORY:
             raise MemoryError from None  # says nothing of the file
         return None
+
+
+def _imread(data: bytes, flags: int) -> npt.NDArray[Any] | None:
+    """As imdecode, in half of its memory: that one copies what it decoded into NumPy's, this one decodes there."""
+    file = os.memfd_create("image")
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(file, view) :]
+        pixels = cv2.imread(f"/proc/self/fd/{file}", None, flags)
+    finally:
+        os.close(file)
+    return pixels if pixels is not None and pixels.size else None
 
 
 def _decode_plain(data: bytes) -> npt.NDArray[Any] | None:
@@ -193,7 +210,8 @@ def _decode_with_pillow(data: bytes) -> npt.NDArray[Any] | None:
     warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # not catch_warnings, which mixes up threads
     try:
         with Image.open(io.BytesIO(data), formats=("TIFF",)) as picture:
-            return np.asarray(ImageOps.exif_transpose(picture))[..., 2::-1].copy()
+            ImageOps.exif_transpose(picture, in_place=True)
+            return np.asarray(picture)[..., 2::-1]
     except MemoryError:
         raise
     except Exception:  # whatever a damaged file makes it raise; its size was checked before
@@ -210,33 +228,44 @@ def top_of(brightest: int) -> int:
 
 def to_grey(pixels: npt.NDArray[Any], intensity: Intensity = "bit-depth") -> Grey:
     """8-bit luminance [H, W] of decoded pixels: grey, BGR or BGRA, 8 or 16 bit."""
+    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
+    if pixels.dtype == np.uint8 and pixels.ndim == 2 and intensity == "bit-depth":
+        return np.asarray(pixels, np.uint8)
+
+    def luminance(rows: slice) -> npt.NDArray[Any]:
+        part = pixels[rows]
+        return part if part.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(part[..., :3]), cv2.COLOR_BGR2GRAY)
+
     colours = pixels[..., :3] if pixels.ndim == 3 else pixels  # alpha says nothing of the depth
-    brightest = 255 if pixels.dtype == np.uint8 else int(colours.max())
-    if pixels.ndim == 3:
-        code = {1: None, 3: cv2.COLOR_BGR2GRAY, 4: cv2.COLOR_BGRA2GRAY}[pixels.shape[2]]
-        pixels = pixels[..., 0] if code is None else np.asarray(cv2.cvtColor(pixels, code))
-    return scale(pixels, brightest, intensity)
+    return scale(luminance, pixels.shape[:2], 255 if pixels.dtype == np.uint8 else int(colours.max()), intensity)
 
 
-def scale(luminance: npt.NDArray[Any], brightest: int, intensity: Intensity) -> Grey:
-    """8 bits of a luminance [H, W] of 8 or 16, whose file has `brightest` as its largest value in any channel."""
-    if intensity == "bit-depth" and luminance.dtype == np.uint8:
-        return np.asarray(luminance, np.uint8)
-    low, high = (0, top_of(brightest)) if intensity == "bit-depth" else (int(luminance.min()), int(luminance.max()))
-    return look_up(luminance, to_levels(np.arange(int(luminance.max()) + 1), low, high))
+def scale(luminance: Rows, shape: tuple[int, ...], brightest: int, intensity: Intensity) -> Grey:
+    """8 bits of a luminance [H, W] of 8 or 16, some rows at a time, so that no second image is in memory.
+
+    Args:
+        luminance: Its values in some rows; called twice for the same under `range`.
+        shape: (H, W).
+        brightest: The largest value of the image in any channel.
+        intensity: As in Preprocess.
+    """
+    result, low, high = np.empty(shape, np.uint8), 0, top_of(brightest)
+    if intensity == "range":
+        ends = [(int(part.min()), int(part.max())) for part in map(luminance, blocks_of(shape))]
+        low, high = min(one for one, _ in ends), max(one for _, one in ends)
+    table = to_levels(np.arange(high + 1), low, high)
+    for rows in blocks_of(shape):
+        part = luminance(rows)
+        if (low, high) == (0, 255):
+            result[rows] = part
+        else:
+            np.take(table, part, out=result[rows], mode="clip")  # clip, as the default copies the result
+    return result
 
 
 def to_levels(values: npt.NDArray[Any], low: int, high: int) -> Grey:
     """Values from low to high as 0 to 255; those below are 0."""
     return np.asarray(np.rint(np.maximum(values - np.float64(low), 0) * (255.0 / max(high - low, 1))), np.uint8)
-
-
-def look_up(values: npt.NDArray[Any], table: Grey) -> Grey:
-    """table[values] of [H, W] whole numbers from 0 on, some rows at a time: NumPy makes 8 bytes of each value."""
-    result = np.empty(values.shape, np.uint8)
-    for rows in blocks_of(values.shape):
-        np.take(table, values[rows], out=result[rows], mode="clip")  # clip, as the default makes a copy of the result
-    return result
 
 
 def blocks_of(shape: tuple[int, ...]) -> list[slice]:

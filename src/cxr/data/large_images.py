@@ -1,14 +1,14 @@
-"""Memory for large images: however many threads decode, those above 128 MB share 1 GB.
+"""Memory for large images: however many threads decode, those above 160 MB share 1 GB.
 
 A thread that is alone goes on whatever its image takes, so nothing waits for ever; the limits on files and pixels keep
-one image below 1.5 GB. With T threads at work the most is thus T x 128 MB, and 1 GB or one image for the large ones.
+one image below 1.5 GB. With T threads at work the most is thus T x 160 MB, and 1 GB or one image for the large ones.
 """
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LARGE = 128_000_000
+LARGE = 160_000_000
 """Bytes that a thread takes for an image without asking."""
 
 _ROOM = 1_000_000_000
@@ -45,3 +45,8 @@ def take_room(num_bytes: int) -> None:
         while me not in _taken and _taken and sum(_taken.values()) + num_bytes > _ROOM:
             _changed.wait()
         _taken[me] = num_bytes
+
+
+def is_large() -> bool:
+    """Whether this thread has asked for the room of a large image."""
+    return threading.get_ident() in _taken

@@ -26,7 +26,7 @@ class OverlayNames:
         image, stem, number = _clean(file.stem), _clean(file.stem), 2
         while self._stems.setdefault(_same(stem), file) != file:
             stem, number = f"{image}-{number}", number + 1
-        first = name = f"{stem}_{_clean(re.sub(r'\s+', '_', finding))}"
+        first = name = stem + "_" + _clean(re.sub(r"\s+", "_", finding))
         number = 2
         while self._names.setdefault(_same(name), (file, finding)) != (file, finding):
             name, number = f"{first}-{number}", number + 1
