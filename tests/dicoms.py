@@ -66,6 +66,12 @@ def encapsulate_jpeg(pixels: Pixels, **elements: Any) -> Dataset:  # noqa: ANN40
     return dataset
 
 
+def compressed(dataset: Dataset, syntax: str) -> Dataset:
+    """The dataset with its pixels compressed."""
+    dataset.compress(syntax, generate_instance_uid=False)
+    return dataset
+
+
 def to_bytes(dataset: Dataset, preamble: bool = True) -> bytes:
     """The file's bytes."""
     file = BytesIO()

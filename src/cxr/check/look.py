@@ -16,9 +16,8 @@ from cxr.check.result import Listing
 from cxr.config import Config
 from cxr.data import joint, sources
 from cxr.data.dataset import keep_rows, store_path
-from cxr.data.image import CONSTANT
 from cxr.data.labels import LabelTable, Targets
-from cxr.data.notes import Notes
+from cxr.data.notes import CONSTANT, Notes
 from cxr.data.pack import Read, reader
 from cxr.data.sources.files import make_rows
 from cxr.data.splits import FOLDS, Split

@@ -11,13 +11,15 @@ from cxr.data.damage import find_excess
 from cxr.data.dicom_grey import grey_of
 from cxr.data.dicom_notes import note_kind, square_pixels
 from cxr.data.dicom_pixels import Layout, Refused, read_pixels
-from cxr.data.image import Grey, Intensity, Note
+from cxr.data.grey import Grey, Intensity
+from cxr.data.notes import Note
 from cxr.data.sources.dicom_header import MAX_INFLATED, InflatesTooFarError, load_pydicom, read_dataset
 from cxr.errors import CxrError, NoImageError, UnreadableImageError
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
 
+_UNKNOWN = "unknown kind"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _DEFER = 1 << 20  # bytes of a value from which on it is left in the file
 _NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PhotometricInterpretation")
@@ -74,15 +76,16 @@ def _check_kind(dataset: "FileDataset", name: Path | str) -> None:
     """Refuse what is no single image."""
     from pydicom._uid_dict import UID_dictionary
 
-    known = UID_dictionary.get(str(dataset.get("SOPClassUID", "")), ("unknown kind",))[0]  # a private UID is not shown
+    kind = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID", "")
+    known = UID_dictionary.get(str(kind), (_UNKNOWN,))[0]  # a private UID is not shown
     if "PixelData" not in dataset:
         if not dataset.dir() and "MediaStorageSOPClassUID" not in dataset.file_meta:
             raise Refused("DICOM file is corrupt: it holds no elements")
-        if "Rows" in dataset and not {"FloatPixelData", "DoubleFloatPixelData"} & {*dataset.dir()}:
+        has_floats = {"FloatPixelData", "DoubleFloatPixelData"} & {*dataset.dir()}
+        if ("Rows" in dataset or "Image Storage" in known) and not has_floats:
             raise Refused("DICOM file without pixels: it is truncated, or its pixels are elsewhere")
-        if known == "unknown kind":
-            known = UID_dictionary.get(str(dataset.file_meta.get("MediaStorageSOPClassUID", "")), (known,))[0]
-        raise NoImageError(name, f"DICOM object without an image ({known})")
+        reason = f"DICOM object without an image ({known})"
+        raise UnreadableImageError(name, reason) if known == _UNKNOWN else NoImageError(name, reason)
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:
         raise Refused(f"DICOM file of {frames:,} frames: one image a file is read; export the frame by itself")

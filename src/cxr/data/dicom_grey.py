@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from cxr.data.dicom_palette import look_up_palette
 from cxr.data.dicom_pixels import Stored
-from cxr.data.image import Grey, Intensity, Note, blocks_of, scale, to_levels, top_of
+from cxr.data.grey import Grey, Intensity, blocks_of, scale, to_levels, top_of
+from cxr.data.notes import Note
 
 if TYPE_CHECKING:
     from pydicom import Dataset

@@ -9,7 +9,8 @@ import numpy as np
 
 from cxr.data.damage import find_excess
 from cxr.data.dicom_pixels import Refused
-from cxr.data.image import Grey, Note
+from cxr.data.grey import Grey
+from cxr.data.notes import Note
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -74,7 +75,7 @@ def square_pixels(dataset: "Dataset", grey: Grey, note: Note) -> Grey:
     excess = find_excess(width, height)
     if excess:
         raise Refused(f"{excess} once its pixels are square")
-    note(f"its pixels are not square: resampled to {width} x {height}")
+    note("its pixels are not square: the image was stretched")
     return np.asarray(cv2.resize(grey, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
 
 

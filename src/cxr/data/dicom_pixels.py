@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 # in this order; GDCM is no choice where another reads: it ends the whole process on damaged bytes
 _PLUGINS = ("pyjpegls", "pylibjpeg", "pillow")
 _END, _SCAN = b"\xff\xd9", b"\xff\xda"
-_J2K, _JPIP = "1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20"  # how their identifiers begin, HTJ2K among the second
+_J2K = ("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20")  # how identifiers begin, HTJ2K with the second
+_JPEG_LS = "1.2.840.10008.1.2.4.8"
 _RLE, _EXTENDED = "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.51"
 
 
@@ -146,54 +147,57 @@ def _read_native(syntax: "UID", layout: Layout, content: bytes | memoryview, vr:
 
 def _read_stream(syntax: "UID", layout: Layout, stream: bytes, data: bytes) -> Stored:
     """Pixels of a JPEG, JPEG-LS or JPEG 2000 stream."""
-    from pydicom.encaps import encapsulate
     from pydicom.pixels.decoders.base import get_decoder
 
-    j2k = syntax.startswith((_J2K, _JPIP))
+    is_j2k = syntax.startswith(_J2K)
     if stream.rfind(_END) <= stream.rfind(_SCAN):
         raise Refused(truncated(data))
-    header = read_j2k_header(stream) if j2k else read_jpeg_frame(stream)
+    header = read_j2k_header(stream) if is_j2k else read_jpeg_frame(stream)
     if header is None or (header.width, header.height, header.channels) != layout[:3]:
         raise Refused("DICOM file is corrupt: its compressed pixels have another size than its header says")
     # OpenJPEG decodes into 4 bytes a sample, Pillow into 4 bytes a pixel; then come the bytes and the array (measured)
-    _take_room(layout, len(data), 4 + layout.bits // 8 if j2k else max(3, layout.bits // 4))
-    decoder = get_decoder(syntax)
-    plugin = next((one for one in _PLUGINS if one in decoder.available_plugins), "gdcm")
-    if plugin == "pillow" and not j2k:
-        plugin = _check_jpeg(stream, header.precision, decoder.available_plugins)
-    if plugin == "gdcm":
-        words, photometric = decode_apart(stream, str(syntax), layout.options())
-    else:
-        content = encapsulate([stream])
-        words, facts = decoder.as_array(
-            content, index=0, validate=False, raw=True, decoding_plugin=plugin,
-            **layout.options()
-        )  # fmt: skip
-        photometric = str(facts["photometric_interpretation"])
-    stored = Stored(words, photometric)
-    whole_words = header.precision > layout.stored
-    if plugin in ("pyjpegls", "pylibjpeg") or j2k:  # these give samples with their sign
-        return _cut(stored, layout, layout.high) if whole_words and _is_lossless(syntax) else stored
-    return _cut(stored, layout, layout.high if whole_words else layout.stored - 1)
+    _take_room(layout, len(data), 4 + layout.bits // 8 if is_j2k else max(3, layout.bits // 4))
+    if not is_j2k and header.precision == 8:
+        _check_jpeg(stream)
+    plugin = _choose_plugin(get_decoder(syntax).available_plugins, syntax, header.precision)
+    # in a stream the colours of a pixel are together, whatever PlanarConfiguration says; RLE is read elsewhere
+    stored = _decode(syntax, layout._replace(planar=0), stream, plugin)
+    has_words = header.precision > layout.stored  # whole words were compressed, not samples
+    if is_j2k or syntax.startswith(_JPEG_LS):  # pydicom gives samples with their sign
+        is_lossless = "Lossless" in syntax.name and "Lossy" not in syntax.name
+        return _cut(stored, layout, layout.high) if has_words and is_lossless else stored
+    return _cut(stored, layout, layout.high if has_words else layout.stored - 1)
 
 
-def _is_lossless(syntax: "UID") -> bool:
-    return "Lossless" in syntax.name or syntax.name.startswith("JPEG Lossless")
-
-
-def _check_jpeg(stream: bytes, precision: int, plugins: tuple[str, ...]) -> str:
-    """Which decoder reads a JPEG stream: Pillow, or GDCM where samples have more than 8 bits.
-
-    Pillow says nothing of damage, so OpenCV's decoder is listened to.
-    """
-    if precision > 8:
-        if "gdcm" not in plugins:
+def _choose_plugin(plugins: tuple[str, ...], syntax: str, precision: int) -> str:
+    if precision > 8 and syntax == _EXTENDED:  # Pillow counts as a reader of it, and reads 8 bits only
+        plugins = tuple(one for one in plugins if one != "pillow")
+        if not plugins:
             raise _lacking(f"JPEG Extended of {precision} bits")
-        return "gdcm"
-    warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # of large images, whose size was checked
+    return next((one for one in _PLUGINS if one in plugins), "gdcm")
+
+
+def _check_jpeg(stream: bytes) -> None:
+    """Listen to OpenCV's decoder: those that pydicom uses say nothing of damage."""
     with listen() as messages:
-        cv2.imdecode(np.frombuffer(stream, np.uint8), cv2.IMREAD_GRAYSCALE)
+        try:
+            cv2.imdecode(np.frombuffer(stream, np.uint8), cv2.IMREAD_GRAYSCALE)
+        except cv2.error:
+            return  # a kind of JPEG that it does not read
     problem = find_damage_in(messages)
     if problem:
         raise Refused(f"DICOM file is corrupt: the decoder of its pixels reports: {problem}")
-    return "pillow"
+
+
+def _decode(syntax: "UID", layout: Layout, stream: bytes, plugin: str) -> Stored:
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels.decoders.base import get_decoder
+
+    if plugin == "gdcm":
+        return Stored(*decode_apart(stream, str(syntax), layout.options()))
+    warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # of large images, whose size was checked
+    content, options = encapsulate([stream]), layout.options()
+    words, facts = get_decoder(syntax).as_array(
+        content, index=0, validate=False, raw=True, decoding_plugin=plugin, **options
+    )
+    return Stored(words, str(facts["photometric_interpretation"]))

@@ -9,7 +9,6 @@ import io
 import os
 import stat
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,27 +20,23 @@ import numpy.typing as npt
 from cxr.data.damage import MAX_BYTES, drop_extras, examine
 from cxr.data.damage import MAX_PIXELS as MAX_PIXELS
 from cxr.data.decoder_messages import find_damage_in, listen
+from cxr.data.grey import Grey as Grey
+from cxr.data.grey import Intensity as Intensity
+from cxr.data.grey import to_grey, top_of
 from cxr.data.jpeg_header import read_jpeg_frame
 from cxr.data.kinds import JPEG, PNG
 from cxr.data.large_images import is_large, one_image, take_room
+from cxr.data.notes import Note, note_constant
 from cxr.data.tiff_header import TIFF, read_tiff_header
 from cxr.errors import UnreadableImageError as UnreadableImageError  # here for everybody who reads files
 
-Grey = npt.NDArray[np.uint8]
 Fit = Literal["pad", "squash", "crop"]
-Intensity = Literal["bit-depth", "range"]
 Borders = Literal["keep", "crop"]
 Box = tuple[int, int, int, int]
-Note = Callable[[str], None]
-Rows = Callable[[slice], npt.NDArray[Any]]
-
-CONSTANT = "every pixel is the same"
-"""What is said of a constant image."""
 
 _LEAST_KEPT = 1 / 3
 _TOLERANCE = 8
 _WHITE_IS_ZERO, _RGB = 0, 2
-_BLOCK = 1 << 20
 _NO_MEMORY = -4  # OpenCV's StsNoMem
 
 cv2.setNumThreads(1)  # we run one decoder a thread; OpenCV's own pool would only contend with it
@@ -110,14 +105,6 @@ def decode(data: bytes, name: Path | str, intensity: Intensity = "bit-depth", no
         grey = _decode(data, name, intensity, note)
         note_constant(grey, note)
         return grey
-
-
-def note_constant(grey: Grey, note: Note) -> None:
-    """Say so where every pixel is the same."""
-    height, width = grey.shape
-    middle = grey[height // 2, width // 2]  # a look at two or three pixels spares most images the rest
-    if grey[height // 3, width // 3] == middle == grey[height // 5, width // 4] and grey.min() == grey.max():
-        note(CONSTANT)
 
 
 def _decode(data: bytes, name: Path | str, intensity: Intensity, note: Note) -> Grey:
@@ -216,62 +203,6 @@ def _decode_with_pillow(data: bytes) -> npt.NDArray[Any] | None:
         raise
     except Exception:  # whatever a damaged file makes it raise; its size was checked before
         return None
-
-
-def top_of(brightest: int) -> int:
-    """The largest value of the bit depth that the brightest pixel needs, at least that of 8 bits.
-
-    This is the rule of Preprocess for PNG, TIFF and DICOM alike, whatever depth a file says it has.
-    """
-    return int(2 ** max(8, brightest.bit_length()) - 1)
-
-
-def to_grey(pixels: npt.NDArray[Any], intensity: Intensity = "bit-depth") -> Grey:
-    """8-bit luminance [H, W] of decoded pixels: grey, BGR or BGRA, 8 or 16 bit."""
-    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-    if pixels.dtype == np.uint8 and pixels.ndim == 2 and intensity == "bit-depth":
-        return np.asarray(pixels, np.uint8)
-
-    def luminance(rows: slice) -> npt.NDArray[Any]:
-        part = pixels[rows]
-        return part if part.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(part[..., :3]), cv2.COLOR_BGR2GRAY)
-
-    colours = pixels[..., :3] if pixels.ndim == 3 else pixels  # alpha says nothing of the depth
-    return scale(luminance, pixels.shape[:2], 255 if pixels.dtype == np.uint8 else int(colours.max()), intensity)
-
-
-def scale(luminance: Rows, shape: tuple[int, ...], brightest: int, intensity: Intensity) -> Grey:
-    """8 bits of a luminance [H, W] of 8 or 16, some rows at a time, so that no second image is in memory.
-
-    Args:
-        luminance: Its values in some rows; called twice for the same under `range`.
-        shape: (H, W).
-        brightest: The largest value of the image in any channel.
-        intensity: As in Preprocess.
-    """
-    result, low, high = np.empty(shape, np.uint8), 0, top_of(brightest)
-    if intensity == "range":
-        ends = [(int(part.min()), int(part.max())) for part in map(luminance, blocks_of(shape))]
-        low, high = min(one for one, _ in ends), max(one for _, one in ends)
-    table = to_levels(np.arange(high + 1), low, high)
-    for rows in blocks_of(shape):
-        part = luminance(rows)
-        if (low, high) == (0, 255):
-            result[rows] = part
-        else:
-            np.take(table, part, out=result[rows], mode="clip")  # clip, as the default copies the result
-    return result
-
-
-def to_levels(values: npt.NDArray[Any], low: int, high: int) -> Grey:
-    """Values from low to high as 0 to 255; those below are 0."""
-    return np.asarray(np.rint(np.maximum(values - np.float64(low), 0) * (255.0 / max(high - low, 1))), np.uint8)
-
-
-def blocks_of(shape: tuple[int, ...]) -> list[slice]:
-    """Slices of rows, each of about a million pixels."""
-    step = max(1, _BLOCK // max(1, shape[1]))
-    return [slice(start, start + step) for start in range(0, shape[0], step)]
 
 
 def prepare(grey: Grey, how: Preprocess) -> Grey:

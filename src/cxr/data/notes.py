@@ -1,9 +1,24 @@
 """What was remarkable about images while they were read, by file."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+from cxr.data.grey import Grey
+
+Note = Callable[[str], None]
+
+CONSTANT = "every pixel is the same"
+"""What is said of a constant image."""
 
 _NAMED = 3
+
+
+def note_constant(grey: Grey, note: Note) -> None:
+    """Say so where every pixel is the same."""
+    height, width = grey.shape
+    middle = grey[height // 2, width // 2]  # a look at two or three pixels spares most images the rest
+    if grey[height // 3, width // 3] == middle == grey[height // 5, width // 4] and grey.min() == grey.max():
+        note(CONSTANT)
 
 
 class Notes:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Literal
 
 from cxr.console import count, say, warn
-from cxr.data.image import Grey, Intensity, UnreadableImageError, note_constant, prepare, read_file
+from cxr.data.image import Grey, Intensity, UnreadableImageError, prepare, read_file
 from cxr.data.large_images import one_image
-from cxr.data.notes import Notes
+from cxr.data.notes import Notes, note_constant
 from cxr.data.store import PACKED, UNREADABLE, Manifest, Store, open_store
 from cxr.data.threads import work_through
 from cxr.errors import CxrError

@@ -8,7 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cxr.data.image import Grey, Preprocess, blocks_of, undo_prepare
+from cxr.data.grey import Grey, blocks_of
+from cxr.data.image import Preprocess, undo_prepare
 from cxr.model.classifier import Classifier
 
 Map = npt.NDArray[np.float32]
