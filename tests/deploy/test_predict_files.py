@@ -1,17 +1,23 @@
 import csv
 import io
 import json
+import os
 import shutil
+import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from pydicom.uid import UID
 
 from cxr.cli import main
 from cxr.data.findings import NIH_14
-from tests.dicoms import write_dicom
+from cxr.data.image import Grey, read_file
+from tests.dicoms import make_dicom, to_bytes, write_dicom
 
 Predict = Callable[..., tuple[int, str, str]]
 
@@ -251,3 +257,160 @@ def test_a_model_that_cannot_tell_says_nothing(predict: Predict, strange: tuple[
     assert json.loads(out)["familiarity"] is None
     assert "arning" not in predict(strange[1])[1]
     assert predict(strange[1], "--format", "csv")[1].splitlines()[1].endswith(",")
+
+
+def found(out: str) -> list[str]:
+    """Names of the images that the CSV form has."""
+    return [Path(name).name for name in rows(out)]
+
+
+def test_a_folder_is_read_by_content_as_its_files_are(predict: Predict, cases: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "07"
+    shutil.copytree(cases / "07-folder-silent-skip", folder)
+    (tmp_path / "linked").mkdir()
+    shutil.copy(cases / "26-image-kinds" / "plain12_ref.png", tmp_path / "linked" / "z.png")
+    (folder / "link").symlink_to("../linked")
+    (folder / "loop").symlink_to(".")
+    status, out, err = predict(folder, "--format", "csv")
+    assert found(out) == ["1.2.840.113619.2.5.1", "IM000001", "a.jpg", "b.jfif", "z.png"]
+    assert status == 0
+    assert err.splitlines() == [
+        f"passed over: 1 file without an image: {folder / 'README'}",
+        f"passed over: 1 file found before under another name: {folder / 'loop'}",
+    ]
+
+
+def test_an_image_of_a_kind_that_is_not_read_makes_the_status_1(
+    predict: Predict, images: Path, cases: Path, tmp_path: Path
+) -> None:
+    shutil.copy(cases / "26-image-kinds" / "webp_named.png", images / "noname")
+    status, out, err = predict(images, "--format", "csv")
+    assert (status, len(found(out))) == (1, 3)
+    reason = "not a PNG, JPEG, TIFF or DICOM image: it is WebP; save it as PNG"
+    assert err.splitlines()[0] == f"error: {images / 'noname'}: {reason}"
+
+
+def test_a_dicom_object_without_an_image_is_passed_over_in_a_folder(predict: Predict, images: Path) -> None:
+    dataset = make_dicom(np.zeros((4, 4), np.uint8))
+    for keyword in ("PixelData", "Rows", "Columns"):
+        delattr(dataset, keyword)
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = UID("1.2.840.10008.1.3.10")
+    (images / "DICOMDIR").write_bytes(to_bytes(dataset))
+    status, _, err = predict(images, "--format", "csv")
+    assert status == 0
+    assert err.startswith(f"passed over: 2 files without an image: {images / 'DICOMDIR'}, ")
+    status, _, err = predict(images / "DICOMDIR")
+    assert status == 2
+    assert "DICOM object without an image (Media Storage Directory Storage)" in err
+    dataset.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.1")  # of an image, which is cut off
+    (images / "DICOMDIR").write_bytes(to_bytes(dataset))
+    assert predict(images, "--format", "csv")[0] == 1
+
+
+@pytest.mark.parametrize("kind", ["x.png", "x.dcm"])
+def test_a_constant_image_is_said_to_be_one_in_every_form(predict: Predict, tmp_path: Path, kind: str) -> None:
+    flat = np.full((50, 40), 90, np.uint8)
+    if kind == "x.png":
+        cv2.imwrite(str(tmp_path / kind), flat)
+    else:
+        write_dicom(tmp_path / kind, flat, 8)
+    said = "every pixel is the same"
+    assert f"Note: {said}" in predict(tmp_path / kind)[1].splitlines()
+    assert json.loads(predict(tmp_path / kind, "--format", "json")[1])["notes"] == [said]
+    assert next(csv.DictReader(predict(tmp_path / kind, "--format", "csv")[1].splitlines()))["warning"] == said
+
+
+def test_what_a_header_says_is_noted(predict: Predict, tmp_path: Path) -> None:
+    pixels = np.add.outer(np.arange(50), np.arange(40)).astype(np.uint16) * 40
+    path = write_dicom(tmp_path / "x", pixels, Modality="CT", RescaleSlope=0, RescaleIntercept=0)
+    assert json.loads(predict(path, "--format", "json")[1])["notes"] == [
+        "DICOM of modality CT, not a radiograph",
+        "RescaleSlope and RescaleIntercept make no sense and are ignored",
+    ]
+
+
+def test_names_that_are_no_text_are_printed(predict: Predict, images: Path) -> None:
+    os.rename(min(images.glob("*.png")), images / os.fsdecode(b"\xff.png"))
+    (images / os.fsdecode(b"\xfe.png")).write_bytes(b"")
+    for form in ("table", "json", "csv"):
+        status, out, err = predict(images, "--format", form)
+        assert status == 1
+        assert "xff.png" in out
+        assert "xfe.png: file is empty" in err
+
+
+@pytest.fixture(scope="session")
+def oddly(run: Path) -> Path:
+    """The run's model with odd names of findings."""
+    from dataclasses import replace
+
+    from cxr.model import checkpoint as checkpoints
+
+    checkpoint = checkpoints.load(run)
+    num = len(checkpoint.metadata.findings)
+    named = ("PICC+", "PICC-", "A|B", "A/B", "胸水", "M" * 300, "../up", *(f"f{place}" for place in range(7, num)))
+    metadata = checkpoint.metadata.model_copy(update={"findings": named})
+    path = run.parent / "oddly.safetensors"
+    checkpoints.save(path, replace(checkpoint, metadata=metadata))
+    return path
+
+
+def test_every_finding_of_every_image_has_an_overlay(
+    oddly: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxr.deploy.predict_files._shown", lambda row, checkpoint: list(range(len(row))))
+    files = [images / ("x" * 240 + ".png"), images / "X.png", images / "x.png"]
+    for file, name in zip(sorted(images.glob("*.png")), files, strict=True):
+        file.rename(name)
+    with pytest.raises(SystemExit) as ended:
+        main(["predict", str(oddly), *map(str, files), "--format", "csv", "--heatmaps", str(tmp_path / "overlays")])
+    assert ended.value.code == 0
+    assert len(found(capsys.readouterr().out)) == 3
+    names = [path.name for path in (tmp_path / "overlays").iterdir()]
+    assert len({name.casefold() for name in names}) == len(names) == 3 * len(NIH_14)
+    assert {"X_PICC+.png", "X_PICC-.png", "x-2_胸水.png", "X_A_B.png", "X_A_B-2.png"} <= set(names)
+    assert all(cv2.imread(str(tmp_path / "overlays" / name)) is not None for name in names)
+
+
+def test_a_batch_keeps_squares_and_no_images(
+    predict: Predict, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alive: list[weakref.ref[Grey]] = []
+    most = 0
+
+    def read(*arguments: Any) -> Grey:  # noqa: ANN401
+        nonlocal most
+        grey = read_file(*arguments)
+        alive.append(weakref.ref(grey))
+        most = max(most, sum(one() is not None for one in alive))
+        return grey
+
+    monkeypatch.setattr("cxr.deploy.predict_files.read_file", read)
+    status, out, _ = predict(archive / "images", "--format", "csv", "--heatmaps", tmp_path / "overlays")
+    assert (status, len(found(out))) == (0, 40)
+    assert most <= 2
+
+
+def test_an_image_that_is_gone_before_its_overlay_is_named(
+    predict: Predict, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*arguments: Any) -> Grey:  # noqa: ANN401
+        grey = read_file(*arguments)
+        arguments[0].unlink()
+        return grey
+
+    monkeypatch.setattr("cxr.deploy.predict_files.read_file", read)
+    status, out, err = predict(*sorted(images.glob("*.png")), "--format", "csv", "--heatmaps", tmp_path / "overlays")
+    assert (status, len(found(out))) == (2, 3)
+    assert err.count("No such file or directory") == 3
+
+
+def test_without_pydicom_a_dicom_file_costs_only_itself(
+    predict: Predict, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_dicom(images / "x.dcm", np.zeros((9, 9), np.uint8), 8)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    status, out, err = predict(images, "--format", "csv")
+    assert (status, len(found(out))) == (1, 3)
+    assert f"error: {images / 'x.dcm'}: reading DICOM needs pydicom" in err.splitlines()
+    assert "hint: pip install 'cxr[dicom]'" in err.splitlines()

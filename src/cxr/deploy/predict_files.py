@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,11 @@ _USUAL_REASONS = (
 )
 
 
+def _visible(text: str | Path) -> str:
+    """A name from the disk, whose bytes may be no UTF-8, as text that can be printed."""
+    return os.fsencode(text).decode(errors="backslashreplace")
+
+
 @dataclass(frozen=True)
 class _Square:
     """An image as the model sees it; its own pixels are read again for an overlay, as 32 of them may be 3 GB."""
@@ -60,7 +66,7 @@ class _Account:
         """Say why an image is not read."""
         self.failed += 1
         for problem in error.problems:
-            print(f"error: {problem}", file=sys.stderr)
+            print(f"error: {_visible(problem)}", file=sys.stderr)
         if not isinstance(error, UnreadableImageError):  # pydicom is not installed, say
             self.hints[error.hint] = None
 
@@ -68,7 +74,7 @@ class _Account:
         """Say how many were not read and what was passed over."""
         for files, what in ((self.others, "without an image"), (self.again, "found before under another name")):
             if files:
-                first = ", ".join(map(str, files[:_NAMED])) + (", ..." if len(files) > _NAMED else "")
+                first = ", ".join(_visible(file) for file in files[:_NAMED]) + (", ..." if len(files) > _NAMED else "")
                 print(f"passed over: {count(len(files), 'file')} {what}: {first}", file=sys.stderr)
         for hint in self.hints:
             print(f"hint: {hint}", file=sys.stderr)
@@ -221,7 +227,7 @@ class _JsonWriter(_Writer):
         print(
             json.dumps(
                 {
-                    "image": str(image.file),
+                    "image": _visible(image.file),
                     "probabilities": values,
                     "thresholds": points,
                     "above": above,
@@ -232,7 +238,7 @@ class _JsonWriter(_Writer):
         )
 
     def fail(self, file: Path, reason: str) -> None:
-        print(json.dumps({"image": str(file), "error": reason}))
+        print(json.dumps({"image": _visible(file), "error": reason}))
 
 
 class _CsvWriter(_Writer):
@@ -243,7 +249,7 @@ class _CsvWriter(_Writer):
 
     def write(self, image: _Square, row: Sequence[float], score: float | None) -> None:
         said = "; ".join(text for text in (self.warning(score), *image.notes) if text)
-        self._csv.writerow([str(image.file), *row, said])
+        self._csv.writerow([_visible(image.file), *row, said])
 
 
 class _TableWriter(_Writer):
@@ -262,7 +268,7 @@ class _TableWriter(_Writer):
             cells = (self.findings[place], f"{row[place]:.3f}", f"{self.thresholds.values[place]:.3f}")
             style = "bold" if above else ""
             table.add_row(*(Text(cell, style=style) for cell in cells), Text("above" if above else "", style="bold"))
-        self._console.print(Text(str(image.file), style="bold"), soft_wrap=True)
+        self._console.print(Text(_visible(image.file), style="bold"), soft_wrap=True)
         warning = self.warning(score)
         if warning:
             self._num_warned += 1
