@@ -192,6 +192,13 @@ def test_a_tiff_with_huge_tiles_is_refused() -> None:
     assert reason(data) == "TIFF with parts of 400,000,000 pixels, which is more than 100,000,000"
 
 
+def test_a_deep_tiff_with_one_colour_after_another_is_refused() -> None:
+    tags = {256: 2, 257: 1, 258: 16, 259: 1, 262: 2, 277: 3, 284: 2, 278: 1, 273: 8, 279: 12}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, tags[tag]) for tag in sorted(tags))
+    data = b"II*\0" + struct.pack("<I", 20) + bytes(12) + struct.pack("<H", len(tags)) + entries + bytes(4)
+    assert reason(data).startswith("TIFF of 16 bits with one colour after another")
+
+
 @pytest.mark.parametrize("length", [0, 5000])
 def test_deflated_content_stops_at_the_limit_wherever_the_syntax_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
@@ -236,6 +243,15 @@ def test_a_file_that_is_turned_upright_keeps_its_size() -> None:
     file = io.BytesIO()
     Image.fromarray(GREY).save(file, "PNG", exif=exif)
     assert decode(file.getvalue(), "x").shape == GREY.shape[::-1]
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate"])
+def test_damage_that_libtiff_reports_is_refused(compression: str, capfd: pytest.CaptureFixture[str]) -> None:
+    data = encode(Image.fromarray(GREY), "TIFF", compression=compression)
+    middle = len(data) // 2
+    torn = data[:middle] + bytes(60) + data[middle + 60 :]
+    assert reason(torn) == "image file is corrupt: the decoder refuses it"
+    assert capfd.readouterr().err == ""
 
 
 def test_no_memory_is_not_taken_for_a_damaged_file(monkeypatch: pytest.MonkeyPatch) -> None:

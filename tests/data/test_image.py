@@ -413,3 +413,34 @@ def test_a_dark_margin_says_nothing_of_the_depth(kind: str) -> None:
     deep[:, 8:] = np.linspace(0, 4095, 32).astype(np.uint16)
     expected = np.rint(deep * (255 / 4095))
     np.testing.assert_array_equal(decode(encode(Image.fromarray(deep), kind), "x"), expected)
+
+
+def packed_rows(values: Grey, depth: int) -> bytes:
+    """Rows of a PNG without filter, in `depth` bits a value."""
+    bits = ((values[..., None] >> np.arange(depth - 1, -1, -1)) & 1).reshape(len(values), -1)
+    return b"".join(b"\0" + row.tobytes() for row in np.packbits(bits, axis=1))
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize("colour", [0, 3])
+@pytest.mark.parametrize("is_clear", [False, True])
+def test_pngs_of_few_bits_span_black_to_white_and_transparency_changes_nothing(
+    depth: int, colour: int, is_clear: bool
+) -> None:
+    values = np.asarray(SMOOTH >> (8 - depth), np.uint8)
+    levels = np.rint(np.linspace(0, 255, 2**depth)).astype(np.uint8)
+    header = struct.pack(">IIBBBBB", *SMOOTH.shape[::-1], depth, colour, 0, 0, 0)
+    extra = [(b"PLTE", np.repeat(levels, 3).tobytes())] if colour else []
+    extra += [(b"tRNS", b"\0\0")] if is_clear else []
+    png = join([(b"IHDR", header), *extra, (b"IDAT", zlib.compress(packed_rows(values, depth))), (b"IEND", b"")])
+    np.testing.assert_array_equal(decode(png, "x"), levels[values])
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(0, 1), (4, 2), (2, 3), (6, 4)])
+def test_pngs_of_16_bits_have_the_luminance_of_their_colours(colour: int, channels: int) -> None:
+    pixels = np.dstack([SMOOTH, SMOOTH if channels < 3 else SMOOTH // 2, 255 - SMOOTH, SMOOTH]).astype(np.uint16) * 257
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels[..., :channels])
+    header = struct.pack(">IIBBBBB", *SMOOTH.shape[::-1], 16, colour, 0, 0, 0)
+    expected = SMOOTH if channels < 3 else pixels[..., :3] @ [0.299, 0.587, 0.114] / 257
+    png = join([(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")])
+    assert np.abs(decode(png, "x") - expected).max() <= 1

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pydicom
 from PIL import Image
 
 from tests.dicoms import make_dicom, to_bytes
@@ -171,7 +172,43 @@ def _bombs() -> dict[str, bytes]:
         "claims_much.jpg": bytes(jpeg),
         "claims_much.tiff": bytes(tiff),
         "claims_much.dcm": _claims_much(),
+        "hides_size.jpg": bytes(jpeg[:2]) + b"\xff\x01" + bytes(jpeg[2:]),  # behind a marker without length
+        "inflates.dcm": _inflates(),
+        "runs.dcm": _runs(),
+        "tiles.dcm": _tiles(),
     }
+
+
+def _inflates() -> bytes:
+    """A deflated file of 1 GiB whose transfer syntax stands behind 5,000 bytes of something else."""
+    plain = to_bytes(make_dicom(np.zeros((8, 8), np.uint8), syntax="1.2.840.10008.1.2.1.99"))
+    syntax = plain.index(b"\x02\0\x10\0UI")
+    head = plain[:syntax] + struct.pack("<HH2sHI", 2, 1, b"OB", 0, 5000) + bytes(5000) + plain[syntax : syntax + 30]
+    return head + _gigabyte()[2:-4]  # without zlib's own header and checksum
+
+
+def _runs() -> bytes:
+    """An RLE frame of 1 GB where the header says 64 pixels, the wrong number of segments in it."""
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import RLELossless
+
+    made = make_dicom(np.zeros((8, 8), np.uint8))
+    made.compress(RLELossless, generate_instance_uid=False)
+    made.PixelData = encapsulate([struct.pack("<16I", 2, 64, 64, *[0] * 13) + b"\x81\0" * 8_000_000])
+    return to_bytes(made)
+
+
+def _tiles() -> bytes:
+    """A JPEG 2000 image of 65,000 tiles of one pixel, for each of which a decoder reserves some kilobytes."""
+    from pydicom.encaps import encapsulate
+    from pydicom.uid import JPEG2000Lossless
+
+    made = make_dicom(np.zeros((64, 64), np.uint8))
+    made.compress(JPEG2000Lossless, generate_instance_uid=False)
+    stream = bytearray(next(pydicom.encaps.generate_frames(made.PixelData, number_of_frames=1)))
+    stream[8:16], stream[24:32] = struct.pack(">II", 250, 260), struct.pack(">II", 1, 1)
+    made.Columns, made.Rows, made.PixelData = 250, 260, encapsulate([bytes(stream)])
+    return to_bytes(made)
 
 
 def _claims_much() -> bytes:

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from cxr.data.image import Grey, decode_colour
+from cxr.data.decoders import decode_colour
+from cxr.data.image import Grey
 from cxr.data.large_images import one_image
 from cxr.data.pack import Read
 from cxr.data.threads import work_through

@@ -141,6 +141,8 @@ def _examine_tiff(data: bytes) -> Claim | str:
         return f"TIFF of {header.bits}-bit {kind} values: 8 or 16 unsigned bits are read"
     if header.channels > 4:
         return f"TIFF of {header.channels} channels: grey or colour is read"
+    if header.planar and header.channels > 1 and header.bits == 16:  # which OpenCV shows as noise
+        return "TIFF of 16 bits with one colour after another: save it with its colours together, or as PNG"
     # of four channels of 8 bits, which Pillow decodes, there is a copy
     per_pixel = 8 if (header.channels, header.bits) == (4, 8) else header.channels * max(1, header.bits // 8)
     claim = _claim(data, header.width, header.height, per_pixel)

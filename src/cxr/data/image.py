@@ -5,29 +5,26 @@ shrinking, `cv2.INTER_LINEAR` when enlarging. Pillow's antialiasing differs from
 radiograph's edges, so the method is named in Preprocess, which travels in the store's manifest and in every checkpoint.
 """
 
-import io
-import os
 import stat
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxr.data.damage import MAX_BYTES, drop_extras, examine
+from cxr.data.damage import MAX_BYTES, examine
 from cxr.data.damage import MAX_PIXELS as MAX_PIXELS
 from cxr.data.decoder_messages import find_damage_in, listen
+from cxr.data.decoders import decode_plain, decode_tiff, name_lacking
 from cxr.data.grey import Grey as Grey
 from cxr.data.grey import Intensity as Intensity
-from cxr.data.grey import to_grey, top_of
-from cxr.data.jpeg_header import read_jpeg_frame
+from cxr.data.grey import to_grey
 from cxr.data.kinds import JPEG, PNG
-from cxr.data.large_images import is_large, one_image, take_room
+from cxr.data.large_images import one_image, take_room
 from cxr.data.notes import Note, note_constant
-from cxr.data.tiff_header import TIFF, read_tiff_header
+from cxr.data.tiff_header import TIFF
 from cxr.errors import UnreadableImageError as UnreadableImageError  # here for everybody who reads files
 
 Fit = Literal["pad", "squash", "crop"]
@@ -36,12 +33,6 @@ Box = tuple[int, int, int, int]
 
 _LEAST_KEPT = 1 / 3
 _TOLERANCE = 8
-_WHITE_IS_ZERO, _RGB = 0, 2
-_NO_MEMORY = -4  # OpenCV's StsNoMem
-
-cv2.setNumThreads(1)  # we run one decoder a thread; OpenCV's own pool would only contend with it
-# what OpenCV would print about a broken file is in our error, with the file's name
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 @dataclass(frozen=True)
@@ -54,8 +45,10 @@ class Preprocess:
         resize: The resampler.
         intensity: How grey values become 8 bit. bit-depth: 8-bit values stay; deeper ones are divided by their bit
             depth, the smallest power of two that holds the brightest pixel, so that 12-bit values in a 16-bit file keep
-            contrast. range: each image's own minimum to maximum. A DICOM file's values are those after its own
-            modality transform and window, over the range that these can give.
+            contrast. This holds for PNG, TIFF and DICOM alike, whatever depth a header names; where a DICOM file has
+            negative values, the range begins at the power of two that holds the darkest. A DICOM file with a window or
+            VOI table that shows something is scaled by the range that these give. range: each image's own minimum to
+            maximum, after the window.
         grey: How colour becomes grey: ITU-R BT.601 luminance, alpha ignored.
         borders: Whether uniform black or white rows and columns at the edges are cut off first.
     """
@@ -120,89 +113,15 @@ def _decode(data: bytes, name: Path | str, intensity: Intensity, note: Note) -> 
         raise UnreadableImageError(name, claim)
     take_room(claim.num_bytes)
     with listen() as messages:
-        pixels = _decode_tiff(data) if data.startswith(TIFF) else _decode_plain(data)
+        pixels = decode_tiff(data) if data.startswith(TIFF) else decode_plain(data)
     if pixels is None:
-        raise UnreadableImageError(name, _name_lacking(data) or "image file is corrupt: the decoder refuses it")
+        raise UnreadableImageError(name, name_lacking(data) or "image file is corrupt: the decoder refuses it")
     problem = find_damage_in(messages)
     if problem:
         raise UnreadableImageError(name, f"image file is corrupt: its decoder reports: {problem}")
     if sorted(pixels.shape[:2]) != sorted(claim[:2]):
         raise UnreadableImageError(name, "image file is corrupt: its pixels have another size than its header says")
     return to_grey(pixels, intensity)
-
-
-def _name_lacking(data: bytes) -> str:
-    """What no decoder here reads, where that is why a file was refused; else empty."""
-    if data.startswith(JPEG):
-        frame = read_jpeg_frame(data)
-        rare = frame.rare if frame else ""
-    else:
-        header = read_tiff_header(data) if data.startswith(TIFF) else None
-        rare = f"TIFF compressed as {header.rare}" if header and header.rare else ""
-    return rare and f"{rare}, which no installed decoder reads; save it as PNG"
-
-
-def decode_colour(data: bytes) -> npt.NDArray[np.uint8] | None:
-    """BGR [H, W, 3] of 8 bits of a file that `decode` has read before, None where there is none."""
-    with listen():
-        pixels = _imdecode(data, cv2.IMREAD_COLOR)
-    return None if pixels is None else np.asarray(pixels, np.uint8)
-
-
-def _imdecode(data: bytes, flags: int) -> npt.NDArray[Any] | None:
-    data = drop_extras(data) if data.startswith(PNG) else data
-    try:
-        if is_large():
-            return _imread(data, flags)
-        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        if error.code == _NO_MEMORY:
-            raise MemoryError from None  # says nothing of the file
-        return None
-
-
-def _imread(data: bytes, flags: int) -> npt.NDArray[Any] | None:
-    """As imdecode, in half of its memory: that one copies what it decoded into NumPy's, this one decodes there."""
-    file = os.memfd_create("image")
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(file, view) :]
-        pixels = cv2.imread(f"/proc/self/fd/{file}", None, flags)
-    finally:
-        os.close(file)
-    return pixels if pixels is not None and pixels.size else None
-
-
-def _decode_plain(data: bytes) -> npt.NDArray[Any] | None:
-    """Grey or BGR pixels of 8 or 16 bit without alpha, turned upright as the orientation tag says."""
-    return _imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-
-
-def _decode_tiff(data: bytes) -> npt.NDArray[Any] | None:
-    """Pixels of a TIFF file, turned upright by OpenCV; it multiplies 8-bit colours by alpha, so Pillow reads those."""
-    header = read_tiff_header(data)
-    assert header is not None
-    if header.bits == 8 and header.photometric == _RGB and header.channels == 4:
-        return _decode_with_pillow(data)
-    pixels = _decode_plain(data)
-    if pixels is not None and header.bits == 16 and header.photometric == _WHITE_IS_ZERO:
-        return np.asarray(top_of(int(pixels.max())) - pixels, np.uint16)
-    return pixels
-
-
-def _decode_with_pillow(data: bytes) -> npt.NDArray[Any] | None:
-    from PIL import Image, ImageOps
-
-    warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # not catch_warnings, which mixes up threads
-    try:
-        with Image.open(io.BytesIO(data), formats=("TIFF",)) as picture:
-            ImageOps.exif_transpose(picture, in_place=True)
-            return np.asarray(picture)[..., 2::-1]
-    except MemoryError:
-        raise
-    except Exception:  # whatever a damaged file makes it raise; its size was checked before
-        return None
 
 
 def prepare(grey: Grey, how: Preprocess) -> Grey:

@@ -31,6 +31,7 @@ class TiffHeader(NamedTuple):
     block: int
     end: int
     alone: bool
+    is_compressed: bool
     rare: str
 
 
@@ -61,6 +62,7 @@ def _read(data: bytes) -> TiffHeader:
         block=tags[_TILE_WIDTH][0] * tags[_TILE_HEIGHT][0] if _TILE_WIDTH in tags else width * tall,
         end=max(start + length for part in parts for start, length in part),
         alone=not after,
+        is_compressed=tags.get(_COMPRESSION, (1,))[0] != 1,
         rare=_RARE.get(tags.get(_COMPRESSION, (1,))[0], ""),
     )
 

@@ -1,0 +1,133 @@
+"""The bytes of a PNG, JPEG or TIFF file without damage around its pixels -> pixels, by OpenCV, some TIFFs by Pillow."""
+
+import io
+import os
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from cxr.data.damage import drop_extras
+from cxr.data.decoder_messages import listen
+from cxr.data.grey import top_of
+from cxr.data.jpeg_header import read_jpeg_frame
+from cxr.data.kinds import JPEG, PNG
+from cxr.data.large_images import is_large
+from cxr.data.tiff_header import TIFF, read_tiff_header
+
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
+_WHITE_IS_ZERO, _RGB = 0, 2
+_NO_MEMORY = -4  # OpenCV's StsNoMem
+
+cv2.setNumThreads(1)  # we run one decoder a thread; OpenCV's own pool would only contend with it
+# what OpenCV would print about a broken file is in our error, with the file's name
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def name_lacking(data: bytes) -> str:
+    """What no decoder here reads, where that is why a file was refused; else empty."""
+    if data.startswith(JPEG):
+        frame = read_jpeg_frame(data)
+        rare = frame.rare if frame else ""
+    else:
+        header = read_tiff_header(data) if data.startswith(TIFF) else None
+        rare = f"TIFF compressed as {header.rare}" if header and header.rare else ""
+    return rare and f"{rare}, which no installed decoder reads; save it as PNG"
+
+
+def decode_colour(data: bytes) -> npt.NDArray[np.uint8] | None:
+    """BGR [H, W, 3] of 8 bits of a file that `decode` has read before, None where there is none."""
+    with listen():
+        pixels = _imdecode(data, cv2.IMREAD_COLOR)
+    return None if pixels is None else np.asarray(pixels, np.uint8)
+
+
+def _imdecode(data: bytes, flags: int) -> npt.NDArray[Any] | None:
+    data = drop_extras(data) if data.startswith(PNG) else data
+    try:
+        if is_large():
+            return _imread(data, flags)
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        if error.code == _NO_MEMORY:
+            raise MemoryError from None  # says nothing of the file
+        return None
+
+
+def _imread(data: bytes, flags: int) -> npt.NDArray[Any] | None:
+    """As imdecode, in half of its memory: that one copies what it decoded into NumPy's, this one decodes there."""
+    file = os.memfd_create("image")
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(file, view) :]
+        pixels = cv2.imread(f"/proc/self/fd/{file}", None, flags)
+    finally:
+        os.close(file)
+    return pixels if pixels is not None and pixels.size else None
+
+
+def decode_plain(data: bytes) -> npt.NDArray[Any] | None:
+    """Grey or BGR pixels of 8 or 16 bit without alpha, turned upright as the orientation tag says."""
+    return _imdecode(data, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+
+
+def decode_tiff(data: bytes) -> npt.NDArray[Any] | None:
+    """Pixels of a TIFF file, turned upright by OpenCV; it multiplies 8-bit colours by alpha, so Pillow reads those."""
+    header = read_tiff_header(data)
+    assert header is not None
+    if header.bits == 8 and header.photometric == _RGB and header.channels == 4:
+        return _decode_with_pillow(data)
+    if header.is_compressed and _is_torn(data):
+        return None
+    pixels = decode_plain(data)
+    if pixels is not None and header.bits == 16 and header.photometric == _WHITE_IS_ZERO:
+        return np.asarray(top_of(int(pixels.max())) - pixels, np.uint16)
+    return pixels
+
+
+def _is_torn(data: bytes) -> bool:
+    """Whether libtiff fails inside the pixels, which OpenCV does not say; Pillow does."""
+    picture = _open_tiff(data)
+    try:
+        if picture is not None:
+            picture.load()
+    except OSError:
+        return True
+    finally:
+        if picture is not None:
+            picture.close()
+    return False
+
+
+def _open_tiff(data: bytes) -> "ImageFile | None":
+    """The file in Pillow, its pixels not read yet; None where Pillow does not know its kind."""
+    from PIL import Image
+
+    warnings.filterwarnings("ignore", module=r"PIL(\.|$)")  # not catch_warnings, which mixes up threads
+    try:
+        return Image.open(io.BytesIO(data), formats=("TIFF",))
+    except MemoryError:
+        raise
+    except Exception:  # whatever a damaged file makes it raise; its size was checked before
+        return None
+
+
+def _decode_with_pillow(data: bytes) -> npt.NDArray[Any] | None:
+    from PIL import ImageOps
+
+    picture = _open_tiff(data)
+    if picture is None:
+        return None
+    try:
+        with picture:
+            ImageOps.exif_transpose(picture, in_place=True)
+            return np.asarray(picture)[..., 2::-1]
+    except MemoryError:
+        raise
+    except Exception:
+        return None
