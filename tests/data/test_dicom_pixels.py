@@ -18,8 +18,8 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.processing import convert_color_space
 from pydicom.pixels.utils import pixel_array
 
-from cxr.data.dicom_streams import read_j2k_header
 from cxr.data.image import Grey, UnreadableImageError, decode, read_file
+from cxr.data.j2k_header import read_j2k_header
 from tests.data.test_dicom import COLOUR, DEEP, SHALLOW, reason_of
 from tests.dicoms import compressed, encapsulate_jpeg, make_dicom, to_bytes
 
@@ -170,24 +170,56 @@ def test_a_second_offset_table_does_not_lead_to_other_pixels() -> None:
         assert "another size" in error.reason
 
 
-def siz(width: int, height: int, tile: int, part: bytes = b"\x0b\x01\x01", channels: int = 1) -> bytes:
-    """The begin of a JPEG 2000 codestream."""
-    return b"\xff\x4f\xff\x51" + struct.pack(">HH8IH", 41, 0, width, height, 0, 0, tile, tile, 0, 0, channels) + (
-        part * channels
-    )  # fmt: skip
+def codestream(
+    width: int, height: int, tile: int, part: bytes = b"\x0b\x01\x01", blocks: int = 4, precincts: bytes = b""
+) -> bytes:
+    """A JPEG 2000 stream without pixels."""
+    siz = struct.pack(">HH8IH", 41, 0, width, height, 0, 0, tile, tile, 0, 0, 1) + part
+    cod = struct.pack(">BBHBBBBBB", bool(precincts), 0, 1, 0, 5, blocks, blocks, 0, 1) + precincts
+    tiles = struct.pack(">HHHIBB", 0xFF90, 10, 0, 14, 0, 1) + b"\xff\x93"
+    return b"\xff\x4f\xff\x51" + siz + b"\xff\x52" + struct.pack(">H", len(cod) + 2) + cod + tiles + b"\xff\xd9"
 
 
 def test_the_header_of_a_jpeg_2000_stream_is_where_the_decoder_looks() -> None:
-    stream = siz(50, 60, 50)
-    assert read_j2k_header(stream) == (50, 60, 1, 12)
+    stream, large = codestream(50, 60, 50), codestream(9000, 9000, 9000)
     jp2 = b"\0\0\0\x0cjP  \r\n\x87\n"
     decoy = struct.pack(">I4s", 8 + len(stream), b"free") + stream
-    large = siz(9000, 9000, 9000)
-    box = struct.pack(">I4s", 8 + len(large), b"jp2c")
-    assert read_j2k_header(jp2 + decoy + box + large) == (9000, 9000, 1, 12)
-    assert read_j2k_header(b"\0" + stream) is None
-    for odd in (siz(9000, 9000, 1), siz(50, 60, 0), siz(50, 60, 50, b"\x0b\x02\x01"), stream[:44], jp2 + decoy):
+    found = [read_j2k_header(data) for data in (stream, jp2 + decoy + struct.pack(">I4s", 0, b"jp2c") + large)]
+    assert [one[:4] for one in found if one] == [(50, 60, 1, 12), (9000, 9000, 1, 12)]
+    for odd in (b"\0" + stream, codestream(50, 60, 0), codestream(50, 60, 50, b"\x0b\x02\x01"), stream[:44],
+                stream[:-2], stream[:-3] + b"\xff\xd9", jp2 + decoy):  # fmt: skip
         assert read_j2k_header(odd) is None
+
+
+@pytest.mark.parametrize(
+    ("stream", "is_bomb"),
+    [
+        (codestream(9000, 9000, 9000), False),
+        (codestream(9000, 9000, 1024), False),
+        (codestream(9000, 9000, 256, precincts=b"\x88" * 6), False),
+        (codestream(9000, 9000, 9), True),
+        (codestream(9000, 9000, 9000, blocks=0), True),
+        (codestream(9000, 9000, 9000, precincts=b"\x11" * 6), True),
+    ],
+    ids=["one tile", "tiles", "precincts", "small tiles", "small blocks", "small precincts"],
+)
+def test_a_jpeg_2000_stream_of_too_many_parts_is_refused(stream: bytes, is_bomb: bool) -> None:
+    header = read_j2k_header(stream)
+    assert header is not None
+    assert header.is_bomb is is_bomb
+    dataset = compressed(make_dicom(DEEP), J2K)
+    dataset.Rows, dataset.Columns, dataset.PixelData = 9000, 9000, encapsulate([stream])
+    if is_bomb:
+        assert (
+            reason_of(dataset) == "DICOM file is corrupt: its pixels are cut into more parts than there is memory for"
+        )
+
+
+def test_a_jpeg_2000_stream_that_lost_its_middle_is_refused() -> None:
+    dataset = compressed(make_dicom(DEEP), J2K)
+    frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+    dataset.PixelData = encapsulate([frame[: len(frame) // 2] + b"\xff\xd9"])
+    assert reason_of(dataset).startswith("DICOM file is corrupt: its compressed pixels are torn")
 
 
 def test_rle_stops_at_the_size_of_the_image() -> None:

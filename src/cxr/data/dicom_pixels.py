@@ -10,7 +10,8 @@ import numpy.typing as npt
 from cxr.data.damage import find_excess, truncated
 from cxr.data.decoder_messages import find_damage_in, listen
 from cxr.data.dicom_child import decode_apart
-from cxr.data.dicom_streams import read_j2k_header, read_rle
+from cxr.data.dicom_rle import read_rle
+from cxr.data.j2k_header import J2kHeader, read_j2k_header
 from cxr.data.jpeg_header import read_jpeg_frame
 from cxr.data.large_images import take_room
 
@@ -154,7 +155,11 @@ def _read_stream(syntax: "UID", layout: Layout, stream: bytes, data: bytes) -> S
         raise Refused(truncated(data))
     header = read_j2k_header(stream) if is_j2k else read_jpeg_frame(stream)
     if header is None or (header.width, header.height, header.channels) != layout[:3]:
-        raise Refused("DICOM file is corrupt: its compressed pixels have another size than its header says")
+        raise Refused(
+            "DICOM file is corrupt: its compressed pixels are torn, or have another size than its header says"
+        )
+    if isinstance(header, J2kHeader) and header.is_bomb:
+        raise Refused("DICOM file is corrupt: its pixels are cut into more parts than there is memory for")
     # OpenJPEG decodes into 4 bytes a sample, Pillow into 4 bytes a pixel; then come the bytes and the array (measured)
     _take_room(layout, len(data), 4 + layout.bits // 8 if is_j2k else max(3, layout.bits // 4))
     if not is_j2k and header.precision == 8:
