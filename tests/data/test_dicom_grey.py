@@ -105,7 +105,24 @@ def test_the_second_window_is_taken_where_the_first_shows_nothing() -> None:
 def test_a_flat_modality_table_is_ignored_and_noted() -> None:
     result, notes = shown(make_dicom(DEEP, ModalityLUTSequence=[table_item([500] * 4096, 0, 12)]))
     np.testing.assert_array_equal(result, grey(make_dicom(DEEP)))
-    assert notes == ["its modality table makes all pixels one grey and is ignored"]
+    assert notes == ["its modality table makes no sense or all pixels one grey and is ignored"]
+
+
+@pytest.mark.parametrize("keyword", ["ModalityLUTSequence", "VOILUTSequence"])
+@pytest.mark.parametrize("change", ["no entries", "short descriptor", "few bytes"])
+def test_a_broken_table_is_ignored_and_noted(keyword: str, change: str) -> None:
+    item = table_item(CURVE, 0, 12)
+    if change == "no entries":
+        del item.LUTData
+    elif change == "short descriptor":
+        item.LUTDescriptor = [4096]
+    else:
+        item.add_new("LUTData", "OW", b"\0" * 8)
+    elements: dict[str, Any] = {keyword: [item]}
+    result, notes = shown(make_dicom(DEEP, **elements))
+    np.testing.assert_array_equal(result, grey(make_dicom(DEEP)))
+    assert all(note.endswith("is ignored") for note in notes)
+    assert notes or (keyword, change) == ("VOILUTSequence", "no entries")
 
 
 @settings(max_examples=80, deadline=None)

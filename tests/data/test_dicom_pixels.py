@@ -156,6 +156,20 @@ def test_damage_that_the_decoder_of_a_jpeg_reports_is_refused() -> None:
     assert reason_of(dataset).startswith("DICOM file is corrupt: the decoder of its pixels reports: Corrupt JPEG data")
 
 
+@pytest.mark.parametrize("marker", ["JFIF", "Adobe", "none"])
+@pytest.mark.parametrize("photometric", ["YBR_FULL", "YBR_FULL_422"])
+def test_colours_of_a_jpeg_are_converted_once_whatever_its_markers(marker: str, photometric: str) -> None:
+    file = io.BytesIO()
+    Image.fromarray(COLOUR).save(file, "JPEG", quality=95, subsampling=0)
+    stream = file.getvalue()
+    if marker != "JFIF":
+        adobe = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\1" if marker == "Adobe" else b""
+        stream = stream[:2] + adobe + stream[20:]
+    dataset = encapsulate_jpeg(COLOUR, PhotometricInterpretation=photometric)
+    dataset.PixelData = encapsulate([stream])
+    assert np.abs(grey(dataset) - luminance(COLOUR)).mean() < 1
+
+
 def test_a_second_offset_table_does_not_lead_to_other_pixels() -> None:
     dataset = compressed(make_dicom(DEEP), J2K)
     large = next(pydicom.encaps.generate_frames(compressed(make_dicom(DEEP[:, ::-1]), J2K).PixelData,

@@ -144,6 +144,9 @@ def _clean(dataset: "Dataset", note: Note) -> None:
     function = str(dataset.get("VOILUTFunction", "LINEAR")).strip().upper()
     if function not in _FUNCTIONS:
         del dataset.VOILUTFunction
+    for keyword in ("RescaleSlope", "RescaleIntercept"):
+        if keyword in dataset and dataset[keyword].VM > 1:
+            dataset[keyword].value = dataset[keyword].value[0]
     if "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
         slope, intercept = _first(dataset.RescaleSlope), _first(dataset.RescaleIntercept)
         ends = [value * slope + intercept for value in (-65536.0, 65536.0)]
@@ -163,7 +166,7 @@ def _choose_share(dataset: "Dataset", values: _Values, note: Note) -> Floats:
     """Where each stored value ends, as a share of the range that the transforms can give."""
     modified, low, high = _apply_modality(dataset, values, note)
     is_tried = False
-    for share in _apply_windows(dataset, modified):
+    for share in _apply_windows(dataset, modified, note):
         if values.differ(share):
             return share
         is_tried = True
@@ -174,22 +177,32 @@ def _choose_share(dataset: "Dataset", values: _Values, note: Note) -> Floats:
 
 def _apply_modality(dataset: "Dataset", values: _Values, note: Note) -> tuple[npt.NDArray[Any], float, float]:
     """(values after the modality transform, the range that these can have by the bits that the image needs)."""
-    from pydicom.pixels.processing import apply_modality_lut
-
     modality = (dataset.get("ModalityLUTSequence") or [None])[0]
     if modality is not None:
-        _widen(modality)
-        modified = np.asarray(apply_modality_lut(values.stored, dataset))
-        top = top_of(int(modified[values.seen].max()))
-        if values.differ(modified / top):
+        modified = _look_up_modality(dataset, modality, values)
+        top = top_of(int(modified[values.seen].max())) if modified is not None else 0
+        if modified is not None and values.differ(modified / top):
             return modified, 0, top
-        note("its modality table makes all pixels one grey and is ignored")
+        note("its modality table makes no sense or all pixels one grey and is ignored")
         del dataset.ModalityLUTSequence
     low, high = _needed_range(*values.ends())
+    modified = np.asarray(values.stored)
     if "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
         slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
         low, high = sorted((low * slope + intercept, high * slope + intercept))
-    return np.asarray(apply_modality_lut(values.stored, dataset)), low, high
+        modified = modified * slope + intercept
+    return modified, low, high
+
+
+def _look_up_modality(dataset: "Dataset", modality: "Dataset", values: _Values) -> npt.NDArray[Any] | None:
+    """The stored values in the modality table, None where it is broken."""
+    from pydicom.pixels.processing import apply_modality_lut
+
+    try:
+        _widen(modality)
+        return np.asarray(apply_modality_lut(values.stored, dataset))
+    except Exception:  # whatever pydicom makes of a broken table
+        return None
 
 
 def _needed_range(darkest: int, brightest: int) -> tuple[float, float]:
@@ -200,18 +213,27 @@ def _needed_range(darkest: int, brightest: int) -> tuple[float, float]:
     return -(2 ** max(7, (-darkest - 1).bit_length())), 2**bits - 1
 
 
-def _apply_windows(dataset: "Dataset", modified: npt.NDArray[Any]) -> Iterator[Floats]:
-    """Shares under the VOI table, or under each window that is possible, the first first."""
-    from pydicom.pixels.processing import apply_voi, apply_windowing
+def _apply_windows(dataset: "Dataset", modified: npt.NDArray[Any], note: Note) -> Iterator[Floats]:
+    """Shares under the VOI table, and under each window that is possible, the first first."""
+    from pydicom.pixels.processing import apply_windowing
 
     table = (dataset.get("VOILUTSequence") or [None])[0]
     if table is not None and "LUTDescriptor" in table and "LUTData" in table:
-        number, first, _ = table.LUTDescriptor
-        top = _widen(table)
-        inside = np.clip(np.rint(modified), first, first + (number or 65536) - 1)
-        yield _shares(np.asarray(apply_voi(inside.astype(np.int32), dataset), np.float64), 0, top)
+        try:
+            yield _look_up_voi(dataset, table, modified)
+        except Exception:  # whatever pydicom makes of a broken table
+            note("its VOI table makes no sense and is ignored")
     for index in _find_windows(dataset):
         yield _window_share(dataset, apply_windowing(modified, dataset, index))
+
+
+def _look_up_voi(dataset: "Dataset", table: "Dataset", modified: npt.NDArray[Any]) -> Floats:
+    from pydicom.pixels.processing import apply_voi
+
+    number, first, _ = table.LUTDescriptor
+    top = _widen(table)
+    inside = np.clip(np.rint(modified), first, first + (number or 65536) - 1)
+    return _shares(np.asarray(apply_voi(inside.astype(np.int32), dataset), np.float64), 0, top)
 
 
 def _find_windows(dataset: "Dataset") -> list[int]:

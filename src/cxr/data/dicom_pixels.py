@@ -205,4 +205,11 @@ def _decode(syntax: "UID", layout: Layout, stream: bytes, plugin: str) -> Stored
     words, facts = get_decoder(syntax).as_array(
         content, index=0, validate=False, raw=True, decoding_plugin=plugin, **options
     )
-    return Stored(words, str(facts["photometric_interpretation"]))
+    photometric = str(facts["photometric_interpretation"])
+    return Stored(words, "RGB" if plugin == "pillow" and _is_made_rgb(stream) else photometric)
+
+
+def _is_made_rgb(stream: bytes) -> bool:
+    """Whether Pillow converts a JPEG's colours: with Adobe's marker it does, and pydicom would convert them again."""
+    marker = stream.find(b"\xff\xee", 0, stream.find(_SCAN))
+    return marker > 0 and stream[marker + 4 : marker + 9] == b"Adobe" and stream[marker + 15 : marker + 16] == b"\1"
