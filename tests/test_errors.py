@@ -107,7 +107,8 @@ def test_truncated_empty_and_false_images_are_all_named(fail: Fail, small: tuple
     assert fail(*small) == [
         "error: nih/images/00000001_000.png: image file is truncated (500 bytes)",
         "error: nih/images/00000002_000.png: file is empty (0 bytes)",
-        "error: nih/images/00000003_000.png: not a PNG, JPEG, TIFF or DICOM image",
+        "error: nih/images/00000003_000.png: not a PNG, JPEG, TIFF or DICOM image: it is a web page; download "
+        "the file again",
         "hint: download them again, or data.unreadable=skip; skipped files are listed in unreadable.csv beside the "
         "store",
     ]
