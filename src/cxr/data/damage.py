@@ -53,12 +53,12 @@ def examine(data: bytes) -> Claim | str:
 
 def find_excess(width: int, height: int, num_bytes: int = 0) -> str | None:
     """What is wrong with a size, or with the bytes that decoding takes; None where it may be decoded."""
+    if width * height <= MAX_PIXELS and num_bytes <= MAX_DECODING:
+        return None
     size = f"image of {width:,} x {height:,} pixels"
     if width * height > MAX_PIXELS:
         return f"{size} is larger than {MAX_PIXELS:,} pixels"
-    if num_bytes > MAX_DECODING:
-        return f"{size} takes {num_bytes / 1e9:.2f} GB to decode, which is more than {MAX_DECODING / 1e9:.2f} GB"
-    return None
+    return f"{size} takes {num_bytes / 1e9:.2f} GB to decode, which is more than {MAX_DECODING / 1e9:.2f} GB"
 
 
 def truncated(data: bytes) -> str:

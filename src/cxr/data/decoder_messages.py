@@ -9,8 +9,6 @@ prints, so that every message has its file. Without glibc nothing is caught.
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 _UNBUFFERED, _LOCKED_BY_CALLER = 2, 2  # _IONBF of stdio.h, FSETLOCKING_BYCALLER of stdio_ext.h
 _Write = ctypes.CFUNCTYPE(ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
@@ -34,25 +32,29 @@ _stream: int | None = None
 _before: int | None = None
 
 
-@contextmanager
-def listen() -> Iterator[list[bytes]]:
-    """What C code in this thread prints to stderr while the body runs, piece by piece, in place of the terminal."""
-    global _num_listening, _before
-    me = threading.get_ident()
-    messages = _messages[me] = []
-    with _lock:
-        stderr = _open()
-        if stderr is not None and _num_listening == 0:
-            _before, stderr.value = stderr.value, _stream
-        _num_listening += 1
-    try:
-        yield messages
-    finally:
+class listen:
+    """What C code in this thread prints to stderr while the body runs, piece by piece, in place of the terminal.
+
+    A class and no generator, as it comes after each decoded image, when all of Python is out of the caches.
+    """
+
+    def __enter__(self) -> list[bytes]:
+        global _num_listening, _before
+        messages = _messages[threading.get_ident()] = []
+        with _lock:
+            stderr = _open()
+            if stderr is not None and _num_listening == 0:
+                _before, stderr.value = stderr.value, _stream
+            _num_listening += 1
+        return messages
+
+    def __exit__(self, *_: object) -> None:
+        global _num_listening
         with _lock:
             _num_listening -= 1
-            if stderr is not None and _num_listening == 0:
-                stderr.value = _before
-        del _messages[me]
+            if _num_listening == 0 and _stderr is not None:
+                _stderr.value = _before
+        del _messages[threading.get_ident()]
 
 
 def find_damage_in(messages: list[bytes]) -> str | None:
@@ -61,6 +63,8 @@ def find_damage_in(messages: list[bytes]) -> str | None:
     libjpeg prints only the first of a file's warnings. libpng's are about pixels where they name IDAT; it has others of
     colour profiles and texts, which change no pixel.
     """
+    if not messages:
+        return None
     for line in b"".join(messages).split(b"\n"):
         is_png = line.startswith(b"libpng") and b"IDAT" in line
         if is_png or (line.startswith(_DAMAGE) and not line.startswith(_HARMLESS)):

@@ -119,7 +119,7 @@ def _decode(data: bytes, name: Path | str, intensity: Intensity, note: Note) -> 
     problem = find_damage_in(messages)
     if problem:
         raise UnreadableImageError(name, f"image file is corrupt: its decoder reports: {problem}")
-    if sorted(pixels.shape[:2]) != sorted(claim[:2]):
+    if pixels.shape[:2] not in ((claim.height, claim.width), (claim.width, claim.height)):  # turned upright
         raise UnreadableImageError(name, "image file is corrupt: its pixels have another size than its header says")
     return to_grey(pixels, intensity)
 

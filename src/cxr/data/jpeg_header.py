@@ -5,9 +5,9 @@ import struct
 from typing import NamedTuple
 
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
-_WITHOUT_LENGTH = (0x01, *range(0xD0, 0xD8))  # TEM and RSTn; libjpeg reads on after them
-_NO_FRAME = (0xC4, 0xC8, 0xCC)  # between SOF0 and SOF15, without height and width
+_WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))  # TEM and RSTn; libjpeg reads on after them
 _JPEG_LS, _PROGRESSIVE = 0xF7, (0xC2, 0xC6, 0xCA, 0xCE)
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {_JPEG_LS}  # those three have no height and width
 _LOSSLESS, _HIERARCHICAL = (0xC3, 0xCB), (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)
 _MARKER = re.compile(rb"\xff([^\xff\0])")  # fill bytes and stuffed zeros are passed over
 
@@ -41,30 +41,36 @@ class JpegFrame(NamedTuple):
 
 def read_jpeg_frame(data: bytes) -> JpegFrame | None:
     """The frame header of a JPEG, lossless JPEG or JPEG-LS stream, None where a decoder would meet none or several."""
-    at, start = 2, 0
-    while found := _MARKER.search(data, at):
-        kind, at = found[1][0], found.end()
-        if kind in _WITHOUT_LENGTH:
-            continue
-        if kind in (_START, _END) or at + 3 > len(data):
-            return None
-        if kind == _SCAN:
-            return _parse(data, start, data[at + 2]) if start else None
-        if kind == _JPEG_LS or (0xC0 <= kind <= 0xCF and kind not in _NO_FRAME):
-            if start:
+    at, frame, end = 2, 0, len(data) - 4
+    while at < end:
+        kind = data[at + 1]
+        if data[at] != 0xFF or kind in (0, 0xFF):  # not at once another marker: as decoders do, look for the next
+            found = _MARKER.search(data, at)
+            if not found or found.end() > end + 2:
                 return None
-            start = at
-        at += max(2, struct.unpack_from(">H", data, at)[0])
+            at, kind = found.start(), found[1][0]
+        if kind in _WITHOUT_LENGTH:
+            at += 2
+            continue
+        if kind == _SCAN:
+            return _parse(data, frame, data[at + 4]) if frame else None
+        if kind in _FRAMES:
+            if frame:
+                return None
+            frame = at + 2
+        elif kind in (_START, _END):
+            return None
+        at += 2 + max(2, data[at + 2] << 8 | data[at + 3])
     return None
 
 
 def _parse(data: bytes, at: int, num_in_scan: int) -> JpegFrame | None:
     """The header whose length stands at `at`; the first scan has so many of its channels."""
     precision, height, width, channels = struct.unpack_from(">BHHB", data, at + 2)
-    sides = [(byte >> 4, byte & 15) for byte in data[at + 9 : at + 8 + 3 * channels : 3]]
-    if len(sides) != channels or not channels or not all(across and down for across, down in sides):
+    sides = data[at + 9 : at + 8 + 3 * channels : 3]  # a digit across and a digit down for each channel
+    if len(sides) != channels or not channels or not all(side >> 4 and side & 15 for side in sides):
         return None
-    most = max(across for across, _ in sides) * max(down for _, down in sides)
-    samples = sum(across * down for across, down in sides) / most
+    most = max(side >> 4 for side in sides) * max(side & 15 for side in sides)
+    samples = sum((side >> 4) * (side & 15) for side in sides) / most
     kind = data[at - 1]
     return JpegFrame(kind, precision, height, width, channels, samples, kind in _PROGRESSIVE or num_in_scan < channels)

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from cxr.data.sources.dicom_header import FIRST_BYTES as FIRST_BYTES
-from cxr.data.sources.dicom_header import is_dicom
 from cxr.data.tiff_header import TIFF
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
+
+FIRST_BYTES = 512
+"""So many say what a file is."""
 
 SUFFIXES = frozenset(
     ".png .jpg .jpeg .jpe .jfif .tif .tiff .dcm .dicom .ima .jp2 .j2k .jpf .jls .jxl .bmp .dib .webp .gif .heic .heif "
@@ -57,6 +58,8 @@ def name_other(data: bytes) -> tuple[str, str] | None:
 
 def is_readable(data: bytes, name: Path | str) -> bool:
     """Whether first bytes are those of a kind of file that is read."""
+    from cxr.data.sources.dicom_header import is_dicom  # pandas comes with it, which decoding does not need
+
     return data.startswith((PNG, JPEG, *TIFF)) or is_dicom(data, name)
 
 

@@ -11,7 +11,7 @@ from typing import Literal
 
 from cxr.console import count, say, warn
 from cxr.data.image import Grey, Intensity, UnreadableImageError, prepare, read_file
-from cxr.data.large_images import one_image
+from cxr.data.large_images import keep_small_blocks, one_image
 from cxr.data.notes import Notes, note_constant
 from cxr.data.store import PACKED, UNREADABLE, Manifest, Store, open_store
 from cxr.data.threads import work_through
@@ -109,6 +109,7 @@ class _Packing:
         """Pack every row that is left, saving now and then."""
         rows = [row for row in range(len(self.paths)) if self.status[row] != PACKED]
         before = len(self.paths) - len(rows)
+        keep_small_blocks()
         try:
             work_through("pack", rows, self._pack_row, workers, before, self._save_now_and_then)
         finally:

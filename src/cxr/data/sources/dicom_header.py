@@ -22,12 +22,9 @@ MAX_INFLATED = 256_000_000
 
 SUFFIXES = (".dcm", ".dicom")
 
-FIRST_BYTES = 512
-"""So many bytes say what a file is."""
-
 _FIRST_GROUPS = (b"\x02\0", b"\0\x02", b"\x08\0", b"\0\x08")  # in either byte order
 _EARLY_GROUPS, _EARLY_ELEMENTS, _MOST_BYTES = (0x0002, 0x0008, 0x0010), 0x0080, 400
-_PIECE = 1 << 16
+_PIECE, _FIRST_BYTES = 1 << 16, 512
 _TAGS = ["ViewPosition", "ViewCodeSequence", "ImageLaterality", "Laterality", "PatientAge", "PatientSex"]
 _VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "lateral", "LAT": "lateral", "LL": "lateral", "RL": "lateral"}
 _MEANINGS = (("postero", "PA"), ("antero", "AP"), ("lateral", "lateral"))
@@ -155,7 +152,7 @@ def read_header(path: Path) -> Header:
     """
     try:
         with path.open("rb") as file:
-            if not is_dicom(file.read(FIRST_BYTES), path):
+            if not is_dicom(file.read(_FIRST_BYTES), path):
                 return Header()
     except OSError:
         return Header()
