@@ -40,6 +40,12 @@ def test_dicom_without_a_window_has_the_grey_of_the_same_pixels_as_png(stored: i
     np.testing.assert_array_equal(grey(inverted), 255 - as_png(pixels))
 
 
+@pytest.mark.parametrize("stored", [1, 4, 7])
+def test_fewer_than_8_bits_still_span_black_to_white(stored: int) -> None:
+    pixels = np.arange(2**stored, dtype=np.uint8)[None]
+    np.testing.assert_array_equal(grey(make_dicom(pixels, stored)), np.rint(pixels / (2**stored - 1) * 255))
+
+
 @pytest.mark.parametrize(
     "elements", [{}, {"RescaleSlope": 3, "RescaleIntercept": -1024}, {"LargestImagePixelValue": 9}]
 )

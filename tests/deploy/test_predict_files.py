@@ -339,6 +339,15 @@ def test_names_that_are_no_text_are_printed(predict: Predict, images: Path) -> N
         assert "xfe.png: file is empty" in err
 
 
+def test_names_do_nothing_to_the_terminal(predict: Predict, images: Path) -> None:
+    os.rename(min(images.glob("*.png")), images / "a\x1b[2J\u202e\n.png")
+    (images / "b\x1b[2J.png").write_bytes(b"")
+    (images / "c\x1b[2J").write_bytes(b"")
+    _, out, err = predict(images)
+    assert not {"\x1b", "\u202e"} & {*out, *err}
+    assert f"{images}/a\\x1b[2J\\u202e\\n.png" in out.splitlines()
+
+
 @pytest.fixture(scope="session")
 def oddly(run: Path) -> Path:
     """The run's model with odd names of findings."""

@@ -68,3 +68,24 @@ def test_an_overlay_is_a_png_of_the_same_pixels() -> None:
     picture = overlay(radiograph(), np.eye(7, dtype=np.float32), Preprocess(64), "Mass 0.900")
     decoded = cv2.imdecode(np.frombuffer(encode_png(picture), np.uint8), cv2.IMREAD_UNCHANGED)
     np.testing.assert_array_equal(np.asarray(decoded), picture)
+
+
+@pytest.mark.parametrize(("height", "width", "shown"), [(40, 60, (40, 60)), (90, 60, (45, 30)), (400, 210, (80, 42))])
+def test_the_overlay_of_a_large_image_is_drawn_on_a_smaller_copy(
+    height: int, width: int, shown: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxr.explain.cam._MOST_PIXELS", 3600)
+    grey = np.tile(np.linspace(0, 255, width), (height, 1)).astype(np.uint8)
+    how, cam = Preprocess(32), np.zeros((4, 4), np.float32)
+    picture = overlay(grey, cam, how, "x")
+    assert picture.shape[1] == shown[1]
+    expected = cv2.resize(grey, shown[::-1], interpolation=cv2.INTER_AREA)
+    np.testing.assert_array_equal(picture[: shown[0], :, 0], expected)
+
+
+def test_an_overlay_is_the_same_drawn_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (50, 40), dtype=np.uint8)
+    cam = np.random.default_rng(1).normal(size=(7, 7)).astype(np.float32)
+    whole = overlay(grey, cam, Preprocess(32), "caption")
+    monkeypatch.setattr("cxr.data.grey._BLOCK", 170)
+    np.testing.assert_array_equal(overlay(grey, cam, Preprocess(32), "caption"), whole)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pydicom
 from PIL import Image
 
-from tests.dicoms import make_dicom, to_bytes
+from tests.dicoms import compressed, encapsulate_jpeg, make_dicom, to_bytes
 
 Pixels = npt.NDArray[np.uint8]
 NUM_CUTS, NUM_FLIPS = 50, 12
@@ -105,6 +105,10 @@ def dicoms(grey: Pixels) -> dict[str, bytes]:
         packed = make_dicom(grey)
         packed.compress(syntax, generate_instance_uid=False)
         made[f"{name}.dcm"] = to_bytes(packed)
+    colour = np.dstack([grey, grey // 2, 255 - grey])
+    made["deflated.dcm"] = to_bytes(make_dicom(grey, syntax="1.2.840.10008.1.2.1.99"))
+    made["jpeg.dcm"] = to_bytes(encapsulate_jpeg(colour, PhotometricInterpretation="YBR_FULL_422"))
+    made["colour.dcm"] = to_bytes(compressed(make_dicom(colour, 8), RLELossless))
     return made
 
 

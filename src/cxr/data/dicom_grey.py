@@ -185,7 +185,7 @@ def _apply_modality(dataset: "Dataset", values: _Values, note: Note) -> tuple[np
             return modified, 0, top
         note("its modality table makes no sense or all pixels one grey and is ignored")
         del dataset.ModalityLUTSequence
-    low, high = _needed_range(*values.ends())
+    low, high = _needed_range(*values.ends(), min(8, int(dataset.BitsStored)))
     modified = np.asarray(values.stored)
     if "RescaleSlope" in dataset and "RescaleIntercept" in dataset:
         slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
@@ -205,12 +205,12 @@ def _look_up_modality(dataset: "Dataset", modality: "Dataset", values: _Values) 
         return None
 
 
-def _needed_range(darkest: int, brightest: int) -> tuple[float, float]:
+def _needed_range(darkest: int, brightest: int, least_bits: int) -> tuple[float, float]:
     """The rule of Preprocess, whatever BitsStored is: the bit depth that the brightest and the darkest pixel need."""
     if darkest >= 0:
-        return 0, top_of(brightest)
-    bits = max(7, max(brightest, 0).bit_length())
-    return -(2 ** max(7, (-darkest - 1).bit_length())), 2**bits - 1
+        return 0, 2 ** max(least_bits, brightest.bit_length()) - 1
+    bits = max(least_bits - 1, max(brightest, 0).bit_length())
+    return -(2 ** max(least_bits - 1, (-darkest - 1).bit_length())), 2**bits - 1
 
 
 def _apply_windows(dataset: "Dataset", modified: npt.NDArray[Any], note: Note) -> Iterator[Floats]:

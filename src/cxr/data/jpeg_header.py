@@ -9,6 +9,7 @@ _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))  # TEM and RSTn; libjpeg
 _JPEG_LS, _PROGRESSIVE = 0xF7, (0xC2, 0xC6, 0xCA, 0xCE)
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {_JPEG_LS}  # those three have no height and width
 _LOSSLESS, _HIERARCHICAL = (0xC3, 0xCB), (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)
+_MOST_SEGMENTS = 100_000
 _MARKER = re.compile(rb"\xff([^\xff\0])")  # fill bytes and stuffed zeros are passed over
 
 
@@ -42,7 +43,9 @@ class JpegFrame(NamedTuple):
 def read_jpeg_frame(data: bytes) -> JpegFrame | None:
     """The frame header of a JPEG, lossless JPEG or JPEG-LS stream, None where a decoder would meet none or several."""
     at, frame, end = 2, 0, len(data) - 4
-    while at < end:
+    for _ in range(_MOST_SEGMENTS):
+        if at >= end:
+            return None
         kind = data[at + 1]
         if data[at] != 0xFF or kind in (0, 0xFF):  # not at once another marker: as decoders do, look for the next
             found = _MARKER.search(data, at)

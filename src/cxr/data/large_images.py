@@ -1,7 +1,7 @@
 """Memory for large images: however many threads decode, those above 160 MB share 1 GB.
 
 A thread that is alone goes on whatever its image takes, so nothing waits for ever; the limits on files and pixels keep
-one image below 1.5 GB. With T threads at work the most is thus T x 160 MB, and 1 GB or one image for the large ones.
+one image below 0.85 GB. With T threads at work the most is thus T x 160 MB, and 1 GB or one image for the large ones.
 """
 
 import ctypes

@@ -38,9 +38,14 @@ _USUAL_REASONS = (
 )
 
 
-def _visible(text: str | Path) -> str:
-    """A name from the disk, whose bytes may be no UTF-8, as text that can be printed."""
-    return os.fsencode(text).decode(errors="backslashreplace")
+def _as_text(name: str | Path) -> str:
+    """A name from the disk, whose bytes may be no UTF-8, as text that can be written."""
+    return os.fsencode(name).decode(errors="backslashreplace")
+
+
+def _visible(name: str | Path) -> str:
+    """A name for a terminal: letters that move the cursor or cannot be seen are spelled out."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in _as_text(name))
 
 
 @dataclass(frozen=True)
@@ -227,7 +232,7 @@ class _JsonWriter(_Writer):
         print(
             json.dumps(
                 {
-                    "image": _visible(image.file),
+                    "image": _as_text(image.file),
                     "probabilities": values,
                     "thresholds": points,
                     "above": above,
@@ -238,7 +243,7 @@ class _JsonWriter(_Writer):
         )
 
     def fail(self, file: Path, reason: str) -> None:
-        print(json.dumps({"image": _visible(file), "error": reason}))
+        print(json.dumps({"image": _as_text(file), "error": reason}))
 
 
 class _CsvWriter(_Writer):
@@ -249,7 +254,7 @@ class _CsvWriter(_Writer):
 
     def write(self, image: _Square, row: Sequence[float], score: float | None) -> None:
         said = "; ".join(text for text in (self.warning(score), *image.notes) if text)
-        self._csv.writerow([_visible(image.file), *row, said])
+        self._csv.writerow([_as_text(image.file), *row, said])
 
 
 class _TableWriter(_Writer):
