@@ -150,7 +150,7 @@ def test_what_no_decoder_reads_is_not_called_corrupt(cases: Path, monkeypatch: p
 
 def test_damage_that_the_decoder_of_a_jpeg_reports_is_refused() -> None:
     dataset = encapsulate_jpeg(SHALLOW)
-    stream = bytearray(next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1)))
+    stream = bytearray(frame_of(dataset))
     stream[-9:-2] = bytes(7)
     dataset.PixelData = encapsulate([bytes(stream)])
     assert reason_of(dataset).startswith("DICOM file is corrupt: the decoder of its pixels reports: Corrupt JPEG data")
@@ -170,18 +170,28 @@ def test_colours_of_a_jpeg_are_converted_once_whatever_its_markers(marker: str, 
     assert np.abs(grey(dataset) - luminance(COLOUR)).mean() < 1
 
 
-def test_a_second_offset_table_does_not_lead_to_other_pixels() -> None:
+def frame_of(dataset: Dataset) -> bytes:
+    return next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+
+
+@pytest.mark.parametrize("syntax", [RLE, JPEG_LS, J2K])
+def test_a_frame_in_several_fragments_is_read_and_several_frames_are_refused(syntax: str) -> None:
+    dataset = compressed(make_dicom(DEEP), syntax)
+    frame = frame_of(dataset)
+    dataset.PixelData = encapsulate([frame], fragments_per_frame=3, has_bot=False)
+    np.testing.assert_array_equal(grey(dataset), grey(make_dicom(DEEP)))
+    for has_table in (False, True):
+        dataset.PixelData = encapsulate([frame, frame], has_bot=has_table)
+        assert reason_of(dataset).startswith("DICOM file of 2 frames: one image a file is read")
+
+
+def test_a_second_table_of_offsets_does_not_lead_to_other_pixels() -> None:
     dataset = compressed(make_dicom(DEEP), J2K)
-    large = next(pydicom.encaps.generate_frames(compressed(make_dicom(DEEP[:, ::-1]), J2K).PixelData,
-                                                number_of_frames=1))  # fmt: skip
-    frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
-    dataset.PixelData = encapsulate([frame, large], has_bot=False)
+    frame, other = frame_of(dataset), frame_of(compressed(make_dicom(DEEP[:, ::-1]), J2K))
+    dataset.PixelData = encapsulate([frame], has_bot=False) + struct.pack("<HHI", 0xFFFE, 0xE000, len(other)) + other
     dataset.ExtendedOffsetTable = struct.pack("<Q", 8 + len(frame))
-    dataset.ExtendedOffsetTableLengths = struct.pack("<Q", len(large))
-    try:
-        np.testing.assert_array_equal(grey(dataset), grey(make_dicom(DEEP)))
-    except UnreadableImageError as error:
-        assert "another size" in error.reason
+    dataset.ExtendedOffsetTableLengths = struct.pack("<Q", len(other))
+    assert reason_of(dataset).startswith(("DICOM file of 2 frames", "DICOM file is corrupt"))
 
 
 def codestream(
@@ -231,7 +241,7 @@ def test_a_jpeg_2000_stream_of_too_many_parts_is_refused(stream: bytes, is_bomb:
 
 def test_a_jpeg_2000_stream_that_lost_its_middle_is_refused() -> None:
     dataset = compressed(make_dicom(DEEP), J2K)
-    frame = next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
+    frame = frame_of(dataset)
     dataset.PixelData = encapsulate([frame[: len(frame) // 2] + b"\xff\xd9"])
     assert reason_of(dataset).startswith("DICOM file is corrupt: its compressed pixels are torn")
 

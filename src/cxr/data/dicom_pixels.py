@@ -1,6 +1,7 @@
 """The stored values of a DICOM image, in every transfer syntax; sizes are checked before anything is decoded."""
 
 import warnings
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
@@ -90,13 +91,29 @@ def read_pixels(dataset: "FileDataset", layout: Layout, data: bytes) -> Stored:
     content = memoryview(data)[element.value_tell :][: element.length] if left_in_file else element.value
     if not syntax.is_encapsulated:
         return _read_native(syntax, layout, content, element.VR, data)
-    from pydicom.encaps import get_frame
-
-    stream = get_frame(bytes(content), 0, number_of_frames=1)
+    stream = _join_fragments(bytes(content), syntax == _RLE)
     if syntax == _RLE:
         _take_room(layout, len(data), layout.bits // 8)
         return _cut(Stored(read_rle(stream, layout), layout.photometric), layout, layout.high)
     return _read_stream(syntax, layout, stream, data)
+
+
+def _join_fragments(content: bytes, is_rle: bool) -> bytes:
+    """The one frame of encapsulated pixels, in one fragment or several; further tables of offsets are not asked."""
+    from pydicom.encaps import generate_fragments, parse_basic_offsets
+
+    buffer = BytesIO(content)
+    offsets = parse_basic_offsets(buffer)
+    fragments = list(generate_fragments(buffer))
+    starts = (fragments[0][:4],) if is_rle and fragments else (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
+    frames = max(len(offsets), sum(fragment.startswith(starts) for fragment in fragments))
+    if frames > 1:
+        raise _several(frames)
+    return b"".join(fragments)
+
+
+def _several(frames: int) -> Refused:
+    return Refused(f"DICOM file of {frames:,} frames: one image a file is read; export the frame by itself")
 
 
 def _check_syntax(syntax: "UID") -> None:
@@ -138,8 +155,7 @@ def _read_native(syntax: "UID", layout: Layout, content: bytes | memoryview, vr:
     if len(content) < layout.num_bytes:
         raise Refused(truncated(data))
     if len(content) >= max(2 * layout.num_bytes, layout.num_bytes + 16):  # more than padding
-        frames = len(content) // layout.num_bytes
-        raise Refused(f"DICOM file of {frames:,} frames: one image a file is read; export the frame by itself")
+        raise _several(len(content) // layout.num_bytes)
     _take_room(layout, len(data), 0)
     options = layout.options() | {"pixel_vr": vr or "OW", "view_only": True}
     words, facts = get_decoder(syntax).as_array(content, index=0, validate=False, raw=True, **options)
