@@ -187,6 +187,17 @@ def test_a_decoder_that_crashes_costs_its_file_alone(lossless: Path, monkeypatch
     assert reason_of(lossless.read_bytes()) == "DICOM file is corrupt: its header or pixels cannot be decoded"
 
 
+def test_a_decoder_that_cannot_run_says_nothing_of_the_file(lossless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed = lossless.with_name("killed")
+    killed.write_text("#!/bin/sh\nkill -KILL $$\n")
+    killed.chmod(0o755)
+    for program in (killed, lossless):  # one is killed, the other is no program
+        monkeypatch.setattr("sys.executable", str(program))
+        with pytest.raises(CxrError, match="the decoder of lossless JPEG in DICOM does not run") as error:
+            read_file(lossless)
+        assert not isinstance(error.value, UnreadableImageError)
+
+
 def test_baseline_jpeg_in_grey_and_colour_is_close() -> None:
     assert np.abs(grey(encapsulate_jpeg(SHALLOW)) - SHALLOW.astype(int)).max() <= 4
     colour = grey(encapsulate_jpeg(COLOUR, PhotometricInterpretation="YBR_FULL_422"))

@@ -7,6 +7,7 @@ in is the compressed stream alone, whose size was checked, and no word of the pa
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 from io import BytesIO
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr.data.decoder_messages import find_damage_in
+from cxr.errors import CxrError
 
 _SECONDS = 120
 _MOST_BYTES = 2_000_000_000
@@ -32,18 +34,28 @@ def decode_apart(stream: bytes, syntax: str, options: dict[str, Any]) -> tuple[n
 
     Raises:
         ValueError: The child failed, crashed, reported damage or took longer than two minutes.
+        CxrError: It could not be started, or was killed from outside, which says nothing of the file.
     """
     command = [sys.executable, "-m", "cxr.data.dicom_child"]
     request = json.dumps({"syntax": syntax, "options": options}).encode() + b"\n" + stream
     try:
         done = subprocess.run(command, input=request, capture_output=True, timeout=_SECONDS, check=True)
-    except subprocess.SubprocessError:
+    except OSError as error:
+        raise _not_started(error.strerror or "unknown reason") from None
+    except subprocess.SubprocessError as error:
+        if isinstance(error, subprocess.CalledProcessError) and error.returncode == -signal.SIGKILL:
+            raise _not_started("it was killed, perhaps for want of memory") from None
         raise ValueError("GDCM does not decode it") from None
     if find_damage_in([done.stderr]):
         raise ValueError("GDCM reports damage")
     photometric, array = done.stdout.split(b"\n", 1)
     pixels: npt.NDArray[Any] = np.load(BytesIO(array), allow_pickle=False)
     return pixels, photometric.decode()
+
+
+def _not_started(reason: str) -> CxrError:
+    hint = "free some memory, or store.workers=1, and start the command again"
+    return CxrError(f"the decoder of lossless JPEG in DICOM does not run: {reason}", hint)
 
 
 def _decode() -> None:
