@@ -34,11 +34,14 @@ ConfigFile = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
 ]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint file, or xrv:NAME.")]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint file, xrv:NAME, or a file of weights.")
+]
 JudgedPaths = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN", help="Runs, checkpoints, CSVs of predictions, or xrv:NAME CONFIG; then overrides KEY=VALUE."
+        metavar="RUN",
+        help="Runs, checkpoints, CSVs of predictions, or xrv:NAME or a file of weights, and CONFIG; then overrides.",
     ),
 ]
 Labels = Annotated[Path | None, typer.Option(help="Label table for a predictions CSV.")]
@@ -199,13 +202,14 @@ def train(
     from cxr.model.distributed import join_world
     from cxr.model.train import Stopped
     from cxr.model.train import train as run_training
-    from cxr.model.weights import prefetch
+    from cxr.model.weights import check_weights
 
     recipe = load(config, overrides or [])
     _check_run_folder(recipe.out, resume, overwrite)
     with join_world() as world:
-        with world.first_alone():
-            prefetch(recipe.model.weights if not resume else "none", recipe.model.backbone)
+        if not resume:  # last.pt holds every tensor
+            with world.first_alone():
+                check_weights(recipe.model, download=True)
         dataset = _open_together(recipe, world)
         if world.is_first:
             _print_counts(dataset)
@@ -247,6 +251,7 @@ def _open_together(config: "Config", world: "World") -> "Dataset":
         "cxr eval predictions.csv --labels Data_Entry_2017_v2020.csv",
         "cxr eval test.csv --validation val.csv eval.threshold=sensitivity=0.9",
         "cxr eval xrv:densenet121-res224-all configs/nih_densenet121.yaml",
+        "cxr eval chexnet.pth.tar configs/nih_densenet121.yaml model.head_findings=nih14",
     ),
 )
 def evaluate(
@@ -321,11 +326,14 @@ def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
     heatmaps: Annotated[Path | None, typer.Option(help="Folder for overlays of the findings seen.")] = None,
+    head_findings: Annotated[
+        str | None, typer.Option(help="What the outputs of a file of weights are, in order: nih14, or A,B,C.")
+    ] = None,
 ) -> None:
     """Print the probability of each finding beside its operating point."""
     from cxr.deploy.predict_files import predict_files
 
-    failed, total = predict_files(run, images, form.value, heatmaps)
+    failed, total = predict_files(run, images, form.value, heatmaps, head_findings)
     if failed:
         raise typer.Exit(2 if failed == total else 1)
 

@@ -13,7 +13,7 @@ from cxr.config_data import Data as Data
 from cxr.config_data import Lists as Lists
 from cxr.config_data import Phantom as Phantom
 from cxr.config_data import Policy as Policy
-from cxr.config_data import Section, UserPath, must_be
+from cxr.config_data import Section, UserPath, _expand_findings, must_be
 
 Views = Literal["single", "flip", "ten_crop"]
 
@@ -83,7 +83,9 @@ class Model(Section):
     ] = "densenet121"  # fmt: skip
     """Architecture of torchvision."""
     weights: Annotated[str, AfterValidator(os.path.expanduser)] = "imagenet"
-    """First weights: imagenet (torchvision's), xrv:NAME (torchxrayvision's), none, or a file."""
+    """First weights: imagenet (torchvision's), xrv:NAME (torchxrayvision's), none, a file, FILE#NETWORK, or a run."""
+    head_findings: Annotated[str | tuple[str, ...] | None, AfterValidator(_expand_findings)] = None
+    """Findings of the outputs of a file's head, in their order: a list, nih14, chexpert14, chexpert5; null: unknown."""
     stem: Literal["rgb", "grey"] = "rgb"
     """First convolution: rgb as torchvision's, or grey: one channel, colours and normalisation folded in."""
     train_layers: Literal["all", "head", "last_block"] = "all"

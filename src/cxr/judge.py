@@ -15,6 +15,7 @@ from cxr.evaluation import report as reports
 from cxr.evaluation.align import Average
 from cxr.evaluation.compare import Judged
 from cxr.evaluation.compare import compare as compare_two
+from cxr.model.weight_files.kinds import is_from_elsewhere
 
 
 def evaluate(
@@ -70,7 +71,7 @@ def compare(judged: Sequence[str], fold: str | None, out: Path | None, labels: P
         )
     if all(path.suffix == ".csv" for path in paths):
         _refuse_split(fold)
-    (first, how), (second, _) = (_judge(path, overrides, fold or "test", labels, recipe) for path in paths)
+    (first, how), (second, _) = (_judge(path, paths, overrides, fold or "test", labels, recipe) for path in paths)
     comparison = compare_two(first, second, how)
     if out is not None:
         compare_render.write(comparison, out)
@@ -103,27 +104,29 @@ def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def _take_recipe(paths: Sequence[Path]) -> tuple[list[Path], Path | None]:
-    """(what is judged, the recipe whose data `xrv:NAME` judges): a YAML file, else the first run's own."""
-    published = [path for path in paths if _is_published(path)]
+    """(what is judged, the recipe whose data a model from elsewhere judges): a YAML file, else the first run's own."""
+    guests = [path for path in paths if _is_guest(path)]
     recipes = [path for path in paths if path.suffix in (".yaml", ".yml")]
-    if not published and not recipes:
+    if not guests and not recipes:
         return list(paths), None
-    if len(recipes) > 1 or not published:
-        what = f"{recipes[-1]}: a recipe is no model" if not published else f"{recipes[-1]}: a second recipe"
-        raise CxrError(what, "give a run, or cxr eval xrv:NAME CONFIG for a model of torchxrayvision")
+    if len(recipes) > 1 or not guests:
+        what = f"{recipes[-1]}: a recipe is no model" if not guests else f"{recipes[-1]}: a second recipe"
+        raise CxrError(what, "give a run, or cxr eval MODEL CONFIG for xrv:NAME or a file of weights")
     judged = [path for path in paths if path not in recipes]
-    runs = [path for path in judged if path not in published and path.suffix != ".csv"]
+    runs = [path for path in judged if path not in guests and path.suffix != ".csv"]
     return judged, next(iter(recipes + runs), None)
 
 
-def _is_published(path: Path) -> bool:
-    return str(path).startswith("xrv:")
+def _is_guest(path: Path) -> bool:
+    """Whether a model is none of cxr's: one of torchxrayvision, or a file of weights."""
+    return str(path).startswith("xrv:") or is_from_elsewhere(path)
 
 
 def _home(path: Path, recipe: Path | None) -> Path:
-    """Where a model's reports go: its run folder, for `xrv:NAME` runs/xrv_NAME_on_RECIPE."""
-    if recipe and _is_published(path):
-        return Path("runs") / f"{str(path).replace(':', '_')}_on_{recipe.stem}"
+    """Where a model's reports go: its run folder, for a model from elsewhere runs/MODEL_on_RECIPE."""
+    if recipe and _is_guest(path):
+        name = str(path) if str(path).startswith("xrv:") else path.name
+        return Path("runs") / f"{re.sub(r'[^A-Za-z0-9_.+-]+', '_', name)}_on_{recipe.stem}"
     return path if path.is_dir() else path.parent
 
 
@@ -136,7 +139,7 @@ def _are_files(paths: Sequence[Path]) -> bool:
 
 
 def _judge(
-    path: Path, overrides: Sequence[str], fold: str, labels: Path | None, recipe: Path | None
+    path: Path, paths: Sequence[Path], overrides: Sequence[str], fold: str, labels: Path | None, recipe: Path | None
 ) -> tuple[Judged, Eval]:
     """One side of a comparison and how it is to be judged."""
     if path.suffix == ".csv":
@@ -144,9 +147,9 @@ def _judge(
         _, shown, thresholds, _, _ = reports.judge_files([path], how, labels)
         return Judged(str(path), shown, thresholds), how
     _refuse({"--labels": labels})
-    from cxr.model.evaluate import judge
+    from cxr.model.evaluate import judge, overrides_for
 
-    return judge(path, overrides, fold, recipe)
+    return judge(path, overrides_for(path, paths, overrides), fold, recipe)
 
 
 def _eval_options(overrides: Sequence[str]) -> Eval:

@@ -139,7 +139,7 @@ def test_training_starts_from_it_and_says_so(
     model = ("model.backbone=densenet121", f"model.weights={RSNA}", "image.size=32", "data.findings=[Mass, Pneumonia]")
     assert call("train", sized, f"out={tmp_path / 'run'}", *model) == 0
     said = " ".join(capsys.readouterr().err.split())
-    report = f"weights {RSNA}: 725 tensors matched, 0 missing, 0 unexpected"
+    report = f"weights {RSNA}: 727 tensors: 725 matched (under features.), 2 in the head"
     assert f"{report}; head loaded for 1 finding, new for 1: Mass" in said
 
 

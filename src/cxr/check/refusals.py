@@ -194,13 +194,10 @@ def judge_training(
         said.attempt(lambda: check_judgeable(config, validation))
     if not images["test"]:
         said.warnings.append("data.split: no images for test, so there is nothing to report on")
-    weights = config.model.weights
-    if weights.startswith("xrv:"):
-        from cxr.model import xrv  # torch
+    if config.model.weights not in ("imagenet", "none") or config.model.head_findings:
+        from cxr.model.weights import check_weights  # torch
 
-        said.attempt(lambda: xrv.find(weights))
-    elif weights not in ("imagenet", "none") and not Path(weights).is_file():
-        said.refuse([f"model.weights: {weights}: no such file"], "give imagenet, none, or a checkpoint file")
+        said.attempt(lambda: check_weights(config.model))
     if (config.out / "last.pt").exists():
         said.warnings.append(f"{config.out}: holds a run already: cxr train needs --resume, --overwrite or out=FOLDER")
     return steps

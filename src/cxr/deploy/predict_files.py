@@ -19,12 +19,10 @@ from cxr.evaluation.report import DISCLAIMER
 from cxr.evaluation.thresholds import origin
 from cxr.explain.cam import activation_map, encode_png, overlay
 from cxr.files import write_bytes
-from cxr.model import checkpoint as checkpoints
-from cxr.model import xrv
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.familiarity import ENOUGH_IMAGES
 from cxr.model.predict import familiarity_values, predict_squares
-from cxr.model.pretrained import open_alone
+from cxr.model.pretrained import open_any
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 """What is taken from a folder."""
@@ -36,20 +34,23 @@ _USUAL_REASONS = (
 )
 
 
-def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path | None) -> tuple[int, int]:
+def predict_files(
+    run: Path, images: Sequence[Path], form: str, heatmaps: Path | None, head_findings: str | None = None
+) -> tuple[int, int]:
     """Print the probabilities of every image; returns (how many could not be read, how many there were).
 
     Args:
-        run: Run folder, checkpoint file, or `xrv:NAME`, whose thresholds are 0.5 throughout.
+        run: Run folder, checkpoint file, `xrv:NAME` or a file of weights; thresholds of the last two are 0.5.
         images: Files, or folders of them.
         form: table, json (an object a line and an image) or csv (`image`, `p_<finding>`, `warning`).
         heatmaps: Folder for an overlay of each finding above its threshold, or of the likeliest where none is.
+        head_findings: What the outputs of a file of weights are: a group or names with commas between.
 
     Raises:
         CxrError: The checkpoint cannot be loaded, or an overlay cannot be written.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    checkpoint = open_alone(str(run), device) if xrv.is_named(run) else checkpoints.load(run, device)
+    checkpoint = open_any(str(run), device, head_findings)
     writer = {"table": _TableWriter, "json": _JsonWriter, "csv": _CsvWriter}[form](checkpoint)
     failed = total = 0
     names = _Names(heatmaps)
