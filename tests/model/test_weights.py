@@ -159,7 +159,7 @@ def test_weights_of_another_model_are_refused_and_change_nothing(tmp_path: Path)
     assert error.value.render() == (
         f"error: model.weights: {tmp_path}/resnet18.pth: holds the tensors of a resnet18, not of a resnet34\n"
         "hint: set model.backbone=resnet18; "
-        "the file has conv1.weight [64, 3, 7, 7], a resnet34 has layer1.2.conv1.weight [64, 64, 3, 3]"
+        "the file has layer1.1.conv1.weight [64, 64, 3, 3], a resnet34 has layer1.2.conv1.weight [64, 64, 3, 3]"
     )
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 

@@ -86,15 +86,18 @@ def open_guest(name: str, head_findings: Sequence[str] | None, key: str = "model
     try:
         match = find_backbone(open_weights(name))
         _check_whole(match)
-        if not head_findings and match.heads:
+        if not match.heads:
+            raise WeightsError("has no linear head, so that it finds nothing", "train from it: model.weights=FILE")
+        if not head_findings:
             heads = "; ".join(str(head) for head in match.heads[:3])
-            raise WeightsError(f"does not say what its outputs are ({heads})", f"add {suggest(match, key)}")
-        head = choose_head(match, head_findings or ())
-        _check_sigmoid(match, head_findings or ())
+            raise WeightsError(
+                f"does not say what its outputs are ({heads})", f"add {suggest(match, key)}, in their order"
+            )
+        head = choose_head(match, head_findings, key)
+        _check_sigmoid(head_findings)
         read_values(match, head)  # whose bytes the file keeps for `as_checkpoint`
     except WeightsError as error:
         raise error.at(name) from None
-    assert head is not None and head_findings is not None  # a file without a head has none of no outputs
     return Guest(name, match.layout.name, tuple(head_findings), None, match)
 
 
@@ -112,7 +115,7 @@ def _check_whole(match: Match) -> None:
         raise WeightsError(reasons, hint)
 
 
-def _check_sigmoid(match: Match, names: Sequence[str]) -> None:
+def _check_sigmoid(names: Sequence[str]) -> None:
     """Refuse two outputs of which one means that nothing was found: they share one softmax."""
     nothing = [name for name in names if canonical(name) == NO_FINDING or name.strip().lower() in _NO_FINDING]
     if len(names) == 2 and nothing:
@@ -183,8 +186,7 @@ def open_alone(name: str, device: torch.device, head_findings: str | None = None
     data = Data.model_validate({"source": "table", "root": ".", "split": "random"})  # none is read
     config = Config(data=data)
     if head_findings is not None:
-        text = head_findings if head_findings in GROUPS or head_findings.startswith("[") else f"[{head_findings}]"
-        config = override(config, [f"model.head_findings={text}"])
+        config = _name_outputs(config, head_findings)
     guest = open_guest(name, config.model.head_findings, "--head-findings ")
     if guest.published:
         size = guest.published.size
@@ -197,6 +199,16 @@ def open_alone(name: str, device: torch.device, head_findings: str | None = None
         prepared = f"images padded to squares of {config.image.size} pixels"
         say(f"{name}: assumed: {prepared}, {describe_normalisation(guest.match)}; what it was trained on is unknown")
     return checkpoint
+
+
+def _name_outputs(config: Config, head_findings: str) -> Config:
+    """The config with what --head-findings says: a group of findings, or names with commas between."""
+    text = head_findings if head_findings in GROUPS or head_findings.startswith("[") else f"[{head_findings}]"
+    try:
+        return override(config, [f"model.head_findings={text}"])
+    except CxrError as error:
+        problems = [text.replace("model.head_findings", "--head-findings") for text in error.problems]
+        raise CxrError(problems, f"give {', '.join(GROUPS)}, or names with commas between") from None
 
 
 def fetch(guest: Guest, config: Config) -> None:
@@ -250,12 +262,17 @@ def notes(guest: Guest, config: Config, before: Dataset, kept: Dataset) -> tuple
     dropped = [f"{guest} was never trained for {', '.join(left_out)}: left out"] if left_out else []
     if guest.match:
         return (
-            f"{guest}: what it was trained on is unknown, so that nothing keeps it from being evaluated on patients "
-            "that it was trained on",
+            f"{guest}: what it was trained on is unknown, so the check for patients of its training is off: it may "
+            "have been trained on these patients",
             f"{guest}: {_said_of_outputs(guest, 'model.head_findings')}",
             f"{guest}: assumed: torchvision's {guest.backbone} with average pooling, "
             f"{describe_normalisation(guest.match)}, images prepared as the config says",
             *dropped,
+            *(
+                []
+                if len(kept.rows("val"))
+                else [f"{guest}: thresholds of 0.5, chosen on no rows: none is for validation"]
+            ),
         )
     assert guest.published
     sources = dict.fromkeys(one.source for one in (config.data, *config.data.also))

@@ -235,7 +235,7 @@ def _fit_stem(classifier: Classifier, match: Match, values: dict[str, Tensor]) -
             buffer.copy_(_read_normalisation(file, name, buffer.shape))
     if file.is_ours or not match.is_grey or xrv.is_named(file.origin):
         return ()
-    return (f"its first convolution sees one channel: {describe_normalisation(match)}",)
+    return (f"its first convolution sees one channel; assumed: {describe_normalisation(match)}",)
 
 
 def _read_normalisation(file: WeightFile, name: str, shape: torch.Size) -> Tensor:
@@ -259,7 +259,7 @@ def describe_normalisation(match: Match) -> str:
     """How the pixels of a file from elsewhere are normalised, for a report."""
     if match.is_grey and is_of_xrv(match.file):
         return "pixels from -1024 to 1024, as torchxrayvision's models take them"
-    return "ImageNet's mean and deviation (assumed: the file does not say)"
+    return "pixels normalised by ImageNet's mean and deviation"
 
 
 def match_rows(findings: Sequence[str], names: Sequence[str]) -> dict[int, int]:
@@ -282,7 +282,8 @@ def _describe_head(match: Match, findings: Sequence[str], names: Sequence[str] |
     if len(match.heads) > 1:
         heads = "; ".join(str(head) for head in match.heads[:_NAMED])
         return f"new: {len(match.heads)} heads without names of findings ({heads})"
-    return f"new: the file does not name its {count(match.heads[0].num_outputs, 'output')}; {suggest(match)}"
+    outputs = count(match.heads[0].num_outputs, "output")
+    return f"new: the file does not name its {outputs}; {suggest(match)} says what they are"
 
 
 def _report(match: Match, head: str, notes: tuple[str, ...]) -> LoadReport:

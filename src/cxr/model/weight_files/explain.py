@@ -1,5 +1,6 @@
 """Why a backbone does not fit a file, in words: what the file looks like, and one of its names beside one of ours."""
 
+import difflib
 import re
 from collections.abc import Iterable, Sequence
 
@@ -9,7 +10,7 @@ from cxr.model.weight_files.kinds import WeightsError, visible
 from cxr.model.weight_files.layout import OTHERS, SUPPORTED, Fit, Layout, find_fits, layout_of
 from cxr.model.weight_files.match import Match, account, asked_for, choose, list_fits
 
-_NAMED = 2
+_NAMED, _COMPARED = 2, 1_000
 _LIKENESS = (
     (r"(^|\.)(blocks\.\d+\.attn\.qkv|encoder_layer_\d+\.self_attention|encoder\.layer\.\d+\.attention)", "transformer"),
     (r"(^|\.)layers\.\d+\.blocks\.\d+\.attn", "Swin transformer"),
@@ -53,6 +54,8 @@ def find_backbone(file: WeightFile) -> Match:
 
 def explain(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> WeightsError:
     """The error for a file in which the backbone does not stand whole; `fits` is where most of it stands."""
+    if not file.tensors and any(name.startswith("numpy.") for name in file.classes):
+        return WeightsError("holds NumPy arrays, not tensors", "save them as tensors: torch.from_numpy(array)")
     if not file.tensors:
         return WeightsError("holds no tensors", "give a file that torch.save(model.state_dict(), ...) wrote")
     others = [name for name in (*SUPPORTED, *OTHERS) if name != layout.name and _stands(file, name)]
@@ -74,8 +77,8 @@ def _nothing(file: WeightFile, layout: Layout) -> str:
     """What to say where no tensor fits."""
     for pattern, likeness in _LIKENESS:
         if any(re.search(pattern, name) for name in file.tensors):
-            return f"looks like a {likeness}: none of its {count(len(file.tensors), 'tensor')} fits a {layout.name}"
-    return f"none of its {count(len(file.tensors), 'tensor')} fits a {layout.name}"
+            return f"looks like a {likeness}: none of its tensors fits a {layout.name}"
+    return f"none of its tensors fits a {layout.name} ({count(len(file.tensors), 'tensor')})"
 
 
 def _in_part(file: WeightFile, layout: Layout, fit: Fit) -> str:
@@ -93,21 +96,29 @@ def _in_part(file: WeightFile, layout: Layout, fit: Fit) -> str:
 
 
 def _compare(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> str:
-    """One name of the file beside one of ours: the tensor that is wrong, else the first of each."""
-    ours = layout.ours.removeprefix("backbone.")
-    if fits and fits[0].misshapen:
-        name = fits[0].misshapen[0]
-        theirs = fits[0].names[name]
-    elif fits and fits[0].extra:
-        theirs = fits[0].extra[0]
-        name = fits[0].missing[0] if fits[0].missing else layout.last
+    """One name of the file beside one of ours: a tensor that is wrong, and the name that comes nearest to it."""
+    fit = fits[0] if fits and fits[0].num_fitting else None
+    if fit and fit.misshapen:
+        name = fit.misshapen[0]
+        theirs = fit.names[name]
+    elif fit and fit.extra:
+        theirs = fit.extra[0]
+        name = _nearest(theirs, fit.missing or list(layout.shapes))
+    elif fit and fit.missing:
+        name = fit.missing[0]
+        theirs = _nearest(fit.prefix + name, list(file.tensors))
     else:
         weights = [name for name, place in file.tensors.items() if len(place.shape) == 4] or list(file.tensors)
         theirs, name = weights[0], layout.stem
-        if fits and fits[0].missing and fits[0].num_fitting:
-            name = fits[0].missing[0]
+    ours = layout.ours.removeprefix("backbone.") + name
     shape = _shape(file.tensors[theirs].shape)
-    return f"the file has {visible(theirs)} {shape}, a {layout.name} has {ours}{name} {_shape(layout.shapes[name])}"
+    return f"the file has {visible(theirs)} {shape}, a {layout.name} has {ours} {_shape(layout.shapes[name])}"
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    """The most similar of some names; of a hostile file's many and long ones, of the first."""
+    short = {one[-_COMPARED:]: one for one in reversed(names[:_COMPARED])}
+    return short[difflib.get_close_matches(name[-_COMPARED:], list(short), 1, 0.0)[0]]
 
 
 def _first(texts: Iterable[str], between: str = ", ") -> str:

@@ -16,7 +16,7 @@ from cxr.model.weight_files.places import Place
 from cxr.model.weight_files.safe_unpickle import Name, Part
 from cxr.model.weight_files.torch_file import open_legacy, open_zip
 
-_MAX_TENSORS, _MAX_NODES, _MAX_DEPTH = 100_000, 2_000_000, 200
+_MAX_TENSORS, _MAX_NODES, _MAX_DEPTH = 100_000, 500_000, 200
 _OF_A_RUN = {"model", "ema", "optimizer", "step", "history", "config", "images"}  # keys of last.pt
 _SAFE_DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,

@@ -1,5 +1,6 @@
 """What a file of weights is, told by its content and not by its name (imports no torch)."""
 
+import codecs
 import json
 import tarfile
 import zipfile
@@ -80,9 +81,11 @@ def is_from_elsewhere(run: str | Path) -> bool:
     if path.suffix.lower() in (".csv", ".yaml", ".yml"):
         return False
     try:
-        return path.is_file() and (path.suffix != ".safetensors" or "cxr" not in _read_metadata(path))
-    except (OSError, WeightsError):
-        return False  # a damaged checkpoint of ours, more likely than not: its reader says so
+        return path.is_file() and "cxr" not in _read_metadata(path)
+    except WeightsError:
+        return path.suffix != ".safetensors"  # else a damaged checkpoint of ours: its own reader says so
+    except OSError:
+        return False
 
 
 def _read_metadata(path: Path) -> dict[str, str]:
@@ -220,4 +223,8 @@ def _is_tar(head: bytes) -> bool:
 
 
 def _is_text(head: bytes) -> bool:
-    return b"\x00" not in head and all(byte >= 32 or byte in b"\t\r\n\f" for byte in head[:512])
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the last letter may be cut
+    except UnicodeDecodeError:
+        return False
+    return all(letter.isprintable() or letter in "\t\r\n\f\ufeff" for letter in text)

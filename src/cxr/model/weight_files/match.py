@@ -28,6 +28,7 @@ _TRAINING = re.compile(
     r"optim|sched|scaler|exp_avg|momentum_buffer|(^|[._])(opt|rng|amp|callbacks|loops|param_groups)([._]|$)", re.I
 )
 _LOSS = re.compile(r"loss|criterion|pos_?weight|class_?weight|metric|auroc|accuracy", re.I)
+_COUNTED = re.compile(r"best|acc|auc|score|epoch|step|lr|version|averaged|(^|[._])(num|count|n)[._]", re.I)
 _POINTS = re.compile(r"(^|\.)op_threshs$")
 _PROJECTION = re.compile(r"project|predictor|proto|(^|[._])(proj|queue|queue_ptr|center|mlp)([._]|$)", re.I)
 _NAMED = 3
@@ -240,17 +241,22 @@ def _reason(members: Sequence[str], file: WeightFile, layout: Layout, prefix: st
     places = [file.tensors[name] for name in members]
     if all(_PROJECTION.search(name) for name in apart):
         return "projection head"
-    if all(place.shape in ((), (1,)) for place in places):
+    # one float may be a part that computes, such as the exponent of a pooling
+    is_count = [
+        not place.dtype.is_floating_point or _COUNTED.search(name) for name, place in zip(apart, places, strict=True)
+    ]
+    if all(place.shape in ((), (1,)) for place in places) and all(is_count):
         return "counters"
-    if any(len(place.shape) == 2 and place.shape[1] == layout.width for place in places):
-        return "head of several layers"
+    sees_features = any(place.shape[1:2] == (layout.width,) for place in places)
+    if sees_features and all(set(place.shape[2:]) <= {1} for place in places):
+        return "head of another kind"  # several layers, or a convolution over single pixels
     if all(name.startswith(among) for name in members):
         return ""
     return "other parts"
 
 
-def choose_head(match: Match, names: Sequence[str] | None) -> Head | None:
-    """The head whose outputs have the names; None where they have none.
+def choose_head(match: Match, names: Sequence[str] | None, key: str = "model.head_findings=") -> Head | None:
+    """The head whose outputs have the names, which were given under `key`; None where they have none.
 
     Raises:
         WeightsError: There is no head of so many outputs, or more than one.
@@ -261,19 +267,20 @@ def choose_head(match: Match, names: Sequence[str] | None) -> Head | None:
     if len(fitting) == 1:
         return fitting[0]
     there = "; ".join(str(head) for head in match.heads[:_NAMED]) or "no linear head on the network's features"
-    if fitting:
-        what = f"has {len(fitting)} heads of {len(names)} outputs ({there}), and model.head_findings cannot mean both"
-        raise WeightsError(what, "leave model.head_findings out, or save the model with one head")
     if match.file.findings is not None:
         raise WeightsError(f"names {count(len(names), 'finding')}, but has {there}: it is damaged")
-    what = f"model.head_findings names {count(len(names), 'finding')}, the file has {there}"
+    option = key.rstrip("= ")
+    if fitting:
+        what = f"has {len(fitting)} heads of {len(names)} outputs ({there}), and {option} cannot mean both"
+        raise WeightsError(what, f"leave {option} out, or save the model with one head")
+    what = f"{option} names {count(len(names), 'finding')}, the file has {there}"
     if any(head.num_outputs == 2 for head in match.heads) and len(names) == 1:
         what += "; two outputs for one finding are a softmax, which cxr does not compute"
     raise WeightsError(what, "name the outputs of the head, all of them and in their order")
 
 
 def suggest(match: Match, key: str = "model.head_findings=") -> str:
-    """How to name the outputs of a file's head."""
+    """How to name the outputs of a file's head: the groups of so many findings, or a list."""
     nums = {head.num_outputs for head in match.heads}
     groups = [f"{key}{name}" for name, group in GROUPS.items() if len(group) in nums]
-    return f"{' or '.join([*groups, f'{key}[...]'])} says what they are, in their order"
+    return " or ".join([*groups, f"{key}[A,B,...]"])

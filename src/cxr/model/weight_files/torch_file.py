@@ -84,7 +84,10 @@ def open_zip(path: Path) -> TorchFile:
     if sum(record.num_bytes for record in records.values()) > path.stat().st_size:
         raise WeightsError("is damaged: its parts overlap")
     if records["data.pkl"].num_bytes > _MAX_PICKLE:
-        raise WeightsError("holds more than any model does", "give a file of weights alone")
+        size = records["data.pkl"].num_bytes
+        raise WeightsError(
+            f"holds {size / 1e6:,.0f} MB that are no tensors", "save model.state_dict() alone, as tensors"
+        )
     parts = TorchFile(path, records)
     if "byteorder" in records and bytes(parts.read_record("byteorder")) == b"big":
         raise WeightsError(_BIG_ENDIAN)
