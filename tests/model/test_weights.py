@@ -193,10 +193,13 @@ def test_the_safetensors_header_of_others_does_not_matter(trained: Path, tmp_pat
     assert (report.matched, report.head) == (120, "new")
 
 
-def test_a_run_hands_on_the_normalisation_that_it_began_with(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stem", ["rgb", "grey"])
+def test_a_run_hands_on_the_normalisation_that_it_began_with(stem: str, tmp_path: Path) -> None:
     first, second = Classifier("resnet18", 1), Classifier("resnet18", 1)
     first.mean.fill_(127.5)
     first.std.fill_(127.5 / 1024)
+    if stem == "grey":
+        first.fold_stem()
     header = {"cxr": json.dumps({"findings": ["Mass"]})}
     save_file(
         {key: value.contiguous() for key, value in first.state_dict().items()}, tmp_path / "run.safetensors", header

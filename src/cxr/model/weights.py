@@ -227,12 +227,13 @@ def _fit_stem(classifier: Classifier, match: Match, values: dict[str, Tensor]) -
         grey = values[stem]
         values[stem] = torch.cat([grey, torch.zeros_like(grey).repeat(1, 2, 1, 1)], dim=1)
         imagenet = float(classifier.mean.mean()), float(classifier.std.mean())
-        mean, std = (xrv.MEAN, xrv.STD) if is_of_xrv(file) else imagenet
-        classifier.mean.fill_(mean)
-        classifier.std.fill_(std)
-    elif file.is_ours:
-        for name, buffer in (("mean", classifier.mean), ("std", classifier.std)):
-            buffer.copy_(_read_normalisation(file, name, buffer.shape))
+        centre, spread = (xrv.MEAN, xrv.STD) if is_of_xrv(file) else imagenet
+        classifier.mean.fill_(centre)
+        classifier.std.fill_(spread)
+    if file.is_ours:
+        mean, std = (_read_normalisation(file, name, classifier.mean.shape) for name in ("mean", "std"))
+        classifier.mean.copy_(mean)
+        classifier.std.copy_(std)
     if file.is_ours or not match.is_grey or xrv.is_named(file.origin):
         return ()
     return (f"its first convolution sees one channel; assumed: {describe_normalisation(match)}",)

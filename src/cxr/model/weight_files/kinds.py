@@ -110,6 +110,8 @@ def locate(path: Path) -> Path:
         return _look_into(path)
     if path.exists() and not path.is_file():
         raise WeightsError("is no regular file", "give the file of weights")
+    if not path.exists() and path.with_name(path.name + ".index").exists():
+        raise WeightsError("is a TensorFlow checkpoint", "cxr reads PyTorch and safetensors files: convert it first")
     if not path.exists():
         others = sorted(one.name for one in path.parent.glob("*") if one.name.lower() == path.name.lower())
         near = f", but there is {visible(others[0])}" if others else ""

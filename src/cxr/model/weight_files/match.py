@@ -24,11 +24,10 @@ from cxr.model.weight_files.kinds import WeightsError, visible
 from cxr.model.weight_files.layout import Fit, Layout
 
 _OURS = re.compile(r"^(mean|std|logit_shift|patients\..*|images\..*|familiarity\..*)$")
-_TRAINING = re.compile(
-    r"optim|sched|scaler|exp_avg|momentum_buffer|(^|[._])(opt|rng|amp|callbacks|loops|param_groups)([._]|$)", re.I
-)
+_TRAINING = re.compile(r"optim|sched|(^|[._])(opt|rng|callbacks|loops)([._]|$)", re.I)
+_MOMENTS = re.compile(r"(^|\.)(exp_avg|exp_avg_sq|momentum_buffer|square_avg|param_groups)(\.|$)")
 _LOSS = re.compile(r"loss|criterion|pos_?weight|class_?weight|metric|auroc|accuracy", re.I)
-_COUNTED = re.compile(r"best|acc|auc|score|epoch|step|lr|version|averaged|(^|[._])(num|count|n)[._]", re.I)
+_COUNTED = re.compile(r"(^|[._])(best|acc|auc|score|epoch|step|lr|version|num|count|n|averaged)([._]|$)", re.I)
 _POINTS = re.compile(r"(^|\.)op_threshs$")
 _PROJECTION = re.compile(r"project|predictor|proto|(^|[._])(proj|queue|queue_ptr|center|mlp)([._]|$)", re.I)
 _NAMED = 3
@@ -152,7 +151,7 @@ def account(file: WeightFile, layout: Layout, fit: Fit, others: Mapping[str, Seq
     left_out: dict[str, list[str]] = {}
     rest: list[str] = []
     for name in (name for name in file.tensors if name not in taken):
-        reason = _known_reason(name, file, fit, others)
+        reason = _known_reason(name, file, layout, fit, others)
         if reason:
             left_out.setdefault(reason, []).append(name)
         else:
@@ -160,7 +159,7 @@ def account(file: WeightFile, layout: Layout, fit: Fit, others: Mapping[str, Seq
     heads = []
     for root, members in _group(rest, fit.prefix).items():
         head = _as_head(root, members, file, layout)
-        reason = "" if head else _reason(members, file, layout, fit.prefix)
+        reason = "" if head else _reason(members, file, layout, fit)
         if head:
             heads.append(head)
         elif reason:
@@ -173,7 +172,7 @@ def account(file: WeightFile, layout: Layout, fit: Fit, others: Mapping[str, Seq
     return Match(file, layout, fit, tuple(heads), {reason: tuple(names) for reason, names in left_out.items()}, twin)
 
 
-def _known_reason(name: str, file: WeightFile, fit: Fit, others: Mapping[str, Sequence[Fit]]) -> str:
+def _known_reason(name: str, file: WeightFile, layout: Layout, fit: Fit, others: Mapping[str, Sequence[Fit]]) -> str:
     """Why a tensor is left out whatever its shape; empty where that depends on its neighbours."""
     if file.is_ours and _OURS.match(name):
         return "records of the run"
@@ -185,7 +184,8 @@ def _known_reason(name: str, file: WeightFile, fit: Fit, others: Mapping[str, Se
     apart = name[len(_shared(name, fit.prefix)) :]
     if _POINTS.search(name):
         return "operating points"
-    if _TRAINING.search(apart):
+    # beside the network's own parts a word alone is no proof: they may have any name
+    if _MOMENTS.search(apart) or (_TRAINING.search(apart) and not name.startswith(_home(fit, layout))):
         return "training state"
     return "loss" if _LOSS.search(apart) else ""
 
@@ -234,10 +234,14 @@ def _as_head(root: str, members: Sequence[str], file: WeightFile, layout: Layout
     return Head(weight.removesuffix(".weight"), weight, bias if has_bias else None, shape[0])
 
 
-def _reason(members: Sequence[str], file: WeightFile, layout: Layout, prefix: str) -> str:
+def _home(fit: Fit, layout: Layout) -> str:
+    """What the names of the network's parts begin with, a DenseNet's head beside its `features` among them."""
+    return fit.prefix.removesuffix("features.") if layout.name.startswith("densenet") else fit.prefix
+
+
+def _reason(members: Sequence[str], file: WeightFile, layout: Layout, fit: Fit) -> str:
     """Why a group is left out; empty where it stands among the network's parts and nothing explains it."""
-    among = prefix.removesuffix("features.") if layout.name.startswith("densenet") else prefix
-    apart = [name[len(_shared(name, prefix)) :] for name in members]
+    apart = [name[len(_shared(name, fit.prefix)) :] for name in members]
     places = [file.tensors[name] for name in members]
     if all(_PROJECTION.search(name) for name in apart):
         return "projection head"
@@ -250,7 +254,7 @@ def _reason(members: Sequence[str], file: WeightFile, layout: Layout, prefix: st
     sees_features = any(place.shape[1:2] == (layout.width,) for place in places)
     if sees_features and all(set(place.shape[2:]) <= {1} for place in places):
         return "head of another kind"  # several layers, or a convolution over single pixels
-    if all(name.startswith(among) for name in members):
+    if all(name.startswith(_home(fit, layout)) for name in members):
         return ""
     return "other parts"
 
