@@ -251,7 +251,7 @@ def _open_together(config: "Config", world: "World") -> "Dataset":
         "cxr eval predictions.csv --labels Data_Entry_2017_v2020.csv",
         "cxr eval test.csv --validation val.csv eval.threshold=sensitivity=0.9",
         "cxr eval xrv:densenet121-res224-all configs/nih_densenet121.yaml",
-        "cxr eval chexnet.pth.tar configs/nih_densenet121.yaml model.head_findings=nih14",
+        "cxr eval old.pth.tar configs/nih_densenet121.yaml model.head_findings=nih14",
     ),
 )
 def evaluate(

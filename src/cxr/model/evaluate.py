@@ -107,6 +107,8 @@ def _open_pretrained(name: str, overrides: Sequence[str], recipe: Path | None, d
     """A model from elsewhere with the data of a recipe: a YAML file, or a run whose own it takes."""
     published = xrv.find(name) if xrv.is_named(name) else None
     if recipe is None:
+        if not published:
+            pretrained.find_network(name)  # a file that is no model is told so first
         names = "" if published else " model.head_findings=nih14"
         hint = f"cxr eval {name} configs/nih_densenet121.yaml data.root=FOLDER{names}"
         raise CxrError(f"{name}: has no data of its own to be judged on", hint)

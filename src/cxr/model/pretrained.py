@@ -83,8 +83,8 @@ def open_guest(name: str, head_findings: Sequence[str] | None, key: str = "model
     if xrv.is_named(name):
         published = xrv.find(name)
         return Guest(name, published.backbone, published.trained, published)
+    match = find_network(name)
     try:
-        match = find_backbone(open_weights(name))
         _check_whole(match)
         if not match.heads:
             raise WeightsError("has no linear head, so that it finds nothing", "train from it: model.weights=FILE")
@@ -99,6 +99,18 @@ def open_guest(name: str, head_findings: Sequence[str] | None, key: str = "model
     except WeightsError as error:
         raise error.at(name) from None
     return Guest(name, match.layout.name, tuple(head_findings), None, match)
+
+
+def find_network(name: str) -> Match:
+    """The network in a file, matched with its backbone.
+
+    Raises:
+        CxrError: It is no file of weights, or of no network that cxr has.
+    """
+    try:
+        return find_backbone(open_weights(name))
+    except WeightsError as error:
+        raise error.at(name) from None
 
 
 def _check_whole(match: Match) -> None:
