@@ -29,7 +29,7 @@ from cxr.model.weight_files.files import open_weights
 from cxr.model.weight_files.kinds import WeightsError, is_from_elsewhere, visible
 from cxr.model.weight_files.match import HARMLESS, Match, choose_head, suggest
 from cxr.model.weight_files.values import read_values
-from cxr.model.weights import check_weights, describe_normalisation, fill, load_weights
+from cxr.model.weights import check_weights, describe_normalisation, fill, is_of_xrv, load_weights
 
 PROBABILITIES = "sigmoid of the raw logits; torchxrayvision's op_norm is not applied, which changes no AUROC"
 """What the probabilities of torchxrayvision's models are, for a report."""
@@ -90,15 +90,22 @@ def open_guest(name: str, head_findings: Sequence[str] | None, key: str = "model
             raise WeightsError("has no linear head, so that it finds nothing", "train from it: model.weights=FILE")
         if not head_findings:
             heads = "; ".join(str(head) for head in match.heads[:3])
-            raise WeightsError(
-                f"does not say what its outputs are ({heads})", f"add {suggest(match, key)}, in their order"
-            )
+            hint = f"add {suggest(match, key)}, in their order"
+            if is_of_xrv(match.file):
+                hint = f"give a model of torchxrayvision by its name, such as {_xrv_name(name)}, or {hint}"
+            raise WeightsError(f"does not say what its outputs are ({heads})", hint)
         head = choose_head(match, head_findings, key)
         _check_sigmoid(head_findings)
         read_values(match, head)  # whose bytes the file keeps for `as_checkpoint`
     except WeightsError as error:
         raise error.at(name) from None
     return Guest(name, match.layout.name, tuple(head_findings), None, match)
+
+
+def _xrv_name(name: str) -> str:
+    """What torchxrayvision's file is called here; the first model where its name says nothing."""
+    known = [str(model) for model in xrv.PRETRAINED.values() if model.file == Path(name).name]
+    return (known or [str(next(iter(xrv.PRETRAINED.values())))])[0]
 
 
 def find_network(name: str) -> Match:
