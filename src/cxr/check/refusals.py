@@ -23,6 +23,7 @@ from cxr.data.sources.dicom_header import read_header
 from cxr.data.splits import FOLDS, MAKERS, Split, assign
 from cxr.data.store import Store, describe, fingerprint, open_store
 from cxr.errors import CxrError
+from cxr.labels.lookup import say_nearest
 
 _T = TypeVar("_T")
 _NAMED = 3
@@ -96,13 +97,16 @@ def try_split(table: LabelTable, data: Data, said: Said) -> Split | None:
 def judge_missing(config: Config, table: LabelTable, absent: Sequence[str], said: Said) -> None:
     """Rows without a file, and listed names without a row."""
     without = list(table.rows["image"][table.rows["path"] == ""])
+    near = say_nearest(table.root, without) if without and table.read_pixels is None else ""
     total, refused = len(table) + len(absent), config.data.missing == "error"
     for reason, names in (("no file", without), ("no row in the label table", absent)):
         if names:
             what = f"{table.root}: listed images with {reason}: {len(names):,} of {total:,}: {name_first(names)}"
-            said.judge(refused, what, "complete the archive, or data.missing=skip to go on without them")
+            hint = "complete the archive, or data.missing=skip to go on without them"
+            said.judge(refused, what, f"{near}; {hint}" if near and reason == "no file" else hint)
     if len(without) == len(table):
-        said.refuse([f"{table.root}: none of its {len(table):,} images has a file"], "is data.root the right folder?")
+        hint = "correct the names or data.root" if near else "is data.root the right folder?"
+        said.refuse([f"{table.root}: none of its {len(table):,} images has a file"], hint)
 
 
 def judge_unreadable(config: Config, names: Sequence[str], said: Said) -> None:

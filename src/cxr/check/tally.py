@@ -29,7 +29,8 @@ def _count(table: LabelTable, finding: str, fold: str, rows: npt.NDArray[np.bool
         return Cells(finding, fold, 0, 0, 0, 0, int(rows.sum()))
     raw = table.raw[rows, table.findings.index(said)]
     positive, negative, uncertain = (int((raw == value).sum()) for value in (1, 0, -1))
-    return Cells(finding, fold, positive, negative, uncertain, int(np.isnan(raw).sum()))
+    soft = int(((raw > 0) & (raw < 1)).sum())
+    return Cells(finding, fold, positive, negative, uncertain, int(np.isnan(raw).sum()), soft=soft)
 
 
 def add_cells(archives: Sequence[Sequence[Cells]]) -> list[Cells]:

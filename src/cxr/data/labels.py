@@ -18,6 +18,9 @@ Bool = npt.NDArray[np.bool_]
 Uncertain = Literal["ignore", "zeros", "ones"] | tuple[float, float]
 Blank = Literal["negative", "masked"]
 
+NO_PATIENTS = "the dataset names no patient: splits, leak checks and intervals are per image, as if none had two"
+"""The warning of a check, a training and a report for a dataset that does not say whose its images are."""
+
 ROW_COLUMNS = ("image", "path", "patient_id", "study_id", "view", "age", "sex", "split")
 """Columns every source fills: `image` is the source's own name, `path` the file below the root (empty if not found),
 `split` what the archive says (train, val, test, train_val or empty)."""

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cxr.console import say
 from cxr.data.findings import find, name_key
 from cxr.data.labels import Blank, LabelTable, resolve
 from cxr.data.sources import read_labels
@@ -44,35 +43,32 @@ DEFAULT = LabelOptions()
 
 def join_labels(
     path: Path, labels: Path, blank: Blank, rows: pd.DataFrame, findings: tuple[str, ...], options: LabelOptions
-) -> tuple[pd.DataFrame, npt.NDArray[np.float64], Mistakes]:
-    """Rows completed from the label table, y [N, C] and mistakes; nothing is joined when there are mistakes."""
+) -> tuple[pd.DataFrame, npt.NDArray[np.float64], Mistakes, list[str]]:
+    """(rows completed from the label table, y [N, C], mistakes, notes); nothing is joined when there are mistakes."""
     y = np.full((len(rows), len(findings)), np.nan)
     try:
         table = read_labels(labels, findings, options.column)
     except CxrError as error:
-        return rows, y, [(problem, error.hint) for problem in error.problems]
+        return rows, y, [(problem, error.hint) for problem in error.problems], []
     own = {finding: find(finding, table.findings) for finding in findings}
     common = {finding: name for finding, name in own.items() if name is not None}
     places = find_places(rows["image"], table.rows["image"])
     mistakes = _join_mistakes(path, labels, table, rows["image"], places, common, options)
     if not mistakes:
-        _say_renamed(labels, common)
         targets = resolve(table, list(common.values()), uncertain="ignore", blank=blank)
         known = np.where(targets.mask & ((targets.y == 0) | (targets.y == 1)), targets.y, np.nan)
         known = np.vstack([known, np.full((1, len(common)), np.nan)])  # the last row is of images without labels
         y[:, [findings.index(name) for name in common]] = known[places]
         found = places >= 0
         joined = _completed(rows[found].reset_index(drop=True), table.rows.iloc[places[found]].reset_index(drop=True))
-        rows = rows.copy()
-        rows.loc[found, joined.columns] = joined.set_index(rows.index[found])
-    return rows, y, mistakes
+        rows = pd.concat([joined.set_index(np.flatnonzero(found)), rows[~found]]).sort_index()
+    return rows, y, mistakes, [*table.notes, *_note_renamed(labels, common)]
 
 
-def _say_renamed(labels: Path, common: Mapping[str, str]) -> None:
-    """Say which findings the label table calls by another name of the same concept."""
+def _note_renamed(labels: Path, common: Mapping[str, str]) -> list[str]:
+    """Which findings the label table calls by another name of the same concept."""
     renamed = [f"{name} is its {own}" for name, own in common.items() if name_key(name) != name_key(own)]
-    if renamed:
-        say(f"{labels}: {', '.join(renamed)}")
+    return [f"labels of {labels}: {', '.join(renamed)}"] if renamed else []
 
 
 def _join_mistakes(
@@ -135,5 +131,7 @@ def _stem(name: str) -> str:
 
 
 def _completed(rows: pd.DataFrame, labelled: pd.DataFrame) -> pd.DataFrame:
-    text = {name: rows[name].where(rows[name] != "", labelled[name]) for name in IDENTITY[1:-1]}
+    names = [*IDENTITY[1:-1], *([STUDY] if (labelled[STUDY] != "").any() or STUDY in rows.columns else [])]
+    own = {name: rows[name] if name in rows.columns else pd.Series([""] * len(rows), dtype=str) for name in names}
+    text = {name: own[name].where(own[name] != "", labelled[name]) for name in names}
     return rows.assign(**text, age=rows["age"].fillna(labelled["age"].astype(np.float64)))

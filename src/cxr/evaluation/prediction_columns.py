@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cxr.console import say
 from cxr.data.findings import CHEXPERT_14, NIH_14, NO_FINDING, canonical, find_spelling, name_key
 from cxr.data.sources.files import map_distinct, read_age, read_sex
 from cxr.evaluation.join import IDENTITY, STUDY, Mistakes
@@ -133,8 +132,8 @@ def _parse(text: str) -> float:
 
 def own_labels(
     sheet: Sheet, findings: Sequence[str], y_columns: Mapping[str, str], needed: bool, words: str | None
-) -> tuple[Float, Mistakes]:
-    """Labels [N, C] of the y_ columns, or of a column of classes, and mistakes.
+) -> tuple[Float, Mistakes, list[str]]:
+    """(labels [N, C] of the y_ columns, or of a column of classes, mistakes, notes).
 
     Args:
         sheet: The table.
@@ -146,14 +145,14 @@ def own_labels(
     y = np.full((len(sheet), len(findings)), np.nan)
     words = words or (None if y_columns else _find_classes(sheet, findings))
     if words:
-        return _read_classes(sheet, findings, normalise(words))
+        return *_read_classes(sheet, findings, normalise(words)), [f"labels are the words of column {words!r}"]
     columns = {find_spelling(finding, findings) or "": name for finding, name in y_columns.items()}
     if not columns:
         hint = "give a CSV of labels with --labels, or a column of classes with --label-column"
-        return y, [(f"{sheet.path}:1: no labels (no y_ column of its findings)", hint)] if needed else []
+        return y, [(f"{sheet.path}:1: no labels (no y_ column of its findings)", hint)] if needed else [], []
     known, mistakes = _read_y(sheet, list(columns.values()))
     y[:, [findings.index(finding) for finding in columns]] = known
-    return y, mistakes
+    return y, mistakes, []
 
 
 def _find_classes(sheet: Sheet, findings: Sequence[str]) -> str | None:
@@ -164,7 +163,6 @@ def _find_classes(sheet: Sheet, findings: Sequence[str]) -> str | None:
     classes, _ = read_classes(sheet.column(name))
     if not classes or any(find_spelling(one, [*findings, NO_FINDING]) is None for one in classes):
         return None
-    say(f"{sheet.path}: labels from column {name}")
     return name
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cxr.console import count, say
+from cxr.console import count
 from cxr.data.labels import Blank
 from cxr.data.splits import WORDS
 from cxr.errors import CxrError
@@ -33,12 +33,14 @@ class Predictions:
         findings: C names, in the order of the columns of `y` and `p`.
         y: [N, C] float64 of 1 (present), 0 (absent), nan (unknown, left out of every figure).
         p: [N, C] float64 probabilities in [0, 1].
+        notes: What a report must say of how they were read or made.
     """
 
     rows: pd.DataFrame
     findings: tuple[str, ...]
     y: Float
     p: Float
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert self.y.shape == self.p.shape == (len(self.rows), len(self.findings))
@@ -117,23 +119,23 @@ def read(
     rows = identity(sheet, image, taken)
     p, mistakes = probabilities(sheet, [name for _, name in p_columns])
     if labels is None:
-        y, wrong = own_labels(sheet, findings, dict(y_columns), needs_labels, options.column)
+        y, wrong, notes = own_labels(sheet, findings, dict(y_columns), needs_labels, options.column)
     else:
-        rows, y, wrong = join_labels(path, labels, blank, rows, findings, options)
+        rows, y, wrong, notes = join_labels(path, labels, blank, rows, findings, options)
     _raise(mistakes + _name_mistakes(sheet, rows["image"], np.hstack([p, y])) + wrong)
     keep = ~rows["image"].duplicated().to_numpy()  # equal rows of an image are one
     if options.skip_unlabelled and labels is not None:
         keep &= ~np.isnan(y).all(axis=1)
-        _say_skipped(labels, keep)
-    every = Predictions(rows.assign(split=_folds(sheet, rows["split"])), findings, y, np.clip(p, 0, 1))
+        notes += _note_skipped(labels, keep)
+    every = Predictions(rows.assign(split=_folds(sheet, rows["split"])), findings, y, np.clip(p, 0, 1), tuple(notes))
     return every if keep.all() else every.select(keep)
 
 
-def _say_skipped(labels: Path, keep: npt.NDArray[np.bool_]) -> None:
+def _note_skipped(labels: Path, keep: npt.NDArray[np.bool_]) -> list[str]:
     if not keep.any():
         raise CxrError(f"{labels}: labels none of the images", "the file names must agree")
-    if not keep.all():
-        say(f"{labels}: {int((~keep).sum()):,} of {count(len(keep), 'image')} have no label there and are left out")
+    left_out = f"{int((~keep).sum()):,} of {count(len(keep), 'image')} have no label in {labels} and are left out"
+    return [] if keep.all() else [left_out]
 
 
 def _folds(sheet: Sheet, said: pd.Series) -> pd.Series:

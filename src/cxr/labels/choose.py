@@ -16,6 +16,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import yaml
+
 from cxr.data.findings import canonical, find, find_spelling, is_known, name_key
 from cxr.errors import CxrError
 from cxr.labels.cells import LABEL_HINT, SOFT_HINT, LabelColumn, read_column
@@ -67,6 +69,12 @@ def choose_columns(
     return Chosen(columns, why)
 
 
+def as_override(names: Sequence[str]) -> str:
+    """The names as data.findings=... takes them, quoted where YAML would read something else."""
+    text = yaml.safe_dump(list(names), default_flow_style=True, width=10**6, allow_unicode=True).strip()
+    return f"data.findings={text}" if "'" not in text else f'"data.findings={text}"'
+
+
 def looks_like_classes(sheet: Sheet, names: Sequence[str]) -> str | None:
     """The first of these columns that seems to hold the names of findings, None where none does."""
     for name in names:
@@ -94,8 +102,8 @@ def _choose_all(sheet: Sheet, others: Sequence[str], soft: bool) -> Chosen:
     why |= dict.fromkeys((name for name in others if marked and name not in marked), "findings are the columns y_...")
     columns, reasons, problems = _decide(sheet, found, soft)
     if problems:
-        certain = ", ".join(canonical(_without_prefix(name)) for name in columns) or "..."
-        hint = f"name the findings: data.findings=[{certain}], or keep a column with data.columns.others=[...]"
+        certain = as_override([canonical(_without_prefix(name)) for name in columns] or ["..."])
+        hint = f"name the findings: {certain}, or keep a column with data.columns.others=[...]"
         kinds = [LABEL_HINT] + ([SOFT_HINT] if any(one.soft is not None for one in found.values()) else [])
         raise CxrError(problems, "; ".join([*kinds, hint]))
     names = {name: canonical(_without_prefix(name)) for name in columns}

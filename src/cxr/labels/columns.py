@@ -120,6 +120,27 @@ class ColumnUse:
     why: str = ""
 
 
+def describe(columns: Sequence[ColumnUse], most: int = 12) -> list[str]:
+    """Lines on the columns taken and those that were not, for a terminal; at most so many of the latter are named."""
+    if not columns:
+        return []
+    findings = [one for one in columns if one.use.startswith("finding")]
+    others = [one for one in columns if one.use and one not in findings]
+    left = [one for one in columns if not one.use]
+    named = [one.use.removeprefix("finding ") + _in_column(one, one.use.removeprefix("finding ")) for one in findings]
+    lines = [f"findings taken: {', '.join(named)}"] if named else []
+    lines += ["other columns: " + ", ".join(one.use + _in_column(one, one.use) for one in others)] if others else []
+    if left:
+        first = ", ".join(f"{one.column} ({one.why})" for one in left[:most])
+        more = f" and {len(left) - most:,} more" if len(left) > most else ""
+        lines.append(f"columns not taken: {first}{more}")
+    return lines
+
+
+def _in_column(one: ColumnUse, use: str) -> str:
+    return "" if column_key(one.column) == column_key(use) else f" from {one.column!r}"
+
+
 def account(
     sheet: Sheet, named: Mapping[str, str], findings: Mapping[str, str], why: Mapping[str, str], other: str
 ) -> tuple[ColumnUse, ...]:

@@ -73,9 +73,8 @@ def _question_ids(table: LabelTable) -> LabelTable:
     """The table with a note on patients that are called as missing values are, such as `nan`."""
     ids = table.rows["patient_id"]
     odd = [name for name in ids.unique() if name and is_blank(name)]
-    notes = [
-        f"{count(int((ids == name).sum()), 'image')} of a patient called {name!r}: a missing value?" for name in odd
-    ]
+    num = {name: count(int((ids == name).sum()), "image") for name in odd}
+    notes = [f"{num[name]} of a patient called {name!r}: is it a missing value?" for name in odd]
     return replace(table, notes=(*table.notes, *notes))
 
 

@@ -37,6 +37,7 @@ from cxr.data.sources.files import make_rows, root_folder
 from cxr.data.splits import WORDS
 from cxr.errors import CxrError
 from cxr.labels.classes import name_class
+from cxr.labels.columns import ColumnUse
 from cxr.labels.identity import normalise
 from cxr.labels.lookup import IMAGE_SUFFIXES, Index
 
@@ -67,7 +68,8 @@ def read(data: Data) -> LabelTable:
     rows = make_rows({"image": paths, "path": paths, "split": splits, "patient_id": patients})
     names_patients = any(patient != path for patient, path in zip(patients, paths, strict=True))
     notes = (note,) if note and names_patients else ()  # else the general warning says it
-    return LabelTable("folder", root, rows, findings, raw, notes=notes, names_patients=names_patients)
+    uses = tuple(ColumnUse(word, f"finding {name_class(word)}") for word in sorted({one["class"] for one in inside}))
+    return LabelTable("folder", root, rows, findings, raw, columns=uses, notes=notes, names_patients=names_patients)
 
 
 def _is_left_out(path: str) -> bool:

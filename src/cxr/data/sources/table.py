@@ -27,7 +27,7 @@ from cxr.data.labels import ROW_COLUMNS, Float, LabelTable
 from cxr.data.sources.dicom_header import Header, read_header
 from cxr.data.sources.files import find_csv, make_rows, read_cells, read_patients, root_folder, slashes, split_column
 from cxr.errors import CxrError
-from cxr.labels.choose import Chosen, choose_columns, looks_like_classes
+from cxr.labels.choose import Chosen, as_override, choose_columns, looks_like_classes
 from cxr.labels.classes import read_classes
 from cxr.labels.columns import account, find_column
 from cxr.labels.identity import normalise, normalise_ids
@@ -190,9 +190,9 @@ def _say_unsure(chosen: Chosen) -> tuple[str, ...]:
     """A question about columns that may be no findings, for all that their cells tell."""
     if not chosen.unsure:
         return ()
-    sure = ", ".join(name for name in chosen.columns if name not in chosen.unsure) or "..."
-    names = ", ".join(chosen.unsure)
-    return (f"findings by their cells, but not by their names: {names}; data.findings=[{sure}] leaves them out",)
+    names, sure = ", ".join(chosen.unsure), [name for name in chosen.columns if name not in chosen.unsure]
+    hint = f"{as_override(sure)} leaves them out" if sure else f"{as_override(chosen.unsure)} confirms them"
+    return (f"taken as findings for their cells, though no known finding is called so: {names}; {hint}",)
 
 
 def _read_words(sheet: Sheet, column: str, asked: Sequence[str] | None, partly: bool) -> tuple[tuple[str, ...], Float]:
