@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from cxr.data.findings import GROUPS, canonical
+from cxr.data.findings import GROUPS, canonical, name_key
 
 UncertainPolicy = Literal["ignore", "zeros", "ones"] | tuple[float, float]
 UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
@@ -45,7 +45,7 @@ def _expand_findings(names: str | tuple[str, ...] | None) -> tuple[str, ...] | N
         return GROUPS[names]
     if names is None:
         return None
-    if not names or len(set(names)) != len(names):
+    if not names or len({name_key(canonical(name)) for name in names}) != len(names):
         raise ValueError("findings must be a list of different names")
     return tuple(canonical(name) for name in names)
 

@@ -129,7 +129,7 @@ def _decide(sheet: Sheet, found: Mapping[str, LabelColumn], soft: bool) -> tuple
             what = f"{name} is {cell!r}, {kind}{rest}"
             problems.append(f"{sheet.where(other)}: {what}")
         else:
-            why[name] = f"no labels: {sheet.column(name)[other].strip()[:40]!r} on line {sheet.lines[other]}"
+            why[name] = f"no cell is a label, the first on line {sheet.lines[other]}"  # a cell may name a person
     return columns, why, problems
 
 

@@ -35,6 +35,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 
 _METADATA = frozenset(
     """
+    name firstname lastname surname
     id uid uuid guid index unnamed0 row rowid number no nr num series seriesid seriesuid seriesinstanceuid imagenumber
     instance instanceid instancenumber case caseid followup followupnumber visit visitid visitnumber session episode
     train training val valid validation test testing istrain isval istest holdout cv

@@ -14,12 +14,10 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-import numpy as np
-import pandas as pd
-
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 _NUMBER = re.compile(r"-?\d+(\.0+)?")
 _ROUNDED = re.compile(r"-?\d(\.\d+)?[eE]\+\d\d+")
+_EMPTY_STEP = re.compile(r"/\.?(?=/)")
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))  # zero-width space, word joiner, byte order mark
 
 
@@ -36,11 +34,10 @@ def normalise_ids(values: Sequence[str]) -> list[str]:
     Args:
         values: [N] cells, as the table says them.
     """
-    codes, words = _distinct(values)
-    ids = [normalise(word) for word in words]
-    if all(_NUMBER.fullmatch(one) for one in ids if one):
+    ids = [normalise(value) for value in values]
+    if any("." in one for one in ids) and all(_NUMBER.fullmatch(one) for one in ids if one):
         ids = [_WHOLE.sub(r"\1", one) for one in ids]
-    return [ids[code] for code in codes]
+    return ids
 
 
 def normalise_images(values: Sequence[str]) -> list[str]:
@@ -49,10 +46,9 @@ def normalise_images(values: Sequence[str]) -> list[str]:
     Args:
         values: [N] cells, as the table says them.
     """
-    codes, words = _distinct(values)
-    slashed = [re.sub(r"/\.?(?=/)", "", word.replace("\\", "/")) for word in words]
-    names = [name.removeprefix("./") for name in normalise_ids(slashed)]
-    return [names[code] for code in codes]
+    slashed = [value.replace("\\", "/") for value in values]
+    ids = normalise_ids([_EMPTY_STEP.sub("", name) if "/." in name or "//" in name else name for name in slashed])
+    return [name.removeprefix("./") for name in ids]
 
 
 def find_rounded(values: Sequence[str]) -> int | None:
@@ -60,12 +56,4 @@ def find_rounded(values: Sequence[str]) -> int | None:
 
     A spreadsheet writes long numbers so, and several patients then share one text.
     """
-    codes, words = _distinct(values)
-    rounded = [place for place, word in enumerate(words) if _ROUNDED.fullmatch(word.strip())]
-    return int(np.flatnonzero(np.isin(codes, rounded))[0]) if rounded else None
-
-
-def _distinct(values: Sequence[str]) -> tuple[list[int], list[str]]:
-    """(place of each of [N] values, distinct values): rules are applied once a word, not once a row."""
-    codes, words = pd.factorize(np.array(values, dtype=object))
-    return codes.tolist(), [str(word) for word in words]
+    return next((row for row, value in enumerate(values) if "+" in value and _ROUNDED.fullmatch(value.strip())), None)

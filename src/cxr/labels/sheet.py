@@ -167,9 +167,9 @@ def _find_separator(text: str) -> str:
 
 
 def _header_lines(text: str) -> Iterator[str]:
-    """Lines of the text, those inside quotes taken together."""
+    """The first lines of the text, those inside quotes taken together."""
     held = ""
-    for line in io.StringIO(text, newline=None):
+    for line in io.StringIO(text[:_SNIFFED], newline=None):
         held += line
         if held.count('"') % 2 == 0:
             yield held

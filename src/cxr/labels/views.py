@@ -7,6 +7,7 @@ from cxr.labels.cells import is_blank
 from cxr.labels.identity import normalise
 
 LATERAL = "lateral"
+KNOWN = ("PA", "AP", LATERAL)
 
 _WORDS = {"PA": "PA", "AP": "AP", "LATERAL": LATERAL, "LAT": LATERAL, "L": LATERAL, "LL": LATERAL, "RL": LATERAL,
           "LLAT": LATERAL, "RLAT": LATERAL}  # fmt: skip

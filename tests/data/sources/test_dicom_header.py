@@ -15,7 +15,7 @@ PIXELS = np.zeros((8, 8), np.uint16)
 @pytest.mark.parametrize(
     ("position", "view"),
     [("PA", "PA"), ("AP", "AP"), ("AP SUPINE", "AP"), ("LL", "lateral"), ("RL", "lateral"), ("LATERAL", "lateral"),
-     ("XTABLE LATERAL", "lateral"), ("LLD", ""), ("", "")],
+     ("XTABLE LATERAL", "lateral"), ("LLD", "LLD"), ("", "")],
 )  # fmt: skip
 def test_view_positions_become_pa_ap_and_lateral(tmp_path: Path, position: str, view: str) -> None:
     assert read_header(write_dicom(tmp_path / "x", PIXELS, ViewPosition=position)).view == view

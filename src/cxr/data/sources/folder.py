@@ -57,7 +57,9 @@ def read(data: Data) -> LabelTable:
     root = root_folder(data, "folders of images, called by their classes")
     if data.split == "column":
         raise CxrError("data.split: folders have no split column", "use official (the folders'), random or lists")
-    paths = [path for path in Index.of(root).paths if path.lower().endswith(IMAGE_SUFFIXES) and not _is_left_out(path)]
+    every = Index.of(root).paths
+    paths = [path for path in every if path.lower().endswith(IMAGE_SUFFIXES) and not _is_left_out(path)]
+    others = sorted(set(every) - set(paths))
     if not paths:
         raise CxrError(f"{root}: no image in it", "data.root must hold folders of images, called by their classes")
     levels = data.folders or _guess_levels([tuple(path.split("/")[:-1]) for path in paths], root)
@@ -67,9 +69,13 @@ def read(data: Data) -> LabelTable:
     splits = [folders.get("split", "") for folders in inside]
     rows = make_rows({"image": paths, "path": paths, "split": splits, "patient_id": patients})
     names_patients = any(patient != path for patient, path in zip(patients, paths, strict=True))
-    notes = (note,) if note and names_patients else ()  # else the general warning says it
+    notes = [note] if note and names_patients else []  # else the general warning says it
+    if others:
+        notes.append(f"{count(len(others), 'file')} left out, without an image's ending or of masks: {others[0]}")
     uses = tuple(ColumnUse(word, f"finding {name_class(word)}") for word in sorted({one["class"] for one in inside}))
-    return LabelTable("folder", root, rows, findings, raw, columns=uses, notes=notes, names_patients=names_patients)
+    return LabelTable(
+        "folder", root, rows, findings, raw, columns=uses, notes=tuple(notes), names_patients=names_patients
+    )
 
 
 def _is_left_out(path: str) -> bool:
