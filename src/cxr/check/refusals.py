@@ -33,13 +33,15 @@ _NAMED = 3
 class Said:
     """What has been found so far: problems that stop a training, what to do about them, and warnings.
 
-    `place` is that of the archive they are about: from 1 on its keys are named data.also.0 and so on.
+    `place` is that of the archive they are about: from 1 on its keys are named data.also.0 and so on. `private` are
+    lines that name patients, for the terminal alone: a report is handed on.
     """
 
     place: int = 0
     problems: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    private: list[str] = field(default_factory=list)
 
     def attempt(self, stage: Callable[[], _T]) -> _T | None:
         """What a stage returns, or None once its error is noted."""
@@ -78,7 +80,7 @@ def check_generated(data: Data) -> None:
 def try_split(table: LabelTable, data: Data, said: Said) -> Split | None:
     """The split, also one that cxr train would refuse; None where rows cannot be told apart at all.
 
-    Patients in two splits are noted as a number: the error that cxr train gives would name them.
+    Patients in two splits are noted as a number; the terminal names the first of them.
     """
     try:
         return assign(table, data)
@@ -89,6 +91,7 @@ def try_split(table: LabelTable, data: Data, said: Said) -> Split | None:
             said.refuse([f"{table.root}: images without a patient: {found.rows_without:,}"], error.hint)
         if found.in_two_splits:
             said.refuse([f"data.split: leak: patients in more than one split: {found.in_two_splits:,}"], error.hint)
+            said.private += error.problems
         if not said.problems:
             said.refuse(error.problems, error.hint)
         return split
@@ -179,6 +182,7 @@ def judge_across(
         num = int((several & ~alone).sum())
         if num:
             said.refuse([f"data.split: leak: patients in different splits of two archives: {num:,}"], error.hint)
+            said.private += error.problems
 
 
 def judge_training(

@@ -39,6 +39,7 @@ class Survey:
         read: Grey pixels of one of their files.
         how: What packing makes of these.
         parts: Each archive by itself, where there are several.
+        private: Lines that name patients, for the terminal alone.
     """
 
     check: Check
@@ -47,6 +48,7 @@ class Survey:
     read: Read
     how: Preprocess
     parts: tuple["Survey", ...] = ()
+    private: tuple[str, ...] = ()
 
 
 def survey(config: Config, quick: bool = False, skip: Sequence[Path] = ()) -> Survey:
@@ -119,7 +121,7 @@ def _conclude(
         part=look.name,
         columns=look.table.columns,
     )
-    return Survey(check, kept, fold, look.read, preprocess(look.config), tuple(parts))
+    return Survey(check, kept, fold, look.read, preprocess(look.config), tuple(parts), tuple(look.said.private))
 
 
 def _conclude_part(look: Look, targets: Targets, quick: bool) -> Survey:
