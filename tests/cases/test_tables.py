@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxr.cli import main
 from cxr.config import Data
 from cxr.data.dataset import keep_rows
 from cxr.data.labels import LabelTable
@@ -20,6 +21,7 @@ from cxr.evaluation.predictions import read as read_predictions
 from cxr.evaluation.report import score
 from cxr.evaluation.thresholds import fixed
 from cxr.evaluation.units import combine
+from tests.fakes import write_lines
 
 Table = Callable[..., LabelTable]
 
@@ -52,6 +54,26 @@ def test_02_patients_with_blanks_around_them(cases: Path, images: Path) -> None:
     table = table_of(images, csv)
     assert table.rows["patient_id"].value_counts().to_dict() == {f"p{n}": 2 for n in range(20)}
     assign(table, data_of(images, csv))  # which refuses a patient in two splits
+
+
+def test_02_a_big_table_with_leaks_has_them_named(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    blanks = ("", " ", "\u00a0")
+    lines = ["image,patient_id,Edema,split"]
+    for row in range(64):
+        patient = f"{blanks[row % 3]}p{row % 24}{blanks[row % 2]}"
+        lines.append(
+            f"a{row}.png,{patient},{row % 2},{'test' if row in (24, 30) else ('train', 'val')[row % 24 // 12]}"
+        )
+    write_lines(images / "big.csv", lines)
+    recipe = tmp_path / "big.yaml"
+    recipe.write_text(f"data: {{source: table, root: {images}, csv: big.csv, split: column}}\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["check", str(recipe), "--quick", "--out", str(tmp_path / "out")])
+    said = capsys.readouterr()
+    assert ended.value.code == 1 and "leak: patients in more than one split: 2" in said.out
+    assert all(f"patient {name} is in train and test" in said.err for name in ("p0", "p6"))
 
 
 @pytest.mark.parametrize("name", ["bool", "yes"])

@@ -152,6 +152,19 @@ def test_rows_of_one_image_are_one_under_its_name(tmp_path: Path) -> None:
     assert "2 images on 3 rows" in table.notes[0] and not table.names_patients
 
 
+@pytest.mark.parametrize("name", ["patientid", "Patient ID", "patientId", "PATIENT_ID", "Subject ID", "subject"])
+def test_the_patient_is_found_under_many_names(tmp_path: Path, name: str) -> None:
+    lines = [
+        f"{name},finding,view,filename,offset",
+        "p1 ,No Finding,AP Supine,a.png,0",
+        "\u00a0p1,No Finding,L,b.png,0",
+    ]
+    write_lines(tmp_path / "x.csv", lines)
+    table = read_xrv(tmp_path, "COVID19_Dataset", csv="x.csv")
+    assert table.names_patients and table.rows["patient_id"].tolist() == ["p1", "p1"]
+    assert table.rows["view"].tolist() == ["AP", "lateral"]
+
+
 def test_a_column_of_the_classs_table_may_hold_the_split(tmp_path: Path) -> None:
     lines = ["patientid,sex,age,finding,view,filename,offset,fold", "1,M,30,Pneumonia/Viral,PA,a.png,0,train"]
     write_lines(tmp_path / "x.csv", [*lines, "2,,,No Finding,L,b.png,0,test"])
