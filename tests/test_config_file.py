@@ -86,7 +86,7 @@ eval: {batch_size: many}
         "error: bad.yaml:3: unknown key train.wieght_decay; did you mean weight_decay?",
         "error: bad.yaml:5: data.root is missing",
         "error: bad.yaml:6: data.source: input should be 'nih', 'chexpert', 'mimic', 'padchest', 'vindr', 'brax', "
-        "'torchxrayvision', 'table' or 'phantom', not 'nhi'",
+        "'torchxrayvision', 'table', 'folder' or 'phantom', not 'nhi'",
         "error: bad.yaml:7: seed is given twice (first on line 4)",
         "error: bad.yaml:8: unknown key optimizer; did you mean train.optimizer?",
         "error: bad.yaml:9: eval.batch_size: input should be a valid integer, "

@@ -240,7 +240,7 @@ def test_predictions_with_wrong_columns(fail: Fail, tmp_path: Path) -> None:
     assert fail("eval", tmp_path / "p.csv") == [
         "error: p.csv:1: no image column",
         "error: p.csv:1: no probability column",
-        "hint: call it image, Image Index or Path; call them p_<finding>, as in p_Cardiomegaly",
+        "hint: call it image, filename, Image Index or Path; call them p_<finding>, as in p_Cardiomegaly",
     ]
     assert not (tmp_path / "p_report").exists()
 

@@ -143,7 +143,7 @@ def test_a_head_that_is_no_sigmoid_per_output_is_refused(
     assert "holds a layer of another kind: torch.nn.modules.activation.Softmax" in capsys.readouterr().err
     torch.save(torchvision_resnet(2).state_dict(), path)
     assert call("predict", path, image, "--head-findings", "Normal, Pneumonia") == 2
-    assert "of which one is Normal: that is a softmax of two classes" in capsys.readouterr().err
+    assert "of which one is No Finding: that is a softmax of two classes" in capsys.readouterr().err
     assert call("predict", path, image, "--head-findings", "Pneumonia") == 2
     assert "two outputs for one finding are a softmax" in capsys.readouterr().err
     assert call("predict", path, image, "--head-findings", "Mass,Pneumonia") == 0

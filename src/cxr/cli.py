@@ -45,6 +45,8 @@ JudgedPaths = Annotated[
     ),
 ]
 Labels = Annotated[Path | None, typer.Option(help="Label table for a predictions CSV.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of classes or of lists of findings.")]
+SkipUnlabelled = Annotated[bool, typer.Option("--skip-unlabelled", help="Leave out images without a label.")]
 
 
 class Format(StrEnum):
@@ -259,6 +261,8 @@ def evaluate(
     split: Annotated[Fold | None, typer.Option(help="Rows of a run to judge; test by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
     labels: Labels = None,
+    label_column: LabelColumn = None,
+    skip_unlabelled: SkipUnlabelled = False,
     validation: Annotated[Path | None, typer.Option(help="CSV whose rows choose the thresholds of a CSV.")] = None,
     tune_on_test: Annotated[
         bool, typer.Option("--tune-on-test", help="Choose thresholds on the judged rows of a CSV; marked.")
@@ -270,10 +274,11 @@ def evaluate(
 ) -> None:
     """Score a run, or predictions made elsewhere, and write the report."""
     from cxr import judge
+    from cxr.evaluation.join import LabelOptions
 
-    judge.evaluate(
-        judged, split and split.value, out, labels, validation, tune_on_test, average.value, allow_seen_patients
-    )
+    options = LabelOptions(label_column, skip_unlabelled)
+    fold = split and split.value
+    judge.evaluate(judged, fold, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options)
 
 
 @app.command(
@@ -287,11 +292,14 @@ def compare(
     split: Annotated[Fold | None, typer.Option(help="Rows of a run to judge; test by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.csv, .json and .md.")] = None,
     labels: Labels = None,
+    label_column: LabelColumn = None,
+    skip_unlabelled: SkipUnlabelled = False,
 ) -> None:
     """Compare two models on the same patients."""
     from cxr import judge
+    from cxr.evaluation.join import LabelOptions
 
-    judge.compare(judged, split and split.value, out, labels)
+    judge.compare(judged, split and split.value, out, labels, LabelOptions(label_column, skip_unlabelled))
 
 
 @app.command(
@@ -310,11 +318,12 @@ def readers(
         Path | None, typer.Option(help="metrics.csv of cxr eval with the model's thresholds; 0.5 without it.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for readers.csv and readers.md.")] = None,
+    label_column: LabelColumn = None,
 ) -> None:
     """Compare a model with human readers."""
     from cxr import judge
 
-    judge.readers(predictions, reader, thresholds, out)
+    judge.readers(predictions, reader, thresholds, out, label_column)
 
 
 @app.command(
@@ -339,7 +348,9 @@ def predict(
 
 
 def _print_counts(dataset: "Dataset") -> None:
-    from cxr.console import err
-    from cxr.data.counts import render_counts
+    from cxr.console import err, warn
+    from cxr.data.counts import render_counts, warnings
 
     err.print(render_counts(dataset))
+    for line in warnings(dataset):
+        warn(line)

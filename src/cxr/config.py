@@ -162,6 +162,10 @@ class Eval(Section):
     """Views of an image whose logits are averaged: itself, its mirror image too, or four corners and centre of both."""
     batch_size: int = Field(0, ge=0)
     """Images a batch while predicting, halved when too many; 0 takes the most that fit on the GPU, 32 on the CPU."""
+    unit: Literal["image", "study", "patient"] = "image"
+    """What is evaluated: each image, or each study or patient by the probabilities of its images."""
+    combine: Literal["max", "mean"] = "max"
+    """How the probabilities of the images of a study or patient become one."""
     interval: Literal["patients", "images", "delong", "none"] = "patients"
     """95 % intervals: bootstrap over patients or over single images, delong (AUROC alone), or none."""
     draws: int = Field(1000, ge=100, le=100_000)

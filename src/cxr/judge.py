@@ -15,6 +15,7 @@ from cxr.evaluation import report as reports
 from cxr.evaluation.align import Average
 from cxr.evaluation.compare import Judged
 from cxr.evaluation.compare import compare as compare_two
+from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.model.weight_files.kinds import is_from_elsewhere
 
 
@@ -27,6 +28,7 @@ def evaluate(
     tune_on_test: bool,
     averaged: Average,
     allow_seen: bool,
+    options: LabelOptions = DEFAULT,
 ) -> None:
     """Score runs or predictions files, averaged when there are several, write the report and print it."""
     paths, overrides = _split(judged)
@@ -34,10 +36,10 @@ def evaluate(
     if _are_files(paths):
         _refuse_split(fold)
         how = _eval_options(overrides)
-        report, every, shown = reports.score_files(paths, how, labels, validation, tune_on_test, averaged)
+        report, every, shown = reports.score_files(paths, how, labels, validation, tune_on_test, averaged, options)
         folder, training = out or paths[0].with_name(paths[0].stem + "_report"), None
     else:
-        _refuse({"--labels": labels, "--validation": validation, "--tune-on-test": tune_on_test})
+        _refuse(_label_options(labels, options) | {"--validation": validation, "--tune-on-test": tune_on_test})
         from cxr.model.evaluate import evaluate_runs
 
         fold = fold or "test"
@@ -61,7 +63,9 @@ def _report_name(fold: str, paths: Sequence[Path], overrides: Sequence[str]) -> 
     return re.sub(r"[^\w.+-]+", "_", "_with_".join([name, *others]))
 
 
-def compare(judged: Sequence[str], fold: str | None, out: Path | None, labels: Path | None) -> None:
+def compare(
+    judged: Sequence[str], fold: str | None, out: Path | None, labels: Path | None, options: LabelOptions = DEFAULT
+) -> None:
     """Compare two runs or predictions files, print the differences, and write them where `out` is given."""
     paths, overrides = _split(judged)
     paths, recipe = _take_recipe(paths)
@@ -71,7 +75,8 @@ def compare(judged: Sequence[str], fold: str | None, out: Path | None, labels: P
         )
     if all(path.suffix == ".csv" for path in paths):
         _refuse_split(fold)
-    (first, how), (second, _) = (_judge(path, paths, overrides, fold or "test", labels, recipe) for path in paths)
+    sides = [_judge(path, paths, overrides, fold or "test", labels, recipe, options) for path in paths]
+    (first, how), (second, _) = sides
     comparison = compare_two(first, second, how)
     if out is not None:
         compare_render.write(comparison, out)
@@ -80,10 +85,12 @@ def compare(judged: Sequence[str], fold: str | None, out: Path | None, labels: P
         print(f"comparison: {out / 'comparison.md'}")
 
 
-def readers(predictions: Path, arguments: Sequence[str], thresholds: Path | None, out: Path | None) -> None:
+def readers(
+    predictions: Path, arguments: Sequence[str], thresholds: Path | None, out: Path | None, column: str | None = None
+) -> None:
     """Compare a predictions file with the files of human readers, print, and write where `out` is given."""
     paths, overrides = _split(arguments)
-    result = human.compare_reader_files(predictions, paths, thresholds, _eval_options(overrides))
+    result = human.compare_reader_files(predictions, paths, thresholds, _eval_options(overrides), column)
     if out is not None:
         human.write(result, out)
     terminal().print(human.render_terminal(result))
@@ -139,14 +146,20 @@ def _are_files(paths: Sequence[Path]) -> bool:
 
 
 def _judge(
-    path: Path, paths: Sequence[Path], overrides: Sequence[str], fold: str, labels: Path | None, recipe: Path | None
+    path: Path,
+    paths: Sequence[Path],
+    overrides: Sequence[str],
+    fold: str,
+    labels: Path | None,
+    recipe: Path | None,
+    options: LabelOptions,
 ) -> tuple[Judged, Eval]:
     """One side of a comparison and how it is to be judged."""
     if path.suffix == ".csv":
         how = _eval_options(overrides)
-        _, shown, thresholds, _, _ = reports.judge_files([path], how, labels)
+        _, shown, thresholds, _, _ = reports.judge_files([path], how, labels, options=options)
         return Judged(str(path), shown, thresholds), how
-    _refuse({"--labels": labels})
+    _refuse(_label_options(labels, options))
     from cxr.model.evaluate import judge, overrides_for
 
     return judge(path, overrides_for(path, paths, overrides), fold, recipe)
@@ -163,6 +176,11 @@ def _refuse_split(fold: str | None) -> None:
     if fold is not None:
         what = "--split: a CSV of predictions has rows of its own"
         raise CxrError(what, "its rows of split test are judged, or all where none is; leave out those you do not mean")
+
+
+def _label_options(labels: Path | None, options: LabelOptions) -> dict[str, object]:
+    """Options that say where labels are, by their names."""
+    return {"--labels": labels, "--label-column": options.column, "--skip-unlabelled": options.skip_unlabelled}
 
 
 def _refuse(options: Mapping[str, object]) -> None:

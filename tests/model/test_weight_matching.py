@@ -204,6 +204,20 @@ def heads(**named: int) -> State:
     return {name: tensor for one in made for name, tensor in one.items()}
 
 
+@settings(max_examples=8, deadline=None)
+@given(seed=st.integers(0, 10**6))
+def test_names_of_outputs_may_be_spelled_in_any_way(
+    tmp_path_factory: pytest.TempPathFactory, resnet: State, seed: int
+) -> None:
+    draw = random.Random(seed)
+    spelled = []
+    for name in NIH_14:
+        letters = "".join(draw.choice((letter.lower(), letter.upper())) for letter in name)
+        spelled.append(letters.replace("_", draw.choice(" _-")))
+    model, report = load(tmp_path_factory.getbasetemp() / "spelled.pth", resnet, tuple(spelled))
+    assert model.head.bias.tolist() == list(range(14)) and report.head == "loaded for 14 findings"
+
+
 @pytest.mark.parametrize(
     ("make_names", "said"),
     [

@@ -6,6 +6,7 @@ from cxr.check import page, render, samples
 from cxr.check.survey import Survey, survey
 from cxr.config import Config
 from cxr.console import out as terminal
+from cxr.console import say
 from cxr.files import write_text
 
 
@@ -30,4 +31,6 @@ def _show(found: Survey, name: str, folder: Path, heading: str) -> None:
     if heading:
         terminal().print(f"[bold]{heading}[/]")
     terminal().print(render.render_terminal(found.check), soft_wrap=False)
+    for line in found.private:
+        say(f"{line} (named here, and in no report)")
     print(f"report: {folder / 'check.html'}" + ("\n" if found.check.part else ""))

@@ -14,7 +14,7 @@ from cxr.evaluation.report import DISCLAIMER
 
 _SHOWN = 20
 """Names of a kind that the page lists; check.json has them all."""
-_KINDS = ("positive", "negative", "uncertain", "blank", "unlabelled")
+_KINDS = ("positive", "negative", "uncertain", "soft", "blank", "unlabelled")
 
 
 def render_html(check: Check, galleries: Sequence[Gallery], name: str) -> str:
@@ -44,6 +44,7 @@ def render_html(check: Check, galleries: Sequence[Gallery], name: str) -> str:
         group_rows=[[f"{one.column} {one.group}", *(f"{num:,}" for num in one.images.values())]
                     for one in check.groups],
         folds=FOLDS,
+        columns=[[one.column, one.use or f"not taken: {one.why}"] for one in check.columns],
         shades=_shades(check),
     )  # fmt: skip
 

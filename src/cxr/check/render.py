@@ -10,6 +10,7 @@ from cxr.check.refusals import gigabytes
 from cxr.check.result import Cells, Check
 from cxr.console import count
 from cxr.data.splits import FOLDS
+from cxr.labels.columns import describe
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -123,6 +124,8 @@ def render_terminal(check: Check) -> "RenderableType":
     lines = [("files", file_line(check)), ("split", split), ("patients", patient_line(check))]
     lines += [("left out", dropped)] if dropped else []
     lines += [("together", ", ".join(pairs(check)))] if pairs(check) else []
+    columns = (line.partition(": ") for line in describe(check.columns, len(check.columns)))
+    lines += [(what, names) for what, _, names in columns]
     head = [Text.assemble((f"{name}: ", "bold"), text) for name, text in lines]
     every = (_labels(check), _groups(check), _archives(check))
     tables = [part for table in every if table.row_count for part in ("", table)]
@@ -141,7 +144,8 @@ def _visible(line: str) -> str:
 
 def _labels(check: Check) -> "Table":
     """Positive and negative cells by split; uncertain and blank ones over all splits, where there are any."""
-    kinds = [kind for kind in ("uncertain", "blank", "unlabelled") if any(getattr(one, kind) for one in check.cells)]
+    kinds = [kind for kind in ("uncertain", "soft", "blank", "unlabelled")
+             if any(getattr(one, kind) for one in check.cells)]  # fmt: skip
     table = _table("\nFinding", [f"{fold}\n{kind}" for fold in folds(check) for kind in ("pos.", "neg.")]
                    + [f"\n{_SHORT.get(kind, kind)}" for kind in kinds])  # fmt: skip
     for finding in check.plan.findings:

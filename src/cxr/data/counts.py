@@ -7,8 +7,9 @@ from rich.text import Text
 
 from cxr.console import count as count_of
 from cxr.data.dataset import Dataset
-from cxr.data.labels import count
+from cxr.data.labels import NO_PATIENTS, count
 from cxr.data.splits import FOLDS
+from cxr.labels.columns import describe
 
 _SHORT = {"positive": "pos.", "negative": "neg."}  # nine columns fit a terminal of 80
 
@@ -28,6 +29,11 @@ def render_counts(dataset: Dataset) -> RenderableType:
     for finding, *cells_of_row in zip(dataset.targets.findings, *columns, strict=True):
         table.add_row(finding, *cells_of_row)
     lines = [line for archive in dataset.archives for line in _describe(archive)]
+    lines += [
+        f"{archive.name}: {line}" if archive.name else line
+        for archive in dataset.archives
+        for line in describe(archive.table.columns)
+    ]
     return Group(*(Text(line) for line in lines), "", table, "")
 
 
@@ -41,3 +47,12 @@ def _describe(archive: Dataset) -> list[str]:
     lines = [f"{named}split: {archive.split.name}: {', '.join(sizes)}{visited}"]
     dropped = [f"{num:,} {reason}" for reason, num in archive.dropped.items() if num]
     return lines + ([f"{named}dropped: {', '.join(dropped)}"] if dropped else [])
+
+
+def warnings(dataset: Dataset) -> list[str]:
+    """What a training must know of the datasets that were read, a line each."""
+    return [
+        f"{archive.name}: {line}" if archive.name else line
+        for archive in dataset.archives
+        for line in (*archive.table.notes, *([NO_PATIENTS] if not archive.table.names_patients else []))
+    ]

@@ -22,7 +22,7 @@ from cxr.errors import CxrError
 
 SOURCE = "source"
 """Column of the rows that holds the name of their archive, where there are several."""
-OWN_IDS = ("table", "torchxrayvision")
+OWN_IDS = ("table", "folder", "torchxrayvision")
 """Sources whose patients' ids mean something within one archive only; data.name says which."""
 
 _KEY = re.compile(rf"(?<![\w./-])data\.(?=(?:{'|'.join(Archive.model_fields)})\b)")

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cxr.config import Eval
+from cxr.data.findings import find_spelling
 from cxr.data.labels import resolve
 from cxr.data.sources import read_labels
 from cxr.errors import CxrError
@@ -56,7 +57,9 @@ class ReaderComparison:
     notes: tuple[str, ...]
 
 
-def compare_reader_files(path: Path, readers: Sequence[Path], thresholds: Path | None, how: Eval) -> ReaderComparison:
+def compare_reader_files(
+    path: Path, readers: Sequence[Path], thresholds: Path | None, how: Eval, column: str | None = None
+) -> ReaderComparison:
     """The comparison of a CSV of predictions with a CSV a reader: its image column and 1, 0 or blank a finding.
 
     Args:
@@ -64,12 +67,13 @@ def compare_reader_files(path: Path, readers: Sequence[Path], thresholds: Path |
         readers: A file a reader, named by the file's stem.
         thresholds: A `metrics.csv` whose thresholds to take; 0.5 for every finding without it.
         how: Intervals.
+        column: The readers' column of classes or lists of findings, in place of a column per finding.
 
     Raises:
         CxrError: No image or finding in common, or a finding without threshold.
     """
     predictions = read(path, labels=None, needs_labels=False)
-    places, findings, readings = _readings(path, predictions, readers)
+    places, findings, readings = _readings(path, predictions, readers, column)
     columns = [predictions.findings.index(name) for name in findings]
     shown = predictions.select(places)
     shown = Predictions(shown.rows, findings, np.full((len(places), len(findings)), np.nan), shown.p[:, columns])
@@ -169,11 +173,13 @@ def _row(
 
 
 def _readings(
-    path: Path, predictions: Predictions, readers: Sequence[Path]
+    path: Path, predictions: Predictions, readers: Sequence[Path], column: str | None
 ) -> tuple[npt.NDArray[np.intp], tuple[str, ...], list[Reading]]:
     """(rows of the predictions that any reader has read, common findings, what each reader says of them)."""
-    tables = [read_labels(reader) for reader in readers]
-    findings = tuple(name for name in predictions.findings if all(name in table.findings for table in tables))
+    tables = [read_labels(reader, predictions.findings, column) for reader in readers]
+    findings = tuple(
+        name for name in predictions.findings if all(find_spelling(name, table.findings) for table in tables)
+    )
     found = [find_places(predictions.rows["image"], table.rows["image"]) for table in tables]
     read_by_any = np.flatnonzero(np.any([places >= 0 for places in found], axis=0))
     if not findings or not len(read_by_any):
@@ -193,7 +199,8 @@ def _read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:
     """The `threshold` column of a metrics.csv."""
     try:
         table = pd.read_csv(path).set_index("finding")["threshold"]
-        values = tuple(float(table[finding]) for finding in findings)
+        names = [str(name) for name in table.index]
+        values = tuple(float(table[find_spelling(finding, names) or finding]) for finding in findings)
     except (OSError, ValueError, KeyError) as error:
         what = f"{path}: is no metrics.csv with a threshold for each of {', '.join(findings)} ({error})"
         raise CxrError(what, "cxr eval writes metrics.csv beside predictions.csv") from None

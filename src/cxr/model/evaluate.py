@@ -20,9 +20,10 @@ from cxr.evaluation.compare import Judged
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import Thresholds, choose
+from cxr.evaluation.units import combine
 from cxr.model import checkpoint as checkpoints
 from cxr.model import pretrained, xrv
-from cxr.model.archives import check_seen, describe, judged_config, note_others
+from cxr.model.archives import check_seen, describe, judged_config, note_others, note_patients
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.distributed import World
 from cxr.model.predict import predict_dataset
@@ -69,6 +70,7 @@ def evaluate_runs(
     """
     candidates = [open_candidate(run, overrides_for(run, runs, overrides), recipe) for run in runs]
     seen = [note for own in candidates for note in (*own.notes, *_check_rows(own, fold, allow_seen))]
+    seen += note_patients(candidates[0].dataset)
     predictions, left_out = _predict(candidates, fold, averaged)
     thresholds, temperatures = _operating_points(candidates, averaged, allow_seen)
     others = _other_notes(candidates, thresholds)
@@ -82,7 +84,8 @@ def judge(run: Path, overrides: Sequence[str], fold: str, recipe: Path | None = 
     candidate = open_candidate(run, overrides, recipe)
     _check_rows(candidate, fold, allow_seen=False)
     thresholds, _ = _operating_points([candidate], "probabilities")
-    return Judged(str(run), candidate.predict(fold), thresholds, candidate.notes), candidate.config.eval
+    predictions, notes = _predict([candidate], fold, "probabilities")
+    return Judged(str(run), predictions, thresholds, (*candidate.notes, *notes)), candidate.config.eval
 
 
 def open_candidate(run: Path, overrides: Sequence[str], recipe: Path | None = None) -> Candidate:
@@ -138,7 +141,10 @@ def _open_loader(config: Config, dataset: Dataset, device: torch.device) -> Load
 
 def _predict(candidates: Sequence[Candidate], fold: str, averaged: Average) -> tuple[Predictions, list[str]]:
     every = [(str(candidate.run), candidate.predict(fold)) for candidate in candidates]
-    return average(every, averaged) if len(every) > 1 else (every[0][1], [])
+    how = candidates[0].config.eval
+    predictions, notes = average(every, averaged) if len(every) > 1 else (every[0][1], [])
+    combined = combine(predictions, how.unit, how.combine)
+    return combined, [*notes, *combined.notes]
 
 
 def _operating_points(
@@ -149,13 +155,18 @@ def _operating_points(
     trained, now = first.checkpoint.metadata.config.eval, first.config.eval
     if len(candidates) == 1 and first.pretrained and not len(first.dataset.rows("val")):
         return first.checkpoint.thresholds, first.checkpoint.temperatures  # 0.5, chosen on no rows
-    as_validated = not first.pretrained and (trained.threshold, trained.views) == (now.threshold, now.views)
+    as_validated = not first.pretrained and _what_decides(trained) == _what_decides(now)
     if len(candidates) == 1 and as_validated:
         return first.checkpoint.thresholds, first.checkpoint.temperatures
     for candidate in candidates:
         _check_rows(candidate, "val", allow_seen)
     validated, _ = _predict(candidates, "val", averaged)
     return choose(validated, now.threshold), fit(validated)
+
+
+def _what_decides(how: Eval) -> tuple[object, ...]:
+    """The keys that thresholds were chosen under."""
+    return how.threshold, how.views, how.unit, how.combine
 
 
 def _other_notes(candidates: Sequence[Candidate], thresholds: Thresholds) -> list[str]:
