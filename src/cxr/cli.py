@@ -28,22 +28,18 @@ app = typer.Typer(
     epilog="Start with: cxr train configs/demo.yaml",
 )  # fmt: skip
 
-ConfigFile = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="YAML recipe, such as configs/nih_densenet121.yaml.")
-]
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML recipe, as configs/nih_densenet121.yaml.")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
 ]
-RunPath = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint file, xrv:NAME, or a file of weights.")
-]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run, checkpoint, xrv:NAME, or a file of weights.")]
 JudgedPaths = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN",
-        help="Runs, checkpoints, CSVs of predictions, or xrv:NAME or a file of weights, and CONFIG; then overrides.",
+        metavar="RUN", help="Runs, checkpoints, CSVs; xrv:NAME or a file of weights, with CONFIG; then overrides."
     ),
 ]
+HeadFindings = Annotated[str | None, typer.Option(help="Outputs of a file of weights, in order: nih14, or A,B,C.")]
 Labels = Annotated[Path | None, typer.Option(help="Label table for a predictions CSV.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of classes or of lists of findings.")]
 SkipUnlabelled = Annotated[bool, typer.Option("--skip-unlabelled", help="Leave out images without a label.")]
@@ -335,9 +331,7 @@ def predict(
     images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
     heatmaps: Annotated[Path | None, typer.Option(help="Folder for overlays of the findings seen.")] = None,
-    head_findings: Annotated[
-        str | None, typer.Option(help="What the outputs of a file of weights are, in order: nih14, or A,B,C.")
-    ] = None,
+    head_findings: HeadFindings = None,
 ) -> None:
     """Print the probability of each finding beside its operating point."""
     from cxr.deploy.predict_files import predict_files
