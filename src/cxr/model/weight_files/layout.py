@@ -10,6 +10,7 @@ from torchvision.models import get_model
 
 from cxr.config import Model
 from cxr.model.weight_files.files import WeightFile
+from cxr.model.weight_files.kinds import WeightsError
 
 SUPPORTED: tuple[str, ...] = Model.model_fields["backbone"].annotation.__args__  # type: ignore[union-attr]
 OTHERS = ("resnet152", "wide_resnet50_2", "wide_resnet101_2", "resnext50_32x4d", "resnext101_32x8d", "densenet161")
@@ -109,9 +110,15 @@ class Fit:
 
 
 def find_fits(file: WeightFile, layout: Layout) -> list[Fit]:
-    """Every place in a file where the backbone stands whole; if there is none, where most of it stands."""
+    """Every place in a file where the backbone stands whole; if there is none, where most of it stands.
+
+    Raises:
+        WeightsError: More places than in any file.
+    """
     spelled = {spell(name): name for name in file.tensors}
-    roots = [*_named_roots(spelled, layout), *_numbered_roots(spelled, layout)][:_MAX_PREFIXES]
+    roots = [*_named_roots(spelled, layout), *_numbered_roots(spelled, layout)]
+    if len(roots) > _MAX_PREFIXES:  # hostile: an ensemble of a hundred networks has less
+        raise WeightsError("holds more than any model does", "give a file of weights alone")
     # 1. count names, which is quick; 2. look closely at the best alone, since each look reads every name
     found = [(sum(root_of(name, roots_of) in spelled for name in layout.shapes), prefix, roots_of)
              for prefix, roots_of in roots]  # fmt: skip
