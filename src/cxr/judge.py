@@ -15,6 +15,7 @@ from cxr.evaluation import report as reports
 from cxr.evaluation.align import Average
 from cxr.evaluation.compare import Judged
 from cxr.evaluation.compare import compare as compare_two
+from cxr.streams import show
 
 
 def evaluate(
@@ -47,7 +48,7 @@ def evaluate(
     render.write(report, every, folder)
     html.write(report, shown, folder, training)
     terminal().print(render.render_terminal(report))
-    print(f"report: {folder / 'report.html'}")
+    show(f"report: {folder / 'report.html'}")
 
 
 def _report_name(fold: str, paths: Sequence[Path], overrides: Sequence[str]) -> str:
@@ -76,7 +77,7 @@ def compare(judged: Sequence[str], fold: str | None, out: Path | None, labels: P
         compare_render.write(comparison, out)
     terminal().print(compare_render.render_terminal(comparison))
     if out is not None:
-        print(f"comparison: {out / 'comparison.md'}")
+        show(f"comparison: {out / 'comparison.md'}")
 
 
 def readers(predictions: Path, arguments: Sequence[str], thresholds: Path | None, out: Path | None) -> None:
@@ -87,7 +88,7 @@ def readers(predictions: Path, arguments: Sequence[str], thresholds: Path | None
         human.write(result, out)
     terminal().print(human.render_terminal(result))
     if out is not None:
-        print(f"readers: {out / 'readers.md'}")
+        show(f"readers: {out / 'readers.md'}")
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxr.console import line, stack
 from cxr.evaluation.cells import number, records, with_bounds
 from cxr.evaluation.compare import Comparison
 from cxr.evaluation.render import markdown_table, versions
@@ -47,24 +48,19 @@ def render_markdown(comparison: Comparison) -> str:
 
 def render_terminal(comparison: Comparison) -> "RenderableType":
     """Two tables of at most 80 columns for rich."""
-    from rich import box
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
+    from cxr.tables import Table
 
     a, b = comparison.names
-    parts: list[RenderableType] = [Text(f"A: {a}"), Text(f"B: {b}"), Text(f"On {comparison.judged_on}"), ""]
+    parts: list[RenderableType] = [line(f"A: {a}"), line(f"B: {b}"), line(f"On {comparison.judged_on}"), ""]
     for figure in _FIGURES:
-        table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
         headings, rows = _cells(comparison, figure)
-        for heading in headings:
-            table.add_column(heading, justify="left" if heading == "Finding" else "right", no_wrap=heading != "Finding")
+        table = Table(headings)
         for cells in rows:
-            table.add_row(*(Text(cell, style="bold" if cells[0] == "mean" else "") for cell in cells))
+            table.add(cells, style="bold" if cells[0] == "mean" else "")
         parts += [table, ""]
-    parts += [Text(f"Intervals: 95 %, {comparison.how}."), Text(_explain())]
-    parts += [Text(f"Note: {note}", style="yellow") for note in comparison.notes]
-    return Group(*parts, Text(DISCLAIMER, style="italic"))
+    parts += [line(f"Intervals: 95 %, {comparison.how}."), line(_explain())]
+    parts += [line(f"Note: {note}", style="yellow") for note in comparison.notes]
+    return stack(*parts, line(DISCLAIMER, style="italic"))
 
 
 def _explain() -> str:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cxr.config import Eval
+from cxr.console import line, stack
 from cxr.data.labels import resolve
 from cxr.data.sources import read_labels
 from cxr.errors import CxrError
@@ -202,19 +203,14 @@ def _read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:
 
 def render_terminal(result: ReaderComparison) -> "RenderableType":
     """The table for rich."""
-    from rich import box
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
+    from cxr.tables import Table
 
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
-    for heading in _HEADINGS:
-        table.add_column(heading, justify="left" if heading in _HEADINGS[:2] else "right", no_wrap=True)
+    table = Table(_HEADINGS, names=2)
     for row in _cells(result):
-        table.add_row(*(Text(cell, style="bold" if row[1] == AVERAGE else "") for cell in row))
-    lines = [Text(f"{key.capitalize()}: {value}.") for key, value in result.about]
-    lines += [Text(f"Note: {note}", style="yellow") for note in result.notes]
-    return Group(table, "", *lines, Text(DISCLAIMER, style="italic"))
+        table.add(row, style="bold" if row[1] == AVERAGE else "")
+    lines = [line(f"{key.capitalize()}: {value}.") for key, value in result.about]
+    lines += [line(f"Note: {note}", style="yellow") for note in result.notes]
+    return stack(table, "", *lines, line(DISCLAIMER, style="italic"))
 
 
 def write(result: ReaderComparison, folder: Path) -> None:

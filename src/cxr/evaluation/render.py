@@ -5,8 +5,9 @@ import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from cxr.console import line, stack
 from cxr.evaluation.cells import (
     CALIBRATION_HEADINGS,
     HEADINGS,
@@ -31,7 +32,8 @@ from cxr.files import clear_leftovers, write_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
+
+    from cxr.tables import Table
 
 _SHORT = {
     "finding": "\nFinding",
@@ -73,16 +75,13 @@ def write(report: Report, predictions: Predictions, folder: Path) -> None:
 
 def render_terminal(report: Report) -> "RenderableType":
     """A table of at most 80 columns for rich, with what it was judged on above and the notes below."""
-    from rich.console import Group
-    from rich.text import Text
-
-    below = [Text(f"Thresholds: {origin(report.thresholds)}; judged on {report.judged_on.partition(' (')[0]}.")]
+    below = [line(f"Thresholds: {origin(report.thresholds)}; judged on {report.judged_on.partition(' (')[0]}.")]
     if report.intervals:
-        below.append(Text(f"Intervals: 95 %, {report.intervals}."))
-    below += [Text(line) for line in [*subgroup_lines(report), *calibration_lines(report), *published_lines(report)]]
-    below += [Text(f"Note: {note}", style="yellow") for note in report.notes]
-    above = Text.assemble("Scored on ", (report.judged_on, "bold"))
-    return Group(above, "", _terminal_table(report), "", *below, Text(DISCLAIMER, style="italic"))
+        below.append(line(f"Intervals: 95 %, {report.intervals}."))
+    below += [line(text) for text in [*subgroup_lines(report), *calibration_lines(report), *published_lines(report)]]
+    below += [line(f"Note: {note}", style="yellow") for note in report.notes]
+    above = line("Scored on ", (report.judged_on, "bold"))
+    return stack(above, "", _terminal_table(report), "", *below, line(DISCLAIMER, style="italic"))
 
 
 def render_markdown(report: Report) -> str:
@@ -178,20 +177,15 @@ def versions() -> dict[str, str]:
 
 
 def _terminal_table(report: Report) -> "Table":
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+    from cxr.tables import Table
 
-    table = Table(box=box.SIMPLE, padding=0, show_edge=False, pad_edge=False, header_style="bold")
     columns = [name for name in _SHORT if name != "auroc_interval" or report.table["auroc_low"].notna().any()]
-    for name in columns:
-        side: Literal["left", "right"] = "left" if name == "finding" else "right"
-        table.add_column(_SHORT[name], justify=side, no_wrap=name != "finding")
+    table = Table([_SHORT[name] for name in columns], gap=0)
     for place, row in enumerate(records(metrics_table(report))):
         cells = [_short_cell(report, row, name) for name in columns]
         style = "bold" if place >= len(report.table) else ""
         is_last = place == len(report.table) - 1
-        table.add_row(*(Text(cell, style="dim" if cell == "n/a" else style) for cell in cells), end_section=is_last)
+        table.add(cells, style, end_section=is_last)
     return table
 
 
