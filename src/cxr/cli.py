@@ -197,10 +197,12 @@ def train(
 
 
 def _check_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
-    has_run = any((out / name).exists() for name in ("best.safetensors", "last.pt"))
+    from cxr.paths import exists
+
+    has_run = any(exists(out / name) for name in ("best.safetensors", "last.pt"))
     if resume and overwrite:
         raise CxrError("--resume and --overwrite: one goes on, the other begins anew", "give one of them")
-    if resume and not (out / "last.pt").exists():
+    if resume and not exists(out / "last.pt"):
         raise CxrError(f"{out}: there is no last.pt to resume from", "train without --resume, or set out=FOLDER")
     if has_run and not resume and not overwrite:
         raise CxrError(f"{out}: holds a run already", "--resume goes on, --overwrite replaces it, or out=FOLDER")
@@ -293,7 +295,9 @@ def readers(
 )
 def predict(
     run: RunPath,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.", readable=False)
+    ],
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
     heatmaps: Annotated[Path | None, typer.Option(help="Folder for overlays of the findings seen.")] = None,
 ) -> None:

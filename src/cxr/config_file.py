@@ -121,7 +121,7 @@ def _note_merged(node: yaml.Node, at: KeyPath, path: Path, places: Places) -> No
 
 def _override(values: dict[str, Any], text: str, places: Places, problems: list[str]) -> None:
     key, equals, raw = text.partition("=")
-    keys, shown = tuple(key.split(".")), shorten(text, 120)
+    keys, shown = tuple(key.split(".")), shorten(text, 120) or "''"
     if not equals or not all(keys):
         problems.append(f"{shown}: an override is key=value, such as train.epochs=3")
         return

@@ -5,7 +5,6 @@ import fcntl
 import os
 import re
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,57 +12,8 @@ from pathlib import Path
 from cxr.errors import CxrError
 
 _FULL_BYTES = 1 << 20
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOENT,
             errno.ENAMETOOLONG, errno.ELOOP)  # fmt: skip
-_OURS = (errno.ENOENT, errno.EEXIST, errno.EINVAL, errno.EBADF)  # asked for the wrong thing: if not expected, a bug
-
-
-def is_folder(path: Path) -> bool:
-    """Whether there is a folder.
-
-    Raises:
-        CxrError: That cannot be known: a folder above may not be entered, the name is too long, links lead in a circle.
-    """
-    return stat.S_ISDIR(_kind(path))
-
-
-def is_file(path: Path) -> bool:
-    """Whether there is a file, as `is_folder`; neither a pipe nor a device is one."""
-    return stat.S_ISREG(_kind(path))
-
-
-def exists(path: Path) -> bool:
-    """Whether there is anything, as `is_folder`."""
-    return _kind(path) != 0
-
-
-def _kind(path: Path) -> int:
-    """The mode that says what a path is, 0 where nothing is there."""
-    try:
-        return os.stat(path).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return 0
-    except OSError as error:
-        raise explain(error, path) from None
-    except ValueError as error:  # a NUL, or half a surrogate pair
-        raise CxrError(f"{path}: is no path: {error}", "check the path") from None
-
-
-def explain(error: OSError, where: Path | str) -> CxrError:
-    """The error of the usual form for what the operating system refused."""
-    if error.errno in _FULL:
-        hint = "free some space or choose another folder; files written before are intact"
-        return CxrError(f"{where}: the disk is full", hint)
-    return CxrError(f"{where}: {error.strerror or error}", "check the path, and that you may read or write there")
-
-
-def explain_unexpected(error: OSError) -> CxrError | None:
-    """The same for an error that nobody expected; None where it may be a bug of ours, which needs its traceback."""
-    is_full, name = error.errno in _FULL, error.filename
-    if error.errno is None or error.errno in _OURS or (name is None and not is_full):
-        return None
-    return explain(error, os.fsdecode(name) if isinstance(name, str | bytes | Path) else "writing a file")
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -154,8 +104,9 @@ def explain_os_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in _FULL:
-            raise explain(error, path) from None
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "free some space or choose another folder; files written before are intact"
+            raise CxrError(f"{path}: the disk is full", hint) from None
         if error.errno in _REFUSED:
             raise CxrError(f"{path}: cannot be written: {error.strerror}", "choose a folder you may write to") from None
         raise

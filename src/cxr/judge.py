@@ -1,5 +1,6 @@
 """The bodies of cxr eval, compare and readers: what is judged, by which rows, and where the report goes."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,9 @@ from cxr.evaluation import report as reports
 from cxr.evaluation.align import Average
 from cxr.evaluation.compare import Judged
 from cxr.evaluation.compare import compare as compare_two
+from cxr.paths import is_folder
 from cxr.streams import show
+from cxr.text import shorten
 
 
 def evaluate(
@@ -57,8 +60,8 @@ def _report_name(fold: str, paths: Sequence[Path], overrides: Sequence[str]) -> 
     name = f"eval_{fold}"
     if {"data.source", "data.root"} <= given.keys():
         name += f"_on_{given.get('data.name', given['data.source'])}-{Path(given['data.root']).name}"
-    others = [path.name if path.is_dir() else f"{path.parent.name}-{path.stem}" for path in paths[1:]]
-    return re.sub(r"[^\w.+-]+", "_", "_with_".join([name, *others]))
+    others = [path.name if is_folder(path) else f"{path.parent.name}-{path.stem}" for path in paths[1:]]
+    return shorten(re.sub(r"[^\w.+-]+", "_", "_with_".join([name, *others])), 100)
 
 
 def compare(judged: Sequence[str], fold: str | None, out: Path | None, labels: Path | None) -> None:
@@ -93,11 +96,12 @@ def readers(predictions: Path, arguments: Sequence[str], thresholds: Path | None
 
 def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     """(runs, checkpoints or files; overrides) of the positional arguments."""
-    overrides = [text for text in arguments if "=" in text and not Path(text).exists()]
+    overrides = [text for text in arguments if "=" in text and not os.path.exists(text)]
     paths = [Path(text) for text in arguments if text not in overrides]
     if not paths:
         raise CxrError("nothing to judge", "give a run folder, a checkpoint or a CSV of predictions")
-    again = [path for place, path in enumerate(paths) if path.resolve() in [one.resolve() for one in paths[:place]]]
+    real = [os.path.realpath(path) for path in paths]
+    again = [path for place, path in enumerate(paths) if real[place] in real[:place]]
     if again:
         raise CxrError([f"{path}: is given twice" for path in again], "give each model once")
     return paths, overrides
@@ -125,7 +129,7 @@ def _home(path: Path, recipe: Path | None) -> Path:
     """Where a model's reports go: its run folder, for `xrv:NAME` runs/xrv_NAME_on_RECIPE."""
     if recipe and _is_published(path):
         return Path("runs") / f"{str(path).replace(':', '_')}_on_{recipe.stem}"
-    return path if path.is_dir() else path.parent
+    return path if is_folder(path) else path.parent
 
 
 def _are_files(paths: Sequence[Path]) -> bool:

@@ -8,7 +8,7 @@ from typing import cast
 import typer
 
 from cxr.errors import CxrError
-from cxr.files import explain, explain_unexpected
+from cxr.paths import explain, explain_unexpected
 from cxr.streams import StdoutError, complain, guarded
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])  # Typer does not export it

@@ -82,11 +82,14 @@ class _Stream:
         self._attempt(self._stream.flush)
 
     def _write(self, text: str) -> None:
+        encoding = self._stream.encoding or "utf-8"
         try:
-            self._stream.write(text)
-        except UnicodeEncodeError:
+            text.encode(encoding)
+        except UnicodeEncodeError:  # asked first, as the stream may write `?` instead of raising it
             self._stream.flush()
-            self._stream.buffer.write(_encode(text, self._stream.encoding))
+            self._stream.buffer.write(_encode(text, encoding))
+        else:
+            self._stream.write(text)
 
     def _attempt(self, work: "Callable[[], object]") -> None:
         try:

@@ -5,9 +5,10 @@ Such text may hold anything. Whatever goes to a terminal or into a page goes thr
 
 import csv
 import io
+import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 MOST_LETTERS = 1_000
 """Longer messages are shortened in the middle before they are printed."""
@@ -81,6 +82,16 @@ def shorten(text: str, columns: int) -> str:
     return _first_fitting(text, columns - 1 - width(end)) + "…" + end
 
 
+def shorten_all(texts: Sequence[str], columns: int) -> list[str]:
+    """Each text `visible` and at most so wide, those that differ still different."""
+    short = [shorten(visible(text), columns) for text in texts]
+    for place, text in enumerate(texts):
+        same = [other for other in range(place) if short[other] == short[place] and texts[other] != text]
+        if same:
+            short[place] = f"{shorten(short[place], columns - 5)} #{place + 1}"
+    return short
+
+
 def _first_fitting(text: str, columns: int) -> str:
     taken = 0
     for place, letter in enumerate(text):
@@ -106,9 +117,21 @@ def csv_line(cells: Iterable[object]) -> str:
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 
+def json_text(document: object, indent: int) -> str:
+    """A document as JSON, where escapes stand for what `visible` would show as such; what is read back is the same."""
+    text = json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=False)
+    return "\n".join(map(_json_line, text.split("\n"))) + "\n"
+
+
+def _json_line(line: str) -> str:
+    if visible(line) == line:
+        return line
+    return "".join(json.dumps(letter)[1:-1] if hidden else letter for letter, hidden in _sort(line))
+
+
 def markdown(text: str) -> str:
     """The text as Markdown that shows it as it is: nothing in it is a link, a heading, a formula, code or HTML."""
     plain = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     escaped = re.sub(r"([\\`*\[\]|$~])", r"\\\1", plain)
-    escaped = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", escaped)  # Pleural_Thickening is written as it is
+    escaped = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)  # Pleural_Thickening is written as it is
     return re.sub(r"^(\s*\d*)([#+.)-])(?=#*\s)", r"\1\\\2", escaped).replace("://", ":\\//")

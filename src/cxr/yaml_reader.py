@@ -6,14 +6,13 @@ Numbers are those of YAML 1.2, with `_` between digits: `010`, `1:30` and dates 
 """
 
 import re
-import stat
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cxr.errors import CxrError
-from cxr.files import explain
+from cxr.paths import explain, refuse_endless
 from cxr.text import quote, visible
 
 MAX_BYTES = 100_000  # half a second of PyYAML; the largest shipped config has 3,000
@@ -38,11 +37,8 @@ def read_text(path: Path) -> str:
         CxrError: No file, a folder, a pipe or a device, one that may not be read, too large, or no text.
     """
     hint = "a config is a YAML text file"
+    refuse_endless(path)
     try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            what = "a folder" if stat.S_ISDIR(facts.st_mode) else "a pipe or a device"
-            raise CxrError(f"{path}: is {what}", hint)
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):

@@ -12,7 +12,8 @@ from cxr.check.survey import Survey, survey
 from cxr.config import Config
 from cxr.console import line, say, warn
 from cxr.console import out as terminal
-from cxr.files import is_file, write_text
+from cxr.files import write_text
+from cxr.paths import is_file
 from cxr.streams import show
 from cxr.text import shorten
 

@@ -10,6 +10,7 @@ from cxr.check import charts, render, samples
 from cxr.check.result import Check
 from cxr.check.samples import Gallery
 from cxr.data.splits import FOLDS
+from cxr.evaluation.html import show
 from cxr.evaluation.report import DISCLAIMER
 
 _SHOWN = 20
@@ -20,7 +21,9 @@ _KINDS = ("positive", "negative", "uncertain", "blank", "unlabelled")
 def render_html(check: Check, galleries: Sequence[Gallery], name: str) -> str:
     """The page; names of files and labels are untrusted, so everything is escaped."""
     loader = ChoiceLoader([PackageLoader("cxr.check"), PackageLoader("cxr.evaluation")])  # which has the style
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=show
+    )
     environment.filters["breaks"] = _breaks
     return environment.get_template("check.html").render(
         check=check,

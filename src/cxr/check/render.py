@@ -1,6 +1,5 @@
 """A Check on the terminal and as JSON."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from cxr.check.result import Cells, Check
 from cxr.console import count, line, stack
 from cxr.data.splits import FOLDS
 from cxr.tables import Table
+from cxr.text import json_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,7 +29,7 @@ def render_json(check: Check, subject: str = "") -> str:
     """Every fact, as check.json; no patient's id is in it. `subject` tells checks of other data apart."""
     facts = {"cxr": __version__, "subject": subject, "verdict": verdict(check), "ready": check.ready} | asdict(check)
     facts["about"] = dict(check.about)
-    return json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+    return json_text(facts, 1)
 
 
 def verdict(check: Check) -> str:

@@ -1,6 +1,7 @@
 """Image files -> probabilities on stdout: one by one, so that a bad file costs only itself."""
 
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 
 from cxr.console import count, line, out
 from cxr.data.image import Grey, UnreadableImageError, prepare, read_file
+from cxr.errors import CxrError
 from cxr.evaluation.report import DISCLAIMER
 from cxr.evaluation.thresholds import origin
 from cxr.explain.cam import activation_map, encode_png, overlay
@@ -20,6 +22,7 @@ from cxr.model.checkpoint import Checkpoint
 from cxr.model.familiarity import ENOUGH_IMAGES
 from cxr.model.predict import familiarity_values, predict_squares
 from cxr.model.pretrained import open_alone
+from cxr.paths import check_listable, is_folder
 from cxr.streams import complain, exact_stdout
 from cxr.tables import Table
 from cxr.text import csv_line
@@ -50,32 +53,35 @@ def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path |
     checkpoint = open_alone(str(run), device) if xrv.is_named(run) else checkpoints.load(run, device)
     writer = {"table": _TableWriter, "json": _JsonWriter, "csv": _CsvWriter}[form](checkpoint)
     failed = total = 0
+    hints: dict[str, None] = {}
     names = _Names(heatmaps)
     for files in _batches(list(_find(images))):
         read: list[tuple[Path, Grey]] = []
         for file in files:
             total += 1
             try:
-                if file.is_dir():
+                if is_folder(file):
+                    check_listable(file)
                     raise UnreadableImageError(file, f"no {', '.join(SUFFIXES)} file in this folder")
                 read.append((file, read_file(file, checkpoint.metadata.preprocess.intensity)))
-            except UnreadableImageError as error:
+            except CxrError as error:
                 failed += 1
+                if not isinstance(error, UnreadableImageError):  # what reads it is not installed, say
+                    hints[error.hint] = None
                 complain(f"error: {error}")
-                writer.fail(file, error.reason)
+                writer.fail(file, str(error).removeprefix(f"{file}: "))
         if read:
             _predict_batch(checkpoint, read, writer, names)
     writer.finish()
     if failed:
-        complain(
-            f"hint: {failed:,} of {count(total, 'image')} not read, as said above; cxr reads PNG, JPEG, TIFF and DICOM"
-        )
+        more = "; ".join(hints) or "cxr reads PNG, JPEG, TIFF and DICOM"
+        complain(f"hint: {failed:,} of {count(total, 'image')} not read, as said above; {more}")
     return failed, total
 
 
 def _find(images: Sequence[Path]) -> Iterator[Path]:
     for image in images:
-        if image.is_dir():
+        if os.path.isdir(image):
             inside = sorted(path for path in image.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
             yield from inside or [image]
         else:

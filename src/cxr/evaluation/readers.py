@@ -16,6 +16,7 @@ from cxr.data.sources import read_labels
 from cxr.errors import CxrError
 from cxr.evaluation import cells, metrics, render
 from cxr.evaluation.bootstrap import Resampling, draw_figures, resampling_of
+from cxr.evaluation.csv_files import write_tables
 from cxr.evaluation.intervals import NONE, behind, difference_interval, interval
 from cxr.evaluation.join import find_places
 from cxr.evaluation.metrics import Float
@@ -23,6 +24,8 @@ from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.report import DISCLAIMER
 from cxr.evaluation.thresholds import GIVEN, Thresholds, fixed, origin
 from cxr.files import write_text
+from cxr.paths import refuse_endless
+from cxr.text import markdown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -192,6 +195,7 @@ def _readings(
 
 def _read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:
     """The `threshold` column of a metrics.csv."""
+    refuse_endless(path)
     try:
         table = pd.read_csv(path).set_index("finding")["threshold"]
         values = tuple(float(table[finding]) for finding in findings)
@@ -215,12 +219,12 @@ def render_terminal(result: ReaderComparison) -> "RenderableType":
 
 def write(result: ReaderComparison, folder: Path) -> None:
     """Writes `readers.csv` and `readers.md` into the folder."""
-    write_text(folder / "readers.csv", result.table.to_csv(index=False, lineterminator="\n"))
+    write_tables(folder, {"readers.csv": result.table})
     blocks = [
         ["# Model and readers"],
         render.markdown_table(["About", ""], [list(pair) for pair in result.about], "--"),
         render.markdown_table(_HEADINGS, _cells(result), "--:::::"),
-        [f"- {note}" for note in result.notes],
+        [f"- {markdown(note)}" for note in result.notes],
         [DISCLAIMER],
     ]
     write_text(folder / "readers.md", "\n\n".join("\n".join(block) for block in blocks if block) + "\n")

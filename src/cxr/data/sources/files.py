@@ -17,6 +17,7 @@ import pandas as pd
 from cxr.config import Data
 from cxr.data.labels import ROW_COLUMNS, Float
 from cxr.errors import CxrError
+from cxr.paths import check_listable, exists, is_folder, refuse_endless
 
 OLDEST = 120.0
 """Ages above it are typing errors of the archive (ChestX-ray14 of 2017 has 411) and count as unknown."""
@@ -68,6 +69,7 @@ def read_sheet(path: Path) -> Sheet:
     Raises:
         CxrError: No file, not readable as CSV, a row of another length than the header, no rows.
     """
+    refuse_endless(path)
     try:
         sheet = _parse(path)
     except FileNotFoundError:
@@ -109,9 +111,10 @@ def _check_header(path: Path, header: tuple[str, ...]) -> None:
 
 def root_folder(data: Data, holds: str) -> Path:
     """data.root, once it is known to be a folder; `holds` names the file to look for in the hint."""
-    if not data.root.is_dir():
-        what = "is a file" if data.root.exists() else "no such folder"
+    if not is_folder(data.root):
+        what = "is a file" if exists(data.root) else "no such folder"
         raise CxrError(f"{data.root}: {what}", f"data.root must be the folder that holds {holds}")
+    check_listable(data.root)
     return data.root
 
 
@@ -123,7 +126,7 @@ def find_table(root: Path, csv: Path | None, pattern: str) -> Path | None:
     """
     if csv is None:
         return next((path for end in ("", ".gz") for path in sorted(root.glob(pattern + end))), None)
-    if not (root / csv).exists():
+    if not exists(root / csv):
         raise CxrError(f"data.csv: no file {root / csv}", "data.csv is relative to data.root, or an absolute path")
     return root / csv
 
