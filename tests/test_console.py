@@ -3,6 +3,7 @@
 import ast
 import io
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from cxr import console
 from cxr.console import line, progress, say, stack, warn
+from cxr.streams import guarded
 from cxr.tables import Table
 from cxr.text import visible
 from tests.test_architecture import SOURCE
@@ -81,6 +83,28 @@ def test_the_words_of_a_progress_bar_are_text(monkeypatch: pytest.MonkeyPatch) -
         bar.add_task(MARKUP, total=3, status="[/x]\x1b[2J")
         file.write("".join(screen(bar.get_renderable(), 200)))
     assert MARKUP in file.getvalue() and "[/x]\\x1b[2J" in file.getvalue()
+
+
+class Terminal(io.StringIO):
+    """A stderr that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_progress_bar_moves_the_cursor_and_what_is_said_meanwhile_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with guarded():
+        monkeypatch.setattr(console, "err", type(console.err)(stderr=True))
+        with progress() as bar:
+            bar.add_task("pack", total=3)
+            console.say("a\x1b[2J")
+            print("b\x1b[2J", file=sys.stderr)
+    sent = terminal.getvalue()
+    assert "a\\x1b[2J" in sent and "\x1b[2Kb" in sent and "\x1b[2J" not in sent
+    assert "\x1b[?25l" in sent and "\\x1b[?25l" not in sent
 
 
 def calls(path: Path) -> list[tuple[str, ast.Call]]:

@@ -130,7 +130,7 @@ def phantom(
 def check(
     config: ConfigFile,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; checks/<config name> by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; checks/<config> by default.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Look for the files, but decode none.")] = False,
 ) -> None:
     """Look through a data set before training: files, labels, patients."""

@@ -5,7 +5,7 @@ make text visible (text.py) before rich measures it; no other file builds its ow
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
@@ -25,6 +25,18 @@ class _Screen(Console):
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
         if not self.is_terminal and "COLUMNS" not in os.environ:
             self.width = _PIPED_WIDTH
+
+    @property
+    def file(self) -> IO[str]:
+        """Where colours may go: below the guard (streams.py), which a progress bar puts below a proxy of its own."""
+        file = super().file
+        while hasattr(file, "rich_proxied_file"):
+            file = file.rich_proxied_file
+        return file
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
 
     def print(self, *objects: object, **options: object) -> None:
         super().print(*map(_clean, objects), **options)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ from cxr.check.samples import Gallery
 from cxr.data.splits import FOLDS
 from cxr.evaluation.html import show
 from cxr.evaluation.report import DISCLAIMER
+from cxr.text import visible
 
 _SHOWN = 20
 """Names of a kind that the page lists; check.json has them all."""
@@ -53,7 +54,7 @@ def render_html(check: Check, galleries: Sequence[Gallery], name: str) -> str:
 
 def _breaks(path: str) -> Markup:
     """A path that a narrow column may break after its folders."""
-    return Markup("/<wbr>").join(path.split("/"))
+    return Markup("/<wbr>").join(visible(path).split("/"))
 
 
 def _key(check: Check) -> list[tuple[str, str]]:

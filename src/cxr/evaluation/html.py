@@ -17,7 +17,7 @@ from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import DISCLAIMER, Report
 from cxr.evaluation.thresholds import origin
 from cxr.files import write_bytes, write_text
-from cxr.text import visible_lines
+from cxr.text import visible, visible_lines
 
 _WIDE = ("roc", "precision_recall", "reliability")
 
@@ -122,7 +122,7 @@ def render_html(report: Report, pictures: Sequence[Picture], training: Training)
         wide=_WIDE,
         counts=_counts(training),
         about=[list(pair) for pair in about],
-        config=training.config,
+        config=escape(training.config),  # which has lines
     )
 
 
@@ -130,7 +130,7 @@ def show(value: object) -> object:
     """What a page shows of a value: text without what could not be seen or would turn the direction of writing."""
     if not isinstance(value, str):
         return value
-    return Markup(visible_lines(value)) if isinstance(value, Markup) else visible_lines(value)
+    return Markup(visible_lines(value)) if isinstance(value, Markup) else visible(value)
 
 
 def _key(report: Report) -> list[tuple[str, str]]:
@@ -170,7 +170,7 @@ def _cell(row: Cells) -> str:
 
 def _with_bounds(cell: str) -> str:
     """A figure with its interval below it in small print."""
-    found = re.fullmatch(r"(\S+) \((\d\.\d+-\d\.\d+)\)(.*)", cell)
+    found = re.fullmatch(r"(\S+) \((\d\.\d+-\d\.\d+)\)(.*)", visible(cell))
     if not found:
         return cell
     return Markup("{}<small>{}{}</small>").format(found[1], found[2], escape(found[3]))

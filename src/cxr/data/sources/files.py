@@ -104,6 +104,9 @@ def _parse(path: Path) -> Sheet:
 
 
 def _check_header(path: Path, header: tuple[str, ...]) -> None:
+    if any("\0" in name for name in header):  # csv takes it, and numpy forgets it at the end of a name
+        what = f"{path}:1: a column's name holds a NUL character"
+        raise CxrError(what, "save it as comma-separated text in UTF-8, or download it again")
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise CxrError([f"{path}:1: column {name!r} is there twice" for name in twice], "rename or delete one of them")
