@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 
 from cxr.errors import CxrError
 from cxr.evaluation.render import markdown_table
-from cxr.text import csv_line, json_text, shorten, shorten_all, visible, visible_lines, width
+from cxr.text import csv_line, json_text, short_name, shorten, shorten_all, visible, visible_lines, width
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=40)
 """Half surrogate pairs too, as names of files that are no UTF-8 have."""
@@ -62,6 +62,12 @@ def test_names_that_differ_still_differ_when_they_are_shortened(names: list[str]
     long = [f"{'x' * 40}{name}{'y' * 40}" for name in names]
     assert len(set(shorten_all(long, 24))) == len(long)
     assert all(width(name) <= 24 for name in shorten_all(long, 24))
+
+
+@given(st.text(min_size=30, max_size=300))
+def test_a_long_file_name_is_cut_and_keeps_its_identity(name: str) -> None:
+    assert len(short_name(name).encode()) <= 200
+    assert short_name(name) == name or short_name(name) != short_name(name + "x")
 
 
 @given(st.lists(ANY, min_size=1, max_size=4))

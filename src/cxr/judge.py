@@ -18,7 +18,7 @@ from cxr.evaluation.compare import Judged
 from cxr.evaluation.compare import compare as compare_two
 from cxr.paths import is_folder
 from cxr.streams import show
-from cxr.text import shorten
+from cxr.text import short_name
 
 
 def evaluate(
@@ -38,7 +38,7 @@ def evaluate(
         _refuse_split(fold)
         how = _eval_options(overrides)
         report, every, shown = reports.score_files(paths, how, labels, validation, tune_on_test, averaged)
-        folder, training = out or paths[0].with_name(paths[0].stem + "_report"), None
+        folder, training = out or paths[0].with_name(short_name(paths[0].stem) + "_report"), None
     else:
         _refuse({"--labels": labels, "--validation": validation, "--tune-on-test": tune_on_test})
         from cxr.model.evaluate import evaluate_runs
@@ -61,7 +61,7 @@ def _report_name(fold: str, paths: Sequence[Path], overrides: Sequence[str]) -> 
     if {"data.source", "data.root"} <= given.keys():
         name += f"_on_{given.get('data.name', given['data.source'])}-{Path(given['data.root']).name}"
     others = [path.name if is_folder(path) else f"{path.parent.name}-{path.stem}" for path in paths[1:]]
-    return shorten(re.sub(r"[^\w.+-]+", "_", "_with_".join([name, *others])), 100)
+    return short_name(re.sub(r"[^\w.+-]+", "_", "_with_".join([name, *others])))
 
 
 def compare(judged: Sequence[str], fold: str | None, out: Path | None, labels: Path | None) -> None:

@@ -80,6 +80,8 @@ def explain(error: OSError, where: Path | str) -> CxrError:
 def explain_unexpected(error: OSError) -> CxrError | None:
     """The same for an error that nobody expected; None where it may be a bug of ours, which needs its traceback."""
     is_full, name = error.errno in _FULL, error.filename
+    if error.errno == errno.ENOENT and name is None:  # of all calls only that for the current folder has no name
+        return CxrError(".: the folder that you are in is gone", "change to a folder that is there")
     if error.errno is None or error.errno in _OURS or (name is None and not is_full):
         return None
     return explain(error, os.fsdecode(name) if isinstance(name, str | bytes | Path) else "writing a file")

@@ -8,6 +8,7 @@ import io
 import json
 import re
 import unicodedata
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
 MOST_LETTERS = 1_000
@@ -19,6 +20,7 @@ _SIGNS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891
 """Signs of Arabic, Syriac and Kaithi that are seen although Unicode counts them among its format characters."""
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _MOST_MARKS = 8  # accents on one letter; no script stacks as many, and a flood of them covers the lines around it
+_MOST_BYTES = 200  # of 255, so that endings and numbers fit behind it
 _BYTES = range(0xDC80, 0xDD00)  # how Python holds bytes of file names that are no UTF-8
 
 
@@ -90,6 +92,14 @@ def shorten_all(texts: Sequence[str], columns: int) -> list[str]:
         if same:
             short[place] = f"{shorten(short[place], columns - 5)} #{place + 1}"
     return short
+
+
+def short_name(name: str) -> str:
+    """A name for a file or a folder: the same, or where a file system might refuse its length cut, with a hash."""
+    data = name.encode(errors="surrogateescape")
+    if len(data) <= _MOST_BYTES:
+        return name
+    return data[: _MOST_BYTES - 9].decode(errors="ignore") + f"-{zlib.crc32(data):08x}"
 
 
 def _first_fitting(text: str, columns: int) -> str:

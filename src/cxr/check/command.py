@@ -15,7 +15,7 @@ from cxr.console import out as terminal
 from cxr.files import write_text
 from cxr.paths import is_file
 from cxr.streams import show
-from cxr.text import shorten
+from cxr.text import short_name
 
 _REPORT = "check.json"
 
@@ -54,11 +54,11 @@ def _subject(config: Config, recipe: Path) -> str:
 
 def _choose_folder(config: Config, recipe: Path, subject: str) -> Path:
     """checks/<recipe>, or checks/<recipe>-<root>-<hash> where the first holds the report of another check."""
-    usual = Path("checks") / shorten(recipe.stem, 100)
+    usual = Path("checks") / short_name(recipe.stem)
     if not _is_of_another(usual, subject):
         return usual
     root = re.sub(r"[^\w.+-]+", "_", Path(os.path.abspath(config.data.root)).name)
-    folder = usual.with_name(f"{usual.name}-{shorten(root, 60)}-{subject[:6]}")
+    folder = usual.with_name(f"{short_name(f'{usual.name}-{root}')}-{subject[:6]}")
     say(f"{usual} holds the report of a check of other data and stays; this one goes into {folder}")
     return folder
 

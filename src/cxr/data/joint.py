@@ -20,6 +20,7 @@ from cxr.data.findings import NO_FINDING, canonical, find
 from cxr.data.labels import LabelTable, Targets, resolve
 from cxr.data.splits import FOLDS, Split, check_leak, hash_names
 from cxr.errors import CxrError
+from cxr.text import short_name
 
 SOURCE = "source"
 """Column of the rows that holds the name of their archive, where there are several."""
@@ -85,7 +86,7 @@ def check_across(id_spaces: Sequence[str], rows: Sequence[pd.DataFrame], folds: 
 def store_path(config: Config, data: Data) -> Path:
     """The folder of an archive's store: store.path, or one named by the source, the root folder and the size."""
     name = re.sub(r"[^\w.-]+", "_", os.path.basename(os.path.realpath(data.root))) or "root"
-    return config.store.path or Path("stores") / f"{data.source}-{name}-{config.image.store_size}"
+    return config.store.path or Path("stores") / f"{data.source}-{short_name(name)}-{config.image.store_size}"
 
 
 @contextmanager
