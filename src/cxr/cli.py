@@ -4,12 +4,14 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxr import __version__
 from cxr.errors import CxrError
+from cxr.status import run
+from cxr.streams import complain, show
 
 if TYPE_CHECKING:
     from cxr.config import Config
@@ -75,39 +77,15 @@ class Layout(StrEnum):
     chexpert = "chexpert"
 
 
-_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])  # Typer does not export it
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a mistake of the user ends it with status 2, a signal with 128 and its number."""
-    try:
-        status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
-    except CxrError as error:
-        print(error.render(), file=sys.stderr)
-        status = 2
-    except _UsageError as error:
-        print(_say_usage(error), file=sys.stderr)
-        status = 2
-    except (KeyboardInterrupt, typer.Abort):
-        status = 130
-    if status == 130:
-        print("stopped", file=sys.stderr)
-    sys.exit(status or 0)
-
-
-def _say_usage(error: typer.BadParameter) -> str:
-    """The mistake in how a command was called, in the form of every other one; help where nothing was asked."""
-    said = error.format_message().replace("Value error, ", "")
-    if error.ctx is None or said == error.ctx.get_help():
-        return said
-    command = error.ctx.command_path
-    return CxrError(f"{command}: {said[0].lower()}{said[1:].rstrip('.')}", f"{command} --help shows how").render()
+    sys.exit(run(app, arguments))
 
 
 @app.callback(invoke_without_command=True)
 def _start(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        print(f"cxr {__version__}")
+        show(f"cxr {__version__}")
         raise typer.Exit
 
 
@@ -143,7 +121,7 @@ def phantom(
         ]
         raise CxrError(problems, "cxr phantom --help lists the options") from None
     generate(folder, wanted)
-    print(f"{count(images, 'image')} in {folder}")
+    show(f"{count(images, 'image')} in {folder}")
 
 
 @app.command(
@@ -153,15 +131,14 @@ def phantom(
 def check(
     config: ConfigFile,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; checks/<config name> by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; checks/<config> by default.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Look for the files, but decode none.")] = False,
 ) -> None:
     """Look through a data set before training: files, labels, patients."""
     from cxr.check.command import check as run_check
     from cxr.config_file import load
 
-    folder = out or Path("checks") / config.stem
-    if not run_check(load(config, overrides or []), config.stem, folder, quick):
+    if not run_check(load(config, overrides or []), config, out, quick):
         raise typer.Exit(1)
 
 
@@ -180,7 +157,7 @@ def pack(
     _print_counts(dataset)
     for store in (archive.store for archive in dataset.archives):
         num_packed = int(store.readable.sum())
-        print(f"{count(num_packed, 'image')} of {store.manifest.preprocess.size} pixels in {store.path}")
+        show(f"{count(num_packed, 'image')} of {store.manifest.preprocess.size} pixels in {store.path}")
 
 
 @app.command(
@@ -215,19 +192,19 @@ def train(
             run_training(recipe, dataset, world, resume)
         except Stopped as stopped:
             if world.is_first:
-                print(
-                    f"stopped and saved; go on with: cxr train {recipe.out / 'config.yaml'} --resume", file=sys.stderr
-                )
+                complain(f"stopped and saved; go on with: cxr train {recipe.out / 'config.yaml'} --resume")
             raise typer.Exit(128 + stopped.signal) from None
     if world.is_first:
-        print(f"{recipe.out / 'best.safetensors'}; next: cxr eval {recipe.out}")
+        show(f"{recipe.out / 'best.safetensors'}; next: cxr eval {recipe.out}")
 
 
 def _check_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
-    has_run = any((out / name).exists() for name in ("best.safetensors", "last.pt"))
+    from cxr.paths import exists
+
+    has_run = any(exists(out / name) for name in ("best.safetensors", "last.pt"))
     if resume and overwrite:
         raise CxrError("--resume and --overwrite: one goes on, the other begins anew", "give one of them")
-    if resume and not (out / "last.pt").exists():
+    if resume and not exists(out / "last.pt"):
         raise CxrError(f"{out}: there is no last.pt to resume from", "train without --resume, or set out=FOLDER")
     if has_run and not resume and not overwrite:
         raise CxrError(f"{out}: holds a run already", "--resume goes on, --overwrite replaces it, or out=FOLDER")
@@ -328,7 +305,9 @@ def readers(
 )
 def predict(
     run: RunPath,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.", readable=False)
+    ],
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
     heatmaps: Annotated[Path | None, typer.Option(help="Folder for overlays of the findings seen.")] = None,
     head_findings: HeadFindings = None,

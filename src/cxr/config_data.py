@@ -20,13 +20,32 @@ from pydantic import (
 from cxr.data.findings import GROUPS, canonical, name_key
 
 UncertainPolicy = Literal["ignore", "zeros", "ones"] | tuple[float, float]
-UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
+
+
+def _user_path(path: Path) -> Path:
+    """The path with `~` written out."""
+    try:
+        if b"\0" in os.fsencode(path):
+            raise ValueError("a path cannot hold a NUL character")
+    except UnicodeEncodeError:
+        raise ValueError("a path cannot hold half of a surrogate pair") from None
+    return Path(os.path.expanduser(path))
+
+
+UserPath = Annotated[Path, AfterValidator(_user_path)]
 
 
 class Section(BaseModel):
     """A frozen group of keys; the line under a key is its meaning."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _fits_64_bits(cls, value: object) -> object:
+        if isinstance(value, int) and abs(value) >= 1 << 63:
+            raise ValueError("is too large a number")
+        return value
 
     @field_validator("*", mode="before")
     @classmethod

@@ -1,5 +1,6 @@
 """The bodies of cxr eval, compare and readers: what is judged, by which rows, and where the report goes."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ from cxr.evaluation.compare import Judged
 from cxr.evaluation.compare import compare as compare_two
 from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.model.weight_files.kinds import is_from_elsewhere
+from cxr.paths import is_folder
+from cxr.streams import show
+from cxr.text import short_name
 
 
 def evaluate(
@@ -37,7 +41,7 @@ def evaluate(
         _refuse_split(fold)
         how = _eval_options(overrides)
         report, every, shown = reports.score_files(paths, how, labels, validation, tune_on_test, averaged, options)
-        folder, training = out or paths[0].with_name(paths[0].stem + "_report"), None
+        folder, training = out or paths[0].with_name(short_name(paths[0].stem) + "_report"), None
     else:
         _refuse(_label_options(labels, options) | {"--validation": validation, "--tune-on-test": tune_on_test})
         from cxr.model.evaluate import evaluate_runs
@@ -50,7 +54,7 @@ def evaluate(
     render.write(report, every, folder)
     html.write(report, shown, folder, training)
     terminal().print(render.render_terminal(report))
-    print(f"report: {folder / 'report.html'}")
+    show(f"report: {folder / 'report.html'}")
 
 
 def _report_name(fold: str, paths: Sequence[Path], overrides: Sequence[str]) -> str:
@@ -59,8 +63,8 @@ def _report_name(fold: str, paths: Sequence[Path], overrides: Sequence[str]) -> 
     name = f"eval_{fold}"
     if {"data.source", "data.root"} <= given.keys():
         name += f"_on_{given.get('data.name', given['data.source'])}-{Path(given['data.root']).name}"
-    others = [path.name if path.is_dir() else f"{path.parent.name}-{path.stem}" for path in paths[1:]]
-    return re.sub(r"[^\w.+-]+", "_", "_with_".join([name, *others]))
+    others = [path.name if is_folder(path) else f"{path.parent.name}-{path.stem}" for path in paths[1:]]
+    return short_name(re.sub(r"[^\w.+-]+", "_", "_with_".join([name, *others])))
 
 
 def compare(
@@ -82,7 +86,7 @@ def compare(
         compare_render.write(comparison, out)
     terminal().print(compare_render.render_terminal(comparison))
     if out is not None:
-        print(f"comparison: {out / 'comparison.md'}")
+        show(f"comparison: {out / 'comparison.md'}")
 
 
 def readers(
@@ -95,16 +99,17 @@ def readers(
         human.write(result, out)
     terminal().print(human.render_terminal(result))
     if out is not None:
-        print(f"readers: {out / 'readers.md'}")
+        show(f"readers: {out / 'readers.md'}")
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     """(runs, checkpoints or files; overrides) of the positional arguments."""
-    overrides = [text for text in arguments if "=" in text and not Path(text).exists()]
+    overrides = [text for text in arguments if "=" in text and not os.path.exists(text)]
     paths = [Path(text) for text in arguments if text not in overrides]
     if not paths:
         raise CxrError("nothing to judge", "give a run folder, a checkpoint or a CSV of predictions")
-    again = [path for place, path in enumerate(paths) if path.resolve() in [one.resolve() for one in paths[:place]]]
+    real = [os.path.realpath(path) for path in paths]
+    again = [path for place, path in enumerate(paths) if real[place] in real[:place]]
     if again:
         raise CxrError([f"{path}: is given twice" for path in again], "give each model once")
     return paths, overrides
@@ -133,8 +138,8 @@ def _home(path: Path, recipe: Path | None) -> Path:
     """Where a model's reports go: its run folder, for a model from elsewhere runs/MODEL_on_RECIPE."""
     if recipe and _is_guest(path):
         name = str(path) if str(path).startswith("xrv:") else path.name
-        return Path("runs") / f"{re.sub(r'[^A-Za-z0-9_.+-]+', '_', name)}_on_{recipe.stem}"
-    return path if path.is_dir() else path.parent
+        return Path("runs") / short_name(f"{re.sub(r'[^A-Za-z0-9_.+-]+', '_', name)}_on_{recipe.stem}")
+    return path if is_folder(path) else path.parent
 
 
 def _are_files(paths: Sequence[Path]) -> bool:

@@ -1,40 +1,38 @@
 """What is trained on and judged, as a table for the terminal."""
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
 
 from cxr.console import count as count_of
+from cxr.console import line, stack
 from cxr.data.dataset import Dataset
 from cxr.data.labels import NO_PATIENTS, count
 from cxr.data.splits import FOLDS
 from cxr.labels.columns import describe
+from cxr.tables import Table
 
 _SHORT = {"positive": "pos.", "negative": "neg."}  # nine columns fit a terminal of 80
 
 
 def render_counts(dataset: Dataset) -> RenderableType:
     """Rows kept and dropped, and positives, negatives and masked cells per finding and fold."""
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("\nFinding")
-    columns = []
+    headings, columns = ["\nFinding"], []
     for fold in FOLDS:
         cells = count(dataset.select(dataset.rows(fold)))
         for kind in ("positive", "negative", "masked"):
             if kind != "masked" or cells["masked"].any() or cells["soft"].any():
                 values = cells[kind] + (cells["soft"] if kind == "positive" else 0)
-                table.add_column(f"{fold}\n{_SHORT.get(kind, kind)}", justify="right", no_wrap=True)
+                headings.append(f"{fold}\n{_SHORT.get(kind, kind)}")
                 columns.append([f"{value:,}" for value in values])
-    for finding, *cells_of_row in zip(dataset.targets.findings, *columns, strict=True):
-        table.add_row(finding, *cells_of_row)
-    lines = [line for archive in dataset.archives for line in _describe(archive)]
+    table = Table(headings)
+    for row in zip(dataset.targets.findings, *columns, strict=True):
+        table.add(row)
+    lines = [text for archive in dataset.archives for text in _describe(archive)]
     lines += [
-        f"{archive.name}: {line}" if archive.name else line
+        f"{archive.name}: {text}" if archive.name else text
         for archive in dataset.archives
-        for line in describe(archive.table.columns)
+        for text in describe(archive.table.columns)
     ]
-    return Group(*(Text(line) for line in lines), "", table, "")
+    return stack(*map(line, lines), "", table, "")
 
 
 def _describe(archive: Dataset) -> list[str]:

@@ -1,20 +1,17 @@
 """Image files -> probabilities on stdout: one by one, so that a bad file costs only itself."""
 
-import csv
 import json
+import os
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
-from cxr.console import count, out
+from cxr.console import count, line, out
 from cxr.data.image import Grey, UnreadableImageError, prepare, read_file
+from cxr.errors import CxrError
 from cxr.evaluation.report import DISCLAIMER
 from cxr.evaluation.thresholds import origin
 from cxr.explain.cam import activation_map, encode_png, overlay
@@ -23,6 +20,10 @@ from cxr.model.checkpoint import Checkpoint
 from cxr.model.familiarity import ENOUGH_IMAGES
 from cxr.model.predict import familiarity_values, predict_squares
 from cxr.model.pretrained import open_any
+from cxr.paths import check_listable, is_folder
+from cxr.streams import complain, exact_stdout
+from cxr.tables import Table
+from cxr.text import csv_line
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 """What is taken from a folder."""
@@ -53,33 +54,35 @@ def predict_files(
     checkpoint = open_any(str(run), device, head_findings)
     writer = {"table": _TableWriter, "json": _JsonWriter, "csv": _CsvWriter}[form](checkpoint)
     failed = total = 0
+    hints: dict[str, None] = {}
     names = _Names(heatmaps)
     for files in _batches(list(_find(images))):
         read: list[tuple[Path, Grey]] = []
         for file in files:
             total += 1
             try:
-                if file.is_dir():
+                if is_folder(file):
+                    check_listable(file)
                     raise UnreadableImageError(file, f"no {', '.join(SUFFIXES)} file in this folder")
                 read.append((file, read_file(file, checkpoint.metadata.preprocess.intensity)))
-            except UnreadableImageError as error:
+            except CxrError as error:
                 failed += 1
-                print(f"error: {error}", file=sys.stderr)
-                writer.fail(file, error.reason)
+                if not isinstance(error, UnreadableImageError):  # what reads it is not installed, say
+                    hints[error.hint] = None
+                complain(f"error: {error}")
+                writer.fail(file, str(error).removeprefix(f"{file}: "))
         if read:
             _predict_batch(checkpoint, read, writer, names)
     writer.finish()
     if failed:
-        print(
-            f"hint: {failed:,} of {count(total, 'image')} not read, as said above; cxr reads PNG, JPEG, TIFF and DICOM",
-            file=sys.stderr,
-        )
+        more = "; ".join(hints) or "cxr reads PNG, JPEG, TIFF and DICOM"
+        complain(f"hint: {failed:,} of {count(total, 'image')} not read, as said above; {more}")
     return failed, total
 
 
 def _find(images: Sequence[Path]) -> Iterator[Path]:
     for image in images:
-        if image.is_dir():
+        if os.path.isdir(image):
             inside = sorted(path for path in image.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
             yield from inside or [image]
         else:
@@ -182,11 +185,11 @@ class _JsonWriter(_Writer):
 class _CsvWriter(_Writer):
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)
-        self._csv = csv.writer(sys.stdout, lineterminator="\n")
-        self._csv.writerow(["image", *(f"p_{finding}" for finding in self.findings), "warning"])
+        self._file = exact_stdout()
+        self._file.write(csv_line(["image", *(f"p_{finding}" for finding in self.findings), "warning"]))
 
     def write(self, file: Path, row: Sequence[float], score: float | None) -> None:
-        self._csv.writerow([str(file), *row, self.warning(score)])
+        self._file.write(csv_line([str(file), *row, self.warning(score)]))
 
 
 class _TableWriter(_Writer):
@@ -196,28 +199,24 @@ class _TableWriter(_Writer):
         self._num_warned = 0
 
     def write(self, file: Path, row: Sequence[float], score: float | None) -> None:
-        table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
-        table.add_column("Finding", no_wrap=True)
-        for heading in ("Probability", "Threshold", ""):
-            table.add_column(heading, justify="right" if heading else "left")
+        table = Table(["Finding", "Probability", "Threshold", ""])
         for place in sorted(range(len(row)), key=lambda place: -row[place]):
             above = row[place] >= self.thresholds.values[place]
             cells = (self.findings[place], f"{row[place]:.3f}", f"{self.thresholds.values[place]:.3f}")
-            style = "bold" if above else ""
-            table.add_row(*(Text(cell, style=style) for cell in cells), Text("above" if above else "", style="bold"))
-        self._console.print(Text(str(file), style="bold"), soft_wrap=True)
+            table.add([*cells, "above" if above else ""], style="bold" if above else "")
+        self._console.print(line(str(file), style="bold"), soft_wrap=True)
         warning = self.warning(score)
         if warning:
             self._num_warned += 1
-            self._console.print(Text(f"Warning: {warning}", style="bold yellow"), soft_wrap=True)
+            self._console.print(line(f"Warning: {warning}", style="bold yellow"), soft_wrap=True)
         self._console.print(table, "")
 
     def finish(self) -> None:
         if self._num_warned:
-            self._console.print(_USUAL_REASONS, markup=False, soft_wrap=True)
-            self._console.print(f"The warning is {self.measured}.", markup=False, soft_wrap=True)
+            self._console.print(_USUAL_REASONS, soft_wrap=True)
+            self._console.print(f"The warning is {self.measured}.", soft_wrap=True)
         elif self.measured and self.measured.num_images < ENOUGH_IMAGES:
             few = f"only {self.measured.num_images:,} validation images were there to learn from"
             what = f"No warning, but an image unlike those of training may go unnoticed: {few}."
-            self._console.print(what, markup=False, soft_wrap=True)
-        self._console.print(f"Thresholds: {origin(self.thresholds)}. {DISCLAIMER}", markup=False, soft_wrap=True)
+            self._console.print(what, soft_wrap=True)
+        self._console.print(f"Thresholds: {origin(self.thresholds)}. {DISCLAIMER}", soft_wrap=True)

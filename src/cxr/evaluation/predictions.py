@@ -11,6 +11,7 @@ from cxr.console import count
 from cxr.data.labels import Blank
 from cxr.data.splits import WORDS
 from cxr.errors import CxrError
+from cxr.evaluation.csv_files import csv_text
 from cxr.evaluation.join import DEFAULT, IDENTITY, LabelOptions, Mistakes, join_labels
 from cxr.evaluation.prediction_columns import finding_columns, header_mistakes, identity, own_labels, probabilities
 from cxr.files import write_text
@@ -72,11 +73,11 @@ def write(predictions: Predictions, path: Path) -> None:
     Raises:
         CxrError: The file cannot be written; what was there stays as it was.
     """
-    write_text(path, render_csv(predictions))
+    write_text(path, csv_text(as_table(predictions)))
 
 
-def render_csv(predictions: Predictions) -> str:
-    """The text that `write` puts in the file."""
+def as_table(predictions: Predictions) -> pd.DataFrame:
+    """The columns that `write` puts in the file."""
     columns: dict[str, object] = {name: predictions.rows[name].to_numpy() for name in IDENTITY[:-1]}
     further = [str(name) for name in predictions.rows.columns if name not in IDENTITY]
     columns["age"] = [_short(age) for age in predictions.rows["age"].to_numpy(np.float64)]
@@ -84,7 +85,7 @@ def render_csv(predictions: Predictions) -> str:
     y = np.where(np.isnan(predictions.y), "", np.where(predictions.y == 1, "1", "0"))
     columns |= {f"y_{name}": y[:, column] for column, name in enumerate(predictions.findings)}
     columns |= {f"p_{name}": predictions.p[:, column] for column, name in enumerate(predictions.findings)}
-    return pd.DataFrame(columns).to_csv(index=False, lineterminator="\n")
+    return pd.DataFrame(columns)
 
 
 def read(

@@ -10,12 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from cxr.config import Eval
+from cxr.console import line, stack
 from cxr.data.findings import find_spelling
 from cxr.data.labels import resolve
 from cxr.data.sources import read_labels
 from cxr.errors import CxrError
 from cxr.evaluation import cells, metrics, render
 from cxr.evaluation.bootstrap import Resampling, draw_figures, resampling_of
+from cxr.evaluation.csv_files import write_tables
 from cxr.evaluation.intervals import NONE, behind, difference_interval, interval
 from cxr.evaluation.join import find_places
 from cxr.evaluation.metrics import Float
@@ -23,6 +25,8 @@ from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.report import DISCLAIMER
 from cxr.evaluation.thresholds import GIVEN, Thresholds, fixed, origin
 from cxr.files import write_text
+from cxr.paths import refuse_endless
+from cxr.text import markdown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -197,6 +201,7 @@ def _readings(
 
 def _read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:
     """The `threshold` column of a metrics.csv."""
+    refuse_endless(path)
     try:
         table = pd.read_csv(path).set_index("finding")["threshold"]
         names = [str(name) for name in table.index]
@@ -209,29 +214,24 @@ def _read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:
 
 def render_terminal(result: ReaderComparison) -> "RenderableType":
     """The table for rich."""
-    from rich import box
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
+    from cxr.tables import Table
 
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
-    for heading in _HEADINGS:
-        table.add_column(heading, justify="left" if heading in _HEADINGS[:2] else "right", no_wrap=True)
+    table = Table(_HEADINGS, names=2)
     for row in _cells(result):
-        table.add_row(*(Text(cell, style="bold" if row[1] == AVERAGE else "") for cell in row))
-    lines = [Text(f"{key.capitalize()}: {value}.") for key, value in result.about]
-    lines += [Text(f"Note: {note}", style="yellow") for note in result.notes]
-    return Group(table, "", *lines, Text(DISCLAIMER, style="italic"))
+        table.add(row, style="bold" if row[1] == AVERAGE else "")
+    lines = [line(f"{key.capitalize()}: {value}.") for key, value in result.about]
+    lines += [line(f"Note: {note}", style="yellow") for note in result.notes]
+    return stack(table, "", *lines, line(DISCLAIMER, style="italic"))
 
 
 def write(result: ReaderComparison, folder: Path) -> None:
     """Writes `readers.csv` and `readers.md` into the folder."""
-    write_text(folder / "readers.csv", result.table.to_csv(index=False, lineterminator="\n"))
+    write_tables(folder, {"readers.csv": result.table})
     blocks = [
         ["# Model and readers"],
         render.markdown_table(["About", ""], [list(pair) for pair in result.about], "--"),
         render.markdown_table(_HEADINGS, _cells(result), "--:::::"),
-        [f"- {note}" for note in result.notes],
+        [f"- {markdown(note)}" for note in result.notes],
         [DISCLAIMER],
     ]
     write_text(folder / "readers.md", "\n\n".join("\n".join(block) for block in blocks if block) + "\n")

@@ -13,6 +13,7 @@ from pathlib import Path
 from cxr.console import say
 from cxr.errors import CxrError
 from cxr.labels.identity import normalise
+from cxr.paths import refuse_endless
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*")
@@ -90,6 +91,7 @@ def read_sheet(path: Path) -> Sheet:
     Raises:
         CxrError: No file, not readable as CSV, a row of another length than the header, no rows.
     """
+    refuse_endless(path)
     try:
         sheet = _parse(path, _decode(path, _read_bytes(path)))
     except FileNotFoundError:
@@ -186,6 +188,9 @@ def _length_error(path: Path, line: int, found: int, wanted: int, separator: str
 
 
 def _check_header(path: Path, header: tuple[str, ...], text: str) -> None:
+    if any("\0" in name for name in header):  # csv takes it, and numpy forgets it at the end of a name
+        what = f"{path}:1: a column's name holds a NUL character"
+        raise CxrError(what, "save it as comma-separated text in UTF-8, or download it again")
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
         raise CxrError([f"{path}:1: column {name!r} is there twice" for name in twice], "rename or delete one of them")

@@ -18,6 +18,7 @@ from cxr.labels.identity import find_rounded, normalise, normalise_ids, normalis
 from cxr.labels.lookup import list_folder
 from cxr.labels.sheet import Sheet
 from cxr.labels.views import read_views
+from cxr.paths import check_listable, exists, is_folder
 
 OLDEST = 120.0
 """Ages above it are typing errors of the archive (ChestX-ray14 of 2017 has 411) and count as unknown."""
@@ -28,9 +29,10 @@ NAMED = 5  # names that an error lists before it only counts
 
 def root_folder(data: Data, holds: str) -> Path:
     """data.root, once it is known to be a folder; `holds` names the file to look for in the hint."""
-    if not data.root.is_dir():
-        what = "is a file" if data.root.exists() else "no such folder"
+    if not is_folder(data.root):
+        what = "is a file" if exists(data.root) else "no such folder"
         raise CxrError(f"{data.root}: {what}", f"data.root must be the folder that holds {holds}")
+    check_listable(data.root)
     return data.root
 
 
@@ -52,7 +54,7 @@ def find_csv(root: Path, csv: Path) -> Path:
         CxrError: It is not there, with the nearest name that is.
     """
     path = root / csv
-    if path.exists():
+    if exists(path):
         return path
     close = difflib.get_close_matches(path.name, list_folder(path.parent), n=1, cutoff=0.5)
     like = f"; there is {path.parent / close[0]}" if close else ""

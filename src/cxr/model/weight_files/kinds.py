@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from cxr import text as text_of_others
 from cxr.errors import CxrError
+from cxr.text import shorten
 
 Kind = Literal["zip", "legacy", "safetensors"]
 """Files that hold tensors for us: what torch.save has written since PyTorch 1.6, before it, and safetensors."""
@@ -56,13 +58,9 @@ class WeightsError(Exception):
         return CxrError([f"{where}: {reason}" for reason in self.reasons], self.hint)
 
 
-def visible(text: str, most: int = 80) -> str:
-    """A name from a file for a message: no control characters, and cut where it is long."""
-    shown = "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for letter in text[:most]
-    )
-    return shown + ("..." if len(text) > most else "")
+def visible(text: str, columns: int = 80) -> str:
+    """A name from a file for a message: no control characters, and shortened in the middle where it is long."""
+    return shorten(text_of_others.visible(text[:10_000]), columns)
 
 
 def split_choice(text: str) -> tuple[Path, str]:
