@@ -21,7 +21,7 @@ def sample_data() -> Path:
 
 @pytest.fixture(scope="session")
 def cases() -> Path:
-    """Folder of small inputs on which the program was once wrong: CXR_CASES, or ../shared/cases beside the repository."""
+    """Folder of small inputs on which the program was wrong: CXR_CASES, or ../shared/cases beside the repository."""
     folder = Path(os.environ.get("CXR_CASES") or Path(__file__).parents[2] / "shared" / "cases")
     if not (folder / "table.yaml").is_file():
         pytest.skip(f"no reported cases in {folder}; CXR_CASES names their folder")

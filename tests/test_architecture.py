@@ -95,4 +95,4 @@ def test_help_imports_nothing_heavy() -> None:
 import contextlib, io, cxr.cli
 with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
     cxr.cli.main(["--help"])"""
-    assert loaded(code, "torch", "pandas", "numpy", "pydantic", "yaml", "sklearn", "cv2") == "[]\n"
+    assert loaded(code, "torch", "pandas", "numpy", "pydantic", "yaml", "sklearn", "cv2", "rich") == "[]\n"

@@ -2,13 +2,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from cxr.config import Config
-from cxr.config_file import _Loader, load, override, render, walk
+from cxr.config_file import load, override, render, walk
 from cxr.errors import CxrError
 
 DATA = "data: {source: nih, root: /data/nih}\n"
@@ -39,8 +38,8 @@ def loaded(tmp_path: Path, text: str, *overrides: str) -> Config:
         ("", "bad.yaml:1: a config is a mapping of keys to values"),
         ("# nothing\n", "bad.yaml:1: a config is a mapping of keys to values"),
         ("- seed\n", "bad.yaml:1: a config is a mapping of keys to values"),
-        (DATA + "? [a]\n: 1\n", "bad.yaml:2: found unhashable key"),
-        ("data: &loop {source: nih, csv: *loop}\n", "bad.yaml: an alias (*name) stands inside what it names"),
+        (DATA + "? [a]\n: 1\n", "bad.yaml:2: a key is text, not a list, a mapping or something with a tag"),
+        ("data: &loop {source: nih, csv: *loop}\n", "bad.yaml:1: an alias (*name) stands inside what it names"),
     ],
 )
 def test_a_file_that_is_no_mapping_in_yaml_is_refused_with_its_line(tmp_path: Path, text: str, line: str) -> None:
@@ -51,7 +50,7 @@ def test_a_file_that_is_no_mapping_in_yaml_is_refused_with_its_line(tmp_path: Pa
 
 def test_text_in_another_encoding_is_refused(tmp_path: Path) -> None:
     first, hint = problems(tmp_path, "out: Größe\n".encode("latin1"))
-    assert first.startswith("error: bad.yaml: cannot be read: 'utf-8' codec can't decode byte 0xf6")
+    assert first == "error: bad.yaml:1: is no text in UTF-8: invalid start byte"
     assert hint == "hint: a config is a YAML text file"
 
 
@@ -64,8 +63,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_python_tags_are_refused_and_not_run(tmp_path: Path, text: str) -> None:
     trap = tmp_path / "trap"
     first, hint = problems(tmp_path, DATA + f"seed: {text.format(trap)}\n")
-    assert first.startswith("error: bad.yaml:2: could not determine a constructor for the tag")
-    assert hint == "hint: values are numbers, text, lists and mappings only"
+    assert first.startswith("error: bad.yaml:2: no value of a config has the tag !")
+    assert hint.endswith("values are numbers, text, lists and mappings only")
     problems(tmp_path, DATA, f"seed={text.format(trap)}")
     assert not trap.exists()
 
@@ -86,7 +85,7 @@ eval: {batch_size: many}
         "error: bad.yaml:3: unknown key train.wieght_decay; did you mean weight_decay?",
         "error: bad.yaml:5: data.root is missing",
         "error: bad.yaml:6: data.source: input should be 'nih', 'chexpert', 'mimic', 'padchest', 'vindr', 'brax', "
-        "'torchxrayvision', 'table' or 'phantom', not 'nhi'",
+        "'torchxrayvision', 'table', 'folder' or 'phantom', not 'nhi'",
         "error: bad.yaml:7: seed is given twice (first on line 4)",
         "error: bad.yaml:8: unknown key optimizer; did you mean train.optimizer?",
         "error: bad.yaml:9: eval.batch_size: input should be a valid integer, "
@@ -114,7 +113,7 @@ def test_the_two_keys_without_a_default_are_asked_for(tmp_path: Path) -> None:
     [
         ("train:\n", "train: is a section: give it keys, or leave it out"),
         ("train: 3\n", "train: is a section: give it keys, or leave it out"),
-        ("1: 2\n", "1: keys should be strings, not 1"),
+        ("1: 2\n", "unknown key 1"),
         ("seed: 1.5\n", "seed: input should be a valid integer, got a number with a fractional part, not 1.5"),
         ("seed: true\n", "seed: must be a number, not true"),
         ("train: {lr: .nan}\n", "train.lr: input should be a finite number, not nan"),
@@ -152,16 +151,6 @@ def test_a_wrong_value_is_named_with_its_key_and_line(tmp_path: Path, text: str,
 )  # fmt: skip
 def test_a_wrong_value_of_the_data_says_what_would_be_right(tmp_path: Path, value: str, line: str) -> None:
     assert problems(tmp_path, f"data: {{source: nih, root: x, {value}}}\n")[0] == f"error: bad.yaml:1: {line}"
-
-
-@pytest.mark.parametrize("text", ["1e-4", "1E5", "-2e-3", ".5e-3", "+1e3", "1.e5", "1.5", "7"])
-def test_numbers_are_numbers(text: str) -> None:
-    assert yaml.load(text, _Loader) == float(text)
-
-
-@pytest.mark.parametrize("text", ["1e-4x", "e5", "1e", "2024-01-02", "2024-01-02 10:00:00", "none", "1.2.3"])
-def test_other_text_stays_text(text: str) -> None:
-    assert yaml.load(text, _Loader) == text
 
 
 @pytest.mark.parametrize(
@@ -301,7 +290,7 @@ text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"
 
 @settings(deadline=None, max_examples=50)
 @given(
-    seed=st.integers(),
+    seed=st.integers(-(2**63), 2**63 - 1),
     split_column=text,
     view=text,
     lr=st.floats(1e-300, 1e300),

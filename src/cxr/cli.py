@@ -4,12 +4,14 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cxr import __version__
 from cxr.errors import CxrError
+from cxr.status import run
+from cxr.streams import complain, show
 
 if TYPE_CHECKING:
     from cxr.config import Config
@@ -28,20 +30,21 @@ app = typer.Typer(
     epilog="Start with: cxr train configs/demo.yaml",
 )  # fmt: skip
 
-ConfigFile = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="YAML recipe, such as configs/nih_densenet121.yaml.")
-]
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML recipe, as configs/nih_densenet121.yaml.")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
 ]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder, checkpoint file, or xrv:NAME.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run, checkpoint, xrv:NAME, or a file of weights.")]
 JudgedPaths = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN", help="Runs, checkpoints, CSVs of predictions, or xrv:NAME CONFIG; then overrides KEY=VALUE."
+        metavar="RUN", help="Runs, checkpoints, CSVs; xrv:NAME or a file of weights, with CONFIG; then overrides."
     ),
 ]
+HeadFindings = Annotated[str | None, typer.Option(help="Outputs of a file of weights, in order: nih14, or A,B,C.")]
 Labels = Annotated[Path | None, typer.Option(help="Label table for a predictions CSV.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of classes or of lists of findings.")]
+SkipUnlabelled = Annotated[bool, typer.Option("--skip-unlabelled", help="Leave out images without a label.")]
 
 
 class Format(StrEnum):
@@ -74,39 +77,15 @@ class Layout(StrEnum):
     chexpert = "chexpert"
 
 
-_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])  # Typer does not export it
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a mistake of the user ends it with status 2, a signal with 128 and its number."""
-    try:
-        status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
-    except CxrError as error:
-        print(error.render(), file=sys.stderr)
-        status = 2
-    except _UsageError as error:
-        print(_say_usage(error), file=sys.stderr)
-        status = 2
-    except (KeyboardInterrupt, typer.Abort):
-        status = 130
-    if status == 130:
-        print("stopped", file=sys.stderr)
-    sys.exit(status or 0)
-
-
-def _say_usage(error: typer.BadParameter) -> str:
-    """The mistake in how a command was called, in the form of every other one; help where nothing was asked."""
-    said = error.format_message().replace("Value error, ", "")
-    if error.ctx is None or said == error.ctx.get_help():
-        return said
-    command = error.ctx.command_path
-    return CxrError(f"{command}: {said[0].lower()}{said[1:].rstrip('.')}", f"{command} --help shows how").render()
+    sys.exit(run(app, arguments))
 
 
 @app.callback(invoke_without_command=True)
 def _start(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     if version:
-        print(f"cxr {__version__}")
+        show(f"cxr {__version__}")
         raise typer.Exit
 
 
@@ -142,7 +121,7 @@ def phantom(
         ]
         raise CxrError(problems, "cxr phantom --help lists the options") from None
     generate(folder, wanted)
-    print(f"{count(images, 'image')} in {folder}")
+    show(f"{count(images, 'image')} in {folder}")
 
 
 @app.command(
@@ -152,15 +131,14 @@ def phantom(
 def check(
     config: ConfigFile,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; checks/<config name> by default.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report; checks/<config> by default.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Look for the files, but decode none.")] = False,
 ) -> None:
     """Look through a data set before training: files, labels, patients."""
     from cxr.check.command import check as run_check
     from cxr.config_file import load
 
-    folder = out or Path("checks") / config.stem
-    if not run_check(load(config, overrides or []), config.stem, folder, quick):
+    if not run_check(load(config, overrides or []), config, out, quick):
         raise typer.Exit(1)
 
 
@@ -179,7 +157,7 @@ def pack(
     _print_counts(dataset)
     for store in (archive.store for archive in dataset.archives):
         num_packed = int(store.readable.sum())
-        print(f"{count(num_packed, 'image')} of {store.manifest.preprocess.size} pixels in {store.path}")
+        show(f"{count(num_packed, 'image')} of {store.manifest.preprocess.size} pixels in {store.path}")
 
 
 @app.command(
@@ -199,13 +177,14 @@ def train(
     from cxr.model.distributed import join_world
     from cxr.model.train import Stopped
     from cxr.model.train import train as run_training
-    from cxr.model.weights import prefetch
+    from cxr.model.weights import check_weights
 
     recipe = load(config, overrides or [])
     _check_run_folder(recipe.out, resume, overwrite)
     with join_world() as world:
-        with world.first_alone():
-            prefetch(recipe.model.weights if not resume else "none", recipe.model.backbone)
+        if not resume:  # last.pt holds every tensor
+            with world.first_alone():
+                check_weights(recipe.model, download=True)
         dataset = _open_together(recipe, world)
         if world.is_first:
             _print_counts(dataset)
@@ -213,19 +192,19 @@ def train(
             run_training(recipe, dataset, world, resume)
         except Stopped as stopped:
             if world.is_first:
-                print(
-                    f"stopped and saved; go on with: cxr train {recipe.out / 'config.yaml'} --resume", file=sys.stderr
-                )
+                complain(f"stopped and saved; go on with: cxr train {recipe.out / 'config.yaml'} --resume")
             raise typer.Exit(128 + stopped.signal) from None
     if world.is_first:
-        print(f"{recipe.out / 'best.safetensors'}; next: cxr eval {recipe.out}")
+        show(f"{recipe.out / 'best.safetensors'}; next: cxr eval {recipe.out}")
 
 
 def _check_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
-    has_run = any((out / name).exists() for name in ("best.safetensors", "last.pt"))
+    from cxr.paths import exists
+
+    has_run = any(exists(out / name) for name in ("best.safetensors", "last.pt"))
     if resume and overwrite:
         raise CxrError("--resume and --overwrite: one goes on, the other begins anew", "give one of them")
-    if resume and not (out / "last.pt").exists():
+    if resume and not exists(out / "last.pt"):
         raise CxrError(f"{out}: there is no last.pt to resume from", "train without --resume, or set out=FOLDER")
     if has_run and not resume and not overwrite:
         raise CxrError(f"{out}: holds a run already", "--resume goes on, --overwrite replaces it, or out=FOLDER")
@@ -247,6 +226,7 @@ def _open_together(config: "Config", world: "World") -> "Dataset":
         "cxr eval predictions.csv --labels Data_Entry_2017_v2020.csv",
         "cxr eval test.csv --validation val.csv eval.threshold=sensitivity=0.9",
         "cxr eval xrv:densenet121-res224-all configs/nih_densenet121.yaml",
+        "cxr eval old.pth.tar configs/nih_densenet121.yaml model.head_findings=nih14",
     ),
 )
 def evaluate(
@@ -254,6 +234,8 @@ def evaluate(
     split: Annotated[Fold | None, typer.Option(help="Rows of a run to judge; test by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
     labels: Labels = None,
+    label_column: LabelColumn = None,
+    skip_unlabelled: SkipUnlabelled = False,
     validation: Annotated[Path | None, typer.Option(help="CSV whose rows choose the thresholds of a CSV.")] = None,
     tune_on_test: Annotated[
         bool, typer.Option("--tune-on-test", help="Choose thresholds on the judged rows of a CSV; marked.")
@@ -265,10 +247,11 @@ def evaluate(
 ) -> None:
     """Score a run, or predictions made elsewhere, and write the report."""
     from cxr import judge
+    from cxr.evaluation.join import LabelOptions
 
-    judge.evaluate(
-        judged, split and split.value, out, labels, validation, tune_on_test, average.value, allow_seen_patients
-    )
+    options = LabelOptions(label_column, skip_unlabelled)
+    fold = split and split.value
+    judge.evaluate(judged, fold, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options)
 
 
 @app.command(
@@ -282,11 +265,14 @@ def compare(
     split: Annotated[Fold | None, typer.Option(help="Rows of a run to judge; test by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.csv, .json and .md.")] = None,
     labels: Labels = None,
+    label_column: LabelColumn = None,
+    skip_unlabelled: SkipUnlabelled = False,
 ) -> None:
     """Compare two models on the same patients."""
     from cxr import judge
+    from cxr.evaluation.join import LabelOptions
 
-    judge.compare(judged, split and split.value, out, labels)
+    judge.compare(judged, split and split.value, out, labels, LabelOptions(label_column, skip_unlabelled))
 
 
 @app.command(
@@ -305,11 +291,12 @@ def readers(
         Path | None, typer.Option(help="metrics.csv of cxr eval with the model's thresholds; 0.5 without it.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for readers.csv and readers.md.")] = None,
+    label_column: LabelColumn = None,
 ) -> None:
     """Compare a model with human readers."""
     from cxr import judge
 
-    judge.readers(predictions, reader, thresholds, out)
+    judge.readers(predictions, reader, thresholds, out, label_column)
 
 
 @app.command(
@@ -318,20 +305,25 @@ def readers(
 )
 def predict(
     run: RunPath,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.", readable=False)
+    ],
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
     heatmaps: Annotated[Path | None, typer.Option(help="Folder for overlays of the findings seen.")] = None,
+    head_findings: HeadFindings = None,
 ) -> None:
     """Print the probability of each finding beside its operating point."""
     from cxr.deploy.predict_files import predict_files
 
-    failed, total = predict_files(run, images, form.value, heatmaps)
+    failed, total = predict_files(run, images, form.value, heatmaps, head_findings)
     if failed:
         raise typer.Exit(2 if failed == total else 1)
 
 
 def _print_counts(dataset: "Dataset") -> None:
-    from cxr.console import err
-    from cxr.data.counts import render_counts
+    from cxr.console import err, warn
+    from cxr.data.counts import render_counts, warnings
 
     err.print(render_counts(dataset))
+    for line in warnings(dataset):
+        warn(line)

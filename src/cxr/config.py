@@ -13,7 +13,7 @@ from cxr.config_data import Data as Data
 from cxr.config_data import Lists as Lists
 from cxr.config_data import Phantom as Phantom
 from cxr.config_data import Policy as Policy
-from cxr.config_data import Section, UserPath, must_be
+from cxr.config_data import Section, UserPath, _expand_findings, must_be
 
 Views = Literal["single", "flip", "ten_crop"]
 
@@ -83,7 +83,9 @@ class Model(Section):
     ] = "densenet121"  # fmt: skip
     """Architecture of torchvision."""
     weights: Annotated[str, AfterValidator(os.path.expanduser)] = "imagenet"
-    """First weights: imagenet (torchvision's), xrv:NAME (torchxrayvision's), none, or a file."""
+    """First weights: imagenet (torchvision's), xrv:NAME (torchxrayvision's), none, a file, FILE#NETWORK, or a run."""
+    head_findings: Annotated[str | tuple[str, ...] | None, AfterValidator(_expand_findings)] = None
+    """Findings of the outputs of a file's head, in their order: a list, nih14, chexpert14, chexpert5; null: unknown."""
     stem: Literal["rgb", "grey"] = "rgb"
     """First convolution: rgb as torchvision's, or grey: one channel, colours and normalisation folded in."""
     train_layers: Literal["all", "head", "last_block"] = "all"
@@ -160,6 +162,10 @@ class Eval(Section):
     """Views of an image whose logits are averaged: itself, its mirror image too, or four corners and centre of both."""
     batch_size: int = Field(0, ge=0)
     """Images a batch while predicting, halved when too many; 0 takes the most that fit on the GPU, 32 on the CPU."""
+    unit: Literal["image", "study", "patient"] = "image"
+    """What is evaluated: each image, or each study or patient by the probabilities of its images."""
+    combine: Literal["max", "mean"] = "max"
+    """How the probabilities of the images of a study or patient become one."""
     interval: Literal["patients", "images", "delong", "none"] = "patients"
     """95 % intervals: bootstrap over patients or over single images, delong (AUROC alone), or none."""
     draws: int = Field(1000, ge=100, le=100_000)

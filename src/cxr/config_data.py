@@ -17,16 +17,35 @@ from pydantic import (
     model_validator,
 )
 
-from cxr.data.findings import GROUPS, canonical
+from cxr.data.findings import GROUPS, canonical, name_key
 
 UncertainPolicy = Literal["ignore", "zeros", "ones"] | tuple[float, float]
-UserPath = Annotated[Path, AfterValidator(lambda path: Path(os.path.expanduser(path)))]
+
+
+def _user_path(path: Path) -> Path:
+    """The path with `~` written out."""
+    try:
+        if b"\0" in os.fsencode(path):
+            raise ValueError("a path cannot hold a NUL character")
+    except UnicodeEncodeError:
+        raise ValueError("a path cannot hold half of a surrogate pair") from None
+    return Path(os.path.expanduser(path))
+
+
+UserPath = Annotated[Path, AfterValidator(_user_path)]
 
 
 class Section(BaseModel):
     """A frozen group of keys; the line under a key is its meaning."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _fits_64_bits(cls, value: object) -> object:
+        if isinstance(value, int) and abs(value) >= 1 << 63:
+            raise ValueError("is too large a number")
+        return value
 
     @field_validator("*", mode="before")
     @classmethod
@@ -45,7 +64,7 @@ def _expand_findings(names: str | tuple[str, ...] | None) -> tuple[str, ...] | N
         return GROUPS[names]
     if names is None:
         return None
-    if not names or len(set(names)) != len(names):
+    if not names or len({name_key(canonical(name)) for name in names}) != len(names):
         raise ValueError("findings must be a list of different names")
     return tuple(canonical(name) for name in names)
 
@@ -83,20 +102,22 @@ class Lists(Section):
 
 
 class Columns(Section):
-    """Columns of a `table` source's CSV."""
+    """Columns of a `table` source's CSV; a `folder` source heeds patient=null."""
 
     image: str = "image"
-    """Column with the file path, relative to data.root."""
-    patient: str = "patient_id"
-    """Column with the patient, so that no patient is in two splits."""
+    """Column with the image's path, relative to data.root; where it is not there, one of a usual name is taken."""
+    patient: str | None = "patient_id"
+    """Column with the patient, so that no patient is in two splits; null where there is none: then split per image."""
     study: str | None = None
-    """Column with the study, if there is one."""
+    """Column with the study; null takes one of a usual name."""
     view: str | None = None
-    """Column with the view (PA, AP, lateral); null takes it from DICOM files."""
+    """Column with the view (PA, AP, lateral); null takes one of a usual name, else the DICOM headers."""
     sex: str | None = None
-    """Column with the sex; null takes it from DICOM files."""
+    """Column with the sex; null takes one of a usual name, else the DICOM headers."""
     age: str | None = None
-    """Column with the age in years; null takes it from DICOM files."""
+    """Column with the age in years; null takes one of a usual name, else the DICOM headers."""
+    labels: str | None = None
+    """Column of classes or lists of findings, as `Edema|Effusion`; null takes a column per finding."""
     others: tuple[str, ...] = ()
     """Further columns to keep, such as [scanner], for eval.subgroups."""
 
@@ -118,9 +139,10 @@ class Archive(Section):
     """What is said of one archive: its images, its labels, its patients in which split."""
 
     source: Literal[
-        "nih", "chexpert", "mimic", "padchest", "vindr", "brax", "torchxrayvision", "table", "phantom"
+        "nih", "chexpert", "mimic", "padchest", "vindr", "brax", "torchxrayvision", "table", "folder",
+        "phantom",
     ]  # fmt: skip
-    """Reader: nih, chexpert, mimic, padchest, vindr, brax, torchxrayvision, table (any CSV), phantom (generated)."""
+    """Reader: nih, chexpert, mimic, padchest, vindr, brax, torchxrayvision, table (CSV), folder (classes), phantom."""
     root: UserPath
     """Folder of the archive."""
     csv: UserPath | None = None
@@ -149,8 +171,14 @@ class Archive(Section):
     """Uncertain (-1) cells: ignore, zeros, ones, a smoothing range [0.55, 0.85], or one of these per finding."""
     blank: Literal["negative", "masked"] = "negative"
     """Blank cells: negative, or masked out of the loss and the metrics."""
+    soft_labels: Literal["error", "keep"] = "error"
+    """Label cells between 0 and 1: an error, or soft targets of the loss, unknown to the metrics."""
+    duplicates: Literal["error", "any", "all", "majority"] = "error"
+    """Rows of one image with different labels: an error, or 1 where any, all or most of the rows say 1."""
     columns: Columns = Columns()
     """Column names of a `table` source."""
+    folders: tuple[Literal["split", "class", "patient", "other"], ...] | None = None
+    """What the folders below data.root of a `folder` source are, from the top, as [split, class]; null finds out."""
     labeler: Literal["chexpert", "negbio"] = "chexpert"
     """Which of MIMIC-CXR's two label tables a `mimic` source takes."""
     dataset: str | None = None

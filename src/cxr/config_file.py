@@ -12,6 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from cxr.config import Config
 from cxr.errors import CxrError
+from cxr.text import quote, shorten
+from cxr.yaml_reader import MAX_BYTES, compose, construct, dump, explain_yaml, read_text
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -22,17 +24,8 @@ Places = dict[KeyPath, str]
 """Where each key was written: `FILE:LINE`, or the override's text."""
 
 
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads `1e-4` as a number and a date as text, as YAML 1.2 does."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
+_LONGEST = 40  # letters of a key that may be a slip of the pen
+_MOST_KEYS = 8  # data.also.0.columns.image has five
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -82,33 +75,18 @@ def override(config: _Model, overrides: Sequence[str], anew: Sequence[str] = ())
 
 
 def _read(path: Path, places: Places, problems: list[str]) -> dict[str, Any]:
+    text = read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, _Loader)
-    except FileNotFoundError:
-        raise CxrError(f"{path}: no such file", "shipped recipes are in configs/, such as configs/demo.yaml") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise CxrError(f"{path}: cannot be read: {error}", "a config is a YAML text file") from None
-    except yaml.YAMLError as error:
-        raise CxrError(f"{path}{_syntax(error)}", "check indentation, colons and quotes at that line") from None
-    except RecursionError:
-        raise CxrError(f"{path}: is nested too deeply", "see configs/demo.yaml for the shape") from None
-    if not isinstance(node, yaml.MappingNode):
-        raise CxrError(f"{path}:1: a config is a mapping of keys to values", "see configs/demo.yaml for the shape")
-    try:
+        node = compose(text)
+        if not isinstance(node, yaml.MappingNode):
+            raise CxrError(f"{path}:1: a config is a mapping of keys to values", "see configs/demo.yaml for the shape")
         _note_places(node, (), path, places, problems)
-        values: dict[str, Any] = _Loader(text).construct_document(node)
+        values: dict[str, Any] = construct(node)
     except yaml.YAMLError as error:
-        raise CxrError(f"{path}{_syntax(error)}", "values are numbers, text, lists and mappings only") from None
-    except RecursionError:
-        raise CxrError(f"{path}: an alias (*name) stands inside what it names", "write the values out") from None
+        line, what = explain_yaml(error, text)
+        hint = "check indentation, colons and quotes at that line; values are numbers, text, lists and mappings only"
+        raise CxrError(f"{path}{f':{line}' if line else ''}: {what}", hint) from None
     return values
-
-
-def _syntax(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    what = getattr(error, "problem", None) or str(error)
-    return f":{mark.line + 1}: {what}" if mark else f": {what}"
 
 
 def _note_places(node: yaml.Node, at: KeyPath, path: Path, places: Places, problems: list[str]) -> None:
@@ -121,42 +99,60 @@ def _note_places(node: yaml.Node, at: KeyPath, path: Path, places: Places, probl
     first: dict[str, int] = {}
     for key_node, value_node in node.value:
         name, line = str(key_node.value), key_node.start_mark.line + 1
+        if key_node.tag.endswith(":merge"):
+            _note_merged(value_node, at, path, places)
+            continue
         if name in first:
-            dotted = ".".join((*at, name))
+            dotted = _dotted((*at, name))
             problems.append(f"{path}:{line}: {dotted} is given twice (first on line {first[name]})")
         first.setdefault(name, line)
         places[(*at, name)] = f"{path}:{line}"
         _note_places(value_node, (*at, name), path, places, problems)
 
 
+def _note_merged(node: yaml.Node, at: KeyPath, path: Path, places: Places) -> None:
+    """The places of keys that a merge (`<<`) brings, where a key of the section itself does not count instead."""
+    for mapping in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+        merged: Places = {}
+        _note_places(mapping, at, path, merged, [])
+        for keys, place in merged.items():
+            places.setdefault(keys, place)
+
+
 def _override(values: dict[str, Any], text: str, places: Places, problems: list[str]) -> None:
     key, equals, raw = text.partition("=")
-    keys = tuple(key.split("."))
+    keys, shown = tuple(key.split(".")), shorten(text, 120) or "''"
     if not equals or not all(keys):
-        problems.append(f"{text}: an override is key=value, such as train.epochs=3")
+        problems.append(f"{shown}: an override is key=value, such as train.epochs=3")
+        return
+    if len(keys) > _MOST_KEYS or len(text) > MAX_BYTES:
+        problems.append(f"{shown}: is nested too deeply, or too long")
         return
     try:
-        value = yaml.load(raw, _Loader)
-    except yaml.YAMLError:
-        problems.append(f"{text}: {raw!r} is no YAML value")
+        value = construct(compose(raw))
+    except yaml.YAMLError as error:
+        what = explain_yaml(error, raw)[1]
+        is_ours = type(error) is yaml.MarkedYAMLError  # PyYAML's words are about lines and columns
+        problems.append(f"{shown}: {what}" if is_ours else f"{shown}: {quote(raw)} is no YAML value")
         return
     section: Any = values
     for name in keys[:-1]:
         section = _enter(section, name)
     try:
-        section[int(keys[-1]) if isinstance(section, list) else keys[-1]] = value
-    except (TypeError, ValueError, IndexError):
-        problems.append(f"{text}: the list in {'.'.join(keys[:-1])} has no such entry; the first is 0")
+        section[_place(keys[-1]) if isinstance(section, list) else keys[-1]] = value
+    except (TypeError, IndexError):
+        problems.append(f"{shown}: the list in {_dotted(keys[:-1])} has no such entry; the first is 0")
         return
     for depth in range(1, len(keys)):
-        places.setdefault(keys[:depth], text)
-    places[keys] = text
+        places.setdefault(keys[:depth], shown)
+    places[keys] = shown
 
 
 def _enter(section: Any, name: str) -> Any:  # noqa: ANN401  what YAML holds
     """The mapping or the list of mappings under a key, begun where there is neither; None outside a list."""
     if section is None or isinstance(section, list):
-        entry = section[int(name)] if section and name.isdigit() and int(name) < len(section) else None
+        place = _place(name)
+        entry = section[place] if section and place < len(section) else None
         return entry if isinstance(entry, dict) else None
     inside = section.get(name)
     is_list = isinstance(inside, list) and any(isinstance(entry, dict) for entry in inside)
@@ -165,30 +161,41 @@ def _enter(section: Any, name: str) -> Any:  # noqa: ANN401  what YAML holds
     return section[name]
 
 
+def _place(name: str) -> int:
+    """The place in a list that a key names; one that no list has where it is no number."""
+    return int(name) if re.fullmatch("[0-9]{1,6}", name) else MAX_BYTES
+
+
+def _dotted(keys: KeyPath) -> str:
+    return ".".join(shorten(key, 60) or "''" for key in keys)
+
+
 def _explain(error: ValidationError, path: Path, places: Places) -> list[str]:
     """One line a wrong key; alternatives of a union that fail together are one mistake."""
     lines: dict[KeyPath, str] = {}
     for item in error.errors(include_url=False):
         keys = tuple(str(part) for part in item["loc"])
         if item["type"] == "missing":
-            lines[keys] = f"{_nearest(keys, places, path)[0]}: {'.'.join(keys)} is missing"
+            lines[keys] = f"{_nearest(keys, places, path)[0]}: {_dotted(keys)} is missing"
         elif item["type"] == "extra_forbidden":
-            lines[keys] = f"{places.get(keys, path)}: unknown key {'.'.join(keys)}{_suggest(keys)}"
+            lines[keys] = (
+                f"{places.get(keys, path)}: unknown key {_dotted(keys)}{_suggest(keys) if len(lines) < 100 else ''}"
+            )
         else:
             place, known = _nearest(keys, places, path)
-            lines.setdefault(known, f"{place}: {'.'.join(known)}: {_say(item)}")
+            lines.setdefault(known, f"{place}: {_dotted(known)}: {_say(item)}")
     return list(lines.values())
 
 
 def _say(item: "ErrorDetails") -> str:
     """What is wrong with a value, in YAML's words rather than Python's."""
-    message, given = item["msg"].removeprefix("Value error, "), f", not {item['input']!r}"
+    message, given = item["msg"].removeprefix("Value error, "), f", not {quote(item['input'])}"
     if item["type"] == "model_type":
         return "is a section: give it keys, or leave it out"
     if item["type"] == "value_error" or isinstance(item["input"], dict):
         given = ""
-    message = message.replace("tuple", "list").replace("dictionary", "mapping")
-    return f"{message[0].lower()}{message[1:]}{given}"
+    message = f"{message[0].lower()}{message[1:]}".replace("tuple", "list").replace("dictionary", "mapping")
+    return message + given
 
 
 def _nearest(keys: KeyPath, places: Places, path: Path) -> tuple[str, KeyPath]:
@@ -199,6 +206,8 @@ def _nearest(keys: KeyPath, places: Places, path: Path) -> tuple[str, KeyPath]:
 
 
 def _suggest(keys: KeyPath) -> str:
+    if len(keys[-1]) > _LONGEST:
+        return ""
     close = difflib.get_close_matches(keys[-1], _siblings(keys), n=1)
     if close:
         return f"; did you mean {close[0]}?"
@@ -219,7 +228,7 @@ def _siblings(keys: KeyPath) -> list[str]:
 
 
 def _by_line(problem: str) -> tuple[int, str]:
-    found = re.match(r"[^:]*:(\d+): ", problem)
+    found = re.match(r"[^:]*:(\d{1,9}): ", problem)
     return (int(found[1]) if found else 10**6, problem)
 
 
@@ -255,15 +264,10 @@ def _lines(section: BaseModel, depth: int) -> Iterator[str]:
         meaning = field.description or (inside and inside.__doc__) or ""
         entries = [one for one in value if isinstance(one, BaseModel)] if isinstance(value, tuple) else []
         is_plain = not entries and not isinstance(value, BaseModel)
-        text = f"{'  ' * depth}{name}:{f' {_flow(plain[name])}' if is_plain else ''}"
+        text = f"{'  ' * depth}{name}:{f' {dump(plain[name])}' if is_plain else ''}"
         yield f"{text:<40}  # {meaning}"
         for entry in entries:
             first, *others = _lines(entry, depth + 2)
             yield from ("  " * (depth + 1) + "- " + first.lstrip(), *others)
         if isinstance(value, BaseModel):
             yield from _lines(value, depth + 1)
-
-
-def _flow(value: object) -> str:
-    text = yaml.safe_dump(value, default_flow_style=True, width=10**6, sort_keys=False, allow_unicode=True)
-    return text.removesuffix("...\n").removesuffix("\n")

@@ -1,9 +1,16 @@
-"""What commands say on the terminal: messages and progress go to stderr, results to stdout."""
+"""What commands say on the terminal: messages and progress go to stderr, results to stdout.
+
+The one place that makes rich's consoles and lines, as tables.py makes its tables. None of them reads markup, and all
+make text visible (text.py) before rich measures it; no other file builds its own, which a test holds.
+"""
 
 import os
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
+from rich.text import Text
+
+from cxr.text import visible, visible_lines
 
 if TYPE_CHECKING:
     from rich.progress import Progress, Task
@@ -11,29 +18,65 @@ if TYPE_CHECKING:
 _PIPED_WIDTH = 100  # a file or a pipe has no width of its own; rich would take 80
 
 
-def _console(stderr: bool) -> Console:
-    console = Console(stderr=stderr, highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = _PIPED_WIDTH
-    return console
+class _Screen(Console):
+    """A console that takes text for text; a string or a line of rich's own that comes here is made visible too."""
+
+    def __init__(self, stderr: bool) -> None:
+        super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
+        if not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = _PIPED_WIDTH
+
+    @property
+    def file(self) -> IO[str]:
+        """Where colours may go: below the guard (streams.py), which a progress bar puts below a proxy of its own."""
+        file = super().file
+        while hasattr(file, "rich_proxied_file"):
+            file = file.rich_proxied_file
+        return file
+
+    @file.setter
+    def file(self, new_file: IO[str]) -> None:
+        self._file = new_file
+
+    def print(self, *objects: object, **options: object) -> None:
+        super().print(*map(_clean, objects), **options)  # type: ignore[arg-type]
+
+
+def _clean(what: object) -> object:
+    if isinstance(what, str):
+        return visible_lines(what)
+    if isinstance(what, Text) and visible_lines(what.plain) != what.plain:
+        return Text(visible_lines(what.plain), style=what.style)
+    return what
 
 
 def out() -> Console:
     """Where a command's result goes: stdout, as wide as the terminal, or 100 columns in a file or a pipe."""
-    return _console(stderr=False)
+    return _Screen(stderr=False)
 
 
-err = _console(stderr=True)
+err: Console = _Screen(stderr=True)
 
 
 def say(message: str) -> None:
     """Print one line of information to stderr."""
-    err.print(message, markup=False, soft_wrap=True)
+    err.print(line(message), soft_wrap=True)
 
 
 def warn(message: str) -> None:
     """Print one warning to stderr."""
-    err.print(f"warning: {message}", markup=False, style="yellow", soft_wrap=True)
+    err.print(line(f"warning: {message}", style="yellow"), soft_wrap=True)
+
+
+def line(*parts: str | tuple[str, str], style: str = "") -> Text:
+    """One line for rich, of texts and of (text, style)."""
+    pairs = [(part, "") if isinstance(part, str) else part for part in parts]
+    return Text.assemble(*((visible(text), own) for text, own in pairs), style=style)
+
+
+def stack(*parts: RenderableType) -> Group:
+    """Lines and tables, one below the other; an empty string is an empty line."""
+    return Group(*parts)
 
 
 def count(number: int, what: str) -> str:
@@ -44,13 +87,16 @@ def count(number: int, what: str) -> str:
 def progress(extra: str = "") -> "Progress":
     """A progress bar over images with rate and time left; `extra` is a format for more fields of the task."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
-    from rich.text import Text
 
     class Rate(ProgressColumn):
         def render(self, task: "Task") -> Text:
             return Text(f"{task.speed:,.0f} images/s" if task.speed else "", style="cyan")
 
-    columns = [TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), Rate(), TimeRemainingColumn()]
+    class Words(TextColumn):
+        def render(self, task: "Task") -> Text:
+            return line(self.text_format.format(task=task))
+
+    columns = [Words("{task.description}"), BarColumn(24), MofNCompleteColumn(), Rate(), TimeRemainingColumn()]
     return Progress(
-        *columns, *([TextColumn(extra)] if extra else []), console=err, transient=True, disable=not err.is_terminal
+        *columns, *([Words(extra)] if extra else []), console=err, transient=True, disable=not err.is_terminal
     )

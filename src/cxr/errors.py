@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from cxr.text import MOST_LETTERS, shorten, visible
+
+_MOST_PROBLEMS = 100
+
 
 class CxrError(Exception):
     """A mistake the user can mend: printed as `error: WHERE: WHAT` lines and one `hint: DO`, exit status 2.
@@ -18,8 +22,11 @@ class CxrError(Exception):
         super().__init__("\n".join(self.problems))
 
     def render(self) -> str:
-        """The text for the terminal, `error:` lines first, `hint:` last."""
-        return "\n".join([*(f"error: {problem}" for problem in self.problems), f"hint: {self.hint}"])
+        """The text for the terminal, `error:` lines first, `hint:` last, each on one line whatever it quotes."""
+        lines = [f"error: {problem}" for problem in self.problems[:_MOST_PROBLEMS]]
+        rest = len(self.problems) - _MOST_PROBLEMS
+        lines += [f"error: and {rest:,} more"] if rest > 0 else []
+        return "\n".join(visible(shorten(line, MOST_LETTERS)) for line in [*lines, f"hint: {self.hint}"])
 
 
 class UnreadableImageError(CxrError):

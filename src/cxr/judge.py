@@ -1,5 +1,6 @@
 """The bodies of cxr eval, compare and readers: what is judged, by which rows, and where the report goes."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,11 @@ from cxr.evaluation import report as reports
 from cxr.evaluation.align import Average
 from cxr.evaluation.compare import Judged
 from cxr.evaluation.compare import compare as compare_two
+from cxr.evaluation.join import DEFAULT, LabelOptions
+from cxr.model.weight_files.kinds import is_from_elsewhere
+from cxr.paths import is_folder
+from cxr.streams import show
+from cxr.text import short_name
 
 
 def evaluate(
@@ -26,6 +32,7 @@ def evaluate(
     tune_on_test: bool,
     averaged: Average,
     allow_seen: bool,
+    options: LabelOptions = DEFAULT,
 ) -> None:
     """Score runs or predictions files, averaged when there are several, write the report and print it."""
     paths, overrides = _split(judged)
@@ -33,10 +40,10 @@ def evaluate(
     if _are_files(paths):
         _refuse_split(fold)
         how = _eval_options(overrides)
-        report, every, shown = reports.score_files(paths, how, labels, validation, tune_on_test, averaged)
-        folder, training = out or paths[0].with_name(paths[0].stem + "_report"), None
+        report, every, shown = reports.score_files(paths, how, labels, validation, tune_on_test, averaged, options)
+        folder, training = out or paths[0].with_name(short_name(paths[0].stem) + "_report"), None
     else:
-        _refuse({"--labels": labels, "--validation": validation, "--tune-on-test": tune_on_test})
+        _refuse(_label_options(labels, options) | {"--validation": validation, "--tune-on-test": tune_on_test})
         from cxr.model.evaluate import evaluate_runs
 
         fold = fold or "test"
@@ -47,7 +54,7 @@ def evaluate(
     render.write(report, every, folder)
     html.write(report, shown, folder, training)
     terminal().print(render.render_terminal(report))
-    print(f"report: {folder / 'report.html'}")
+    show(f"report: {folder / 'report.html'}")
 
 
 def _report_name(fold: str, paths: Sequence[Path], overrides: Sequence[str]) -> str:
@@ -56,11 +63,13 @@ def _report_name(fold: str, paths: Sequence[Path], overrides: Sequence[str]) -> 
     name = f"eval_{fold}"
     if {"data.source", "data.root"} <= given.keys():
         name += f"_on_{given.get('data.name', given['data.source'])}-{Path(given['data.root']).name}"
-    others = [path.name if path.is_dir() else f"{path.parent.name}-{path.stem}" for path in paths[1:]]
-    return re.sub(r"[^\w.+-]+", "_", "_with_".join([name, *others]))
+    others = [path.name if is_folder(path) else f"{path.parent.name}-{path.stem}" for path in paths[1:]]
+    return short_name(re.sub(r"[^\w.+-]+", "_", "_with_".join([name, *others])))
 
 
-def compare(judged: Sequence[str], fold: str | None, out: Path | None, labels: Path | None) -> None:
+def compare(
+    judged: Sequence[str], fold: str | None, out: Path | None, labels: Path | None, options: LabelOptions = DEFAULT
+) -> None:
     """Compare two runs or predictions files, print the differences, and write them where `out` is given."""
     paths, overrides = _split(judged)
     paths, recipe = _take_recipe(paths)
@@ -70,61 +79,67 @@ def compare(judged: Sequence[str], fold: str | None, out: Path | None, labels: P
         )
     if all(path.suffix == ".csv" for path in paths):
         _refuse_split(fold)
-    (first, how), (second, _) = (_judge(path, overrides, fold or "test", labels, recipe) for path in paths)
+    sides = [_judge(path, paths, overrides, fold or "test", labels, recipe, options) for path in paths]
+    (first, how), (second, _) = sides
     comparison = compare_two(first, second, how)
     if out is not None:
         compare_render.write(comparison, out)
     terminal().print(compare_render.render_terminal(comparison))
     if out is not None:
-        print(f"comparison: {out / 'comparison.md'}")
+        show(f"comparison: {out / 'comparison.md'}")
 
 
-def readers(predictions: Path, arguments: Sequence[str], thresholds: Path | None, out: Path | None) -> None:
+def readers(
+    predictions: Path, arguments: Sequence[str], thresholds: Path | None, out: Path | None, column: str | None = None
+) -> None:
     """Compare a predictions file with the files of human readers, print, and write where `out` is given."""
     paths, overrides = _split(arguments)
-    result = human.compare_reader_files(predictions, paths, thresholds, _eval_options(overrides))
+    result = human.compare_reader_files(predictions, paths, thresholds, _eval_options(overrides), column)
     if out is not None:
         human.write(result, out)
     terminal().print(human.render_terminal(result))
     if out is not None:
-        print(f"readers: {out / 'readers.md'}")
+        show(f"readers: {out / 'readers.md'}")
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     """(runs, checkpoints or files; overrides) of the positional arguments."""
-    overrides = [text for text in arguments if "=" in text and not Path(text).exists()]
+    overrides = [text for text in arguments if "=" in text and not os.path.exists(text)]
     paths = [Path(text) for text in arguments if text not in overrides]
     if not paths:
         raise CxrError("nothing to judge", "give a run folder, a checkpoint or a CSV of predictions")
-    again = [path for place, path in enumerate(paths) if path.resolve() in [one.resolve() for one in paths[:place]]]
+    real = [os.path.realpath(path) for path in paths]
+    again = [path for place, path in enumerate(paths) if real[place] in real[:place]]
     if again:
         raise CxrError([f"{path}: is given twice" for path in again], "give each model once")
     return paths, overrides
 
 
 def _take_recipe(paths: Sequence[Path]) -> tuple[list[Path], Path | None]:
-    """(what is judged, the recipe whose data `xrv:NAME` judges): a YAML file, else the first run's own."""
-    published = [path for path in paths if _is_published(path)]
+    """(what is judged, the recipe whose data a model from elsewhere judges): a YAML file, else the first run's own."""
+    guests = [path for path in paths if _is_guest(path)]
     recipes = [path for path in paths if path.suffix in (".yaml", ".yml")]
-    if not published and not recipes:
+    if not guests and not recipes:
         return list(paths), None
-    if len(recipes) > 1 or not published:
-        what = f"{recipes[-1]}: a recipe is no model" if not published else f"{recipes[-1]}: a second recipe"
-        raise CxrError(what, "give a run, or cxr eval xrv:NAME CONFIG for a model of torchxrayvision")
+    if len(recipes) > 1 or not guests:
+        what = f"{recipes[-1]}: a recipe is no model" if not guests else f"{recipes[-1]}: a second recipe"
+        raise CxrError(what, "give a run, or cxr eval MODEL CONFIG for xrv:NAME or a file of weights")
     judged = [path for path in paths if path not in recipes]
-    runs = [path for path in judged if path not in published and path.suffix != ".csv"]
+    runs = [path for path in judged if path not in guests and path.suffix != ".csv"]
     return judged, next(iter(recipes + runs), None)
 
 
-def _is_published(path: Path) -> bool:
-    return str(path).startswith("xrv:")
+def _is_guest(path: Path) -> bool:
+    """Whether a model is none of cxr's: one of torchxrayvision, or a file of weights."""
+    return str(path).startswith("xrv:") or is_from_elsewhere(path)
 
 
 def _home(path: Path, recipe: Path | None) -> Path:
-    """Where a model's reports go: its run folder, for `xrv:NAME` runs/xrv_NAME_on_RECIPE."""
-    if recipe and _is_published(path):
-        return Path("runs") / f"{str(path).replace(':', '_')}_on_{recipe.stem}"
-    return path if path.is_dir() else path.parent
+    """Where a model's reports go: its run folder, for a model from elsewhere runs/MODEL_on_RECIPE."""
+    if recipe and _is_guest(path):
+        name = str(path) if str(path).startswith("xrv:") else path.name
+        return Path("runs") / short_name(f"{re.sub(r'[^A-Za-z0-9_.+-]+', '_', name)}_on_{recipe.stem}")
+    return path if is_folder(path) else path.parent
 
 
 def _are_files(paths: Sequence[Path]) -> bool:
@@ -136,17 +151,23 @@ def _are_files(paths: Sequence[Path]) -> bool:
 
 
 def _judge(
-    path: Path, overrides: Sequence[str], fold: str, labels: Path | None, recipe: Path | None
+    path: Path,
+    paths: Sequence[Path],
+    overrides: Sequence[str],
+    fold: str,
+    labels: Path | None,
+    recipe: Path | None,
+    options: LabelOptions,
 ) -> tuple[Judged, Eval]:
     """One side of a comparison and how it is to be judged."""
     if path.suffix == ".csv":
         how = _eval_options(overrides)
-        _, shown, thresholds, _, _ = reports.judge_files([path], how, labels)
+        _, shown, thresholds, _, _ = reports.judge_files([path], how, labels, options=options)
         return Judged(str(path), shown, thresholds), how
-    _refuse({"--labels": labels})
-    from cxr.model.evaluate import judge
+    _refuse(_label_options(labels, options))
+    from cxr.model.evaluate import judge, overrides_for
 
-    return judge(path, overrides, fold, recipe)
+    return judge(path, overrides_for(path, paths, overrides), fold, recipe)
 
 
 def _eval_options(overrides: Sequence[str]) -> Eval:
@@ -160,6 +181,11 @@ def _refuse_split(fold: str | None) -> None:
     if fold is not None:
         what = "--split: a CSV of predictions has rows of its own"
         raise CxrError(what, "its rows of split test are judged, or all where none is; leave out those you do not mean")
+
+
+def _label_options(labels: Path | None, options: LabelOptions) -> dict[str, object]:
+    """Options that say where labels are, by their names."""
+    return {"--labels": labels, "--label-column": options.column, "--skip-unlabelled": options.skip_unlabelled}
 
 
 def _refuse(options: Mapping[str, object]) -> None:

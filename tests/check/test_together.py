@@ -154,7 +154,8 @@ def test_a_patient_in_splits_of_two_archives_is_counted_and_not_named(
         f"data.split: leak: patients in different splits of two archives: {facts['patients']['in_two_splits']}"
     ]
     assert facts["patients"]["num"] == pd.read_csv(archive / "Data_Entry_2017_v2020.csv")["Patient ID"].nunique()
-    assert not re.search(r"patient \d", capsys.readouterr().out)
+    said = capsys.readouterr()
+    assert not re.search(r"patient \d", said.out) and re.search(r"data\.split: patient \d+ is in ", said.err)
 
 
 @pytest.mark.parametrize("folds", ["val", "test", "val test test", "train train train"])

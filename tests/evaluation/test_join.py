@@ -71,7 +71,8 @@ def test_images_without_a_label_are_counted_beside_other_mistakes(tmp_path: Path
         "error: p.csv:3: p_Mass is 3, no probability\n"
         "error: p.csv: 2 of 3 images have no label in labels.csv, the first b.png\n"
         "hint: a probability is a number from 0 to 1 in every cell; logits must go through a sigmoid first; "
-        "give a table that labels these images; the file names must agree"
+        "the label table names images like a.png; file names must agree, "
+        "or --skip-unlabelled evaluates the others alone"
     )
 
 
@@ -84,7 +85,7 @@ def test_a_file_name_that_two_images_share_joins_neither(tmp_path: Path) -> None
 def test_labels_of_other_findings_are_refused(tmp_path: Path) -> None:
     labels = save(tmp_path / "labels.csv", "image,Mass,Edema", "a.png,1,0")
     text = refusal(save(tmp_path / "p.csv", "image,p_Hernia", "a.png,0.5"), labels)
-    assert text == "error: labels.csv: labels no finding of p.csv\nhint: it labels Mass, Edema"
+    assert text == "error: labels.csv: labels none of Hernia\nhint: it has Mass, Edema"
 
 
 def test_mistakes_of_both_files_come_together(tmp_path: Path) -> None:

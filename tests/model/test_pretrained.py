@@ -139,8 +139,24 @@ def test_training_starts_from_it_and_says_so(
     model = ("model.backbone=densenet121", f"model.weights={RSNA}", "image.size=32", "data.findings=[Mass, Pneumonia]")
     assert call("train", sized, f"out={tmp_path / 'run'}", *model) == 0
     said = " ".join(capsys.readouterr().err.split())
-    report = f"weights {RSNA}: 725 tensors matched, 0 missing, 0 unexpected"
+    report = f"weights {RSNA}: 727 tensors: 725 matched (under features.), 2 in the head"
     assert f"{report}; head loaded for 1 finding, new for 1: Mass" in said
+
+
+def test_its_file_is_recognised_and_run_as_it_is_under_its_path_too(
+    plant: Plant, archive: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, image = plant(RSNA), next(archive.rglob("*.png"))
+    assert call("predict", path, image) == 2
+    assert f"give a model of torchxrayvision by its name, such as {RSNA}, or add" in capsys.readouterr().err
+    names = [name or f"output {place}" for place, name in enumerate(xrv.find(RSNA).outputs)]
+    assert call("predict", path, image, "--head-findings", ",".join(names), "--format", "json") == 0
+    said = capsys.readouterr()
+    assert "pixels from -1024 to 1024, as torchxrayvision's models take them" in said.err
+    assert call("predict", RSNA, image, "--format", "json") == 0
+    theirs = json.loads(capsys.readouterr().out)["probabilities"]
+    ours = json.loads(said.out)["probabilities"]
+    np.testing.assert_allclose([ours[name] for name in theirs], list(theirs.values()), atol=1e-2)
 
 
 def test_predict_prints_its_trained_findings_at_thresholds_of_one_half(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from cxr.check.render import folds as folds_of
 from cxr.check.result import Check
+from cxr.text import shorten_all, width
 
 _LONGEST, _NUMBER = 200, 56  # the longest bar, and room for the number beside it, in units that the page scales
 _LETTER, _MOST = 7.0, 190  # width of a letter, and of the widest label
@@ -106,10 +107,11 @@ def _chart(
     most = max(value for _, bars in rows for value, _ in bars) or 1
     thick = _THICK if series else 18.0
     labels, drawn, top = [], [], 4.0 + (18 if series else 0)
-    for label, bars in rows:
+    names = shorten_all([label for label, _ in rows], int((_MOST - 14) / _LETTER))
+    for label, (_, bars) in zip(names, rows, strict=True):
         labels.append((top + thick * len(bars) / 2, label))
         for place, (value, text) in enumerate(bars):
             drawn.append(Bar(top + place * thick, _LONGEST * value / most, thick - 1, text, place))
         top += thick * len(bars) + _GAP
-    start = min(_MOST, 14 + _LETTER * max(len(label) for label, _ in rows))
+    start = 14 + _LETTER * max(map(width, names))
     return Chart(name, heading, alt, series, tuple(labels), tuple(drawn), start, start + _LONGEST + _NUMBER, top)

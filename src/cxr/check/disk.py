@@ -25,13 +25,8 @@ def find_unnamed(root: Path, named: Collection[str], skip: Collection[Path]) -> 
         if path not in known and _is_image(root / path):
             num += 1
             if len(first) < _NAMED:
-                first.append(_printable(Path(path).as_posix()))
+                first.append(Path(path).as_posix())
     return num, tuple(first)
-
-
-def _printable(name: str) -> str:
-    """A name from the disk, whose bytes may be no UTF-8, as text that can be written."""
-    return os.fsencode(name).decode(errors="replace")
 
 
 def _walk(root: Path, skip: Collection[str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from cxr.check.inspect import Facts
 from cxr.check.result import Listing, Twins
 from cxr.data.splits import FOLDS
+from cxr.labels.views import LATERAL, read_views
 
 Bool = npt.NDArray[np.bool_]
 
@@ -20,8 +21,6 @@ FAR = 4.0
 """How many times larger or smaller than the median an image's longer side is when its size is odd."""
 LONG = 2.0
 """Longer side over shorter side above which a shape is odd."""
-LATERAL = frozenset({"lateral", "lat", "l", "ll", "rl", "left lateral", "right lateral", "xray_lateral"})
-"""What a view column says of a lateral image, in lower case."""
 
 _INVERTED = (
     f"the upper corners are more than {BRIGHT_CORNERS:.0f} grey levels brighter than the mediastinum, which is less "
@@ -77,7 +76,7 @@ def listing(kind: str, title: str, rule: str, names: Sequence[str], which: Bool,
 
 def is_lateral(views: Sequence[str]) -> Bool:
     """Which views are lateral by what their column says; pixels are not asked, as no rule for them was measured."""
-    return np.array([view.strip().lower() in LATERAL for view in views], bool)
+    return np.array([view == LATERAL for view in read_views(views)], bool)
 
 
 def find_twins(

@@ -10,17 +10,21 @@ from cxr.check import charts, render, samples
 from cxr.check.result import Check
 from cxr.check.samples import Gallery
 from cxr.data.splits import FOLDS
+from cxr.evaluation.html import show
 from cxr.evaluation.report import DISCLAIMER
+from cxr.text import visible
 
 _SHOWN = 20
 """Names of a kind that the page lists; check.json has them all."""
-_KINDS = ("positive", "negative", "uncertain", "blank", "unlabelled")
+_KINDS = ("positive", "negative", "uncertain", "soft", "blank", "unlabelled")
 
 
 def render_html(check: Check, galleries: Sequence[Gallery], name: str) -> str:
     """The page; names of files and labels are untrusted, so everything is escaped."""
     loader = ChoiceLoader([PackageLoader("cxr.check"), PackageLoader("cxr.evaluation")])  # which has the style
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=show
+    )
     environment.filters["breaks"] = _breaks
     return environment.get_template("check.html").render(
         check=check,
@@ -44,13 +48,14 @@ def render_html(check: Check, galleries: Sequence[Gallery], name: str) -> str:
         group_rows=[[f"{one.column} {one.group}", *(f"{num:,}" for num in one.images.values())]
                     for one in check.groups],
         folds=FOLDS,
+        columns=[[one.column, one.use or f"not taken: {one.why}"] for one in check.columns],
         shades=_shades(check),
     )  # fmt: skip
 
 
 def _breaks(path: str) -> Markup:
     """A path that a narrow column may break after its folders."""
-    return Markup("/<wbr>").join(path.split("/"))
+    return Markup("/<wbr>").join(visible(path).split("/"))
 
 
 def _key(check: Check) -> list[tuple[str, str]]:

@@ -23,6 +23,7 @@ from cxr.data.sources.dicom_header import read_header
 from cxr.data.splits import FOLDS, MAKERS, Split, assign
 from cxr.data.store import Store, describe, fingerprint, open_store
 from cxr.errors import CxrError
+from cxr.labels.lookup import say_nearest
 
 _T = TypeVar("_T")
 _NAMED = 3
@@ -32,13 +33,15 @@ _NAMED = 3
 class Said:
     """What has been found so far: problems that stop a training, what to do about them, and warnings.
 
-    `place` is that of the archive they are about: from 1 on its keys are named data.also.0 and so on.
+    `place` is that of the archive they are about: from 1 on its keys are named data.also.0 and so on. `private` are
+    lines that name patients, for the terminal alone: a report is handed on.
     """
 
     place: int = 0
     problems: list[str] = field(default_factory=list)
     hints: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    private: list[str] = field(default_factory=list)
 
     def attempt(self, stage: Callable[[], _T]) -> _T | None:
         """What a stage returns, or None once its error is noted."""
@@ -77,7 +80,7 @@ def check_generated(data: Data) -> None:
 def try_split(table: LabelTable, data: Data, said: Said) -> Split | None:
     """The split, also one that cxr train would refuse; None where rows cannot be told apart at all.
 
-    Patients in two splits are noted as a number: the error that cxr train gives would name them.
+    Patients in two splits are noted as a number; the terminal names the first of them.
     """
     try:
         return assign(table, data)
@@ -88,6 +91,7 @@ def try_split(table: LabelTable, data: Data, said: Said) -> Split | None:
             said.refuse([f"{table.root}: images without a patient: {found.rows_without:,}"], error.hint)
         if found.in_two_splits:
             said.refuse([f"data.split: leak: patients in more than one split: {found.in_two_splits:,}"], error.hint)
+            said.private += error.problems
         if not said.problems:
             said.refuse(error.problems, error.hint)
         return split
@@ -96,13 +100,16 @@ def try_split(table: LabelTable, data: Data, said: Said) -> Split | None:
 def judge_missing(config: Config, table: LabelTable, absent: Sequence[str], said: Said) -> None:
     """Rows without a file, and listed names without a row."""
     without = list(table.rows["image"][table.rows["path"] == ""])
+    near = say_nearest(table.root, without) if without and table.read_pixels is None else ""
     total, refused = len(table) + len(absent), config.data.missing == "error"
     for reason, names in (("no file", without), ("no row in the label table", absent)):
         if names:
             what = f"{table.root}: listed images with {reason}: {len(names):,} of {total:,}: {name_first(names)}"
-            said.judge(refused, what, "complete the archive, or data.missing=skip to go on without them")
+            hint = "complete the archive, or data.missing=skip to go on without them"
+            said.judge(refused, what, f"{near}; {hint}" if near and reason == "no file" else hint)
     if len(without) == len(table):
-        said.refuse([f"{table.root}: none of its {len(table):,} images has a file"], "is data.root the right folder?")
+        hint = "correct the names or data.root" if near else "is data.root the right folder?"
+        said.refuse([f"{table.root}: none of its {len(table):,} images has a file"], hint)
 
 
 def judge_unreadable(config: Config, names: Sequence[str], said: Said) -> None:
@@ -175,6 +182,7 @@ def judge_across(
         num = int((several & ~alone).sum())
         if num:
             said.refuse([f"data.split: leak: patients in different splits of two archives: {num:,}"], error.hint)
+            said.private += error.problems
 
 
 def judge_training(
@@ -194,13 +202,10 @@ def judge_training(
         said.attempt(lambda: check_judgeable(config, validation))
     if not images["test"]:
         said.warnings.append("data.split: no images for test, so there is nothing to report on")
-    weights = config.model.weights
-    if weights.startswith("xrv:"):
-        from cxr.model import xrv  # torch
+    if config.model.weights not in ("imagenet", "none") or config.model.head_findings:
+        from cxr.model.weights import check_weights  # torch
 
-        said.attempt(lambda: xrv.find(weights))
-    elif weights not in ("imagenet", "none") and not Path(weights).is_file():
-        said.refuse([f"model.weights: {weights}: no such file"], "give imagenet, none, or a checkpoint file")
+        said.attempt(lambda: check_weights(config.model))
     if (config.out / "last.pt").exists():
         said.warnings.append(f"{config.out}: holds a run already: cxr train needs --resume, --overwrite or out=FOLDER")
     return steps

@@ -1,6 +1,5 @@
 """A Check on the terminal and as JSON."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -8,12 +7,14 @@ from typing import TYPE_CHECKING
 from cxr import __version__
 from cxr.check.refusals import gigabytes
 from cxr.check.result import Cells, Check
-from cxr.console import count
+from cxr.console import count, line, stack
 from cxr.data.splits import FOLDS
+from cxr.labels.columns import describe
+from cxr.tables import Table
+from cxr.text import json_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
 
 _WHERE = {
     "auto": "in GPU memory or RAM while training where twice as much is free, else read from the disk",
@@ -25,11 +26,11 @@ _PAIRS = 3
 _SHORT = {"uncertain": "unc.", "unlabelled": "unlab."}  # eleven columns fit a terminal of 80
 
 
-def render_json(check: Check) -> str:
-    """Every fact, as check.json; no patient's id is in it."""
-    facts = {"cxr": __version__, "verdict": verdict(check), "ready": check.ready} | asdict(check)
+def render_json(check: Check, subject: str = "") -> str:
+    """Every fact, as check.json; no patient's id is in it. `subject` tells checks of other data apart."""
+    facts = {"cxr": __version__, "subject": subject, "verdict": verdict(check), "ready": check.ready} | asdict(check)
     facts["about"] = dict(check.about)
-    return json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
+    return json_text(facts, 1)
 
 
 def verdict(check: Check) -> str:
@@ -115,40 +116,35 @@ def pairs(check: Check) -> list[str]:
 
 def render_terminal(check: Check) -> "RenderableType":
     """Counts, tables, warnings and problems, at most 80 columns wide but for names of files; the verdict last."""
-    from rich.console import Group
-    from rich.text import Text
-
     split = f"{check.about[-1][1]}; " + ", ".join(f"{fold} {num:,}" for fold, num in check.plan.images.items())
     dropped = ", ".join(f"{num:,} {why}" for why, num in check.plan.dropped.items())
     lines = [("files", file_line(check)), ("split", split), ("patients", patient_line(check))]
     lines += [("left out", dropped)] if dropped else []
     lines += [("together", ", ".join(pairs(check)))] if pairs(check) else []
-    head = [Text.assemble((f"{name}: ", "bold"), text) for name, text in lines]
+    columns = (text.partition(": ") for text in describe(check.columns, len(check.columns)))
+    lines += [(what, names) for what, _, names in columns]
+    head = [line((f"{name}: ", "bold"), text) for name, text in lines]
     every = (_labels(check), _groups(check), _archives(check))
     tables = [part for table in every if table.row_count for part in ("", table)]
-    notes = [Text(_visible(f"warning: {line}"), style="yellow") for line in check.warnings]
-    notes += [Text(_visible(f"problem: {line}"), style="red") for line in check.problems]
-    notes += [Text(f"hint: {line}") for line in check.hints]
-    plan = [Text(line) for line in plan_lines(check)]
-    final = Text(verdict(check), style="bold green" if check.ready else "bold red")
-    return Group(*head, *tables, "", *notes, *([""] if notes else []), *plan, final)
+    notes = [line(f"warning: {text}", style="yellow") for text in check.warnings]
+    notes += [line(f"problem: {text}", style="red") for text in check.problems]
+    notes += [line(f"hint: {text}") for text in check.hints]
+    plan = [line(text) for text in plan_lines(check)]
+    final = line(verdict(check), style="bold green" if check.ready else "bold red")
+    return stack(*head, *tables, "", *notes, *([""] if notes else []), *plan, final)
 
 
-def _visible(line: str) -> str:
-    """The line without what would move the cursor or change colours: names of files are not ours."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line)
-
-
-def _labels(check: Check) -> "Table":
+def _labels(check: Check) -> Table:
     """Positive and negative cells by split; uncertain and blank ones over all splits, where there are any."""
-    kinds = [kind for kind in ("uncertain", "blank", "unlabelled") if any(getattr(one, kind) for one in check.cells)]
-    table = _table("\nFinding", [f"{fold}\n{kind}" for fold in folds(check) for kind in ("pos.", "neg.")]
-                   + [f"\n{_SHORT.get(kind, kind)}" for kind in kinds])  # fmt: skip
+    kinds = [kind for kind in ("uncertain", "soft", "blank", "unlabelled")
+             if any(getattr(one, kind) for one in check.cells)]  # fmt: skip
+    table = Table(["\nFinding", *(f"{fold}\n{kind}" for fold in folds(check) for kind in ("pos.", "neg.")),
+                   *(f"\n{_SHORT.get(kind, kind)}" for kind in kinds)])  # fmt: skip
     for finding in check.plan.findings:
         own = [one for one in check.cells if one.finding == finding]
         numbers = [number for one in own for number in (one.positive, one.negative)]
         numbers += [_sum(own, kind) for kind in kinds]
-        table.add_row(finding, *(f"{number:,}" for number in numbers))
+        table.add([finding, *(f"{number:,}" for number in numbers)])
     return table
 
 
@@ -156,26 +152,15 @@ def _sum(cells: Sequence[Cells], kind: str) -> int:
     return sum(int(getattr(one, kind)) for one in cells)
 
 
-def _groups(check: Check) -> "Table":
-    table = _table("Images", [*FOLDS, "all"])
+def _groups(check: Check) -> Table:
+    table = Table(["Images", *FOLDS, "all"])
     for group in check.groups:
-        table.add_row(f"{group.column} {group.group}", *(f"{num:,}" for num in group.images.values()))
+        table.add([f"{group.column} {group.group}", *(f"{num:,}" for num in group.images.values())])
     return table
 
 
-def _archives(check: Check) -> "Table":
-    table = _table(SHARES[0], SHARES[1:])
+def _archives(check: Check) -> Table:
+    table = Table(SHARES)
     for row in share_rows(check):
-        table.add_row(*row)
-    return table
-
-
-def _table(first: str, columns: Sequence[str]) -> "Table":
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column(first, overflow="fold")
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+        table.add(row)
     return table

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from cxr.labels.columns import ColumnUse
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -78,7 +80,8 @@ class Files:
 class Cells:
     """What the label table says of one finding in one split, before any policy; in `all` where there is no split.
 
-    `unlabelled` are the cells of archives that do not label the finding at all, which are masked whatever the policy.
+    `unlabelled` are the cells of archives that do not label the finding at all, which are masked whatever the policy;
+    `soft` are those between 0 and 1.
     """
 
     finding: str
@@ -88,6 +91,7 @@ class Cells:
     uncertain: int
     blank: int
     unlabelled: int = 0
+    soft: int = 0
 
 
 @dataclass(frozen=True)
@@ -206,6 +210,7 @@ class Check:
         split_hashes: Hash of the names in each split.
         plan: What would be trained on.
         part: The archive's name where it is one of several, each of which has a Check beside that of all together.
+        columns: What became of each column of the label table.
     """
 
     about: tuple[tuple[str, str], ...]
@@ -223,6 +228,7 @@ class Check:
     split_hashes: dict[str, str]
     plan: Plan
     part: str = ""
+    columns: tuple[ColumnUse, ...] = ()
 
     @property
     def ready(self) -> bool:

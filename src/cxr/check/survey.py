@@ -19,11 +19,12 @@ from cxr.data.dataset import preprocess, store_path
 from cxr.data.epoch import num_visits
 from cxr.data.findings import find
 from cxr.data.image import Preprocess
-from cxr.data.labels import LabelTable, Targets
+from cxr.data.labels import NO_PATIENTS, LabelTable, Targets
 from cxr.data.pack import Read
 from cxr.data.splits import FOLDS
 
 _SIZES = 8
+_MANY = 40  # images of as many patients that are remarkable
 _JUDGED = ("missing", "truncated", "unreadable")  # listings that the config's policies refuse or let pass
 
 
@@ -38,6 +39,7 @@ class Survey:
         read: Grey pixels of one of their files.
         how: What packing makes of these.
         parts: Each archive by itself, where there are several.
+        private: Lines that name patients, for the terminal alone.
     """
 
     check: Check
@@ -46,6 +48,7 @@ class Survey:
     read: Read
     how: Preprocess
     parts: tuple["Survey", ...] = ()
+    private: tuple[str, ...] = ()
 
 
 def survey(config: Config, quick: bool = False, skip: Sequence[Path] = ()) -> Survey:
@@ -105,7 +108,7 @@ def _conclude(
         quick=quick,
         problems=tuple(look.said.problems),
         hints=tuple(look.said.hints),
-        warnings=(*look.said.warnings, *_warnings(look.listings, twins, files), *one_class),
+        warnings=(*look.said.warnings, *_table_warnings(look), *_warnings(look.listings, twins, files), *one_class),
         files=files,
         listings=look.listings,
         twins=tuple(twins),
@@ -116,8 +119,9 @@ def _conclude(
         split_hashes=dict(look.split.hashes),
         plan=plan,
         part=look.name,
+        columns=look.table.columns,
     )
-    return Survey(check, kept, fold, look.read, preprocess(look.config), tuple(parts))
+    return Survey(check, kept, fold, look.read, preprocess(look.config), tuple(parts), tuple(look.said.private))
 
 
 def _conclude_part(look: Look, targets: Targets, quick: bool) -> Survey:
@@ -158,6 +162,16 @@ def _count_files(look: Look) -> Files:
 
 def _median(good: Sequence[Facts]) -> tuple[int, int]:
     return round(float(np.median([one.width for one in good]))), round(float(np.median([one.height for one in good])))
+
+
+def _table_warnings(look: Look) -> list[str]:
+    """What the label table leaves open; of several archives together it is said of each."""
+    table = look.table
+    lines = [*table.notes, *([NO_PATIENTS] if not table.names_patients else [])]
+    ids = table.rows["patient_id"]
+    if table.names_patients and len(table) >= _MANY and ids.is_unique and not look.archives:
+        lines.append(f"each of the {len(table):,} images has another patient: is it the right column of patients?")
+    return lines
 
 
 def _warnings(listings: Sequence[Listing], twins: Sequence[Twins], files: Files) -> list[str]:

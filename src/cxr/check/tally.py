@@ -29,7 +29,8 @@ def _count(table: LabelTable, finding: str, fold: str, rows: npt.NDArray[np.bool
         return Cells(finding, fold, 0, 0, 0, 0, int(rows.sum()))
     raw = table.raw[rows, table.findings.index(said)]
     positive, negative, uncertain = (int((raw == value).sum()) for value in (1, 0, -1))
-    return Cells(finding, fold, positive, negative, uncertain, int(np.isnan(raw).sum()))
+    soft = int(((raw > 0) & (raw < 1)).sum())
+    return Cells(finding, fold, positive, negative, uncertain, int(np.isnan(raw).sum()), soft=soft)
 
 
 def add_cells(archives: Sequence[Sequence[Cells]]) -> list[Cells]:
@@ -88,7 +89,7 @@ def _band(low: int, high: int) -> str:
 
 def find_one_class(targets: Targets, fold: Fold) -> list[str]:
     """A line for each split, and for all together, in which kept targets of some findings are of one class."""
-    everywhere = _one_class(targets, np.ones(len(fold), bool))
+    everywhere = _one_class(targets, np.ones(len(fold), bool), least=0)  # soft labels teach, too
     lines = _lines("in any split: nothing to learn or measure", everywhere)
     constant = {finding for findings in everywhere.values() for finding in findings}
     for own in FOLDS:
@@ -103,10 +104,16 @@ def _lines(where: str, lacking: Mapping[str, Sequence[str]]) -> list[str]:
     return [f"no {lack} {where}: {', '.join(findings)}" for lack, findings in lacking.items() if findings]
 
 
-def _one_class(targets: Targets, rows: npt.NDArray[np.bool_]) -> dict[str, list[str]]:
-    """The findings without a positive, and the others without a negative, among some rows."""
+def _one_class(targets: Targets, rows: npt.NDArray[np.bool_], least: float = 0.999) -> dict[str, list[str]]:
+    """The findings without a positive, and the others without a negative, among some rows.
+
+    Args:
+        targets: All rows.
+        rows: Which of them.
+        least: A target above it is positive, one below the rest of 1 negative.
+    """
     y = np.where(targets.mask[rows], targets.y[rows], np.nan)
-    has = {"positive": (y == 1).any(axis=0), "negative": (y == 0).any(axis=0)}
+    has = {"positive": (y > least).any(axis=0), "negative": (y < 1 - least).any(axis=0)}
     names = np.array(targets.findings, dtype=object)
     return {
         "positive": list(names[~has["positive"]]),

@@ -103,6 +103,7 @@ def _join_said(looks: Sequence[Look], said: Said) -> Said:
         problems=[problem for one in every for problem in one.problems],
         hints=list(dict.fromkeys(hint for one in every for hint in one.hints)),
         warnings=[warning for one in every for warning in one.warnings],
+        private=said.private,  # those of each archive are shown with it
     )
 
 

@@ -1,34 +1,38 @@
 """What is trained on and judged, as a table for the terminal."""
 
-from rich import box
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.console import RenderableType
 
 from cxr.console import count as count_of
+from cxr.console import line, stack
 from cxr.data.dataset import Dataset
-from cxr.data.labels import count
+from cxr.data.labels import NO_PATIENTS, count
 from cxr.data.splits import FOLDS
+from cxr.labels.columns import describe
+from cxr.tables import Table
 
 _SHORT = {"positive": "pos.", "negative": "neg."}  # nine columns fit a terminal of 80
 
 
 def render_counts(dataset: Dataset) -> RenderableType:
     """Rows kept and dropped, and positives, negatives and masked cells per finding and fold."""
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("\nFinding")
-    columns = []
+    headings, columns = ["\nFinding"], []
     for fold in FOLDS:
         cells = count(dataset.select(dataset.rows(fold)))
         for kind in ("positive", "negative", "masked"):
             if kind != "masked" or cells["masked"].any() or cells["soft"].any():
                 values = cells[kind] + (cells["soft"] if kind == "positive" else 0)
-                table.add_column(f"{fold}\n{_SHORT.get(kind, kind)}", justify="right", no_wrap=True)
+                headings.append(f"{fold}\n{_SHORT.get(kind, kind)}")
                 columns.append([f"{value:,}" for value in values])
-    for finding, *cells_of_row in zip(dataset.targets.findings, *columns, strict=True):
-        table.add_row(finding, *cells_of_row)
-    lines = [line for archive in dataset.archives for line in _describe(archive)]
-    return Group(*(Text(line) for line in lines), "", table, "")
+    table = Table(headings)
+    for row in zip(dataset.targets.findings, *columns, strict=True):
+        table.add(row)
+    lines = [text for archive in dataset.archives for text in _describe(archive)]
+    lines += [
+        f"{archive.name}: {text}" if archive.name else text
+        for archive in dataset.archives
+        for text in describe(archive.table.columns)
+    ]
+    return stack(*map(line, lines), "", table, "")
 
 
 def _describe(archive: Dataset) -> list[str]:
@@ -41,3 +45,12 @@ def _describe(archive: Dataset) -> list[str]:
     lines = [f"{named}split: {archive.split.name}: {', '.join(sizes)}{visited}"]
     dropped = [f"{num:,} {reason}" for reason, num in archive.dropped.items() if num]
     return lines + ([f"{named}dropped: {', '.join(dropped)}"] if dropped else [])
+
+
+def warnings(dataset: Dataset) -> list[str]:
+    """What a training must know of the datasets that were read, a line each."""
+    return [
+        f"{archive.name}: {line}" if archive.name else line
+        for archive in dataset.archives
+        for line in (*archive.table.notes, *([NO_PATIENTS] if not archive.table.names_patients else []))
+    ]

@@ -23,6 +23,8 @@ from cxr.data.pack import pack, write_csv
 from cxr.data.splits import FOLDS, Split, assign
 from cxr.data.store import Store, describe, fingerprint, join_stores, open_store
 from cxr.errors import CxrError
+from cxr.labels.lookup import say_nearest
+from cxr.labels.views import read_views
 
 _NAMED = 5
 _NONE = np.array([], np.intp)
@@ -154,7 +156,9 @@ def _list(config: Config, exact: bool) -> _Listed:
     if missing and config.data.missing == "error":
         raise _missing_error(table, split, missing)
     if not (table.rows["path"] != "").any():
-        raise CxrError(f"{table.root}: none of its {len(table):,} images has a file", "is data.root the right folder?")
+        near = say_nearest(table.root, table.rows["image"])
+        hint = f"{near}; correct the names or data.root" if near else "is data.root the right folder?"
+        raise CxrError(f"{table.root}: none of its {len(table):,} images has a file", hint)
     return _Listed(config, table, split, missing)
 
 
@@ -217,7 +221,8 @@ def _missing_error(table: LabelTable, split: Split, missing: Sequence[tuple[str,
             first = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
             problems.append(f"{table.root}: {len(names):,} of {total:,} listed images have {reason}: {first}")
     hint = "unpack the rest of the archive there, or data.missing=skip to go on without them (listed in missing.csv)"
-    return CxrError(problems, hint)
+    near = say_nearest(table.root, [name for name, why in missing if why == "no file"])
+    return CxrError(problems, f"{near}; {hint}" if near else hint)
 
 
 def _open_or_pack(config: Config, table: LabelTable, overwrite: bool, may_pack: bool) -> Store:
@@ -253,7 +258,7 @@ def keep_rows(
         split: Their folds.
         readable: [N] False where a file could not be decoded.
     """
-    views = config.data.views
+    views = None if config.data.views is None else read_views(config.data.views)
     reasons = {
         "no file": (table.rows["path"] == "").to_numpy(),
         "unreadable": ~readable,

@@ -31,14 +31,6 @@ class Found(NamedTuple):
     reason: str = ""
 
 
-def is_folder(path: Path) -> bool:
-    """Whether a path is a folder; False where that cannot be told, and reading it says why."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
-
-
 def find_images(folder: Path) -> Iterator[Found]:
     """Everything below a folder that is no folder, in the order of the names, what links lead to last."""
     seen = _above(folder)  # device and number of each file and folder

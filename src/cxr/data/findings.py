@@ -1,6 +1,9 @@
-"""Names of findings, their synonyms, and the groups that archives label."""
+"""Names of findings, how two names are compared, and the groups that datasets label."""
 
+import re
+import unicodedata
 from collections.abc import Sequence
+from functools import cache
 
 NO_FINDING = "No Finding"
 
@@ -20,25 +23,24 @@ CHEXPERT_14 = (
 CHEXPERT_5 = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
 """The competition findings of CheXpert (Irvin et al. 2019)."""
 
+OTHERS = (
+    "Aortic Atheromatosis", "Aortic Elongation", "Aortic enlargement", "Air Trapping", "Bronchiectasis", "COPD",
+    "COPD Signs", "COVID-19", "Calcification", "Chronic Changes", "Clavicle fracture", "Costophrenic Angle Blunting",
+    "Enlarged PA", "Fibrotic Band", "Flattened Diaphragm", "Granuloma", "Heart Insufficiency",
+    "Hemidiaphragm Elevation", "Hilar Enlargement", "Hypoexpansion", "ILD", "Kyphosis", "Lung cavity", "Lung cyst",
+    "Lung tumor", "Mediastinal shift", "Nodule/Mass", "Pulmonary fibrosis", "Pseudonodule",
+    "Rib fracture", "Scoliosis", "Tuberculosis", "Tube", "Vertebral Degenerative Changes", "Viral Pneumonia",
+    "Bacterial Pneumonia", "Volume Loss", "Other diseases", "Other lesion",
+)  # fmt: skip
+"""Further findings that PadChest, VinDr-CXR and other public datasets label, as these spell them."""
+
 GROUPS = {"nih14": NIH_14, "chexpert14": CHEXPERT_14, "chexpert5": CHEXPERT_5}
 """Words that `data.findings` accepts in place of a list."""
 
-SYNONYMS = {
-    "Pleural Thickening": "Pleural_Thickening",
-    "Pleural thickening": "Pleural_Thickening",
-    "Pleural_Effusion": "Pleural Effusion",
-    "Pleural effusion": "Pleural Effusion",
-    "No_Finding": "No Finding",
-    "No finding": "No Finding",
-    "Lung_Opacity": "Lung Opacity",
-    "Lung_Lesion": "Lung Lesion",
-    "Pleural_Other": "Pleural Other",
-    "Support_Devices": "Support Devices",
-    "Enlarged_Cardiomediastinum": "Enlarged Cardiomediastinum",
-}
-"""Other spellings of the same finding; a name maps to itself when it is not here."""
+SYNONYMS = {"Normal": "No Finding", "No Findings": "No Finding", "Healthy": "No Finding"}
+"""Other words for a finding, beside other spellings of its name."""
 
-CONCEPTS = {"Pleural Effusion": "Effusion", "Pulmonary fibrosis": "Fibrosis"}
+CONCEPTS = {"Pleural Effusion": "Effusion", "Pulmonary Fibrosis": "Fibrosis"}
 """Names of different archives for one thing seen, beside spellings: CheXpert's effusion, VinDr-CXR's fibrosis.
 
 Not merged, because they are not the same question to a reader of the image:
@@ -49,17 +51,49 @@ Not merged, because they are not the same question to a reader of the image:
 """
 
 
+def name_key(name: str) -> str:
+    """What two spellings of one name share: case, and blanks, hyphens and underscores between its words, are left out.
+
+    Signs at the ends stay, so `PICC+` and `PICC-` are two names.
+    """
+    return _BETWEEN.sub("", unicodedata.normalize("NFC", name).strip().casefold())
+
+
+@cache
+def canonical(name: str) -> str:
+    """The one spelling of a known finding's name that tables and reports use; any other name as it is, trimmed."""
+    return _KNOWN.get(name_key(name), " ".join(unicodedata.normalize("NFC", name).split()))
+
+
+def is_known(name: str) -> bool:
+    """Whether the name is that of a finding which public datasets label."""
+    return name_key(name) in _KNOWN
+
+
+@cache
 def concept(name: str) -> str:
-    """What a finding's name means, the same for all archives that label it."""
-    return CONCEPTS.get(canonical(name), canonical(name))
+    """What a finding's name means, the same for all spellings and all archives that label it."""
+    key = name_key(canonical(name))
+    meant = _CONCEPT_KEYS.get(key, key)
+    return _KNOWN.get(meant, meant)
 
 
 def find(name: str, names: Sequence[str]) -> str | None:
-    """The one of `names` that means the finding: itself if it is there, else the first of the same concept."""
-    return name if name in names else next((other for other in names if concept(other) == concept(name)), None)
+    """The one of `names` that means the finding: itself, else another spelling of it, else one of the same concept."""
+    if name in names:
+        return name
+    key = name_key(canonical(name))
+    spelled = next((other for other in names if name_key(canonical(other)) == key), None)
+    return spelled or next((other for other in names if concept(other) == concept(name)), None)
 
 
-def canonical(name: str) -> str:
-    """The one spelling of a finding's name that tables and reports use."""
-    stripped = name.strip()
-    return SYNONYMS.get(stripped, stripped)
+def find_spelling(name: str, names: Sequence[str]) -> str | None:
+    """The one of `names` that is the same name, whatever its spelling."""
+    key = name_key(canonical(name))
+    return name if name in names else next((other for other in names if name_key(canonical(other)) == key), None)
+
+
+_BETWEEN = re.compile(r"(?<=[^\W_])[\s_\N{HYPHEN}\N{NON-BREAKING HYPHEN}-]+(?=[^\W_])")
+_KNOWN = {name_key(name): name for name in (*OTHERS, *CHEXPERT_14, *NIH_14)}
+_KNOWN |= {name_key(name): meant for name, meant in SYNONYMS.items()}
+_CONCEPT_KEYS = {name_key(name): name_key(meant) for name, meant in CONCEPTS.items()}

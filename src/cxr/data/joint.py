@@ -4,6 +4,7 @@ Image and patient names are written `name/...` there, since two archives may use
 holds the archive's name. What an archive does not label is masked in all its rows, whatever data.blank says.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,10 +20,11 @@ from cxr.data.findings import NO_FINDING, canonical, find
 from cxr.data.labels import LabelTable, Targets, resolve
 from cxr.data.splits import FOLDS, Split, check_leak, hash_names
 from cxr.errors import CxrError
+from cxr.text import short_name
 
 SOURCE = "source"
 """Column of the rows that holds the name of their archive, where there are several."""
-OWN_IDS = ("table", "torchxrayvision")
+OWN_IDS = ("table", "folder", "torchxrayvision")
 """Sources whose patients' ids mean something within one archive only; data.name says which."""
 
 _KEY = re.compile(rf"(?<![\w./-])data\.(?=(?:{'|'.join(Archive.model_fields)})\b)")
@@ -83,8 +85,8 @@ def check_across(id_spaces: Sequence[str], rows: Sequence[pd.DataFrame], folds: 
 
 def store_path(config: Config, data: Data) -> Path:
     """The folder of an archive's store: store.path, or one named by the source, the root folder and the size."""
-    name = re.sub(r"[^\w.-]+", "_", data.root.resolve().name) or "root"
-    return config.store.path or Path("stores") / f"{data.source}-{name}-{config.image.store_size}"
+    name = re.sub(r"[^\w.-]+", "_", os.path.basename(os.path.realpath(data.root))) or "root"
+    return config.store.path or Path("stores") / f"{data.source}-{short_name(name)}-{config.image.store_size}"
 
 
 @contextmanager

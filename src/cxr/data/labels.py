@@ -1,7 +1,7 @@
 """What a source says (LabelTable), and the policies that turn it into targets and a mask."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,12 +9,17 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cxr.data.findings import find_spelling
 from cxr.errors import CxrError
+from cxr.labels.columns import ColumnUse
 
 Float = npt.NDArray[np.float32]
 Bool = npt.NDArray[np.bool_]
 Uncertain = Literal["ignore", "zeros", "ones"] | tuple[float, float]
 Blank = Literal["negative", "masked"]
+
+NO_PATIENTS = "the dataset names no patient: splits, leak checks and intervals are per image, as if none had two"
+"""The warning of a check, a training and a report for a dataset that does not say whose its images are."""
 
 ROW_COLUMNS = ("image", "path", "patient_id", "study_id", "view", "age", "sex", "split")
 """Columns every source fills: `image` is the source's own name, `path` the file below the root (empty if not found),
@@ -30,10 +35,14 @@ class LabelTable:
         root: Folder that `rows.path` is relative to.
         rows: [N] ROW_COLUMNS as text, age in years as float (nan when unknown), sex `M`, `F` or empty.
         findings: C names, in the order of the columns of `raw`.
-        raw: [N, C] float32 of 1 (present), 0 (absent), -1 (uncertain), nan (not said).
+        raw: [N, C] float32 of 1 (present), 0 (absent), -1 (uncertain), nan (not said), or between 0 and 1 (soft).
         absent: (image, split) of each name that the archive's own lists hold and its label table does not.
         read_pixels: Grey pixels uint8 [H, W] of a `rows.path`, which is then a key and need not be a file; raises
             UnreadableImageError. None where paths are files.
+        columns: What became of each column of the source's table.
+        notes: What a reader of a check or a training must know, a line each.
+        names_patients: False where the source names no patient, so that each image counts as one of its own.
+        where: FILE:LINE of a row, for errors while the table is read; None once rows are joined or selected.
     """
 
     source: str
@@ -43,6 +52,10 @@ class LabelTable:
     raw: Float
     absent: tuple[tuple[str, str], ...] = ()
     read_pixels: Callable[[str], npt.NDArray[np.uint8]] | None = None
+    columns: tuple[ColumnUse, ...] = ()
+    notes: tuple[str, ...] = ()
+    names_patients: bool = True
+    where: Callable[[int], str] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         assert self.raw.shape == (len(self.rows), len(self.findings))
@@ -53,7 +66,8 @@ class LabelTable:
 
     def select(self, keep: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> "LabelTable":
         """The table of the rows that `keep` (a mask or indices) names, cells untouched."""
-        return replace(self, rows=self.rows.iloc[keep].reset_index(drop=True), raw=self.raw[keep])
+        rows = self.rows.iloc[keep].reset_index(drop=True)
+        return replace(self, rows=rows, raw=self.raw[keep], where=None)
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,7 @@ def resolve(
     """
     columns = _columns(table, findings)
     raw = table.raw[:, columns]
-    y = np.where(raw == 1, np.float32(1), np.float32(0))
+    y = np.where(raw > 0, raw, np.float32(0))  # 1, or a soft label as it is
     mask = np.ones(raw.shape, dtype=np.bool_)
     draws = np.random.default_rng(seed).random(table.raw.shape, dtype=np.float32)[:, columns]
     for column, finding in enumerate(findings):
@@ -109,13 +123,14 @@ def _policy(uncertain: Uncertain | Mapping[str, Uncertain], finding: str) -> Unc
 
 
 def _columns(table: LabelTable, findings: Sequence[str]) -> list[int]:
-    unknown = [finding for finding in findings if finding not in table.findings]
+    own = [find_spelling(finding, table.findings) for finding in findings]
+    unknown = [finding for finding, name in zip(findings, own, strict=True) if name is None]
     if unknown:
         raise CxrError(
             [f"data.findings: {table.root} has no labels for {finding!r}" for finding in unknown],
             f"it labels {', '.join(table.findings)}",
         )
-    return [table.findings.index(finding) for finding in findings]
+    return [table.findings.index(name) for name in own if name is not None]
 
 
 def count(targets: Targets) -> pd.DataFrame:

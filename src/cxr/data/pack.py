@@ -1,7 +1,5 @@
 """Image files -> Store: every file decoded once, on all cores, in bounded memory, surviving a kill at any moment."""
 
-import csv
-import io
 import os
 import shutil
 import time
@@ -17,6 +15,7 @@ from cxr.data.store import PACKED, UNREADABLE, Manifest, Store, open_store
 from cxr.data.threads import work_through
 from cxr.errors import CxrError
 from cxr.files import explain_os_errors, only_one, write_text
+from cxr.text import csv_line
 
 Read = Callable[[str], Grey]
 
@@ -206,9 +205,7 @@ def _report_unreadable(
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a small CSV atomically."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    write_text(path, text.getvalue())
+    write_text(path, "".join(map(csv_line, [header, *rows])))
 
 
 def _replace(partial: Path, folder: Path) -> None:

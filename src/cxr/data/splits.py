@@ -13,12 +13,14 @@ from cxr.config import Data
 from cxr.console import count
 from cxr.data.labels import LabelTable
 from cxr.errors import CxrError
+from cxr.labels.identity import normalise
 
 Fold = npt.NDArray[np.str_]
 Listed = Mapping[str, Sequence[str]]
 
 FOLDS = ("train", "val", "test")
-WORDS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "": ""}
+WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+         "testing": "test", "": ""}  # fmt: skip
 """What a split column may say, in any case."""
 
 KNOWN: tuple[tuple[str, Mapping[str, str]], ...] = (
@@ -78,16 +80,17 @@ def assign(table: LabelTable, data: Data) -> Split:
     Raises:
         CxrError: Lists or values that are not there or contradict each other, a patient in two folds or without id.
     """
-    unnamed = table.rows["image"][table.rows["patient_id"].str.strip() == ""]
+    unnamed = table.rows["image"][table.rows["patient_id"] == ""]
     if len(unnamed):
         what = f"{count(len(unnamed), 'image')} without a patient, the first {unnamed.iloc[0]}"
         raise CxrError(f"{table.root}: {what}", "a patient's images must stay in one split; fill in the patient")
     split = MAKERS[data.split](table, data)
-    check_leak(table.rows["patient_id"], split.fold)
+    by_name = "; or, if equal names are different people, data.columns.patient=null counts each image as a patient"
+    check_leak(table.rows["patient_id"], split.fold, by_name if table.source == "folder" else "")
     return split
 
 
-def check_leak(patient_ids: Iterable[str], fold: Iterable[str]) -> None:
+def check_leak(patient_ids: Iterable[str], fold: Iterable[str], more_hint: str = "") -> None:
     """Refuse a patient with images in two folds; an empty fold is none.
 
     Raises:
@@ -102,7 +105,7 @@ def check_leak(patient_ids: Iterable[str], fold: Iterable[str]) -> None:
         problems = [f"data.split: patient {patient} is in {_join(names)}" for patient, names in leaked.items()]
         more = [f"data.split: {len(leaked) - NAMED:,} more patients are in two splits"] if len(leaked) > NAMED else []
         hint = "all images of a patient must be in one split; mend the lists, or use data.split=random"
-        raise CxrError([*problems[:NAMED], *more], hint)
+        raise CxrError([*problems[:NAMED], *more], hint + more_hint)
 
 
 def hash_names(names: Iterable[str]) -> str:
@@ -210,7 +213,7 @@ def read_names(path: Path, known: Container[str] = ()) -> list[str]:
 
 
 def _first_name(line: str, known: Container[str]) -> str:
-    line = line.replace("\\", "/")
+    line = normalise(line.replace("\\", "/")).removeprefix("./")
     whole = (line, line.split(",", 1)[0].strip().strip('"'))
     return next((name for name in whole if name in known), re.split(r"[\s,]", line, maxsplit=1)[0].strip('"'))
 

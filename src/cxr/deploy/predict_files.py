@@ -1,21 +1,15 @@
 """Image files -> probabilities on stdout: one by one, so that a bad file costs only itself."""
 
-import csv
 import json
-import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich import box
-from rich.table import Table
-from rich.text import Text
 
-from cxr.console import count, out
-from cxr.data.find_images import Found, find_images, is_folder
+from cxr.console import count, line, out
+from cxr.data.find_images import Found, find_images
 from cxr.data.image import Grey, prepare, read_file
 from cxr.deploy.overlay_names import OverlayNames
 from cxr.errors import CxrError, NoImageError, UnreadableImageError
@@ -23,12 +17,14 @@ from cxr.evaluation.report import DISCLAIMER
 from cxr.evaluation.thresholds import origin
 from cxr.explain.cam import activation_map, encode_png, overlay
 from cxr.files import write_bytes
-from cxr.model import checkpoint as checkpoints
-from cxr.model import xrv
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.familiarity import ENOUGH_IMAGES
 from cxr.model.predict import familiarity_values, predict_squares
-from cxr.model.pretrained import open_alone
+from cxr.model.pretrained import open_any
+from cxr.paths import is_folder
+from cxr.streams import complain, exact_stdout
+from cxr.tables import Table
+from cxr.text import csv_line
 
 _BATCH = 32
 _NAMED = 5
@@ -36,16 +32,6 @@ _USUAL_REASONS = (
     "Usual reasons for the warning: no chest X-ray at all, another body part, a lateral view, an inverted or turned "
     "image, another hospital's processing. No warning does not mean that the image is suitable."
 )
-
-
-def _as_text(name: str | Path) -> str:
-    """A name from the disk, whose bytes may be no UTF-8, as text that can be written."""
-    return os.fsencode(name).decode(errors="backslashreplace")
-
-
-def _visible(name: str | Path) -> str:
-    """A name for a terminal: letters that move the cursor or cannot be seen are spelled out."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in _as_text(name))
 
 
 @dataclass(frozen=True)
@@ -71,7 +57,7 @@ class _Account:
         """Say why an image is not read."""
         self.failed += 1
         for problem in error.problems:
-            print(f"error: {_visible(problem)}", file=sys.stderr)
+            complain(f"error: {problem}")
         if not isinstance(error, UnreadableImageError):  # pydicom is not installed, say
             self.hints[error.hint] = None
 
@@ -79,32 +65,30 @@ class _Account:
         """Say how many were not read and what was passed over."""
         for files, what in ((self.others, "without an image"), (self.again, "found before under another name")):
             if files:
-                first = ", ".join(_visible(file) for file in files[:_NAMED]) + (", ..." if len(files) > _NAMED else "")
-                print(f"passed over: {count(len(files), 'file')} {what}: {first}", file=sys.stderr)
-        for hint in self.hints:
-            print(f"hint: {hint}", file=sys.stderr)
+                first = ", ".join(map(str, files[:_NAMED])) + (", ..." if len(files) > _NAMED else "")
+                complain(f"passed over: {count(len(files), 'file')} {what}: {first}")
         if self.failed:
-            print(
-                f"hint: {self.failed:,} of {count(self.total, 'image')} not read, as said above; "
-                "cxr reads PNG, JPEG, TIFF and DICOM",
-                file=sys.stderr,
-            )
+            more = "; ".join(self.hints) or "cxr reads PNG, JPEG, TIFF and DICOM"
+            complain(f"hint: {self.failed:,} of {count(self.total, 'image')} not read, as said above; {more}")
 
 
-def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path | None) -> tuple[int, int]:
+def predict_files(
+    run: Path, images: Sequence[Path], form: str, heatmaps: Path | None, head_findings: str | None = None
+) -> tuple[int, int]:
     """Print the probabilities of every image; returns (how many could not be read, how many there were).
 
     Args:
-        run: Run folder, checkpoint file, or `xrv:NAME`, whose thresholds are 0.5 throughout.
+        run: Run folder, checkpoint file, `xrv:NAME` or a file of weights; thresholds of the last two are 0.5.
         images: Files, or folders of them; what is no image in a folder is counted and passed over.
         form: table, json (an object a line and an image) or csv (`image`, `p_<finding>`, `warning`).
         heatmaps: Folder for an overlay of each finding above its threshold, or of the likeliest where none is.
+        head_findings: What the outputs of a file of weights are: a group or names with commas between.
 
     Raises:
         CxrError: The checkpoint cannot be loaded, or an overlay cannot be written.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    checkpoint = open_alone(str(run), device) if xrv.is_named(run) else checkpoints.load(run, device)
+    checkpoint = open_any(str(run), device, head_findings)
     writer = {"table": _TableWriter, "json": _JsonWriter, "csv": _CsvWriter}[form](checkpoint)
     account, names, batch = _Account(), OverlayNames(heatmaps), list[_Square]()
     for found, is_asked_for in _find(images):
@@ -123,7 +107,7 @@ def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path |
 def _find(images: Sequence[Path]) -> Iterator[tuple[Found, bool]]:
     """What is named or found in a folder, and whether it was named; a folder without an image is one itself."""
     for image in images:
-        if not is_folder(image):
+        if not _is_folder(image):
             yield Found(image, "image"), True
             continue
         has_images = False
@@ -132,6 +116,13 @@ def _find(images: Sequence[Path]) -> Iterator[tuple[Found, bool]]:
             yield found, False
         if not has_images:
             yield Found(image, "unreadable", "no image file in this folder"), True
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return is_folder(path)
+    except CxrError:  # reading it says why
+        return False
 
 
 def _read(
@@ -232,7 +223,7 @@ class _JsonWriter(_Writer):
         print(
             json.dumps(
                 {
-                    "image": _as_text(image.file),
+                    "image": str(image.file),
                     "probabilities": values,
                     "thresholds": points,
                     "above": above,
@@ -243,18 +234,18 @@ class _JsonWriter(_Writer):
         )
 
     def fail(self, file: Path, reason: str) -> None:
-        print(json.dumps({"image": _as_text(file), "error": reason}))
+        print(json.dumps({"image": str(file), "error": reason}))
 
 
 class _CsvWriter(_Writer):
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)
-        self._csv = csv.writer(sys.stdout, lineterminator="\n")
-        self._csv.writerow(["image", *(f"p_{finding}" for finding in self.findings), "warning"])
+        self._file = exact_stdout()
+        self._file.write(csv_line(["image", *(f"p_{finding}" for finding in self.findings), "warning"]))
 
     def write(self, image: _Square, row: Sequence[float], score: float | None) -> None:
         said = "; ".join(text for text in (self.warning(score), *image.notes) if text)
-        self._csv.writerow([_as_text(image.file), *row, said])
+        self._file.write(csv_line([str(image.file), *row, said]))
 
 
 class _TableWriter(_Writer):
@@ -264,30 +255,26 @@ class _TableWriter(_Writer):
         self._num_warned = 0
 
     def write(self, image: _Square, row: Sequence[float], score: float | None) -> None:
-        table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
-        table.add_column("Finding", no_wrap=True)
-        for heading in ("Probability", "Threshold", ""):
-            table.add_column(heading, justify="right" if heading else "left")
+        table = Table(["Finding", "Probability", "Threshold", ""])
         for place in sorted(range(len(row)), key=lambda place: -row[place]):
             above = row[place] >= self.thresholds.values[place]
             cells = (self.findings[place], f"{row[place]:.3f}", f"{self.thresholds.values[place]:.3f}")
-            style = "bold" if above else ""
-            table.add_row(*(Text(cell, style=style) for cell in cells), Text("above" if above else "", style="bold"))
-        self._console.print(Text(_visible(image.file), style="bold"), soft_wrap=True)
+            table.add([*cells, "above" if above else ""], style="bold" if above else "")
+        self._console.print(line(str(image.file), style="bold"), soft_wrap=True)
         warning = self.warning(score)
         if warning:
             self._num_warned += 1
-            self._console.print(Text(f"Warning: {warning}", style="bold yellow"), soft_wrap=True)
+            self._console.print(line(f"Warning: {warning}", style="bold yellow"), soft_wrap=True)
         for note in image.notes:
-            self._console.print(Text(f"Note: {note}", style="bold yellow"), soft_wrap=True)
+            self._console.print(line(f"Note: {note}", style="bold yellow"), soft_wrap=True)
         self._console.print(table, "")
 
     def finish(self) -> None:
         if self._num_warned:
-            self._console.print(_USUAL_REASONS, markup=False, soft_wrap=True)
-            self._console.print(f"The warning is {self.measured}.", markup=False, soft_wrap=True)
+            self._console.print(_USUAL_REASONS, soft_wrap=True)
+            self._console.print(f"The warning is {self.measured}.", soft_wrap=True)
         elif self.measured and self.measured.num_images < ENOUGH_IMAGES:
             few = f"only {self.measured.num_images:,} validation images were there to learn from"
             what = f"No warning, but an image unlike those of training may go unnoticed: {few}."
-            self._console.print(what, markup=False, soft_wrap=True)
-        self._console.print(f"Thresholds: {origin(self.thresholds)}. {DISCLAIMER}", markup=False, soft_wrap=True)
+            self._console.print(what, soft_wrap=True)
+        self._console.print(f"Thresholds: {origin(self.thresholds)}. {DISCLAIMER}", soft_wrap=True)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cxr.data.findings import find_spelling
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
 
@@ -22,7 +23,8 @@ def align(models: Sequence[Named]) -> tuple[list[Predictions], list[str]]:
     Raises:
         CxrError: Nothing in common, or an image whose labels, patient or split differ.
     """
-    findings = [name for name in models[0][1].findings if all(name in own.findings for _, own in models)]
+    every = models[0][1].findings
+    findings = [name for name in every if all(find_spelling(name, own.findings) for _, own in models)]
     images = reduce(np.intersect1d, [own.rows["image"].to_numpy(dtype=str) for _, own in models])
     if not findings or not len(images):
         what = "image" if findings else "finding"
@@ -50,7 +52,8 @@ def average(models: Sequence[Named], how: Average) -> tuple[Predictions, list[st
 
 def _cut(predictions: Predictions, images: npt.NDArray[np.str_], findings: Sequence[str]) -> Predictions:
     chosen = predictions.select(pd.Index(predictions.rows["image"].astype(str)).get_indexer(pd.Index(images)))
-    columns = [predictions.findings.index(name) for name in findings]
+    named = [find_spelling(name, predictions.findings) for name in findings]
+    columns = [predictions.findings.index(name) for name in named if name is not None]
     return Predictions(chosen.rows, tuple(findings), chosen.y[:, columns], chosen.p[:, columns])
 
 
@@ -58,7 +61,7 @@ def _left_out(name: str, predictions: Predictions, num_images: int, findings: Se
     notes = []
     if len(predictions) > num_images:
         notes.append(f"{len(predictions) - num_images:,} images that only {name} predicts are left out")
-    others = [finding for finding in predictions.findings if finding not in findings]
+    others = [finding for finding in predictions.findings if find_spelling(finding, findings) is None]
     if others:
         notes.append(f"findings that only {name} predicts are left out: {', '.join(others)}")
     return notes

@@ -1,14 +1,16 @@
 """A Comparison on the terminal, as Markdown, CSV and JSON."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxr.console import line, stack
 from cxr.evaluation.cells import number, records, with_bounds
 from cxr.evaluation.compare import Comparison
+from cxr.evaluation.csv_files import write_tables
 from cxr.evaluation.render import markdown_table, versions
 from cxr.evaluation.report import DISCLAIMER
 from cxr.files import write_text
+from cxr.text import json_text, markdown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,7 +20,7 @@ _FIGURES = {"auroc": "AUROC", "f1": "F1"}
 
 def write(comparison: Comparison, folder: Path) -> None:
     """Writes `comparison.csv`, `comparison.json` and `comparison.md` into the folder, each atomically."""
-    write_text(folder / "comparison.csv", comparison.table.to_csv(index=False, lineterminator="\n"))
+    write_tables(folder, {"comparison.csv": comparison.table})
     document = {
         "a": comparison.names[0],
         "b": comparison.names[1],
@@ -30,41 +32,36 @@ def write(comparison: Comparison, folder: Path) -> None:
         "versions": versions(),
         "disclaimer": DISCLAIMER,
     }
-    write_text(folder / "comparison.json", json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    write_text(folder / "comparison.json", json_text(document, 2))
     write_text(folder / "comparison.md", render_markdown(comparison))
 
 
 def render_markdown(comparison: Comparison) -> str:
     """The comparison as a Markdown page."""
-    a, b = comparison.names
+    a, b = map(markdown, comparison.names)
     blocks = [[f"# {b} against {a}"], [f"Judged on {comparison.judged_on}. Intervals: 95 %, {comparison.how}."]]
     for figure, name in _FIGURES.items():
         headings, rows = _cells(comparison, figure)
         blocks += [[f"## {name}"], markdown_table(headings, rows, "-" + ":" * (len(headings) - 1))]
-    blocks += [[_explain()], [f"- {note}" for note in comparison.notes], [DISCLAIMER]]
+    blocks += [[_explain()], [f"- {markdown(note)}" for note in comparison.notes], [DISCLAIMER]]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
 
 def render_terminal(comparison: Comparison) -> "RenderableType":
     """Two tables of at most 80 columns for rich."""
-    from rich import box
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
+    from cxr.tables import Table
 
     a, b = comparison.names
-    parts: list[RenderableType] = [Text(f"A: {a}"), Text(f"B: {b}"), Text(f"On {comparison.judged_on}"), ""]
+    parts: list[RenderableType] = [line(f"A: {a}"), line(f"B: {b}"), line(f"On {comparison.judged_on}"), ""]
     for figure in _FIGURES:
-        table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
         headings, rows = _cells(comparison, figure)
-        for heading in headings:
-            table.add_column(heading, justify="left" if heading == "Finding" else "right", no_wrap=heading != "Finding")
+        table = Table(headings)
         for cells in rows:
-            table.add_row(*(Text(cell, style="bold" if cells[0] == "mean" else "") for cell in cells))
+            table.add(cells, style="bold" if cells[0] == "mean" else "")
         parts += [table, ""]
-    parts += [Text(f"Intervals: 95 %, {comparison.how}."), Text(_explain())]
-    parts += [Text(f"Note: {note}", style="yellow") for note in comparison.notes]
-    return Group(*parts, Text(DISCLAIMER, style="italic"))
+    parts += [line(f"Intervals: 95 %, {comparison.how}."), line(_explain())]
+    parts += [line(f"Note: {note}", style="yellow") for note in comparison.notes]
+    return stack(*parts, line(DISCLAIMER, style="italic"))
 
 
 def _explain() -> str:

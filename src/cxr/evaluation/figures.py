@@ -1,6 +1,8 @@
 """The pictures of a report, drawn by matplotlib without a display."""
 
 import io
+import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,8 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from cxr.console import warn
+from cxr.evaluation.fonts import choose_fonts, say_lacking
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import MEAN, Report
+from cxr.text import shorten, shorten_all, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,6 +23,7 @@ if TYPE_CHECKING:
 _BLUE, _ORANGE, _GREY = "#1f5f99", "#c25b12", "#767676"  # told apart by the colour-blind, and dark enough in print
 _COLUMNS, _PANEL = 4, 2.3  # panels a row, inches
 _MOST_POINTS = 300
+_TITLE, _LABEL = 28, 36  # columns of a name above a panel, and beside an axis
 _STYLE = {
     "font.size": 8,
     "axes.spines.top": False,
@@ -25,7 +31,7 @@ _STYLE = {
     "axes.titlesize": 8.5,
     "svg.fonttype": "none",
     "svg.hashsalt": "cxr",
-    "font.family": "sans-serif",
+    "text.parse_math": False,  # a finding may be called $x$ or a_b
 }
 
 
@@ -48,6 +54,25 @@ def draw(report: Report, predictions: Predictions, history: Sequence[Mapping[str
         predictions: The rows that it judged.
         history: Per epoch `loss` and `val_loss`, `val_auroc`, of the run's log.
     """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells how it looks for fonts and where it keeps them
+    import matplotlib as mpl
+
+    families, lacking = choose_fonts(_names(report))
+    if lacking:
+        warn(say_lacking(lacking))
+    with mpl.rc_context(rc=_STYLE | {"font.family": families}), warnings.catch_warnings():  # type: ignore[arg-type]
+        warnings.filterwarnings("ignore", r"Glyph \d+ ")  # said above, once and not for each letter of each panel
+        return _draw(report, predictions, history)
+
+
+def _names(report: Report) -> list[str]:
+    """Every text in the figures that is not ours."""
+    groups = report.subgroups.groups if report.subgroups is not None else None
+    named = [] if groups is None or not len(groups) else [*groups["attribute"], *groups["group"]]
+    return [visible(str(name)) for name in [*report.table["finding"], *named]]
+
+
+def _draw(report: Report, predictions: Predictions, history: Sequence[Mapping[str, float | None]]) -> list[Picture]:
     pictures = []
     if report.table["auroc"].notna().any():
         pictures = [_intervals(report), _roc(report, predictions), _precision_recall(report, predictions)]
@@ -68,14 +93,14 @@ def _intervals(report: Report) -> Picture:
             colour = _ORANGE if row["finding"] == MEAN else _BLUE
             axes.plot([row["auroc_low"], row["auroc_high"]], [place, place], color=colour, lw=1.6)
             axes.plot(row["auroc"], place, "o", color=colour, ms=4)
-        axes.set_yticks(range(len(rows)), list(rows["finding"]))
+        axes.set_yticks(range(len(rows)), shorten_all(list(rows["finding"])[::-1], _LABEL)[::-1])
         axes.set_xlabel("AUROC")
         axes.grid(axis="x", lw=0.4)
 
     best, worst = (report.table.loc[getattr(report.table["auroc"], way)()] for way in ("idxmax", "idxmin"))
     alt = (
-        f"AUROC of each finding with its interval, from {worst['auroc']:.3f} ({worst['finding']}) "
-        f"to {best['auroc']:.3f} ({best['finding']}); the table of findings has the numbers."
+        f"AUROC of each finding with its interval, from {worst['auroc']:.3f} ({shorten(worst['finding'], 80)}) "
+        f"to {best['auroc']:.3f} ({shorten(best['finding'], 80)}); the table of findings has the numbers."
     )
     return _single("auroc", "AUROC by finding", alt, (6.4, 0.6 + 0.24 * len(rows)), plot)
 
@@ -89,7 +114,7 @@ def _roc(report: Report, predictions: Predictions) -> Picture:
         axes.plot([0, 1], [0, 1], color=_GREY, lw=0.6, ls=":")
         axes.plot(*_thin(false, true), color=_BLUE, lw=1.2)
         axes.plot(1 - row["specificity"], row["sensitivity"], "o", color=_ORANGE, ms=4)
-        axes.set_title(f"{row['finding']}\nAUROC {row['auroc']:.3f}")
+        axes.set_title(f"{row['title']}\nAUROC {row['auroc']:.3f}")
 
     alt = "ROC curves, a panel a finding; the dot is the operating point. The table of findings has the AUROCs."
     return _panels("roc", "ROC curves", alt, report, ("1 - specificity", "sensitivity"), plot)
@@ -104,7 +129,7 @@ def _precision_recall(report: Report, predictions: Predictions) -> Picture:
         axes.axhline(row["num_positive"] / row["num"], color=_GREY, lw=0.6, ls=":")
         axes.plot(*_thin(recall, precision), color=_BLUE, lw=1.2)
         axes.plot(row["sensitivity"], row["ppv"], "o", color=_ORANGE, ms=4)
-        axes.set_title(f"{row['finding']}\navg. precision {row['average_precision']:.3f}")
+        axes.set_title(f"{row['title']}\navg. precision {row['average_precision']:.3f}")
 
     alt = (
         "Precision-recall curves, a panel a finding; dotted is the share of positive images, which chance reaches, "
@@ -121,7 +146,7 @@ def _reliability(report: Report, table: pd.DataFrame) -> Picture:
         axes.plot(own["mean_probability"], own["positive"], "o-", color=_BLUE, lw=0.9, ms=3)
         axes.set(xlim=(0, top), ylim=(0, top))
         axes.locator_params(nbins=3)
-        axes.set_title(f"{row['finding']}\nECE {row['ece']:.3f}")
+        axes.set_title(f"{row['title']}\nECE {row['ece']:.3f}")
 
     alt = "Share of positive images against mean probability in ten groups of images, a panel a finding."
     labels = ("mean probability", "share positive")
@@ -135,13 +160,14 @@ def _subgroups(table: pd.DataFrame) -> Picture:
         for place, row in enumerate(means.to_dict("records")):
             axes.plot([row["auroc_low"], row["auroc_high"]], [place, place], color=_BLUE, lw=1.6)
             axes.plot(row["auroc"], place, "o", color=_BLUE, ms=4)
-        names = [f"{row.attribute} {row.group} ({row.num:,})" for row in means.itertuples()]
-        axes.set_yticks(range(len(means)), names)
-        axes.set_xlabel("mean AUROC of the findings that every group of the attribute has enough images of")
+        groups = shorten_all([f"{row.attribute} {row.group}" for row in means.itertuples()], _LABEL)
+        sizes = zip(groups, means["num"], strict=True)
+        axes.set_yticks(range(len(means)), [f"{group} ({num:,})" for group, num in sizes])
+        axes.set_xlabel("mean AUROC of the findings that every group\nof the attribute has enough images of")
         axes.grid(axis="x", lw=0.4)
 
     alt = "Mean AUROC of each subgroup with its interval; the tables of subgroups have the numbers."
-    return _single("subgroups", "Subgroups", alt, (6.4, 0.7 + 0.26 * max(1, len(means))), plot)
+    return _single("subgroups", "Subgroups", alt, (6.4, 0.85 + 0.26 * max(1, len(means))), plot)
 
 
 def _training(history: Sequence[Mapping[str, float | None]]) -> Picture:
@@ -193,7 +219,8 @@ def _panels(
     """A panel for each finding whose figures are defined."""
     every: list[dict[str, Any]] = [{str(name): value for name, value in row.items()}
                                    for row in report.table.to_dict("records")]  # fmt: skip
-    rows = [(c, row) for c, row in enumerate(every) if not np.isnan(row["auroc"])]
+    titles = shorten_all([str(row["finding"]) for row in every], _TITLE)
+    rows = [(c, row | {"title": titles[c]}) for c, row in enumerate(every) if not np.isnan(row["auroc"])]
     num_rows = -(-len(rows) // _COLUMNS)
     num_columns = min(_COLUMNS, len(rows))
 
@@ -217,14 +244,12 @@ def _single(name: str, heading: str, alt: str, inches: tuple[float, float], plot
 
 
 def _save(name: str, heading: str, alt: str, inches: tuple[float, float], fill: "Callable[[Figure], None]") -> Picture:
-    import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    with mpl.rc_context(rc=_STYLE):  # type: ignore[arg-type]  # its type is a literal of every key
-        figure = Figure(figsize=inches, layout="constrained")
-        fill(figure)
-        svg, png = io.BytesIO(), io.BytesIO()
-        figure.savefig(svg, format="svg", metadata={"Date": None})
-        figure.set_layout_engine("none")  # laid out already
-        figure.savefig(png, format="png", dpi=150)
+    figure = Figure(figsize=inches, layout="constrained")
+    fill(figure)
+    svg, png = io.BytesIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None})
+    figure.set_layout_engine("none")  # laid out already
+    figure.savefig(png, format="png", dpi=150)
     return Picture(name, heading, alt, svg.getvalue(), png.getvalue())

@@ -17,6 +17,7 @@ from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import DISCLAIMER, Report
 from cxr.evaluation.thresholds import origin
 from cxr.files import write_bytes, write_text
+from cxr.text import visible, visible_lines
 
 _WIDE = ("roc", "precision_recall", "reliability")
 
@@ -96,8 +97,9 @@ def write(report: Report, judged: Predictions, folder: Path, training: Training 
 def render_html(report: Report, pictures: Sequence[Picture], training: Training) -> str:
     """The page."""
     environment = Environment(
-        loader=PackageLoader("cxr.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
+        loader=PackageLoader("cxr.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        finalize=show,
+    )  # fmt: skip
     environment.filters |= {"bounds": _with_bounds, "base64": lambda data: base64.b64encode(data).decode()}
     about = [*report.about, ("thresholds", origin(report.thresholds))]
     about.append(("figures by", ", ".join(f"{name} {number}" for name, number in render.versions().items())))
@@ -120,8 +122,15 @@ def render_html(report: Report, pictures: Sequence[Picture], training: Training)
         wide=_WIDE,
         counts=_counts(training),
         about=[list(pair) for pair in about],
-        config=training.config,
+        config=escape(training.config),  # which has lines
     )
+
+
+def show(value: object) -> object:
+    """What a page shows of a value: text without what could not be seen or would turn the direction of writing."""
+    if not isinstance(value, str):
+        return value
+    return Markup(visible_lines(value)) if isinstance(value, Markup) else visible(value)
 
 
 def _key(report: Report) -> list[tuple[str, str]]:
@@ -161,7 +170,7 @@ def _cell(row: Cells) -> str:
 
 def _with_bounds(cell: str) -> str:
     """A figure with its interval below it in small print."""
-    found = re.fullmatch(r"(\S+) \((\d\.\d+-\d\.\d+)\)(.*)", cell)
+    found = re.fullmatch(r"(\S+) \((\d\.\d+-\d\.\d+)\)(.*)", visible(cell))
     if not found:
         return cell
     return Markup("{}<small>{}{}</small>").format(found[1], found[2], escape(found[3]))

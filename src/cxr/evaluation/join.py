@@ -1,65 +1,114 @@
 """Labels of another file for the images of a table of predictions."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cxr.data.findings import find, name_key
 from cxr.data.labels import Blank, LabelTable, resolve
 from cxr.data.sources import read_labels
 from cxr.errors import CxrError
+from cxr.labels.lookup import stem
 
 IDENTITY = ("image", "patient_id", "split", "view", "sex", "age")
 """Columns that say which image a row is: text, age in years."""
+
+STUDY = "study_id"
+"""Further column that says which study an image belongs to."""
 
 Mistakes = list[tuple[str, str]]
 """(`WHERE: WHAT`, hint) of each mistake found so far."""
 
 
+@dataclass(frozen=True)
+class LabelOptions:
+    """How labels are read beside predictions.
+
+    Attributes:
+        column: Column of classes or lists of findings, in place of a column per finding.
+        skip_unlabelled: Whether images that the label table does not name are left out, rather than refused.
+    """
+
+    column: str | None = None
+    skip_unlabelled: bool = False
+
+
+DEFAULT = LabelOptions()
+
+
 def join_labels(
-    path: Path, labels: Path, blank: Blank, rows: pd.DataFrame, findings: tuple[str, ...]
-) -> tuple[pd.DataFrame, npt.NDArray[np.float64], Mistakes]:
-    """Rows completed from the label table, y [N, C] and mistakes; nothing is joined when there are mistakes."""
+    path: Path, labels: Path, blank: Blank, rows: pd.DataFrame, findings: tuple[str, ...], options: LabelOptions
+) -> tuple[pd.DataFrame, npt.NDArray[np.float64], Mistakes, list[str]]:
+    """(rows completed from the label table, y [N, C], mistakes, notes); nothing is joined when there are mistakes."""
     y = np.full((len(rows), len(findings)), np.nan)
     try:
-        table = read_labels(labels)
+        table = read_labels(labels, findings, options.column)
     except CxrError as error:
-        return rows, y, [(problem, error.hint) for problem in error.problems]
-    common = [finding for finding in findings if finding in table.findings]
+        return rows, y, [(problem, error.hint) for problem in error.problems], []
+    own = {finding: find(finding, table.findings) for finding in findings}
+    common = {finding: name for finding, name in own.items() if name is not None}
     places = find_places(rows["image"], table.rows["image"])
-    mistakes = _join_mistakes(path, labels, table, rows["image"], places, common)
+    mistakes = _join_mistakes(path, labels, table, rows["image"], places, common, options)
     if not mistakes:
-        targets = resolve(table, common, uncertain="ignore", blank=blank)
-        known = np.where(targets.mask, targets.y, np.nan)
+        targets = resolve(table, list(common.values()), uncertain="ignore", blank=blank)
+        known = np.where(targets.mask & ((targets.y == 0) | (targets.y == 1)), targets.y, np.nan)
+        known = np.vstack([known, np.full((1, len(common)), np.nan)])  # the last row is of images without labels
         y[:, [findings.index(name) for name in common]] = known[places]
-        rows = _completed(rows, table.rows.iloc[places].reset_index(drop=True))
-    return rows, y, mistakes
+        found = places >= 0
+        joined = _completed(rows[found].reset_index(drop=True), table.rows.iloc[places[found]].reset_index(drop=True))
+        rows = pd.concat([joined.set_index(np.flatnonzero(found)), rows[~found]]).sort_index()
+    return rows, y, mistakes, [*table.notes, *_note_renamed(labels, common)]
+
+
+def _note_renamed(labels: Path, common: Mapping[str, str]) -> list[str]:
+    """Which findings the label table calls by another name of the same concept."""
+    renamed = [f"{name} is its {own}" for name, own in common.items() if name_key(name) != name_key(own)]
+    return [f"labels of {labels}: {', '.join(renamed)}"] if renamed else []
 
 
 def _join_mistakes(
-    path: Path, labels: Path, table: LabelTable, images: pd.Series, places: npt.NDArray[np.intp], common: Sequence[str]
+    path: Path,
+    labels: Path,
+    table: LabelTable,
+    images: pd.Series,
+    places: npt.NDArray[np.intp],
+    common: Mapping[str, str],
+    options: LabelOptions,
 ) -> Mistakes:
     if not common:
         return [(f"{labels}: labels no finding of {path}", f"it labels {', '.join(table.findings)}")]
     lost = images[(places < 0) & (images != "")]
-    if not len(lost):
+    if not len(lost) or (options.skip_unlabelled and len(lost) < len(images)):
         return []
     what = f"{path}: {len(lost):,} of {len(images):,} images have no label in {labels}, the first {lost.iloc[0]}"
-    return [(what, "give a table that labels these images; the file names must agree")]
+    hint = f"the label table names images like {table.rows['image'].iloc[0]}; file names must agree"
+    if len(lost) < len(images):
+        hint += ", or --skip-unlabelled evaluates the others alone"
+    return [(what, hint)]
 
 
 def find_places(images: pd.Series, labelled: pd.Series) -> npt.NDArray[np.intp]:
-    """Row of the label table for each image, -1 where there is none; a looser key only where it is unambiguous."""
+    """Row of the label table for each image, -1 where there is none; a looser key only where it is unambiguous.
+
+    The keys, in this order: the whole name; CheXpert's path from the patient on; the file's name; the file's name
+    without the ending of an image; and for a table of studies the folder that the image lies in.
+    """
     places = np.full(len(images), -1, np.intp)
-    for key in (_whole_name, _from_patient, _file_name):
+    for key in (_whole_name, _from_patient, _file_name, _stem):
         ours, theirs = images.map(key), labelled.map(key)
         if theirs.is_unique and ours.nunique() == images.nunique():
             places = np.where(places < 0, pd.Index(theirs).get_indexer(pd.Index(ours)), places)
         if (places >= 0).all():
-            break
+            return places
+    for key in (_whole_name, _from_patient):  # of several images of a study, so keys need not differ
+        ours, theirs = images.map(lambda name, key=key: key(str(PurePosixPath(name).parent))), labelled.map(key)
+        if theirs.is_unique:
+            places = np.where(places < 0, pd.Index(theirs).get_indexer(pd.Index(ours)), places)
     return places
 
 
@@ -69,7 +118,7 @@ def _whole_name(name: str) -> str:
 
 def _from_patient(name: str) -> str:
     """CheXpert's path without the folders above train, valid, test or the patient."""
-    found = re.search(r"((train|valid|test)/)?patient\d+/.*", _whole_name(name))
+    found = re.search(r"((train|valid|test)/)?patient\d+(/.*)?$", _whole_name(name))
     return found[0] if found else name
 
 
@@ -77,6 +126,12 @@ def _file_name(name: str) -> str:
     return PurePosixPath(_whole_name(name)).name
 
 
+def _stem(name: str) -> str:
+    return stem(_file_name(name))
+
+
 def _completed(rows: pd.DataFrame, labelled: pd.DataFrame) -> pd.DataFrame:
-    text = {name: rows[name].where(rows[name] != "", labelled[name]) for name in IDENTITY[1:-1]}
+    names = [*IDENTITY[1:-1], *([STUDY] if (labelled[STUDY] != "").any() or STUDY in rows.columns else [])]
+    own = {name: rows[name] if name in rows.columns else pd.Series([""] * len(rows), dtype=str) for name in names}
+    text = {name: own[name].where(own[name] != "", labelled[name]) for name in names}
     return rows.assign(**text, age=rows["age"].fillna(labelled["age"].astype(np.float64)))

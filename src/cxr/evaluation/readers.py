@@ -10,11 +10,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from cxr.config import Eval
+from cxr.console import line, stack
+from cxr.data.findings import find_spelling
 from cxr.data.labels import resolve
 from cxr.data.sources import read_labels
 from cxr.errors import CxrError
 from cxr.evaluation import cells, metrics, render
 from cxr.evaluation.bootstrap import Resampling, draw_figures, resampling_of
+from cxr.evaluation.csv_files import write_tables
 from cxr.evaluation.intervals import NONE, behind, difference_interval, interval
 from cxr.evaluation.join import find_places
 from cxr.evaluation.metrics import Float
@@ -22,6 +25,8 @@ from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.report import DISCLAIMER
 from cxr.evaluation.thresholds import GIVEN, Thresholds, fixed, origin
 from cxr.files import write_text
+from cxr.paths import refuse_endless
+from cxr.text import markdown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -56,7 +61,9 @@ class ReaderComparison:
     notes: tuple[str, ...]
 
 
-def compare_reader_files(path: Path, readers: Sequence[Path], thresholds: Path | None, how: Eval) -> ReaderComparison:
+def compare_reader_files(
+    path: Path, readers: Sequence[Path], thresholds: Path | None, how: Eval, column: str | None = None
+) -> ReaderComparison:
     """The comparison of a CSV of predictions with a CSV a reader: its image column and 1, 0 or blank a finding.
 
     Args:
@@ -64,12 +71,13 @@ def compare_reader_files(path: Path, readers: Sequence[Path], thresholds: Path |
         readers: A file a reader, named by the file's stem.
         thresholds: A `metrics.csv` whose thresholds to take; 0.5 for every finding without it.
         how: Intervals.
+        column: The readers' column of classes or lists of findings, in place of a column per finding.
 
     Raises:
         CxrError: No image or finding in common, or a finding without threshold.
     """
     predictions = read(path, labels=None, needs_labels=False)
-    places, findings, readings = _readings(path, predictions, readers)
+    places, findings, readings = _readings(path, predictions, readers, column)
     columns = [predictions.findings.index(name) for name in findings]
     shown = predictions.select(places)
     shown = Predictions(shown.rows, findings, np.full((len(places), len(findings)), np.nan), shown.p[:, columns])
@@ -169,11 +177,13 @@ def _row(
 
 
 def _readings(
-    path: Path, predictions: Predictions, readers: Sequence[Path]
+    path: Path, predictions: Predictions, readers: Sequence[Path], column: str | None
 ) -> tuple[npt.NDArray[np.intp], tuple[str, ...], list[Reading]]:
     """(rows of the predictions that any reader has read, common findings, what each reader says of them)."""
-    tables = [read_labels(reader) for reader in readers]
-    findings = tuple(name for name in predictions.findings if all(name in table.findings for table in tables))
+    tables = [read_labels(reader, predictions.findings, column) for reader in readers]
+    findings = tuple(
+        name for name in predictions.findings if all(find_spelling(name, table.findings) for table in tables)
+    )
     found = [find_places(predictions.rows["image"], table.rows["image"]) for table in tables]
     read_by_any = np.flatnonzero(np.any([places >= 0 for places in found], axis=0))
     if not findings or not len(read_by_any):
@@ -191,9 +201,11 @@ def _readings(
 
 def _read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:
     """The `threshold` column of a metrics.csv."""
+    refuse_endless(path)
     try:
         table = pd.read_csv(path).set_index("finding")["threshold"]
-        values = tuple(float(table[finding]) for finding in findings)
+        names = [str(name) for name in table.index]
+        values = tuple(float(table[find_spelling(finding, names) or finding]) for finding in findings)
     except (OSError, ValueError, KeyError) as error:
         what = f"{path}: is no metrics.csv with a threshold for each of {', '.join(findings)} ({error})"
         raise CxrError(what, "cxr eval writes metrics.csv beside predictions.csv") from None
@@ -202,29 +214,24 @@ def _read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:
 
 def render_terminal(result: ReaderComparison) -> "RenderableType":
     """The table for rich."""
-    from rich import box
-    from rich.console import Group
-    from rich.table import Table
-    from rich.text import Text
+    from cxr.tables import Table
 
-    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
-    for heading in _HEADINGS:
-        table.add_column(heading, justify="left" if heading in _HEADINGS[:2] else "right", no_wrap=True)
+    table = Table(_HEADINGS, names=2)
     for row in _cells(result):
-        table.add_row(*(Text(cell, style="bold" if row[1] == AVERAGE else "") for cell in row))
-    lines = [Text(f"{key.capitalize()}: {value}.") for key, value in result.about]
-    lines += [Text(f"Note: {note}", style="yellow") for note in result.notes]
-    return Group(table, "", *lines, Text(DISCLAIMER, style="italic"))
+        table.add(row, style="bold" if row[1] == AVERAGE else "")
+    lines = [line(f"{key.capitalize()}: {value}.") for key, value in result.about]
+    lines += [line(f"Note: {note}", style="yellow") for note in result.notes]
+    return stack(table, "", *lines, line(DISCLAIMER, style="italic"))
 
 
 def write(result: ReaderComparison, folder: Path) -> None:
     """Writes `readers.csv` and `readers.md` into the folder."""
-    write_text(folder / "readers.csv", result.table.to_csv(index=False, lineterminator="\n"))
+    write_tables(folder, {"readers.csv": result.table})
     blocks = [
         ["# Model and readers"],
         render.markdown_table(["About", ""], [list(pair) for pair in result.about], "--"),
         render.markdown_table(_HEADINGS, _cells(result), "--:::::"),
-        [f"- {note}" for note in result.notes],
+        [f"- {markdown(note)}" for note in result.notes],
         [DISCLAIMER],
     ]
     write_text(folder / "readers.md", "\n\n".join("\n".join(block) for block in blocks if block) + "\n")

@@ -1,12 +1,12 @@
 """A Report on the terminal, as Markdown, CSV and JSON; html.py draws the page."""
 
-import json
 import platform
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from cxr.console import line, stack
 from cxr.evaluation.cells import (
     CALIBRATION_HEADINGS,
     HEADINGS,
@@ -24,14 +24,17 @@ from cxr.evaluation.cells import (
     subgroup_cells,
     subgroup_lines,
 )
-from cxr.evaluation.predictions import Predictions, render_csv
+from cxr.evaluation.csv_files import write_tables
+from cxr.evaluation.predictions import Predictions, as_table
 from cxr.evaluation.report import DISCLAIMER, Report
 from cxr.evaluation.thresholds import origin
 from cxr.files import clear_leftovers, write_text
+from cxr.text import json_text, markdown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.table import Table
+
+    from cxr.tables import Table
 
 _SHORT = {
     "finding": "\nFinding",
@@ -58,31 +61,26 @@ def write(report: Report, predictions: Predictions, folder: Path) -> None:
     Raises:
         CxrError: The disk is full or the folder cannot be written; no file is half-written.
     """
-    tables = {"metrics.csv": metrics_table(report)}
+    tables = {"predictions.csv": as_table(predictions), "metrics.csv": metrics_table(report)}
     if report.subgroups is not None and len(report.subgroups.groups):
         tables |= {"subgroups.csv": report.subgroups.groups, "subgroup_gaps.csv": report.subgroups.gaps}
     if report.reliability is not None:
         tables["reliability.csv"] = report.reliability
     clear_leftovers(folder)
-    write_text(folder / "predictions.csv", render_csv(predictions))
-    for name, table in tables.items():
-        write_text(folder / name, table.to_csv(index=False, lineterminator="\n"))
+    write_tables(folder, tables)
     write_text(folder / "report.json", render_json(report))
     write_text(folder / "report.md", render_markdown(report))
 
 
 def render_terminal(report: Report) -> "RenderableType":
     """A table of at most 80 columns for rich, with what it was judged on above and the notes below."""
-    from rich.console import Group
-    from rich.text import Text
-
-    below = [Text(f"Thresholds: {origin(report.thresholds)}; judged on {report.judged_on.partition(' (')[0]}.")]
+    below = [line(f"Thresholds: {origin(report.thresholds)}; judged on {report.judged_on.partition(' (')[0]}.")]
     if report.intervals:
-        below.append(Text(f"Intervals: 95 %, {report.intervals}."))
-    below += [Text(line) for line in [*subgroup_lines(report), *calibration_lines(report), *published_lines(report)]]
-    below += [Text(f"Note: {note}", style="yellow") for note in report.notes]
-    above = Text.assemble("Scored on ", (report.judged_on, "bold"))
-    return Group(above, "", _terminal_table(report), "", *below, Text(DISCLAIMER, style="italic"))
+        below.append(line(f"Intervals: 95 %, {report.intervals}."))
+    below += [line(text) for text in [*subgroup_lines(report), *calibration_lines(report), *published_lines(report)]]
+    below += [line(f"Note: {note}", style="yellow") for note in report.notes]
+    above = line("Scored on ", (report.judged_on, "bold"))
+    return stack(above, "", _terminal_table(report), "", *below, line(DISCLAIMER, style="italic"))
 
 
 def render_markdown(report: Report) -> str:
@@ -90,15 +88,11 @@ def render_markdown(report: Report) -> str:
     about = [*report.about, ("thresholds", origin(report.thresholds)), ("judged on", report.judged_on)]
     about += [("intervals", f"95 %, {report.intervals}")] if report.intervals else []
     num = len(report.table)
-    rows = [
-        [f"**{cell}**" if cell and place >= num else cell for cell in row]
-        for place, row in enumerate(metrics_cells(report))
-    ]
     blocks: list[Block] = [
         ["# Evaluation"],
-        [f"- {note}" for note in report.notes],
+        [f"- {markdown(note)}" for note in report.notes],
         markdown_table(["About", ""], [list(pair) for pair in about], "--"),
-        markdown_table(list(HEADINGS.values()), rows, "-" + ":" * (len(HEADINGS) - 1)),
+        markdown_table(list(HEADINGS.values()), metrics_cells(report), "-" + ":" * (len(HEADINGS) - 1), num),
         *_subgroup_blocks(report),
         *_calibration_blocks(report),
         *_published_blocks(report),
@@ -119,7 +113,9 @@ def _subgroup_blocks(report: Report) -> list[Block]:
 def _calibration_blocks(report: Report) -> list[Block]:
     if report.calibration is None:
         return []
-    how = f"Temperatures were fitted on {report.calibrated_on}." if report.calibrated_on else "No temperatures."
+    how = (
+        f"Temperatures were fitted on {markdown(report.calibrated_on)}." if report.calibrated_on else "No temperatures."
+    )
     cells = calibration_cells(report)
     return [["## Calibration"], markdown_table(list(CALIBRATION_HEADINGS.values()), cells, "-:::::"), [how]]
 
@@ -168,7 +164,7 @@ def render_json(report: Report) -> str:
             "other_patients_not_comparable": records(report.published.other),
         }
     document |= {"notes": list(report.notes), "versions": versions(), "disclaimer": DISCLAIMER}
-    return json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    return json_text(document, 2)
 
 
 def versions() -> dict[str, str]:
@@ -178,20 +174,15 @@ def versions() -> dict[str, str]:
 
 
 def _terminal_table(report: Report) -> "Table":
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
+    from cxr.tables import Table
 
-    table = Table(box=box.SIMPLE, padding=0, show_edge=False, pad_edge=False, header_style="bold")
     columns = [name for name in _SHORT if name != "auroc_interval" or report.table["auroc_low"].notna().any()]
-    for name in columns:
-        side: Literal["left", "right"] = "left" if name == "finding" else "right"
-        table.add_column(_SHORT[name], justify=side, no_wrap=name != "finding")
+    table = Table([_SHORT[name] for name in columns], gap=0)
     for place, row in enumerate(records(metrics_table(report))):
         cells = [_short_cell(report, row, name) for name in columns]
         style = "bold" if place >= len(report.table) else ""
         is_last = place == len(report.table) - 1
-        table.add_row(*(Text(cell, style="dim" if cell == "n/a" else style) for cell in cells), end_section=is_last)
+        table.add(cells, style, end_section=is_last)
     return table
 
 
@@ -201,7 +192,16 @@ def _short_cell(report: Report, row: dict[str, Cell], name: str) -> str:
     return metrics_cell(report, {**row, f"{name}_low": None, f"{name}_high": None}, name)
 
 
-def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> Block:
-    """Lines of a table; `sides` holds `-` for a left-aligned and `:` for a right-aligned column."""
+def markdown_table(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], sides: str, bold_from: int | None = None
+) -> Block:
+    """Lines of a table; `sides` holds `-` for a left-aligned and `:` for a right-aligned column.
+
+    Cells are text, whatever is in them; rows from `bold_from` on are bold.
+    """
     rule = ["---:" if side == ":" else "---" for side in sides]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in (headings, rule, *rows)]
+    plain = len(rows) if bold_from is None else bold_from
+    texts = [[markdown(cell) for cell in row] for row in rows]
+    bold = [[f"**{cell}**" if cell else cell for cell in row] for row in texts[plain:]]
+    lines = [[markdown(heading) for heading in headings], rule, *texts[:plain], *bold]
+    return [f"| {' | '.join(line)} |" for line in lines]

@@ -8,18 +8,20 @@ import numpy as np
 import pandas as pd
 
 from cxr.config import Eval
-from cxr.data.findings import CHEXPERT_5, NIH_14
+from cxr.data.findings import CHEXPERT_5, NIH_14, find_spelling
 from cxr.errors import CxrError
 from cxr.evaluation import delong, metrics
 from cxr.evaluation.align import Average, average
 from cxr.evaluation.bootstrap import RESAMPLED, Resampling, draw_figures, resampling_of
 from cxr.evaluation.calibration import Temperatures, calibration_table, fit, reliability_table
 from cxr.evaluation.intervals import NONE, Interval, behind, interval, mean_interval
+from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.metrics import Float, Point
 from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.published import Published, beside
 from cxr.evaluation.subgroups import Subgroups, subgroups
 from cxr.evaluation.thresholds import Thresholds, choose, fixed, hashed, own_names
+from cxr.evaluation.units import combine
 
 DISCLAIMER = "Research tool, not a medical device."
 FIGURES = Point._fields
@@ -115,9 +117,12 @@ def score_files(
     validation: Path | None = None,
     tune_on_test: bool = False,
     averaged: Average = "probabilities",
+    options: LabelOptions = DEFAULT,
 ) -> tuple[Report, Predictions, Predictions]:
     """(report, all rows read, judged rows) of predictions files, averaged when there are several; see `judge_files`."""
-    every, judged, thresholds, temperatures, notes = judge_files(paths, how, labels, validation, tune_on_test, averaged)
+    every, judged, thresholds, temperatures, notes = judge_files(
+        paths, how, labels, validation, tune_on_test, averaged, options
+    )
     about = [("predictions", ", ".join(str(path) for path in paths))]
     if len(paths) > 1:
         about.append(("ensemble", f"mean of the {averaged} of {len(paths)} models"))
@@ -133,6 +138,7 @@ def judge_files(
     validation: Path | None = None,
     tune_on_test: bool = False,
     averaged: Average = "probabilities",
+    options: LabelOptions = DEFAULT,
 ) -> tuple[Predictions, Predictions, Thresholds, Temperatures | None, list[str]]:
     """(all rows, judged rows, thresholds, temperatures, notes) of predictions files as `predictions.read` reads them.
 
@@ -143,14 +149,17 @@ def judge_files(
     Raises:
         CxrError: Whatever `predictions.read`, `thresholds.choose` and `align` raise; judged images in `validation`.
     """
-    every = [(str(path), read(path, labels)) for path in paths]
+    every = [(str(path), read(path, labels, options=options)) for path in paths]
     predictions, notes = average(every, averaged) if len(every) > 1 else (every[0][1], [])
+    predictions = combine(predictions, how.unit, how.combine)
+    notes += dict.fromkeys(note for _, own in every for note in own.notes)
+    notes += [note for note in predictions.notes if note not in notes]
     split = predictions.rows["split"].to_numpy()
     test = split == "test"
     judged = predictions.select(test) if test.any() else predictions
     tuned_on = predictions.select((split == "val") & test.any())
     if validation is not None:
-        tuned_on = _read_validation(validation, labels, judged)
+        tuned_on = _read_validation(validation, labels, judged, options, how)
     notes += _shared_notes(tuned_on, judged)
     rows = tuned_on if len(tuned_on) or not tune_on_test else judged
     if isinstance(how.threshold, str) and not len(rows):
@@ -174,19 +183,22 @@ def _shared_notes(validation: Predictions, judged: Predictions) -> list[str]:
     return [f"thresholds were chosen on other images of {len(shared):,} patients who are judged here"]
 
 
-def _read_validation(path: Path, labels: Path | None, judged: Predictions) -> Predictions:
+def _read_validation(
+    path: Path, labels: Path | None, judged: Predictions, options: LabelOptions, how: Eval
+) -> Predictions:
     """The rows of split val of another file, or all its rows where none is; findings in the judged order."""
-    rows = read(path, labels)
+    rows = read(path, labels, options=options)
     val = (rows.rows["split"] == "val").to_numpy()
-    rows = rows.select(val) if val.any() else rows
-    missing = [finding for finding in judged.findings if finding not in rows.findings]
+    rows = combine(rows.select(val) if val.any() else rows, how.unit, how.combine)
+    own = [find_spelling(finding, rows.findings) for finding in judged.findings]
+    missing = [finding for finding, name in zip(judged.findings, own, strict=True) if name is None]
     if missing:
         raise CxrError(f"{path}: no probability of {', '.join(missing)}", "predict the same findings on both")
     shared = set(rows.rows["image"]) & set(judged.rows["image"])
     if shared:
         what = f"{len(shared):,} of its images are judged too, the first {min(shared)}"
         raise CxrError(f"{path}: {what}", "choose thresholds on other images than those that are judged")
-    columns = [rows.findings.index(finding) for finding in judged.findings]
+    columns = [rows.findings.index(name) for name in own if name is not None]
     return Predictions(rows.rows, judged.findings, rows.y[:, columns], rows.p[:, columns])
 
 

@@ -12,6 +12,7 @@ from cxr.config_file import override
 from cxr.data import joint
 from cxr.data.dataset import Dataset
 from cxr.data.findings import find
+from cxr.data.labels import NO_PATIENTS
 from cxr.errors import CxrError
 from cxr.model import seen
 from cxr.model.checkpoint import Checkpoint
@@ -109,6 +110,12 @@ def _alignment(archive: Dataset) -> str:
     renamed = [f"{name} is its {theirs}" for name, theirs in own.items() if theirs not in (name, None)]
     lacking = [name for name, theirs in own.items() if theirs is None]
     return ", ".join([*renamed, *([f"not labelled: {', '.join(lacking)}"] if lacking else [])])
+
+
+def note_patients(dataset: Dataset) -> list[str]:
+    """A note on each dataset that names no patient."""
+    nameless = [archive for archive in dataset.archives if not archive.table.names_patients]
+    return [f"{archive.name}: {NO_PATIENTS}" if dataset.parts else NO_PATIENTS for archive in nameless]
 
 
 def note_others(dataset: Dataset, checkpoint: Checkpoint) -> list[str]:

@@ -20,24 +20,26 @@ from cxr.evaluation.compare import Judged
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import Thresholds, choose
+from cxr.evaluation.units import combine
 from cxr.model import checkpoint as checkpoints
 from cxr.model import pretrained, xrv
-from cxr.model.archives import check_seen, describe, judged_config, note_others
+from cxr.model.archives import check_seen, describe, judged_config, note_others, note_patients
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.distributed import World
 from cxr.model.predict import predict_dataset
+from cxr.model.pretrained import Guest
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained model and the rows it is to judge; `pretrained` where it comes from torchxrayvision, not from a run."""
+    """A trained model and the rows it is to judge; `pretrained` where it comes from elsewhere, not from a run."""
 
     run: Path
     checkpoint: Checkpoint
     config: Config
     dataset: Dataset
     loader: Loader
-    pretrained: xrv.Pretrained | None = None
+    pretrained: Guest | None = None
     notes: tuple[str, ...] = ()
 
     def predict(self, fold: str) -> Predictions:
@@ -57,7 +59,8 @@ def evaluate_runs(
 ) -> tuple[Report, Predictions]:
     """The report of one checkpoint, or of several as an ensemble, on the train, val or test rows of their own configs.
 
-    A run may be `xrv:NAME`, a model of torchxrayvision as it is, which judges the rows of `recipe`.
+    A run may be `xrv:NAME`, a model of torchxrayvision, or a file of weights from elsewhere; as it is, such a model
+    judges the rows of `recipe`.
 
     Thresholds are the checkpoint's, chosen on the validation rows of its training; for an ensemble, other views or
     another rule they are chosen anew, on the validation rows that the models then predict too.
@@ -65,8 +68,9 @@ def evaluate_runs(
     Raises:
         CxrError: No rows, pixels prepared in another way, or patients that a model was trained on (unless allowed).
     """
-    candidates = [open_candidate(run, overrides, recipe) for run in runs]
+    candidates = [open_candidate(run, overrides_for(run, runs, overrides), recipe) for run in runs]
     seen = [note for own in candidates for note in (*own.notes, *_check_rows(own, fold, allow_seen))]
+    seen += note_patients(candidates[0].dataset)
     predictions, left_out = _predict(candidates, fold, averaged)
     thresholds, temperatures = _operating_points(candidates, averaged, allow_seen)
     others = _other_notes(candidates, thresholds)
@@ -80,14 +84,15 @@ def judge(run: Path, overrides: Sequence[str], fold: str, recipe: Path | None = 
     candidate = open_candidate(run, overrides, recipe)
     _check_rows(candidate, fold, allow_seen=False)
     thresholds, _ = _operating_points([candidate], "probabilities")
-    return Judged(str(run), candidate.predict(fold), thresholds, candidate.notes), candidate.config.eval
+    predictions, notes = _predict([candidate], fold, "probabilities")
+    return Judged(str(run), predictions, thresholds, (*candidate.notes, *notes)), candidate.config.eval
 
 
 def open_candidate(run: Path, overrides: Sequence[str], recipe: Path | None = None) -> Candidate:
-    """A checkpoint with the data of its own config, or `xrv:NAME` with that of a recipe, overrides laid over it."""
+    """A checkpoint with the data of its own config, or a model from elsewhere with that of a recipe, and overrides."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if xrv.is_named(run):
-        return _open_pretrained(xrv.find(run), overrides, recipe, device)
+    if pretrained.is_guest(run):
+        return _open_pretrained(str(run), overrides, recipe, device)
     checkpoint = checkpoints.load(run, device)
     config = judged_config(checkpoint.metadata.config, checkpoint.metadata.findings, overrides)
     _check_config(config, checkpoint, run)
@@ -95,27 +100,37 @@ def open_candidate(run: Path, overrides: Sequence[str], recipe: Path | None = No
     return Candidate(run, checkpoint, config, dataset, _open_loader(config, dataset, device))
 
 
-def _open_pretrained(
-    model: xrv.Pretrained, overrides: Sequence[str], recipe: Path | None, device: torch.device
-) -> Candidate:
-    """A model of torchxrayvision with the data of a recipe: a YAML file, or a run whose own it takes."""
+def overrides_for(run: Path, runs: Sequence[Path], overrides: Sequence[str]) -> list[str]:
+    """The overrides for one of several models: what a file's outputs are is not said of a run beside it."""
+    beside = not pretrained.is_guest(run) and any(pretrained.is_guest(other) for other in runs)
+    return [text for text in overrides if not (beside and text.startswith("model.head_findings="))]
+
+
+def _open_pretrained(name: str, overrides: Sequence[str], recipe: Path | None, device: torch.device) -> Candidate:
+    """A model from elsewhere with the data of a recipe: a YAML file, or a run whose own it takes."""
+    published = xrv.find(name) if xrv.is_named(name) else None
     if recipe is None:
-        hint = f"cxr eval {model} configs/nih_densenet121.yaml data.root=FOLDER"
-        raise CxrError(f"{model}: has no data of its own to be judged on", hint)
+        if not published:
+            pretrained.find_network(name)  # a file that is no model is told so first
+        names = "" if published else " model.head_findings=nih14"
+        hint = f"cxr eval {name} configs/nih_densenet121.yaml data.root=FOLDER{names}"
+        raise CxrError(f"{name}: has no data of its own to be judged on", hint)
     is_run = recipe.suffix not in (".yaml", ".yml")
     if not is_run:
         config = load(recipe, overrides)
     else:  # a run, whose rows are the same at any size
-        known = checkpoints.load(recipe).metadata
-        config = judged_config(known.config, known.findings, [f"image.size={model.size}", *overrides])
+        known, size = checkpoints.load(recipe).metadata, [f"image.size={published.size}"] if published else []
+        config = judged_config(known.config, known.findings, [*size, *overrides])
+    # everything that may be wrong with the model is known before hours of packing
+    model = pretrained.open_guest(name, config.model.head_findings)
     config = pretrained.fit_config(model, config, str(recipe))
-    xrv.fetch(model)  # before hours of packing
+    pretrained.fetch(model, config)
     every = open_dataset(config, partly=is_run)
     dataset = pretrained.keep_trained(model, every)
     checkpoint = pretrained.as_checkpoint(model, config, dataset.targets.findings, device)
     loader = _open_loader(config, dataset, device)
     notes = pretrained.notes(model, config, every, dataset)
-    return Candidate(Path(str(model)), checkpoint, config, dataset, loader, model, notes)
+    return Candidate(Path(name), checkpoint, config, dataset, loader, model, notes)
 
 
 def _open_loader(config: Config, dataset: Dataset, device: torch.device) -> Loader:
@@ -126,7 +141,10 @@ def _open_loader(config: Config, dataset: Dataset, device: torch.device) -> Load
 
 def _predict(candidates: Sequence[Candidate], fold: str, averaged: Average) -> tuple[Predictions, list[str]]:
     every = [(str(candidate.run), candidate.predict(fold)) for candidate in candidates]
-    return average(every, averaged) if len(every) > 1 else (every[0][1], [])
+    how = candidates[0].config.eval
+    predictions, notes = average(every, averaged) if len(every) > 1 else (every[0][1], [])
+    combined = combine(predictions, how.unit, how.combine)
+    return combined, [*notes, *combined.notes]
 
 
 def _operating_points(
@@ -135,13 +153,20 @@ def _operating_points(
     """Those of a single checkpoint that is judged as it was validated, else chosen on validation rows now."""
     first = candidates[0]
     trained, now = first.checkpoint.metadata.config.eval, first.config.eval
-    as_validated = not first.pretrained and (trained.threshold, trained.views) == (now.threshold, now.views)
+    if len(candidates) == 1 and first.pretrained and not len(first.dataset.rows("val")):
+        return first.checkpoint.thresholds, first.checkpoint.temperatures  # 0.5, chosen on no rows
+    as_validated = not first.pretrained and _what_decides(trained) == _what_decides(now)
     if len(candidates) == 1 and as_validated:
         return first.checkpoint.thresholds, first.checkpoint.temperatures
     for candidate in candidates:
         _check_rows(candidate, "val", allow_seen)
     validated, _ = _predict(candidates, "val", averaged)
     return choose(validated, now.threshold), fit(validated)
+
+
+def _what_decides(how: Eval) -> tuple[object, ...]:
+    """The keys that thresholds were chosen under."""
+    return how.threshold, how.views, how.unit, how.combine
 
 
 def _other_notes(candidates: Sequence[Candidate], thresholds: Thresholds) -> list[str]:

@@ -132,8 +132,11 @@ def predict_dataset(
     targets = dataset.select(rows)
     known = targets.mask & ((targets.y == 0) | (targets.y == 1))
     further = [name for name in dataset.table.rows.columns if name not in ROW_COLUMNS]
+    further += ["study_id"] if config.eval.unit == "study" else []
     names = ["image", "patient_id", "view", "sex", "age", *further]
     identity = dataset.table.rows.iloc[rows][names].reset_index(drop=True)
+    if not any(archive.table.names_patients for archive in dataset.archives):
+        identity["patient_id"] = ""  # so that a report's intervals do not claim to be over patients
     identity.insert(2, "split", fold)
     y = np.where(known, targets.y, np.nan).astype(np.float64)
     p = classifier.probabilities(logits).cpu().numpy().astype(np.float64)

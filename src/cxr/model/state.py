@@ -51,7 +51,7 @@ def new_state(
     """The state before the first step, and what became of the first weights."""
     model = Classifier(config.model.backbone, len(findings))
     with world.first_alone():  # so that a download is made once
-        report = load_weights(model, config.model.weights, findings)
+        report = load_weights(model, config.model.weights, findings, config.model.head_findings)
     if config.model.stem == "grey" and model.stem == "rgb":
         model.fold_stem()
     if config.model.stem != model.stem:

@@ -5,23 +5,22 @@ the limits of cross-domain generalization in automated X-ray prediction." MIDL 2
 
 A model takes one grey channel of u in [0, 255] as (2 u / 255 - 1) 1024 and gives 18 logits, of which some were never
 trained. The package then rescales their sigmoid so that its operating points (`op_threshs`) lie at 0.5; here they stay
-raw logits. The DenseNets are published as whole pickled modules and are read by `pickled`; nothing in them is run.
+raw logits. The DenseNets are published as whole pickled modules, which `weight_files` reads; nothing in
+them is run.
 """
 
 import contextlib
-import pickle
 import sys
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from cxr.errors import CxrError
 from cxr.files import write_atomically
-from cxr.model.classifier import Classifier
-from cxr.model.pickled import read_tensors
+from cxr.model.weight_files.files import WeightFile, open_weights
+from cxr.model.weight_files.kinds import WeightsError, visible
 
 PREFIX = "xrv:"
 MEAN, STD = 127.5, 127.5 / 1024
@@ -148,25 +147,21 @@ def fetch(model: Pretrained) -> Path:
     def download(temporary: Path) -> None:
         with contextlib.redirect_stdout(sys.stderr):
             torch.hub.download_url_to_file(model.url, str(temporary))
-        read_tensors(temporary)
+        open_weights(str(temporary))
 
     hint = f"download {model.url} elsewhere into {path.parent}"
     try:
         write_atomically(path, download)
     except (OSError, RuntimeError, EOFError, HTTPException) as error:  # no network
-        raise CxrError(f"{model}: cannot be downloaded: {_first_line(error)}", hint) from None
-    except pickle.UnpicklingError as error:
-        raise CxrError(f"{model}: {model.url} gave no model: {_first_line(error)}", hint) from None
+        why = visible(str(getattr(error, "reason", error)).strip() or type(error).__name__, 200)
+        raise CxrError(f"{model}: cannot be downloaded: {why}", hint) from None
+    except WeightsError as error:
+        raise CxrError(f"{model}: {model.url} gave no model: it {error.reasons[0]}", hint) from None
     return path
 
 
-def _first_line(error: Exception) -> str:
-    text = str(getattr(error, "reason", error)).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
-
-
-def read(model: Pretrained, classifier: Classifier) -> dict[str, Tensor]:
-    """Its tensors for a classifier of three channels, the first convolution's in the first one, the others zero.
+def open_file(model: Pretrained, width: int) -> WeightFile:
+    """Its tensors, whose first convolution sees one grey channel; `width` is that of its features.
 
     Raises:
         CxrError: The file cannot be had, holds more than tensors, or is of another model.
@@ -174,21 +169,18 @@ def read(model: Pretrained, classifier: Classifier) -> dict[str, Tensor]:
     path = fetch(model)
     hint = f"delete it, then it is downloaded anew from {model.url}"
     try:
-        state = read_tensors(path)
-    except (pickle.UnpicklingError, OSError) as error:
-        raise CxrError(f"{path}: is no model of torchxrayvision: {_first_line(error)}", hint) from None
-    state.pop("op_threshs", None)  # its operating points, no weights
+        file = open_weights(str(path))
+    except WeightsError as error:
+        raise CxrError(f"{path}: is no model of torchxrayvision: it {error.reasons[0]}", hint) from None
     head, stem = ("classifier", "features.conv0") if model.backbone == "densenet121" else ("fc", "conv1")
-    shapes = {f"{stem}.weight": (64, 1, 7, 7), f"{head}.weight": (len(_OUTPUTS), classifier.head.in_features),
+    shapes = {f"{stem}.weight": (64, 1, 7, 7), f"{head}.weight": (len(_OUTPUTS), width),
               f"{head}.bias": (len(_OUTPUTS),)}  # fmt: skip
-    given = {name: tuple(state[name].shape) if name in state else "not there" for name in shapes}
+    given = {name: file.tensors[name].shape if name in file.tensors else "not there" for name in shapes}
     if given != shapes:
         wrong = [f"{path}: is not {model}: {name} is {given[name]}, not {shapes[name]}"
                  for name in shapes if given[name] != shapes[name]]  # fmt: skip
         raise CxrError(wrong, hint)
-    grey = state[f"{stem}.weight"]
-    state[f"{stem}.weight"] = torch.cat([grey, torch.zeros_like(grey).repeat(1, 2, 1, 1)], dim=1)
-    return state
+    return file
 
 
 def note_on_patients(model: Pretrained, source: str) -> str:

@@ -61,7 +61,7 @@ def test_the_table_is_read_gzipped_and_as_labels_alone(tmp_path: Path) -> None:
     [
         ("-1.0", "?", f"{TABLE}:3: Edema is '?'"),
         ("Fracture", "Broken", f"{TABLE}: no column 'Fracture'"),
-        (",id_2,", ",,", f"{TABLE}:4: no PatientID"),
+        (",id_2,", ",,", f"{TABLE}:4: no patient in PatientID"),
         (
             "images/id_1/Study_1/Series_1/image-1",
             "images/id_1/Study_5/Series_1/image-5",

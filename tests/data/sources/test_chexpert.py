@@ -102,7 +102,7 @@ def test_faults_are_named_by_file_and_line(tmp_path: Path) -> None:
     write_chexpert(tmp_path)
     edit(tmp_path / "train.csv", "-1.0", "maybe")
     assert error_of(tmp_path) == (
-        "error: ROOT/train.csv:3: Atelectasis is 'maybe'\n"
+        "error: ROOT/train.csv:3: Atelectasis is 'maybe', no label\n"
         "hint: a label is 1 (present), 0 (absent), -1 (uncertain) or blank (not said)"
     )
 
@@ -125,7 +125,8 @@ def test_an_image_in_two_tables_is_refused(tmp_path: Path) -> None:
     write_chexpert(tmp_path)
     (tmp_path / "test.csv").write_text((tmp_path / "train.csv").read_text())
     assert error_of(tmp_path).startswith(
-        "error: ROOT: image train/patient00001/study1/view2_lateral.jpg is in two of its tables\nhint: "
+        "error: ROOT/test.csv:2: image train/patient00001/study1/view2_lateral.jpg is of split 'test' here "
+        "and 'train' at ROOT/train.csv:2\nhint: "
     )
 
 

@@ -124,8 +124,8 @@ def test_every_lacking_table_is_named_and_the_split_only_when_it_is_needed(tmp_p
         ("chexpert", "study_id", "study", "chexpert.csv: no column 'study_id'"),
         ("split", "validate", "later", "split.csv:14: split is 'later'"),
         ("metadata", "subject_id", "patient", "metadata.csv: no column 'subject_id'"),
-        ("metadata", ",10000001,", ",,", "metadata.csv:4: no subject_id (and 1 more rows)"),
-        ("metadata", "00000001-AP-0003", "00000000-PA-0001", "metadata.csv:4: image 00000000-PA-0001 is there twice"),
+        ("metadata", ",10000001,", ",,", "metadata.csv:4: no patient in subject_id (and 1 more rows)"),
+        ("metadata", "00000001-AP-0003", "00000000-PA-0001", "metadata.csv:4: image 00000000-PA-0001 is of patient "),
     ],
 )
 def test_faults_are_named_by_file_and_line(tmp_path: Path, table: str, old: str, new: str, what: str) -> None:
@@ -138,4 +138,4 @@ def test_a_table_of_labels_named_by_data_csv_takes_the_labelers_place(tmp_path: 
     table = read_mimic(tmp_path, csv="mine.csv")
     assert table.findings == ("Pleural Effusion",)
     np.testing.assert_array_equal(table.raw[:6, 0], [np.nan, np.nan, 1, 1, 0, 0])
-    assert error_of(tmp_path, csv="no.csv").startswith("error: data.csv: no file ROOT/no.csv\n")
+    assert error_of(tmp_path, csv="no.csv").startswith("error: data.csv: no file ROOT/no.csv; there is ROOT/mine.csv\n")

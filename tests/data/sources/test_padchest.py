@@ -55,7 +55,7 @@ def test_no_labels_an_empty_word_and_exclude_are_blank_throughout(tmp_path: Path
 def test_rows_tell_patient_study_view_sex_and_age(tmp_path: Path) -> None:
     rows = read_padchest(write_padchest(tmp_path)).rows
     assert rows["patient_id"][:3].tolist() == ["83986048869429233"] * 2 + ["83986048869429234"]
-    assert rows["view"][:4].tolist() == ["PA", "lateral", "AP_horizontal", ""]
+    assert rows["view"][:4].tolist() == ["PA", "lateral", "AP", ""]
     assert rows["sex"][:3].tolist() == ["M", "F", ""] and rows["study_id"][1] == "study1"
     np.testing.assert_array_equal(rows["age"][:5], [84, 84, 84, 84, np.nan])
     assert rows["labelled_by"][:2].tolist() == ["Physician", "RNN_model"]
@@ -82,7 +82,7 @@ def test_labels_that_are_no_list_of_texts_are_refused_by_line(tmp_path: Path, ce
 def test_a_missing_table_a_missing_patient_and_a_missing_column_are_named(tmp_path: Path) -> None:
     assert error_of(tmp_path).startswith("error: ROOT: no label table of PadChest (PADCHEST_chest_x_ray_images_labels_")
     write_lines(tmp_path / "x.csv", ["ImageID,PatientID,Labels", "a.png,,['normal']"])
-    assert error_of(tmp_path, csv="x.csv").startswith("error: ROOT/x.csv:2: no PatientID\n")
+    assert error_of(tmp_path, csv="x.csv").startswith("error: ROOT/x.csv:2: no patient in PatientID\n")
     write_lines(tmp_path / "x.csv", ["ImageID,Labels", "a.png,['normal']"])
     assert error_of(tmp_path, csv="x.csv").startswith("error: ROOT/x.csv: no column 'PatientID'\n")
 

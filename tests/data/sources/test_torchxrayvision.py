@@ -13,6 +13,7 @@ from cxr.data.labels import LabelTable
 from cxr.data.sources import read
 from cxr.data.sources.torchxrayvision import to_grey
 from cxr.errors import CxrError, UnreadableImageError
+from tests.dicoms import write_dicom
 from tests.fakes import (
     PADCHEST_TABLE,
     NihImage,
@@ -142,10 +143,26 @@ def test_an_archive_of_another_shape_is_named_by_its_own_arguments(tmp_path: Pat
     assert "hint: it needs imgzippath, csvpath in data.arguments" in error_of(tmp_path, "ObjectCXR_Dataset")
 
 
-def test_an_image_named_twice_goes_by_its_row_and_shares_its_patient(tmp_path: Path) -> None:
+def test_rows_of_one_image_are_one_under_its_name(tmp_path: Path) -> None:
     write_lines(tmp_path / "x.csv", ["ImageId, EncodedPixels", "a,-1", "b,1 2", "b,3 4"])
-    rows = read_xrv(tmp_path, "SIIM_Pneumothorax_Dataset", csv="x.csv").rows
-    assert rows["image"].tolist() == ["0", "1", "2"] and rows["patient_id"].tolist() == ["a", "b", "b"]
+    for name, level in (("a", 10), ("b", 20)):
+        write_dicom(tmp_path / f"{name}.dcm", np.full((8, 8), level * 16, np.uint16))
+    table = read_xrv(tmp_path, "SIIM_Pneumothorax_Dataset", csv="x.csv")
+    assert table.rows["image"].tolist() == ["a", "b"] and table.raw.tolist() == [[0], [1]]
+    assert "2 images on 3 rows" in table.notes[0] and not table.names_patients
+
+
+@pytest.mark.parametrize("name", ["patientid", "Patient ID", "patientId", "PATIENT_ID", "Subject ID", "subject"])
+def test_the_patient_is_found_under_many_names(tmp_path: Path, name: str) -> None:
+    lines = [
+        f"{name},finding,view,filename,offset",
+        "p1 ,No Finding,AP Supine,a.png,0",
+        "\u00a0p1,No Finding,L,b.png,0",
+    ]
+    write_lines(tmp_path / "x.csv", lines)
+    table = read_xrv(tmp_path, "COVID19_Dataset", csv="x.csv")
+    assert table.names_patients and table.rows["patient_id"].tolist() == ["p1", "p1"]
+    assert table.rows["view"].tolist() == ["AP", "lateral"]
 
 
 def test_a_column_of_the_classs_table_may_hold_the_split(tmp_path: Path) -> None:

@@ -63,9 +63,9 @@ def test_a_reader_table_by_itself_is_read_as_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "what"),
     [
-        ("a1,R9", "a1,R8", f"{TRAIN}:3: image a1 by R8 is there twice (first on line 2)"),
+        ("a1,R9", "a1,R8", f"{TRAIN}:3: image a1 by reader R8 is there twice (first on line 2)"),
         ("R9,1,1", "R9,-1,1", f"{TRAIN}:3: Cardiomegaly is -1"),
-        ("R9,1,1", "R9,yes,1", f"{TRAIN}:3: Cardiomegaly is 'yes'"),
+        ("R9,1,1", "R9,maybe,1", f"{TRAIN}:3: Cardiomegaly is 'maybe'"),
         ("image_id", "image", f"{TRAIN}: no column 'image_id'"),
         ("a1,", "d4,", ": image d4 is in two of its tables"),
     ],

@@ -1,19 +1,33 @@
-"""One file a source: each reads an archive's own layout into a LabelTable, changing no cell and dropping no row."""
+"""One file a source: each reads a dataset's own layout into a LabelTable, changing no cell and dropping no row.
 
-from collections.abc import Callable
+What holds for all of them is done here, once: one image is one row.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cxr.config import Data
+from cxr.console import count
 from cxr.data.findings import CHEXPERT_14, canonical
 from cxr.data.labels import LabelTable
 from cxr.data.sources import brax, chexpert, mimic, nih, padchest, table, vindr
-from cxr.data.sources.files import read_sheet
+from cxr.labels.cells import is_blank
+from cxr.labels.duplicates import join_rows
+from cxr.labels.recognise import name_reader
+from cxr.labels.sheet import Sheet, read_sheet
 
 
 def _read_phantom(data: Data) -> LabelTable:
     from cxr.data.sources import phantom  # draws images, which no other source needs
 
     return phantom.read(data)
+
+
+def _read_folder(data: Data) -> LabelTable:
+    from cxr.data.sources import folder
+
+    return folder.read(data)
 
 
 def _read_torchxrayvision(data: Data) -> LabelTable:
@@ -31,45 +45,71 @@ READERS: dict[str, Callable[[Data], LabelTable]] = {
     "brax": brax.read,
     "torchxrayvision": _read_torchxrayvision,
     "table": table.read,
+    "folder": _read_folder,
     "phantom": _read_phantom,
 }
 """The reader of each `data.source`; another source is another line."""
 
 
 def read(data: Data, exact: bool = True) -> LabelTable:
-    """Every row of the archive at data.root; `rows.path` is empty where the image file is not there.
+    """Every image of the dataset at data.root; `rows.path` is empty where the image file is not there.
 
     Args:
-        data: The archive, as if it were alone.
+        data: The dataset, as if it were alone.
         exact: Whether every finding in data.findings must be labelled, under this very name.
 
     Raises:
-        CxrError: The archive is not there, or its tables are not as its source writes them.
+        CxrError: The dataset is not there, or its tables are not as its source writes them.
     """
     if data.source == "table" and not exact:  # the one source whose findings depend on those asked for
-        return table.read(data, exact)
-    return READERS[data.source](data)
+        found = table.read(data, exact)
+    else:
+        found = READERS[data.source](data)
+    hint = name_reader([use.column for use in found.columns]) if data.source == "table" else ""
+    return _question_ids(join_rows(found, data.duplicates, hint))
 
 
-def read_labels(csv: Path) -> LabelTable:
-    """The labels of a CSV by itself, in the form of an archive or plain; no image is looked for.
+def _question_ids(table: LabelTable) -> LabelTable:
+    """The table with a note on patients that are called as missing values are, such as `nan`."""
+    ids = table.rows["patient_id"]
+    odd = [name for name in ids.unique() if name and is_blank(name)]
+    num = {name: count(int((ids == name).sum()), "image") for name in odd}
+    notes = [f"{num[name]} of a patient called {name!r}: is it a missing value?" for name in odd]
+    return replace(table, notes=(*table.notes, *notes))
+
+
+def read_labels(csv: Path, findings: Sequence[str] | None = None, words: str | None = None) -> LabelTable:
+    """The labels of a CSV alone, in the form of a public dataset or plain; no image is looked for.
 
     NIH form has `Image Index` and `Finding Labels`, PadChest form `ImageID` and `Labels`, VinDr-CXR form `image_id` and
-    `rad_id`, CheXpert and BRAX form `Path` or `PngPath` and observations; any other table is plain: an image column,
-    perhaps patient_id, view, sex and age, and every other column of 1, 0, -1 or blank is a finding.
+    `rad_id` or `class_name`, CheXpert and BRAX form `Path` or `PngPath` and observations. Any other table is plain: an
+    image column, or a study's, perhaps patient, view, sex and age, all known by their usual names, and columns of
+    labels.
+
+    Args:
+        csv: The file.
+        findings: Those of a plain table to read; None for all that there are.
+        words: Column of a plain table that holds classes or lists of findings.
 
     Raises:
-        CxrError: Not a CSV, no image column, no finding.
+        CxrError: Not a CSV, no image column, no finding, rows of one image that differ.
     """
     sheet = read_sheet(csv)
-    if {nih.IMAGE, nih.LABELS} <= set(sheet.header):
-        return nih.parse(sheet, csv.parent)
-    if {padchest.IMAGE, padchest.LABELS} <= set(sheet.header):
-        return padchest.parse(sheet, csv.parent)
-    if {vindr.IMAGE, vindr.READER} <= set(sheet.header):
-        return vindr.parse(sheet, csv.parent)
+    found = table.parse_plain(sheet, csv.parent, findings, words) if words else _parse(sheet, findings)
+    return join_rows(found, "error", "join them before, or evaluate with a table that has a row per image")
+
+
+def _parse(sheet: Sheet, findings: Sequence[str] | None) -> LabelTable:
+    """The table in the form that its columns tell."""
+    root = sheet.path.parent
+    for known, parse in (((nih.IMAGE, nih.LABELS), nih.parse), ((padchest.IMAGE, padchest.LABELS), padchest.parse)):
+        if set(known) <= set(sheet.spelled(known).header):
+            return parse(sheet.spelled(known), root)
+    both = sheet.spelled(vindr.KNOWN)
+    if vindr.IMAGE in both.header and {vindr.READER, vindr.CLASS} & set(both.header):
+        return vindr.parse(both, root)
     observed = {canonical(name) for name in sheet.header} & set(CHEXPERT_14)
     for column, parse in ((chexpert.PATH, chexpert.parse), (brax.PNG, brax.parse)):
         if observed and column in sheet.header:
-            return parse(sheet, csv.parent)
-    return table.parse_plain(sheet, csv.parent)
+            return parse(sheet, root)
+    return table.parse_plain(sheet, root, findings, None)

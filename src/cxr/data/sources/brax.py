@@ -23,23 +23,22 @@ from cxr.config import Data
 from cxr.data.findings import CHEXPERT_14, canonical
 from cxr.data.labels import LabelTable
 from cxr.data.sources.files import (
-    Sheet,
-    check_filled,
-    check_unique,
-    existing,
     find_table,
     make_rows,
     read_cells,
-    read_sheet,
+    read_patients,
     root_folder,
-    slashes,
     split_column,
 )
 from cxr.errors import CxrError
+from cxr.labels.columns import account
+from cxr.labels.identity import normalise_images
+from cxr.labels.lookup import existing
+from cxr.labels.sheet import Sheet, read_sheet
 
 TABLE, PATIENT, PNG, DICOM = "master_spreadsheet_update.csv", "PatientID", "PngPath", "DicomPath"
 COLUMNS = {PATIENT: "patient_id", "AccessionNumber": "study_id", "PatientSex": "sex"}
-VIEWS = {"L": "lateral", "LL": "lateral", "RL": "lateral", "LATERAL": "lateral"}
+KNOWN = (PNG, DICOM, *COLUMNS, "ViewPosition", "PatientAge")
 
 
 def read(data: Data) -> LabelTable:
@@ -53,10 +52,9 @@ def read(data: Data) -> LabelTable:
     if path is None:
         hint = "data.root must be the folder that holds it and images/, or set data.csv"
         raise CxrError(f"{root}: no {TABLE}, plain or gzipped", hint)
-    sheet = read_sheet(path)
+    sheet = read_sheet(path).spelled((*KNOWN, *CHEXPERT_14))
     sheet.require([PNG, PATIENT, *CHEXPERT_14], f"data.csv must be BRAX's table, {TABLE}")
-    why = "a patient's images must stay in one split; fill in the patient"
-    check_filled(sheet, PATIENT, sheet.column(PATIENT), why)
+    read_patients(sheet, PATIENT, "a patient's images must stay in one split; fill in the patient")
     table = parse(sheet, root)
     table.rows["path"] = pd.Series(_find_images(sheet, root), dtype=str)
     table.rows["split"] = pd.Series(split_column(sheet, data) or [""] * len(sheet), dtype=str)
@@ -65,24 +63,24 @@ def read(data: Data) -> LabelTable:
 
 def parse(sheet: Sheet, root: Path) -> LabelTable:
     """The table of a CSV in BRAX's form, without looking for images, labels of the observations that it has."""
-    images = slashes(sheet.column(PNG))
-    check_unique(sheet, images)
-    columns = {"image": images} | {name: sheet.column(own) for own, name in COLUMNS.items() if own in sheet.header}
-    if "ViewPosition" in sheet.header:
-        columns["view"] = [VIEWS.get(view, view) for view in sheet.column("ViewPosition")]
-    if "PatientAge" in sheet.header:
-        columns["age"] = [age.removesuffix(" or more") for age in sheet.column("PatientAge")]
-    names = {canonical(name): name for name in sheet.header}
-    findings = tuple(name for name in CHEXPERT_14 if name in names)
-    return LabelTable("brax", root, make_rows(columns), findings, read_cells(sheet, [names[one] for one in findings]))
+    named = {"image": PNG} | {name: own for own, name in COLUMNS.items() if own in sheet.header}
+    named |= {name: own for name, own in (("view", "ViewPosition"), ("age", "PatientAge")) if own in sheet.header}
+    columns = {name: sheet.column(own) for name, own in named.items()}
+    if "age" in columns:
+        columns["age"] = [age.removesuffix(" or more") for age in columns["age"]]
+    every = {canonical(name): name for name in sheet.header}
+    labels = {name: every[name] for name in CHEXPERT_14 if name in every}
+    uses = account(sheet, named, labels, {DICOM: "the file, where there is no PNG"}, "not read by data.source=brax")
+    cells = read_cells(sheet, list(labels.values()))
+    return LabelTable("brax", root, make_rows(columns), tuple(labels), cells, columns=uses, where=sheet.where)
 
 
 def _find_images(sheet: Sheet, root: Path) -> list[str]:
-    found = existing(root, slashes(sheet.column(PNG)))
+    found = existing(root, normalise_images(sheet.column(PNG)))
     if DICOM not in sheet.header:
         return found
     lost = [row for row, path in enumerate(found) if not path]
-    dicom = slashes(sheet.column(DICOM))
+    dicom = normalise_images(sheet.column(DICOM))
     for row, path in zip(lost, existing(root, [dicom[row] for row in lost]), strict=True):
         found[row] = path
     return found

@@ -6,8 +6,8 @@ test: 668 images of 500 patients (labels released later).
 Labels: training cells come from the reports by the CheXpert labeler (NLP): 1 present, 0 absent, -1 uncertain, blank not
 mentioned. Validation and test cells are the consensus of radiologists who saw the images: 1 and 0 only.
 
-Known faults: one training row has sex `Unknown`; 17 frontal rows have the view `LL` or `RL`; `No Finding` and `Support
-Devices` can both be 1; Kaggle copies name the folders and the leading part of `Path` differently.
+Known faults: one training row has sex `Unknown`; 17 frontal rows have the view `LL` or `RL`, and here none; `No
+Finding` and `Support Devices` can both be 1; Kaggle copies name the folders and the leading part of `Path` differently.
 
 Files expected in data.root, in one of data.root/CheXpert-v1.0*, or in both:
     train.csv, valid.csv, test.csv or test_labels.csv (any of them may be absent; test may lack sex, age and view)
@@ -23,6 +23,7 @@ AAAI 2019.
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,19 +32,13 @@ import pandas as pd
 from cxr.config import Data
 from cxr.data.findings import CHEXPERT_14, canonical
 from cxr.data.labels import LabelTable
-from cxr.data.sources.files import (
-    Sheet,
-    check_filled,
-    check_unique,
-    existing,
-    make_rows,
-    read_cells,
-    read_sheet,
-    root_folder,
-    slashes,
-    split_column,
-)
+from cxr.data.sources.files import check_filled, find_csv, make_rows, read_cells, root_folder, slashes, split_column
 from cxr.errors import CxrError
+from cxr.labels.columns import account
+from cxr.labels.identity import normalise_images
+from cxr.labels.lookup import existing
+from cxr.labels.sheet import Sheet, read_sheet
+from cxr.labels.views import LATERAL, read_views
 
 PATH = "Path"
 CSV_NAMES = {"train": ("train.csv",), "val": ("valid.csv",), "test": ("test.csv", "test_labels.csv")}
@@ -62,10 +57,9 @@ def read(data: Data) -> LabelTable:
     folder, sheets = _find_sheets(root, data.csv)
     tables = [_read_sheet(sheet, split, folder, data) for split, sheet in sheets]
     rows = pd.concat([table.rows for table in tables], ignore_index=True)
-    twice = rows["image"][rows["image"].duplicated()]
-    if len(twice):
-        raise CxrError(f"{folder}: image {twice.iloc[0]} is in two of its tables", "keep each image in one table")
-    return LabelTable("chexpert", folder, rows, CHEXPERT_14, np.concatenate([table.raw for table in tables]))
+    raw = np.concatenate([table.raw for table in tables])
+    places = [sheet.where(row) for _, sheet in sheets for row in range(len(sheet))]
+    return replace(tables[0], root=folder, rows=rows, findings=CHEXPERT_14, raw=raw, where=places.__getitem__)
 
 
 def parse(sheet: Sheet, root: Path) -> LabelTable:
@@ -74,16 +68,18 @@ def parse(sheet: Sheet, root: Path) -> LabelTable:
     `rows.image` is `Path` from the folder train, valid or test on, so that it is the same with and without a leading
     `CheXpert-v1.0-small/`. Patient and study come from it; view is AP, PA or lateral.
     """
-    images = [_strip(path) for path in slashes(sheet.column(PATH))]
-    check_unique(sheet, images)
+    images = [_strip(path) for path in normalise_images(sheet.column(PATH))]
     columns = {"image": images} | {n: sheet.column(c) for n, c in COLUMNS.items() if c in sheet.header}
     patients = [re.search(r"(?:^|/)(patient\d+)(?:/(study\d+))?", image) for image in images]
     columns["patient_id"] = [match[1] if match else "" for match in patients]
     columns["study_id"] = [f"{match[1]}/{match[2]}" if match and match[2] else "" for match in patients]
     columns["view"] = _views(sheet, images)
-    labels = {canonical(name): name for name in sheet.header}
-    findings = tuple(name for name in CHEXPERT_14 if name in labels)
-    return LabelTable("chexpert", root, make_rows(columns), findings, read_cells(sheet, [labels[n] for n in findings]))
+    every = {canonical(name): name for name in sheet.header}
+    labels = {name: every[name] for name in CHEXPERT_14 if name in every}
+    named = {"image": PATH, "view": "Frontal/Lateral"} | {n: c for n, c in COLUMNS.items() if c in sheet.header}
+    uses = account(sheet, named, labels, {"AP/PA": "read with Frontal/Lateral"}, "not read by data.source=chexpert")
+    cells = read_cells(sheet, list(labels.values()))
+    return LabelTable("chexpert", root, make_rows(columns), tuple(labels), cells, columns=uses, where=sheet.where)
 
 
 def _read_sheet(sheet: Sheet, split: str, folder: Path, data: Data) -> LabelTable:
@@ -123,10 +119,9 @@ def _find_sheets(root: Path, csv: Path | None) -> tuple[Path, list[tuple[str, Sh
     batches = root.parent if root.match(BATCHES) else root  # either may be given as data.root
     folders = [root, *sorted(root.glob("CheXpert-v1.0*"))]
     if csv is not None:
-        if not (root / csv).exists():
-            raise CxrError(f"data.csv: no file {root / csv}", "data.csv is relative to data.root, or an absolute path")
+        path = find_csv(root, csv)
         folder = next((f for f in folders if _has_images(f)), root)
-        return batches if folder.match(BATCHES) else folder, [("", read_sheet(root / csv))]
+        return batches if folder.match(BATCHES) else folder, [("", read_sheet(path))]
     for folder in folders:
         found = {split: _first(folder, names) for split, names in CSV_NAMES.items()}
         sheets = [(split, read_sheet(path)) for split, path in found.items() if path]
@@ -154,5 +149,7 @@ def _views(sheet: Sheet, images: Sequence[str]) -> list[str]:
     if "Frontal/Lateral" not in sheet.header:
         return ["lateral" if "lateral" in image.rsplit("/", 1)[-1].lower() else "" for image in images]
     directions = sheet.column("AP/PA") if "AP/PA" in sheet.header else [""] * len(images)
-    sides = sheet.column("Frontal/Lateral")
-    return ["lateral" if side == "Lateral" else view for side, view in zip(sides, directions, strict=True)]
+    sides = read_views(sheet.column("Frontal/Lateral"))
+    # a frontal image whose direction is LL or RL contradicts itself: its view is unknown
+    frontal = [view if view in ("AP", "PA") else "" for view in read_views(directions)]
+    return [LATERAL if side == LATERAL else view for side, view in zip(sides, frontal, strict=True)]

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import re
 import struct
 import warnings
 import zlib
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from cxr.data.sources.files import read_age, read_sex
 from cxr.errors import CxrError
+from cxr.labels.views import KNOWN, read_view
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
@@ -26,8 +26,6 @@ _FIRST_GROUPS = (b"\x02\0", b"\0\x02", b"\x08\0", b"\0\x08")  # in either byte o
 _EARLY_GROUPS, _EARLY_ELEMENTS, _MOST_BYTES = (0x0002, 0x0008, 0x0010), 0x0080, 400
 _PIECE, _FIRST_BYTES = 1 << 16, 512
 _TAGS = ["ViewPosition", "ViewCodeSequence", "ImageLaterality", "Laterality", "PatientAge", "PatientSex"]
-_VIEWS = {"PA": "PA", "AP": "AP", "LATERAL": "lateral", "LAT": "lateral", "LL": "lateral", "RL": "lateral"}
-_MEANINGS = (("postero", "PA"), ("antero", "AP"), ("lateral", "lateral"))
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Header:
     """What is said of an image; empty, or nan for the age, where nothing is.
 
     Attributes:
-        view: PA, AP or lateral.
+        view: PA, AP or lateral, or what the header says besides.
         laterality: Side of the body that is shown: R, L, B (both) or U (unpaired).
         age: Years.
         sex: M or F.
@@ -174,7 +172,6 @@ def read_header(path: Path) -> Header:
 
 
 def _read_view(position: str, codes: list[str]) -> str:
-    """PA, AP or lateral from `PA`, `AP SUPINE`, `LL`, `XTABLE LATERAL` or a code's `postero-anterior`; else empty."""
-    words = re.split(r"[\s_/]+", position)
-    view = next((_VIEWS[word] for word in words if word in _VIEWS), "")
-    return view or next((view for code in codes for start, view in _MEANINGS if start in code), "")
+    """The view by the rule of `read_view`: of the position, else of the first code that says PA, AP or lateral."""
+    views = [read_view(text) for text in (position, *codes)]
+    return next((view for view in views if view in KNOWN), views[0])

@@ -30,22 +30,22 @@ from cxr.config import Data
 from cxr.data.findings import CHEXPERT_14, canonical
 from cxr.data.labels import Float, LabelTable
 from cxr.data.sources.files import (
-    Sheet,
-    check_filled,
-    check_unique,
-    existing,
     find_table,
     index_rows,
     make_rows,
     read_cells,
-    read_sheet,
+    read_patients,
     root_folder,
     split_column,
 )
 from cxr.errors import CxrError
+from cxr.labels.columns import ColumnUse, account
+from cxr.labels.identity import normalise_ids, normalise_images
+from cxr.labels.lookup import existing
+from cxr.labels.sheet import Sheet, read_sheet
 
 IMAGE, PATIENT, STUDY, VIEW, DATE = "dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate"
-VIEWS = {"LATERAL": "lateral", "LL": "lateral"}
+KNOWN = (IMAGE, PATIENT, STUDY, VIEW, DATE, "split")
 SPLITS = {"train": "train", "validate": "val", "test": "test"}
 PATIENTS = (PATIENT, "gender", "anchor_age", "anchor_year")
 
@@ -60,20 +60,22 @@ def read(data: Data) -> LabelTable:
     root = root_folder(data, "mimic-cxr-2.0.0-metadata.csv and files/")
     metadata, labels, splits = _find_tables(root, data)
     metadata.require([IMAGE, PATIENT, STUDY], "the metadata table of MIMIC-CXR-JPG has them")
-    images, patients, studies = (metadata.column(name) for name in (IMAGE, PATIENT, STUDY))
-    check_unique(metadata, images)
-    check_filled(metadata, PATIENT, patients, "a patient's images must stay in one split; fill in the patient")
+    images, studies = normalise_images(metadata.column(IMAGE)), normalise_ids(metadata.column(STUDY))
+    patients = read_patients(metadata, PATIENT, "a patient's images must stay in one split; fill in the patient")
     columns = {"image": images, "patient_id": patients, "study_id": studies}
     columns["path"] = existing(root, _paths(root, columns))
     if VIEW in metadata.header:
-        columns["view"] = [VIEWS.get(view, view) for view in metadata.column(VIEW)]
+        columns["view"] = metadata.column(VIEW)
     columns |= _read_patients(root, metadata)
     listed = _read_splits(splits) if splits else {}
     columns["split"] = split_column(metadata, data) or [listed.get(image, "") for image in images]
-    findings, raw = _read_labels(labels, studies)
+    findings, raw, label_uses = _read_labels(labels, studies)
     known = set(images)
     absent = tuple((image, split) for image, split in listed.items() if image not in known)
-    return LabelTable("mimic", root, make_rows(columns), findings, raw, absent)
+    own = {"image": IMAGE, "patient_id": PATIENT, "study_id": STUDY, "view": VIEW}
+    uses = account(metadata, own, {}, {DATE: "for the age"}, "not read by data.source=mimic")
+    uses += tuple(use for use in label_uses if use.use.startswith("finding") or use.why)
+    return LabelTable("mimic", root, make_rows(columns), findings, raw, absent, columns=uses, where=metadata.where)
 
 
 def _find_tables(root: Path, data: Data) -> tuple[Sheet, Sheet, Sheet | None]:
@@ -85,7 +87,7 @@ def _find_tables(root: Path, data: Data) -> tuple[Sheet, Sheet, Sheet | None]:
     if problems:
         hint = "data.root must be the folder of MIMIC-CXR-JPG that holds its tables and files/"
         raise CxrError(problems, f"{hint}; without the split's table use data.split=random, lists or column")
-    metadata, labels, split = (None if path is None else read_sheet(path) for path in found.values())
+    metadata, labels, split = (None if path is None else read_sheet(path).spelled(KNOWN) for path in found.values())
     assert metadata and labels
     return metadata, labels, split
 
@@ -96,8 +98,8 @@ def _paths(root: Path, columns: dict[str, list[str]]) -> list[str]:
     return [f"{top}p{patient[:2]}/p{patient}/s{study}/{image}.jpg" for patient, study, image in keys]
 
 
-def _read_labels(sheet: Sheet, studies: list[str]) -> tuple[tuple[str, ...], Float]:
-    """The findings that the table has, and the cells of each image's study; nan where the study has no row."""
+def _read_labels(sheet: Sheet, studies: list[str]) -> tuple[tuple[str, ...], Float, tuple[ColumnUse, ...]]:
+    """(the findings that the table has, the cells of each image's study, nan where it has no row, the columns' use)."""
     sheet.require([STUDY], "a label table of MIMIC-CXR has a row a study")
     names = {canonical(name): name for name in sheet.header}
     findings = tuple(name for name in CHEXPERT_14 if name in names)
@@ -106,7 +108,9 @@ def _read_labels(sheet: Sheet, studies: list[str]) -> tuple[tuple[str, ...], Flo
     rows = index_rows(sheet, STUDY)
     cells = read_cells(sheet, [names[name] for name in findings])
     cells = np.vstack([cells, np.full((1, len(findings)), np.nan, np.float32)])  # the last row is of no study
-    return findings, cells[[rows.get(study, -1) for study in studies]]
+    own = {"patient_id": PATIENT, "study_id": STUDY}
+    uses = account(sheet, own, {name: names[name] for name in findings}, {}, "not read by data.source=mimic")
+    return findings, cells[[rows.get(study, -1) for study in studies]], uses
 
 
 def _read_splits(sheet: Sheet) -> dict[str, str]:
@@ -128,7 +132,7 @@ def _read_patients(root: Path, metadata: Sheet) -> dict[str, list[str]]:
     sheet.require(PATIENTS, "patients.csv is MIMIC-IV's table of patients; move any other file away")
     keyed = zip(*(sheet.column(name) for name in PATIENTS[1:]), strict=True)
     about = dict(zip(index_rows(sheet, PATIENT), keyed, strict=True))
-    here = [about.get(patient, ("", "", "")) for patient in metadata.column(PATIENT)]
+    here = [about.get(patient, ("", "", "")) for patient in normalise_ids(metadata.column(PATIENT))]
     years = [date[:4] for date in metadata.column(DATE)]
     ages = [_age(age, start, year) for (_, age, start), year in zip(here, years, strict=True)]
     return {"sex": [sex for sex, _, _ in here], "age": ages}

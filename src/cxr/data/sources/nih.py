@@ -28,24 +28,19 @@ from cxr.config import Data
 from cxr.console import count
 from cxr.data.findings import NIH_14, NO_FINDING, canonical
 from cxr.data.labels import Float, LabelTable
-from cxr.data.sources.files import (
-    Sheet,
-    check_filled,
-    check_unique,
-    list_folder,
-    make_rows,
-    read_sheet,
-    root_folder,
-    slashes,
-    split_column,
-)
+from cxr.data.sources.files import find_csv, make_rows, read_patients, root_folder, split_column
 from cxr.errors import CxrError
+from cxr.labels.columns import account
+from cxr.labels.identity import normalise, normalise_ids
+from cxr.labels.lookup import list_folder
+from cxr.labels.sheet import Sheet, read_sheet
 
 CSV_NAMES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
 LISTS = {"train_val": "train_val_list.txt", "test": "test_list.txt"}
 FINDINGS = (*NIH_14, NO_FINDING)
 IMAGE, LABELS, PATIENT, FOLLOW_UP = "Image Index", "Finding Labels", "Patient ID", "Follow-up #"
 COLUMNS = {"View Position": "view", "Patient Age": "age", "Patient Sex": "sex", "Patient Gender": "sex"}
+KNOWN = (IMAGE, LABELS, PATIENT, FOLLOW_UP, *COLUMNS)
 
 
 def read(data: Data) -> LabelTable:
@@ -56,11 +51,9 @@ def read(data: Data) -> LabelTable:
             under split=official, no lists.
     """
     root = root_folder(data, CSV_NAMES[0])
-    sheet = read_sheet(_find_csv(root, data.csv))
+    sheet = read_sheet(_find_csv(root, data.csv)).spelled(KNOWN)
     sheet.require([IMAGE, LABELS, PATIENT], f"data.csv must be ChestX-ray14's table, such as {CSV_NAMES[0]}")
-    check_filled(
-        sheet, PATIENT, sheet.column(PATIENT), "a patient's images must stay in one split; fill in the patient"
-    )
+    read_patients(sheet, PATIENT, "a patient's images must stay in one split; fill in the patient")
     table = parse(sheet, root)
     files = find_images(root)
     rows = table.rows.assign(path=pd.Series([files.get(name, "") for name in table.rows["image"]], dtype=str))
@@ -74,17 +67,18 @@ def read(data: Data) -> LabelTable:
 
 def parse(sheet: Sheet, root: Path) -> LabelTable:
     """The table of a CSV in NIH's form, without looking for images or lists; only image and labels are needed."""
-    images = slashes(sheet.column(IMAGE))
-    check_unique(sheet, images)
-    columns = {"image": images}
-    columns |= {name: sheet.column(column) for column, name in COLUMNS.items() if column in sheet.header}
+    named = {"image": IMAGE} | {name: column for column, name in COLUMNS.items() if column in sheet.header}
+    columns = {name: sheet.column(column) for name, column in named.items()}
     if PATIENT in sheet.header:
-        columns["patient_id"] = sheet.column(PATIENT)
+        named["patient_id"] = PATIENT
+        columns["patient_id"] = normalise_ids(sheet.column(PATIENT))
         if FOLLOW_UP in sheet.header:
-            columns["study_id"] = [
-                f"{a}/{b}" for a, b in zip(columns["patient_id"], sheet.column(FOLLOW_UP), strict=True)
-            ]
-    return LabelTable("nih", root, make_rows(columns), FINDINGS, _read_findings(sheet))
+            visits = normalise_ids(sheet.column(FOLLOW_UP))
+            columns["study_id"] = [f"{a}/{b}" for a, b in zip(columns["patient_id"], visits, strict=True)]
+            named["study_id"] = FOLLOW_UP
+    uses = account(sheet, named, {f"list of {len(FINDINGS)}": LABELS}, {}, "not read by data.source=nih")
+    raw = _read_findings(sheet)
+    return LabelTable("nih", root, make_rows(columns), FINDINGS, raw, columns=uses, where=sheet.where)
 
 
 def _read_findings(sheet: Sheet) -> Float:
@@ -105,9 +99,7 @@ def _read_findings(sheet: Sheet) -> Float:
 
 def _find_csv(root: Path, csv: Path | None) -> Path:
     if csv is not None:
-        if not (root / csv).exists():
-            raise CxrError(f"data.csv: no file {root / csv}", "data.csv is relative to data.root, or an absolute path")
-        return root / csv
+        return find_csv(root, csv)
     names = [name + end for name in CSV_NAMES for end in ("", ".gz")]
     for name in names:
         if (root / name).exists():
@@ -120,13 +112,13 @@ def _find_csv(root: Path, csv: Path | None) -> Path:
 
 
 def find_images(root: Path) -> dict[str, str]:
-    """Path below root of every file in images/, images_*/images/, images_*/ and root, by file name, first found."""
+    """Path below root of every file in images/, images_*/images/, images_*/ and root, by its name, first found."""
     folders = [root / "images", *sorted(root.glob("images_*/images")), *sorted(root.glob("images_*")), root]
     files: dict[str, str] = {}
     for folder in folders:
         below = folder.relative_to(root)
         for name in list_folder(folder):
-            files.setdefault(name, (below / name).as_posix() if folder != root else name)
+            files.setdefault(normalise(name), (below / name).as_posix() if folder != root else name)
     return files
 
 
@@ -154,6 +146,6 @@ def read_lists(root: Path, needed: bool) -> dict[str, str]:
 def _read_names(path: Path) -> Sequence[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
-        return [line.split()[0] for line in lines if line.strip()]
+        return [normalise(line).split()[0] for line in lines if line.strip()]
     except (UnicodeDecodeError, OSError) as problem:
         raise CxrError(f"{path}: not a readable list of names ({problem})", "download it again") from None

@@ -26,6 +26,7 @@ Analysis 66, 2020.
 """
 
 import ast
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,25 +35,18 @@ import pandas as pd
 from cxr.config import Data
 from cxr.data.findings import NO_FINDING
 from cxr.data.labels import Float, LabelTable
-from cxr.data.sources.files import (
-    NAMED,
-    Sheet,
-    check_filled,
-    check_unique,
-    existing,
-    find_table,
-    make_rows,
-    read_sheet,
-    root_folder,
-    split_column,
-)
+from cxr.data.sources.files import NAMED, find_table, make_rows, read_patients, root_folder, split_column
 from cxr.errors import CxrError
+from cxr.labels.columns import account
+from cxr.labels.identity import normalise_ids, normalise_images
+from cxr.labels.lookup import existing
+from cxr.labels.sheet import Sheet, read_sheet
 
 TABLE = "PADCHEST_chest_x_ray_images_labels_*.csv"
 IMAGE, FOLDER, PATIENT, LABELS = "ImageID", "ImageDir", "PatientID", "Labels"
 BIRTH, DATE = "PatientBirth", "StudyDate_DICOM"
 COLUMNS = {"PatientSex_DICOM": "sex", "StudyID": "study_id", "MethodLabel": "labelled_by"}
-VIEWS = {"L": "lateral", "EXCLUDE": "", "UNK": ""}
+KNOWN = (IMAGE, FOLDER, PATIENT, LABELS, BIRTH, DATE, *COLUMNS, "Projection")
 
 _PATTERNS = (
     "infiltrates", "interstitial pattern", "ground glass pattern", "reticular interstitial pattern",
@@ -145,36 +139,35 @@ def read(data: Data) -> LabelTable:
     if path is None:
         hint = "data.root must be the folder that holds it and the folders 0 to 54, or set data.csv"
         raise CxrError(f"{root}: no label table of PadChest ({TABLE}, plain or gzipped)", hint)
-    sheet = read_sheet(path)
+    sheet = read_sheet(path).spelled(KNOWN)
     sheet.require([IMAGE, PATIENT, LABELS], "data.csv must be PadChest's table")
-    why = "a patient's images must stay in one split; fill in the patient"
-    check_filled(sheet, PATIENT, sheet.column(PATIENT), why)
+    read_patients(sheet, PATIENT, "a patient's images must stay in one split; fill in the patient")
     table = parse(sheet, root)
     split = split_column(sheet, data) or [""] * len(sheet)
     rows = table.rows.assign(path=pd.Series(_find_images(sheet, root), dtype=str), split=pd.Series(split, dtype=str))
-    return LabelTable("padchest", root, rows, table.findings, table.raw)
+    return replace(table, rows=rows)
 
 
 def parse(sheet: Sheet, root: Path) -> LabelTable:
     """The table of a CSV in PadChest's form, without looking for images; only image and labels are needed."""
-    images = sheet.column(IMAGE)
-    check_unique(sheet, images)
-    columns = {"image": images} | {name: sheet.column(own) for own, name in COLUMNS.items() if own in sheet.header}
-    if PATIENT in sheet.header:
-        columns["patient_id"] = sheet.column(PATIENT)
-    if "Projection" in sheet.header:
-        columns["view"] = [VIEWS.get(view, view) for view in sheet.column("Projection")]
+    named = {"image": IMAGE} | {name: own for own, name in COLUMNS.items() if own in sheet.header}
+    named |= {name: own for name, own in (("patient_id", PATIENT), ("view", "Projection")) if own in sheet.header}
+    columns = {name: sheet.column(own) for name, own in named.items()}
     if {BIRTH, DATE} <= set(sheet.header):
         columns["age"] = [_age(*both) for both in zip(sheet.column(BIRTH), sheet.column(DATE), strict=True)]
-    return LabelTable("padchest", root, make_rows(columns), FINDINGS, _read_findings(sheet))
+        named["age"] = BIRTH
+    words = {f"list of {len(FINDINGS)}": LABELS}
+    uses = account(sheet, named, words, {DATE: "read with the year of birth"}, "not read by data.source=padchest")
+    raw = _read_findings(sheet)
+    return LabelTable("padchest", root, make_rows(columns), FINDINGS, raw, columns=uses, where=sheet.where)
 
 
 def _find_images(sheet: Sheet, root: Path) -> list[str]:
     """Paths below root, in the folder that ImageDir names, else in root."""
-    images = sheet.column(IMAGE)
+    images = normalise_images(sheet.column(IMAGE))
     found = [""] * len(images)
     if FOLDER in sheet.header:
-        dirs = [folder.removesuffix(".0") for folder in sheet.column(FOLDER)]  # 0.0 once a table was edited
+        dirs = normalise_ids(sheet.column(FOLDER))
         found = existing(root, [f"{folder}/{image}" for folder, image in zip(dirs, images, strict=True)])
     return [path or own for path, own in zip(found, existing(root, images), strict=True)]
 

@@ -11,8 +11,11 @@ Labels: the class's .labels, 1, 0 or nan (blank). Pixels: dataset[row]["img"] in
 which is exact for 8-bit files; each is read once, while packing. A file that is not there is thus found while packing,
 as an unreadable one (data.unreadable=skip goes on).
 
-Patients: the table's patientid. Where a class names none, images of the same file name count as one patient and others
-as patients of their own, so images of one patient may be in two splits.
+Patients: the table's column of a patient, under any usual name. Where there is none each image counts as a patient,
+which a warning says: images of one patient may then be in two splits.
+
+Images: the table's column of an image, under any usual name, else the row's number. Rows of one image, as SIIM's table
+has them, are joined by data.duplicates.
 
 Files expected: as the class's documentation says, below data.root (its imgpath). Nothing is downloaded.
 
@@ -32,10 +35,13 @@ import pandas as pd
 
 from cxr.config import Data
 from cxr.console import say
-from cxr.data.findings import canonical
+from cxr.data.findings import canonical, name_key
 from cxr.data.labels import Float, LabelTable
 from cxr.data.sources.files import make_rows, root_folder
 from cxr.errors import CxrError, UnreadableImageError
+from cxr.labels.cells import LABEL_HINT, SOFT_HINT
+from cxr.labels.columns import find_name
+from cxr.labels.identity import normalise_images
 
 SAFE: Mapping[str, object] = {
     "unique_patients": False,
@@ -46,14 +52,6 @@ SAFE: Mapping[str, object] = {
 }
 """Arguments passed to every class that has them, as their defaults drop rows or read files that are not needed."""
 
-NAMES = (
-    "Image Index", "ImageID", "dicom_id", "Path", "PngPath", "imageid", "filename", "fname", "file_name", "image_name",
-    "ImageId", "image_id", "patientId",
-)  # fmt: skip
-"""Columns that hold a file's name in the tables of the classes, most telling first."""
-
-PATIENTS = ("patientid", "Patient ID", "PatientID", "patient_id", "subject_id")
-VIEWS = {"L": "lateral", "LL": "lateral", "LATERAL": "lateral", "LATERAL VIEW": "lateral", "UNKNOWN": ""}
 _ROUNDING = 0.05  # of 1024: a class computes in float32
 
 
@@ -77,16 +75,19 @@ def read(data: Data) -> LabelTable:
     root = root_folder(data, "the images, as the class in data.dataset expects them")
     assert data.dataset is not None  # the config requires it
     archive = _open(_find_class(data.dataset), data)
-    raw = _labels(archive, data.dataset)
+    raw = _labels(archive, data.dataset, data.soft_labels == "keep")
     table = archive.csv.reset_index(drop=True)
     if len(table) != len(raw):
         what = f"{len(table):,} rows and labels of {len(raw):,}"
         raise CxrError(f"data.dataset: {data.dataset} gives {what}", "use another dataset, or source=table")
-    rows = _rows(table, data)
+    rows, names_patients = _rows(table, data)
     findings = tuple(canonical(str(name)) for name in archive.pathologies)
-    if len(set(findings)) < len(findings):
+    if len(set(map(name_key, findings))) < len(findings):
         raise CxrError(f"data.dataset: {data.dataset} names a finding twice", f"its findings are {', '.join(findings)}")
-    return LabelTable("torchxrayvision", root, rows, findings, raw, (), _reader(archive, list(rows["path"]), root))
+    read_pixels = _reader(archive, list(rows["path"]), root)
+    return LabelTable(
+        "torchxrayvision", root, rows, findings, raw, read_pixels=read_pixels, names_patients=names_patients
+    )
 
 
 def _find_class(name: str) -> Callable[..., Archive]:
@@ -141,51 +142,59 @@ def _say(problem: Exception) -> str:
     return f"{type(problem).__name__}: {problem}" if isinstance(problem, LookupError) else str(problem) or repr(problem)
 
 
-def _labels(archive: Archive, name: str) -> Float:
+def _labels(archive: Archive, name: str, soft: bool) -> Float:
     raw = np.asarray(archive.labels, dtype=np.float32)
-    known = np.isin(raw, (1, 0, -1)) | np.isnan(raw)
+    between = (raw > 0) & (raw < 1)
+    known = np.isin(raw, (1, 0, -1)) | np.isnan(raw) | (between & soft)
     if raw.ndim != 2 or raw.shape[1] != len(archive.pathologies):
         raise CxrError(f"data.dataset: {name} has labels of shape {raw.shape}", "use another dataset")
     if not known.all():
         row, column = np.argwhere(~known)[0]
         what = f"{archive.pathologies[column]} is {raw[row, column]:g} in row {row}"
-        raise CxrError(f"data.dataset: {name}: {what}", "a label is 1, 0, -1 or blank; scores cannot be classified")
+        hints = [LABEL_HINT, SOFT_HINT] if between[row, column] else [f"{LABEL_HINT}; scores cannot be classified"]
+        raise CxrError(f"data.dataset: {name}: {what}", "; ".join(hints))
     return raw
 
 
-def _rows(table: pd.DataFrame, data: Data) -> pd.DataFrame:
-    """ROW_COLUMNS from what a class's table has."""
+def _rows(table: pd.DataFrame, data: Data) -> tuple[pd.DataFrame, bool]:
+    """(ROW_COLUMNS from what a class's table has, whether it names patients)."""
     numbers = [str(row) for row in range(len(table))]
-    files = _text(table, NAMES) or numbers
-    images = files if len(set(files)) == len(files) and all(files) else numbers
-    columns = {"image": images, "path": images, "patient_id": _text(table, PATIENTS) or files}
-    columns["view"] = [VIEWS.get(view.upper(), view) for view in _text(table, ("view",)) or [""] * len(table)]
-    columns["age"] = _text(table, ("age_years", "age")) or [""] * len(table)
+    files = normalise_images(_text(table, "image") or _text(table, "patient_id")) or numbers
+    images = files if all(files) else numbers
+    patients = _text(table, "patient_id")
+    columns = {"image": images, "path": images, "patient_id": patients or images, "study_id": _text(table, "study_id")}
+    columns["view"] = _text(table, "view")
+    columns["age"] = _text(table, "age")
     columns["sex"] = _sexes(table)
     if data.split == "column":
         if data.split_column not in table.columns:
             hint = f"its columns are {', '.join(map(str, table.columns))}"
             raise CxrError(f"data.split_column: {data.dataset} has no column {data.split_column!r}", hint)
-        columns["split"] = _text(table, (data.split_column,))
-    return make_rows(columns)
+        columns["split"] = _as_text(table[data.split_column])
+    filled = {name: cells or [""] * len(table) for name, cells in columns.items()}
+    return make_rows(filled), bool(patients)
 
 
-def _text(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
-    """The first of the columns that is there as text, blank for missing values; none when there is none."""
-    name = next((name for name in names if name in table.columns), None)
-    return [] if name is None else ["" if pd.isna(value) else str(value) for value in table[name]]
+def _text(table: pd.DataFrame, kind: str) -> list[str]:
+    """The column that usually holds this, as text; none where there is none such."""
+    name = find_name([str(column) for column in table.columns], kind)
+    return [] if name is None else _as_text(table[name])
+
+
+def _as_text(values: "pd.Series[str]") -> list[str]:
+    return ["" if pd.isna(value) else str(value) for value in values]
 
 
 def _sexes(table: pd.DataFrame) -> list[str]:
     if not {"sex_male", "sex_female"} <= set(table.columns):
-        return _text(table, ("sex",)) or [""] * len(table)
+        return _text(table, "sex")
     both = zip(table["sex_male"], table["sex_female"], strict=True)
     return ["M" if male else "F" if female else "" for male, female in both]
 
 
 def _reader(archive: Archive, paths: Sequence[str], root: Path) -> Callable[[str], npt.NDArray[np.uint8]]:
     """A function from `rows.path` to grey pixels [H, W]; the classes only read, so several threads may call it."""
-    rows = {path: row for row, path in enumerate(paths)}
+    rows = {path: row for row, path in reversed(list(enumerate(paths)))}  # the first row of an image
 
     def read_pixels(path: str) -> npt.NDArray[np.uint8]:
         try:

@@ -1,0 +1,63 @@
+"""Fonts for the names in a report's figures, whatever script they are written in."""
+
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import cache
+
+_OWN = "DejaVu Sans"  # which matplotlib brings along
+_MOST_FONTS = 120  # a hundred fonts are opened in about a second
+_UNSEEN = ("Mn", "Me", "Cf", "Zs", "Cc")  # accents and blanks: a name can be read without them
+_LIKELY = ("noto sans", "cjk", "wenquanyi", "droid", "unicode", "unifont", "hei", "gothic", "malgun", "lohit",
+           "symbola", "segoe ui", "emoji")  # fmt: skip
+"""Parts of the names of fonts that have many letters, so that these are opened first."""
+
+
+def choose_fonts(texts: Iterable[str]) -> tuple[list[str], str]:
+    """(families for matplotlib's `font.family`, letters that no installed font has) for texts of any script."""
+    return _choose(frozenset(letter for text in texts for letter in text if not letter.isascii()))
+
+
+@cache
+def _choose(letters: frozenset[str]) -> tuple[list[str], str]:
+    families = ["sans-serif"]
+    lacking = {letter for letter in letters if unicodedata.category(letter) not in _UNSEEN}
+    fonts = _installed() if lacking else iter(())
+    for family, path in fonts:
+        had = _letters_of(path, lacking)
+        if not had:
+            continue
+        lacking -= had
+        families += [family] if family != _OWN else []
+        if not lacking:
+            break
+    return families, "".join(sorted(lacking))
+
+
+def _installed() -> Iterator[tuple[str, str]]:
+    """(family, file) of one font a family, those first that are likely to have many letters."""
+    from matplotlib.font_manager import fontManager
+
+    upright = {font.name: font.fname for font in fontManager.ttflist if font.style == "normal"}
+    # a font of coloured pictures cannot be drawn, and the last resort is the boxes themselves
+    usable = [name for name in upright if "color" not in name.lower() and "resort" not in name.lower()]
+    usable.sort(key=lambda name: (name != _OWN, not any(part in name.lower() for part in _LIKELY), name))
+    return ((name, upright[name]) for name in usable[:_MOST_FONTS])
+
+
+def _letters_of(path: str, letters: set[str]) -> set[str]:
+    """Which of the letters a font has; none of a file that matplotlib cannot open."""
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        known = FT2Font(path).get_charmap()
+    except (OSError, RuntimeError, ValueError):
+        return set()
+    return {letter for letter in letters if ord(letter) in known}
+
+
+def say_lacking(letters: str) -> str:
+    """One line on letters that no installed font has; empty where there are none."""
+    if not letters:
+        return ""
+    some = " ".join(letters[:5]) + (" ..." if len(letters) > 5 else "")
+    return f"figures: no installed font has {some}: PNG files show boxes; SVG files and the page show the names"

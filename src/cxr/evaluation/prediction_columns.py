@@ -1,0 +1,183 @@
+"""The columns of a CSV of predictions: which is the image, a probability, a label, and what their cells say."""
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cxr.data.findings import CHEXPERT_14, NIH_14, NO_FINDING, canonical, find_spelling, name_key
+from cxr.data.sources.files import map_distinct, read_age, read_sex
+from cxr.evaluation.join import IDENTITY, STUDY, Mistakes
+from cxr.labels.cells import is_blank, read_column
+from cxr.labels.choose import looks_like_classes
+from cxr.labels.classes import read_classes
+from cxr.labels.columns import find_column
+from cxr.labels.identity import normalise, normalise_ids, normalise_images
+from cxr.labels.sheet import Sheet, column_key
+from cxr.labels.views import read_views
+
+Float = npt.NDArray[np.float64]
+Named = Sequence[tuple[str, str]]
+"""(finding, column) of each column of one kind."""
+
+_PROBABILITY_HINT = "a probability is a number from 0 to 1 in every cell; logits must go through a sigmoid first"
+_LABEL_HINT = "a y_ cell is 1 (present), 0 (absent), -1 (uncertain) or empty; the last two count as unknown"
+_PROBABILITY, _LABEL = re.compile("(p|prob)_", re.IGNORECASE), re.compile("y_", re.IGNORECASE)
+_ROUNDING = 1e-6
+"""How far beyond 0 and 1 a sum in float32 may end; such a probability is taken for 0 or 1."""
+
+
+def finding_columns(sheet: Sheet) -> tuple[Named, Named]:
+    """(finding, column) of each probability, and of each known label.
+
+    A bare column X is a probability beside y_X, unless p_X is there too. Without any prefix in the file, bare columns
+    of known findings are probabilities; beside p_X of other findings X may be anything.
+    """
+    y_columns = [(_finding(name), name) for name in sheet.header if _LABEL.match(name)]
+    prefixed = [(_finding(name), name) for name in sheet.header if _PROBABILITY.match(name)]
+    found = {name_key(finding) for finding, _ in prefixed}
+    labelled = {name_key(finding) for finding, _ in y_columns} - found
+    plain = [name for name in sheet.header if name and not (_LABEL.match(name) or _PROBABILITY.match(name))]
+    known = [name for name in plain if canonical(name) in {*NIH_14, *CHEXPERT_14}]
+    bare = [name for name in plain if name_key(canonical(name)) in labelled or (name in known and not prefixed)]
+    probabilities = [*prefixed, *((canonical(name), name) for name in bare)]
+    order = {name: place for place, name in enumerate(sheet.header)}
+    return sorted(probabilities, key=lambda pair: order[pair[1]]), y_columns
+
+
+def _finding(column: str) -> str:
+    return canonical(re.sub("^(p|prob|y)_", "", column, flags=re.IGNORECASE))
+
+
+def header_mistakes(sheet: Sheet, image: str, p_columns: Named, y_columns: Named) -> Mistakes:
+    """No image, no probabilities, two columns of one finding, and labels without a probability."""
+    where, mistakes = f"{sheet.path}:1", Mistakes()
+    if not image:
+        mistakes.append((f"{where}: no image column", "call it image, filename, Image Index or Path"))
+    if not p_columns:
+        mistakes.append((f"{where}: no probability column", "call them p_<finding>, as in p_Cardiomegaly"))
+    for columns in (p_columns, y_columns):
+        first: dict[str, str] = {}
+        for finding, name in columns:
+            if first.setdefault(name_key(finding), name) != name:
+                both = f"{first[name_key(finding)]} and {name}"
+                mistakes.append((f"{where}: {both} both give {finding}", "keep one of them"))
+    known = {name_key(finding) for finding, _ in p_columns}
+    for finding, name in y_columns if p_columns else ():
+        if name_key(finding) not in known:
+            what = f"{where}: {name} has no probability column"
+            mistakes.append((what, f"call it p_{finding}, or delete the label column"))
+    return mistakes
+
+
+def identity(sheet: Sheet, image: str, taken: Collection[str]) -> pd.DataFrame:
+    """IDENTITY columns, every id and view normalised, then the further columns as text."""
+    found = {"image": image}
+    for kind in ("patient_id", "view", "sex", "age"):
+        column = find_column(sheet, kind, {*taken, *found.values()})
+        found |= {kind: column} if column else {}
+    split = next((name for name in sheet.header if column_key(name) == "split"), None)
+    found |= {"split": split} if split else {}
+    found |= {name: name for name in sheet.header if name and name not in taken and name not in found.values()}
+    cells = {name: [cell.strip() for cell in sheet.column(column)] for name, column in found.items()}
+    cells["image"] = normalise_images(cells["image"])
+    cells |= {name: normalise_ids(cells[name]) for name in ("patient_id", STUDY) if name in cells}
+    cells |= {"view": read_views(cells["view"])} if "view" in cells else {}
+    cells |= {"sex": [read_sex(cell) or cell for cell in cells["sex"]]} if "sex" in cells else {}
+    names = [*IDENTITY, *(name for name in found if name not in IDENTITY)]
+    rows = pd.DataFrame({name: pd.Series(cells.get(name, [""] * len(sheet)), dtype=str) for name in names})
+    return rows.assign(age=map_distinct(list(rows["age"]), read_age))
+
+
+def probabilities(sheet: Sheet, names: Sequence[str]) -> tuple[Float, Mistakes]:
+    """The columns as numbers [N, C], and the first mistake of each column; 1.0000001 is one by rounding."""
+    values = np.empty((len(sheet), len(names)))
+    for column, name in enumerate(names):
+        values[:, column] = [_parse(text) for text in sheet.numbers(name)]
+    valid = np.logical_and(values >= -_ROUNDING, values <= 1 + _ROUNDING)
+    return values, _wrong_cells(sheet, names, ~valid, "no probability", _PROBABILITY_HINT)
+
+
+def _read_y(sheet: Sheet, names: Sequence[str]) -> tuple[Float, Mistakes]:
+    """The columns as labels [N, C], uncertain ones unknown, and the first mistake of each column."""
+    values, wrong = np.empty((len(sheet), len(names))), np.zeros((len(sheet), len(names)), bool)
+    for column, name in enumerate(names):
+        read = read_column(sheet.numbers(name)).values.astype(np.float64)
+        blank = np.array([is_blank(cell) for cell in sheet.column(name)])
+        wrong[:, column] = (np.isnan(read) & ~blank) | ((read > 0) & (read < 1))
+        values[:, column] = np.where(read == -1, np.nan, read)
+    return values, _wrong_cells(sheet, names, wrong, "no label", _LABEL_HINT)
+
+
+def _wrong_cells(sheet: Sheet, names: Sequence[str], wrong: npt.NDArray[np.bool_], what: str, hint: str) -> Mistakes:
+    mistakes = Mistakes()
+    for column, name in enumerate(names):
+        rows = np.flatnonzero(wrong[:, column])
+        if len(rows):
+            more = f" (and {len(rows) - 1:,} more in this column)" if len(rows) > 1 else ""
+            cell = sheet.column(name)[rows[0]].strip() or "empty"
+            mistakes.append((f"{sheet.where(int(rows[0]))}: {name} is {cell}, {what}{more}", hint))
+    return mistakes
+
+
+def _parse(text: str) -> float:
+    """The number, nan when empty, and infinity for other text, which is no probability."""
+    try:
+        return float(text)
+    except ValueError:
+        return np.inf if text.strip() else np.nan
+
+
+def own_labels(
+    sheet: Sheet, findings: Sequence[str], y_columns: Mapping[str, str], needed: bool, words: str | None
+) -> tuple[Float, Mistakes, list[str]]:
+    """(labels [N, C] of the y_ columns, or of a column of classes, mistakes, notes).
+
+    Args:
+        sheet: The table.
+        findings: C findings.
+        y_columns: The column of each finding's labels.
+        needed: Whether no labels are a mistake.
+        words: The column of classes; None looks for one where there are no y_ columns.
+    """
+    y = np.full((len(sheet), len(findings)), np.nan)
+    words = words or (None if y_columns else _find_classes(sheet, findings))
+    if words:
+        return *_read_classes(sheet, findings, normalise(words)), [f"labels are the words of column {words!r}"]
+    columns = {find_spelling(finding, findings) or "": name for finding, name in y_columns.items()}
+    if not columns:
+        hint = "give a CSV of labels with --labels, or a column of classes with --label-column"
+        return y, [(f"{sheet.path}:1: no labels (no y_ column of its findings)", hint)] if needed else [], []
+    known, mistakes = _read_y(sheet, list(columns.values()))
+    y[:, [findings.index(finding) for finding in columns]] = known
+    return y, mistakes, []
+
+
+def _find_classes(sheet: Sheet, findings: Sequence[str]) -> str | None:
+    """A column called label, class or the like whose every word is a finding that is predicted, or none of them."""
+    name = looks_like_classes(sheet, [name for name in sheet.header if name])
+    if name is None:
+        return None
+    classes, _ = read_classes(sheet.column(name))
+    if not classes or any(find_spelling(one, [*findings, NO_FINDING]) is None for one in classes):
+        return None
+    return name
+
+
+def _read_classes(sheet: Sheet, findings: Sequence[str], column: str) -> tuple[Float, Mistakes]:
+    if column not in sheet.header:
+        hint = f"--label-column is one of {', '.join(sheet.header)}"
+        return np.empty((len(sheet), len(findings))), [(f"{sheet.path}:1: no column {column!r}", hint)]
+    classes, raw = read_classes(sheet.column(column))
+    blank = np.isnan(raw).all(axis=1, keepdims=True) if raw.size else np.ones((len(sheet), 1), bool)
+    y = np.tile(np.where(blank, np.nan, 0.0), (1, len(findings)))
+    for place, name in enumerate(classes):
+        own = find_spelling(name, findings)
+        if own is not None:
+            y[:, findings.index(own)] = raw[:, place]
+    if not any(find_spelling(name, findings) for name in classes):
+        hint = f"the column's words are {', '.join(classes)}"
+        return y, [(f"{sheet.path}:1: {column} names none of {', '.join(findings)}", hint)]
+    return y, []

@@ -1,0 +1,1 @@
+"""What every reader of a label table shares: how a table, an id, a label cell, a view and a column are read."""

@@ -1,0 +1,90 @@
+"""What a label cell may say: one rule for every table that holds labels.
+
+| a cell                                             | is    |
+| -------------------------------------------------- | ----- |
+| 1, 1.0, true, t, yes, y, positive, pos, present    | 1     |
+| 0, 0.0, false, f, no, n, negative, neg, absent     | 0     |
+| -1, -1.0, uncertain                                | -1    |
+| empty, NA, N/A, nan, null, none, <NA>, `-`, `.`    | blank |
+| a number between 0 and 1                           | soft  |
+
+Case and white space around do not matter. A soft label is an error unless it is asked for; so is anything else.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Float = npt.NDArray[np.float32]
+
+_WORDS = {
+    **dict.fromkeys(("true", "t", "yes", "y", "positive", "pos", "present"), 1.0),
+    **dict.fromkeys(("false", "f", "no", "n", "negative", "neg", "absent"), 0.0),
+    "uncertain": -1.0,
+}
+_BLANK = frozenset(("", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "-", "."))
+
+LABEL_HINT = "a label is 1 (present), 0 (absent), -1 (uncertain) or blank (not said)"
+SOFT_HINT = "data.soft_labels=keep reads numbers between 0 and 1 as soft targets"
+
+
+def is_blank(word: str) -> bool:
+    """Whether a cell says nothing."""
+    return word.strip().casefold() in _BLANK
+
+
+def read_label(word: str) -> float | None:
+    """A cell's 1, 0, -1, nan (blank), or a number between 0 and 1 (soft); None when it says anything else."""
+    word = word.strip().casefold()
+    if word in _BLANK:
+        return math.nan
+    if word in _WORDS:
+        return _WORDS[word]
+    try:
+        value = float(word)
+    except ValueError:
+        return None
+    return value if value == -1 or 0 <= value <= 1 else None  # also refuses inf
+
+
+@dataclass(frozen=True)
+class LabelColumn:
+    """The cells of one column, read.
+
+    Attributes:
+        values: [N] 1, 0, -1, nan (blank) or a soft label; nan too where a cell is no label.
+        wrong: First row whose cell is no label, None where there is none.
+        soft: First row whose cell is a soft label, None where there is none.
+        num_wrong: Cells that are no label.
+        num_labels: Cells of 1, 0 or -1.
+    """
+
+    values: Float
+    wrong: int | None
+    soft: int | None
+    num_wrong: int
+    num_labels: int
+
+
+def read_column(cells: Sequence[str]) -> LabelColumn:
+    """The labels of one column, each distinct word read once.
+
+    Args:
+        cells: [N] cells, as the table says them.
+    """
+    codes, words = pd.factorize(np.array(cells, dtype=object))
+    read = [read_label(str(word)) for word in words]
+    wrong = np.array([value is None for value in read], bool)[codes]
+    values = np.array([math.nan if value is None else value for value in read], np.float32)[codes]
+    soft = (values > 0) & (values < 1)
+    return LabelColumn(
+        values,
+        int(np.argmax(wrong)) if wrong.any() else None,
+        int(np.argmax(soft)) if soft.any() else None,
+        int(wrong.sum()),
+        int((~np.isnan(values) & ~soft).sum()),
+    )

@@ -1,0 +1,166 @@
+"""What a column of a label table is: found by its name where that is usual, counted where it is not taken.
+
+Names are compared without case, blanks and signs: `Patient ID`, `patientId` and `PATIENT_ID` are one.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from cxr.data.findings import is_known
+from cxr.errors import CxrError
+from cxr.labels.identity import normalise_ids
+from cxr.labels.sheet import Sheet, column_key
+
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "image": (
+        "image", "imageindex", "imagepath", "imagefile", "imagefilename", "imagename", "imageid", "imgpath", "imgname",
+        "imgid", "img", "path", "filepath", "pngpath", "filename", "file", "fname", "dicomid", "dicompath",
+        "dicomfile", "dicom", "sopinstanceuid", "imageuid",
+    ),
+    "patient_id": (
+        "patientid", "patient", "patientnumber", "patientno", "patientnr", "patientidentifier", "patientkey",
+        "patientcode", "patientuid", "patientname", "idpatient", "ptid", "subjectid", "subject", "subjectnumber",
+        "personid", "person", "mrn", "pid",
+    ),
+    "study_id": (
+        "studyid", "study", "studyuid", "studyinstanceuid", "accessionnumber", "accession", "accessionid", "examid",
+        "exam",
+    ),
+    "view": ("view", "viewposition", "viewpos", "projection", "imageview", "xrayview"),
+    "sex": ("sex", "gender", "patientsex", "patientgender", "patientsexdicom"),
+    "age": ("ageyears", "age", "patientage", "ageinyears", "patientageyears", "ageatstudy"),
+    "split": ("split", "fold", "set", "subset", "partition"),
+}  # fmt: skip
+"""Usual names of the columns that say which image a row is, the most telling first, as `column_key` writes them."""
+
+_METADATA = frozenset(
+    """
+    name firstname lastname surname
+    id uid uuid guid index unnamed0 row rowid number no nr num series seriesid seriesuid seriesinstanceuid imagenumber
+    instance instanceid instancenumber case caseid followup followupnumber visit visitid visitnumber session episode
+    train training val valid validation test testing istrain isval istest holdout cv
+    male female issmale ismale isfemale sexmale sexfemale birth birthdate birthyear patientbirth dob yearofbirth
+    ethnicity race language insurance maritalstatus weight weightkg height heightcm size bmi smoker
+    laterality position orientation modality bodypart bodypartexamined manufacturer manufacturermodel model scanner
+    device machine vendor site hospital institution institutionname center centre location country city region ward
+    date studydate studydatedicom acquisitiondate time studytime datetime timestamp year month day offset daysoffset
+    rows columns width height bits bitsstored channels originalimagewidth originalimagepixelspacingx pixelspacing
+    originalimagewidthheight originalimagepixelspacingxy originalwidth originalheight spacing spacingx spacingy y x w h
+    kvp exposure mas sid photometricinterpretation windowcenter windowwidth md5 sha256 hash checksum filesize
+    reader readerid radid rad radiologist rater annotator doctor physician methodlabel methodprojection
+    xmin ymin xmax ymax x1 y1 x2 y2 bbox box boxes area mask rle encodedpixels segmentation polygon
+    report reporttext impression text findingstext note notes clinicalnotes othernotes comment comments description
+    indication history caption url doi license licence source dataset folder directory
+    confidence probability prob score certainty loss
+    survival survived death died mortality intubated extubated intubationpresent ventilated icu inicu wenticu
+    icuadmission admitted discharged lengthofstay los neededsupplementalo2 oxygen rtpcrpositive rtpcr pcr vaccinated
+    temperature po2saturation spo2 saturation leukocytecount neutrophilcount lymphocytecount crp ddimer
+    """.split()
+)
+"""Names of columns that are never findings unless data.findings names them, as `column_key` writes them."""
+
+
+def is_metadata(name: str) -> bool:
+    """Whether a column is known to say something of the image other than what is seen in it."""
+    key = column_key(name)
+    return not is_known(name) and (key in _METADATA or any(key in usual for usual in KINDS.values()))
+
+
+def find_column(sheet: Sheet, kind: str, taken: Collection[str] = ()) -> str | None:
+    """The column that is usually called so, None where there is none.
+
+    Args:
+        sheet: The table.
+        kind: One of KINDS.
+        taken: Columns that are something else.
+
+    Raises:
+        CxrError: Two columns that may name the patient, and group the images differently.
+    """
+    found = _find_all([name for name in sheet.header if name not in taken], kind)
+    if kind == "patient_id":
+        _check_same_patients(sheet, found)
+    return found[0] if found else None
+
+
+def find_name(names: Sequence[str], kind: str) -> str | None:
+    """The first of the names that usually means this kind of column."""
+    return next(iter(_find_all(names, kind)), None)
+
+
+def _find_all(names: Sequence[str], kind: str) -> list[str]:
+    keys = {column_key(name): name for name in reversed(names)}  # the first of two spellings
+    return [keys[usual] for usual in KINDS[kind] if usual in keys]
+
+
+def _check_same_patients(sheet: Sheet, names: Sequence[str]) -> None:
+    if len(names) < 2:
+        return
+    first, *others = (normalise_ids(sheet.column(name)) for name in names)
+    for name, other in zip(names[1:], others, strict=True):
+        pairs = set(zip(first, other, strict=True))
+        if len(pairs) > max(len(set(first)), len(set(other))):
+            raise CxrError(
+                f"{sheet.path}: both {names[0]} and {name} may name the patient, and they differ",
+                f"name the right one: data.columns.patient={names[0]!r} or data.columns.patient={name!r}",
+            )
+
+
+@dataclass(frozen=True)
+class ColumnUse:
+    """What a reader made of one column.
+
+    Attributes:
+        column: Its name in the file.
+        use: What it is, as `finding Edema`, `image` or `patient`; empty where it was not taken.
+        why: Why it was not taken, or what else is to be said.
+    """
+
+    column: str
+    use: str = ""
+    why: str = ""
+
+
+def describe(columns: Sequence[ColumnUse], most: int = 12) -> list[str]:
+    """Lines on the columns taken and those that were not, for a terminal; at most so many of the latter are named."""
+    if not columns:
+        return []
+    findings = [one for one in columns if one.use.startswith("finding")]
+    others = [one for one in columns if one.use and one not in findings]
+    left = [one for one in columns if not one.use]
+    named = [one.use.removeprefix("finding ") + _in_column(one, one.use.removeprefix("finding ")) for one in findings]
+    lines = [f"findings taken: {', '.join(named)}"] if named else []
+    lines += ["other columns: " + ", ".join(one.use + _in_column(one, one.use) for one in others)] if others else []
+    if left:
+        first = ", ".join(f"{one.column} ({one.why})" for one in left[:most])
+        more = f" and {len(left) - most:,} more" if len(left) > most else ""
+        lines.append(f"columns not taken: {first}{more}")
+    return lines
+
+
+def _in_column(one: ColumnUse, use: str) -> str:
+    return "" if column_key(one.column) == column_key(use) else f" from {one.column!r}"
+
+
+def account(
+    sheet: Sheet, named: Mapping[str, str], findings: Mapping[str, str], why: Mapping[str, str], other: str
+) -> tuple[ColumnUse, ...]:
+    """A line for every column of a table, so that none drops out in silence.
+
+    Args:
+        sheet: The table.
+        named: The column of each kind, as {"patient_id": "Patient ID"}.
+        findings: The column of each finding.
+        why: The reason for a column that was not taken.
+        other: The reason for every other column that was not taken.
+    """
+    uses: dict[str, list[str]] = {}
+    for kind, column in named.items():
+        uses.setdefault(column, []).append(kind.removesuffix("_id"))
+    for finding, column in findings.items():
+        uses.setdefault(column, []).append(f"finding {finding}")
+    return tuple(
+        ColumnUse(name, " and ".join(uses.get(name, ())), "" if name in uses else why.get(name, other))
+        for name in sheet.header
+        if name
+    )

@@ -1,0 +1,203 @@
+"""The file of each image that a table names, and the nearest file where there is none of that name."""
+
+import os
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from cxr.console import count
+from cxr.errors import CxrError
+from cxr.labels.identity import normalise
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".tif", ".tiff", ".bmp", ".gif", ".webp",
+                  ".dcm", ".dicom", ".ima")  # fmt: skip
+"""Endings that are no part of an image's name."""
+_NAMED = 3
+
+
+def stem(name: str) -> str:
+    """The name without the ending of an image file; dots of other endings, as in UIDs, stay."""
+    ending = os.path.splitext(name)[1]
+    return name[: -len(ending)] if ending.lower() in IMAGE_SUFFIXES else name
+
+
+def find_files(root: Path, images: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(each image's file below root, empty where there is none; notes on files that were found by a looser rule).
+
+    A file has the very name, or else it is the only one below root that has it
+
+    1. but for white space or the Unicode form,
+    2. with an ending, where the table leaves it out,
+    3. in a folder below, where the table names no folder; perhaps with an ending, too.
+
+    Args:
+        root: Folder that names are relative to.
+        images: [N] names with forward slashes, as the table says them.
+    """
+    paths = existing(root, images)
+    lost = [row for row, path in enumerate(paths) if not path]
+    for row, path in zip(lost, existing(root, [_clean(images[row]) for row in lost]), strict=True):
+        paths[row] = path  # the table had white space around the name
+    lost = [row for row in lost if not paths[row]]
+    if not lost:
+        return paths, []
+    index = Index.of(root)
+    rules = {"but for white space or the Unicode form": index.same, "with an ending": index.with_ending,
+             "in a folder below": index.in_folder}  # fmt: skip
+    notes = []
+    for how, rule in rules.items():
+        found = [(row, path) for row in lost if (path := rule(images[row]))]
+        for row, path in found:
+            paths[row] = path
+        if found:
+            row, path = found[0]
+            notes.append(f"{count(len(found), 'image file')} found {how}, such as {path} for {images[row]}")
+        lost = [row for row in lost if not paths[row]]
+    return paths, notes
+
+
+@dataclass(frozen=True)
+class Index:
+    """The files below a folder, to be asked for by part of their name."""
+
+    paths: tuple[str, ...]
+
+    @classmethod
+    def of(cls, root: Path) -> "Index":
+        """Every file below root but hidden ones; links to folders are not followed."""
+        found = []
+        for folder, folders, files in os.walk(root):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            below = os.path.relpath(folder, root)
+            found += [name if below == "." else f"{below}/{name}" for name in files if not name.startswith(".")]
+        return cls(tuple(sorted(found)))
+
+    @cached_property
+    def _same(self) -> dict[str, str]:
+        return _unique((_clean(path), path) for path in self.paths)
+
+    @cached_property
+    def _stems(self) -> dict[str, str]:
+        return _unique((stem(_clean(path)), path) for path in self.paths)
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        return _unique((_last(_clean(path)), path) for path in self.paths)
+
+    @cached_property
+    def _name_stems(self) -> dict[str, str]:
+        return _unique((stem(_last(_clean(path))), path) for path in self.paths)
+
+    @cached_property
+    def _folded(self) -> dict[str, str]:
+        return {_clean(path).casefold(): path for path in reversed(self.paths)}
+
+    @cached_property
+    def _folded_stems(self) -> dict[str, str]:
+        return {stem(_last(_clean(path))).casefold(): path for path in reversed(self.paths)}
+
+    def same(self, image: str) -> str:
+        """The only file of this path but for white space and Unicode form, empty where there is none."""
+        return self._same.get(_clean(image), "")
+
+    def with_ending(self, image: str) -> str:
+        """The only file of this path with the ending of an image after it."""
+        clean = _clean(image)
+        return self._stems.get(clean, "") if stem(clean) == clean else ""
+
+    def in_folder(self, image: str) -> str:
+        """The only file of this name in any folder, where the image names none; perhaps with an ending after it."""
+        clean = _clean(image)
+        if "/" in clean:
+            return ""
+        return self._names.get(clean, "") or (self._name_stems.get(clean, "") if stem(clean) == clean else "")
+
+    def nearest(self, image: str) -> tuple[str, str] | None:
+        """(a file, how it differs from the image's name), None where nothing is near."""
+        clean = _clean(image)
+        if clean.casefold() in self._folded:
+            return self._folded[clean.casefold()], "other case"
+        parts = clean.split("/")
+        for start in range(1, len(parts)):
+            end = "/".join(parts[start:]).casefold()
+            if end in self._folded:
+                return self._folded[end], f"without {'/'.join(parts[:start])}/"
+        if stem(parts[-1]).casefold() in self._folded_stems:
+            path = self._folded_stems[stem(parts[-1]).casefold()]
+            same_name = _last(_clean(path)).casefold() == parts[-1].casefold()
+            return path, "another folder" if same_name else "another ending"
+        return None
+
+
+def say_nearest(root: Path, images: Iterable[str]) -> str:
+    """For a hint, the nearest files to the first images that have none; empty where nothing is near."""
+    index, found = Index.of(root), []
+    for image in images:
+        near = index.nearest(image)
+        if near:
+            found.append(f"for {image} there is {near[0]} ({near[1]})")
+        if len(found) == _NAMED:
+            break
+    return "; ".join(found)
+
+
+def existing(root: Path, paths: Sequence[str]) -> list[str]:
+    """Each path that is below root, empty where there is no file.
+
+    A folder is listed once for all its images; where nearly every image has a folder of its own, as in CheXpert, one
+    question a file is cheaper.
+    """
+    folders = {os.path.dirname(path) for path in paths}
+    if len(folders) > len(paths) // 4:
+        return [path if _exists(os.path.join(root, path)) else "" for path in paths]
+    there = {os.path.join(folder, name) for folder in folders for name in list_folder(root / folder)}
+    return [path if path in there else "" for path in paths]
+
+
+def list_folder(folder: Path) -> list[str]:
+    """Names of the files in a folder, none when it is not there.
+
+    Raises:
+        CxrError: The folder may not be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries if _is_file(entry)]
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
+        return []
+    except OSError as problem:
+        raise CxrError(f"{folder}: {problem.strerror or problem}", "check that you may read the folder") from None
+
+
+def _exists(path: str) -> bool:
+    try:
+        return os.path.isfile(path)
+    except ValueError:  # a NUL in the name
+        return False
+
+
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:  # a link that leads round in a circle
+        return False
+
+
+def _clean(path: str) -> str:
+    """A path as it is compared: forward slashes, no `./`, names in one Unicode form and without odd white space."""
+    parts = unicodedata.normalize("NFC", path.replace("\\", "/")).split("/")
+    return "/".join(normalise(part) for part in parts if part not in ("", "."))
+
+
+def _last(path: str) -> str:
+    return PurePosixPath(path).name
+
+
+def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """By key, the only path of that key; empty where there are several."""
+    found: dict[str, str] = {}
+    for key, path in pairs:
+        found[key] = "" if key in found else path
+    return found

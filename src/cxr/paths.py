@@ -1,0 +1,87 @@
+"""Paths from anybody: what is there, or an error of the usual form where the operating system does not say.
+
+`Path.is_dir` and its kin raise whatever the system says of a folder that may not be entered, a name that is too long or
+a NUL in it; and some versions of Python answer no instead. These raise the error that a user can mend.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+from cxr.errors import CxrError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_OURS = (errno.ENOENT, errno.EEXIST, errno.EINVAL, errno.EBADF)  # asked for the wrong thing: if not expected, a bug
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder.
+
+    Raises:
+        CxrError: That cannot be known: a folder above may not be entered, the name is too long, links lead in a circle.
+    """
+    return stat.S_ISDIR(_mode(path))
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is a file, as `is_folder`; neither a pipe nor a device is one."""
+    return stat.S_ISREG(_mode(path))
+
+
+def exists(path: Path) -> bool:
+    """Whether there is anything, as `is_folder`."""
+    return _mode(path) != 0
+
+
+def check_listable(folder: Path) -> None:
+    """Refuse a folder whose files may not be listed; `Path.glob` would find nothing in it.
+
+    Raises:
+        CxrError: What the operating system says.
+    """
+    try:
+        os.scandir(folder).close()
+    except OSError as error:
+        raise explain(error, folder) from None
+
+
+def refuse_endless(path: Path) -> None:
+    """Refuse a pipe or a device, which might be read for ever.
+
+    Raises:
+        CxrError: As `is_folder`, or that it is one.
+    """
+    mode = _mode(path)
+    if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise CxrError(f"{path}: is a pipe or a device", "write what it gives into a file")
+
+
+def _mode(path: Path) -> int:
+    """The bits that say what a path is, 0 where nothing is there."""
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+    except OSError as error:
+        raise explain(error, path) from None
+    except ValueError as error:  # a NUL, or half a surrogate pair
+        raise CxrError(f"{path}: is no path: {error}", "check the path") from None
+
+
+def explain(error: OSError, where: Path | str) -> CxrError:
+    """The error of the usual form for what the operating system refused."""
+    if error.errno in _FULL:
+        hint = "free some space or choose another folder; files written before are intact"
+        return CxrError(f"{where}: the disk is full", hint)
+    return CxrError(f"{where}: {error.strerror or error}", "check the path, and that you may read or write there")
+
+
+def explain_unexpected(error: OSError) -> CxrError | None:
+    """The same for an error that nobody expected; None where it may be a bug of ours, which needs its traceback."""
+    is_full, name = error.errno in _FULL, error.filename
+    if error.errno == errno.ENOENT and name is None:  # of all calls only that for the current folder has no name
+        return CxrError(".: the folder that you are in is gone", "change to a folder that is there")
+    if error.errno is None or error.errno in _OURS or (name is None and not is_full):
+        return None
+    return explain(error, os.fsdecode(name) if isinstance(name, str | bytes | Path) else "writing a file")

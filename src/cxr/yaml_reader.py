@@ -1,0 +1,200 @@
+"""YAML from anybody -> plain values, quickly and in little memory, whatever is in it.
+
+PyYAML is slow, so files have a largest size; aliases multiply what is written, so there is a limit on values too.
+Where a value is not what its tag says, the error names the line; PyYAML itself would raise any exception of Python's.
+Numbers are those of YAML 1.2, with `_` between digits: `010`, `1:30` and dates are text.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cxr.errors import CxrError
+from cxr.paths import explain, refuse_endless
+from cxr.text import quote, visible
+
+MAX_BYTES = 100_000  # half a second of PyYAML; the largest shipped config has 3,000
+MAX_VALUES, MAX_DEPTH = 10_000, 20
+
+_PREFIX = "tag:yaml.org,2002:"
+_KINDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "null": "null",
+          "seq": "a list", "map": "a mapping"}  # fmt: skip
+_NUMBERS = {
+    "int": r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+|0b[01]+)",
+    # the digits before a point are matched once: two loops over them would take hours for a megabyte
+    "float": r"[-+]?(?:[0-9][0-9_]*(?:\.[0-9_]*)?[eE][-+]?[0-9]+|[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*"
+             r"(?:[eE][-+]?[0-9]+)?|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)",
+}  # fmt: skip
+_OWN_RULES = ("int", "float", "timestamp", "value")  # those of YAML 1.1 that are not ours
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8 or UTF-16.
+
+    Raises:
+        CxrError: No file, a folder, a pipe or a device, one that may not be read, too large, or no text.
+    """
+    hint = "a config is a YAML text file"
+    refuse_endless(path)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise CxrError(f"{path}: no such file", "shipped recipes are in configs/, such as configs/demo.yaml") from None
+    except OSError as error:
+        raise explain(error, path) from None
+    if len(data) > MAX_BYTES:
+        raise CxrError(f"{path}: is larger than {MAX_BYTES:,} bytes", hint)
+    try:
+        return data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise CxrError(f"{path}:{line}: is no text in UTF-8: {error.reason}", hint) from None
+
+
+def compose(text: str) -> yaml.Node | None:
+    """The nodes of a text, each with its line; None where nothing is in it.
+
+    Raises:
+        yaml.YAMLError: No YAML, too many values once aliases are written out, or nested too deeply.
+    """
+    loader = _Loader(text)
+    try:
+        return loader.get_single_node()
+    finally:
+        loader.dispose()
+
+
+def construct(node: yaml.Node | None) -> Any:  # noqa: ANN401  what YAML holds
+    """The value of a node: numbers, text, lists, and mappings whose keys are text as it is written.
+
+    Raises:
+        yaml.YAMLError: Another tag, or a value that is not of its tag.
+    """
+    return None if node is None else _Loader("").construct_document(node)
+
+
+def explain_yaml(error: yaml.YAMLError, text: str) -> tuple[int | None, str]:
+    """(line from 1 on where it is known, what is wrong with the text)."""
+    if isinstance(error, yaml.reader.ReaderError):
+        return text.count("\n", 0, error.position) + 1, f"has the character {error.character:#04x}, which YAML has not"
+    mark = getattr(error, "problem_mark", None)
+    return mark.line + 1 if mark else None, getattr(error, "problem", None) or str(error)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader with our rules for numbers and keys, and with limits."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._num_nodes = 0
+        self._measures: dict[yaml.Node, tuple[int, int]] = {}  # (values, depth) of each node, aliases written out
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401
+        """The next node, once it is known to be neither too deep nor too large."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        self._depth, self._num_nodes = self._depth + 1, self._num_nodes + 1
+        if self._num_nodes > MAX_VALUES:
+            raise _refuse(f"holds more than {MAX_VALUES:,} values", event)
+        if self._depth > MAX_DEPTH:
+            raise _refuse(f"is nested more than {MAX_DEPTH} deep", event)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        if not isinstance(event, yaml.AliasEvent):
+            assert node is not None
+            self._measures[node] = self._measure(node)
+        elif node not in self._measures:  # which is noted at the node's end
+            raise _refuse("an alias (*name) stands inside what it names", event)
+        return node
+
+    def _measure(self, node: yaml.Node) -> tuple[int, int]:
+        inside: list[yaml.Node] = []
+        if isinstance(node, yaml.SequenceNode):
+            inside = node.value
+        elif isinstance(node, yaml.MappingNode):
+            inside = [one for pair in node.value for one in pair]
+        values = 1 + sum(self._measures[one][0] for one in inside)
+        depth = 1 + max((self._measures[one][1] for one in inside), default=0)
+        if values > MAX_VALUES:
+            raise _refuse(f"holds more than {MAX_VALUES:,} values, once its aliases (*name) are written out", node)
+        if depth > MAX_DEPTH:
+            raise _refuse(f"is nested more than {MAX_DEPTH} deep, once its aliases (*name) are written out", node)
+        return values, depth
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401
+        """A value of its tag."""
+        kind = node.tag.removeprefix(_PREFIX)
+        if kind not in _KINDS:
+            raise _refuse(f"no value of a config has the tag {node.tag.replace(_PREFIX, '!!')}", node)
+        if kind == "null" and isinstance(node, yaml.ScalarNode) and node.value.lower() not in ("", "~", "null"):
+            raise _refuse(f"{quote(node.value)} is not {_KINDS[kind]}", node)
+        if kind == "int" and len(node.value) > 100:
+            raise _refuse(f"{quote(node.value)} is too large a number", node)
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError):  # SafeLoader takes a tag's word
+            raise _refuse(f"{quote(node.value)} is not {_KINDS[kind]}", node) from None
+        if isinstance(value, int) and abs(value) >= 1 << 63:
+            raise _refuse(f"{quote(node.value)} is too large a number", node)
+        return value
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping with the merges (`<<`) written out; a key is the text that is written, be it `no` or `1`."""
+        if not isinstance(node, yaml.MappingNode):
+            raise _refuse("is not a mapping", node)
+        self.flatten_mapping(node)
+        mapping = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag.removeprefix(_PREFIX) not in _KINDS:
+                raise _refuse("a key is text, not a list, a mapping or something with a tag", key)
+            mapping[key.value] = self.construct_object(value, deep)
+        return mapping
+
+
+def _refuse(what: str, where: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
+    mark: Any = where.start_mark
+    return yaml.MarkedYAMLError(problem=what, problem_mark=mark)
+
+
+def _rules() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
+    """By first letter, which plain scalars are no text: the rules of SafeLoader with our own for numbers."""
+    rules = {
+        first: [(tag, pattern) for tag, pattern in pairs if tag.removeprefix(_PREFIX) not in _OWN_RULES]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    for kind, pattern in _NUMBERS.items():
+        for first in "-+.0123456789":
+            rules.setdefault(first, []).append((_PREFIX + kind, re.compile(f"(?:{pattern})$")))
+    return rules
+
+
+_Loader.yaml_implicit_resolvers = _rules()
+
+
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes text that either YAML 1.1 or our rules take for something else."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  PyYAML looks for it in the class
+        first: yaml.SafeDumper.yaml_implicit_resolvers.get(first, []) + pairs for first, pairs in _rules().items()
+    }
+
+
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    """Text in double quotes where it holds what cannot be seen: other styles break their line at a line feed."""
+    style = '"' if visible(text) != text else None
+    return dumper.represent_scalar(_PREFIX + "str", text, style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
+
+def dump(value: object) -> str:
+    """A value as YAML on one line, which `construct` reads back; escapes stand for what cannot be seen."""
+    for as_it_is in (True, False):
+        text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**6, sort_keys=False,
+                         allow_unicode=as_it_is).removesuffix("...\n").removesuffix("\n")  # fmt: skip
+        if visible(text) == text:
+            break
+    return text
