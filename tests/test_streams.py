@@ -152,10 +152,10 @@ def test_names_of_images_are_exact_for_programs_and_visible_for_people(
     assert all(letter.isprintable() or letter == "\n" for letter in screen)
 
 
-def test_a_file_that_is_dicom_by_its_mark_alone_is_named_and_the_next_one_read(
+def test_a_dicom_file_that_nothing_reads_is_named_and_the_next_one_read(
     run: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "x.png").write_bytes(bytes(128) + b"DICM" + bytes(400))
+    (tmp_path / "x.png").write_bytes(bytes(128) + b"DICM\2" + bytes(400))
     monkeypatch.setitem(sys.modules, "pydicom", None)
     image = next((archive / "images").iterdir())
     with pytest.raises(SystemExit) as ended:

@@ -261,7 +261,7 @@ def test_the_reported_kinds_are_named(cases: Path, tmp_path: Path) -> None:
         "40-jpeg-size-decoy/j_tem_20000.jpg": "image of 20,000 x 20,000 pixels is larger than 100,000,000 pixels",
         "40-jpeg-size-decoy/j_tem_32000.jpg": "image of 32,000 x 32,000 pixels is larger than 100,000,000 pixels",
         "42-terminal-escapes/dicm.png": "not a PNG, JPEG, TIFF or DICOM image",
-        "42-terminal-escapes/chunk.png": "image file is corrupt: checksum of its nameless part at byte 33 is wrong",
+        "42-terminal-escapes/chunk.png": "image file is corrupt: checksum of its \x1b[2J part at byte 33 is wrong",
     }
     for name, reason in reasons.items():
         shutil.copy(cases / name, tmp_path / "x")

@@ -103,8 +103,7 @@ def _examine_png(data: bytes) -> Claim | str:
     kind, view = b"", memoryview(data)
     for number, (kind, start, end) in enumerate(walk_png(data)):
         if zlib.crc32(view[start + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
-            name = kind.decode() if kind.isalpha() and kind.isascii() else "nameless"
-            return f"image file is corrupt: checksum of its {name} part at byte {start:,} is wrong"
+            return f"image file is corrupt: checksum of its {kind.decode('latin1')} part at byte {start:,} is wrong"
         if number == 0:
             if kind != b"IHDR" or end - start != 25:
                 return "image file is corrupt: its header says no size"
