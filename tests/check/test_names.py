@@ -40,7 +40,7 @@ def shown(text: str) -> str:
     [
         ("25-names-with-brackets-and-signs/odd.csv", ["PICC+", "PICC-", "A|B", "<b>Mass</b>", "[red]PTX[/red]"]),
         ("25-names-with-brackets-and-signs/odd3.csv", ["Effusion [/R]", "Nodule [size]"]),
-        ("25-names-with-brackets-and-signs/viewb.csv", ["AP [/bed]"]),
+        ("25-names-with-brackets-and-signs/viewb.csv", ["view AP"]),
         ("43-markup-and-math/markup.csv", ["[/b]", "[red]x", "A=cmd"]),
         ("43-markup-and-math/escapes.csv", ["\\x1b]0;PWN\\x07Mass", "\\x1b[2JEdema"]),
     ],

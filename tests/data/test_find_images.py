@@ -2,8 +2,6 @@
 
 import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -13,6 +11,7 @@ import pytest
 from cxr.data.find_images import find_images
 from cxr.data.kinds import may_be_image
 from tests.dicoms import make_dicom, to_bytes
+from tests.powers import without_roots_powers
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8)
 PNG = cv2.imencode(".png", GREY)[1].tobytes()
@@ -103,24 +102,11 @@ def test_pipes_and_sockets_are_not_opened(tmp_path: Path, monkeypatch: pytest.Mo
         assert found(tmp_path) == {"pipe": "other", "pipe.png": "image", "socket": "other", "zero": "other"}
 
 
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Without the rights of root, who reads whatever the mode says."""
-    before = os.geteuid()
-    os.seteuid(before or 65534)
-    try:
-        yield
-    finally:
-        os.seteuid(before)
-
-
 def test_folders_and_files_that_are_locked_are_named(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)  # nobody may look into them
     write(tmp_path, locked__x=PNG, unread=PNG, notes=b"text")
     (tmp_path / "locked").chmod(0)
     (tmp_path / "unread").chmod(0)
-    with as_nobody():
+    with without_roots_powers():
         assert found(tmp_path) == {"locked": "unreadable", "notes": "other", "unread": "unreadable"}
     (tmp_path / "locked").chmod(0o755)
 
