@@ -1,5 +1,7 @@
-"""The one error a user can mend."""
+"""The one error a user can mend, and what ends a command that was told to stop."""
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,3 +31,51 @@ class UnreadableImageError(CxrError):
         self.reason = reason
         hint = "download or export the file again, or data.unreadable=skip to go on without it"
         super().__init__(f"{path}: {reason}", hint)
+
+
+class UnavailableFileError(CxrError):
+    """A file that could not be read for a reason outside it: no permission, no memory, a failing disk or network.
+
+    It says nothing of what the file holds, so it is never recorded as damage; the command stops and can be repeated.
+
+    Args:
+        path: The file.
+        error: What the system said.
+    """
+
+    def __init__(self, path: Path | str, error: OSError | MemoryError) -> None:
+        number = errno.ENOMEM if isinstance(error, MemoryError) else error.errno or errno.EIO
+        self.is_denied = number in (errno.EACCES, errno.EPERM)
+        self.reason = f"cannot be read: {os.strerror(number)}"
+        super().__init__(f"{path}: {self.reason}", _AVAILABLE.get(number, _TRY_AGAIN))
+
+
+_TRY_AGAIN = "see whether the disk or the network is well, then give the same command again: it goes on"
+_AVAILABLE = {
+    errno.EACCES: "make the file and its folders readable for you, then give the same command again: it goes on",
+    errno.EPERM: "make the file and its folders readable for you, then give the same command again: it goes on",
+    errno.ENOMEM: "end other programs, or store.workers=1, then give the same command again: it goes on",
+    errno.EMFILE: "ulimit -n 4096, or store.workers=1, then give the same command again: it goes on",
+    errno.ENFILE: "end other programs, or store.workers=1, then give the same command again: it goes on",
+}
+_ABOUT_THE_NAME = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)  # it leads to no file
+
+
+def says_nothing_of_the_file(error: BaseException) -> bool:
+    """Whether reading failed for want of memory or by an error of the system, and not by what the file holds."""
+    if isinstance(error, OSError):  # libraries raise it without a number for damaged content
+        return error.errno is not None and error.errno not in _ABOUT_THE_NAME
+    return isinstance(error, MemoryError)
+
+
+class Interrupted(BaseException):
+    """A signal ends the command; like KeyboardInterrupt it is no error that anything should handle.
+
+    Args:
+        number: The signal's number; the exit status is 128 more.
+        saved: Whether what was done so far is on the disk and the same work can go on from there.
+    """
+
+    def __init__(self, number: int, saved: bool = False) -> None:
+        self.number, self.saved = number, saved
+        super().__init__(number)

@@ -15,7 +15,7 @@ from cxr.data.dicom_child import decode_apart
 from cxr.data.dicom_grey import grey_of
 from cxr.data.image import Grey, Intensity
 from cxr.data.sources.dicom_header import load_pydicom
-from cxr.errors import UnreadableImageError
+from cxr.errors import UnreadableImageError, says_nothing_of_the_file
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -47,7 +47,9 @@ def decode_dicom(data: bytes, name: Path | str, intensity: Intensity = "bit-dept
         return grey_of(dataset, _read_pixels(dataset, data), intensity)
     except _Refused as refusal:
         raise UnreadableImageError(name, str(refusal)) from None
-    except Exception:  # on hostile bytes pydicom and its plugins raise anything, and their messages quote the header
+    except Exception as error:  # on hostile bytes pydicom and its plugins raise anything; messages quote the header
+        if says_nothing_of_the_file(error):
+            raise
         raise UnreadableImageError(name, "DICOM file is corrupt: its header or pixels cannot be decoded") from None
 
 

@@ -3,6 +3,7 @@
 A crash costs one file and not the hours of packing before it; the process takes about half a second to start.
 """
 
+import signal
 import subprocess
 import sys
 from io import BytesIO
@@ -19,11 +20,14 @@ def decode_apart(data: bytes) -> npt.NDArray[Any]:
 
     Raises:
         ValueError: The child failed, crashed or took longer than two minutes.
+        MemoryError: The system ended it.
     """
     command = [sys.executable, "-m", "cxr.data.dicom_child"]
     try:
         done = subprocess.run(command, input=data, capture_output=True, timeout=_SECONDS, check=True)
-    except subprocess.SubprocessError:
+    except subprocess.SubprocessError as error:
+        if getattr(error, "returncode", 0) == -signal.SIGKILL:  # as the system ends a process that takes its memory
+            raise MemoryError from None
         raise ValueError("GDCM does not decode it") from None
     pixels: npt.NDArray[Any] = np.load(BytesIO(done.stdout), allow_pickle=False)
     return pixels

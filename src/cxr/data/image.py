@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from cxr.data.damage import JPEG, MAX_BYTES, PNG, TIFF, find_damage, read_tiff_header
 from cxr.data.damage import MAX_PIXELS as MAX_PIXELS
+from cxr.errors import UnavailableFileError, says_nothing_of_the_file
 from cxr.errors import UnreadableImageError as UnreadableImageError  # here for everybody who reads files
 
 Grey = npt.NDArray[np.uint8]
@@ -63,6 +64,7 @@ def read_file(path: Path, intensity: Intensity = "bit-depth") -> Grey:
 
     Raises:
         UnreadableImageError: Missing, empty, truncated, corrupt or oversized files, and other kinds of file.
+        UnavailableFileError: No permission, too many open files, a failing disk: nothing is known of the file.
         CxrError: A DICOM file, and pydicom is not installed.
     """
     try:
@@ -74,6 +76,8 @@ def read_file(path: Path, intensity: Intensity = "bit-depth") -> Grey:
         with path.open("rb") as file:
             data = file.read(facts.st_size)  # no more, should it grow
     except OSError as error:
+        if says_nothing_of_the_file(error):
+            raise UnavailableFileError(path, error) from None
         raise UnreadableImageError(path, error.strerror or "cannot be read") from None
     return decode(data, path, intensity)
 
@@ -100,7 +104,9 @@ def _decode_plain(data: bytes) -> npt.NDArray[Any] | None:
     """Grey or BGR pixels of 8 or 16 bit without alpha, turned upright as the orientation tag says."""
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
-    except cv2.error:
+    except cv2.error as error:
+        if getattr(error, "code", 0) == cv2.Error.StsNoMem:
+            raise MemoryError from None
         return None
 
 
@@ -123,6 +129,8 @@ def _decode_with_pillow(data: bytes) -> npt.NDArray[Any] | None:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             return np.asarray(ImageOps.exif_transpose(picture))[..., 2::-1].copy()
+    except MemoryError:
+        raise
     except Exception:  # whatever a damaged file makes it raise; its size was checked before
         return None
 

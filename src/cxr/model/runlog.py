@@ -1,11 +1,7 @@
 """What a run leaves beside its checkpoints: log.jsonl, TensorBoard events, and an orderly stop on a signal."""
 
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from cxr.files import explain_os_errors, write_text
@@ -64,26 +60,3 @@ def _open_tensorboard(folder: Path, step: int) -> "SummaryWriter | None":
     except ImportError:
         return None
     return SummaryWriter(str(folder), purge_step=step + 1)
-
-
-class StopRequest:
-    """Whether SIGTERM or Ctrl-C has asked the run to stop; a second Ctrl-C stops at once."""
-
-    signal: int | None = None
-
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signal = number
-
-
-@contextmanager
-def catch_signals() -> Iterator[StopRequest]:
-    """Note SIGTERM and SIGINT instead of dying of them."""
-    request = StopRequest()
-    before = {number: signal.signal(number, request._note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -36,10 +36,11 @@ from cxr.model.loss import masked_bce
 from cxr.model.optim import epochs_since_best, learning_rate
 from cxr.model.predict import learn_familiarity, predict_dataset
 from cxr.model.run import Run, prepare
-from cxr.model.runlog import RunLog, StopRequest, catch_signals
+from cxr.model.runlog import RunLog
 from cxr.model.seen import images_of, patients_of
 from cxr.model.state import TrainState, average_weights, figures, new_state, restore, snapshot
 from cxr.model.watch import READ_EVERY, LossMeter, check_weights, describe
+from cxr.signals import StopRequest, catch_signals
 
 
 class Stopped(Exception):

@@ -35,7 +35,7 @@ from cxr.console import say
 from cxr.data.findings import canonical
 from cxr.data.labels import Float, LabelTable
 from cxr.data.sources.files import make_rows, root_folder
-from cxr.errors import CxrError, UnreadableImageError
+from cxr.errors import CxrError, UnreadableImageError, says_nothing_of_the_file
 
 SAFE: Mapping[str, object] = {
     "unique_patients": False,
@@ -191,6 +191,8 @@ def _reader(archive: Archive, paths: Sequence[str], root: Path) -> Callable[[str
         try:
             pixels = archive[rows[path]]["img"]
         except Exception as problem:  # what a decoder raises on a damaged file is no fixed set
+            if says_nothing_of_the_file(problem):
+                raise
             raise UnreadableImageError(root / path, _say(problem)) from None
         return to_grey(pixels, f"row {rows[path]} ({path})")
 
