@@ -4,17 +4,13 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import Annotated, cast
 
 import typer
 
 from cxr import __version__
-from cxr.errors import CxrError
-
-if TYPE_CHECKING:
-    from cxr.config import Config
-    from cxr.data.dataset import Dataset
-    from cxr.model.distributed import World
+from cxr.errors import CxrError, Interrupted
+from cxr.signals import end_by_exception
 
 
 def _example(*commands: str) -> str:
@@ -79,17 +75,21 @@ _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0]) 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; a mistake of the user ends it with status 2, a signal with 128 and its number."""
+    said = False
     try:
-        status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
+        with end_by_exception():
+            status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except CxrError as error:
         print(error.render(), file=sys.stderr)
         status = 2
     except _UsageError as error:
         print(_say_usage(error), file=sys.stderr)
         status = 2
+    except Interrupted as stop:
+        status, said = 128 + stop.number, stop.said
     except (KeyboardInterrupt, typer.Abort):
         status = 130
-    if status == 130:
+    if (status or 0) > 128 and not said:
         print("stopped", file=sys.stderr)
     sys.exit(status or 0)
 
@@ -168,18 +168,13 @@ def check(
 def pack(
     config: ConfigFile,
     overrides: Overrides = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Pack anew where a store is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Pack all images again.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Pack changed and damaged images again.")] = False,
 ) -> None:
     """Decode every image once into the store that training reads."""
-    from cxr.config_file import load
-    from cxr.console import count
-    from cxr.data.dataset import open_dataset
+    from cxr import jobs
 
-    dataset = open_dataset(load(config, overrides or []), overwrite)
-    _print_counts(dataset)
-    for store in (archive.store for archive in dataset.archives):
-        num_packed = int(store.readable.sum())
-        print(f"{count(num_packed, 'image')} of {store.manifest.preprocess.size} pixels in {store.path}")
+    jobs.pack(config, overrides or [], overwrite, update)
 
 
 @app.command(
@@ -195,48 +190,9 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
 ) -> None:
     """Train a classifier; packs the images first when that is not done."""
-    from cxr.config_file import load
-    from cxr.model.distributed import join_world
-    from cxr.model.train import Stopped
-    from cxr.model.train import train as run_training
-    from cxr.model.weights import prefetch
+    from cxr import jobs
 
-    recipe = load(config, overrides or [])
-    _check_run_folder(recipe.out, resume, overwrite)
-    with join_world() as world:
-        with world.first_alone():
-            prefetch(recipe.model.weights if not resume else "none", recipe.model.backbone)
-        dataset = _open_together(recipe, world)
-        if world.is_first:
-            _print_counts(dataset)
-        try:
-            run_training(recipe, dataset, world, resume)
-        except Stopped as stopped:
-            if world.is_first:
-                print(
-                    f"stopped and saved; go on with: cxr train {recipe.out / 'config.yaml'} --resume", file=sys.stderr
-                )
-            raise typer.Exit(128 + stopped.signal) from None
-    if world.is_first:
-        print(f"{recipe.out / 'best.safetensors'}; next: cxr eval {recipe.out}")
-
-
-def _check_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
-    has_run = any((out / name).exists() for name in ("best.safetensors", "last.pt"))
-    if resume and overwrite:
-        raise CxrError("--resume and --overwrite: one goes on, the other begins anew", "give one of them")
-    if resume and not (out / "last.pt").exists():
-        raise CxrError(f"{out}: there is no last.pt to resume from", "train without --resume, or set out=FOLDER")
-    if has_run and not resume and not overwrite:
-        raise CxrError(f"{out}: holds a run already", "--resume goes on, --overwrite replaces it, or out=FOLDER")
-
-
-def _open_together(config: "Config", world: "World") -> "Dataset":
-    """The dataset, packed by the first process while the others wait."""
-    from cxr.data.dataset import open_dataset
-
-    with world.first_alone():
-        return open_dataset(config, may_pack=world.is_first)
+    jobs.train(config, overrides or [], resume, overwrite)
 
 
 @app.command(
@@ -328,10 +284,3 @@ def predict(
     failed, total = predict_files(run, images, form.value, heatmaps)
     if failed:
         raise typer.Exit(2 if failed == total else 1)
-
-
-def _print_counts(dataset: "Dataset") -> None:
-    from cxr.console import err
-    from cxr.data.counts import render_counts
-
-    err.print(render_counts(dataset))

@@ -78,4 +78,5 @@ class Interrupted(BaseException):
 
     def __init__(self, number: int, saved: bool = False) -> None:
         self.number, self.saved = number, saved
+        self.said = False  # whether the user was told how to go on
         super().__init__(number)

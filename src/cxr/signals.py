@@ -45,7 +45,13 @@ def catch_signals(second_ends: bool = False) -> Iterator[StopRequest]:
 
 @contextmanager
 def end_by_exception() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the body as Ctrl-C does, so that what it has begun is cleared away."""
+    """Let SIGTERM and SIGHUP end the body as Ctrl-C does, so that what it has begun is cleared away.
+
+    But for the second and further processes of torchrun: they may be waiting where Python hears no signal.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
 
     def end(number: int, _frame: FrameType | None) -> None:
         signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once

@@ -78,7 +78,7 @@ def test_another_recipe_is_refused_with_every_key_that_differs(recipe: Recipe, t
     assert error.value.render() == (
         f"error: {tmp_path}: model.train_layers was all and is now head\n"
         f"error: {tmp_path}: train.lr was 0.001 and is now 0.5\n"
-        "hint: resume with the run's own config.yaml, or train anew into another out=FOLDER"
+        "hint: resume with the run's own config.yaml, or train again into another out=FOLDER"
     )
 
 

@@ -13,18 +13,20 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from cxr.console import count, out
+from cxr.console import count, out, warn
 from cxr.data.image import Grey, UnreadableImageError, prepare, read_file
+from cxr.errors import UnavailableFileError
 from cxr.evaluation.report import DISCLAIMER
 from cxr.evaluation.thresholds import origin
 from cxr.explain.cam import activation_map, encode_png, overlay
-from cxr.files import write_bytes
+from cxr.files import clear_leftovers, write_bytes
 from cxr.model import checkpoint as checkpoints
 from cxr.model import xrv
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.familiarity import ENOUGH_IMAGES
 from cxr.model.predict import familiarity_values, predict_squares
 from cxr.model.pretrained import open_alone
+from cxr.model.provenance import note_other_reports
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 """What is taken from a folder."""
@@ -50,6 +52,10 @@ def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path |
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     checkpoint = open_alone(str(run), device) if xrv.is_named(run) else checkpoints.load(run, device)
+    for note in [] if xrv.is_named(run) else note_other_reports(run, checkpoint):
+        warn(note)
+    if heatmaps is not None:
+        clear_leftovers(heatmaps)
     writer = {"table": _TableWriter, "json": _JsonWriter, "csv": _CsvWriter}[form](checkpoint)
     failed = total = 0
     names = _Names(heatmaps)
@@ -61,10 +67,12 @@ def predict_files(run: Path, images: Sequence[Path], form: str, heatmaps: Path |
                 if file.is_dir():
                     raise UnreadableImageError(file, f"no {', '.join(SUFFIXES)} file in this folder")
                 read.append((file, read_file(file, checkpoint.metadata.preprocess.intensity)))
-            except UnreadableImageError as error:
+            except (UnreadableImageError, UnavailableFileError) as error:
                 failed += 1
                 print(f"error: {error}", file=sys.stderr)
                 writer.fail(file, error.reason)
+            except MemoryError as error:
+                raise UnavailableFileError(file, error) from None
         if read:
             _predict_batch(checkpoint, read, writer, names)
     writer.finish()

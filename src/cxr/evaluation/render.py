@@ -52,6 +52,8 @@ Block = list[str]
 def write(report: Report, predictions: Predictions, folder: Path) -> None:
     """Writes the predictions, every table and both pages into the folder, each atomically.
 
+    The predictions name patients, so nobody but their owner may read them.
+
     Files: `predictions.csv`, `metrics.csv` (findings, then summary rows), `subgroups.csv`, `subgroup_gaps.csv`,
     `reliability.csv`, `report.json`, `report.md`.
 
@@ -64,7 +66,7 @@ def write(report: Report, predictions: Predictions, folder: Path) -> None:
     if report.reliability is not None:
         tables["reliability.csv"] = report.reliability
     clear_leftovers(folder)
-    write_text(folder / "predictions.csv", render_csv(predictions))
+    write_text(folder / "predictions.csv", render_csv(predictions), private=True)  # it names patients
     for name, table in tables.items():
         write_text(folder / name, table.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "report.json", render_json(report))
