@@ -23,6 +23,7 @@ from cxr.model import checkpoint as checkpoints
 from cxr.model import checksums
 from cxr.model.checkpoint import load, load_resumable, save, save_resumable
 from cxr.model.seen import count_images, count_patients, hash_images, hash_patients, image_keys
+from cxr.model.weights import read_state
 from tests.model.conftest import FINDINGS, Recipe
 
 
@@ -266,6 +267,8 @@ def test_a_flipped_bit_refuses_a_checkpoint_by_name(share: float, trained: Path,
     (tmp_path / "flipped.safetensors").write_bytes(data)
     with pytest.raises(CxrError, match=r"flipped\.safetensors: (is damaged|is no whole|does not fit)"):
         load(tmp_path / "flipped.safetensors")
+    with pytest.raises(CxrError, match=r"flipped\.safetensors: is (damaged|no safetensors)"):
+        read_state(tmp_path / "flipped.safetensors")  # as model.weights=FILE
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

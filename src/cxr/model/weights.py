@@ -17,6 +17,7 @@ from torchvision.models import get_model_weights
 from cxr.data.findings import NIH_14, concept
 from cxr.errors import CxrError
 from cxr.model import xrv
+from cxr.model.checksums import check_safetensors
 from cxr.model.classifier import Classifier
 
 _PREFIXES = ("module.", "backbone.", "model.", "densenet121.", "densenet169.", "densenet201.", "resnet18.", "resnet34.",
@@ -153,6 +154,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], tuple[str, ...] | 
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
         state = load_file(path)
+        check_safetensors(path)
     except (SafetensorError, OSError) as error:
         raise CxrError(f"model.weights: {path}: is no safetensors file: {error}", "is the download complete?") from None
     names = json.loads(metadata["cxr"])["findings"] if "cxr" in metadata else None
