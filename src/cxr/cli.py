@@ -9,7 +9,7 @@ from typing import Annotated, cast
 import typer
 
 from cxr import __version__
-from cxr.errors import CxrError, Interrupted
+from cxr.errors import CxrError, Interrupted, UnavailableFileError, is_of_the_machine
 from cxr.signals import end_by_exception
 
 
@@ -81,6 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False)
     except CxrError as error:
         print(error.render(), file=sys.stderr)
+        status = 2
+    except (MemoryError, OSError) as error:
+        if not is_of_the_machine(error):
+            raise
+        stopped = UnavailableFileError("", error)
+        where, what = getattr(error, "filename", None) or "cxr", stopped.reason.rpartition(": ")[2]
+        print(CxrError(f"{where}: {what}", stopped.hint).render(), file=sys.stderr)
         status = 2
     except _UsageError as error:
         print(_say_usage(error), file=sys.stderr)

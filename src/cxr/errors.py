@@ -68,6 +68,11 @@ def says_nothing_of_the_file(error: BaseException) -> bool:
     return isinstance(error, MemoryError)
 
 
+def is_of_the_machine(error: MemoryError | OSError) -> bool:
+    """Whether a command failed for want of memory, files or rights, or by a failing disk: no fault of the program."""
+    return isinstance(error, MemoryError) or error.errno in (*_AVAILABLE, errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
+
+
 class Interrupted(BaseException):
     """A signal ends the command; like KeyboardInterrupt it is no error that anything should handle.
 

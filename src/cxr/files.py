@@ -36,9 +36,9 @@ def write_atomically(path: Path, write: Callable[[Path], None], private: bool = 
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(path, private) as temporary:
             _write(write, temporary)
-            _sync(temporary)
+            sync(temporary)
             os.replace(temporary, path)
-            _sync(path.parent)
+            sync(path.parent)
 
 
 @contextmanager
@@ -171,7 +171,8 @@ def write_bytes(path: Path, data: bytes, private: bool = False) -> None:
     write_atomically(path, write, private)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

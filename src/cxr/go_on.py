@@ -21,7 +21,7 @@ def _program() -> list[str]:
     called = Path(sys.argv[0])
     processes, here = (os.environ.get(name, "1") for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     if "TORCHELASTIC_RUN_ID" in os.environ and processes == here:
-        return ["torchrun", "--nproc-per-node", here, "-m", "cxr"]
+        return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", here, "-m", "cxr"]
     if called.name == "__main__.py" and called.parent.name == "cxr":
         return [sys.executable, "-m", "cxr"]
     found = shutil.which("cxr")

@@ -32,7 +32,7 @@ class StopRequest:
 
 @contextmanager
 def catch_signals(second_ends: bool = False) -> Iterator[StopRequest]:
-    """Note SIGTERM, SIGHUP and SIGINT instead of dying of them; those that are ignored, as under nohup, stay so.
+    """Note SIGTERM, SIGHUP and SIGINT instead of dying of them; a SIGHUP that nohup ignores stays ignored.
 
     Args:
         second_ends: Whether a second signal of any kind ends the process at once; else a second Ctrl-C does. (torchrun
@@ -63,11 +63,15 @@ def end_by_exception() -> Iterator[None]:
 
 @contextmanager
 def _handling(numbers: Sequence[int], handler: _Handler) -> Iterator[None]:
-    """Handle signals, but for those that are ignored; only the main thread of a process may."""
+    """Handle signals, but for those that are ignored; only the main thread of a process may.
+
+    Ctrl-C is handled all the same: a shell ignores it for all that it starts in the background, and whoever sends it
+    there means it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    taken = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    taken = [number for number in numbers if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
     before = {number: signal.signal(number, handler) for number in taken}
     try:
         yield

@@ -301,7 +301,7 @@ def test_a_run_that_is_not_there_is_an_error(place: str, tmp_path: Path) -> None
         load(tmp_path / place)
 
 
-@pytest.mark.parametrize("moment", ["_sync", "os.replace"])
+@pytest.mark.parametrize("moment", ["sync", "os.replace"])
 def test_a_kill_while_saving_leaves_the_old_file(
     moment: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

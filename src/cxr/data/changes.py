@@ -26,7 +26,7 @@ Read = Callable[[str], Grey]
 Indices = npt.NDArray[np.intp]
 
 _BLOCK = 256  # rows a thread copies and sums at once: 17 MB at 256 pixels
-_SUMMING_THREADS = 4
+_SUMMING_THREADS = min(8, os.cpu_count() or 1)
 _PROBE = 64 << 20  # bytes, reserved and not touched; a decoder of a radiograph takes about as many
 
 

@@ -20,7 +20,7 @@ from cxr.data.rows import LEFT, PACKED, UNREADABLE, Rows, load_rows, new_rows, s
 from cxr.data.store import Manifest, Store, find_damaged_rows, open_store, read_store
 from cxr.data.threads import work_through
 from cxr.errors import CxrError, Interrupted, UnavailableFileError
-from cxr.files import clear_leftovers, explain_os_errors, only_one, write_text
+from cxr.files import clear_leftovers, explain_os_errors, only_one, sync, write_text
 from cxr.signals import StopRequest, catch_signals
 
 Begin = Literal["go on", "overwrite", "update"]
@@ -179,7 +179,10 @@ def _start(partial: Path, wanted: Manifest, images: Sequence[str], overwrite: bo
     clear_leftovers(partial)
     if not overwrite and manifest.exists() and manifest.read_text() == wanted.to_json():
         return
-    shutil.rmtree(partial, ignore_errors=True)
+    if partial.exists():
+        why = "" if overwrite else ", which is of other images, other pixels or an earlier version"
+        say(f"{partial}: what was packed is dropped{why}")
+        shutil.rmtree(partial, ignore_errors=True)
     try:
         write_text(partial / "images.txt", "".join(f"{image}\n" for image in images))
         write_text(manifest, wanted.to_json())
@@ -289,4 +292,5 @@ def _replace(partial: Path, folder: Path) -> None:
     if folder.exists():
         os.rename(folder, old)
     os.rename(partial, folder)
+    sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)

@@ -187,6 +187,8 @@ def open_store(
     if store.crc32 is None:
         _check_sample(path, files)
         return store
+    if len(rows) and (rows.num_bytes < 0).all():
+        say(f"{path}: its images are no files by their names, so changes of theirs are not noticed")
     changes = find_changes(rows, files, wanted.preprocess, reread)
     if changes.confirmed and may_write:
         with contextlib.suppress(CxrError):  # a store that others may only read: they compare each time
