@@ -50,7 +50,7 @@ class Files:
 
     def path(self, row: int) -> str:
         """Where the file of a row lies."""
-        return os.path.join(self.root, self.paths[row])
+        return os.path.join(str(self.root), self.paths[row])
 
     def square(self, row: int, how: Preprocess) -> Grey:
         """What the store holds of a row's file.

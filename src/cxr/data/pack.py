@@ -74,7 +74,9 @@ def pack(
         with only_one(folder.with_name(folder.name + ".lock"), f"{partial}: another process is packing this store"):
             if begin == "update" and not is_begun(folder, wanted):
                 _copy_what_is_good(folder, partial, wanted, files, workers)
-            _start(partial, wanted, images, begin == "overwrite")
+            clear_leftovers(partial)
+            if begin == "overwrite" or not is_begun(folder, wanted):
+                _start_afresh(partial, wanted, images)
             packing = _Packing(files, wanted, partial)
             try:
                 with catch_signals(second_ends=True) as request:
@@ -173,21 +175,16 @@ class _Packing:
         snapshot.save(self.partial)
 
 
-def _start(partial: Path, wanted: Manifest, images: Sequence[str], overwrite: bool) -> None:
-    """Clear what an interrupted pack of other images or with another Preprocess left behind, or of any images."""
-    manifest = partial / "manifest.json"
-    clear_leftovers(partial)
-    if not overwrite and manifest.exists() and manifest.read_text() == wanted.to_json():
-        return
+def _start_afresh(partial: Path, wanted: Manifest, images: Sequence[str]) -> None:
+    """Begin with nothing: what an interrupted pack left is of other images, other pixels or an earlier version."""
     if partial.exists():
-        why = "" if overwrite else ", which is of other images, other pixels or an earlier version"
-        say(f"{partial}: what was packed is dropped{why}")
+        say(f"{partial}: what was packed there is dropped")
         shutil.rmtree(partial, ignore_errors=True)
     try:
         write_text(partial / "images.txt", "".join(f"{image}\n" for image in images))
-        write_text(manifest, wanted.to_json())
+        write_text(partial / "manifest.json", wanted.to_json())
     except CxrError:
-        shutil.rmtree(partial)
+        shutil.rmtree(partial, ignore_errors=True)
         raise
 
 

@@ -112,7 +112,8 @@ def stat_files(root: Path, paths: Sequence[str]) -> tuple[Integers, Integers]:
 
 
 def _ask_all(root: Path, paths: Sequence[str]) -> list[tuple[int, int]]:
-    return [_ask(os.path.join(root, path)) for path in paths]
+    above = str(root)  # os.path.join is three times as fast with texts
+    return [_ask(os.path.join(above, path)) for path in paths]
 
 
 def _ask(path: str) -> tuple[int, int]:

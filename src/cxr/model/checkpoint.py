@@ -227,6 +227,8 @@ def load_resumable(path: Path) -> dict[str, object]:
         CxrError: Not such a file.
     """
     hint = f"train again with --overwrite, also from its best: model.weights={path.with_name(BEST)} out=FOLDER"
+    if not path.is_file():  # reading a pipe might never end
+        raise CxrError(f"{path}: is no file", hint)
     try:
         is_sealed = checksums.check_zip(path)
         state: dict[str, object] | None = torch.load(path, map_location="cpu", weights_only=True)

@@ -19,7 +19,8 @@ _MOST_REPORTS, _MOST_BYTES = 20, 50_000_000
 
 def describe(run: Path, checkpoint: Checkpoint) -> str:
     """As `best.safetensors, SHA-256 0123456789abcdef...`; the digits are those that `sha256sum` prints first."""
-    return f"{find(run).name}, SHA-256 {checkpoint.sha256[:_DIGITS]}..."
+    digits = f", SHA-256 {checkpoint.sha256[:_DIGITS]}..." if checkpoint.sha256 else ""
+    return find(run).name + digits
 
 
 def note_unfinished(run: Path, checkpoint: Checkpoint) -> list[str]:
@@ -40,8 +41,9 @@ def _stopped_early(epochs: Sequence[Line], config: Train) -> bool:
 
 def note_other_reports(run: Path, checkpoint: Checkpoint) -> list[str]:
     """A note for each report in the run folder that says it is of another checkpoint than this one."""
-    folder = find(run).parent
-    notes = []
+    folder, notes = find(run).parent, list[str]()
+    if not checkpoint.sha256:
+        return notes
     for path in islice(sorted(folder.glob("eval_*/report.json")), _MOST_REPORTS):
         said = _read_checkpoint(path)
         if said and checkpoint.sha256[:_DIGITS] not in said:
