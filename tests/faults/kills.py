@@ -54,7 +54,7 @@ class Stage:
 
 def stages(home: Path) -> list[Stage]:
     """The commands on a generated archive, a few seconds each; each needs the one before it done."""
-    generate(home / "nih", Phantom(num_images=160, size=256), 2)
+    generate(home / "nih", Phantom(num_images=120, size=256), 2)
     recipe = home / "tiny.yaml"
     recipe.write_text(
         f"data: {{source: nih, root: {home / 'nih'}}}\n"
