@@ -123,6 +123,22 @@ def test_a_signal_stops_pack_with_the_command_that_goes_on(
     assert not partial.exists()
 
 
+def test_an_overwrite_of_two_archives_that_is_stopped_in_the_first_forgets_none(
+    call: Call, small: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_nih(tmp_path / "more")
+    also = f"data.also=[{{source: nih, root: {tmp_path / 'more'}, val_fraction: 0.5}}]"
+    assert call("pack", *small, also).status == 0
+    with monkeypatch.context() as patch:
+        kill_at(signal.SIGTERM, "00000002_000.png", patch)
+        stopped = call("pack", *small, also, "--overwrite")
+    assert stopped.status == 128 + signal.SIGTERM
+    reads: list[str] = []
+    monkeypatch.setattr(packing, "read_file", lambda path, how: reads.append(path.parts[-3]) or read_file(path))
+    assert go_on(call, stopped.err).status == 0
+    assert (reads.count("more"), 0 < reads.count("nih") < 6) == (6, True)
+
+
 def test_a_signal_stops_train_while_it_packs_and_while_it_trains(
     call: Call, small: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,8 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import cxr.data.pack as packing
+from cxr.data.changes import Files
 from cxr.data.image import Grey, Preprocess, UnreadableImageError, prepare, read_file
-from cxr.data.pack import Begin, list_files, pack
+from cxr.data.pack import Begin, begin, list_files, pack
 from cxr.data.rows import PACKED, load_rows
 from cxr.data.store import Manifest, Store, check_pixels, describe, open_store
 from cxr.errors import CxrError, UnavailableFileError
@@ -44,16 +45,17 @@ class Archive:
         return describe("nih", self.paths, how)
 
     def pack(self, how: Preprocess = HOW, unreadable: Literal["error", "skip"] = "error", workers: int = 2) -> Store:
-        return self.begin("go on", how, unreadable, workers)
+        return pack(self.root, self.paths, self.paths, self.wanted(how), self.folder, unreadable, workers)
 
-    def begin(
-        self, begin: Begin, how: Preprocess = HOW, unreadable: Literal["error", "skip"] = "error", workers: int = 2
-    ) -> Store:
-        wanted = self.wanted(how)
-        return pack(self.root, self.paths, self.paths, wanted, self.folder, unreadable, workers, begin=begin)
+    def files(self) -> Files:
+        return list_files(self.root, self.paths, self.paths, "bit-depth", None)
+
+    def begin(self, how: Begin) -> Store:
+        begin(how, self.files(), self.wanted(), self.folder)
+        return self.pack()
 
     def open(self) -> Store:
-        return open_store(self.folder, self.wanted(), list_files(self.root, self.paths, self.paths, "bit-depth", None))
+        return open_store(self.folder, self.wanted(), self.files())
 
     def expected(self, how: Preprocess = HOW) -> Grey:
         return np.stack([prepare(read_file(self.root / path), how) for path in self.paths])

@@ -20,6 +20,7 @@ from cxr.data.labels import LabelTable, Targets, count
 from cxr.data.listing import (
     ListedArchive,
     Packing,
+    begin_again,
     list_archive,
     note_missing,
     open_existing,
@@ -145,10 +146,13 @@ class Listed:
             CxrError: Files that cannot be read, a store that is none.
             Interrupted: A signal while packing, with what was packed saved.
         """
+        for place, archive in enumerate(self.archives):  # all of them first: a stop then forgets none of them
+            with joint.naming(place):
+                begin_again(archive, self.packing)
         stores = []
         for place, (archive, store) in enumerate(self._both()):
             with joint.naming(place):
-                stores.append(store or pack_archive(archive, self.packing))
+                stores.append(store or pack_archive(archive))
                 if archive.missing and may_pack:
                     note_missing(stores[-1].path, archive.missing)
         return self._join(stores)

@@ -12,9 +12,10 @@ import numpy.typing as npt
 from cxr.config import Config
 from cxr.console import count, say, warn
 from cxr.data import joint, sources
+from cxr.data.changes import Files
 from cxr.data.image import Preprocess
 from cxr.data.labels import LabelTable
-from cxr.data.pack import is_begun, list_files, pack, write_csv
+from cxr.data.pack import begin, is_begun, list_files, pack, write_csv
 from cxr.data.splits import Split, assign
 from cxr.data.store import Manifest, Store, describe, open_store
 from cxr.errors import CxrError
@@ -65,6 +66,12 @@ class ListedArchive:
         """Their files."""
         return list(self.table.rows["path"].iloc[self.found])
 
+    @property
+    def files(self) -> Files:
+        """The files of its store's rows."""
+        table, intensity = self.table, self.config.image.intensity
+        return list_files(table.root, self.paths, self.images, intensity, table.read_pixels)
+
 
 def preprocess(config: Config) -> Preprocess:
     """How the config asks for files to become pixels."""
@@ -99,18 +106,27 @@ def open_existing(archive: ListedArchive, packing: Packing, may_pack: bool) -> S
     Raises:
         CxrError: It is of other images, other pixels or other files, or holds unreadable ones that are an error.
     """
-    path, config, table = archive.store_path, archive.config, archive.table
+    path = archive.store_path
     is_to_pack = packing in ("overwrite", "update") or (packing == "go on" and is_begun(path, archive.wanted))
     if may_pack and (is_to_pack or not path.exists()):
         return None
-    files = list_files(table.root, archive.paths, archive.images, config.image.intensity, table.read_pixels)
-    store = open_store(path, archive.wanted, files)
-    _check_readable(store, config)
+    store = open_store(path, archive.wanted, archive.files)
+    _check_readable(store, archive.config)
     return store
 
 
-def pack_archive(archive: ListedArchive, packing: Packing) -> Store:
-    """Pack one archive.
+def begin_again(archive: ListedArchive, packing: Packing) -> None:
+    """Begin to pack an archive again where that is asked for, so that `pack_archive` goes on with it.
+
+    Raises:
+        CxrError: As `pack.begin`.
+    """
+    if packing in ("overwrite", "update"):
+        begin(packing, archive.files, archive.wanted, archive.store_path, archive.config.store.workers)
+
+
+def pack_archive(archive: ListedArchive) -> Store:
+    """Pack one archive, or go on with it.
 
     Raises:
         CxrError: As `pack`.
@@ -127,7 +143,6 @@ def pack_archive(archive: ListedArchive, packing: Packing) -> Store:
         config.data.unreadable,
         config.store.workers,
         table.read_pixels,
-        packing if packing == "overwrite" or (packing == "update" and path.exists()) else "go on",
     )
 
 

@@ -6,7 +6,8 @@ import os
 import shutil
 import time
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -23,9 +24,8 @@ from cxr.errors import CxrError, Interrupted, UnavailableFileError
 from cxr.files import clear_leftovers, explain_os_errors, only_one, sync, write_text
 from cxr.signals import StopRequest, catch_signals
 
-Begin = Literal["go on", "overwrite", "update"]
-"""What becomes of what was packed before: an interrupted pack goes on; everything is packed again; changed and damaged
-rows of a store are packed again."""
+Begin = Literal["overwrite", "update"]
+"""Which rows are packed again: all of them, or those that have changed, are damaged or could not be decoded."""
 
 _SAVE_SECONDS = 2.0
 _NAMED = 20
@@ -45,7 +45,6 @@ def pack(
     unreadable: Literal["error", "skip"] = "error",
     workers: int = 0,
     read_pixels: Read | None = None,
-    begin: Begin = "go on",
 ) -> Store:
     """Decode every file once into the store at `folder`; goes on from an interrupted pack of the same images.
 
@@ -60,7 +59,6 @@ def pack(
         unreadable: Stop after the last file when some could not be decoded, or list them in unreadable.csv.
         workers: Decoding threads; 0 takes one a core.
         read_pixels: Grey pixels of one of `paths`, called from several threads; None reads it as a file below root.
-        begin: See `Begin`.
 
     Raises:
         CxrError: Unreadable files, files that cannot be read now, a disk too small, or another process packing the same
@@ -68,25 +66,51 @@ def pack(
         Interrupted: A signal, with what was packed saved.
     """
     files = list_files(root, paths, images, wanted.preprocess.intensity, read_pixels)
+    with _alone(folder) as partial:
+        clear_leftovers(partial)
+        if not is_begun(folder, wanted):
+            _start_afresh(partial, wanted, images)
+        packing = _Packing(files, wanted, partial)
+        try:
+            with catch_signals(second_ends=True) as request:
+                packing.run(workers, request)
+        finally:
+            packing.close()
+        _report_denied(partial, files, packing.denied)
+        _report_unreadable(partial, files, packing.reasons, unreadable)
+        _replace(partial, folder)
+    return open_store(folder, wanted, files)
+
+
+def begin(how: Begin, files: Files, wanted: Manifest, folder: Path, workers: int = 0) -> None:
+    """Begin to pack a store again, which `pack` then goes on with; the old one serves until the new one is whole.
+
+    Args:
+        how: overwrite drops all that was packed, an interrupted pack too; update keeps what has neither changed nor is
+            damaged, or goes on with an interrupted pack.
+        files: The files of its rows.
+        wanted: What it is to hold.
+        folder: The store's folder.
+        workers: Threads; 0 takes one a core.
+
+    Raises:
+        CxrError: Under update, no store of these images, or one that knows nothing of its files.
+    """
+    with _alone(folder) as partial:
+        if how == "overwrite":
+            _start_afresh(partial, wanted, files.names)
+        elif folder.exists() and not is_begun(folder, wanted):
+            _copy_what_is_good(folder, partial, wanted, files, workers)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[Path]:
+    """The folder in which a store is packed, which no other process uses meanwhile."""
     partial = folder.with_name(folder.name + ".partial")
     with explain_os_errors(partial):
         partial.parent.mkdir(parents=True, exist_ok=True)
         with only_one(folder.with_name(folder.name + ".lock"), f"{partial}: another process is packing this store"):
-            if begin == "update" and not is_begun(folder, wanted):
-                _copy_what_is_good(folder, partial, wanted, files, workers)
-            clear_leftovers(partial)
-            if begin == "overwrite" or not is_begun(folder, wanted):
-                _start_afresh(partial, wanted, images)
-            packing = _Packing(files, wanted, partial)
-            try:
-                with catch_signals(second_ends=True) as request:
-                    packing.run(workers, request)
-            finally:
-                packing.close()
-            _report_denied(partial, files, packing.denied)
-            _report_unreadable(partial, files, packing.reasons, unreadable)
-            _replace(partial, folder)
-    return open_store(folder, wanted, files)
+            yield partial
 
 
 def list_files(

@@ -146,5 +146,5 @@ def note_others(dataset: Dataset, checkpoint: Checkpoint) -> list[str]:
     else:
         patients = "other patients, as far as their ids and the names of their images tell"
     return [
-        f"{judged} is another archive than the model was trained on ({trained}): {patients}, under labels of its own"
+        f"{judged} is another archive than the model was trained on ({trained}): {patients}, under their own labels"
     ]

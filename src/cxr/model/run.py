@@ -78,7 +78,7 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
 def _say_how_patients_are_kept(config: Config) -> None:
     hasher = own_hasher()
     if not config.train.remember_patients:
-        warn("train.remember_patients=false: cxr eval will not know whom this model was trained on (no leak guard)")
+        warn("train.remember_patients=false: cxr eval will not recognise patients of this training: no leak guard")
     elif hasher.key_id:
         say(f"patients are kept as hashes with the key of CXR_PATIENT_KEY (id {hasher.key_id})")
         if hasher.is_weak:

@@ -213,7 +213,7 @@ def _load_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, object])
                 raise ValueError(f"the optimizer's {name} of parameter {number} has another kind or shape")
     groups = optimizer.state_dict()["param_groups"]
     for group, before in zip(groups, cast(list[dict[str, float]], saved["param_groups"]), strict=True):
-        group["lr"] = float(before["lr"])  # for the log alone: every step sets it anew
+        group["lr"] = float(before["lr"])  # for the log alone: every step sets it
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
