@@ -134,7 +134,12 @@ def test_an_overwrite_of_two_archives_that_is_stopped_in_the_first_forgets_none(
         stopped = call("pack", *small, also, "--overwrite")
     assert stopped.status == 128 + signal.SIGTERM
     reads: list[str] = []
-    monkeypatch.setattr(packing, "read_file", lambda path, how: reads.append(path.parts[-3]) or read_file(path))
+
+    def read(path: Path, _: str) -> Grey:
+        reads.append(path.parts[-3])
+        return read_file(path)
+
+    monkeypatch.setattr(packing, "read_file", read)
     assert go_on(call, stopped.err).status == 0
     assert (reads.count("more"), 0 < reads.count("nih") < 6) == (6, True)
 
