@@ -85,16 +85,16 @@ def read_training(folder: Path) -> Training:
     )
 
 
-def read_log(path: Path) -> list[Line]:
-    """The lines of a log that are whole; how many are not is said in a warning."""
+def read_log(path: Path, warns: bool = True) -> list[Line]:
+    """The lines of a log that are whole; how many are not is said in a warning, unless it has been said."""
     lines, num_bad = [], 0
     for text in read_lines(path):
         try:
             lines.append(parse_line(text))
         except ValueError:
             num_bad += 1
-    if num_bad:
-        warn(f"{path}: {count(num_bad, 'line')} cannot be read and left out; was the disk full?")
+    if num_bad and warns:
+        warn(f"{path}: {count(num_bad, 'line')} left out, cut or garbled; was the disk full?")
     return lines
 
 
@@ -103,7 +103,7 @@ def read_lines(path: Path) -> list[str]:
     try:
         return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     except OSError as error:
-        warn(f"{path}: cannot be read and left out: {error.strerror}")
+        warn(f"{path}: left out, cannot be read: {error.strerror}")
         return []
 
 
@@ -124,7 +124,7 @@ def _attempt(path: Path, read: Callable[[Path], _T]) -> _T | None:
     try:
         return read(path) if path.is_file() else None
     except (OSError, ValueError, RecursionError, CxrError):
-        warn(f"{path}: is cut or garbled and left out of the report")
+        warn(f"{path}: cut or garbled, left out of the report")
         return None
 
 

@@ -26,7 +26,7 @@ def describe(run: Path, checkpoint: Checkpoint) -> str:
 def note_unfinished(run: Path, checkpoint: Checkpoint) -> list[str]:
     """A note where the run of a checkpoint has not ended, as far as the log beside it says."""
     config = checkpoint.metadata.config.train
-    epochs = [line for line in read_log(find(run).parent / LOG) if line.kind == "epoch"]
+    epochs = [line for line in read_log(find(run).parent / LOG, warns=False) if line.kind == "epoch"]
     done = max((line.epoch for line in epochs), default=config.epochs)
     if done >= config.epochs or _stopped_early(epochs, config):
         return []

@@ -67,7 +67,7 @@ def _earlier_lines(path: Path, step: int, epochs: int) -> list[str]:
         if line.step <= step and line.epoch <= epochs:
             kept.append(text)
     if num_bad:
-        warn(f"{path}: {count(num_bad, 'line')} cannot be read and taken out")
+        warn(f"{path}: {count(num_bad, 'line')} taken out, cut or garbled")
     return kept
 
 
