@@ -71,10 +71,16 @@ def test_an_unfinished_run_is_said_to_be_one(trained: Path, tmp_path: Path) -> N
     first = next(place for place, line in enumerate(lines) if '"epoch"' in line and "val_auroc" in line)
     (run / "log.jsonl").unlink()
     (run / "log.jsonl").write_text("".join(lines[: first + 1]))
+    assert note_unfinished(run, checkpoint) == []  # last.pt knows better than a log that is cut
+    saved = checkpoints.load_resumable(run / checkpoints.LAST)
+    (run / checkpoints.LAST).unlink()
     expected = f"{run} is unfinished: epoch 1 of 3; this is its best so far, of epoch {checkpoint.metadata.epoch}"
-    assert expected in evaluate(run).notes
+    assert note_unfinished(run, checkpoint) == [expected]
     (run / "log.jsonl").unlink()
     assert note_unfinished(run, checkpoint) == []
+    checkpoints.save_resumable(run / checkpoints.LAST, saved | {"history": saved["history"][:1]})  # type: ignore[index]
+    assert expected in evaluate(run).notes
+    (run / checkpoints.LAST).unlink()
     config = override(checkpoint.metadata.config, ["train.early_stopping=1"])
     early = replace(checkpoint, metadata=checkpoint.metadata.model_copy(update={"config": config}))
     figures = [

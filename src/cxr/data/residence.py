@@ -51,7 +51,8 @@ def place(store: Store, where: Where, device: torch.device, processes: int = 1) 
 def _to_gpu(store: Store, device: torch.device) -> torch.Tensor:
     """One tensor of all pixels, filled in blocks, so that no process holds them in RAM as well."""
     pixels, start = torch.empty(store.pixels.shape, dtype=torch.uint8, device=device), 0
-    buffer = np.empty((_BLOCK, *store.pixels.shape[1:]), np.uint8)
+    longest = max(len(part.readable) for part in store.stores)
+    buffer = np.empty((min(_BLOCK, longest), *store.pixels.shape[1:]), np.uint8)
     for part in store.stores:
         for first in range(0, len(part.readable), _BLOCK):
             block = buffer[: len(part.readable) - first]

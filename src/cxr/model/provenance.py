@@ -5,13 +5,17 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+import torch
+
 from cxr.config import Train
-from cxr.evaluation.run_files import LOG, Line, read_log
-from cxr.model.checkpoint import Checkpoint, find
+from cxr.evaluation.run_files import LOG, read_log
+from cxr.model.checkpoint import LAST, Checkpoint, find
 from cxr.model.optim import epochs_since_best
 
 KEY = "checkpoint"
 """Under which a report's `about` names the files it is of."""
+
+Figures = dict[str, float]
 
 _DIGITS = 16
 _MOST_REPORTS, _MOST_BYTES = 20, 50_000_000
@@ -24,18 +28,27 @@ def describe(run: Path, checkpoint: Checkpoint) -> str:
 
 
 def note_unfinished(run: Path, checkpoint: Checkpoint) -> list[str]:
-    """A note where the run of a checkpoint has not ended, as far as the log beside it says."""
+    """A note where the run of a checkpoint has not ended, as far as last.pt or the log beside it says."""
     config = checkpoint.metadata.config.train
-    epochs = [line for line in read_log(find(run).parent / LOG, warns=False) if line.kind == "epoch"]
-    done = max((line.epoch for line in epochs), default=config.epochs)
-    if done >= config.epochs or _stopped_early(epochs, config):
+    history = _read_history(find(run).parent)
+    if history is None or len(history) >= config.epochs or _stopped_early(history, config):
         return []
     best = checkpoint.metadata.epoch
-    return [f"{run} is unfinished: epoch {done} of {config.epochs}; this is its best so far, of epoch {best}"]
+    return [f"{run} is unfinished: epoch {len(history)} of {config.epochs}; this is its best so far, of epoch {best}"]
 
 
-def _stopped_early(epochs: Sequence[Line], config: Train) -> bool:
-    figures = [(line.val_auroc if config.select == "auroc" else -(line.val_loss or 0)) or 0.0 for line in epochs]
+def _read_history(folder: Path) -> list[Figures] | None:
+    """Each epoch's validation figures in last.pt, or else in the log; None where neither is there."""
+    try:  # mapped, so that no tensor is read
+        saved = torch.load(folder / LAST, map_location="cpu", weights_only=True, mmap=True)["history"]
+        return [{"auroc": float(one["auroc"]), "loss": float(one["loss"])} for one in saved]
+    except Exception:  # torch raises many kinds for a broken file, which is the business of --resume
+        epochs = {line.epoch: line for line in read_log(folder / LOG, warns=False) if line.kind == "epoch"}
+        return [{"auroc": one.val_auroc or 0.0, "loss": one.val_loss or 0.0} for one in epochs.values()] or None
+
+
+def _stopped_early(history: Sequence[Figures], config: Train) -> bool:
+    figures = [one["auroc"] if config.select == "auroc" else -one["loss"] for one in history]
     return bool(config.early_stopping) and epochs_since_best(figures) >= config.early_stopping
 
 
