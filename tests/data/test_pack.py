@@ -433,6 +433,16 @@ def test_a_time_in_whole_seconds_says_nothing_of_a_file_that_is_just_written(
         archive.open()
 
 
+@pytest.mark.parametrize("time", [0, 1, -(10**9), 2**33 * 10**9], ids=["1970", "a layer", "1969", "2242"])
+def test_any_time_that_a_file_can_have_is_a_time(archive: Archive, reads: list[str], time: int) -> None:
+    for path in archive.paths:
+        os.utime(archive.root / path, ns=(time, time))
+    archive.pack()
+    reads.clear()
+    archive.open()
+    assert reads == []
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(st.integers(0, 11), st.sampled_from(["touched", "coarse", *CHANGES])))
 def test_exactly_the_files_that_changed_are_named(

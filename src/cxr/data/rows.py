@@ -4,7 +4,7 @@ A NumPy archive, which is a zip file whose members carry their own CRC-32, of fo
 
     status     uint8   0 not packed yet, 1 packed, 2 unreadable
     num_bytes  int64   size of the file; -1 where the pixels come from no file of this name
-    mtime_ns   int64   when the file was changed last, in nanoseconds since 1970; 0 where that says nothing
+    mtime_ns   int64   when the file was changed last, in nanoseconds since 1970; -2^63 where that says nothing
     crc32      uint32  zlib.crc32 of the row's bytes in pixels.u8
 """
 
@@ -24,6 +24,7 @@ from cxr.files import write_atomically
 Integers = npt.NDArray[np.int64]
 NAME = "rows.npz"
 LEFT, PACKED, UNREADABLE = 0, 1, 2
+UNKNOWN = -(2**63)
 
 _SECOND = 10**9
 _COARSE = 2 * _SECOND  # FAT keeps even seconds, other disks and archives whole ones
@@ -68,7 +69,7 @@ class Rows:
 
 def new_rows(num_rows: int) -> Rows:
     """Rows of which none is packed."""
-    numbers = np.full(num_rows, -1, np.int64), np.zeros(num_rows, np.int64)
+    numbers = np.full(num_rows, -1, np.int64), np.full(num_rows, UNKNOWN, np.int64)
     return Rows(np.zeros(num_rows, np.uint8), *numbers, np.zeros(num_rows, np.uint32))
 
 
@@ -93,7 +94,7 @@ def load_rows(folder: Path) -> Rows:
 
 
 def stat_files(root: Path, paths: Sequence[str]) -> tuple[Integers, Integers]:
-    """(sizes [N], times [N]) of files below root; -1 and 0 where there is none.
+    """(sizes [N], times [N]) of files below root; -1 and UNKNOWN where there is none.
 
     112,120 files on a local disk take 0.25 s. On a slow one, as the first files show, several are asked for at once.
     """
@@ -120,14 +121,14 @@ def _ask(path: str) -> tuple[int, int]:
     try:
         facts = os.stat(path)
     except (OSError, ValueError):  # ValueError: a name with a zero byte
-        return -1, 0
+        return -1, UNKNOWN
     # On a disk of whole seconds another change within the same second would not show: the time says nothing yet.
     is_fresh = facts.st_mtime_ns % _SECOND == 0 and abs(time.time_ns() - facts.st_mtime_ns) < _COARSE
-    return facts.st_size, 0 if is_fresh else facts.st_mtime_ns
+    return facts.st_size, UNKNOWN if is_fresh else facts.st_mtime_ns
 
 
 def same_times(before: Integers, now: Integers) -> npt.NDArray[np.bool_]:
     """[N] whether two times are the same, also where one of them was kept in whole seconds only."""
     is_coarse = (before % _SECOND == 0) | (now % _SECOND == 0)
     near = (np.abs(before - now) < _COARSE) & is_coarse
-    return np.asarray((before != 0) & ((before == now) | near))
+    return np.asarray((before != UNKNOWN) & (now != UNKNOWN) & ((before == now) | near))
