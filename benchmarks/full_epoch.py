@@ -1,6 +1,7 @@
 """One epoch of ChestX-ray14's true size from a generated store: images a second, share of waiting, peak memory."""
 
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from cxr.data.image import Preprocess
 from cxr.data.labels import Targets
 from cxr.data.loader import Batch, Loader, epoch_order
 from cxr.data.residence import Where, place
-from cxr.data.store import PACKED, Store, describe, open_store
+from cxr.data.rows import PACKED, new_rows
+from cxr.data.store import Store, describe, open_store
 from cxr.model.train import train_step
 
 NUM_IMAGES, NUM_TRAIN, SIZE, BATCH = 112_120, 78_468, 256, 256
@@ -55,7 +57,11 @@ def generate_store(folder: Path, num_images: int) -> Store:
         with (folder / "pixels.u8").open("wb") as file:
             for first in range(0, num_images, len(block)):
                 file.write(np.roll(block, first % 251, axis=2)[: num_images - first].tobytes())
-        (folder / "status.u8").write_bytes(bytes([PACKED]) * num_images)
+        rows = new_rows(num_images)
+        rows.status[:] = PACKED
+        pixels = np.memmap(folder / "pixels.u8", np.uint8, mode="r", shape=(num_images, SIZE, SIZE))
+        rows.crc32[:] = [zlib.crc32(row.data) for row in pixels]
+        rows.save(folder)
         (folder / "manifest.json").write_text(wanted.to_json())
     return open_store(folder, wanted)
 

@@ -22,7 +22,7 @@ def room(module: str) -> str:
         return "labels" if second in LABELS_HALF else "pixels"
     if first in ("config", "config_data", "config_file"):
         return "config"
-    if first in ("cli", "judge", "__main__"):
+    if first in ("cli", "jobs", "judge", "__main__"):
         return "cli"
     return first if first in ROOMS else "foundation"
 

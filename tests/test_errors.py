@@ -209,7 +209,7 @@ def test_a_run_in_the_folder_is_not_overwritten_unasked(fail: Fail, recipe: Path
     before = files(run)
     assert fail("train", recipe, f"out={run}") == [
         f"error: {run}: holds a run already",
-        "hint: --resume goes on, --overwrite replaces it, or out=FOLDER",
+        f"hint: --overwrite replaces it, out=FOLDER keeps both; go on with: cxr train {recipe} out={run} --resume",
     ]
     assert files(run) == before
 
@@ -266,7 +266,7 @@ def test_a_store_of_other_pixels(fail: Fail, small: tuple[str, ...], tmp_path: P
     main_pack(small)
     assert fail(*small, "image.store_size=64") == [
         "error: store: packed with preprocess.size 32, but the config asks for 64",
-        "hint: cxr pack CONFIG --overwrite packs it anew, or store.path=FOLDER keeps both",
+        "hint: cxr pack CONFIG --overwrite packs it again, or store.path=FOLDER keeps both",
     ]
 
 

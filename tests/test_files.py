@@ -1,6 +1,10 @@
+import errno
+import fcntl
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from cxr.errors import CxrError
-from cxr.files import clear_leftovers, write_atomically, write_bytes, write_text
+from cxr.files import clear_leftovers, only_one, write_atomically, write_bytes, write_text
 
 Save = Callable[[dict[str, torch.Tensor], Path], None]
 FULL = "the disk is full\nhint: free some space or choose another folder; files written before are intact"
@@ -139,3 +143,102 @@ def test_what_a_killed_process_left_is_cleared_and_nothing_else(tmp_path: Path) 
         (tmp_path / name).write_text("half")
     clear_leftovers(tmp_path)
     assert set(contents(tmp_path)) == {f".a.txt.{os.getpid()}.tmp", ".notes.tmp", "a.txt"}
+
+
+def test_leftovers_in_folders_below_are_cleared_and_those_behind_links_are_not(tmp_path: Path) -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    elsewhere = tmp_path / "elsewhere"
+    for folder in (tmp_path / "report", tmp_path / "report" / "figures", elsewhere):
+        folder.mkdir()
+        (folder / f".roc.svg.{process.pid}.tmp").write_text("half")
+    (tmp_path / "report" / "link").symlink_to(elsewhere)
+    clear_leftovers(tmp_path / "report")
+    assert list(tmp_path.rglob("*.tmp")) == [elsewhere / f".roc.svg.{process.pid}.tmp"]
+
+
+def test_a_process_that_has_the_number_of_a_killed_one_is_not_taken_for_it(tmp_path: Path) -> None:
+    left = tmp_path / f".a.txt.{os.getpid()}.tmp"
+    left.write_text("half")
+    os.utime(left, (1e9, 1e9))  # long before this process began
+    clear_leftovers(tmp_path)
+    assert contents(tmp_path) == {}
+
+
+def test_a_file_that_another_machine_is_writing_stays(tmp_path: Path) -> None:
+    process = subprocess.Popen(["true"])
+    process.wait()
+    writing = tmp_path / f".a.txt.{process.pid}.tmp"  # no process here has its number
+    with writing.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # as its writer does, wherever it runs
+        clear_leftovers(tmp_path)
+        assert writing.exists()
+    clear_leftovers(tmp_path)
+    assert not writing.exists()
+
+
+def test_what_is_being_written_stays_and_two_may_write_one_file(tmp_path: Path) -> None:
+    def write(temporary: Path) -> None:
+        clear_leftovers(tmp_path)
+        write_text(tmp_path / "a.txt", "inner")
+        temporary.write_text("outer")
+
+    write_atomically(tmp_path / "a.txt", write)
+    assert contents(tmp_path) == {"a.txt": "outer"}
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+@pytest.mark.parametrize(
+    ("private", "before", "after"),
+    [(False, None, 0o666), (False, 0o640, 0o640), (True, 0o644, 0o600), (True, None, 0o600), (True, 0o400, 0o600)],
+)
+def test_modes_are_kept_and_private_files_are_the_owners(
+    tmp_path: Path, mask: int, private: bool, before: int | None, after: int
+) -> None:
+    old = os.umask(mask)
+    try:
+        if before:
+            (tmp_path / "a.txt").touch()
+            (tmp_path / "a.txt").chmod(before)
+        seen: list[int] = []
+        write_atomically(tmp_path / "a.txt", lambda path: seen.append(path.stat().st_mode & 0o777), private)
+        assert (tmp_path / "a.txt").stat().st_mode & 0o777 == (after & ~mask if before is None else after)
+        assert not private or seen == [0o600]  # also while it is written
+    finally:
+        os.umask(old)
+
+
+def test_a_name_as_long_as_a_name_can_be_is_written(tmp_path: Path) -> None:
+    write_text(tmp_path / ("ü" * 127), "text")
+    assert contents(tmp_path) == {"ü" * 127: "text"}
+
+
+def test_a_failing_disk_is_an_error_that_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(CxrError, match=r"a\.txt: cannot be written: Input/output error"):
+        write_text(tmp_path / "a.txt", "text")
+    assert contents(tmp_path) == {}
+
+
+def test_a_lock_that_its_holder_removes_is_taken_in_its_new_place(tmp_path: Path) -> None:
+    lock, held = tmp_path / "lock", [False, False]
+
+    def work(place: int) -> None:
+        while True:
+            try:
+                with only_one(lock, "taken"):
+                    assert not held[1 - place]
+                    held[place] = True
+                    time.sleep(0.001)
+                    held[place] = False
+                return
+            except CxrError:
+                time.sleep(0.0005)
+
+    with ThreadPoolExecutor(2) as pool:
+        for _ in range(20):
+            list(pool.map(work, (0, 1)))
+    assert not lock.exists()

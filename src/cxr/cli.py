@@ -4,19 +4,14 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from cxr import __version__
 from cxr.errors import CxrError
 from cxr.status import run
-from cxr.streams import complain, show
-
-if TYPE_CHECKING:
-    from cxr.config import Config
-    from cxr.data.dataset import Dataset
-    from cxr.model.distributed import World
+from cxr.streams import show
 
 
 def _example(*commands: str) -> str:
@@ -146,18 +141,13 @@ def check(
 def pack(
     config: ConfigFile,
     overrides: Overrides = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Pack anew where a store is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Pack all images again.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Pack changed and damaged images again.")] = False,
 ) -> None:
     """Decode every image once into the store that training reads."""
-    from cxr.config_file import load
-    from cxr.console import count
-    from cxr.data.dataset import open_dataset
+    from cxr import jobs
 
-    dataset = open_dataset(load(config, overrides or []), overwrite)
-    _print_counts(dataset)
-    for store in (archive.store for archive in dataset.archives):
-        num_packed = int(store.readable.sum())
-        show(f"{count(num_packed, 'image')} of {store.manifest.preprocess.size} pixels in {store.path}")
+    jobs.pack(config, overrides or [], overwrite, update)
 
 
 @app.command(
@@ -173,49 +163,9 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
 ) -> None:
     """Train a classifier; packs the images first when that is not done."""
-    from cxr.config_file import load
-    from cxr.model.distributed import join_world
-    from cxr.model.train import Stopped
-    from cxr.model.train import train as run_training
-    from cxr.model.weights import check_weights
+    from cxr import jobs
 
-    recipe = load(config, overrides or [])
-    _check_run_folder(recipe.out, resume, overwrite)
-    with join_world() as world:
-        if not resume:  # last.pt holds every tensor
-            with world.first_alone():
-                check_weights(recipe.model, download=True)
-        dataset = _open_together(recipe, world)
-        if world.is_first:
-            _print_counts(dataset)
-        try:
-            run_training(recipe, dataset, world, resume)
-        except Stopped as stopped:
-            if world.is_first:
-                complain(f"stopped and saved; go on with: cxr train {recipe.out / 'config.yaml'} --resume")
-            raise typer.Exit(128 + stopped.signal) from None
-    if world.is_first:
-        show(f"{recipe.out / 'best.safetensors'}; next: cxr eval {recipe.out}")
-
-
-def _check_run_folder(out: Path, resume: bool, overwrite: bool) -> None:
-    from cxr.paths import exists
-
-    has_run = any(exists(out / name) for name in ("best.safetensors", "last.pt"))
-    if resume and overwrite:
-        raise CxrError("--resume and --overwrite: one goes on, the other begins anew", "give one of them")
-    if resume and not exists(out / "last.pt"):
-        raise CxrError(f"{out}: there is no last.pt to resume from", "train without --resume, or set out=FOLDER")
-    if has_run and not resume and not overwrite:
-        raise CxrError(f"{out}: holds a run already", "--resume goes on, --overwrite replaces it, or out=FOLDER")
-
-
-def _open_together(config: "Config", world: "World") -> "Dataset":
-    """The dataset, packed by the first process while the others wait."""
-    from cxr.data.dataset import open_dataset
-
-    with world.first_alone():
-        return open_dataset(config, may_pack=world.is_first)
+    jobs.train(config, overrides or [], resume, overwrite)
 
 
 @app.command(
@@ -318,12 +268,3 @@ def predict(
     failed, total = predict_files(run, images, form.value, heatmaps, head_findings)
     if failed:
         raise typer.Exit(2 if failed == total else 1)
-
-
-def _print_counts(dataset: "Dataset") -> None:
-    from cxr.console import err, warn
-    from cxr.data.counts import render_counts, warnings
-
-    err.print(render_counts(dataset))
-    for line in warnings(dataset):
-        warn(line)

@@ -136,6 +136,8 @@ class Train(Section):
     """Epochs without a better validation figure before training ends; 0 never ends early."""
     save_every: int = Field(0, ge=0)
     """Steps between saves of last.pt inside an epoch; 0 saves after each epoch only."""
+    remember_patients: bool = True
+    """Keep hashes of the patients and images in the checkpoint, by which cxr eval refuses them (docs/privacy.md)."""
     sync_batchnorm: bool = True
     """Share batch statistics between GPUs, so that several GPUs equal one; ignored on the CPU."""
     augment: Augment = Augment()

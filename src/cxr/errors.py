@@ -1,5 +1,7 @@
-"""The one error a user can mend."""
+"""The one error a user can mend, and what ends a command that was told to stop."""
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,3 +42,61 @@ class UnreadableImageError(CxrError):
 
 class NoImageError(UnreadableImageError):
     """A whole file of a kind that we read, which holds no image: a DICOM report, say."""
+
+
+class UnavailableFileError(CxrError):
+    """A file that could not be read for a reason outside it: no permission, no memory, a failing disk or network.
+
+    It says nothing of what the file holds, so it is never recorded as damage; the command stops and can be repeated.
+
+    Args:
+        path: The file.
+        error: What the system said.
+    """
+
+    def __init__(self, path: Path | str, error: OSError | MemoryError) -> None:
+        number = errno.ENOMEM if isinstance(error, MemoryError) else error.errno or errno.EIO
+        self.is_denied = number in (errno.EACCES, errno.EPERM)
+        self.reason = f"cannot be read: {os.strerror(number)}"
+        super().__init__(f"{path}: {self.reason}", _AVAILABLE.get(number, _TRY_AGAIN))
+
+
+_TRY_AGAIN = "see whether the disk or the network is well, then give the same command again: it goes on"
+_AVAILABLE = {
+    errno.EACCES: "make the file and its folders readable for you, then give the same command again: it goes on",
+    errno.EPERM: "make the file and its folders readable for you, then give the same command again: it goes on",
+    errno.ENOMEM: "end other programs, or store.workers=1, then give the same command again: it goes on",
+    errno.EMFILE: "ulimit -n 4096, or store.workers=1, then give the same command again: it goes on",
+    errno.ENFILE: "end other programs, or store.workers=1, then give the same command again: it goes on",
+}
+_ABOUT_THE_NAME = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)  # it leads to no file
+
+
+def says_nothing_of_the_file(error: BaseException) -> bool:
+    """Whether reading failed for want of memory or by an error of the system, and not by what the file holds."""
+    if isinstance(error, OSError):  # libraries raise it without a number for damaged content
+        return error.errno is not None and error.errno not in _ABOUT_THE_NAME
+    return isinstance(error, MemoryError)
+
+
+def hint_of_the_machine(error: MemoryError | OSError) -> str:
+    """What to do where memory or open files ran out or a disk fails, in which the program has no part; else empty."""
+    if isinstance(error, MemoryError):
+        return _AVAILABLE[errno.ENOMEM]
+    if error.errno in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT):
+        return _TRY_AGAIN
+    return _AVAILABLE[error.errno] if error.errno in (errno.ENOMEM, errno.EMFILE, errno.ENFILE) else ""
+
+
+class Interrupted(BaseException):
+    """A signal ends the command; like KeyboardInterrupt it is no error that anything should handle.
+
+    Args:
+        number: The signal's number; the exit status is 128 more.
+        saved: Whether what was done so far is on the disk and the same work can go on from there.
+    """
+
+    def __init__(self, number: int, saved: bool = False) -> None:
+        self.number, self.saved = number, saved
+        self.said = False  # whether the user was told how to go on
+        super().__init__(number)

@@ -2,36 +2,77 @@
 
 import errno
 import fcntl
+import itertools
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from cxr.errors import CxrError
 
 _FULL_BYTES = 1 << 20
+_LONGEST_STEM = 200  # bytes of a temporary file's name; most file systems end names at 255
+_LONG_AGO = 24 * 60 * 60
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOENT,
             errno.ENAMETOOLONG, errno.ELOOP)  # fmt: skip
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], None], private: bool = False) -> None:
     """Let `write` fill a temporary file beside `path`, then flush it to the disk and rename it.
+
+    Args:
+        path: The file; one that is there is replaced and passes its permissions on.
+        write: Fills the temporary file, which exists already and is empty.
+        private: Whether nobody but the owner may read the file (mode 0600), whatever was there before.
 
     Raises:
         CxrError: The disk is full or the folder cannot be written; `path` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with explain_os_errors(path):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary(path, private) as temporary:
             _write(write, temporary)
-            _sync(temporary)
+            sync(temporary)
             os.replace(temporary, path)
-            _sync(path.parent)
-        finally:
-            temporary.unlink(missing_ok=True)
+            sync(path.parent)
+
+
+@contextmanager
+def _temporary(path: Path, private: bool) -> Iterator[Path]:
+    """An empty file beside `path`, locked for as long as it is written; it is gone afterwards.
+
+    The lock tells a file that is being written, here or on another machine, from what a killed process left.
+    """
+    temporary, descriptor = _create_locked(path, 0o600 if private else 0o666)
+    try:
+        if not private:
+            with suppress(OSError):  # nothing to replace; a file system without permissions
+                os.fchmod(descriptor, path.stat().st_mode & 0o777)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _create_locked(path: Path, mode: int) -> tuple[Path, int]:
+    """(a new file beside `path`, its descriptor, which holds the lock)."""
+    stem = os.fsdecode(os.fsencode(path.name)[:_LONGEST_STEM])
+    for number in itertools.count():
+        temporary = path.with_name(f".{stem}{f'.{number}' if number else ''}.{os.getpid()}.tmp")
+        try:
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        except FileExistsError:  # of a thread, of another machine's process of this number, or left by a killed one
+            continue
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:  # else it was cleared away between its creation and its lock
+            return temporary, descriptor
+        os.close(descriptor)
+    raise AssertionError("counting never ends")
 
 
 @contextmanager
@@ -42,26 +83,66 @@ def only_one(lock: Path, problem: str) -> Iterator[None]:
         CxrError: `problem`, when another process holds it.
     """
     with explain_os_errors(lock):
-        file = lock.open("w")
+        file = _hold(lock, problem)
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CxrError(problem, "wait until it has finished") from None
-        except OSError:
-            pass  # a file system without locks
         try:
             yield
         finally:
             lock.unlink(missing_ok=True)
 
 
+def _hold(lock: Path, problem: str) -> IO[str]:
+    """The open lock file, locked; closing it lets go of it."""
+    while True:
+        file = lock.open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise CxrError(problem, "wait until it has finished") from None
+        except OSError:  # a file system without locks
+            return file
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # its holder has removed it in the meantime, and a third process may hold a new one
+
+
 def clear_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a folder; those of living ones stay."""
-    for path in folder.glob(".*.tmp"):
+    """Remove the temporary files that killed processes left in a folder and in the folders directly below it."""
+    for path in (*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")):
         owner = re.search(r"\.(\d+)\.tmp$", path.name)
-        if owner and not Path("/proc", owner[1]).exists():
+        is_elsewhere = path.parent != folder and path.parent.is_symlink()
+        if owner and not is_elsewhere and _is_abandoned(path, int(owner[1])):
             path.unlink(missing_ok=True)
+
+
+def _is_abandoned(path: Path, process: int) -> bool:
+    """Whether nobody is writing a temporary file of ours: its lock is free, and its process is no more."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        written = os.fstat(descriptor).st_mtime
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:  # it is being written, here or on another machine that shares the disk
+        return False
+    except OSError:  # no locks here: a process of another machine may be writing it
+        return time.time() - written > _LONG_AGO and not _was_alive(process, written)
+    finally:
+        os.close(descriptor)
+    return not _was_alive(process, written)
+
+
+def _was_alive(process: int, then: float) -> bool:
+    """Whether a process of this number runs here and ran then already: its number may have been another's then."""
+    try:
+        fields = Path("/proc", str(process), "stat").read_text(errors="replace").rpartition(")")[2].split()
+        boot = next(int(line[6:]) for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
+    except (OSError, StopIteration):
+        return False
+    began = boot + int(fields[19]) / os.sysconf("SC_CLK_TCK")  # field 22 of the line, in ticks since the boot
+    return began <= then + 1  # the boot's time is in whole seconds
 
 
 def _write(write: Callable[[Path], None], temporary: Path) -> None:
@@ -76,21 +157,25 @@ def _write(write: Callable[[Path], None], temporary: Path) -> None:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file atomically; bytes of file names that are no UTF-8 are written as escapes."""
-    write_bytes(path, text.encode(errors="backslashreplace"))
+def write_text(path: Path, text: str, private: bool = False) -> None:
+    """Write a UTF-8 text file atomically; a private one may be read by its owner alone.
+
+    Bytes of file names that are no UTF-8 are written as escapes.
+    """
+    write_bytes(path, text.encode(errors="backslashreplace"), private)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file atomically."""
+def write_bytes(path: Path, data: bytes, private: bool = False) -> None:
+    """Write a file atomically; a private one may be read by its owner alone."""
 
     def write(temporary: Path) -> None:
         temporary.write_bytes(data)
 
-    write_atomically(path, write)
+    write_atomically(path, write, private)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Flush a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -100,13 +185,14 @@ def _sync(path: Path) -> None:
 
 @contextmanager
 def explain_os_errors(path: Path) -> Iterator[None]:
-    """Turn a full disk or a refused write into a CxrError that names `path`."""
+    """Turn a full disk, a refused or a failed write into a CxrError that names `path`."""
     try:
         yield
     except OSError as error:
+        if error.errno is None:  # a library's own error under this name
+            raise
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "free some space or choose another folder; files written before are intact"
             raise CxrError(f"{path}: the disk is full", hint) from None
-        if error.errno in _REFUSED:
-            raise CxrError(f"{path}: cannot be written: {error.strerror}", "choose a folder you may write to") from None
-        raise
+        hint = "choose a folder you may write to" if error.errno in _REFUSED else "see whether the disk is well"
+        raise CxrError(f"{path}: cannot be written: {error.strerror}", hint) from None

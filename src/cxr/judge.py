@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -106,6 +107,10 @@ def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     """(runs, checkpoints or files; overrides) of the positional arguments."""
     overrides = [text for text in arguments if "=" in text and not os.path.exists(text)]
     paths = [Path(text) for text in arguments if text not in overrides]
+    given = next((text.removeprefix("out=") for text in overrides if text.startswith("out=")), None)
+    if given is not None:
+        what = f"out={given}: names the folder of a run that is trained, and changes nothing here"
+        raise CxrError(what, f"--out {shlex.quote(given)} names the folder of the report")
     if not paths:
         raise CxrError("nothing to judge", "give a run folder, a checkpoint or a CSV of predictions")
     real = [os.path.realpath(path) for path in paths]

@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from cxr.errors import CxrError
+from cxr.errors import CxrError, hint_of_the_machine
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _OURS = (errno.ENOENT, errno.EEXIST, errno.EINVAL, errno.EBADF)  # asked for the wrong thing: if not expected, a bug
@@ -74,14 +74,19 @@ def explain(error: OSError, where: Path | str) -> CxrError:
     if error.errno in _FULL:
         hint = "free some space or choose another folder; files written before are intact"
         return CxrError(f"{where}: the disk is full", hint)
-    return CxrError(f"{where}: {error.strerror or error}", "check the path, and that you may read or write there")
+    hint = hint_of_the_machine(error) or "check the path, and that you may read or write there"
+    return CxrError(f"{where}: {error.strerror or error}", hint)
 
 
-def explain_unexpected(error: OSError) -> CxrError | None:
+def explain_unexpected(error: MemoryError | OSError) -> CxrError | None:
     """The same for an error that nobody expected; None where it may be a bug of ours, which needs its traceback."""
+    if isinstance(error, MemoryError):
+        return CxrError("cxr: not enough memory", hint_of_the_machine(error))
     is_full, name = error.errno in _FULL, error.filename
     if error.errno == errno.ENOENT and name is None:  # of all calls only that for the current folder has no name
         return CxrError(".: the folder that you are in is gone", "change to a folder that is there")
-    if error.errno is None or error.errno in _OURS or (name is None and not is_full):
+    is_of_machine = bool(hint_of_the_machine(error))
+    if error.errno is None or error.errno in _OURS or (name is None and not (is_full or is_of_machine)):
         return None
-    return explain(error, os.fsdecode(name) if isinstance(name, str | bytes | Path) else "writing a file")
+    nowhere = "writing a file" if is_full else "cxr"
+    return explain(error, os.fsdecode(name) if isinstance(name, str | bytes | Path) else nowhere)

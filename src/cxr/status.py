@@ -7,8 +7,9 @@ from typing import cast
 
 import typer
 
-from cxr.errors import CxrError
+from cxr.errors import CxrError, Interrupted
 from cxr.paths import explain, explain_unexpected
+from cxr.signals import end_by_exception
 from cxr.streams import StdoutError, complain, guarded
 
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])  # Typer does not export it
@@ -31,23 +32,27 @@ def run(app: typer.Typer, arguments: Sequence[str] | None) -> int:
 
 
 def _call(app: typer.Typer, arguments: Sequence[str] | None) -> int:
+    said = False
     try:
-        status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False) or 0
+        with end_by_exception():
+            status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False) or 0
     except CxrError as error:
         complain(error)
         return 2
     except _UsageError as error:
         _say_usage(error)
         return 2
-    except OSError as error:
+    except (MemoryError, OSError) as error:
         problem = explain_unexpected(error)
         if problem is None:
             raise
         complain(problem)
         return 2
+    except Interrupted as stop:
+        status, said = 128 + stop.number, stop.said
     except (KeyboardInterrupt, typer.Abort):
         status = 130
-    if status == 130:
+    if status > 128 and not said:
         complain("stopped")
     return int(status)
 

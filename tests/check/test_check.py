@@ -282,13 +282,16 @@ def test_a_store_of_other_images_is_a_problem(run: Path, recipe: Path, tmp_path:
 
 def test_any_failure_of_a_decoder_is_a_reason(archive: Path) -> None:
     def fail(path: str) -> np.ndarray:
-        if path == "bad":
+        if path == "full":
             raise MemoryError("too large")
+        if path == "bad":
+            raise ValueError("too large")
         return read_file(archive / path)
 
     good = (archive / "images").iterdir().__next__().relative_to(archive).as_posix()
-    bad, fine = inspect(archive, ["bad", good], fail, workers=1)
-    assert bad.reason == "the decoder failed: MemoryError: too large"
+    bad, full, fine = inspect(archive, ["bad", "full", good], fail, workers=1)
+    assert (bad.reason, bad.hint) == ("the decoder failed: ValueError: too large", "")
+    assert full.reason == "cannot be read: Cannot allocate memory" and full.hint  # which says nothing of the file
     assert (fine.reason, fine.num_bytes) == ("", (archive / good).stat().st_size)
 
 

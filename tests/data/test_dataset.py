@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from cxr.config import Config
-from cxr.data import dataset as datasets
+from cxr.data import listing
 from cxr.data.counts import render_counts
 from cxr.data.dataset import Dataset, open_dataset, store_path
 from cxr.data.labels import count
@@ -196,7 +196,7 @@ def test_a_store_with_skipped_files_is_refused_where_they_are_an_error(archive: 
     archive.open(unreadable="skip")
     assert error_of(archive) == (
         "error: STORE: 1 of its files were unreadable and are listed in unreadable.csv\n"
-        "hint: data.unreadable=skip goes on without them; cxr pack CONFIG --overwrite reads them again"
+        "hint: data.unreadable=skip goes on without them; cxr pack CONFIG --update reads them again"
     )
     archive.draw(6)
     assert 6 in rows_of(archive.open(overwrite=True))
@@ -220,7 +220,7 @@ def test_a_store_serves_every_config_of_the_same_images(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
 ) -> None:
     archive.open()
-    monkeypatch.setattr(datasets, "pack", never)
+    monkeypatch.setattr(listing, "pack", never)
     dataset = open_dataset(archive.config(change))
     check_pixels(dataset)
     assert len(dataset.table) + sum(dataset.dropped.values()) == NUM
@@ -251,8 +251,8 @@ def test_a_store_of_other_images_is_refused(archive: Archive) -> None:
     archive.draw(5)
     assert error_of(archive) == (
         "error: STORE: packed with num_images 23, but the config asks for 24\n"
-        "error: STORE: packed from other images, or in another order, than the label table now names\n"
-        "hint: cxr pack CONFIG --overwrite packs it anew, or store.path=FOLDER keeps both"
+        "error: STORE: packed from other images than the label table now names: 1 new (5.png)\n"
+        "hint: cxr pack CONFIG --overwrite packs it again, or store.path=FOLDER keeps both"
     )
 
 
@@ -260,7 +260,7 @@ def test_the_order_of_the_label_table_is_the_order_of_the_store(archive: Archive
     archive.open()
     first, *rest = (archive.root / "labels.csv").read_text().splitlines()
     write_lines(archive.root / "labels.csv", [first, *rest[::-1]])
-    assert "packed from other images, or in another order" in error_of(archive)
+    assert "packed in another order than the label table now has" in error_of(archive)
     check_pixels(archive.open(overwrite=True))
 
 

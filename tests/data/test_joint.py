@@ -10,8 +10,7 @@ from rich.console import Console
 
 from cxr.config import Config
 from cxr.config_file import override
-from cxr.data import dataset as datasets
-from cxr.data import joint
+from cxr.data import joint, listing
 from cxr.data.counts import render_counts
 from cxr.data.dataset import Dataset, open_dataset
 from cxr.data.findings import CHEXPERT_14, NIH_14, NO_FINDING, concept, find
@@ -105,7 +104,7 @@ def test_a_store_of_each_archive_serves_it_alone_and_together(
     def never(*_: object) -> None:
         raise AssertionError("packed again")
 
-    monkeypatch.setattr(datasets, "pack", never)
+    monkeypatch.setattr(listing, "pack", never)
     alone = [open_dataset(one) for one in joint.separate(config)]
     expected = np.concatenate([np.asarray(one.store.pixels)[one.index] for one in alone])
     np.testing.assert_array_equal(both.store.pixels[both.index], expected)

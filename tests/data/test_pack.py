@@ -1,23 +1,30 @@
+import errno
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import cxr.data.pack as packing
-from cxr.data.image import Grey, Preprocess, UnreadableImageError, prepare, read_file
-from cxr.data.pack import pack
-from cxr.data.store import PACKED, Manifest, Store, describe, fingerprint
-from cxr.errors import CxrError
+from cxr.data.changes import Files
+from cxr.data.image import Grey, Intensity, Preprocess, UnreadableImageError, prepare, read_file
+from cxr.data.notes import Note
+from cxr.data.pack import Begin, begin, list_files, pack
+from cxr.data.rows import PACKED, load_rows
+from cxr.data.store import Manifest, Store, check_pixels, describe, open_store
+from cxr.errors import CxrError, UnavailableFileError
 from cxr.files import only_one
 from tests.fakes import write_image
 
@@ -41,12 +48,21 @@ class Archive:
     def pack(self, how: Preprocess = HOW, unreadable: Literal["error", "skip"] = "error", workers: int = 2) -> Store:
         return pack(self.root, self.paths, self.paths, self.wanted(how), self.folder, unreadable, workers)
 
+    def files(self) -> Files:
+        return list_files(self.root, self.paths, self.paths, "bit-depth", None)
+
+    def begin(self, how: Begin) -> Store:
+        begin(how, self.files(), self.wanted(), self.folder)
+        return self.pack()
+
+    def open(self) -> Store:
+        return open_store(self.folder, self.wanted(), self.files())
+
     def expected(self, how: Preprocess = HOW) -> Grey:
         return np.stack([prepare(read_file(self.root / path), how) for path in self.paths])
 
     def num_packed(self) -> int:
-        status = self.partial / "status.u8"
-        return status.read_bytes().count(PACKED) if status.exists() else 0
+        return int((load_rows(self.partial).status == PACKED).sum()) if (self.partial / "rows.npz").exists() else 0
 
     def spoil(self, rows: Sequence[int]) -> None:
         for row in rows:
@@ -63,7 +79,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files that are read, as they are read."""
     names: list[str] = []
 
-    def read(path: Path, *how: Any) -> Grey:  # noqa: ANN401
+    def read(path: Path, intensity: Intensity, note: Note) -> Grey:
         names.append(path.name)
         return read_file(path, *how)
 
@@ -89,7 +105,7 @@ def test_a_store_holds_its_files_and_nothing_else(archive: Archive) -> None:
         "images.txt",
         "manifest.json",
         "pixels.u8",
-        "status.u8",
+        "rows.npz",
     ]
     assert (archive.folder / "images.txt").read_text().splitlines() == archive.paths
     assert not archive.partial.exists()
@@ -104,7 +120,7 @@ def test_no_more_pictures_are_alive_than_there_are_workers(archive: Archive, mon
     seen: list[weakref.ref[Grey]] = []
     most = 0
 
-    def read(path: Path, *how: Any) -> Grey:  # noqa: ANN401
+    def read(path: Path, intensity: Intensity, note: Note) -> Grey:
         nonlocal most
         picture = read_file(path, *how)
         seen.append(weakref.ref(picture))
@@ -182,7 +198,7 @@ def test_what_an_interrupt_left_is_saved(archive: Archive, monkeypatch: pytest.M
 
 
 def interrupt_after_one(job: packing._Packing) -> None:
-    while not job.status.count(PACKED):
+    while not (job.rows.status == PACKED).any():
         time.sleep(0.001)
     raise KeyboardInterrupt
 
@@ -275,8 +291,7 @@ def test_a_fault_of_the_program_is_no_unreadable_file(archive: Archive, monkeypa
 
 
 def test_a_second_packer_is_refused(archive: Archive) -> None:
-    archive.partial.mkdir()
-    with only_one(archive.partial / "lock", "taken"), pytest.raises(CxrError) as error:
+    with only_one(archive.folder.with_name("store.lock"), "taken"), pytest.raises(CxrError) as error:
         archive.pack()
     assert error.value.render() == (
         f"error: {archive.partial}: another process is packing this store\nhint: wait until it has finished"
@@ -323,6 +338,257 @@ def test_a_disk_that_is_full_already_is_an_error(archive: Archive, small_disk: P
     assert list(small_disk.iterdir()) == [filler]
 
 
+def age(path: Path, seconds: int) -> None:
+    """Give a file another time and leave what is in it."""
+    facts = path.stat()
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns - seconds * 10**9))
+
+
+def draw_another(path: Path) -> None:
+    """Another image of the same number of bytes at the same place."""
+    size, pixels = path.stat().st_size, cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert pixels is not None and cv2.imwrite(str(path), 255 - pixels)
+    path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+    assert path.stat().st_size == size
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "another size": lambda path: write_image(path, 40),
+    "the same size": draw_another,
+    "gone": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_file_that_has_changed_refuses_the_store_and_is_packed_again_by_update(
+    archive: Archive, reads: list[str], change: str
+) -> None:
+    archive.pack()
+    CHANGES[change](archive.root / archive.paths[3])
+    with pytest.raises(CxrError) as error:
+        archive.open()
+    assert error.value.render() == (
+        f"error: {archive.folder}: 1 file of 12 changed since packing: 00003.png\n"
+        "hint: cxr pack CONFIG --update reads these files again and keeps the rest"
+    )
+    write_image(archive.root / archive.paths[3], 24)
+    reads.clear()
+    np.testing.assert_array_equal(archive.begin("update").pixels, archive.expected())
+    assert set(reads) == {"00003.png"}
+    assert sorted(path.name for path in archive.folder.parent.iterdir()) == ["files", "store"]
+
+
+def test_a_file_with_another_time_alone_is_read_once_and_is_the_same(
+    archive: Archive, reads: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive.spoil([5])
+    archive.pack(unreadable="skip")
+    for row in (2, 5, 7):
+        age(archive.root / archive.paths[row], 3600)
+    reads.clear()
+    archive.open()
+    assert sorted(reads) == ["00002.png", "00005.png", "00007.png"]
+    assert "3 files of the same size and another time: reading to compare" in capsys.readouterr().err
+    archive.open()
+    assert len(reads) == 3
+    before = (archive.folder / "rows.npz").read_bytes()
+    archive.open()
+    assert (archive.folder / "rows.npz").read_bytes() == before
+
+
+def test_an_unreadable_file_that_is_replaced_has_changed(archive: Archive) -> None:
+    archive.spoil([5])
+    archive.pack(unreadable="skip")
+    write_image(archive.root / archive.paths[5])
+    with pytest.raises(CxrError, match=r"1 file of 12 changed since packing: 00005\.png"):
+        archive.open()
+    assert archive.begin("update").readable.all()
+    assert not (archive.folder / "unreadable.csv").exists()
+
+
+def test_a_dataset_that_was_moved_or_kept_in_whole_seconds_is_the_same(archive: Archive, reads: list[str]) -> None:
+    for path in archive.paths:
+        age(archive.root / path, 60)
+    archive.pack()
+    archive.root = archive.root.rename(archive.root.with_name("moved"))
+    for place, path in enumerate(archive.paths):  # as a disk of whole or of even seconds keeps times
+        time = (archive.root / path).stat().st_mtime_ns
+        whole = time // 10**9 * 10**9 if place % 2 else (time // (2 * 10**9) + 1) * 2 * 10**9
+        os.utime(archive.root / path, ns=(whole, whole))
+    reads.clear()
+    archive.open()
+    assert reads == []
+
+
+def test_a_time_in_whole_seconds_says_nothing_of_a_file_that_is_just_written(
+    archive: Archive, reads: list[str]
+) -> None:
+    now = int(time.time())
+    for path in archive.paths:
+        os.utime(archive.root / path, (now, now))
+    archive.pack()
+    draw_another(archive.root / archive.paths[1])  # within the same second
+    os.utime(archive.root / archive.paths[1], (now, now))
+    with pytest.raises(CxrError, match=r"1 file of 12 changed since packing: 00001\.png"):
+        archive.open()
+
+
+@pytest.mark.parametrize("time", [0, 1, -(10**9), 2**33 * 10**9], ids=["1970", "a layer", "1969", "2242"])
+def test_any_time_that_a_file_can_have_is_a_time(archive: Archive, reads: list[str], time: int) -> None:
+    for path in archive.paths:
+        os.utime(archive.root / path, ns=(time, time))
+    archive.pack()
+    reads.clear()
+    archive.open()
+    assert reads == []
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.integers(0, 11), st.sampled_from(["touched", "coarse", *CHANGES])))
+def test_exactly_the_files_that_changed_are_named(
+    tmp_path_factory: pytest.TempPathFactory, done: dict[int, str]
+) -> None:
+    archive = Archive(tmp_path_factory.mktemp("archive"))
+    archive.pack()
+    for row, what in done.items():
+        path = archive.root / archive.paths[row]
+        if what == "touched":
+            age(path, 100)
+        elif what == "coarse":
+            os.utime(path, (path.stat().st_mtime_ns // 10**9,) * 2)
+        else:
+            CHANGES[what](path)
+    changed = [archive.paths[row] for row, what in sorted(done.items()) if what in CHANGES]
+    if not changed:
+        archive.open()
+        return
+    with pytest.raises(CxrError) as error:
+        archive.open()
+    first = ", ".join([*changed[:5], *(["..."] if len(changed) > 5 else [])])
+    assert error.value.problems[0].endswith(f" of 12 changed since packing: {first}")
+    assert f" {len(changed)} file" in error.value.problems[0]
+
+
+def test_damaged_rows_are_packed_again_by_update_and_the_rest_is_kept(archive: Archive, reads: list[str]) -> None:
+    store = archive.pack()
+    data = bytearray((archive.folder / "pixels.u8").read_bytes())
+    for row in (0, 11):
+        data[row * HOW.size**2 + 5] ^= 1
+    (archive.folder / "pixels.u8").write_bytes(data)
+    with pytest.raises(CxrError, match=r"2 images of 12 damaged on this disk: 00000\.png, 00011\.png"):
+        check_pixels(archive.open())
+    reads.clear()
+    store = archive.begin("update")
+    assert sorted(reads) == ["00000.png", "00011.png"]
+    check_pixels(store)
+    np.testing.assert_array_equal(store.pixels, archive.expected())
+
+
+def test_a_pack_that_goes_on_reads_changed_files_again(archive: Archive, reads: list[str]) -> None:
+    archive.spoil([0, 9])
+    with pytest.raises(CxrError):
+        archive.pack()
+    write_image(archive.root / archive.paths[0])
+    write_image(archive.root / archive.paths[9])
+    draw_another(archive.root / archive.paths[4])
+    age(archive.root / archive.paths[6], 60)
+    reads.clear()
+    np.testing.assert_array_equal(archive.pack().pixels, archive.expected())
+    assert sorted(reads) == ["00000.png", "00004.png", "00006.png", "00009.png"]
+
+
+def test_overwrite_drops_all_that_was_packed_even_an_interrupted_pack(archive: Archive, reads: list[str]) -> None:
+    archive.pack()
+    archive.spoil([2])
+    for _ in range(2):
+        reads.clear()
+        with pytest.raises(CxrError, match="file is empty"):
+            archive.begin("overwrite")
+        assert sorted(reads) == archive.paths
+    write_image(archive.root / archive.paths[2])
+    np.testing.assert_array_equal(archive.pack().pixels, archive.expected())  # and that one goes on
+    assert reads[len(archive.paths) :] == ["00002.png"]
+
+
+NUMBERS = [errno.EACCES, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM]
+
+
+@pytest.mark.parametrize("number", [*NUMBERS, None], ids=lambda number: errno.errorcode.get(number, "no memory"))
+def test_what_is_not_in_the_file_is_no_damage_and_the_pack_goes_on(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, number: int | None
+) -> None:
+    opened = os.open
+
+    def refuse(path: Path, flags: int, mode: int = 0o777) -> int:
+        if str(path).endswith("00006.png"):
+            raise MemoryError if number is None else OSError(number, os.strerror(number))
+        return opened(path, flags, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(CxrError) as error:
+            archive.pack(unreadable="skip")
+    said = os.strerror(number or errno.ENOMEM)
+    assert error.value.problems == (f"{archive.root}/00006.png: cannot be read: {said}",)
+    assert "then give the same command again: it goes on" in error.value.hint
+    assert not (archive.partial / "unreadable.csv").exists()
+    store = archive.pack(unreadable="skip")
+    assert store.readable.all()
+    np.testing.assert_array_equal(store.pixels, archive.expected())
+
+
+def test_all_files_that_may_not_be_read_are_named_at_the_end(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, reads: list[str]
+) -> None:
+    def refuse(path: Path, intensity: Intensity, note: Note) -> Grey:
+        if path.name in ("00001.png", "00008.png"):
+            raise UnavailableFileError(path, PermissionError(errno.EACCES, ""))
+        return read_file(path, intensity, note)
+
+    monkeypatch.setattr(packing, "read_file", refuse)
+    with pytest.raises(CxrError) as error:
+        archive.pack()
+    assert [problem.rpartition("/")[2] for problem in error.value.problems] == [
+        f"{name}: cannot be read: Permission denied" for name in ("00001.png", "00008.png")
+    ]
+    assert archive.num_packed() == 10
+
+
+def test_a_folder_that_is_unmounted_while_it_is_packed_is_no_damage(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unmount(path: Path, intensity: Intensity, note: Note) -> Grey:
+        if path.name == "00004.png":
+            archive.root.rename(archive.root.with_name("away"))
+        return read_file(path, intensity, note)
+
+    monkeypatch.setattr(packing, "read_file", unmount)
+    with pytest.raises(CxrError, match="cannot be read: No such file or directory"):
+        archive.pack(unreadable="skip", workers=1)
+    assert archive.num_packed() == 4
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["once", "twice"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_saves_what_is_packed_and_a_second_ends_at_once(
+    archive: Archive, number: signal.Signals, second: bool
+) -> None:
+    script = SLOW_PACK.replace("time.sleep(0.004)", "time.sleep(60 if path.name > '00003.png' and TWICE else 0.05)")
+    command = [sys.executable, "-c", script.replace("TWICE", str(second)), str(archive.root.parent), "12"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
+        while archive.num_packed() < 2:
+            time.sleep(0.002)
+        process.send_signal(number)
+        if second:
+            time.sleep(0.1)
+            process.send_signal(number)
+        process.communicate(timeout=20)
+    assert process.returncode == (-number if second else 1)  # Interrupted, which the command turns into its status
+    assert 2 <= archive.num_packed() < 12
+    np.testing.assert_array_equal(archive.pack().pixels, archive.expected())
+
+
 @pytest.fixture
 def nih_1024(sample_data: Path) -> Iterator[tuple[Path, list[str]]]:
     root = sample_data / "nih-1024"
@@ -347,7 +613,7 @@ def test_pixels_come_from_a_function_where_there_is_one(tmp_path: Path) -> None:
         return np.full((8, 8), int(key), np.uint8)
 
     keys, where = ["7", "bad", "200"], (tmp_path / "nowhere", tmp_path / "store")
-    wanted = describe("made", keys, HOW, fingerprint(where[0], keys))
+    wanted = describe("made", keys, HOW)
     store = pack(where[0], keys, keys, wanted, where[1], "skip", 2, read)
     assert [int(square.max()) for square in np.asarray(store.pixels)] == [7, 0, 200]
     assert store.readable.tolist() == [True, False, True]

@@ -1,14 +1,17 @@
-from dataclasses import replace
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from cxr.data import residence
 from cxr.data.image import Preprocess
 from cxr.data.residence import Where, place
-from cxr.data.store import PACKED, Stacked, Store, describe, open_store
+from cxr.data.rows import PACKED, new_rows
+from cxr.data.store import Store, describe, join_stores, open_store
 from cxr.errors import CxrError
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -20,7 +23,10 @@ def store(tmp_path: Path) -> Store:
     wanted = describe("nih", [str(row) for row in range(100)], Preprocess(32))
     pixels = np.random.default_rng(0).integers(0, 256, NUM_BYTES, dtype=np.uint8)
     pixels.tofile(tmp_path / "pixels.u8")
-    (tmp_path / "status.u8").write_bytes(bytes([PACKED]) * 100)
+    rows = new_rows(100)
+    rows.status[:] = PACKED
+    rows.crc32[:] = [zlib.crc32(row.data) for row in pixels.reshape(100, -1)]
+    rows.save(tmp_path)
     (tmp_path / "manifest.json").write_text(wanted.to_json())
     return open_store(tmp_path, wanted)
 
@@ -77,10 +83,25 @@ def test_free_ram_is_below_what_the_machine_has() -> None:
 
 def test_pixels_are_carried_over_in_blocks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(residence, "_BLOCK", 30)
-    alone = np.asarray(store.pixels)
-    several = replace(store, pixels=Stacked([alone, alone[:7]]))
-    for one in (store, several):
+    for one in (store, join_stores([store, store])):
         np.testing.assert_array_equal(residence._to_gpu(one, CPU).numpy(), np.asarray(one.pixels))
+        np.testing.assert_array_equal(residence._to_ram(one), np.asarray(one.pixels))
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@given(place=st.integers(0, NUM_BYTES - 1), bit=st.integers(0, 7))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_flipped_bit_is_found_wherever_pixels_are_copied_to(store: Store, joined: bool, place: int, bit: int) -> None:
+    whole = (store.path / "pixels.u8").read_bytes()
+    damaged = bytearray(whole)
+    damaged[place] ^= 1 << bit
+    (store.path / "pixels.u8").write_bytes(damaged)
+    one = open_store(store.path, store.manifest)
+    one = join_stores([one, one]) if joined else one
+    for copy in (residence._to_ram, lambda store: residence._to_gpu(store, CPU)):
+        with pytest.raises(CxrError, match=f"1 image of 100 damaged on this disk: row {place // 1024}$"):
+            copy(one)
+    (store.path / "pixels.u8").write_bytes(whole)
 
 
 @pytest.mark.cuda

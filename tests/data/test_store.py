@@ -1,4 +1,6 @@
+import contextlib
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -6,22 +8,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxr.data.changes import Files
 from cxr.data.image import Preprocess
-from cxr.data.store import PACKED, UNREADABLE, Manifest, Store, describe, fingerprint, open_store
+from cxr.data.rows import PACKED, UNREADABLE, Rows, load_rows
+from cxr.data.store import Manifest, Store, check_pixels, describe, fingerprint, open_store
 from cxr.errors import CxrError
 
 NAMES = ("a.png", "b.png", "c.png")
 MANIFEST = describe("nih", NAMES, Preprocess(16))
-HINT = "cxr pack CONFIG --overwrite packs it anew, or store.path=FOLDER keeps both"
+HINT = "cxr pack CONFIG --overwrite packs it again, or store.path=FOLDER keeps both"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A store of three images, the second unreadable, written by hand as store.py describes it."""
-    np.arange(3 * 16 * 16).astype(np.uint8).tofile(tmp_path / "pixels.u8")
-    (tmp_path / "status.u8").write_bytes(bytes([PACKED, UNREADABLE, PACKED]))
+    pixels = np.arange(3 * 16 * 16).astype(np.uint8)
+    pixels.tofile(tmp_path / "pixels.u8")
+    sums = np.array([zlib.crc32(row.data) for row in pixels.reshape(3, 256)], np.uint32)
+    sizes, times = np.array([7, 8, 9]), np.array([10**18, 10**18, 10**18])
+    Rows(np.array([PACKED, UNREADABLE, PACKED], np.uint8), sizes, times, sums).save(tmp_path)
+    (tmp_path / "images.txt").write_text("".join(f"{name}\n" for name in NAMES))
     (tmp_path / "manifest.json").write_text(MANIFEST.to_json())
     return tmp_path
+
+
+def make_older(folder: Path, files: str = "") -> Path:
+    """The same store as the first release wrote it."""
+    manifest = json.loads(MANIFEST.to_json()) | {"files": files, "format": 1}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / "rows.npz").unlink()
+    (folder / "status.u8").write_bytes(bytes([PACKED, UNREADABLE, PACKED]))
+    return folder
 
 
 def problems_of(folder: Path, wanted: Manifest = MANIFEST) -> list[str]:
@@ -49,7 +66,6 @@ def test_the_manifest_is_json_that_a_person_can_read() -> None:
         "source": "nih",
         "num_images": 3,
         "keys": MANIFEST.keys,
-        "files": "",
         "preprocess": {
             "size": 16,
             "fit": "pad",
@@ -58,7 +74,7 @@ def test_the_manifest_is_json_that_a_person_can_read() -> None:
             "borders": "keep",
             "grey": "bt601",
         },
-        "format": 1,
+        "format": 2,
     }
 
 
@@ -79,11 +95,11 @@ def test_the_manifest_is_json_that_a_person_can_read() -> None:
             describe("nih", NAMES[:2], Preprocess(8)),
             [
                 "packed with num_images 3, but the config asks for 2",
-                "packed from other images, or in another order, than the label table now names",
                 "packed with preprocess.size 16, but the config asks for 8",
+                "packed from other images, or in another order, than the label table now names",
             ],
         ),
-        (replace(MANIFEST, format=2), ["packed with format 1, but the config asks for 2"]),
+        (replace(MANIFEST, format=3), ["packed with format 2, but the config asks for 3"]),
     ],
     ids=["size", "fit", "source", "order", "several", "format"],
 )
@@ -103,22 +119,70 @@ def test_pixels_of_the_wrong_length_are_refused(folder: Path, num_bytes: int) ->
     assert problems_of(folder) == [f"pixels.u8 has {num_bytes} bytes and should have 768"]
 
 
-def test_a_status_of_the_wrong_length_is_refused(folder: Path) -> None:
-    (folder / "status.u8").write_bytes(bytes(2))
-    assert problems_of(folder) == ["status.u8 has 2 bytes and should have 3"]
+def test_rows_of_the_wrong_length_are_refused(folder: Path) -> None:
+    two = Rows(*(array[:2] for array in vars(load_rows(folder)).values()))
+    two.save(folder)
+    assert problems_of(folder) == ["rows.npz has 2 rows and should have 3"]
+
+
+def test_a_store_of_the_first_release_opens_and_says_what_it_does_not_know(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = Files(tmp_path, NAMES, NAMES, lambda _: pytest.fail("read"))
+    store = open_store(make_older(folder, fingerprint(tmp_path, NAMES)), MANIFEST, files)
+    assert store.readable.tolist() == [True, False, True]
+    assert "files that have changed since are not noticed" in " ".join(capsys.readouterr().err.split())
+    check_pixels(store)  # there is nothing to compare with
+    with pytest.raises(CxrError, match=r"packed from other files than data\.root now holds"):
+        open_store(make_older_again(folder), MANIFEST, files)
+
+
+def make_older_again(folder: Path) -> Path:
+    manifest = json.loads((folder / "manifest.json").read_text()) | {"files": "0123456789abcdef"}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_any_damage_of_rows_npz_is_found(folder: Path) -> None:
+    data, expected = (folder / "rows.npz").read_bytes(), vars(load_rows(folder))
+    for place in range(0, len(data), 3):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << place % 8
+        (folder / "rows.npz").write_bytes(damaged)
+        with contextlib.suppress(ValueError):  # refused, or a byte that says nothing, as a date
+            found = vars(load_rows(folder))
+            assert all(np.array_equal(found[name], array) for name, array in expected.items())
+    for length in range(0, len(data), 41):
+        (folder / "rows.npz").write_bytes(data[:length])
+        with pytest.raises(ValueError, match="damaged"):
+            load_rows(folder)
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+def test_a_damaged_row_is_named_with_what_to_do(folder: Path, row: int) -> None:
+    data = bytearray((folder / "pixels.u8").read_bytes())
+    data[row * 256 + 99] ^= 4
+    (folder / "pixels.u8").write_bytes(data)
+    with pytest.raises(CxrError) as error:
+        check_pixels(open_store(folder, MANIFEST))
+    assert error.value.render() == (
+        f"error: {folder}: 1 image of 3 damaged on this disk: {NAMES[row]}\n"
+        "hint: cxr pack CONFIG --update packs these images again and keeps the rest; is the disk well?"
+    )
 
 
 @pytest.mark.parametrize(
     "damage",
     [
         lambda folder: (folder / "manifest.json").unlink(),
-        lambda folder: (folder / "status.u8").unlink(),
+        lambda folder: (folder / "rows.npz").unlink(),
+        lambda folder: (folder / "rows.npz").write_bytes(b"PK"),
         lambda folder: (folder / "pixels.u8").unlink(),
         lambda folder: (folder / "manifest.json").write_text('{"source": "nih", '),
         lambda folder: (folder / "manifest.json").write_text("[]"),
         lambda folder: (folder / "manifest.json").write_bytes(b"\xff\xfe"),
     ],
-    ids=["no manifest", "no status", "no pixels", "half a manifest", "a list", "no text"],
+    ids=["no manifest", "no rows", "half of the rows", "no pixels", "half a manifest", "a list", "no text"],
 )
 def test_a_folder_that_is_no_whole_store_is_refused(folder: Path, damage: Callable[[Path], object]) -> None:
     damage(folder)

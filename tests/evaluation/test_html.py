@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr.config import Eval
+from cxr.config import Config, Eval
+from cxr.config_file import render
 from cxr.evaluation import html
 from cxr.evaluation.calibration import fit
 from cxr.evaluation.figures import draw as draw_pictures
-from cxr.evaluation.html import Training, read_training
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import Report, score
+from cxr.evaluation.run_files import Training, read_training
 from cxr.evaluation.thresholds import choose
 
 Draw = Callable[..., Predictions]
@@ -57,7 +58,8 @@ def judged(draw: Draw) -> tuple[Report, Predictions]:
 
 def run_folder(folder: Path) -> Path:
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LOG))
-    (folder / "config.yaml").write_text("seed: 7\n")
+    data = {"source": "table", "root": "data", "split": "random"}
+    (folder / "config.yaml").write_text(render(Config.model_validate({"seed": 7, "data": data})))
     cells = [{"finding": "Mass", "positive": 3, "negative": 1200, "soft": 0, "masked": 2}]
     counts = {"images": {"train": 1205}, "patients": {"train": 50}, "dropped": {"no file": 4, "unreadable": 0}}
     (folder / "counts.json").write_text(json.dumps(counts | {"cells": {"train": cells}}))

@@ -1,4 +1,7 @@
+import copy
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -78,7 +81,7 @@ def test_another_recipe_is_refused_with_every_key_that_differs(recipe: Recipe, t
     assert error.value.render() == (
         f"error: {tmp_path}: model.train_layers was all and is now head\n"
         f"error: {tmp_path}: train.lr was 0.001 and is now 0.5\n"
-        "hint: resume with the run's own config.yaml, or train anew into another out=FOLDER"
+        "hint: resume with the run's own config.yaml, or train again into another out=FOLDER"
     )
 
 
@@ -100,3 +103,49 @@ def test_the_figure_that_selects_is_auroc_or_minus_the_loss(recipe: Recipe, tmp_
     state.history = [{"auroc": 0.7, "loss": 0.3}, {"auroc": float("nan"), "loss": 0.2}]
     assert figures(state, recipe(tmp_path)) == [0.7, float("-inf")]
     assert figures(state, recipe(tmp_path, "train.select=loss")) == [-0.3, -0.2]
+
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def without(key: str) -> Change:
+    return lambda saved: saved.pop(key)
+
+
+FAULTS: dict[str, tuple[Change, str]] = {
+    **{f"no {key}": (without(key), f"{key} cannot be used")
+       for key in ("model", "optimizer", "step", "history", "loss_sum", "config", "images")},
+    "step as text": (lambda saved: saved.update(step="9"), "step cannot be used"),
+    "step -1": (lambda saved: saved.update(step=-1), "step cannot be used"),
+    "a history without figures": (lambda saved: saved.update(history=[{"auroc": 0.5}]), "history cannot be used"),
+    "a history that is none": (lambda saved: saved.update(history=[3]), "history cannot be used"),
+    "a config that is cut": (lambda saved: saved.update(config=saved["config"][:50]), "config cannot be used"),
+    "a config that is a list": (lambda saved: saved.update(config="[]"), "config cannot be used"),
+    "images as a list": (lambda saved: saved.update(images=["a"]), "images cannot be used"),
+    "weights that are lists": (lambda saved: saved["model"].update(mean=[1.0]), "model cannot be used"),
+    "a tensor less": (lambda saved: saved["model"].pop("head.bias"), "head.bias is missing"),
+    "a tensor of another shape": (lambda saved: saved["model"].update({"head.bias": torch.zeros(9)}), "should be"),
+    "no average": (lambda saved: saved.update(ema=None), "is damaged: "),
+    "averages of another shape": (lambda saved: saved["ema"].update({"head.bias": torch.zeros(9)}), "should be"),
+    "no moments": (lambda saved: saved["optimizer"].pop("state"), "optimizer cannot be used"),
+    "no groups": (lambda saved: saved["optimizer"].pop("param_groups"), "is damaged: 'param_groups'"),
+    "moments of no parameter": (lambda saved: saved["optimizer"]["state"].update({999: {}}), "moments are"),
+    "a moment less": (lambda saved: saved["optimizer"]["state"][0].pop("exp_avg"), "moments are step, exp_avg_sq"),
+    "a moment of another shape": (
+        lambda saved: saved["optimizer"]["state"][0].update(exp_avg=torch.zeros(2)),
+        "exp_avg of parameter 0 has another kind or shape",
+    ),
+}  # fmt: skip
+
+
+def test_a_last_pt_whose_values_cannot_be_used_is_an_error(recipe: Recipe, tmp_path: Path) -> None:
+    state, config = start(recipe, tmp_path), recipe(tmp_path)
+    take_step(state, 0)
+    for fault, (change, what) in FAULTS.items():
+        saved = copy.deepcopy(snapshot(state, config, IMAGES))
+        change(saved)
+        with pytest.raises(CxrError) as error:
+            restore(state, config, IMAGES, saved)
+        (problem,) = error.value.problems
+        assert problem.startswith(f"{tmp_path}/last.pt: is damaged: ") and what in problem, fault
+    restore(state, config, IMAGES, snapshot(state, config, IMAGES))

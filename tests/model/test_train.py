@@ -284,6 +284,25 @@ def test_other_labels_are_refused_on_resuming(recipe: Recipe, dataset: Dataset, 
         train(recipe(trained), other, ALONE, resume=True)
 
 
+def test_a_step_that_is_in_no_epoch_is_refused_on_resuming(recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:
+    config = recipe(tmp_path, "train.epochs=1", "model.train_layers=head")
+    saved = checkpoints.load_resumable(train(config, dataset, ALONE) / checkpoints.LAST)
+    checkpoints.save_resumable(tmp_path / checkpoints.LAST, saved | {"step": 10**9})
+    with pytest.raises(CxrError, match=r"last\.pt: is damaged: step 1,000,000,000 is not in epoch 2"):
+        train(config, dataset, ALONE, resume=True)
+
+
+def test_a_full_disk_for_the_best_checkpoint_names_it_and_the_run_goes_on(
+    recipe: Recipe, dataset: Dataset, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = recipe(small_disk, "train.epochs=1", "model.train_layers=head")
+    with monkeypatch.context() as patch, pytest.raises(CxrError, match=r"best\.safetensors: the disk is full"):
+        patch.setattr(loop, "save_last", lambda *_: None)  # as if it had had room
+        train(config, dataset, ALONE)
+    left = {path.name for path in small_disk.iterdir() if path.is_file()}
+    assert left == {"config.yaml", "counts.json", "log.jsonl"}
+
+
 def test_validation_rows_of_one_class_cannot_select_by_auroc(recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:
     y = dataset.targets.y.copy()
     y[dataset.rows("val")] = 0

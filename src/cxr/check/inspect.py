@@ -14,7 +14,7 @@ from cxr.data.image import Grey
 from cxr.data.large_images import one_image
 from cxr.data.pack import Read
 from cxr.data.threads import work_through
-from cxr.errors import CxrError, UnreadableImageError
+from cxr.errors import CxrError, UnavailableFileError, UnreadableImageError, says_nothing_of_the_file
 
 SMALL = 64
 """Side in pixels of the copy that brightness is measured on."""
@@ -90,6 +90,9 @@ def look(file: Path, path: str, read: Read) -> Facts:
     except CxrError as error:  # cxr pack would stop at it
         return Facts(error.problems[0].removeprefix(f"{file}: "), num_bytes, hint=error.hint)
     except Exception as error:  # a check goes on after any file, also one that shows a fault of ours
+        if isinstance(error, MemoryError | OSError) and says_nothing_of_the_file(error):
+            stopped = UnavailableFileError(file, error)
+            return Facts(stopped.reason, num_bytes, hint=stopped.hint)
         return Facts(f"the decoder failed: {type(error).__name__}: {str(error)[:200]}", num_bytes)
 
 

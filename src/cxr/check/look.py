@@ -152,7 +152,7 @@ def _judge_readable(
     """
     readable = np.ones(len(table), bool)
     own = table.select(found)
-    store, to_pack = refusals.try_store(config, own, said) if len(found) else (None, 0)
+    store, to_pack = refusals.try_store(config, own, said, not facts) if len(found) else (None, 0)
     if store is not None:
         readable[found] = store.readable
     else:

@@ -18,10 +18,11 @@ from cxr.data import joint
 from cxr.data.dataset import preprocess, store_path
 from cxr.data.epoch import check_judgeable, count_steps
 from cxr.data.labels import LabelTable, Targets
+from cxr.data.pack import list_files
 from cxr.data.sources.dicom_header import SUFFIXES as DICOM
 from cxr.data.sources.dicom_header import read_header
 from cxr.data.splits import FOLDS, MAKERS, Split, assign
-from cxr.data.store import Store, describe, fingerprint, open_store
+from cxr.data.store import Store, check_pixels, describe, open_store
 from cxr.errors import CxrError
 from cxr.labels.lookup import say_nearest
 
@@ -133,18 +134,22 @@ def judge_not_read(config: Config, table: LabelTable, facts: Sequence[Facts], sa
         said.attempt(lambda: read_header(table.root / first))
 
 
-def try_store(config: Config, table: LabelTable, said: Said) -> tuple[Store | None, int]:
+def try_store(config: Config, table: LabelTable, said: Said, quick: bool) -> tuple[Store | None, int]:
     """(the store of these rows, all of which have files, or None; the bytes that one will need where none was begun).
 
-    One of other images or pixels is noted.
+    One of other images, other files or damaged pixels is noted; under --quick pixels are not looked at.
     """
     path, files = store_path(config), list(table.rows["path"])
     if not path.exists():
         begun = path.with_name(path.name + ".partial").exists()  # an interrupted pack has reserved it
         return None, 0 if begun else len(table) * config.image.store_size**2
-    marks = fingerprint(table.root, files)
-    wanted = describe(config.data.source, list(table.rows["image"]), preprocess(config), marks)
-    return said.attempt(lambda: open_store(path, wanted)), 0
+    images, how = list(table.rows["image"]), preprocess(config)
+    wanted, intensity = describe(config.data.source, images, how), config.image.intensity
+    now = list_files(table.root, files, images, intensity, table.read_pixels)
+    store = said.attempt(lambda: open_store(path, wanted, now, may_write=False, reread=not quick))
+    if store is not None and not quick:
+        said.attempt(lambda: check_pixels(store))
+    return store, 0
 
 
 def judge_disk(to_pack: Mapping[Path, int], said: Said) -> None:

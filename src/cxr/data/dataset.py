@@ -1,11 +1,12 @@
 """Config -> Dataset: the rows that train and are judged, their targets, and the store of their pixels.
 
 The order matters: 1. read every row, 2. split (so that the patients drawn do not depend on files that are missing),
-3. drop rows without a file, 4. pack, 5. drop rows that are unreadable, of other views or in no split, 6. resolve. With
-several archives (`data.also`) each goes through all of it by itself, and they are joined at the end.
+3. drop rows without a file, 4. open the stores that are there, 5. pack those that are not, 6. drop rows that are
+unreadable, of other views or in no split, 7. resolve. With several archives (`data.also`) each goes through all of it
+as if it were alone, each step for all of them before the next, and they are joined at the end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,20 +14,24 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr.config import Config
-from cxr.console import count as count_of
-from cxr.console import say, warn
-from cxr.data import joint, sources
+from cxr.data import joint
 from cxr.data.epoch import num_visits
-from cxr.data.image import Preprocess
 from cxr.data.labels import LabelTable, Targets, count
-from cxr.data.pack import pack, write_csv
-from cxr.data.splits import FOLDS, Split, assign
-from cxr.data.store import Store, describe, fingerprint, join_stores, open_store
-from cxr.errors import CxrError
-from cxr.labels.lookup import say_nearest
+from cxr.data.listing import (
+    ListedArchive,
+    Packing,
+    begin_again,
+    list_archive,
+    note_missing,
+    open_existing,
+    pack_archive,
+    planned_store,
+)
+from cxr.data.listing import preprocess as preprocess  # here for everybody who has a dataset
+from cxr.data.splits import FOLDS, Split
+from cxr.data.store import Store, join_stores
 from cxr.labels.views import read_views
 
-_NAMED = 5
 _NONE = np.array([], np.intp)
 
 
@@ -97,25 +102,71 @@ class Dataset:
         return own | ({"archives": {part.name: part.counts() for part in self.parts}} if self.parts else {})
 
 
-def preprocess(config: Config) -> Preprocess:
-    """How the config asks for files to become pixels."""
-    image = config.image
-    return Preprocess(image.store_size, image.fit, intensity=image.intensity, borders=image.borders)
-
-
 def store_path(config: Config) -> Path:
     """The folder of the main archive's store."""
     return joint.store_path(config, config.data)
 
 
 @dataclass(frozen=True)
-class _Listed:
-    """An archive before its pixels are looked at; `config` is as if it were alone."""
+class Listed:
+    """All that is known of a dataset before a file is packed.
+
+    Attributes:
+        config: The recipe.
+        findings: The targets.
+        exact: Whether each must be labelled under its very name.
+        packing: When files are packed.
+        archives: Tables, splits and files.
+        stores: Their stores, None for those that are still to be packed.
+    """
 
     config: Config
-    table: LabelTable
-    split: Split
-    missing: list[tuple[str, str]]
+    findings: tuple[str, ...]
+    exact: bool
+    packing: Packing
+    archives: tuple[ListedArchive, ...] = field(repr=False)
+    stores: tuple[Store | None, ...] = field(repr=False)
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether it is known which rows will be left: nothing is to be packed, or no file may be unreadable."""
+        both = zip(self.archives, self.stores, strict=True)
+        return all(store is not None or one.config.data.unreadable == "error" for one, store in both)
+
+    def plan(self) -> Dataset:
+        """The dataset as it will be if every file that is still to be packed can be decoded; it has no pixels yet."""
+        return self._join([store or planned_store(archive) for archive, store in self._both()])
+
+    def open(self, may_pack: bool = True) -> Dataset:
+        """The dataset, packed first where that is needed.
+
+        Args:
+            may_pack: False where another process of this run packs.
+
+        Raises:
+            CxrError: Files that cannot be read, a store that is none.
+            Interrupted: A signal while packing, with what was packed saved.
+        """
+        for place, archive in enumerate(self.archives):  # all of them first: a stop then forgets none of them
+            with joint.naming(place):
+                begin_again(archive, self.packing)
+        stores = []
+        for place, (archive, store) in enumerate(self._both()):
+            with joint.naming(place):
+                stores.append(store or pack_archive(archive))
+                if archive.missing and may_pack:
+                    note_missing(stores[-1].path, archive.missing)
+        return self._join(stores)
+
+    def _both(self) -> Iterator[tuple[ListedArchive, Store | None]]:
+        return zip(self.archives, self.stores, strict=True)
+
+    def _join(self, stores: Sequence[Store]) -> Dataset:
+        parts = []
+        for place, (archive, store) in enumerate(zip(self.archives, stores, strict=True)):
+            with joint.naming(place):
+                parts.append(_select(archive, store, self.findings, self.exact))
+        return parts[0] if len(parts) == 1 else _join(parts, joint.names(self.config.data))
 
 
 def open_dataset(config: Config, overwrite: bool = False, may_pack: bool = True, partly: bool = False) -> Dataset:
@@ -123,43 +174,45 @@ def open_dataset(config: Config, overwrite: bool = False, may_pack: bool = True,
 
     Args:
         config: The recipe.
-        overwrite: Pack anew even where a store is there.
+        overwrite: Pack again even where a store is there.
         may_pack: False where another process of this run packs.
         partly: Whether targets that no archive labels are masked, as another hospital's may be, rather than refused.
 
     Raises:
         CxrError: Whatever is wrong with folders, tables, splits, files or an existing store.
     """
+    return list_dataset(config, "overwrite" if overwrite else "needed", may_pack, partly).open(may_pack)
+
+
+def list_dataset(config: Config, packing: Packing = "needed", may_pack: bool = True, partly: bool = False) -> Listed:
+    """Read the tables of a config, split them, look for their files and open the stores that are there.
+
+    Args:
+        config: The recipe.
+        packing: When files are packed.
+        may_pack: False where another process of this run packs.
+        partly: Whether targets that no archive labels are masked, as another hospital's may be, rather than refused.
+
+    Raises:
+        CxrError: Whatever is wrong with folders, tables, splits, labels, files or an existing store.
+    """
     configs = joint.separate(config)
     exact = len(configs) == 1 and not partly
-    listed: list[_Listed] = []
+    listed: list[ListedArchive] = []
     for place, one in enumerate(configs):
         with joint.naming(place):
-            listed.append(_list(one, exact))
+            listed.append(list_archive(one, exact))
     findings = choose_findings(config, [one.table for one in listed], exact, partly)
     id_spaces = [joint.id_space(one.table.source, one.config.data.name) for one in listed]
     joint.check_across(id_spaces, [one.table.rows for one in listed], [one.split.fold for one in listed])
+    stores = []
     for place, archive in enumerate(listed):
         with joint.naming(place):  # on no rows: what is wrong shows before hours of packing
             joint.resolve_aligned(archive.table.select(_NONE), findings, archive.config.data, exact)
-    parts = []
     for place, archive in enumerate(listed):
         with joint.naming(place):
-            parts.append(_open_archive(archive, findings, exact, overwrite, may_pack))
-    return parts[0] if len(parts) == 1 else _join(parts, joint.names(config.data))
-
-
-def _list(config: Config, exact: bool) -> _Listed:
-    table = sources.read(config.data, exact)
-    split = assign(table, config.data)
-    missing = _find_missing(table, split)
-    if missing and config.data.missing == "error":
-        raise _missing_error(table, split, missing)
-    if not (table.rows["path"] != "").any():
-        near = say_nearest(table.root, table.rows["image"])
-        hint = f"{near}; correct the names or data.root" if near else "is data.root the right folder?"
-        raise CxrError(f"{table.root}: none of its {len(table):,} images has a file", hint)
-    return _Listed(config, table, split, missing)
+            stores.append(open_existing(archive, packing, may_pack))
+    return Listed(config, tuple(findings), exact, packing, tuple(listed), tuple(stores))
 
 
 def choose_findings(config: Config, tables: Sequence[LabelTable], exact: bool, partly: bool = False) -> tuple[str, ...]:
@@ -173,13 +226,9 @@ def choose_findings(config: Config, tables: Sequence[LabelTable], exact: bool, p
     return asked if exact and asked else joint.choose_findings(tables, asked, partly)
 
 
-def _open_archive(archive: _Listed, findings: Sequence[str], exact: bool, overwrite: bool, may_pack: bool) -> Dataset:
-    table, missing = archive.table, archive.missing
-    found = np.flatnonzero((table.rows["path"] != "").to_numpy())
-    store = _open_or_pack(archive.config, table.select(found), overwrite, may_pack)
-    if missing and may_pack and not (store.path / "missing.csv").exists():
-        write_csv(store.path / "missing.csv", ("image", "reason"), missing)
-        warn(f"{count_of(len(missing), 'image')} missing and skipped: see {store.path / 'missing.csv'}")
+def _select(archive: ListedArchive, store: Store, findings: Sequence[str], exact: bool) -> Dataset:
+    """The rows of one archive that train or are evaluated."""
+    table, found = archive.table, archive.found
     rows, dropped = keep_rows(archive.config, table, archive.split, _spread(store.readable, found, len(table)))
     place = np.full(len(table), -1, np.int64)
     place[found] = np.arange(len(found))
@@ -206,45 +255,6 @@ def _join(archives: Sequence[Dataset], named: Sequence[str]) -> Dataset:
         dropped={f"{part.name}: {reason}": num for part in parts for reason, num in part.dropped.items()},
         parts=tuple(parts),
     )
-
-
-def _find_missing(table: LabelTable, split: Split) -> list[tuple[str, str]]:
-    without_file = table.rows["image"][table.rows["path"] == ""]
-    return [(name, "no file") for name in without_file] + [(name, "no row in the label table") for name in split.absent]
-
-
-def _missing_error(table: LabelTable, split: Split, missing: Sequence[tuple[str, str]]) -> CxrError:
-    problems, total = [], len(table) + len(split.absent)
-    for reason in ("no file", "no row in the label table"):
-        names = [name for name, why in missing if why == reason]
-        if names:
-            first = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-            problems.append(f"{table.root}: {len(names):,} of {total:,} listed images have {reason}: {first}")
-    hint = "unpack the rest of the archive there, or data.missing=skip to go on without them (listed in missing.csv)"
-    near = say_nearest(table.root, [name for name, why in missing if why == "no file"])
-    return CxrError(problems, f"{near}; {hint}" if near else hint)
-
-
-def _open_or_pack(config: Config, table: LabelTable, overwrite: bool, may_pack: bool) -> Store:
-    path, images = store_path(config), list(table.rows["image"])
-    files = list(table.rows["path"])
-    wanted = describe(config.data.source, images, preprocess(config), fingerprint(table.root, files))
-    if (path.exists() and not overwrite) or not may_pack:
-        store = open_store(path, wanted)
-        _check_readable(store, config)
-        return store
-    say(f"packing {count_of(len(table), 'image')} at {config.image.store_size} pixels into {path}")
-    unreadable, workers = config.data.unreadable, config.store.workers
-    return pack(table.root, files, images, wanted, path, unreadable, workers, table.read_pixels)
-
-
-def _check_readable(store: Store, config: Config) -> None:
-    num_bad = int((~store.readable).sum())
-    if num_bad and config.data.unreadable == "error":
-        raise CxrError(
-            f"{store.path}: {num_bad:,} of its files were unreadable and are listed in unreadable.csv",
-            "data.unreadable=skip goes on without them; cxr pack CONFIG --overwrite reads them again",
-        )
 
 
 def keep_rows(

@@ -14,7 +14,7 @@ from cxr.data.dicom_pixels import Layout, Refused, read_pixels
 from cxr.data.grey import Grey, Intensity
 from cxr.data.notes import Note
 from cxr.data.sources.dicom_header import MAX_INFLATED, InflatesTooFarError, load_pydicom, read_dataset
-from cxr.errors import CxrError, NoImageError, UnreadableImageError
+from cxr.errors import CxrError, NoImageError, UnreadableImageError, says_nothing_of_the_file
 
 if TYPE_CHECKING:
     from pydicom import FileDataset
@@ -51,9 +51,11 @@ def decode_dicom(data: bytes, name: Path | str, intensity: Intensity, note: Note
         raise UnreadableImageError(name, str(refusal)) from None
     except InflatesTooFarError:
         raise UnreadableImageError(name, f"DICOM file inflates to more than {MAX_INFLATED:,} bytes") from None
-    except (CxrError, MemoryError):
+    except CxrError:
         raise
-    except Exception:  # on hostile bytes pydicom and its plugins raise anything, and their messages quote the header
+    except Exception as error:  # on hostile bytes pydicom and its plugins raise anything; messages quote the header
+        if says_nothing_of_the_file(error):
+            raise
         raise UnreadableImageError(name, "DICOM file is corrupt: its header or pixels cannot be decoded") from None
 
 

@@ -34,17 +34,16 @@ def decode_apart(stream: bytes, syntax: str, options: dict[str, Any]) -> tuple[n
 
     Raises:
         ValueError: The child failed, crashed, reported damage or took longer than two minutes.
-        CxrError: It could not be started, or was killed from outside, which says nothing of the file.
+        OSError: It could not be started.
+        MemoryError: The system ended it.
     """
     command = [sys.executable, "-m", "cxr.data.dicom_child"]
     request = json.dumps({"syntax": syntax, "options": options}).encode() + b"\n" + stream
     try:
         done = subprocess.run(command, input=request, capture_output=True, timeout=_SECONDS, check=True)
-    except OSError as error:
-        raise _not_started(error.strerror or "unknown reason") from None
     except subprocess.SubprocessError as error:
-        if isinstance(error, subprocess.CalledProcessError) and error.returncode == -signal.SIGKILL:
-            raise _not_started("it was killed, perhaps for want of memory") from None
+        if getattr(error, "returncode", 0) == -signal.SIGKILL:  # as the system ends a process that takes its memory
+            raise MemoryError from None
         raise ValueError("GDCM does not decode it") from None
     if find_damage_in([done.stderr]):
         raise ValueError("GDCM reports damage")

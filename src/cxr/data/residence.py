@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from cxr.data.loader import Pixels
-from cxr.data.store import Stacked, Store
+from cxr.data.store import Store, copy_pixels
 from cxr.errors import CxrError
 
 Where = Literal["auto", "disk", "ram", "gpu"]
@@ -28,8 +29,10 @@ def place(store: Store, where: Where, device: torch.device, processes: int = 1) 
     `auto` takes the GPU when they fill at most half of its free memory (weights, activations and other processes need
     the rest), else RAM when each of the processes on this machine can have a copy in half of what is free, else disk.
 
+    Pixels that are copied are compared with their checksums on the way; on disk they are as they are.
+
     Raises:
-        CxrError: `gpu` without a CUDA device.
+        CxrError: `gpu` without a CUDA device; rows that are damaged on the disk, by name.
     """
     if where == "gpu" and device.type != "cuda":
         raise CxrError("store.where: gpu needs a CUDA GPU, and there is none", "use store.where=auto, ram or disk")
@@ -41,18 +44,30 @@ def place(store: Store, where: Where, device: torch.device, processes: int = 1) 
     if where == "gpu":
         return _to_gpu(store, device), f"pixels on the GPU ({need})"
     if where == "ram":
-        return np.array(store.pixels), f"pixels in RAM ({need})"
+        return _to_ram(store), f"pixels in RAM ({need})"
     return store.pixels, f"pixels on disk ({need})"
 
 
 def _to_gpu(store: Store, device: torch.device) -> torch.Tensor:
     """One tensor of all pixels, filled in blocks, so that no process holds them in RAM as well."""
     pixels, start = torch.empty(store.pixels.shape, dtype=torch.uint8, device=device), 0
-    for part in store.pixels.parts if isinstance(store.pixels, Stacked) else (store.pixels,):
-        for first in range(0, len(part), _BLOCK):
-            block = torch.from_numpy(np.array(part[first : first + _BLOCK]))
-            pixels[start : start + len(block)] = block
+    longest = max(len(part.readable) for part in store.stores)
+    buffer = np.empty((min(_BLOCK, longest), *store.pixels.shape[1:]), np.uint8)
+    for part in store.stores:
+        for first in range(0, len(part.readable), _BLOCK):
+            block = buffer[: len(part.readable) - first]
+            copy_pixels(part, block, first)
+            pixels[start : start + len(block)] = torch.from_numpy(block)
             start += len(block)
+    return pixels
+
+
+def _to_ram(store: Store) -> npt.NDArray[np.uint8]:
+    """One array of all pixels."""
+    pixels, start = np.empty(store.pixels.shape, np.uint8), 0
+    for part in store.stores:
+        copy_pixels(part, pixels[start : start + len(part.readable)])
+        start += len(part.readable)
     return pixels
 
 

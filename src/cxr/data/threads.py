@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from cxr.console import progress
+from cxr.errors import CxrError
 
 
 def work_through(
@@ -59,8 +60,15 @@ def work_through(
 
 
 def _wait(threads: Sequence[threading.Thread], *meanwhile: Callable[[], None]) -> None:
-    for thread in threads:
-        thread.start()
+    for number, thread in enumerate(threads):
+        try:
+            thread.start()
+        except RuntimeError:  # no memory, or as many threads as a user may have
+            if not number:
+                what = f"{thread.name}: no thread can be started"
+                raise CxrError(what, "end other programs, then give the same command again") from None
+            threads = threads[:number]
+            break
     for thread in itertools.cycle(threads):
         thread.join(0.05)
         for call in meanwhile:

@@ -8,19 +8,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cxr.console import count, line, out
+from cxr.console import count, line, out, warn
 from cxr.data.find_images import Found, find_images
 from cxr.data.image import Grey, prepare, read_file
 from cxr.deploy.overlay_names import OverlayNames
-from cxr.errors import CxrError, NoImageError, UnreadableImageError
+from cxr.errors import CxrError, NoImageError, UnavailableFileError, UnreadableImageError
 from cxr.evaluation.report import DISCLAIMER
 from cxr.evaluation.thresholds import origin
 from cxr.explain.cam import activation_map, encode_png, overlay
-from cxr.files import write_bytes
+from cxr.files import clear_leftovers, write_bytes
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.familiarity import ENOUGH_IMAGES
 from cxr.model.predict import familiarity_values, predict_squares
-from cxr.model.pretrained import open_any
+from cxr.model.pretrained import is_guest, open_any
+from cxr.model.provenance import note_other_reports
 from cxr.paths import is_folder
 from cxr.streams import complain, exact_stdout
 from cxr.tables import Table
@@ -89,6 +90,10 @@ def predict_files(
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     checkpoint = open_any(str(run), device, head_findings)
+    for note in [] if is_guest(run) else note_other_reports(run, checkpoint):
+        warn(note)
+    if heatmaps is not None:
+        clear_leftovers(heatmaps)
     writer = {"table": _TableWriter, "json": _JsonWriter, "csv": _CsvWriter}[form](checkpoint)
     account, names, batch = _Account(), OverlayNames(heatmaps), list[_Square]()
     for found, is_asked_for in _find(images):
@@ -143,9 +148,11 @@ def _read(
             return None
         account.total += 1
         account.fail(error)
-        reason = error.reason if isinstance(error, UnreadableImageError) else error.problems[0]
+        reason = error.reason if isinstance(error, UnreadableImageError | UnavailableFileError) else error.problems[0]
         writer.fail(found.path, reason)
         return None
+    except MemoryError as error:  # nothing is known of the image, and the next ones would fare no better
+        raise UnavailableFileError(found.path, error) from None
     account.total += 1
     return _Square(found.path, pixels, notes)
 

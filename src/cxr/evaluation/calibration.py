@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
 
 from cxr.evaluation import metrics
 from cxr.evaluation.metrics import Float
@@ -97,11 +99,26 @@ def to_json(temperatures: Temperatures) -> str:
     return json.dumps(asdict(temperatures) | {"values": values}, allow_nan=False)
 
 
+class _Written(BaseModel):
+    """What `to_json` writes."""
+
+    model_config = ConfigDict(strict=True)
+    findings: tuple[str, ...]
+    values: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, ...]
+    fitted_on: str
+
+
 def from_json(text: str) -> Temperatures:
-    """The temperatures that `to_json` wrote."""
-    fields = json.loads(text)
-    values = tuple(np.nan if value is None else float(value) for value in fields["values"])
-    return Temperatures(tuple(fields["findings"]), values, fields["fitted_on"])
+    """The temperatures that `to_json` wrote.
+
+    Raises:
+        ValueError: Not such a text, or temperatures that are none.
+    """
+    written = _Written.model_validate_json(text)
+    if len(written.values) != len(written.findings):
+        raise ValueError(f"{len(written.values)} temperatures for {len(written.findings)} findings")
+    values = tuple(np.nan if value is None else value for value in written.values)
+    return Temperatures(written.findings, values, written.fitted_on)
 
 
 def _fit(y: Float, p: Float) -> float:

@@ -1,7 +1,7 @@
 """CSV files of a report: the cells as they are, and a word where a spreadsheet would take one for a formula."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -19,14 +19,16 @@ def csv_text(table: pd.DataFrame) -> str:
     return text
 
 
-def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], private: Collection[str] = ()) -> None:
     """Write each table into a file of its name, atomically; names stay exact, so formulas are only warned of.
+
+    Those named in `private` may be read by their owner alone.
 
     Raises:
         CxrError: The disk is full or the folder cannot be written.
     """
     for name, table in tables.items():
-        write_text(folder / name, csv_text(table))
+        write_text(folder / name, csv_text(table), private=name in private)
     formulas = dict.fromkeys(cell for table in tables.values() for cell in _formulas(table))
     if formulas:
         some = f"{count(len(formulas), 'cell')} such as {quote(next(iter(formulas)))}"

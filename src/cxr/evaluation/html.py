@@ -1,12 +1,9 @@
 """report.html: one page that opens from the disk and asks no network, with its pictures also as SVG and PNG files."""
 
 import base64
-import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypedDict
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -15,63 +12,13 @@ from cxr.evaluation import cells, render
 from cxr.evaluation.figures import Picture, draw
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import DISCLAIMER, Report
+from cxr.evaluation.run_files import Cells, Training
+from cxr.evaluation.run_files import read_training as read_training  # here for whoever writes a page
 from cxr.evaluation.thresholds import origin
 from cxr.files import write_bytes, write_text
 from cxr.text import visible, visible_lines
 
 _WIDE = ("roc", "precision_recall", "reliability")
-
-
-class Cells(TypedDict):
-    """Labels of one finding in one split."""
-
-    finding: str
-    positive: int
-    negative: int
-    soft: int
-    masked: int
-
-
-class Counts(TypedDict):
-    """counts.json of a run: by split, rows left out by reason."""
-
-    images: dict[str, int]
-    patients: dict[str, int]
-    dropped: dict[str, int]
-    cells: dict[str, list[Cells]]
-
-
-@dataclass(frozen=True)
-class Training:
-    """What a run folder knows beyond its checkpoint; empty where predictions came without a run.
-
-    Attributes:
-        history: Per epoch `loss`, `val_loss` and `val_auroc`.
-        counts: What it was trained, validated and tested on.
-        config: The recipe as YAML.
-    """
-
-    history: Sequence[Mapping[str, float | None]] = ()
-    counts: Counts | None = None
-    config: str = ""
-
-
-def read_training(folder: Path) -> Training:
-    """What lies in a run folder; whatever is not there is left out."""
-    history: dict[int, dict[str, float | None]] = {}
-    if (folder / "log.jsonl").is_file():
-        for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            if row["kind"] in ("train", "epoch"):
-                kept = {name: row[name] for name in ("loss", "val_loss", "val_auroc") if name in row}
-                history[row["epoch"]] = history.get(row["epoch"], {}) | kept
-    counts = folder / "counts.json"
-    config = folder / "config.yaml"
-    return Training(
-        tuple(history[epoch] for epoch in sorted(history)),
-        json.loads(counts.read_text(encoding="utf-8")) if counts.is_file() else None,
-        config.read_text(encoding="utf-8") if config.is_file() else "",
-    )
 
 
 def write(report: Report, judged: Predictions, folder: Path, training: Training | None = None) -> None:
@@ -149,23 +96,23 @@ def _counts(training: Training) -> tuple[list[str], list[list[str]], str] | None
     if training.counts is None:
         return None
     counts = training.counts
-    folds = list(counts["images"])
+    folds = list(counts.images)
     rows = [
-        ["images", *(f"{counts['images'][fold]:,}" for fold in folds)],
-        ["patients", *(f"{counts['patients'][fold]:,}" for fold in folds)],
+        ["images", *(f"{counts.images[fold]:,}" for fold in folds)],
+        ["patients", *(f"{counts.patients[fold]:,}" for fold in folds)],
     ]
-    labels = [{row["finding"]: row for row in counts["cells"][fold]} for fold in folds]
+    labels = [{row.finding: row for row in counts.cells[fold]} for fold in folds]
     for finding in labels[0] if labels else ():
         rows.append([finding, *(_cell(own[finding]) for own in labels)])
-    dropped = ", ".join(f"{num:,} {why}" for why, num in counts["dropped"].items() if num)
+    dropped = ", ".join(f"{num:,} {why}" for why, num in counts.dropped.items() if num)
     return ["", *folds], rows, dropped
 
 
 def _cell(row: Cells) -> str:
     """As `213 positive, 1,263 negative`, the rest only where there is some."""
-    rest = {"soft": row["soft"], "masked": row["masked"]}
+    rest = {"soft": row.soft, "masked": row.masked}
     more = "".join(f", {num:,} {name}" for name, num in rest.items() if num)
-    return f"{row['positive']:,} positive, {row['negative']:,} negative{more}"
+    return f"{row.positive:,} positive, {row.negative:,} negative{more}"
 
 
 def _with_bounds(cell: str) -> str:

@@ -70,10 +70,12 @@ class Predictions:
 def write(predictions: Predictions, path: Path) -> None:
     """A CSV that `read` returns: IDENTITY, further columns, `y_<finding>` (empty = unknown), exact `p_<finding>`.
 
+    It names patients, so nobody but its owner may read it.
+
     Raises:
         CxrError: The file cannot be written; what was there stays as it was.
     """
-    write_text(path, csv_text(as_table(predictions)))
+    write_text(path, csv_text(as_table(predictions)), private=True)
 
 
 def as_table(predictions: Predictions) -> pd.DataFrame:

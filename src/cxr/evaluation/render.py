@@ -55,6 +55,8 @@ Block = list[str]
 def write(report: Report, predictions: Predictions, folder: Path) -> None:
     """Writes the predictions, every table and both pages into the folder, each atomically.
 
+    The predictions name patients, so nobody but their owner may read them.
+
     Files: `predictions.csv`, `metrics.csv` (findings, then summary rows), `subgroups.csv`, `subgroup_gaps.csv`,
     `reliability.csv`, `report.json`, `report.md`.
 
@@ -67,7 +69,7 @@ def write(report: Report, predictions: Predictions, folder: Path) -> None:
     if report.reliability is not None:
         tables["reliability.csv"] = report.reliability
     clear_leftovers(folder)
-    write_tables(folder, tables)
+    write_tables(folder, tables, private=("predictions.csv",))
     write_text(folder / "report.json", render_json(report))
     write_text(folder / "report.md", render_markdown(report))
 

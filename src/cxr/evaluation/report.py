@@ -20,7 +20,7 @@ from cxr.evaluation.metrics import Float, Point
 from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.published import Published, beside
 from cxr.evaluation.subgroups import Subgroups, subgroups
-from cxr.evaluation.thresholds import Thresholds, choose, fixed, hashed, own_names
+from cxr.evaluation.thresholds import Thresholds, choose, count_shared, fixed
 from cxr.evaluation.units import combine
 
 DISCLAIMER = "Research tool, not a medical device."
@@ -92,7 +92,8 @@ def score(
     """
     assert thresholds.findings == predictions.findings
     predictions = predictions.select(np.argsort(predictions.rows["image"].to_numpy(dtype=str), kind="stable"))
-    overlap = _overlap_notes(predictions, thresholds)
+    shared = count_shared(thresholds, predictions.rows)
+    overlap = _overlap_notes(predictions, shared)
     resampling, more = resampling_of(predictions.rows, how) if how else (None, [])
     table, draws = _table(predictions, thresholds, resampling, bool(how and how.interval == "delong"))
     summary = _summary(predictions, thresholds, table, draws, resampling.num_units if resampling else 0)
@@ -104,7 +105,7 @@ def score(
         thresholds=thresholds,
         judged_on=predictions.describe(),
         intervals=_intervals(how, resampling),
-        optimistic=bool(overlap),
+        optimistic=bool(shared),
         notes=found,
     )
     return _with_details(report, predictions, how, resampling, temperatures) if how else report
@@ -312,12 +313,16 @@ def _is_known(predictions: Predictions, attribute: str) -> bool:
     return bool(values.notna().any() if attribute == "age" else (values != "").any())
 
 
-def _overlap_notes(predictions: Predictions, thresholds: Thresholds) -> list[str]:
-    seen = len(hashed(own_names(predictions.rows)) & thresholds.images) if thresholds.images else 0
-    if not seen:
+def _overlap_notes(predictions: Predictions, shared: int | None) -> list[str]:
+    if shared is None:
+        return [
+            "whether thresholds were chosen on images evaluated here is not known: another key than CXR_PATIENT_KEY "
+            "hashed their names"
+        ]
+    if not shared:
         return []
     return [
-        f"thresholds were chosen on {seen:,} of the {len(predictions):,} images judged here, "
+        f"thresholds were chosen on {shared:,} of the {len(predictions):,} images judged here, "
         "so figures marked * are optimistic"
     ]
 

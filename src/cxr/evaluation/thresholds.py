@@ -1,16 +1,18 @@
 """Operating points: from which probability on a finding is called present, chosen on validation rows."""
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
+from cxr.patient_key import NO_KEY, Hasher, find_hasher, own_hasher
 
 Float = npt.NDArray[np.float64]
 Rule = str | float
@@ -36,6 +38,7 @@ class Thresholds:
         chosen_on: The rows it was chosen on, as `validation rows (112 images)`, or `not chosen: fixed`.
         fallback: Findings that got FALLBACK, since the rows hold no positive, no negative, or no fitting threshold.
         images: Hashed names (`hashed`) of the rows it was chosen on, so that a report knows when it judges the same.
+        patient_key: Id of the key that hashed them; empty without one.
     """
 
     findings: tuple[str, ...]
@@ -44,6 +47,7 @@ class Thresholds:
     chosen_on: str
     fallback: tuple[str, ...] = ()
     images: frozenset[str] = frozenset()
+    patient_key: str = ""
 
     def __post_init__(self) -> None:
         assert len(self.findings) == len(self.values)
@@ -76,7 +80,8 @@ def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -
         rule,
         chosen_on or predictions.describe(),
         tuple(name for name, value in zip(predictions.findings, best, strict=True) if value is None),
-        hashed(own_names(predictions.rows)),
+        hashed(own_names(predictions.rows), own_hasher()),
+        own_hasher().key_id,
     )
 
 
@@ -111,9 +116,17 @@ def own_names(rows: pd.DataFrame) -> "pd.Series[str]":
     return pd.Series([image.removeprefix(f"{source}/") if source else image for image, source in both], dtype=str)
 
 
-def hashed(images: Iterable[str]) -> frozenset[str]:
-    """The first 12 hex digits of each name's SHA-256: enough to recognise an image, too little to name it."""
-    return frozenset(hashlib.sha256(name.encode()).hexdigest()[:12] for name in images)
+def hashed(images: Iterable[str], hasher: Hasher = NO_KEY) -> frozenset[str]:
+    """The first 12 hex digits of each name's hash; without a key they name every image whose name can be guessed."""
+    return frozenset(hasher.digest(name).hex()[:12] for name in images)
+
+
+def count_shared(thresholds: Thresholds, rows: pd.DataFrame) -> int | None:
+    """How many of these images the thresholds were chosen on; None where another key hashed their names."""
+    hasher = find_hasher(thresholds.patient_key)
+    if hasher is None:
+        return None
+    return len(hashed(own_names(rows), hasher) & thresholds.images) if thresholds.images else 0
 
 
 def to_json(thresholds: Thresholds) -> str:
@@ -121,17 +134,33 @@ def to_json(thresholds: Thresholds) -> str:
     return json.dumps(asdict(thresholds) | {"images": sorted(thresholds.images)}, allow_nan=False)
 
 
+class _Written(BaseModel):
+    """What `to_json` writes; files of earlier versions have no patient_key."""
+
+    model_config = ConfigDict(strict=True)
+    findings: tuple[str, ...]
+    values: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+    rule: Annotated[str, Field(pattern=r"^(f1|youden|as given|fixed .*|(sensitivity|specificity)=(0?\.\d+|0|1))$")]
+    chosen_on: str
+    fallback: tuple[str, ...]
+    images: tuple[str, ...]
+    patient_key: str = ""
+
+    @model_validator(mode="after")
+    def _one_a_finding(self) -> "_Written":
+        if len(self.values) != len(self.findings):
+            raise ValueError(f"{len(self.values)} thresholds for {len(self.findings)} findings")
+        return self
+
+
 def from_json(text: str) -> Thresholds:
-    """The thresholds that `to_json` wrote."""
-    fields = json.loads(text)
-    return Thresholds(
-        findings=tuple(fields["findings"]),
-        values=tuple(fields["values"]),
-        rule=fields["rule"],
-        chosen_on=fields["chosen_on"],
-        fallback=tuple(fields["fallback"]),
-        images=frozenset(fields["images"]),
-    )
+    """The thresholds that `to_json` wrote.
+
+    Raises:
+        ValueError: Not such a text, or thresholds that are none.
+    """
+    written = _Written.model_validate_json(text)
+    return Thresholds(**dict(written) | {"images": frozenset(written.images)})
 
 
 def _best(y: Float, p: Float, rule: str) -> float | None:

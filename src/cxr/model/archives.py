@@ -16,6 +16,7 @@ from cxr.data.labels import NO_PATIENTS
 from cxr.errors import CxrError
 from cxr.model import seen
 from cxr.model.checkpoint import Checkpoint
+from cxr.patient_key import find_hasher, own_hasher
 
 _NOBODY = torch.empty(0, dtype=torch.int64)
 
@@ -55,7 +56,23 @@ def count_seen(archive: Dataset, ids: Iterable[str], checkpoint: Checkpoint, fol
     if own in joint.OWN_IDS:
         spaces |= {joint.id_space(one.source, one.name) for one in trained if one.source in joint.OWN_IDS}
     names, known = list(ids), checkpoint.patients.get(fold, _NOBODY)
-    return min(len(names), sum(seen.count_patients(known, space, names) for space in spaces))
+    hasher = find_hasher(checkpoint.metadata.patient_key)
+    if hasher is None:
+        return 0
+    return min(len(names), sum(seen.count_patients(known, space, names, hasher) for space in spaces))
+
+
+def guard_is_off(checkpoint: Checkpoint) -> str:
+    """Why nobody can tell which patients and images the model was trained on; empty where that can be told."""
+    metadata = checkpoint.metadata
+    if not len(checkpoint.patients.get("train", _NOBODY)):
+        remembered = metadata.config.train.remember_patients
+        return "the checkpoint holds no patients" + ("" if remembered else " (train.remember_patients was false)")
+    if find_hasher(metadata.patient_key) is None:
+        own = own_hasher().key_id
+        ours = f"CXR_PATIENT_KEY is another key ({own})" if own else "CXR_PATIENT_KEY is not set"
+        return f"the checkpoint's patients are hashed with a key ({metadata.patient_key}), and {ours}"
+    return ""
 
 
 def _seen(archive: Dataset, rows: npt.NDArray[np.int64], checkpoint: Checkpoint, fold: str) -> str:
@@ -64,7 +81,10 @@ def _seen(archive: Dataset, rows: npt.NDArray[np.int64], checkpoint: Checkpoint,
     num, of = count_seen(archive, patients.unique(), checkpoint, fold), patients.nunique()
     if num:
         return f"{num:,} of the {of:,} patients"
-    num = seen.count_images(checkpoint.images.get(fold, _NOBODY), archive.table.source, list(images))
+    hasher = find_hasher(checkpoint.metadata.patient_key)
+    if hasher is None:
+        return ""
+    num = seen.count_images(checkpoint.images.get(fold, _NOBODY), archive.table.source, list(images), hasher)
     return f"{num:,} of the {len(images):,} images, under other patient ids," if num else ""
 
 
@@ -74,7 +94,9 @@ def check_seen(run: str, dataset: Dataset, checkpoint: Checkpoint, fold: str, al
     Raises:
         CxrError: Patients, or images, that were in its training or its validation rows.
     """
-    notes = []
+    why = "" if fold == "train" else guard_is_off(checkpoint)
+    what = "whether the model was trained on patients evaluated here is not known"
+    notes = [f"{run}: the leak guard is off: {why}; {what}"] if why else []
     for archive in dataset.archives:
         for before in ("train", "val"):
             whom = "" if fold in ("train", before) else _seen(archive, archive.rows(fold), checkpoint, before)
@@ -126,5 +148,10 @@ def note_others(dataset: Dataset, checkpoint: Checkpoint) -> list[str]:
         return []
     judged = ", ".join(archive.name or archive.table.source for archive in others)
     trained = ", ".join(joint.names(data))
-    return [f"{judged} is another archive than the model was trained on ({trained}): other patients, as far as their "
-            "ids and the names of their images tell, under labels of its own"]  # fmt: skip
+    if guard_is_off(checkpoint):
+        patients = "whose patients may be the same"
+    else:
+        patients = "other patients, as far as their ids and the names of their images tell"
+    return [
+        f"{judged} is another archive than the model was trained on ({trained}): {patients}, under their own labels"
+    ]

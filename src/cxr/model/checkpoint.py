@@ -2,13 +2,14 @@
 
 import json
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
@@ -21,6 +22,7 @@ from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.calibration import Temperatures
 from cxr.evaluation.thresholds import Thresholds
 from cxr.files import write_atomically, write_bytes
+from cxr.model import checksums
 from cxr.model import familiarity as familiarities
 from cxr.model.classifier import Classifier
 from cxr.model.familiarity import Familiarity, Measured
@@ -36,25 +38,40 @@ class SplitIdentity(BaseModel):
     kind: str
     name: str
     hashes: dict[str, str]
-    num_images: dict[str, int]
+    num_images: dict[str, Annotated[int, Field(ge=0)]]
 
 
 class Metadata(BaseModel):
-    """What a checkpoint says of itself, as JSON in its header."""
+    """What a checkpoint says of itself, as JSON in its header; files of format 1 carry no checksum.
+
+    `patient_key` is the id of the key by which its patients and images are hashed, empty without a key.
+    """
 
     model_config = ConfigDict(frozen=True)
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     config: Config
-    findings: tuple[str, ...]
+    findings: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
     preprocess: Preprocess
     split: SplitIdentity
     thresholds: str
     temperatures: str
-    epoch: int
-    step: int
+    epoch: int = Field(ge=0)
+    step: int = Field(ge=0)
     validation: dict[str, float | None]
     versions: dict[str, str]
     familiarity: Measured | None = None
+    patient_key: str = ""
+
+    @model_validator(mode="after")
+    def _values_can_be_used(self) -> "Metadata":
+        image, how = self.config.image, self.preprocess
+        if len(set(self.findings)) < len(self.findings):
+            raise ValueError("findings: one is there twice")
+        if (how.resize, how.grey) != (Preprocess.resize, Preprocess.grey):
+            raise ValueError(f"preprocess: resize {how.resize!r} and grey {how.grey!r} are not known")
+        if how.size != image.store_size:
+            raise ValueError(f"preprocess: size is {how.size}, and image.store_size of its config {image.store_size}")
+        return self
 
 
 @dataclass(frozen=True)
@@ -69,6 +86,7 @@ class Checkpoint:
         patients: Per fold the hashes (`seen.patients_of`) of the patients it has seen.
         familiarity: Tells images unlike its validation rows; None where those were too few, and in old files.
         images: Per fold the hashes (`seen.images_of`) of the images it has seen; none in old files.
+        sha256: Of the file it was read from.
     """
 
     classifier: Classifier
@@ -78,6 +96,7 @@ class Checkpoint:
     patients: dict[str, Tensor]
     familiarity: Familiarity | None = None
     images: dict[str, Tensor] = field(default_factory=dict)
+    sha256: str = ""
 
 
 def versions() -> dict[str, str]:
@@ -95,9 +114,10 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     arrays = familiarities.to_arrays(known) if known else {}
     familiar = {_FAMILIARITY + name: torch.from_numpy(array) for name, array in arrays.items()}
     metadata = checkpoint.metadata.model_copy(update={"familiarity": known.measured if known else None})
-    header = {"cxr": metadata.model_dump_json()}
+    said = metadata.model_copy(update={"format": 2}).model_dump_json().removesuffix("}")
+    header = {"cxr": f'{said},"sha256":"{checksums.ZEROS}"}}'}
     # save_file hides a full disk behind its own error
-    write_bytes(path, to_safetensors(weights | seen | familiar, header))
+    write_bytes(path, checksums.seal_safetensors(to_safetensors(weights | seen | familiar, header)))
 
 
 def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -111,6 +131,7 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
         with safe_open(path, "pt") as file:
             header = (file.metadata() or {}).get("cxr")
             tensors = {key: file.get_tensor(key) for key in file.keys()}
+        sha256, is_sealed = checksums.check_safetensors(path)
     except (SafetensorError, OSError) as error:
         hints = {".pt": f"{LAST} only resumes; give {BEST}", ".safetensors": "copy it again; was the disk full?"}
         hint = hints.get(path.suffix, "the run comes first: its folder, or its .safetensors file")
@@ -119,21 +140,59 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
         raise CxrError(f"{path}: was not written by cxr train", "foreign weights go in through model.weights=FILE")
     try:
         metadata = Metadata.model_validate(json.loads(header))
-        points = operating_points.from_json(metadata.thresholds)
-        temperatures = calibration.from_json(metadata.temperatures)
-        classifier = Classifier(metadata.config.model.backbone, len(metadata.findings), metadata.config.model.stem)
-        patients, images, familiar = (_take(tensors, prefix) for prefix in (_PATIENTS, _IMAGES, _FAMILIARITY))
-        arrays = {name: tensor.numpy() for name, tensor in familiar.items()}
-        width, measured = classifier.head.in_features, metadata.familiarity
-        familiarity = familiarities.from_arrays(measured, arrays, width) if measured else None
-        classifier.load_state_dict(tensors)
-    except (ValidationError, ValueError, KeyError, RuntimeError) as error:
+        if metadata.format > 1 and not is_sealed:
+            raise checksums.damage_error(path)
+        checkpoint = _build(metadata, tensors, sha256)
+    except (ValidationError, ValueError, KeyError, TypeError, RuntimeError, RecursionError) as error:
         first = " ".join(str(error).split())[:300]
-        raise CxrError(f"{path}: does not fit this version of cxr: {first}", "use the version that wrote it") from None
-    if not all(tensor.isfinite().all() for tensor in classifier.state_dict().values() if tensor.is_floating_point()):
-        raise CxrError(f"{path}: its weights are not all finite numbers", "train anew with a lower train.lr")
-    classifier.to(device).to(memory_format=torch.channels_last)  # as in training, so that no sum is ordered otherwise
-    return Checkpoint(classifier.eval(), metadata, points, temperatures, patients, familiarity, images)
+        hint = "use the version that wrote it, or copy the file again"
+        raise CxrError(f"{path}: does not fit this version of cxr: {first}", hint) from None
+    if not all(tensor.isfinite().all() for tensor in checkpoint.classifier.state_dict().values()):
+        raise CxrError(f"{path}: its weights are not all finite numbers", "train again with a lower train.lr")
+    checkpoint.classifier.to(device).to(memory_format=torch.channels_last)  # as in training: no sum in another order
+    return checkpoint
+
+
+def _build(metadata: Metadata, tensors: dict[str, Tensor], sha256: str) -> Checkpoint:
+    """The checkpoint of what its file holds; every part is checked before the next relies on it.
+
+    Raises:
+        ValueError, KeyError, TypeError or RuntimeError: Values, kinds or shapes that do not go together.
+    """
+    points = operating_points.from_json(metadata.thresholds)
+    temperatures = calibration.from_json(metadata.temperatures)
+    for what, names in (("thresholds", points.findings), ("temperatures", temperatures.findings)):
+        if names != metadata.findings:
+            raise ValueError(f"{what} are of {len(names)} findings, and not of the model's {len(metadata.findings)}")
+    patients, images, familiar = (_take(tensors, prefix) for prefix in (_PATIENTS, _IMAGES, _FAMILIARITY))
+    for name, hashes in (*patients.items(), *images.items()):
+        if hashes.dtype != torch.int64 or hashes.ndim != 1:
+            raise ValueError(f"the hashes of {name} have the kind {hashes.dtype} and the shape {list(hashes.shape)}")
+    rows = tensors["head.bias"].shape  # before a model of so many findings is made
+    if rows != (len(metadata.findings),):
+        raise ValueError(f"the head has the shape {list(rows)}, and there are {len(metadata.findings)} findings")
+    classifier = Classifier(metadata.config.model.backbone, len(metadata.findings), metadata.config.model.stem)
+    check_kinds(classifier.state_dict(), tensors)
+    classifier.load_state_dict(tensors)
+    arrays = {name: tensor.numpy() for name, tensor in familiar.items()}
+    width, measured = classifier.head.in_features, metadata.familiarity
+    familiarity = familiarities.from_arrays(measured, arrays, width) if measured else None
+    return Checkpoint(classifier.eval(), metadata, points, temperatures, patients, familiarity, images, sha256)
+
+
+def check_kinds(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
+    """Refuse tensors of other names, shapes or kinds, which PyTorch would convert in silence.
+
+    Raises:
+        ValueError: With the first of them.
+    """
+    for name in (*wanted, *found):
+        if name not in found or name not in wanted:
+            raise ValueError(f"the tensor {name} is {'missing' if name in wanted else 'of no such model'}")
+        ours, theirs = wanted[name], found[name]
+        if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
+            is_now, should = (f"{list(one.shape)} of {one.dtype}" for one in (theirs, ours))
+            raise ValueError(f"the tensor {name} is {is_now} and should be {should}")
 
 
 def _take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -155,7 +214,8 @@ def save_resumable(path: Path, state: dict[str, object]) -> None:
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:  # given a path, torch.save hides a full disk behind a RuntimeError
-            torch.save(state, file)
+            torch.save(state | {"format": 2}, file)
+        checksums.seal_zip(temporary)
 
     write_atomically(path, write)
 
@@ -166,12 +226,21 @@ def load_resumable(path: Path) -> dict[str, object]:
     Raises:
         CxrError: Not such a file.
     """
+    hint = f"train again with --overwrite, also from its best: model.weights={path.with_name(BEST)} out=FOLDER"
+    if not path.is_file():  # reading a pipe might never end
+        raise CxrError(f"{path}: is no file", hint)
     try:
+        is_sealed = checksums.check_zip(path)
         state: dict[str, object] | None = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CxrError(f"{path}: cannot be read: {error.strerror or error}", "is the disk well?") from None
+    except CxrError as error:
+        raise CxrError(error.problems, hint) from None
     except Exception as error:  # torch raises many kinds for a broken file
-        hint = f"train anew with --overwrite, also from its best: model.weights={path.with_name(BEST)} out=FOLDER"
         what = f"{path}: cannot be resumed from, it is cut off or damaged ({type(error).__name__})"
         raise CxrError(what, hint) from None
     if not isinstance(state, dict) or "history" not in state:
-        raise CxrError(f"{path}: was not written by cxr train", "train anew with --overwrite, or set out=FOLDER")
+        raise CxrError(f"{path}: was not written by cxr train", "train again with --overwrite, or set out=FOLDER")
+    if not is_sealed and state.get("format", 1) != 1:
+        raise CxrError(checksums.damage_error(path).problems, hint)
     return state

@@ -8,7 +8,7 @@ import torch
 
 from cxr.config import Config, Eval
 from cxr.config_file import load
-from cxr.console import count
+from cxr.console import count, warn
 from cxr.data.dataset import Dataset, open_dataset, preprocess
 from cxr.data.heap import keep_freed_memory
 from cxr.data.loader import Loader
@@ -22,8 +22,8 @@ from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import Thresholds, choose
 from cxr.evaluation.units import combine
 from cxr.model import checkpoint as checkpoints
-from cxr.model import pretrained, xrv
-from cxr.model.archives import check_seen, describe, judged_config, note_others, note_patients
+from cxr.model import pretrained, provenance, xrv
+from cxr.model.archives import check_seen, describe, guard_is_off, judged_config, note_others, note_patients
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.distributed import World
 from cxr.model.predict import predict_dataset
@@ -82,10 +82,10 @@ def evaluate_runs(
 def judge(run: Path, overrides: Sequence[str], fold: str, recipe: Path | None = None) -> tuple[Judged, Eval]:
     """One side of a comparison: a checkpoint's predictions of a fold and its operating points, and how to judge."""
     candidate = open_candidate(run, overrides, recipe)
-    _check_rows(candidate, fold, allow_seen=False)
+    notes = (*candidate.notes, *_check_rows(candidate, fold, allow_seen=False))
     thresholds, _ = _operating_points([candidate], "probabilities")
-    predictions, notes = _predict([candidate], fold, "probabilities")
-    return Judged(str(run), predictions, thresholds, (*candidate.notes, *notes)), candidate.config.eval
+    predictions, more = _predict([candidate], fold, "probabilities")
+    return Judged(str(run), predictions, thresholds, (*notes, *more)), candidate.config.eval
 
 
 def open_candidate(run: Path, overrides: Sequence[str], recipe: Path | None = None) -> Candidate:
@@ -96,8 +96,11 @@ def open_candidate(run: Path, overrides: Sequence[str], recipe: Path | None = No
     checkpoint = checkpoints.load(run, device)
     config = judged_config(checkpoint.metadata.config, checkpoint.metadata.findings, overrides)
     _check_config(config, checkpoint, run)
+    if why := guard_is_off(checkpoint):
+        warn(f"{run}: the leak guard is off: {why}")
+    notes = tuple(provenance.note_unfinished(run, checkpoint))
     dataset = open_dataset(config, partly=True)
-    return Candidate(run, checkpoint, config, dataset, _open_loader(config, dataset, device))
+    return Candidate(run, checkpoint, config, dataset, _open_loader(config, dataset, device), notes=notes)
 
 
 def overrides_for(run: Path, runs: Sequence[Path], overrides: Sequence[str]) -> list[str]:
@@ -200,6 +203,8 @@ def _check_rows(candidate: Candidate, fold: str, allow_seen: bool) -> list[str]:
     if not len(rows):
         what = f"{candidate.config.data.root}: no images for {fold}"
         raise CxrError(what, "--split val or train, or another data.split")
+    if candidate.pretrained:  # what it saw is told elsewhere
+        return []
     return check_seen(str(candidate.run), candidate.dataset, candidate.checkpoint, fold, allow_seen)
 
 
@@ -211,10 +216,12 @@ def _about(candidates: Sequence[Candidate], averaged: Average) -> list[tuple[str
     if len(candidates) > 1:
         models = [("ensemble", f"mean of the {averaged} of {len(candidates)} models"), *models]
     trained = first.checkpoint.metadata
+    files = [provenance.describe(one.run, one.checkpoint) for one in candidates if not one.pretrained]
     weighting = [] if first.pretrained else [f"{trained.config.loss.weighting}, undone in the probabilities"]
     return [
         ("run", ", ".join(str(candidate.run) for candidate in candidates)),
         *models,
+        *([(provenance.KEY, "; ".join(files))] if files else []),
         *describe(dataset, first.config),
         ("dropped rows", dropped or "none"),
         ("pixels", f"{how.size} ({how.fit}, {how.resize}, {how.intensity}) to {first.config.image.size}"),

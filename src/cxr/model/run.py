@@ -18,6 +18,7 @@ from cxr.data.splits import FOLDS, hash_names
 from cxr.model.distributed import World
 from cxr.model.loss import ClassWeights, class_weights
 from cxr.model.predict import autocast_dtype
+from cxr.patient_key import MAKE_ONE, VARIABLE, own_hasher
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,15 @@ class Run:
 
     @cached_property
     def identity(self) -> dict[str, str]:
-        """Hashes of what the run learns from and is judged on: each fold's image names, and the labels."""
-        names, targets = self.dataset.table.rows["image"], self.dataset.targets
-        labels = hashlib.sha256(targets.y.tobytes() + targets.mask.tobytes()).hexdigest()
-        return {fold: hash_names(names.iloc[self.dataset.rows(fold)]) for fold in FOLDS} | {"labels": labels}
+        """See `identify`."""
+        return identify(self.dataset)
+
+
+def identify(dataset: Dataset) -> dict[str, str]:
+    """Hashes of what a run learns from and is evaluated on: each fold's image names, and the labels."""
+    names, targets = dataset.table.rows["image"], dataset.targets
+    labels = hashlib.sha256(targets.y.tobytes() + targets.mask.tobytes()).hexdigest()
+    return {fold: hash_names(names.iloc[dataset.rows(fold)]) for fold in FOLDS} | {"labels": labels}
 
 
 def prepare(config: Config, dataset: Dataset, world: World) -> Run:
@@ -61,8 +67,19 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
     if world.is_first:
         processes = f" in each of {world.size} processes" if world.size > 1 else ""
         say(f"device {world.device}{processes}, {'bfloat16' if dtype else 'float32'}, {where}")
+        _say_how_patients_are_kept(config)
         if weights.one_class:
             names = ", ".join(weights.one_class)
             warn(f"training rows hold one class only for {names}: weights of 1, nothing to learn")
     loader = Loader(pixels, dataset.index, dataset.targets, world.device)
     return Run(config, world, dataset, loader, weights.to(world.device), dtype, steps)
+
+
+def _say_how_patients_are_kept(config: Config) -> None:
+    hasher = own_hasher()
+    if not config.train.remember_patients:
+        warn("train.remember_patients=false: cxr eval will not recognise patients of this training: no leak guard")
+    elif hasher.key_id:
+        say(f"patients are kept as hashes with the key of CXR_PATIENT_KEY (id {hasher.key_id})")
+        if hasher.is_weak:
+            warn(f"{VARIABLE} is short enough to be guessed; {MAKE_ONE}")

@@ -1,17 +1,17 @@
-"""What a run leaves beside its checkpoints: log.jsonl, TensorBoard events, and an orderly stop on a signal."""
+"""What a run leaves beside its checkpoints: log.jsonl and TensorBoard events."""
 
 import json
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from cxr.console import count, warn
+from cxr.evaluation.run_files import LOG, parse_line, read_lines
 from cxr.files import explain_os_errors, write_text
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 Value = str | int | float | None
 
@@ -24,66 +24,96 @@ class RunLog:
         step: Step the run goes on from; lines of later steps, which an interrupted run left, are taken out.
         epochs: Epochs the run has finished; lines of later ones are taken out too.
         enabled: False on all processes but the first.
+
+    Raises:
+        CxrError: The disk is full or the folder cannot be written.
     """
 
     def __init__(self, folder: Path, step: int, epochs: int, enabled: bool) -> None:
-        self.path, self.enabled = folder / "log.jsonl", enabled
-        self._board = _open_tensorboard(folder / "tensorboard", step) if enabled else None
+        self.path, self.enabled = folder / LOG, enabled
+        self._events = _open_events(folder / "tensorboard", step) if enabled else None
         if enabled:
-            write_text(self.path, "".join(line for line in _read_lines(self.path) if _is_before(line, step, epochs)))
+            write_text(self.path, "".join(f"{line}\n" for line in _earlier_lines(self.path, step, epochs)))
 
     def write(self, kind: str, step: int, values: dict[str, Value]) -> None:
-        """One line: `kind` is `step`, `train` or `epoch`."""
+        """One line: `kind` is `step`, `train` or `epoch`.
+
+        Raises:
+            CxrError: The disk is full; the run can be resumed.
+        """
         if not self.enabled:
             return
         with explain_os_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, "step": step} | values) + "\n")
-        for name, value in values.items():
-            if self._board is not None and isinstance(value, int | float):
-                self._board.add_scalar(f"{kind}/{name}", value, step)
+        if self._events is not None:
+            numbers = {f"{kind}/{name}": value for name, value in values.items() if isinstance(value, int | float)}
+            self._events.add(step, numbers)
 
     def close(self) -> None:
-        """Flush TensorBoard's events."""
-        if self._board is not None:
-            self._board.close()
+        """Close TensorBoard's events."""
+        if self._events is not None:
+            self._events.close()
 
 
-def _read_lines(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-    return [line for line in lines if line.endswith("\n")]
+def _earlier_lines(path: Path, step: int, epochs: int) -> list[str]:
+    """The lines that a run has written before it goes on; of those that are cut or garbled the number is said."""
+    kept, num_bad = [], 0
+    for text in read_lines(path):
+        try:
+            line = parse_line(text)
+        except ValueError:
+            num_bad += 1
+            continue
+        if line.step <= step and line.epoch <= epochs:
+            kept.append(text)
+    if num_bad:
+        warn(f"{path}: {count(num_bad, 'line')} taken out, cut or garbled")
+    return kept
 
 
-def _is_before(line: str, step: int, epochs: int) -> bool:
-    values = json.loads(line)
-    return bool(values["step"] <= step and values.get("epoch", 0) <= epochs)
+class _Events(Protocol):
+    def add(self, step: int, values: Mapping[str, float]) -> None: ...
+
+    def close(self) -> None: ...
 
 
-def _open_tensorboard(folder: Path, step: int) -> "SummaryWriter | None":
+def _open_events(folder: Path, step: int) -> _Events | None:
+    """TensorBoard's events, None where it is not installed.
+
+    They are written here and now: the package's own writer does so in a thread, which dies of a full disk with a
+    traceback and lets the training wait for it for ever.
+    """
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from tensorboard.summary.writer.record_writer import RecordWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=step + 1)
 
+    class Events:
+        def __init__(self) -> None:
+            name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}"
+            self.path = folder / name
+            with explain_os_errors(self.path):
+                folder.mkdir(parents=True, exist_ok=True)
+                self.records = RecordWriter(self.path.open("ab"))
+            self.write(Event(file_version="brain.Event:2"))
+            # points of later steps, which an interrupted run left, are not shown
+            self.write(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
 
-class StopRequest:
-    """Whether SIGTERM or Ctrl-C has asked the run to stop; a second Ctrl-C stops at once."""
+        def write(self, event: Event) -> None:
+            event.wall_time = time.time()
+            with explain_os_errors(self.path):
+                self.records.write(event.SerializeToString())
+                self.records.flush()
 
-    signal: int | None = None
+        def add(self, step: int, values: Mapping[str, float]) -> None:
+            if values:
+                points = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+                self.write(Event(step=step, summary=Summary(value=points)))
 
-    def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.signal = number
+        def close(self) -> None:
+            with suppress(OSError):  # all is written; what could not be was said then
+                self.records.close()
 
-
-@contextmanager
-def catch_signals() -> Iterator[StopRequest]:
-    """Note SIGTERM and SIGINT instead of dying of them."""
-    request = StopRequest()
-    before = {number: signal.signal(number, request._note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return Events()

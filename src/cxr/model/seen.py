@@ -1,6 +1,5 @@
-"""Whom a model has seen: hashes that its checkpoint carries, too little to name anyone, enough to recognise one."""
+"""The patients and images that a model has seen, as hashes by which they are recognised (see patient_key.py)."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -10,31 +9,32 @@ from torch import Tensor
 
 from cxr.data import joint
 from cxr.data.dataset import Dataset
+from cxr.patient_key import NO_KEY, Hasher
 
 
-def hash_patients(source: str, patients: Iterable[str]) -> Tensor:
-    """Sorted int64 hashes of patient ids: enough to recognise a patient who was trained on, too little to name one."""
-    return _sorted(_hash(f"{source}\n{patient}") for patient in patients)
+def hash_patients(source: str, patients: Iterable[str], hasher: Hasher = NO_KEY) -> Tensor:
+    """Sorted int64 hashes of patient ids; without a key they name every patient whose id can be guessed."""
+    return _sorted(_hash(f"{source}\n{patient}", hasher) for patient in patients)
 
 
-def hash_images(source: str, images: Iterable[str]) -> Tensor:
+def hash_images(source: str, images: Iterable[str], hasher: Hasher = NO_KEY) -> Tensor:
     """Sorted int64 hashes of image keys; those of the sources whose ids are their own are told apart from the rest."""
-    return _sorted(_hash(f"{_kind(source)}\n{image}") for image in images)
+    return _sorted(_hash(f"{_kind(source)}\n{image}", hasher) for image in images)
 
 
-def patients_of(dataset: Dataset, fold: str) -> Tensor:
+def patients_of(dataset: Dataset, fold: str, hasher: Hasher = NO_KEY) -> Tensor:
     """Hashes of the patients of a fold; those of joined archives are what each has when it is read alone."""
     return _joined(
-        hash_patients(part.id_space, part.table.rows["patient_id"].iloc[part.rows(fold)].unique())
+        hash_patients(part.id_space, part.table.rows["patient_id"].iloc[part.rows(fold)].unique(), hasher)
         for part in dataset.archives
     )
 
 
-def images_of(dataset: Dataset, fold: str) -> Tensor:
+def images_of(dataset: Dataset, fold: str, hasher: Hasher = NO_KEY) -> Tensor:
     """Hashes of the images of a fold, by which they are recognised in another table whose patients have other ids."""
+    keys = [np.array(image_keys(list(part.table.rows["image"])))[part.rows(fold)] for part in dataset.archives]
     return _joined(
-        hash_images(part.table.source, np.array(image_keys(list(part.table.rows["image"])))[part.rows(fold)].tolist())
-        for part in dataset.archives
+        hash_images(part.table.source, own.tolist(), hasher) for part, own in zip(dataset.archives, keys, strict=True)
     )
 
 
@@ -45,18 +45,18 @@ def image_keys(names: Sequence[str]) -> list[str]:
     return files if len(set(files)) == len(set(paths)) else paths
 
 
-def count_patients(seen: Tensor, source: str, patients: Iterable[str]) -> int:
+def count_patients(seen: Tensor, source: str, patients: Iterable[str], hasher: Hasher = NO_KEY) -> int:
     """How many of these patients are among the hashed ones."""
-    return len(np.intersect1d(seen.numpy(), hash_patients(source, patients).numpy()))
+    return len(np.intersect1d(seen.numpy(), hash_patients(source, patients, hasher).numpy()))
 
 
-def count_images(seen: Tensor, source: str, names: Sequence[str]) -> int:
+def count_images(seen: Tensor, source: str, names: Sequence[str], hasher: Hasher = NO_KEY) -> int:
     """How many of these images are among the hashed ones, whichever folders stand before their names.
 
     File names of two tables may be equal by chance, so one table's images are not looked for in another.
     """
     kinds = ("world",) if _kind(source) == "own" else ("world", "own")
-    hashes = [[_hash(f"{kind}\n{key}") for key in _endings(name) for kind in kinds] for name in names]
+    hashes = [[_hash(f"{kind}\n{key}", hasher) for key in _endings(name) for kind in kinds] for name in names]
     known = np.isin(np.array([one for each in hashes for one in each], np.int64), seen.numpy())
     starts = np.cumsum([0, *(len(each) for each in hashes[:-1])]) if hashes else np.empty(0, np.intp)
     return int(np.logical_or.reduceat(known, starts).sum()) if hashes else 0
@@ -77,8 +77,8 @@ def _without_ending(name: str) -> str:
     return folder + slash + (file.rpartition(".")[0] or file)
 
 
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
+def _hash(text: str, hasher: Hasher) -> int:
+    return int.from_bytes(hasher.digest(text)[:8], "big", signed=True)
 
 
 def _sorted(hashes: Iterable[int]) -> Tensor:

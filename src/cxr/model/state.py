@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -13,13 +14,15 @@ from torch import Tensor, nn
 
 from cxr.config import Config
 from cxr.errors import CxrError
+from cxr.model.checkpoint import LAST, check_kinds
 from cxr.model.classifier import Classifier
 from cxr.model.distributed import World
 from cxr.model.loss import ClassWeights, logit_shift
 from cxr.model.optim import build_optimizer
 from cxr.model.weights import LoadReport, load_weights
 
-_MAY_DIFFER = ("out", "data.root", "store.path", "store.where", "store.workers", "train.save_every", "train.compile")
+_MAY_DIFFER = ("out", "data.root", "store.path", "store.where", "store.workers", "train.save_every", "train.compile",
+               "train.remember_patients")  # fmt: skip
 
 
 @dataclass
@@ -103,31 +106,115 @@ def snapshot(state: TrainState, config: Config, images: dict[str, str]) -> dict[
     }
 
 
-def restore(state: TrainState, config: Config, images: dict[str, str], saved: dict[str, object]) -> None:
-    """Fill the state from what last.pt held.
+def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[str, object]) -> None:
+    """Refuse what last.pt held if it is no state of this very run; nothing of it is used before.
+
+    Args:
+        config: The recipe now.
+        images: Hashes of the rows and the labels now, as `snapshot` takes them; empty where they are not known yet.
+        saved: What last.pt held.
 
     Raises:
-        CxrError: It was saved by another recipe, with every key that differs, or on other images.
+        CxrError: Values are missing or of another kind; another recipe, with every key that differs; other images.
     """
-    before = _flatten(_with_defaults(json.loads(str(saved["config"]))))
+    wrong = [key for key, is_right in _KINDS.items() if not is_right(saved.get(key))]
+    if wrong:
+        what = f"{config.out / LAST}: is damaged: {', '.join(wrong)} cannot be used"
+        raise CxrError(what, _AGAIN)
+    try:
+        before = _flatten(_with_defaults(json.loads(str(saved["config"]))))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise CxrError(f"{config.out / LAST}: is damaged: config cannot be used", _AGAIN) from None
     now = _flatten(json.loads(config.model_dump_json()))
     changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
     changed = [key for key in changed if re.sub(r"\balso\.\d+\.", "", key) not in _MAY_DIFFER]
     if changed:
         problems = [f"{config.out}: {key} was {before.get(key)} and is now {now.get(key)}" for key in changed]
-        raise CxrError(problems, "resume with the run's own config.yaml, or train anew into another out=FOLDER")
+        raise CxrError(problems, "resume with the run's own config.yaml, or train again into another out=FOLDER")
     begun_with = cast(dict[str, str], saved["images"])
     others = [key for key, digest in images.items() if begun_with.get(key) != digest]
     if others:
         what = "labels" if others == ["labels"] else "images"
         problem = f"{config.out}: the {what} in {config.data.root} are not those that the run began with"
-        raise CxrError(problem, "give it the same files, or train anew into another out=FOLDER")
-    state.model.load_state_dict(cast(dict[str, Tensor], saved["model"]))
-    if state.ema is not state.model:
-        state.ema.load_state_dict(cast(dict[str, Tensor], saved["ema"]))
-    state.optimizer.load_state_dict(cast(dict[str, object], saved["optimizer"]))
+        raise CxrError(problem, "give it the same files, or train again into another out=FOLDER")
+
+
+def restore(state: TrainState, config: Config, images: dict[str, str], saved: dict[str, object]) -> None:
+    """Fill the state from what last.pt held.
+
+    Raises:
+        CxrError: As `check_resumable`; tensors of another model.
+    """
+    check_resumable(config, images, saved)
+    try:
+        _load_model(state.model, cast(dict[str, Tensor], saved["model"]))
+        if state.ema is not state.model:
+            _load_model(state.ema, cast(dict[str, Tensor], saved["ema"]))
+        _load_moments(state.optimizer, cast(dict[str, object], saved["optimizer"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        first = " ".join(str(error).split())[:200]
+        raise CxrError(f"{config.out / LAST}: is damaged: {first}", _AGAIN) from None
     state.step, state.history = cast(int, saved["step"]), cast(list[dict[str, float]], saved["history"])
     state.loss_sum = cast(float, saved["loss_sum"])
+
+
+_AGAIN = "train again with --overwrite, or into another out=FOLDER; is the disk well?"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_tensors(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, Tensor) for one in value.values())
+
+
+def _are_figures(value: object) -> bool:
+    """Whether it is a history."""
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        return False
+    return all(_is_number(one.get(name)) for one in value for name in ("auroc", "loss"))
+
+
+_KINDS: dict[str, Callable[[object], bool]] = {
+    "model": _are_tensors,
+    "ema": lambda value: value is None or _are_tensors(value),
+    "optimizer": lambda value: isinstance(value, dict) and isinstance(value.get("state"), dict),
+    "step": lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+    "history": _are_figures,
+    "loss_sum": _is_number,
+    "config": lambda value: isinstance(value, str),
+    "images": lambda value: isinstance(value, dict) and all(isinstance(one, str) for one in value.values()),
+}
+"""What last.pt holds, and whether a value can be that."""
+
+
+def _load_model(model: Classifier, tensors: Mapping[str, Tensor]) -> None:
+    check_kinds(model.state_dict(), tensors)
+    model.load_state_dict(dict(tensors))
+
+
+def _load_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, object]) -> None:
+    """Fill an optimizer's moments; its options are the recipe's, which is the same.
+
+    Raises:
+        ValueError or KeyError: Moments of another optimizer, or of parameters of other shapes.
+    """
+    parameters = [one for group in optimizer.param_groups for one in group["params"]]
+    is_adam = isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW)
+    names = {"step", "exp_avg", "exp_avg_sq"} if is_adam else {"momentum_buffer"}
+    moments = cast(dict[int, dict[str, object]], saved["state"])
+    for number, own in moments.items():
+        if own.keys() != names or number not in range(len(parameters)):
+            raise ValueError(f"the optimizer's moments are {', '.join(map(str, own))}")
+        for name, value in own.items():
+            wanted = torch.Size() if name == "step" else parameters[number].shape
+            if not isinstance(value, Tensor) or value.shape != wanted or not value.is_floating_point():
+                raise ValueError(f"the optimizer's {name} of parameter {number} has another kind or shape")
+    groups = optimizer.state_dict()["param_groups"]
+    for group, before in zip(groups, cast(list[dict[str, float]], saved["param_groups"]), strict=True):
+        group["lr"] = float(before["lr"])  # for the log alone: every step sets it
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
 def _with_defaults(said: dict[str, object]) -> dict[str, object]:

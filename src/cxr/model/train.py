@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,13 +21,16 @@ from cxr.config import Config
 from cxr.config_file import render
 from cxr.console import count, progress, say
 from cxr.data.augment import augment
-from cxr.data.dataset import Dataset, preprocess
+from cxr.data.dataset import Dataset, Listed, preprocess
+from cxr.data.epoch import check_judgeable, count_steps
 from cxr.data.loader import Batch, epoch_order, visits
 from cxr.data.splits import FOLDS
+from cxr.errors import CxrError
 from cxr.evaluation import calibration
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import macro_auroc, score
+from cxr.evaluation.run_files import COUNTS, LOG, RECIPE, read_lines
 from cxr.files import clear_leftovers, explain_os_errors, only_one, write_text
 from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
@@ -35,11 +39,13 @@ from cxr.model.familiarity import Familiarity
 from cxr.model.loss import masked_bce
 from cxr.model.optim import epochs_since_best, learning_rate
 from cxr.model.predict import learn_familiarity, predict_dataset
-from cxr.model.run import Run, prepare
-from cxr.model.runlog import RunLog, StopRequest, catch_signals
+from cxr.model.run import Run, identify, prepare
+from cxr.model.runlog import RunLog
 from cxr.model.seen import images_of, patients_of
-from cxr.model.state import TrainState, average_weights, figures, new_state, restore, snapshot
+from cxr.model.state import TrainState, average_weights, check_resumable, figures, new_state, restore, snapshot
 from cxr.model.watch import READ_EVERY, LossMeter, check_weights, describe
+from cxr.patient_key import own_hasher
+from cxr.signals import StopRequest, catch_signals
 
 
 class Stopped(Exception):
@@ -54,7 +60,7 @@ def train(config: Config, dataset: Dataset, world: World, resume: bool = False) 
 
     Raises:
         CxrError: An impossible recipe or data set, a loss that is not finite, a full disk.
-        Stopped: After SIGTERM or Ctrl-C, with last.pt saved.
+        Stopped: After SIGTERM, SIGHUP or Ctrl-C, with last.pt saved.
     """
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True
@@ -62,6 +68,24 @@ def train(config: Config, dataset: Dataset, world: World, resume: bool = False) 
     with _alone(run):
         _run_epochs(run, _begin(run, resume))
     return config.out
+
+
+def check_before_packing(config: Config, listed: Listed, world: World, resume: bool) -> None:
+    """Refuse what cannot be trained, or resumed, before a weight is fetched or a file packed.
+
+    Raises:
+        CxrError: No training or validation images, none to tell epochs apart by, a last batch too small; under
+            `resume`, a damaged last.pt, one of another recipe, other images or other labels.
+    """
+    own_hasher()
+    planned = listed.plan()
+    images = {fold: len(planned.rows(fold)) for fold in FOLDS}
+    if listed.is_certain or not (images["train"] and images["val"]):
+        count_steps(config, images, planned.visits(), world.size)
+    check_judgeable(config, planned.select(planned.rows("val")))
+    if resume:
+        known = identify(planned) if listed.is_certain else {}
+        check_resumable(config, known, checkpoints.load_resumable(config.out / checkpoints.LAST))
 
 
 def _alone(run: Run) -> AbstractContextManager[None]:
@@ -86,7 +110,9 @@ def _begin(run: Run, resume: bool) -> TrainState:
             say(str(report))
     if resume:
         restore(state, config, run.identity, checkpoints.load_resumable(config.out / checkpoints.LAST))
+        _check_step(run, state)
         if world.is_first:
+            _note_recipe(run)
             finished = len(state.history) >= config.train.epochs
             where = f"epoch {len(state.history) + 1}, step {state.step:,}"
             say(f"finished already, after {count(len(state.history), 'epoch')}" if finished else f"resuming at {where}")
@@ -122,12 +148,27 @@ def _wrap(model: nn.Module, run: Run) -> nn.Module:
     return wrapped
 
 
+def _check_step(run: Run, state: TrainState) -> None:
+    """A state is of its epoch: after as many steps as the epochs that are finished take, and at most one epoch more."""
+    epochs, steps = len(state.history), run.steps_per_epoch
+    if not epochs * steps <= state.step <= (epochs + 1) * steps:
+        what = f"{run.config.out / checkpoints.LAST}: is damaged: step {state.step:,} is not in epoch {epochs + 1}"
+        raise CxrError(what, "train again with --overwrite, or into another out=FOLDER")
+
+
+def _note_recipe(run: Run) -> None:
+    """Write config.yaml where it is another: the folder or the data may have moved since."""
+    path, text = run.config.out / RECIPE, render(run.config)
+    if read_lines(path) != text.splitlines():
+        write_text(path, text)
+
+
 def _start_folder(run: Run) -> None:
     out = run.config.out
-    for name in (checkpoints.BEST, checkpoints.LAST, "log.jsonl"):
+    for name in (checkpoints.BEST, checkpoints.LAST, LOG):
         (out / name).unlink(missing_ok=True)
-    write_text(out / "config.yaml", render(run.config))
-    write_text(out / "counts.json", json.dumps(run.dataset.counts(), indent=2) + "\n")
+    _note_recipe(run)
+    write_text(out / COUNTS, json.dumps(run.dataset.counts(), indent=2) + "\n")
 
 
 def _train_epoch(
@@ -248,8 +289,11 @@ def validate(run: Run, classifier: Classifier) -> tuple[float, float, Prediction
 def _checkpoint(
     run: Run, state: TrainState, validated: Predictions, familiarity: Familiarity | None
 ) -> checkpoints.Checkpoint:
-    dataset, config = run.dataset, run.config
+    dataset, config, hasher = run.dataset, run.config, own_hasher()
+    remember = config.train.remember_patients
     points = operating_points.choose(validated, config.eval.threshold)
+    if not remember:
+        points = replace(points, images=frozenset(), patient_key="")
     temperatures = calibration.fit(validated)
     split = checkpoints.SplitIdentity(
         kind=dataset.split.kind,
@@ -268,8 +312,10 @@ def _checkpoint(
         step=state.step,
         validation={name: _number(value) for name, value in state.history[-1].items()},
         versions=checkpoints.versions(),
+        patient_key=hasher.key_id if remember else "",
     )
-    patients, images = ({fold: of(dataset, fold) for fold in ("train", "val")} for of in (patients_of, images_of))
+    folds = ("train", "val") if remember else ()
+    patients, images = ({fold: of(dataset, fold, hasher) for fold in folds} for of in (patients_of, images_of))
     return checkpoints.Checkpoint(state.ema, metadata, points, temperatures, patients, familiarity, images)
 
 

@@ -38,7 +38,7 @@ from cxr.console import say
 from cxr.data.findings import canonical, name_key
 from cxr.data.labels import Float, LabelTable
 from cxr.data.sources.files import make_rows, root_folder
-from cxr.errors import CxrError, UnreadableImageError
+from cxr.errors import CxrError, UnreadableImageError, says_nothing_of_the_file
 from cxr.labels.cells import LABEL_HINT, SOFT_HINT
 from cxr.labels.columns import find_name
 from cxr.labels.identity import normalise_images
@@ -200,6 +200,8 @@ def _reader(archive: Archive, paths: Sequence[str], root: Path) -> Callable[[str
         try:
             pixels = archive[rows[path]]["img"]
         except Exception as problem:  # what a decoder raises on a damaged file is no fixed set
+            if says_nothing_of_the_file(problem):
+                raise
             raise UnreadableImageError(root / path, _say(problem)) from None
         return to_grey(pixels, f"row {rows[path]} ({path})")
 

@@ -11,6 +11,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from cxr.errors import CxrError
+from cxr.model.checksums import check_safetensors
 from cxr.model.weight_files.kinds import WeightsError, locate, split_choice, tell
 from cxr.model.weight_files.places import Place
 from cxr.model.weight_files.safe_unpickle import Name, Part
@@ -91,6 +93,10 @@ def _open_safetensors(path: Path, origin: str, choice: str) -> WeightFile:
         places = {key: _place_of(file.get_slice(key)) for key in file.keys()}
     except (SafetensorError, OSError):
         raise WeightsError("is no whole safetensors file: it is cut off or damaged") from None
+    try:
+        check_safetensors(path)
+    except CxrError as error:
+        raise WeightsError("is damaged: its checksum is not that of its bytes", error.hint) from None
     findings, is_ours = _findings(metadata), "cxr" in metadata
     return WeightFile(origin, places, lambda name, _: file.get_tensor(name), findings, is_ours, choice=choice)
 

@@ -1,0 +1,80 @@
+"""An orderly stop on a signal."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+from cxr.errors import Interrupted
+
+_HUP_AND_TERM = (signal.SIGHUP, signal.SIGTERM)
+_Handler = Callable[[int, FrameType | None], None]
+
+
+class StopRequest:
+    """Whether a signal has asked to stop."""
+
+    signal: int | None = None
+
+    def __init__(self, second_ends: bool) -> None:
+        self._second_ends = second_ends
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        if self.signal is not None and self._second_ends:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        if self.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.signal = number
+
+
+@contextmanager
+def catch_signals(second_ends: bool = False) -> Iterator[StopRequest]:
+    """Note SIGTERM, SIGHUP and SIGINT instead of dying of them; a SIGHUP that nohup ignores stays ignored.
+
+    Args:
+        second_ends: Whether a second signal of any kind ends the process at once; else a second Ctrl-C does. (torchrun
+            and SLURM may send a process SIGTERM twice, which is no impatience.)
+    """
+    request = StopRequest(second_ends)
+    with _handling((signal.SIGINT, *_HUP_AND_TERM), request._note):
+        yield request
+
+
+@contextmanager
+def end_by_exception() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the body as Ctrl-C does, so that what it has begun is cleared away.
+
+    But for the second and further processes of torchrun: they may be waiting where Python hears no signal.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)  # a second one ends the process at once
+        raise Interrupted(number)
+
+    with _handling(_HUP_AND_TERM, end):
+        yield
+
+
+@contextmanager
+def _handling(numbers: Sequence[int], handler: _Handler) -> Iterator[None]:
+    """Handle signals, but for those that are ignored; only the main thread of a process may.
+
+    Ctrl-C is handled all the same: a shell ignores it for all that it starts in the background, and whoever sends it
+    there means it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    taken = [number for number in numbers if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in taken}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
