@@ -81,7 +81,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def read(path: Path, intensity: Intensity, note: Note) -> Grey:
         names.append(path.name)
-        return read_file(path, *how)
+        return read_file(path, intensity, note)
 
     monkeypatch.setattr(packing, "read_file", read)
     return names
@@ -122,7 +122,7 @@ def test_no_more_pictures_are_alive_than_there_are_workers(archive: Archive, mon
 
     def read(path: Path, intensity: Intensity, note: Note) -> Grey:
         nonlocal most
-        picture = read_file(path, *how)
+        picture = read_file(path, intensity, note)
         seen.append(weakref.ref(picture))
         most = max(most, sum(one() is not None for one in list(seen)))
         time.sleep(0.002)
@@ -141,9 +141,9 @@ import cxr.data.pack as packing
 from cxr.data.image import Preprocess, read_file
 from cxr.data.store import describe
 
-def slowly(path, *how):
+def slowly(path, intensity, note):
     time.sleep(0.004)
-    return read_file(path, *how)
+    return read_file(path, intensity, note)
 
 packing.read_file, packing._SAVE_SECONDS = slowly, 0.01
 paths = [f"{row:05}.png" for row in range(int(sys.argv[2]))]

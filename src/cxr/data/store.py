@@ -254,7 +254,8 @@ def _check_sample(path: Path, files: Files) -> None:
         what = "packed from other files than data.root now holds under these names"
         raise CxrError(f"{path}: {what}", _OVERWRITE)
     say(f"{path}: an earlier version packed it, which noted neither sizes nor checksums: files that have changed "
-        "since are not noticed; cxr pack CONFIG --overwrite packs it with them")  # fmt: skip
+        "since are not noticed, and DICOM files without a window may be darker than they are read now; "
+        "cxr pack CONFIG --overwrite packs it again")  # fmt: skip
 
 
 def _other_images(path: Path, files: Files | None) -> str:

@@ -39,6 +39,8 @@ class Thresholds:
         fallback: Findings that got FALLBACK, since the rows hold no positive, no negative, or no fitting threshold.
         images: Hashed names (`hashed`) of the rows it was chosen on, so that a report knows when it judges the same.
         patient_key: Id of the key that hashed them; empty without one.
+        sources: Names of the datasets that were joined in these rows, whose images are then also hashed as
+            `source/image`; empty for one.
     """
 
     findings: tuple[str, ...]
@@ -48,6 +50,7 @@ class Thresholds:
     fallback: tuple[str, ...] = ()
     images: frozenset[str] = frozenset()
     patient_key: str = ""
+    sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.findings) == len(self.values)
@@ -80,8 +83,9 @@ def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -
         rule,
         chosen_on or predictions.describe(),
         tuple(name for name, value in zip(predictions.findings, best, strict=True) if value is None),
-        hashed(own_names(predictions.rows), own_hasher()),
+        hashed({*own_names(predictions.rows), *predictions.rows["image"]}, own_hasher()),
         own_hasher().key_id,
+        _sources(predictions.rows),
     )
 
 
@@ -126,7 +130,16 @@ def count_shared(thresholds: Thresholds, rows: pd.DataFrame) -> int | None:
     hasher = find_hasher(thresholds.patient_key)
     if hasher is None:
         return None
-    return len(hashed(own_names(rows), hasher) & thresholds.images) if thresholds.images else 0
+    if not thresholds.images:
+        return 0
+    names = own_names(rows)
+    if thresholds.sources and "source" in rows.columns:  # joined datasets may have images of one name
+        names = names.where(~rows["source"].isin(thresholds.sources).to_numpy(), rows["image"].to_numpy())
+    return sum(one in thresholds.images for name in names for one in hashed([name], hasher))
+
+
+def _sources(rows: pd.DataFrame) -> tuple[str, ...]:
+    return tuple(source for source in rows["source"].unique() if source) if "source" in rows.columns else ()
 
 
 def to_json(thresholds: Thresholds) -> str:
@@ -145,6 +158,7 @@ class _Written(BaseModel):
     fallback: tuple[str, ...]
     images: tuple[str, ...]
     patient_key: str = ""
+    sources: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _one_a_finding(self) -> "_Written":

@@ -77,15 +77,26 @@ def guard_is_off(checkpoint: Checkpoint) -> str:
 
 def _seen(archive: Dataset, rows: npt.NDArray[np.int64], checkpoint: Checkpoint, fold: str) -> str:
     """How many of the patients, or else of the images, of some rows were in a fold of the training; empty for none."""
-    patients, images = (archive.table.rows[name].iloc[rows] for name in ("patient_id", "image"))
-    num, of = count_seen(archive, patients.unique(), checkpoint, fold), patients.nunique()
-    if num:
-        return f"{num:,} of the {of:,} patients"
     hasher = find_hasher(checkpoint.metadata.patient_key)
     if hasher is None:
         return ""
-    num = seen.count_images(checkpoint.images.get(fold, _NOBODY), archive.table.source, list(images), hasher)
-    return f"{num:,} of the {len(images):,} images, under other patient ids," if num else ""
+    patients, images = (archive.table.rows[name].iloc[rows] for name in ("patient_id", "image"))
+    known, table, sums = checkpoint.images.get(fold, _NOBODY), archive.table, seen.pixel_sums(archive, rows)
+    # where no patient is named each image is its own, and file names of two tables may be equal by chance
+    by_pixels = not table.names_patients and table.source in joint.OWN_IDS and sums is not None
+    by_pixels = by_pixels and seen.knows_pixels(known, hasher)
+    num, of = 0 if by_pixels else count_seen(archive, patients.unique(), checkpoint, fold), patients.nunique()
+    if num:
+        return f"{num:,} of the {of:,} patients"
+    num = seen.count_images(known, table.source, list(images), hasher, sums)
+    under = ", under other patient ids," if table.names_patients else ""
+    return f"{num:,} of the {len(images):,} images{under}" if num else ""
+
+
+def shares_validation_rows(dataset: Dataset, checkpoint: Checkpoint) -> bool:
+    """Whether a dataset may hold images of the validation rows that the checkpoint's thresholds were chosen on."""
+    every = ((archive, np.arange(len(archive.table))) for archive in dataset.archives)
+    return bool(guard_is_off(checkpoint)) or any(_seen(archive, rows, checkpoint, "val") for archive, rows in every)
 
 
 def check_seen(run: str, dataset: Dataset, checkpoint: Checkpoint, fold: str, allowed: bool) -> list[str]:

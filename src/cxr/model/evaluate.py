@@ -1,7 +1,7 @@
 """Checkpoints and a dataset -> Report: the only path from trained models to a figure outside training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -23,7 +23,7 @@ from cxr.evaluation.thresholds import Thresholds, choose
 from cxr.evaluation.units import combine
 from cxr.model import checkpoint as checkpoints
 from cxr.model import pretrained, provenance, xrv
-from cxr.model.archives import check_seen, describe, guard_is_off, judged_config, note_others, note_patients
+from cxr.model.archives import check_seen, describe, guard_is_off, judged_config, note_others, note_patients, shares_validation_rows
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.distributed import World
 from cxr.model.predict import predict_dataset
@@ -74,6 +74,7 @@ def evaluate_runs(
     predictions, left_out = _predict(candidates, fold, averaged)
     thresholds, temperatures = _operating_points(candidates, averaged, allow_seen)
     others = _other_notes(candidates, thresholds)
+    thresholds = _without_chance(candidates[0], thresholds)
     about = _about(candidates, averaged)
     how = candidates[0].config.eval
     return score(predictions, thresholds, about, [*others, *seen, *left_out], how, temperatures), predictions
@@ -165,6 +166,14 @@ def _operating_points(
         _check_rows(candidate, "val", allow_seen)
     validated, _ = _predict(candidates, "val", averaged)
     return choose(validated, now.threshold), fit(validated)
+
+
+def _without_chance(candidate: Candidate, thresholds: Thresholds) -> Thresholds:
+    """The thresholds, which know no image of a dataset that shares but file names with their validation rows."""
+    is_own = thresholds is candidate.checkpoint.thresholds
+    if not is_own or shares_validation_rows(candidate.dataset, candidate.checkpoint):
+        return thresholds
+    return replace(thresholds, images=frozenset())
 
 
 def _what_decides(how: Eval) -> tuple[object, ...]:
