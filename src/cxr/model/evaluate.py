@@ -23,7 +23,15 @@ from cxr.evaluation.thresholds import Thresholds, choose
 from cxr.evaluation.units import combine
 from cxr.model import checkpoint as checkpoints
 from cxr.model import pretrained, provenance, xrv
-from cxr.model.archives import check_seen, describe, guard_is_off, judged_config, note_others, note_patients, shares_validation_rows
+from cxr.model.archives import (
+    check_seen,
+    describe,
+    guard_is_off,
+    judged_config,
+    note_others,
+    note_patients,
+    shares_validation_rows,
+)
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.distributed import World
 from cxr.model.predict import predict_dataset
