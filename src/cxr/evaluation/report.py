@@ -315,16 +315,10 @@ def _is_known(predictions: Predictions, attribute: str) -> bool:
 
 def _overlap_notes(predictions: Predictions, shared: int | None) -> list[str]:
     if shared is None:
-        return [
-            "whether thresholds were chosen on images evaluated here is not known: another key than CXR_PATIENT_KEY "
-            "hashed their names"
-        ]
-    if not shared:
-        return []
-    return [
-        f"thresholds were chosen on {shared:,} of the {len(predictions):,} images judged here, "
-        "so figures marked * are optimistic"
-    ]
+        why = "another key than CXR_PATIENT_KEY hashed their names"
+        return [f"whether thresholds were chosen on images evaluated here is not known: {why}"]
+    what = f"thresholds were chosen on {shared:,} of the {len(predictions):,} images judged here"
+    return [f"{what}, so figures marked * are optimistic"] if shared else []
 
 
 def _undefined_notes(table: pd.DataFrame, draws: Mapping[str, Float]) -> list[str]:

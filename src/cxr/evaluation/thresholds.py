@@ -132,9 +132,10 @@ def count_shared(thresholds: Thresholds, rows: pd.DataFrame) -> int | None:
         return None
     if not thresholds.images:
         return 0
-    names = own_names(rows)
+    names = list(own_names(rows))
     if thresholds.sources and "source" in rows.columns:  # joined datasets may have images of one name
-        names = names.where(~rows["source"].isin(thresholds.sources).to_numpy(), rows["image"].to_numpy())
+        every = zip(names, rows["image"], rows["source"].isin(thresholds.sources), strict=True)
+        names = [full if is_joined else own for own, full, is_joined in every]
     return sum(one in thresholds.images for name in names for one in hashed([name], hasher))
 
 
