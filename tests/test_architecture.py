@@ -11,7 +11,7 @@ import pytest
 import cxr
 
 SOURCE = Path(cxr.__file__).parent
-LABELS_HALF = ("findings", "labels", "splits", "sources")
+LABELS_HALF = ("findings", "labels", "splits", "sources", "kinds", "find_images", "tiff_header")
 ROOMS = ("foundation", "config", "labels", "evaluation", "pixels", "model", "explain", "deploy", "check", "cli")
 
 

@@ -162,9 +162,9 @@ def test_lists_that_fit_nothing_or_are_not_there_are_refused(tmp_path: Path) -> 
     assert error_of(make_table("a"), config("lists", lists=lists)) == (
         "error: data.lists: no file no.txt\nhint: looked for no.txt and root/no.txt"
     )
-    (tmp_path / "bad.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "bad.txt").write_bytes(b"\x81\x8d")
     text = error_of(make_table("a"), config("lists", lists=dict.fromkeys(FOLDS, tmp_path / "bad.txt")))
-    assert "bad.txt: not a readable list of names (" in text
+    assert "bad.txt:1: not a readable list of names (byte 0x81 is not UTF-8)" in text
 
 
 def test_a_column_says_the_split_in_the_usual_words() -> None:

@@ -205,6 +205,8 @@ def list_dataset(config: Config, packing: Packing = "needed", may_pack: bool = T
     findings = choose_findings(config, [one.table for one in listed], exact, partly)
     id_spaces = [joint.id_space(one.table.source, one.config.data.name) for one in listed]
     joint.check_across(id_spaces, [one.table.rows for one in listed], [one.split.fold for one in listed])
+    if len(listed) > 1:
+        joint.check_files([one.table for one in listed], [one.split.fold for one in listed])
     stores = []
     for place, archive in enumerate(listed):
         with joint.naming(place):  # on no rows: what is wrong shows before hours of packing

@@ -18,7 +18,7 @@ import pandas as pd
 from cxr.config import Archive, Config, Data, Policy
 from cxr.data.findings import NO_FINDING, canonical, find
 from cxr.data.labels import LabelTable, Targets, resolve
-from cxr.data.splits import FOLDS, Split, check_leak, hash_names
+from cxr.data.splits import FOLDS, NAMED, Split, check_leak, hash_names
 from cxr.errors import CxrError
 from cxr.text import short_name
 
@@ -81,6 +81,27 @@ def check_across(id_spaces: Sequence[str], rows: Sequence[pd.DataFrame], folds: 
             hint = "two archives hold the same patients; give both the same split"
             own = f", or if equal ids are other people, give each {space} a data.name" if space in OWN_IDS else ""
             raise CxrError(error.problems, hint + own) from None
+
+
+def check_files(tables: Sequence[LabelTable], folds: Sequence[npt.NDArray[np.str_]]) -> None:
+    """Refuse an image file that is in two splits of the archives, whatever they call it.
+
+    Raises:
+        CxrError: Naming the first such files.
+    """
+    files = [_files_of(table, fold) for table, fold in zip(tables, folds, strict=True)]
+    both = [(path, fold) for place, some in enumerate(files) for path, fold in some.items()
+            if any(other.get(path, fold) != fold for other in files[:place])]  # fmt: skip
+    if both:
+        problems = [f"data.also: {path} is in two archives, in another split of each" for path, _ in both[:NAMED]]
+        more = [f"data.also: {len(both) - NAMED:,} more image files are in two splits"] if len(both) > NAMED else []
+        raise CxrError([*problems, *more], "give both archives the same split, or leave one of them out")
+
+
+def _files_of(table: LabelTable, fold: npt.NDArray[np.str_]) -> dict[str, str]:
+    """The fold of each image file, by its path."""
+    top, both = os.path.realpath(table.root), zip(table.rows["path"], fold, strict=True)
+    return {os.path.normpath(os.path.join(top, path)): str(name) for path, name in both if path and name}
 
 
 def store_path(config: Config, data: Data) -> Path:

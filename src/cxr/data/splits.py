@@ -13,7 +13,10 @@ from cxr.config import Data
 from cxr.console import count
 from cxr.data.labels import LabelTable
 from cxr.errors import CxrError
+from cxr.labels.columns import find_name
 from cxr.labels.identity import normalise
+from cxr.labels.lookup import stem
+from cxr.labels.sheet import decode_text
 
 Fold = npt.NDArray[np.str_]
 Listed = Mapping[str, Sequence[str]]
@@ -195,18 +198,20 @@ def read_names(path: Path, known: Container[str] = ()) -> list[str]:
     """The names that a list file holds, a name a line, each once.
 
     A name is the whole line if it is `known`, else the text up to the first comma if that is, else up to the first
-    blank or comma. A first line that is neither known nor has a suffix like `.png` is a header.
+    blank or comma. A first line that is neither known nor has a suffix like `.png`, as the
+    next one has, is a header.
 
     Raises:
         CxrError: Not a text file, or empty.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = decode_text(path, path.read_bytes(), "list of names").splitlines()
     except (UnicodeDecodeError, OSError) as problem:
         raise CxrError(f"{path}: not a readable list of names ({problem})", "a list has an image name a line") from None
     names = [_first_name(line.strip(), known) for line in lines if line.strip()]
     if names and names[0] not in known and "." not in names[0]:
-        names = names[1:]
+        others_have_endings = "." in "".join(names[1:2])
+        names = names[1:] if others_have_endings or _is_heading(names[0]) else names
     if not names:
         raise CxrError(f"{path}: no names", "a list has an image name a line")
     return list(dict.fromkeys(names))
@@ -214,26 +219,36 @@ def read_names(path: Path, known: Container[str] = ()) -> list[str]:
 
 def _first_name(line: str, known: Container[str]) -> str:
     line = normalise(line.replace("\\", "/")).removeprefix("./")
-    whole = (line, line.split(",", 1)[0].strip().strip('"'))
-    return next((name for name in whole if name in known), re.split(r"[\s,]", line, maxsplit=1)[0].strip('"'))
+    whole = (line, *(line.split(sign, 1)[0].strip().strip('"') for sign in ",;"))
+    return next((name for name in whole if name in known), re.split(r"[\s,;]", line, maxsplit=1)[0].strip('"'))
+
+
+def _is_heading(name: str) -> bool:
+    """Whether a list's first line is what the column of images is called."""
+    one = name.rstrip("sS")
+    return find_name([name, one], "image") is not None or one.casefold() in ("name", "id")
 
 
 def _finder(images: Sequence[str]) -> Callable[[str], str]:
     """A function from a listed name to the image it means, or to its own canonical form when there is none.
 
-    `a/b.png` means the image a/b.png, else b.png; `b.png` means b.png, else the only image whose file name is b.png.
+    `a/b.png` means the image a/b.png, else b.png; `b.png` means b.png, else the only image whose file name is b.png;
+    `b` means the only image b with an ending.
     """
     known = set(images)
     by_name: dict[str, str] = {}
     for image in images:
         name = image.rsplit("/", 1)[-1]
         by_name[name] = "" if name in by_name else image
+    stems: dict[str, str] = {}
+    for image in images:
+        stems[stem(image)] = "" if stem(image) in stems else image
     flat = not any("/" in image for image in images)
 
     def find(name: str) -> str:
         parts = name.split("/")
         ends = ("/".join(parts[start:]) for start in range(len(parts)))
-        own = next((end for end in ends if end in known), "")
+        own = next((end for end in ends if end in known), "") or stems.get(name, "")
         return own or (len(parts) == 1 and by_name.get(name)) or (parts[-1] if flat else name)
 
     return find

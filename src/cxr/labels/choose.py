@@ -8,7 +8,8 @@ Where nothing is asked for, a column is decided by its name and by all of its ce
 | called p_... or prob_...                     | no finding, but a probability                    |
 | of labels and blanks                         | a finding                                        |
 | blank throughout, or without any label       | no finding                                       |
-| of labels and of other cells                 | an error: the user says which, by data.findings  |
+| of labels and of other cells, or a known     | an error: the user says which, by data.findings  |
+| finding of other cells                       |                                                  |
 """
 
 import difflib
@@ -89,7 +90,7 @@ def _without_prefix(column: str) -> str:
 
 
 def _choose_all(sheet: Sheet, others: Sequence[str], soft: bool) -> Chosen:
-    marked = [name for name in others if _LABEL.match(name)]
+    marked = [name for name in others if _LABEL.match(name) and not is_metadata(name)]  # y_min is of a box
     why: dict[str, str] = {}
     found: dict[str, LabelColumn] = {}
     for name in marked or others:
@@ -122,7 +123,7 @@ def _decide(sheet: Sheet, found: Mapping[str, LabelColumn], soft: bool) -> tuple
                 columns.append(name)
             else:
                 why[name] = "blank in every row"
-        elif column.num_labels or (column.soft is not None and column.wrong is None):
+        elif column.num_labels or (column.soft is not None and column.wrong is None) or is_known(canonical(name)):
             cell = sheet.column(name)[other].strip()
             kind = "a soft label" if column.wrong is None else "no label"
             rest = f", and {column.num_labels:,} other cells are 1, 0 or -1" if column.num_labels else ""

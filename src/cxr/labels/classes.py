@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,8 @@ from cxr.data.labels import Float
 from cxr.labels.cells import is_blank
 
 _BETWEEN = re.compile(r"[|,;]")
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+_BRACKETS = frozenset((("[", "]"), ("{", "}"), ("(", ")")))
 _NEGATIVE = frozenset(("negative", "nodisease"))
 """Classes that say that nothing was found, as `name_key` writes them, beside the synonyms of `No Finding`."""
 
@@ -40,14 +42,26 @@ def read_classes(cells: Sequence[str]) -> tuple[tuple[str, ...], Float]:
 
 def read_words(cell: str) -> list[str]:
     """The findings that a cell names; none where it is blank."""
+    return [name_class(word) for word in split_words(cell)]
+
+
+def split_words(cell: str) -> list[str]:
+    """The words of `a|b`, `a, b`, ['a', 'b'], ['a' 'b'] as NumPy prints it, {a, b} and ('a', 'b'), as they are."""
     text = cell.strip()
-    if text[:1] == "[" and text[-1:] == "]":
-        listed = _read_list(text)
-        words = listed if listed is not None else _BETWEEN.split(text[1:-1])
-    else:
-        words = _BETWEEN.split(text)
-    words = [word.strip().strip("'\"").strip() for word in words]
-    return [name_class(word) for word in words if not is_blank(word)]
+    if (text[:1], text[-1:]) in _BRACKETS:
+        text = text[1:-1]
+        quoted = _QUOTED.findall(text)
+        if quoted and not _QUOTED.sub("", text).strip(" ,;|\n\t"):
+            return [word for one in quoted if not is_blank(word := _unquote(one))]
+    words = (word.strip().strip("'\"").strip() for word in _BETWEEN.split(text))
+    return [word for word in words if not is_blank(word)]
+
+
+def count_words(numbers: Mapping[str, int], most: int = 5) -> str:
+    """The words and in how many rows each is, the most frequent first."""
+    first = sorted(numbers.items(), key=lambda pair: -pair[1])[:most]
+    more = f" and {len(numbers) - most:,} more" if len(numbers) > most else ""
+    return ", ".join(f"{word} ({num:,})" for word, num in first) + more
 
 
 def name_class(word: str) -> str:
@@ -55,9 +69,9 @@ def name_class(word: str) -> str:
     return NO_FINDING if name_key(word) in _NEGATIVE else canonical(word)
 
 
-def _read_list(text: str) -> list[str] | None:
+def _unquote(literal: str) -> str:
+    """The text of one quoted word, with Python's escapes for letters."""
     try:
-        words = ast.literal_eval(text)  # literals only: nothing is run
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return None
-    return [str(word) for word in words] if isinstance(words, list) else None
+        return str(ast.literal_eval(literal)).strip()  # a literal only: nothing is run
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return literal[1:-1].strip()

@@ -3,11 +3,13 @@
 Names are compared without case, blanks and signs: `Patient ID`, `patientId` and `PATIENT_ID` are one.
 """
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from cxr.data.findings import is_known
 from cxr.errors import CxrError
+from cxr.labels.cells import is_blank
 from cxr.labels.identity import normalise_ids
 from cxr.labels.sheet import Sheet, column_key
 
@@ -48,7 +50,8 @@ _METADATA = frozenset(
     originalimagewidthheight originalimagepixelspacingxy originalwidth originalheight spacing spacingx spacingy y x w h
     kvp exposure mas sid photometricinterpretation windowcenter windowwidth md5 sha256 hash checksum filesize
     reader readerid radid rad radiologist rater annotator doctor physician methodlabel methodprojection
-    xmin ymin xmax ymax x1 y1 x2 y2 bbox box boxes area mask rle encodedpixels segmentation polygon
+    xmin ymin xmax ymax x1 y1 x2 y2
+    xcenter ycenter xcentre ycentre xc yc x0 y0 bbox box boxes area mask rle encodedpixels segmentation polygon
     report reporttext impression text findingstext note notes clinicalnotes othernotes comment comments description
     indication history caption url doi license licence source dataset folder directory
     confidence probability prob score certainty loss
@@ -79,7 +82,7 @@ def find_column(sheet: Sheet, kind: str, taken: Collection[str] = ()) -> str | N
     """
     found = _find_all([name for name in sheet.header if name not in taken], kind)
     if kind == "patient_id":
-        _check_same_patients(sheet, found)
+        check_same_patients(sheet, found)
     return found[0] if found else None
 
 
@@ -89,21 +92,33 @@ def find_name(names: Sequence[str], kind: str) -> str | None:
 
 
 def _find_all(names: Sequence[str], kind: str) -> list[str]:
-    keys = {column_key(name): name for name in reversed(names)}  # the first of two spellings
-    return [keys[usual] for usual in KINDS[kind] if usual in keys]
+    """Every name that usually means this, the most telling first."""
+    order = KINDS[kind]
+    return sorted((name for name in names if column_key(name) in order), key=lambda name: order.index(column_key(name)))
 
 
-def _check_same_patients(sheet: Sheet, names: Sequence[str]) -> None:
+def check_same_patients(sheet: Sheet, names: Sequence[str]) -> None:
+    """Refuse columns that may name the patient where they do not group the images alike.
+
+    Raises:
+        CxrError: One patient of a column is several of another; rows where either is blank say nothing.
+    """
     if len(names) < 2:
         return
     first, *others = (normalise_ids(sheet.column(name)) for name in names)
     for name, other in zip(names[1:], others, strict=True):
-        pairs = set(zip(first, other, strict=True))
-        if len(pairs) > max(len(set(first)), len(set(other))):
+        both = [(a, b) for a, b in zip(first, other, strict=True) if not (is_blank(a) or is_blank(b))]
+        if len(set(both)) > min(len({a for a, _ in both}), len({b for _, b in both})):
             raise CxrError(
                 f"{sheet.path}: both {names[0]} and {name} may name the patient, and they differ",
-                f"name the right one: data.columns.patient={names[0]!r} or data.columns.patient={name!r}",
+                f"keep one of them, or name it: data.columns.patient={quoted(name)}, or, where {names[0]} is it, "
+                f"data.columns.others=[{quoted(name)}]",
             )
+
+
+def quoted(name: str) -> str:
+    """A column's name as a value in an override, in quotes where YAML would read it otherwise."""
+    return name if re.fullmatch(r"[A-Za-z_]\w*", name) else repr(name)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ Two spellings of one id would otherwise be two patients, whose images land in tw
 1. Unicode in its composed form (NFC), as file names of macOS are not.
 2. White space of any kind, no-break space included, at the ends is dropped and inside becomes one space; zero-width
    spaces and byte order marks are dropped.
-3. `12.0` is `12` where every id of the column is a whole number, as a column of numbers with gaps is exported.
+3. `12.0`, or `12,0`, is `12` where every id of the column is a whole number or a word for nothing such as `nan`, as a
+   column of numbers with gaps is exported.
 
 Leading zeros and case stay: `0012` is not `12`, and `p1` is not `P1`.
 """
@@ -14,9 +15,11 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-_WHOLE = re.compile(r"(-?\d+)\.0+")
-_NUMBER = re.compile(r"-?\d+(\.0+)?")
-_ROUNDED = re.compile(r"-?\d(\.\d+)?[eE]\+\d\d+")
+from cxr.labels.cells import is_blank
+
+_WHOLE = re.compile(r"(-?\d+)(?:\.0+|,0)")  # `12,000` is more than 12
+_NUMBER = re.compile(r"-?\d+(\.0+|,0)?")
+_ROUNDED = re.compile(r"-?\d([.,]\d*)?[eE]\+\d\d+")
 _EMPTY_STEP = re.compile(r"/\.?(?=/)")
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u2060\ufeff"))  # zero-width space, word joiner, byte order mark
 
@@ -35,7 +38,7 @@ def normalise_ids(values: Sequence[str]) -> list[str]:
         values: [N] cells, as the table says them.
     """
     ids = [normalise(value) for value in values]
-    if any("." in one for one in ids) and all(_NUMBER.fullmatch(one) for one in ids if one):
+    if any("." in one or "," in one for one in ids) and all(_NUMBER.fullmatch(one) or is_blank(one) for one in ids):
         ids = [_WHOLE.sub(r"\1", one) for one in ids]
     return ids
 

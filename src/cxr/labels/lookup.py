@@ -66,12 +66,23 @@ class Index:
 
     @classmethod
     def of(cls, root: Path) -> "Index":
-        """Every file below root but hidden ones; links to folders are not followed."""
-        found = []
-        for folder, folders, files in os.walk(root):
-            folders[:] = [name for name in folders if not name.startswith(".")]
-            below = os.path.relpath(folder, root)
-            found += [name if below == "." else f"{below}/{name}" for name in files if not name.startswith(".")]
+        """Every file below root but hidden ones, of each folder once.
+
+        Links to folders are followed after all that is really there, so that a file has its own name; what was seen is
+        not looked at again, so no circle is endless.
+        """
+        found: list[str] = []
+        seen, todo = {_identity(above) for above in Path(root).resolve().parents}, [str(root)]
+        for start in todo:  # grows
+            for folder, folders, files in os.walk(start):
+                if _identity(folder) in seen:
+                    folders.clear()
+                    continue
+                seen.add(_identity(folder))
+                folders[:] = sorted(name for name in folders if not name.startswith("."))
+                todo += [path for name in folders if os.path.islink(path := os.path.join(folder, name))]
+                below = os.path.relpath(folder, root)
+                found += [name if below == "." else f"{below}/{name}" for name in files if not name.startswith(".")]
         return cls(tuple(sorted(found)))
 
     @cached_property
@@ -169,6 +180,15 @@ def list_folder(folder: Path) -> list[str]:
         return []
     except OSError as problem:
         raise CxrError(f"{folder}: {problem.strerror or problem}", "check that you may read the folder") from None
+
+
+def _identity(folder: Path | str) -> tuple[int, int]:
+    """Device and number of a folder, whatever it is called."""
+    try:
+        facts = os.stat(folder)
+    except OSError:  # gone, or it may not be entered: os.walk passes it over
+        return 0, 0
+    return facts.st_dev, facts.st_ino
 
 
 def _exists(path: str) -> bool:

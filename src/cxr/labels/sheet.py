@@ -4,6 +4,7 @@ import codecs
 import csv
 import gzip
 import io
+import itertools
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -17,13 +18,20 @@ from cxr.paths import refuse_endless
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*")
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)  # that of UTF-32 begins as UTF-16's does
 _OTHER_FILES = ((b"PK\x03\x04", "an Excel or zip file"), (b"\xd0\xcf\x11\xe0", "an old Excel file"),
                 (b"PAR1", "a Parquet file"), (b"%PDF", "a PDF file"))  # fmt: skip
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0e-\x1f]")  # no table of text holds these
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _ASCII = _REPLACED + "".join(map(chr, range(128)))
 _SNIFFED = 1 << 16  # bytes in which NULs tell UTF-16 without a mark
+_LINES_TRIED = 20  # in which every separator is counted
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ def column_key(name: str) -> str:
 def read_sheet(path: Path) -> Sheet:
     """A CSV file's text, plain or gzipped.
 
-    The separator is the comma, semicolon or tab that the header holds most of; the encoding UTF-8, UTF-16, or else
+    The separator is the comma, semicolon or tab that divides all lines alike; the encoding UTF-8, UTF-16, or else
     Windows-1252 (Latin-1), which a line on stderr says.
 
     Raises:
@@ -93,7 +101,7 @@ def read_sheet(path: Path) -> Sheet:
     """
     refuse_endless(path)
     try:
-        sheet = _parse(path, _decode(path, _read_bytes(path)))
+        sheet = _parse(path, decode_text(path, _read_bytes(path)))
     except FileNotFoundError:
         raise CxrError(f"{path}: no such file", "check the path of the CSV file") from None
     except (csv.Error, EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as problem:
@@ -117,8 +125,8 @@ def _read_bytes(path: Path) -> bytes:
     return gzip.decompress(path.read_bytes()) if start.startswith(b"\x1f\x8b") else path.read_bytes()
 
 
-def _decode(path: Path, data: bytes) -> str:
-    """The text of a table, by its byte order mark, else by what it can be."""
+def decode_text(path: Path, data: bytes, kind: str = "CSV file") -> str:
+    """The text of a table or a list, by its byte order mark, else by what it can be."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data.decode(encoding)
@@ -133,7 +141,7 @@ def _decode(path: Path, data: bytes) -> str:
         text = data.decode("cp1252", errors="replace")
         damaged = set(data.decode("utf-8", errors="replace")) - set(_ASCII)  # UTF-8 elsewhere: no other encoding
         if damaged or _REPLACED in text or _CONTROLS.search(text):  # or bytes that no Windows text holds
-            what = f"{path}:{line}: not a readable CSV file (byte 0x{data[problem.start]:02x} is not UTF-8)"
+            what = f"{path}:{line}: not a readable {kind} (byte 0x{data[problem.start]:02x} is not UTF-8)"
             raise CxrError(what, "save it as comma-separated text in UTF-8, or download it again") from None
         say(f"{path}:{line}: not UTF-8, read as Windows-1252 (Latin-1)")
         return text
@@ -147,9 +155,12 @@ def _parse(path: Path, text: str) -> Sheet:
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     if stated:
         next(reader)
-    header = tuple(normalise(name) for name in next(reader, []))
+    header = tuple(normalise(name) for name in next((row for row in reader if any(row)), []))
     _check_header(path, header, text)
+    has_spare = len(header) > 2 and not header[-1]  # a separator too many at the end of the header
     for row in reader:
+        if has_spare and len(row) == len(header) - 1:
+            row.append("")
         if len(row) == len(header):
             lines.append(reader.line_num)
             cells.extend(row)
@@ -162,19 +173,26 @@ def _parse(path: Path, text: str) -> Sheet:
 
 
 def _find_separator(text: str) -> str:
-    """What separates the cells of the header: the one outside quotes that is most frequent, commas before others."""
-    header = next(_header_lines(text), "")
-    outside = re.sub(r'"[^"]*"', "", header)
-    return max(SEPARATORS, key=outside.count)
+    """What separates the cells: of those that divide the first lines into as many as the header the one of most cells.
+
+    Where none does, the one outside quotes that is most frequent in the header; commas go before others.
+    """
+    lines = [re.sub(r'"[^"]*"', "", line) for line in itertools.islice(_header_lines(text), 1 + _LINES_TRIED)]
+    header, *rows = lines or [""]
+    counts = {sign: {line.count(sign) for line in rows} or {header.count(sign)} for sign in SEPARATORS}
+    even = [sign for sign, each in counts.items()
+            if len(each) == 1 and header.count(sign) - min(each) in (0, 1) and min(each) > 0]  # fmt: skip
+    return max(even or SEPARATORS, key=header.count)
 
 
 def _header_lines(text: str) -> Iterator[str]:
-    """The first lines of the text, those inside quotes taken together."""
+    """The first lines of the text that are not blank, those inside quotes taken together."""
     held = ""
     for line in io.StringIO(text[:_SNIFFED], newline=None):
         held += line
         if held.count('"') % 2 == 0:
-            yield held
+            if held.strip():
+                yield held
             held = ""
 
 

@@ -22,11 +22,15 @@ def read_view(text: str) -> str:
     `PA erect` and `postero-anterior` PA, `L`, `LL`, `LAT` and `XTABLE LATERAL` lateral. Other views, as `LAO`, stay.
     """
     text = normalise(text)
-    words = re.split(r"[\s_/,;()-]+", text.upper())
+    upper = text.upper().replace(".", "")
+    words = re.split(r"[\s_/,;()-]+", upper)
     if is_blank(text) or words[0] in _UNKNOWN:
         return ""
+    whole = re.sub(r"[\s_/-]", "", upper)
+    if whole in _WORDS:  # P.A. and p-a
+        return _WORDS[whole]
     for word in words:
-        if word in _WORDS:
+        if word in _WORDS and len(word) > 1:  # the L of `L-spine` is no view
             return _WORDS[word]
         for start, view in _STARTS:
             if word.startswith(start):

@@ -3,9 +3,13 @@
 What holds for all of them is done here, once: one image is one row.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+import pandas as pd
 
 from cxr.config import Data
 from cxr.console import count
@@ -66,7 +70,27 @@ def read(data: Data, exact: bool = True) -> LabelTable:
     else:
         found = READERS[data.source](data)
     hint = name_reader([use.column for use in found.columns]) if data.source == "table" else ""
-    return _question_ids(join_rows(found, data.duplicates, hint))
+    return _question_ids(join_rows(_name_by_file(found), data.duplicates, hint))
+
+
+def _name_by_file(table: LabelTable) -> LabelTable:
+    """The table with one name for each image file, the first, where it names a file in several ways."""
+    paths = table.rows["path"].to_numpy(dtype=object)
+    if any(".." in path or "//" in path or path.startswith("/") for path in paths):
+        top = str(table.root)
+        paths = np.array([os.path.normpath(os.path.join(top, path)) if path else "" for path in paths], dtype=object)
+    codes, files = pd.factorize(paths)
+    if len(files) == len(paths):
+        return table
+    names = table.rows["image"].to_numpy(dtype=object)
+    first = names[np.unique(codes, return_index=True)[1]][codes]
+    same = (names == first) | (paths == "")
+    if same.all():
+        return table
+    row = int(np.argmax(~same))
+    note = f"{count(int((~same).sum()), 'row')} with another name of an image file, as {names[row]} for {first[row]}"
+    rows = table.rows.assign(image=pd.Series(np.where(same, names, first), dtype=str))
+    return replace(table, rows=rows, notes=(*table.notes, note))
 
 
 def _question_ids(table: LabelTable) -> LabelTable:

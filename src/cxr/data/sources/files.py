@@ -12,8 +12,9 @@ import pandas as pd
 
 from cxr.config import Data
 from cxr.data.labels import ROW_COLUMNS, Float
+from cxr.data.splits import WORDS
 from cxr.errors import CxrError
-from cxr.labels.cells import LABEL_HINT, SOFT_HINT, read_column
+from cxr.labels.cells import LABEL_HINT, SOFT_HINT, is_blank, read_column
 from cxr.labels.identity import find_rounded, normalise, normalise_ids, normalise_images
 from cxr.labels.lookup import list_folder
 from cxr.labels.sheet import Sheet
@@ -151,12 +152,21 @@ def make_rows(columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """
     empty = [""] * len(columns["image"])
     text = {name: columns.get(name, empty) for name in dict.fromkeys([*ROW_COLUMNS, *columns])}
+    for name in ("image", "patient_id", "study_id"):
+        _refuse_rounded(text[name], name.removesuffix("_id"))
     text["image"] = normalise_images(text["image"])
     text |= {name: normalise_ids(text[name]) for name in ("patient_id", "study_id")}
     text["view"] = read_views(text["view"])
     text["sex"] = [read_sex(word) for word in text["sex"]]
     rows = pd.DataFrame({name: pd.Series(list(cells), dtype=str) for name, cells in text.items()})
     return rows.assign(age=map_distinct(text["age"], read_age))
+
+
+def _refuse_rounded(cells: Sequence[str], kind: str) -> None:
+    row = find_rounded(cells)
+    if row is not None:
+        what = f"{kind} {cells[row].strip()!r} in row {row + 1} is a rounded number that several may share"
+        raise CxrError(what, "export the table again with this column as text")
 
 
 def check_filled(sheet: Sheet, name: str, values: Sequence[str], hint: str) -> None:
@@ -172,4 +182,11 @@ def split_column(sheet: Sheet, data: Data) -> list[str] | None:
     if data.split != "column":
         return None
     sheet.require([data.split_column], "data.split_column names the column that holds train, val or test")
-    return [normalise(value) for value in sheet.column(data.split_column)]
+    return read_splits(sheet.column(data.split_column))
+
+
+def read_splits(cells: Sequence[str]) -> list[str]:
+    """train, val or test for each cell, empty for a blank one; another word as it is, which `splits.assign` refuses."""
+    words = {cell: normalise(cell) for cell in set(cells)}
+    meant = {cell: "" if is_blank(word) else WORDS.get(word.casefold(), word) for cell, word in words.items()}
+    return [meant[cell] for cell in cells]

@@ -31,6 +31,7 @@ import numpy as np
 
 from cxr.config import Data
 from cxr.console import count
+from cxr.data.find_images import is_image
 from cxr.data.findings import NO_FINDING, name_key
 from cxr.data.labels import LabelTable
 from cxr.data.sources.files import make_rows, root_folder
@@ -58,7 +59,7 @@ def read(data: Data) -> LabelTable:
     if data.split == "column":
         raise CxrError("data.split: folders have no split column", "use official (the folders'), random or lists")
     every = Index.of(root).paths
-    paths = [path for path in every if path.lower().endswith(IMAGE_SUFFIXES) and not _is_left_out(path)]
+    paths = [path for path in every if not _is_left_out(path) and _is_image(root, path)]
     others = sorted(set(every) - set(paths))
     if not paths:
         raise CxrError(f"{root}: no image in it", "data.root must hold folders of images, called by their classes")
@@ -71,11 +72,19 @@ def read(data: Data) -> LabelTable:
     names_patients = any(patient != path for patient, path in zip(patients, paths, strict=True))
     notes = [note] if note and names_patients else []  # else the general warning says it
     if others:
-        notes.append(f"{count(len(others), 'file')} left out, without an image's ending or of masks: {others[0]}")
+        notes.append(f"{count(len(others), 'file')} left out, without an image or of masks: {others[0]}")
     uses = tuple(ColumnUse(word, f"finding {name_class(word)}") for word in sorted({one["class"] for one in inside}))
     return LabelTable(
         "folder", root, rows, findings, raw, columns=uses, notes=tuple(notes), names_patients=names_patients
     )
+
+
+def _is_image(root: Path, path: str) -> bool:
+    """Whether a file is an image by its name, else by its first bytes: DICOM files often have no ending."""
+    try:
+        return path.lower().endswith(IMAGE_SUFFIXES) or is_image(root / path, (root / path).stat().st_mode)
+    except OSError:  # packing says why it cannot be read
+        return False
 
 
 def _is_left_out(path: str) -> bool:

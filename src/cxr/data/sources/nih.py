@@ -30,9 +30,10 @@ from cxr.data.findings import NIH_14, NO_FINDING, canonical
 from cxr.data.labels import Float, LabelTable
 from cxr.data.sources.files import find_csv, make_rows, read_patients, root_folder, split_column
 from cxr.errors import CxrError
+from cxr.labels.classes import split_words
 from cxr.labels.columns import account
 from cxr.labels.identity import normalise, normalise_ids
-from cxr.labels.lookup import list_folder
+from cxr.labels.lookup import list_folder, stem
 from cxr.labels.sheet import Sheet, read_sheet
 
 CSV_NAMES = ("Data_Entry_2017_v2020.csv", "Data_Entry_2017.csv")
@@ -56,7 +57,9 @@ def read(data: Data) -> LabelTable:
     read_patients(sheet, PATIENT, "a patient's images must stay in one split; fill in the patient")
     table = parse(sheet, root)
     files = find_images(root)
-    rows = table.rows.assign(path=pd.Series([files.get(name, "") for name in table.rows["image"]], dtype=str))
+    stems = {stem(name): path for name, path in files.items()}
+    paths = [files.get(_last(name), "") or stems.get(_last(name), "") for name in table.rows["image"]]
+    rows = table.rows.assign(path=pd.Series(paths, dtype=str))
     column = split_column(sheet, data)
     listed = {} if column else read_lists(root, needed=data.split == "official")
     split = column or [listed.get(name, "") for name in rows["image"]]
@@ -86,7 +89,7 @@ def _read_findings(sheet: Sheet) -> Float:
     raw = np.zeros((len(cells), len(FINDINGS)), dtype=np.float32)
     problems = []
     for place, cell in enumerate(cells):
-        for word in str(cell).split("|"):
+        for word in split_words(str(cell)) or [""]:
             if canonical(word) in FINDINGS:
                 raw[place, FINDINGS.index(canonical(word))] = 1
             else:
@@ -95,6 +98,11 @@ def _read_findings(sheet: Sheet) -> Float:
     if problems:
         raise CxrError(problems, f"findings are {', '.join(FINDINGS)}, separated by |")
     return raw[codes]
+
+
+def _last(name: str) -> str:
+    """The name of an image without the folders that some copies of the table put before it."""
+    return name.rpartition("/")[2]
 
 
 def _find_csv(root: Path, csv: Path | None) -> Path:

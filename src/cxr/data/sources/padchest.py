@@ -25,7 +25,8 @@ Citation: Bustos et al. "PadChest: A large chest x-ray image dataset with multi-
 Analysis 66, 2020.
 """
 
-import ast
+import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,14 +34,18 @@ import numpy as np
 import pandas as pd
 
 from cxr.config import Data
-from cxr.data.findings import NO_FINDING
+from cxr.data.findings import NO_FINDING, name_key
 from cxr.data.labels import Float, LabelTable
 from cxr.data.sources.files import NAMED, find_table, make_rows, read_patients, root_folder, split_column
 from cxr.errors import CxrError
+from cxr.labels.cells import is_blank
+from cxr.labels.classes import count_words, split_words
 from cxr.labels.columns import account
 from cxr.labels.identity import normalise_ids, normalise_images
 from cxr.labels.lookup import existing
 from cxr.labels.sheet import Sheet, read_sheet
+
+_LIST = re.compile(r"""\[\s*(?:(?:'[^']*'|"[^"]*")\s*(?:,\s*)?)*\]""")
 
 TABLE = "PADCHEST_chest_x_ray_images_labels_*.csv"
 IMAGE, FOLDER, PATIENT, LABELS = "ImageID", "ImageDir", "PatientID", "Labels"
@@ -122,8 +127,9 @@ PARTIAL = frozenset({"unchanged", "exclude", "suboptimal study"})
 """Words that say that what a list does not name is not said, rather than absent."""
 
 FINDINGS = tuple(TERMS)
+_PARTIAL = frozenset(map(name_key, PARTIAL))
 _COLUMNS_OF = {
-    word: [column for column, terms in enumerate(TERMS.values()) if word in terms]
+    name_key(word): [column for column, terms in enumerate(TERMS.values()) if word in terms]
     for word in {word for terms in TERMS.values() for word in terms}
 }
 
@@ -158,8 +164,9 @@ def parse(sheet: Sheet, root: Path) -> LabelTable:
         named["age"] = BIRTH
     words = {f"list of {len(FINDINGS)}": LABELS}
     uses = account(sheet, named, words, {DATE: "read with the year of birth"}, "not read by data.source=padchest")
-    raw = _read_findings(sheet)
-    return LabelTable("padchest", root, make_rows(columns), FINDINGS, raw, columns=uses, where=sheet.where)
+    raw, notes = _read_findings(sheet)
+    rows = make_rows(columns)
+    return LabelTable("padchest", root, rows, FINDINGS, raw, columns=uses, notes=notes, where=sheet.where)
 
 
 def _find_images(sheet: Sheet, root: Path) -> list[str]:
@@ -172,34 +179,33 @@ def _find_images(sheet: Sheet, root: Path) -> list[str]:
     return [path or own for path, own in zip(found, existing(root, images), strict=True)]
 
 
-def _read_findings(sheet: Sheet) -> Float:
+def _read_findings(sheet: Sheet) -> tuple[Float, tuple[str, ...]]:
+    """(cells [N, C], a note on words that are none of TERMS)."""
     codes, cells = pd.factorize(np.array(sheet.column(LABELS), dtype=object))  # 28,809 distinct lists in 160,861
     raw = np.full((len(cells), len(FINDINGS)), np.nan, dtype=np.float32)
-    problems = []
+    problems, others, rows_of = [], Counter[str](), np.bincount(codes)
     for place, cell in enumerate(cells):
         words = read_words(str(cell))
         if words is None:
             problems.append(f"{sheet.where(int(np.flatnonzero(codes == place)[0]))}: {LABELS} is {cell[:60]!r}")
-        elif words - PARTIAL:
-            raw[place] = np.nan if words & PARTIAL else 0
+        elif words - _PARTIAL:
+            raw[place] = np.nan if words & _PARTIAL else 0
             raw[place, [column for word in words for column in _COLUMNS_OF.get(word, ())]] = 1
+            others.update(dict.fromkeys(words - _PARTIAL - _COLUMNS_OF.keys(), int(rows_of[place])))
     if problems:
         more = [f"{sheet.path}: {len(problems) - NAMED:,} more such lists"] if len(problems) > NAMED else []
         raise CxrError([*problems[:NAMED], *more], "a list of words is like ['pleural effusion', 'cardiomegaly']")
-    return raw[codes]
+    note = f"words in {LABELS} that are no finding here, blanks left out: {count_words(others)}"
+    return raw[codes], (note,) if others else ()
 
 
 def read_words(cell: str) -> frozenset[str] | None:
-    """The words of a list such as `['pneumonia', ' pneumonia', '']`, none for `nan`; None when it is no such list."""
-    if cell.strip() in ("", "nan"):
+    """Keys of the words of `['pneumonia', ' pneumonia', '']`, none for `nan`; None when it is no such list."""
+    if is_blank(cell):
         return frozenset()
-    try:
-        words = ast.literal_eval(cell.strip())  # literals only: it runs nothing
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+    if not _LIST.fullmatch(cell.strip()):
         return None
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        return None
-    return frozenset(" ".join(word.split()) for word in words) - {""}
+    return frozenset(name_key(" ".join(word.split())) for word in split_words(cell))
 
 
 def _age(birth: str, date: str) -> str:

@@ -22,16 +22,16 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr.config import Columns, Data
-from cxr.data.findings import find, find_spelling
+from cxr.data.findings import NO_FINDING, find, find_spelling
 from cxr.data.labels import ROW_COLUMNS, Float, LabelTable
 from cxr.data.sources.dicom_header import Header, read_header
 from cxr.data.sources.files import find_csv, make_rows, read_cells, read_patients, root_folder, slashes, split_column
 from cxr.errors import CxrError
 from cxr.labels.choose import Chosen, as_override, choose_columns, looks_like_classes
-from cxr.labels.classes import read_classes
+from cxr.labels.classes import count_words, read_classes
 from cxr.labels.columns import account, find_column
-from cxr.labels.identity import normalise, normalise_ids
-from cxr.labels.lookup import IMAGE_SUFFIXES, find_files, list_folder
+from cxr.labels.identity import normalise, normalise_ids, normalise_images
+from cxr.labels.lookup import IMAGE_SUFFIXES, Index, find_files, list_folder
 from cxr.labels.recognise import name_reader
 from cxr.labels.sheet import Sheet, read_sheet
 
@@ -127,10 +127,11 @@ def _name_columns(sheet: Sheet, data: Data, root: Path) -> dict[str, str]:
     named = {kind: column for kind, column in named.items() if column in sheet.header}
     for kind, column in asked.items():
         free = column == usual[kind] and not (kind == "patient" and column is None)
-        if free and _KINDS[kind] not in named:
-            taken = {*named.values(), *data.columns.others, data.split_column, data.columns.labels or ""}
+        if free and (_KINDS[kind] not in named or kind == "patient"):  # another column may name other patients
+            others = {name for other, name in named.items() if other != _KINDS[kind]}
+            taken = {*others, *data.columns.others, data.split_column, data.columns.labels or ""}
             found = find_column(sheet, _KINDS[kind], taken)
-            named |= {_KINDS[kind]: found} if found else {}
+            named = ({_KINDS[kind]: found} if found else {}) | named
     if "image" not in named and asked["image"] == usual["image"]:
         named |= _image_by_patient(sheet, named, root)
     missing = {kind: column for kind, column in asked.items() if column and _KINDS[kind] not in named}
@@ -176,9 +177,9 @@ def _labels(
 ) -> _Labels:
     """The labels of every row of the file: of a column of words, or of a column per finding."""
     if words:
-        findings, raw = _read_words(sheet, words, asked, partly)
+        findings, raw, notes = _read_words(sheet, words, asked, partly)
         why = dict.fromkeys((name for name in sheet.header if name not in taken), f"findings are in {words}")
-        return _Labels(findings, raw, {f"list of {', '.join(findings)}": words}, why)
+        return _Labels(findings, raw, {f"list of {', '.join(findings)}": words}, why, notes)
     chosen = choose_columns(sheet, taken, asked, soft, partly and asked is not None)
     if not chosen.columns:
         raise _no_labels(sheet, chosen.why)
@@ -195,21 +196,26 @@ def _say_unsure(chosen: Chosen) -> tuple[str, ...]:
     return (f"taken as findings for their cells, though no known finding is called so: {names}; {hint}",)
 
 
-def _read_words(sheet: Sheet, column: str, asked: Sequence[str] | None, partly: bool) -> tuple[tuple[str, ...], Float]:
-    """(findings, cells [N, C]) of a column of classes or lists of findings."""
+def _read_words(
+    sheet: Sheet, column: str, asked: Sequence[str] | None, partly: bool
+) -> tuple[tuple[str, ...], Float, tuple[str, ...]]:
+    """(findings, cells [N, C], notes) of a column of classes or lists of findings."""
     column = normalise(column)
     sheet.require([column], "data.columns.labels is the column of classes")
     findings, raw = read_classes(sheet.column(column))
     if not findings:
         raise CxrError(f"{sheet.path}: {column} is blank in every row", "data.columns.labels names the findings")
     if asked is None:
-        return findings, raw
+        return findings, raw, ()
     meant = {name: (find if partly else find_spelling)(name, findings) for name in asked}
     problems = [f"{sheet.path}: no row says {name!r} in {column}" for name, own in meant.items() if own is None]
     if problems and (not partly or len(problems) == len(asked)):
         raise CxrError(problems, f"its rows say {', '.join(findings)}")
     known = {name: own for name, own in meant.items() if own is not None}
-    return tuple(known), raw[:, [findings.index(own) for own in known.values()]]
+    left = {name: int((raw[:, place] == 1).sum()) for place, name in enumerate(findings)
+            if name not in known.values() and name != NO_FINDING}  # fmt: skip
+    notes = (f"words in {column} that are no finding asked for: {count_words(left)}",) if left else ()
+    return tuple(known), raw[:, [findings.index(own) for own in known.values()]], notes
 
 
 def _no_labels(sheet: Sheet, why: Mapping[str, str]) -> CxrError:
@@ -233,17 +239,30 @@ def _locate(
         columns = {name: [cells[row] for row in rows] for name, cells in columns.items()} | {"image": images}
     else:
         columns = columns | {"image": slashes(columns["image"])}
-    paths, notes = find_files(root, columns["image"])
+    paths, notes = _find_files(root, columns["image"])
     return columns | {"path": paths}, rows, tuple(notes)
+
+
+def _find_files(root: Path, images: Sequence[str]) -> tuple[list[str], list[str]]:
+    """As `find_files`, by the names as they are and then as they are compared, where `12.0` is `12`."""
+    compared = normalise_images(images)
+    if compared == images or not any("." in name or "," in name for name in images):
+        return find_files(root, images)
+    paths, notes = find_files(root, compared)
+    lost = [row for row, path in enumerate(paths) if not path and compared[row] != images[row]]
+    own, more = find_files(root, [images[row] for row in lost]) if lost else ([], [])
+    for row, path in zip(lost, own, strict=True):
+        paths[row] = path
+    return paths, [*notes, *more]
 
 
 def _images_of_studies(root: Path, sheet: Sheet, studies: Sequence[str]) -> tuple[list[str], Rows]:
     """(image files in the folders that the studies name, row of the table of each)."""
     images, rows, empty = [], [], []
-    for row, study in enumerate(slashes(studies)):
+    for row, (study, compared) in enumerate(zip(slashes(studies), normalise_ids(studies), strict=True)):
         folder = normalise(study)
-        names = sorted(name for name in list_folder(root / folder) if folder and _may_be_image(name))
-        images += [f"{folder}/{name}" for name in names]
+        names = _images_below(root, folder) or _images_below(root, compared)
+        images += names
         rows += [row] * len(names)
         empty += [] if names else [row]
     if empty:
@@ -253,6 +272,15 @@ def _images_of_studies(root: Path, sheet: Sheet, studies: Sequence[str]) -> tupl
         hint = "a table without an image column names folders of images in its study column"
         raise CxrError(what, f"{hint}; else set data.columns.image; its columns are {', '.join(sheet.header)}")
     return images, np.array(rows, np.intp)
+
+
+def _images_below(root: Path, folder: str) -> list[str]:
+    """The images in a folder, else in the folders of series below it, relative to root."""
+    if not folder:
+        return []
+    own = sorted(name for name in list_folder(root / folder) if _may_be_image(name))
+    names = own or [name for name in Index.of(root / folder).paths if _may_be_image(os.path.basename(name))]
+    return [f"{folder}/{name}" for name in names]
 
 
 def _may_be_image(name: str) -> bool:

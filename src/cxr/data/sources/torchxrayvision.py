@@ -160,7 +160,11 @@ def _rows(table: pd.DataFrame, data: Data) -> tuple[pd.DataFrame, bool]:
     """(ROW_COLUMNS from what a class's table has, whether it names patients)."""
     numbers = [str(row) for row in range(len(table))]
     files = normalise_images(_text(table, "image") or _text(table, "patient_id")) or numbers
-    images = files if all(files) else numbers
+    nameless = [number for number, file in zip(numbers, files, strict=True) if not file]
+    if nameless:
+        rest = f"row {nameless[0]} is the first; they are called by their rows"
+        say(f"{data.dataset}: {len(nameless):,} of {len(table):,} rows name no image: {rest}")
+    images = [file or f"row {number}" for number, file in zip(numbers, files, strict=True)]
     patients = _text(table, "patient_id")
     columns = {"image": images, "path": images, "patient_id": patients or images, "study_id": _text(table, "study_id")}
     columns["view"] = _text(table, "view")
