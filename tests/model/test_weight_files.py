@@ -201,7 +201,7 @@ def of_tar() -> bytes:
         ("m.pt2", of_zip("m/archive_format", "m/models/model.json"), "is a program of torch.export"),
         ("m.zip", of_zip("model.pth"), "is a zip archive that torch.save did not write"),
         ("m.pth.tar", of_tar(), "is a tar archive"),
-        ("m.pth.gz", gzip.compress(b"x"), "is compressed with gzip"),
+        ("m.pth.gz", gzip.compress(b"x", mtime=0), "is compressed with gzip"),
         ("m.pth", b"", r"is empty \(0 bytes\)"),
         ("m.pth", b"PK\x03\x04 cut off", "is cut off or damaged: the end of the file is missing"),
         ("m.pth", MAGIC[:20] + b"\x80\x02", "is damaged"),
