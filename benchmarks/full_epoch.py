@@ -18,6 +18,7 @@ from cxr.data.loader import Batch, Loader, epoch_order
 from cxr.data.residence import Where, place
 from cxr.data.rows import PACKED, new_rows
 from cxr.data.store import Store, describe, open_store
+from cxr.model.compiled import Compiled
 from cxr.model.train import train_step
 
 NUM_IMAGES, NUM_TRAIN, SIZE, BATCH = 112_120, 78_468, 256, 256
@@ -76,9 +77,9 @@ def _epoch(
     where: str,
 ) -> list[Row]:
     run, state = start(backbone, batch_size, len(order), device)
-    model: nn.Module = state.model.train()
-    if compiled:
-        model.compile()
+    torch.compiler.reset()  # what a contender before this one has compiled
+    model: nn.Module = Compiled(state.model, batch_size, True) if compiled else state.model
+    model.train()
     for batch in loader.batches(order[: 3 * batch_size], batch_size):  # compiles, and lets cuDNN choose
         train_step(run, state, model, batch)
     synchronise(device)

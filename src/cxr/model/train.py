@@ -6,7 +6,6 @@ is stopped anywhere and resumed computes what the straight run computes, bit for
 
 import json
 import math
-import os
 import signal
 import time
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -34,6 +33,7 @@ from cxr.evaluation.run_files import COUNTS, LOG, RECIPE, read_lines
 from cxr.files import clear_leftovers, explain_os_errors, only_one, write_text
 from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
+from cxr.model.compiled import Compiled
 from cxr.model.distributed import World
 from cxr.model.familiarity import Familiarity
 from cxr.model.loss import masked_bce
@@ -141,10 +141,10 @@ def _wrap(model: nn.Module, run: Run) -> nn.Module:
     if run.world.size > 1:
         devices = [run.world.device] if run.world.device.type == "cuda" else None
         wrapped = nn.parallel.DistributedDataParallel(model, device_ids=devices)
-    if run.config.train.compile:
-        wrapped = nn.Sequential(model) if wrapped is model else wrapped  # the model itself is validated as it is
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "cxr" / "inductor"))
-        wrapped.compile(mode="reduce-overhead" if run.config.train.compile == "graphs" else None)
+    config = run.config.train
+    if config.compile:
+        share = -(-config.batch_size // run.world.size)
+        return Compiled(wrapped, -(-share // config.accumulate), config.compile)
     return wrapped
 
 
@@ -231,6 +231,7 @@ def _backward(run: Run, state: TrainState, model: nn.Module, part: Batch) -> Ten
 
 def _no_sync(model: nn.Module, accumulating: bool) -> AbstractContextManager[None]:
     """Let processes exchange gradients only after the last part of a batch."""
+    model = model.model if isinstance(model, Compiled) else model
     if accumulating and isinstance(model, nn.parallel.DistributedDataParallel):
         return model.no_sync()
     return nullcontext()
