@@ -2,6 +2,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -29,6 +30,10 @@ def store(tmp_path: Path) -> Store:
     rows.save(tmp_path)
     (tmp_path / "manifest.json").write_text(wanted.to_json())
     return open_store(tmp_path, wanted)
+
+
+def every(store: Store) -> npt.NDArray[np.intp]:
+    return np.arange(len(store.readable))
 
 
 def has_free(monkeypatch: pytest.MonkeyPatch, ram: float, gpu: float = 0) -> None:
@@ -84,8 +89,24 @@ def test_free_ram_is_below_what_the_machine_has() -> None:
 def test_pixels_are_carried_over_in_blocks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(residence, "_BLOCK", 30)
     for one in (store, join_stores([store, store])):
-        np.testing.assert_array_equal(residence._to_gpu(one, CPU).numpy(), np.asarray(one.pixels))
-        np.testing.assert_array_equal(residence._to_ram(one), np.asarray(one.pixels))
+        np.testing.assert_array_equal(residence._to_gpu(one, every(one), CPU).numpy(), np.asarray(one.pixels))
+        np.testing.assert_array_equal(residence._to_ram(one, every(one)), np.asarray(one.pixels))
+
+
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("num", [0, 1, 99, 100])
+def test_only_the_rows_that_are_used_are_copied(store: Store, joined: bool, num: int) -> None:
+    one = join_stores([store, store]) if joined else store
+    rows = np.sort(np.random.default_rng(num).choice(len(one.readable), num, replace=False))
+    pixels, line = place(one, "ram", CPU, rows=rows)
+    np.testing.assert_array_equal(np.asarray(pixels), np.asarray(one.pixels)[rows])
+    assert line == f"pixels in RAM ({num * 1024 / 1e6:,.1f} MB)"
+
+
+def test_what_steps_need_is_left_free_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    has_free(monkeypatch, ram=2, gpu=3)
+    assert residence._choose(NUM_BYTES, CUDA, 1, spare=NUM_BYTES)[0] == "gpu"
+    assert residence._choose(NUM_BYTES, CUDA, 1, spare=NUM_BYTES + 2)[0] == "ram"
 
 
 @pytest.mark.parametrize("joined", [False, True])
@@ -98,9 +119,9 @@ def test_a_flipped_bit_is_found_wherever_pixels_are_copied_to(store: Store, join
     (store.path / "pixels.u8").write_bytes(damaged)
     one = open_store(store.path, store.manifest)
     one = join_stores([one, one]) if joined else one
-    for copy in (residence._to_ram, lambda store: residence._to_gpu(store, CPU)):
+    for copy in (residence._to_ram, lambda store, rows: residence._to_gpu(store, rows, CPU)):
         with pytest.raises(CxrError, match=f"1 image of 100 damaged on this disk: row {place // 1024}$"):
-            copy(one)
+            copy(one, every(one))
     (store.path / "pixels.u8").write_bytes(whole)
 
 

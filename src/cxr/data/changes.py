@@ -140,16 +140,16 @@ def _give_the_same(rows: Rows, files: Files, how: Preprocess, which: Indices, wo
     return same
 
 
-def copy_rows(source: Grey, target: Grey, crc32: npt.NDArray[np.uint32] | None) -> list[int]:
-    """Copy rows [n, S, S] of a store on several threads; returns those that do not give their checksums [n]."""
+def copy_rows(source: Grey, rows: Indices, target: Grey, crc32: npt.NDArray[np.uint32] | None) -> list[int]:
+    """Copy rows [n] of a store [N, S, S] on several threads; returns those that do not give their checksums [N]."""
 
     def copy(first: int) -> list[int]:
-        block = target[first : first + _BLOCK]
-        block[:] = source[first : first + _BLOCK]
-        return [] if crc32 is None else find_damaged(block, crc32[first : first + _BLOCK], first)
+        block, some = target[first : first + _BLOCK], rows[first : first + _BLOCK]
+        np.take(source, some, axis=0, out=block, mode="clip")  # with "clip" NumPy copies without Python's lock
+        return [] if crc32 is None else some[find_damaged(block, crc32[some])].tolist()
 
     with ThreadPoolExecutor(_SUMMING_THREADS) as pool:
-        return [row for rows in pool.map(copy, range(0, len(source), _BLOCK)) for row in rows]
+        return [row for found in pool.map(copy, range(0, len(rows), _BLOCK)) for row in found]
 
 
 def find_damaged(pixels: Grey, crc32: npt.NDArray[np.uint32], first: int = 0) -> list[int]:

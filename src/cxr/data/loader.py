@@ -1,7 +1,8 @@
 """Store -> Batch, with no worker processes: order and sharding are functions of (seed, epoch), rows are copied ahead.
 
 A packed image is 64 kB; one thread copies some 25,000 of them a second, so a single thread that stays a few batches
-ahead feeds any GPU. Copying row by row is faster than indexing with a tensor (2.9 times, measured).
+ahead feeds any GPU. NumPy's `take` with mode="clip" copies a batch without holding Python's lock, so that the thread
+that launches the steps does not wait for it.
 """
 
 import queue
@@ -205,7 +206,12 @@ def gather(pixels: Pixels, rows: Rows, pin: bool = False) -> Tensor:
     if isinstance(pixels, Tensor) and pixels.device.type != "cpu":
         return pixels[torch.from_numpy(rows).pin_memory().to(pixels.device, non_blocking=True)]
     out = torch.empty((len(rows), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pin)
-    view, source = out.numpy(), pixels if isinstance(pixels, Stacked) else np.asarray(pixels)
-    for place, row in enumerate(rows):
-        view[place] = source[row]
+    view = out.numpy()
+    if isinstance(pixels, Stacked):
+        for place, row in enumerate(rows):
+            view[place] = pixels[row]
+        return out
+    if len(rows) and not 0 <= rows.min() <= rows.max() < len(pixels):
+        raise IndexError(f"a row of {rows.min()} to {rows.max()} is none of {len(pixels)}")
+    np.take(np.asarray(pixels), rows, axis=0, out=view, mode="clip")  # "clip" copies without Python's lock
     return out

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from cxr.data.loader import Pixels
+from cxr.data.dataset import Dataset
+from cxr.data.loader import Loader, Pixels, Rows
 from cxr.data.store import Store, copy_pixels
 from cxr.errors import CxrError
 
@@ -23,52 +24,89 @@ _GROUPS = {  # by what /proc/self/cgroup calls them, version 2 and 1: folder, li
 }
 
 
-def place(store: Store, where: Where, device: torch.device, processes: int = 1) -> tuple[Pixels, str]:
+def open_loader(
+    dataset: Dataset, rows: Rows, where: Where, device: torch.device, processes: int = 1, spare: int = 0
+) -> tuple[Loader, str]:
+    """(batches of some rows of a dataset, a line that says where their pixels are); see `place`.
+
+    Only the pixels of these rows are copied. Asking the loader for others is an IndexError, and not another image.
+    """
+    used = np.unique(dataset.index[rows])
+    pixels, line = place(dataset.store, where, device, processes, used, spare)
+    index = dataset.index
+    if len(pixels) < len(dataset.store.readable):
+        places = np.full(len(dataset.store.readable), len(used), np.int64)  # no such row
+        places[used] = np.arange(len(used))
+        index = places[index]
+    return Loader(pixels, index, dataset.targets, device), line
+
+
+def place(
+    store: Store, where: Where, device: torch.device, processes: int = 1, rows: Rows | None = None, spare: int = 0
+) -> tuple[Pixels, str]:
     """The pixels at `where`, and a line that says where they are and why.
 
-    `auto` takes the GPU when they fill at most half of its free memory (weights, activations and other processes need
-    the rest), else RAM when each of the processes on this machine can have a copy in half of what is free, else disk.
+    `auto` takes the GPU when they fill at most half of its free memory less what computing needs, else RAM when each of
+    the processes on this machine can have a copy in half of what is free, else disk.
 
-    Pixels that are copied are compared with their checksums on the way; on disk they are as they are.
+    Pixels that are copied are compared with their checksums on the way; on disk they are as they are, and all of them.
+
+    Args:
+        store: The store.
+        where: As store.where.
+        device: What computes.
+        processes: On this machine.
+        rows: Rows of the store to copy, in order; None for all.
+        spare: Bytes of the GPU that computing needs.
 
     Raises:
         CxrError: `gpu` without a CUDA device; rows that are damaged on the disk, by name.
     """
     if where == "gpu" and device.type != "cuda":
         raise CxrError("store.where: gpu needs a CUDA GPU, and there is none", "use store.where=auto, ram or disk")
-    num_bytes = store.pixels.nbytes
+    rows = np.arange(len(store.readable)) if rows is None else rows
+    num_bytes = len(rows) * store.manifest.preprocess.size**2
     need = f"{num_bytes / 1e6:,.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"
     if where == "auto":
-        where, why = _choose(num_bytes, device, processes)
+        where, why = _choose(num_bytes, device, processes, spare)
         need = f"{need} of {why}"
     if where == "gpu":
-        return _to_gpu(store, device), f"pixels on the GPU ({need})"
+        return _to_gpu(store, rows, device), f"pixels on the GPU ({need})"
     if where == "ram":
-        return _to_ram(store), f"pixels in RAM ({need})"
+        return _to_ram(store, rows), f"pixels in RAM ({need})"
     return store.pixels, f"pixels on disk ({need})"
 
 
-def _to_gpu(store: Store, device: torch.device) -> torch.Tensor:
-    """One tensor of all pixels, filled in blocks, so that no process holds them in RAM as well."""
-    pixels, start = torch.empty(store.pixels.shape, dtype=torch.uint8, device=device), 0
-    longest = max(len(part.readable) for part in store.stores)
-    buffer = np.empty((min(_BLOCK, longest), *store.pixels.shape[1:]), np.uint8)
-    for part in store.stores:
-        for first in range(0, len(part.readable), _BLOCK):
-            block = buffer[: len(part.readable) - first]
-            copy_pixels(part, block, first)
-            pixels[start : start + len(block)] = torch.from_numpy(block)
-            start += len(block)
+def _to_gpu(store: Store, rows: Rows, device: torch.device) -> torch.Tensor:
+    """One tensor of the rows' pixels, filled in blocks, so that no process holds them in RAM as well."""
+    shape = store.pixels.shape[1:]
+    pixels, start = torch.empty((len(rows), *shape), dtype=torch.uint8, device=device), 0
+    buffer = np.empty((min(_BLOCK, len(rows)), *shape), np.uint8)
+    for part, own in _by_store(store, rows):
+        for first in range(0, len(own), _BLOCK):
+            some = own[first : first + _BLOCK]
+            copy_pixels(part, some, buffer[: len(some)])
+            pixels[start : start + len(some)] = torch.from_numpy(buffer[: len(some)])
+            start += len(some)
     return pixels
 
 
-def _to_ram(store: Store) -> npt.NDArray[np.uint8]:
-    """One array of all pixels."""
-    pixels, start = np.empty(store.pixels.shape, np.uint8), 0
-    for part in store.stores:
-        copy_pixels(part, pixels[start : start + len(part.readable)])
-        start += len(part.readable)
+def _to_ram(store: Store, rows: Rows) -> npt.NDArray[np.uint8]:
+    """One array of the rows' pixels."""
+    pixels, start = np.empty((len(rows), *store.pixels.shape[1:]), np.uint8), 0
+    for part, own in _by_store(store, rows):
+        copy_pixels(part, own, pixels[start : start + len(own)])
+        start += len(own)
     return pixels
+
+
+def _by_store(store: Store, rows: Rows) -> Iterator[tuple[Store, Rows]]:
+    """Each of the stores that were joined, and which of its own rows are among the rows, which are in order."""
+    start = 0
+    for part in store.stores:
+        end = start + len(part.readable)
+        yield part, rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)] - start
+        start = end
 
 
 def free_ram(root: Path = Path("/")) -> int:
@@ -102,9 +140,9 @@ def _left_in_groups(root: Path) -> Iterator[int]:
                 yield max(0, left + int(figures.get(cache, 0)))
 
 
-def _choose(num_bytes: int, device: torch.device, processes: int) -> tuple[Where, str]:
+def _choose(num_bytes: int, device: torch.device, processes: int, spare: int = 0) -> tuple[Where, str]:
     if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
+        free = torch.cuda.mem_get_info(device)[0] - spare
         if num_bytes <= free / 2:
             return "gpu", f"{free / 1e9:.1f} GB free"
     free = free_ram()

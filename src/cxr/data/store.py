@@ -128,17 +128,16 @@ def join_stores(stores: Sequence[Store]) -> Store:
     return Store(stores[0].path, manifest, Stacked(parts), readable, parts=tuple(stores))
 
 
-def copy_pixels(store: Store, target: Pixels, first: int = 0) -> None:
-    """Fill `target` [n, S, S] with the rows of an unjoined store from `first` on, each compared with its checksum.
+def copy_pixels(store: Store, rows: npt.NDArray[np.intp], target: Pixels) -> None:
+    """Fill `target` [n, S, S] with some rows [n] of an unjoined store, each compared with its checksum.
 
     Raises:
         CxrError: Rows that are damaged on the disk, by name.
     """
-    source = np.asarray(store.pixels)[first : first + len(target)]
-    sums = None if store.crc32 is None else store.crc32[first : first + len(target)]
-    damaged = copy_rows(source, target, sums)
+    assert not len(rows) or 0 <= rows.min() <= rows.max() < len(store.readable)
+    damaged = copy_rows(np.asarray(store.pixels), rows, target, store.crc32)
     if damaged:
-        raise damage_error(store, [first + row for row in damaged])
+        raise damage_error(store, damaged)
 
 
 def check_pixels(store: Store) -> None:

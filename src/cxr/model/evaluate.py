@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from cxr.config import Config, Eval
@@ -12,7 +13,7 @@ from cxr.console import count, warn
 from cxr.data.dataset import Dataset, open_dataset, preprocess
 from cxr.data.heap import keep_freed_memory
 from cxr.data.loader import Loader
-from cxr.data.residence import place
+from cxr.data.residence import open_loader
 from cxr.errors import CxrError
 from cxr.evaluation.align import Average, average
 from cxr.evaluation.calibration import Temperatures, fit
@@ -147,8 +148,8 @@ def _open_pretrained(name: str, overrides: Sequence[str], recipe: Path | None, d
 
 def _open_loader(config: Config, dataset: Dataset, device: torch.device) -> Loader:
     keep_freed_memory(device)
-    pixels, _ = place(dataset.store, config.store.where, device)
-    return Loader(pixels, dataset.index, dataset.targets, device)
+    loader, _ = open_loader(dataset, np.arange(len(dataset.table)), config.store.where, device)
+    return loader
 
 
 def _predict(candidates: Sequence[Candidate], fold: str, averaged: Average) -> tuple[Predictions, list[str]]:

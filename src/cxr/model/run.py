@@ -13,10 +13,11 @@ from cxr.data.dataset import Dataset
 from cxr.data.epoch import check_judgeable, count_steps
 from cxr.data.heap import keep_freed_memory
 from cxr.data.loader import Loader
-from cxr.data.residence import place
+from cxr.data.residence import open_loader
 from cxr.data.splits import FOLDS, hash_names
 from cxr.model.distributed import World
 from cxr.model.loss import ClassWeights, class_weights
+from cxr.model.memory import spare_for_steps
 from cxr.model.predict import autocast_dtype
 from cxr.patient_key import MAKE_ONE, VARIABLE, own_hasher
 
@@ -56,8 +57,10 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
     steps = count_steps(config, images, dataset.visits(), world.size)
     check_judgeable(config, dataset.select(dataset.rows("val")))
     keep_freed_memory(world.device)
-    pixels, where = place(dataset.store, config.store.where, world.device, world.local_size)
     dtype = autocast_dtype(config.train.precision, world.device)
+    used = np.concatenate([dataset.rows("train"), dataset.rows("val")])
+    spare = spare_for_steps(config, world.size, dtype)
+    loader, where = open_loader(dataset, used, config.store.where, world.device, world.local_size, spare)
     weights = class_weights(
         dataset.select(dataset.rows("train")),
         config.loss.weighting,
@@ -71,7 +74,6 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
         if weights.one_class:
             names = ", ".join(weights.one_class)
             warn(f"training rows hold one class only for {names}: weights of 1, nothing to learn")
-    loader = Loader(pixels, dataset.index, dataset.targets, world.device)
     return Run(config, world, dataset, loader, weights.to(world.device), dtype, steps)
 
 

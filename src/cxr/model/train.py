@@ -37,6 +37,7 @@ from cxr.model.compiled import Compiled
 from cxr.model.distributed import World
 from cxr.model.familiarity import Familiarity
 from cxr.model.loss import masked_bce
+from cxr.model.memory import explain_no_memory
 from cxr.model.optim import epochs_since_best, learning_rate
 from cxr.model.predict import learn_familiarity, predict_dataset
 from cxr.model.run import Run, identify, prepare
@@ -65,7 +66,7 @@ def train(config: Config, dataset: Dataset, world: World, resume: bool = False) 
     torch.manual_seed(config.seed)
     torch.backends.cudnn.benchmark = True
     run = prepare(config, dataset, world)
-    with _alone(run):
+    with _alone(run), explain_no_memory(config):
         _run_epochs(run, _begin(run, resume))
     return config.out
 
