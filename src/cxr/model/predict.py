@@ -1,6 +1,7 @@
 """Classifier x pixels -> Predictions: validation in training, `cxr eval`, `cxr predict` all come through."""
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +9,6 @@ import torch
 from torch import Tensor
 
 from cxr.config import Config, Views
-from cxr.console import warn
 from cxr.data.augment import look, resample
 from cxr.data.dataset import Dataset
 from cxr.data.labels import ROW_COLUMNS
@@ -16,12 +16,11 @@ from cxr.data.loader import Loader
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
 from cxr.model import appearance
+from cxr.model.batch_size import InParts, find_batch_size
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.classifier import Classifier
 from cxr.model.distributed import World
 from cxr.model.familiarity import MIN_PATIENTS, MOST_IMAGES, Familiarity, fit, whole_patients
-
-_CPU_BATCH, _MOST = 32, 1024
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
@@ -38,57 +37,24 @@ def forward(
     classifier: Classifier, images: Tensor, size: int, dtype: torch.dtype | None, views: Views = "single"
 ) -> Tensor:
     """Logits [B, C] of packed images uint8 [B, S, S], as every prediction computes them: the mean over the views."""
-    with torch.inference_mode(), torch.autocast(images.device.type, dtype, enabled=dtype is not None):
+    with prediction(), torch.autocast(images.device.type, dtype, enabled=dtype is not None):
         logits: list[Tensor] = [classifier(view) for view in look(images, size, views)]
     return logits[0] if len(logits) == 1 else torch.stack(logits).mean(dim=0)
 
 
-def find_batch_size(classifier: Classifier, config: Config, device: torch.device, dtype: torch.dtype | None) -> int:
-    """eval.batch_size, or where it is 0 the most images that fill four fifths of the GPU's free memory; 32 on the CPU.
+@contextmanager
+def prediction() -> Iterator[None]:
+    """The same kernels in training and in `cxr eval`: cuDNN takes the usual one and tries none out.
 
-    The memory of an image is what a batch of 16 takes beyond one of 8.
+    A kernel that is tried out is another one on each start, with other last bits.
     """
-    if config.eval.batch_size:
-        return config.eval.batch_size
-    if device.type != "cuda":
-        return _CPU_BATCH
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
     try:
-        _, eight, sixteen = [_peak(classifier, num, config, device, dtype) for num in (8, 8, 16)]  # cuDNN keeps some
-    except torch.OutOfMemoryError:
-        return 8  # and fewer where that is too many, see `_InParts`
-    each = max(1, (sixteen - eight) // 8)
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by training, which waits
-    free = torch.cuda.mem_get_info(device)[0] + unused
-    return int(min(_MOST, max(1, 0.8 * free // each)))
-
-
-def _peak(
-    classifier: Classifier, num_images: int, config: Config, device: torch.device, dtype: torch.dtype | None
-) -> int:
-    """Bytes of GPU memory that a forward pass takes at most."""
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    images = torch.zeros(num_images, config.image.store_size, config.image.store_size, dtype=torch.uint8)
-    forward(classifier, images.to(device), config.image.size, dtype)
-    return torch.cuda.max_memory_allocated(device) - before
-
-
-class _InParts:
-    """A function of images in parts that fit: out of memory halves the parts and goes on."""
-
-    def __init__(self, compute: Callable[[Tensor], Tensor], batch_size: int) -> None:
-        self.compute, self.batch_size = compute, batch_size
-
-    def __call__(self, images: Tensor) -> Tensor:
-        while True:
-            try:
-                return torch.cat([self.compute(part) for part in torch.split(images, self.batch_size)])
-            except torch.OutOfMemoryError:
-                if self.batch_size == 1:
-                    raise
-            torch.cuda.empty_cache()
-            self.batch_size = max(1, min(self.batch_size, len(images)) // 2)
-            warn(f"out of GPU memory: going on with {self.batch_size} images a batch")
+        with torch.inference_mode():
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def predict_rows(
@@ -97,15 +63,15 @@ def predict_rows(
     """Logits [n, C] of dataset rows, each predicted once, on every process after all have done their share."""
     classifier.eval()
     dtype = autocast_dtype(config.train.precision, world.device)
-    batch_size = world.least(find_batch_size(classifier, config, world.device, dtype))
 
     def compute(images: Tensor) -> Tensor:
         return forward(classifier, images, config.image.size, dtype, config.eval.views)
 
-    return _over_rows(_InParts(compute, batch_size), loader, rows, len(classifier.logit_shift), world)
+    batch_size = world.least(find_batch_size(classifier, compute, config, world.device))
+    return _over_rows(InParts(compute, batch_size), loader, rows, len(classifier.logit_shift), world)
 
 
-def _over_rows(in_parts: _InParts, loader: Loader, rows: npt.NDArray[np.int64], width: int, world: World) -> Tensor:
+def _over_rows(in_parts: InParts, loader: Loader, rows: npt.NDArray[np.int64], width: int, world: World) -> Tensor:
     """[n, width] of dataset rows, each computed once, on every process after all have done their share."""
     place = {int(row): number for number, row in enumerate(rows)}
     values = torch.zeros(len(rows), width, device=world.device)
@@ -145,7 +111,7 @@ def predict_dataset(
 
 def feature_map(classifier: Classifier, squares: Tensor, size: int, dtype: torch.dtype | None) -> Tensor:
     """Feature map [n, D, h, w] of whole prepared images uint8 [n, S, S]."""
-    with torch.inference_mode(), torch.autocast(squares.device.type, dtype, enabled=dtype is not None):
+    with prediction(), torch.autocast(squares.device.type, dtype, enabled=dtype is not None):
         return classifier.feature_map(resample(squares, size))
 
 
@@ -177,13 +143,13 @@ def learn_familiarity(
     if ids.iloc[rows].nunique() < MIN_PATIENTS:
         return None
     dtype = autocast_dtype(config.train.precision, world.device)
-    batch_size = world.least(find_batch_size(classifier, config, world.device, dtype))
 
     def compute(images: Tensor) -> Tensor:
         return familiarity_values(feature_map(classifier, images, config.image.size, dtype), images)
 
     classifier.eval()
+    batch_size = world.least(find_batch_size(classifier, compute, config, world.device))
     num_numbers = appearance.count(config.image.store_size)
     width = classifier.head.in_features
-    values = _over_rows(_InParts(compute, batch_size), loader, rows, width + num_numbers, world)
+    values = _over_rows(InParts(compute, batch_size), loader, rows, width + num_numbers, world)
     return fit(values.cpu().numpy().astype(np.float64), width, ids.iloc[rows].tolist()) if world.is_first else None
