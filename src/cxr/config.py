@@ -138,8 +138,8 @@ class Train(Section):
     """Steps between saves of last.pt inside an epoch; 0 saves after each epoch only."""
     remember_patients: bool = True
     """Keep hashes of the patients and images in the checkpoint, by which cxr eval refuses them (docs/privacy.md)."""
-    sync_batchnorm: bool = True
-    """Share batch statistics between GPUs, so that several GPUs equal one; ignored on the CPU."""
+    sync_batchnorm: bool | Literal["auto"] = "auto"
+    """Share batch statistics between processes, so that several equal one; auto: where each has under 16 images."""
     augment: Augment = Augment()
     """Random changes of training images."""
 

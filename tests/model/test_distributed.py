@@ -1,14 +1,22 @@
+import functools
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+from torch import nn
+from torch.multiprocessing.spawn import spawn
 
 from cxr.config import Config
-from cxr.data.dataset import Dataset
+from cxr.config_file import override
+from cxr.data.dataset import Dataset, open_dataset
+from cxr.errors import CxrError
 from cxr.evaluation.report import macro_auroc
 from cxr.model import checkpoint as checkpoints
-from cxr.model.distributed import join_world
+from cxr.model.batch_norm import share_statistics, shares_statistics
+from cxr.model.distributed import World, join_world
 from cxr.model.evaluate import evaluate_runs
 from cxr.model.train import train
 from tests.model.conftest import ALONE, Recipe, Start
@@ -57,7 +65,7 @@ def test_two_processes_with_frozen_norms_learn_what_one_does(
 def test_two_processes_with_batch_statistics_of_their_own_judge_the_checkpoint_they_save(
     recipe: Recipe, tmp_path: Path, start: Start
 ) -> None:
-    config = recipe(tmp_path / "run", "train.epochs=2")
+    config = recipe(tmp_path / "run", "train.epochs=2", "train.sync_batchnorm=false")
     launch(config, start)
     report, _ = evaluate_runs([config.out], ["eval.interval=none"], "val")
     epochs = read_log(config.out, "epoch")
@@ -65,3 +73,74 @@ def test_two_processes_with_batch_statistics_of_their_own_judge_the_checkpoint_t
     best = checkpoints.load(config.out).metadata
     assert best.validation == {"auroc": macro_auroc(report), "loss": epochs[best.epoch - 1]["val_loss"]}
     assert not [path for path in config.out.iterdir() if path.name.endswith(".tmp")]
+
+
+def test_two_processes_that_share_batch_statistics_learn_what_one_does(
+    recipe: Recipe, tmp_path: Path, start: Start
+) -> None:
+    overrides = ("data.val_fraction=0.35", "train.batch_size=12", "train.epochs=2", "train.lr=1e-4")
+    alone = recipe(tmp_path / "one", *overrides)
+    every = open_dataset(alone)
+    assert len(every.rows("train")) % 12 == 0  # a share that has to be filled has statistics of its fillers too
+    train(alone, every, ALONE)
+    launch(recipe(tmp_path / "two", *overrides), start)  # 6 images each: auto shares
+    one, two = (read_log(tmp_path / run, "train") for run in ("one", "two"))
+    assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], rel=1e-4)
+    ours, theirs = (checkpoints.load(tmp_path / run).classifier.state_dict() for run in ("one", "two"))
+    for name in ours:
+        torch.testing.assert_close(theirs[name], ours[name], rtol=2e-2, atol=2e-4, msg=name)
+
+
+@pytest.mark.parametrize(("size", "batch", "wish", "shared"), [(2, 8, "auto", True), (2, 32, "auto", False),
+                         (2, 32, "true", True), (2, 8, "false", False), (1, 8, "true", False)])  # fmt: skip
+def test_statistics_are_shared_where_shares_are_small(
+    size: int, batch: int, wish: str, shared: bool, recipe: Recipe, tmp_path: Path
+) -> None:
+    world = World(0, size, size, torch.device("cpu"))
+    config = recipe(tmp_path, f"train.batch_size={batch}", f"train.sync_batchnorm={wish}")
+    assert shares_statistics(config, world) == shared
+    compiled = override(config, ["train.compile=true"])
+    with pytest.raises(CxrError, match=r"train\.compile: with 2 processes") if shared else nullcontext():
+        shares_statistics(compiled, world)
+
+
+def _normalise(rank: int, folder: str, images: torch.Tensor, gradient: torch.Tensor) -> None:
+    dist.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=2)
+    norm = new_norm()
+    share_statistics(holder := nn.Sequential(norm))
+    own = images.chunk(2)[rank].clone().requires_grad_()
+    out = holder(own)
+    out.backward(gradient.chunk(2)[rank])
+    torch.save({"out": out.detach(), "grad": own.grad, "weight": norm.weight.grad, "bias": norm.bias.grad,
+                **norm.state_dict(prefix="state.")}, f"{folder}/{rank}.pt")  # fmt: skip
+    dist.destroy_process_group()
+
+
+def new_norm() -> nn.BatchNorm2d:
+    torch.manual_seed(1)
+    norm = nn.BatchNorm2d(5)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    assert norm.running_mean is not None
+    nn.init.normal_(norm.running_mean, 3)
+    return norm
+
+
+def test_a_shared_batch_norm_is_torchs_over_the_whole_batch(tmp_path: Path) -> None:
+    images = torch.randn(8, 5, 7, 7) * 2 + 4
+    gradient = torch.randn(8, 5, 7, 7)
+    spawn(_normalise, (str(tmp_path), images, gradient), nprocs=2)  # type: ignore[no-untyped-call]
+    norm, whole = new_norm(), images.double().requires_grad_()
+    norm.double()
+    out = norm(whole)
+    out.backward(gradient.double())
+    found = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    assert whole.grad is not None and norm.weight.grad is not None and norm.bias.grad is not None
+    close = functools.partial(torch.testing.assert_close, rtol=1e-4, atol=1e-4)
+    close(torch.cat([one["out"] for one in found]), out.float())
+    close(torch.cat([one["grad"] for one in found]), whole.grad.float())
+    close(found[0]["weight"] + found[1]["weight"], norm.weight.grad.float())
+    close(found[0]["bias"] + found[1]["bias"], norm.bias.grad.float())
+    for name, value in norm.state_dict(prefix="state.").items():
+        close(found[0][name].float(), value.float())
+        assert torch.equal(found[0][name], found[1][name])

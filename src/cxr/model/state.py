@@ -10,10 +10,11 @@ from typing import cast
 
 import torch
 from pydantic import ValidationError
-from torch import Tensor, nn
+from torch import Tensor
 
 from cxr.config import Config
 from cxr.errors import CxrError
+from cxr.model.batch_norm import share_statistics, shares_statistics
 from cxr.model.checkpoint import LAST, check_kinds
 from cxr.model.classifier import Classifier
 from cxr.model.distributed import World
@@ -61,8 +62,8 @@ def new_state(
         raise CxrError(f"model.weights: {config.model.weights} has a grey stem", "set model.stem=grey")
     model.set_trainable(config.model.train_layers)
     model.logit_shift.copy_(logit_shift(weights))
-    if world.size > 1 and world.device.type == "cuda" and config.train.sync_batchnorm:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    if shares_statistics(config, world):
+        share_statistics(model)
     model.to(world.device).to(memory_format=torch.channels_last)
     ema = copy.deepcopy(model).requires_grad_(False).eval() if config.train.ema else model
     return TrainState(model, ema, build_optimizer(model, config.train, world.device)), report

@@ -141,7 +141,8 @@ def _wrap(model: nn.Module, run: Run) -> nn.Module:
     wrapped: nn.Module = model
     if run.world.size > 1:
         devices = [run.world.device] if run.world.device.type == "cuda" else None
-        wrapped = nn.parallel.DistributedDataParallel(model, device_ids=devices)
+        # statistics are shared in the forward pass, or each process has its own until validation
+        wrapped = nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
     config = run.config.train
     if config.compile:
         share = -(-config.batch_size // run.world.size)
@@ -260,7 +261,7 @@ def _is_stop_agreed(world: World, request: StopRequest) -> bool:
 def _finish_epoch(run: Run, state: TrainState, log: RunLog) -> None:
     """Validate, then save: 1. the best checkpoint, 2. the log, 3. last.pt; a kill between them only repeats them."""
     config, begun = run.config, time.monotonic()
-    run.world.copy_first(state.ema.buffers())  # without SyncBatchNorm each process has batch statistics of its own
+    run.world.copy_first(state.ema.buffers())  # where statistics are not shared, each process has its own
     auroc, loss, predictions = validate(run, state.ema)
     auroc, loss = run.world.agree([auroc, loss])
     state.history.append({"auroc": auroc, "loss": loss})
