@@ -1,6 +1,5 @@
 """Labels of another file for the images of a table of predictions."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,7 +12,7 @@ from cxr.data.findings import find, name_key
 from cxr.data.labels import Blank, LabelTable, resolve
 from cxr.data.sources import read_labels
 from cxr.errors import CxrError
-from cxr.labels.lookup import stem
+from cxr.evaluation.same_names import below_chexpert, match_names, slashed
 
 IDENTITY = ("image", "patient_id", "split", "view", "sex", "age")
 """Columns that say which image a row is: text, age in years."""
@@ -93,41 +92,17 @@ def _join_mistakes(
 
 
 def find_places(images: pd.Series, labelled: pd.Series) -> npt.NDArray[np.intp]:
-    """Row of the label table for each image, -1 where there is none; a looser key only where it is unambiguous.
+    """Row of the label table for each image, -1 where there is none or where it may be one of several.
 
-    The keys, in this order: the whole name; CheXpert's path from the patient on; the file's name; the file's name
-    without the ending of an image; and for a table of studies the folder that the image lies in.
+    Images are found by `match_names`, those of a table of studies by the folder that they lie in.
     """
-    places = np.full(len(images), -1, np.intp)
-    for key in (_whole_name, _from_patient, _file_name, _stem):
-        ours, theirs = images.map(key), labelled.map(key)
-        if theirs.is_unique and ours.nunique() == images.nunique():
-            places = np.where(places < 0, pd.Index(theirs).get_indexer(pd.Index(ours)), places)
-        if (places >= 0).all():
-            return places
-    for key in (_whole_name, _from_patient):  # of several images of a study, so keys need not differ
-        ours, theirs = images.map(lambda name, key=key: key(str(PurePosixPath(name).parent))), labelled.map(key)
-        if theirs.is_unique:
-            places = np.where(places < 0, pd.Index(theirs).get_indexer(pd.Index(ours)), places)
+    places = match_names(images, labelled)
+    for key in (slashed, below_chexpert):
+        theirs = labelled.map(key)
+        if (places < 0).any() and theirs.is_unique:
+            folders = images.map(lambda name, key=key: key(str(PurePosixPath(slashed(name)).parent)))
+            places = np.where(places < 0, pd.Index(theirs).get_indexer(pd.Index(folders)), places)
     return places
-
-
-def _whole_name(name: str) -> str:
-    return name.strip().replace("\\", "/")
-
-
-def _from_patient(name: str) -> str:
-    """CheXpert's path without the folders above train, valid, test or the patient."""
-    found = re.search(r"((train|valid|test)/)?patient\d+(/.*)?$", _whole_name(name))
-    return found[0] if found else name
-
-
-def _file_name(name: str) -> str:
-    return PurePosixPath(_whole_name(name)).name
-
-
-def _stem(name: str) -> str:
-    return stem(_file_name(name))
 
 
 def _completed(rows: pd.DataFrame, labelled: pd.DataFrame) -> pd.DataFrame:
