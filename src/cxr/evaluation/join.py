@@ -1,6 +1,6 @@
 """Labels of another file for the images of a table of predictions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +13,8 @@ from cxr.data.labels import Blank, LabelTable, resolve
 from cxr.data.sources import read_labels
 from cxr.errors import CxrError
 from cxr.evaluation.same_names import below_chexpert, match_names, slashed
+from cxr.labels.duplicates import Duplicates
+from cxr.labels.sheet import Sheet
 
 IDENTITY = ("image", "patient_id", "split", "view", "sex", "age")
 """Columns that say which image a row is: text, age in years."""
@@ -31,27 +33,34 @@ class LabelOptions:
     Attributes:
         column: Column of classes or lists of findings, in place of a column per finding.
         skip_unlabelled: Whether images that the label table does not name are left out, rather than refused.
+        duplicates: What becomes of rows of an image whose labels differ.
     """
 
     column: str | None = None
     skip_unlabelled: bool = False
+    duplicates: Duplicates = "error"
 
 
 DEFAULT = LabelOptions()
 
 
 def join_labels(
-    path: Path, labels: Path, blank: Blank, rows: pd.DataFrame, findings: tuple[str, ...], options: LabelOptions
+    path: Path,
+    source: Sheet | Path,
+    blank: Blank,
+    rows: pd.DataFrame,
+    findings: tuple[str, ...],
+    options: LabelOptions = DEFAULT,
 ) -> tuple[pd.DataFrame, npt.NDArray[np.float64], Mistakes, list[str]]:
     """(rows completed from the label table, y [N, C], mistakes, notes); nothing is joined when there are mistakes."""
-    y = np.full((len(rows), len(findings)), np.nan)
+    y, labels = np.full((len(rows), len(findings)), np.nan), source.path if isinstance(source, Sheet) else source
     try:
-        table = read_labels(labels, findings, options.column)
+        table = read_labels(source, findings, options.column, options.duplicates)
     except CxrError as error:
         return rows, y, [(problem, error.hint) for problem in error.problems], []
     own = {finding: find(finding, table.findings) for finding in findings}
     common = {finding: name for finding, name in own.items() if name is not None}
-    places = find_places(rows["image"], table.rows["image"])
+    places = _find_rows(rows, table.rows)
     mistakes = _join_mistakes(path, labels, table, rows["image"], places, common, options)
     if not mistakes:
         targets = resolve(table, list(common.values()), uncertain="ignore", blank=blank)
@@ -89,6 +98,25 @@ def _join_mistakes(
     if len(lost) < len(images):
         hint += ", or --skip-unlabelled evaluates the others alone"
     return [(what, hint)]
+
+
+def _find_rows(rows: pd.DataFrame, labelled: pd.DataFrame) -> npt.NDArray[np.intp]:
+    """Row of the label table for each row: by study or patient in a table that has a row for each, else by image."""
+    names = labelled["image"]
+    for columns in ([STUDY], ["patient_id", STUDY], ["patient_id"]):
+        if all(column in rows.columns for column in columns) and (names == _joined(labelled, columns)).all():
+            ours = _joined(rows, columns)
+            places = np.where(ours == "", -1, pd.Index(names).get_indexer(pd.Index(ours)))
+            if (places >= 0).any():
+                return places
+    return find_places(rows["image"], names)
+
+
+def _joined(rows: pd.DataFrame, columns: Sequence[str]) -> "pd.Series[str]":
+    """The ids of each row with a slash between, as a table without an image column calls its rows; empty if one is."""
+    known = np.logical_and.reduce([(rows[column] != "").to_numpy() for column in columns])
+    ids = ["/".join(cells) for cells in zip(*(rows[column] for column in columns), strict=True)]
+    return pd.Series(np.where(known, ids, ""), index=rows.index, dtype=str)
 
 
 def find_places(images: pd.Series, labelled: pd.Series) -> npt.NDArray[np.intp]:

@@ -26,6 +26,7 @@ from cxr.data.findings import find, find_spelling
 from cxr.data.labels import ROW_COLUMNS, Float, LabelTable
 from cxr.data.sources.dicom_header import Header, read_header
 from cxr.data.sources.files import find_csv, make_rows, read_cells, read_patients, root_folder, slashes, split_column
+from cxr.data.sources.plain import IDS, match_words, name_studies, name_usual, say_rounded
 from cxr.errors import CxrError
 from cxr.labels.choose import Chosen, as_override, choose_columns, looks_like_classes
 from cxr.labels.classes import read_classes
@@ -103,17 +104,15 @@ def parse_plain(sheet: Sheet, root: Path, asked: Sequence[str] | None, words: st
         words: Column of classes or lists of findings, in place of a column per finding.
 
     Raises:
-        CxrError: No image column, a cell that is no label, no finding.
+        CxrError: No image column, rounded ids, a cell that is no label, no finding.
     """
-    named: dict[str, str] = {}
-    for kind in _KINDS.values():
-        column = find_column(sheet, kind, named.values())
-        named |= {kind: column} if column else {}
-    image = named.get("image") or named.get("study_id") or named.get("patient_id")
-    if not image:
-        hint = f"name the image column image or filename; its columns are {', '.join(sheet.header)}"
-        raise CxrError(f"{sheet.path}: no image column", hint)
-    columns = {name: sheet.column(column) for name, column in (named | {"image": image}).items()}
+    named = name_usual(sheet)
+    rounded = say_rounded(sheet, [named[kind] for kind in IDS if kind in named])
+    if rounded:
+        raise CxrError([what for what, _ in rounded], rounded[0][1])
+    columns = {name: sheet.column(column) for name, column in named.items()}
+    if "image" not in named:
+        columns["image"] = name_studies(sheet, columns)
     labels = _labels(sheet, {*named.values()}, asked, words, soft=False, partly=asked is not None)
     rows = make_rows(columns)
     return LabelTable("table", root, rows, labels.findings, labels.raw, notes=labels.notes, where=sheet.where)
@@ -176,9 +175,9 @@ def _labels(
 ) -> _Labels:
     """The labels of every row of the file: of a column of words, or of a column per finding."""
     if words:
-        findings, raw = _read_words(sheet, words, asked, partly)
+        findings, raw, notes = _read_words(sheet, words, asked, partly)
         why = dict.fromkeys((name for name in sheet.header if name not in taken), f"findings are in {words}")
-        return _Labels(findings, raw, {f"list of {', '.join(findings)}": words}, why)
+        return _Labels(findings, raw, {f"list of {', '.join(findings)}": words}, why, notes)
     chosen = choose_columns(sheet, taken, asked, soft, partly and asked is not None)
     if not chosen.columns:
         raise _no_labels(sheet, chosen.why)
@@ -195,21 +194,22 @@ def _say_unsure(chosen: Chosen) -> tuple[str, ...]:
     return (f"taken as findings for their cells, though no known finding is called so: {names}; {hint}",)
 
 
-def _read_words(sheet: Sheet, column: str, asked: Sequence[str] | None, partly: bool) -> tuple[tuple[str, ...], Float]:
-    """(findings, cells [N, C]) of a column of classes or lists of findings."""
+def _read_words(
+    sheet: Sheet, column: str, asked: Sequence[str] | None, partly: bool
+) -> tuple[tuple[str, ...], Float, tuple[str, ...]]:
+    """(findings, cells [N, C], notes) of a column of classes or lists of findings."""
     column = normalise(column)
     sheet.require([column], "data.columns.labels is the column of classes")
     findings, raw = read_classes(sheet.column(column))
     if not findings:
         raise CxrError(f"{sheet.path}: {column} is blank in every row", "data.columns.labels names the findings")
     if asked is None:
-        return findings, raw
-    meant = {name: (find if partly else find_spelling)(name, findings) for name in asked}
-    problems = [f"{sheet.path}: no row says {name!r} in {column}" for name, own in meant.items() if own is None]
-    if problems and (not partly or len(problems) == len(asked)):
+        return findings, raw, ()
+    y, said, note = match_words(asked, findings, raw, column, find if partly else find_spelling)
+    problems = [f"{sheet.path}: no row says {name!r} in {column}" for name in asked if name not in said]
+    if problems and (not partly or not said):
         raise CxrError(problems, f"its rows say {', '.join(findings)}")
-    known = {name: own for name, own in meant.items() if own is not None}
-    return tuple(known), raw[:, [findings.index(own) for own in known.values()]]
+    return said, y[:, [asked.index(name) for name in said]], note if partly else ()
 
 
 def _no_labels(sheet: Sheet, why: Mapping[str, str]) -> CxrError:
