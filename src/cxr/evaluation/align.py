@@ -67,7 +67,10 @@ def average(models: Sequence[Named], how: Average) -> tuple[Predictions, list[st
     cut, notes = align(models)
     p = np.stack([own.p for own in cut])
     mean = p.mean(axis=0) if how == "probabilities" else expit(logit(np.clip(p, _TINY, 1 - _TINY)).mean(axis=0))
-    return Predictions(cut[0].rows, cut[0].findings, cut[0].y, np.clip(mean, 0, 1)), notes
+    rows = cut[0].rows
+    for own in cut[1:]:  # what one calls training is not judged where another leaves it open
+        rows = rows.assign(split=rows["split"].where(rows["split"] != "", own.rows["split"]))
+    return Predictions(rows, cut[0].findings, cut[0].y, np.clip(mean, 0, 1)), notes
 
 
 def _cut(predictions: Predictions, images: npt.NDArray[np.str_], findings: Sequence[str]) -> Predictions:

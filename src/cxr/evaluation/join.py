@@ -60,7 +60,7 @@ def join_labels(
         return rows, y, [(problem, error.hint) for problem in error.problems], []
     own = {finding: find(finding, table.findings) for finding in findings}
     common = {finding: name for finding, name in own.items() if name is not None}
-    places = _find_rows(rows, table.rows)
+    places = find_rows(rows, table.rows)
     mistakes = _join_mistakes(path, labels, table, rows["image"], places, common, options)
     if not mistakes:
         targets = resolve(table, list(common.values()), uncertain="ignore", blank=blank)
@@ -100,7 +100,7 @@ def _join_mistakes(
     return [(what, hint)]
 
 
-def _find_rows(rows: pd.DataFrame, labelled: pd.DataFrame) -> npt.NDArray[np.intp]:
+def find_rows(rows: pd.DataFrame, labelled: pd.DataFrame) -> npt.NDArray[np.intp]:
     """Row of the label table for each row: by study or patient in a table that has a row for each, else by image."""
     names = labelled["image"]
     for columns in ([STUDY], ["patient_id", STUDY], ["patient_id"]):
