@@ -218,7 +218,7 @@ def own_labels(
         return y, mistakes, [f"labels are the words of column {words!r}", *notes]
     columns = {find_spelling(finding, findings) or "": name for finding, name in y_columns.items()}
     if not columns:
-        hint = "give a CSV of labels with --labels, or a column of classes with --label-column"
+        hint = "give a CSV of labels with --labels, a column of classes with --label-column, or columns y_<finding>"
         return y, [(f"{sheet.path}:1: no labels (no y_ column of its findings)", hint)] if needed else [], []
     known, mistakes = _read_y(sheet, list(columns.values()))
     y[:, [findings.index(finding) for finding in columns]] = known
