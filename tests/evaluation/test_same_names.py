@@ -71,3 +71,10 @@ def test_labels_of_an_image_in_another_folder_are_not_taken(tmp_path: Path) -> N
     path = save(tmp_path / "p.csv", "image,p_Mass", "siteA/a0.png,0.8", "siteA/a1.png,0.2")
     with pytest.raises(CxrError, match="2 of 2 images have no label"):
         read(path, labels)
+
+
+def test_thresholds_are_not_chosen_on_judged_images_under_another_ending(tmp_path: Path) -> None:
+    judged = save(tmp_path / "p.csv", "image,p_Mass,y_Mass", "a0,0.8,1", "a1,0.2,0")
+    chosen = save(tmp_path / "v.csv", "image,p_Mass,y_Mass", "a1.png,0.8,1", "b1.png,0.2,0")
+    with pytest.raises(CxrError, match=r"1 of its images are judged too, the first a1\.png"):
+        score_files([judged], HOW, validation=chosen)
