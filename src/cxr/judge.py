@@ -4,7 +4,9 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from cxr.config import Eval, EvalOnly
 from cxr.config_file import override
@@ -18,6 +20,7 @@ from cxr.evaluation.align import Average
 from cxr.evaluation.compare import Judged
 from cxr.evaluation.compare import compare as compare_two
 from cxr.evaluation.join import DEFAULT, LabelOptions
+from cxr.labels.duplicates import Duplicates
 from cxr.model.weight_files.kinds import is_from_elsewhere
 from cxr.paths import is_folder
 from cxr.streams import show
@@ -40,6 +43,7 @@ def evaluate(
     paths, recipe = _take_recipe(paths)
     if _are_files(paths):
         _refuse_split(fold)
+        overrides, options = _take_duplicates(overrides, options, bool(labels))
         how = _eval_options(overrides)
         report, every, shown = reports.score_files(paths, how, labels, validation, tune_on_test, averaged, options)
         folder, training = out or paths[0].with_name(short_name(paths[0].stem) + "_report"), None
@@ -95,7 +99,8 @@ def readers(
 ) -> None:
     """Compare a predictions file with the files of human readers, print, and write where `out` is given."""
     paths, overrides = _split(arguments)
-    result = human.compare_reader_files(predictions, paths, thresholds, _eval_options(overrides), column)
+    overrides, options = _take_duplicates(overrides, LabelOptions(column), True)
+    result = human.compare_reader_files(predictions, paths, thresholds, _eval_options(overrides), options)
     if out is not None:
         human.write(result, out)
     terminal().print(human.render_terminal(result))
@@ -166,19 +171,38 @@ def _judge(
 ) -> tuple[Judged, Eval]:
     """One side of a comparison and how it is to be judged."""
     if path.suffix == ".csv":
+        overrides, options = _take_duplicates(overrides, options, bool(labels))
         how = _eval_options(overrides)
         _, shown, thresholds, _, _ = reports.judge_files([path], how, labels, options=options)
-        return Judged(str(path), shown, thresholds), how
+        return Judged(str(path), shown, thresholds, tuple(f"{path}: {note}" for note in shown.notes)), how
     _refuse(_label_options(labels, options))
     from cxr.model.evaluate import judge, overrides_for
 
     return judge(path, overrides_for(path, paths, overrides), fold, recipe)
 
 
+def _take_duplicates(
+    overrides: Sequence[str], options: LabelOptions, has_labels: bool
+) -> tuple[list[str], LabelOptions]:
+    """The one key of data that a table of labels beside predictions takes, moved from the overrides to its options."""
+    key = "data.duplicates="
+    given = [text.removeprefix(key) for text in overrides if text.startswith(key)]
+    known = {str(rule): rule for rule in get_args(Duplicates)}
+    if given and given[-1] not in known:
+        raise CxrError(f"{key}{given[-1]}: no such rule", f"it is one of {', '.join(known)}")
+    if given and not has_labels:
+        raise CxrError(f"{key}{given[-1]}: joins rows of a table of labels", "give the table with --labels FILE")
+    rest = [text for text in overrides if not text.startswith(key)]
+    return rest, replace(options, duplicates=known[given[-1]]) if given else options
+
+
 def _eval_options(overrides: Sequence[str]) -> Eval:
     others = [text for text in overrides if not text.startswith("eval.")]
     if others:
-        raise CxrError(f"{others[0]}: a predictions file has no config", "only eval.* can be set without a run")
+        raise CxrError(
+            f"{others[0]}: a predictions file has no config",
+            "only eval.* can be set without a run, and data.duplicates",
+        )
     return override(EvalOnly(), overrides).eval
 
 

@@ -55,6 +55,13 @@ def test_images_that_one_calls_training_and_the_other_test_are_an_error(draw: Dr
         align([("A", first), ("B", second)])
 
 
+def test_a_split_that_one_model_leaves_open_is_the_others(draw: Draw) -> None:
+    first = draw(6)
+    models = [replace(first, rows=first.rows.assign(split=split)) for split in ("", ["train"] * 4 + [""] * 2, "")]
+    joined, _ = average([(f"{n}", own) for n, own in enumerate(models)], "probabilities")
+    assert joined.rows["split"].tolist() == ["train"] * 4 + [""] * 2
+
+
 def test_an_ensemble_is_the_mean(draw: Draw) -> None:
     first = draw(30)
     second = replace(first, p=np.sqrt(first.p)).select(np.arange(29, -1, -1))

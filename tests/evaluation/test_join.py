@@ -46,7 +46,7 @@ def test_chexpert_labels_are_joined_below_the_leading_folder(tmp_path: Path, bla
 
 def test_plain_labels_are_joined_by_file_name_and_replace_y_columns(tmp_path: Path) -> None:
     labels = save(tmp_path / "labels.csv", "image,patient_id,Mass", "images_001/a.png,7,1", "images_002/b.png,8,0")
-    path = save(tmp_path / "p.csv", "image,p_Mass,y_Mass", "/elsewhere/b.png,0.5,1", "a.png,0.5,0")
+    path = save(tmp_path / "p.csv", "image,p_Mass,y_Mass", "/elsewhere/images_002/b.png,0.5,1", "a.png,0.5,0")
     predictions = read(path, labels)
     assert predictions.y.tolist() == [[0], [1]]
     assert predictions.rows["patient_id"].tolist() == ["8", "7"]

@@ -42,3 +42,14 @@ def test_patients_with_different_labels_are_positive_and_counted(draw: Draw) -> 
     combined = combine(predictions, "patient", "max")
     assert combined.y[:, 0].tolist() == [1, 0]
     assert combined.notes[1] == "1 have images with different labels and count as positive"
+
+
+def test_a_study_that_several_patients_have_is_one_of_each(draw: Draw) -> None:
+    predictions = draw(60, ("Mass",))
+    visit = np.arange(60) % 2
+    predictions.rows["study_id"] = visit.astype(str)
+    combined = combine(predictions, "study", "mean")
+    grouped = pd.Series(predictions.p[:, 0]).groupby([predictions.rows["patient_id"].to_numpy(), visit]).mean()
+    assert sorted(combined.p[:, 0]) == sorted(grouped) and combined.rows["image"].is_unique
+    predictions.rows.loc[0, "patient_id"] = ""  # nobody can say whose it is
+    assert len(combine(predictions, "study", "mean")) == len(combined) + 1

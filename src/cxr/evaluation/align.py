@@ -1,6 +1,7 @@
 """Predictions of several models on the same images: cut to what all of them predicted, and averaged."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 from typing import Literal
 
@@ -11,6 +12,7 @@ import pandas as pd
 from cxr.data.findings import find_spelling
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.same_names import match_names
 
 Named = tuple[str, Predictions]
 Average = Literal["probabilities", "logits"]
@@ -25,6 +27,7 @@ def align(models: Sequence[Named]) -> tuple[list[Predictions], list[str]]:
     """
     every = models[0][1].findings
     findings = [name for name in every if all(find_spelling(name, own.findings) for _, own in models)]
+    models, renamed = _named_alike(models)
     images = reduce(np.intersect1d, [own.rows["image"].to_numpy(dtype=str) for _, own in models])
     if not findings or not len(images):
         what = "image" if findings else "finding"
@@ -33,7 +36,24 @@ def align(models: Sequence[Named]) -> tuple[list[Predictions], list[str]]:
     cut = [_cut(own, images, findings) for _, own in models]
     for (name, _), own in zip(models[1:], cut[1:], strict=True):
         _check_agreement(f"{models[0][0]} and {name}", cut[0], own)
-    return cut, [note for name, own in models for note in _left_out(name, own, len(images), findings)]
+    return cut, renamed + [note for name, own in models for note in _left_out(name, own, len(images), findings)]
+
+
+def _named_alike(models: Sequence[Named]) -> tuple[list[Named], list[str]]:
+    """The models with each image called as the first model calls it, see `match_names`, and a note on other names."""
+    first, notes = models[0][1].rows["image"].astype(str), []
+    alike = [models[0]]
+    for name, own in models[1:]:
+        images = own.rows["image"].astype(str)
+        places = match_names(images, first)
+        known = first.to_numpy()[np.maximum(places, 0)]
+        other = np.flatnonzero((places >= 0) & (known != images.to_numpy()))
+        if len(other):
+            example = f"{images.iloc[other[0]]} is {known[other[0]]}"
+            notes.append(f"{len(other):,} images of {name} are found by an end of their names, as {example}")
+        called = pd.Series(np.where(places >= 0, known, images), index=own.rows.index, dtype=str)
+        alike.append((name, replace(own, rows=own.rows.assign(image=called)) if len(other) else own))
+    return alike, notes
 
 
 def average(models: Sequence[Named], how: Average) -> tuple[Predictions, list[str]]:
@@ -47,7 +67,10 @@ def average(models: Sequence[Named], how: Average) -> tuple[Predictions, list[st
     cut, notes = align(models)
     p = np.stack([own.p for own in cut])
     mean = p.mean(axis=0) if how == "probabilities" else expit(logit(np.clip(p, _TINY, 1 - _TINY)).mean(axis=0))
-    return Predictions(cut[0].rows, cut[0].findings, cut[0].y, np.clip(mean, 0, 1)), notes
+    rows = cut[0].rows
+    for own in cut[1:]:  # what one calls training is not judged where another leaves it open
+        rows = rows.assign(split=rows["split"].where(rows["split"] != "", own.rows["split"]))
+    return Predictions(rows, cut[0].findings, cut[0].y, np.clip(mean, 0, 1)), notes
 
 
 def _cut(predictions: Predictions, images: npt.NDArray[np.str_], findings: Sequence[str]) -> Predictions:

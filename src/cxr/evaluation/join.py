@@ -1,7 +1,6 @@
 """Labels of another file for the images of a table of predictions."""
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -13,7 +12,9 @@ from cxr.data.findings import find, name_key
 from cxr.data.labels import Blank, LabelTable, resolve
 from cxr.data.sources import read_labels
 from cxr.errors import CxrError
-from cxr.labels.lookup import stem
+from cxr.evaluation.same_names import below_chexpert, match_names, slashed
+from cxr.labels.duplicates import Duplicates
+from cxr.labels.sheet import Sheet
 
 IDENTITY = ("image", "patient_id", "split", "view", "sex", "age")
 """Columns that say which image a row is: text, age in years."""
@@ -32,27 +33,34 @@ class LabelOptions:
     Attributes:
         column: Column of classes or lists of findings, in place of a column per finding.
         skip_unlabelled: Whether images that the label table does not name are left out, rather than refused.
+        duplicates: What becomes of rows of an image whose labels differ.
     """
 
     column: str | None = None
     skip_unlabelled: bool = False
+    duplicates: Duplicates = "error"
 
 
 DEFAULT = LabelOptions()
 
 
 def join_labels(
-    path: Path, labels: Path, blank: Blank, rows: pd.DataFrame, findings: tuple[str, ...], options: LabelOptions
+    path: Path,
+    source: Sheet | Path,
+    blank: Blank,
+    rows: pd.DataFrame,
+    findings: tuple[str, ...],
+    options: LabelOptions = DEFAULT,
 ) -> tuple[pd.DataFrame, npt.NDArray[np.float64], Mistakes, list[str]]:
     """(rows completed from the label table, y [N, C], mistakes, notes); nothing is joined when there are mistakes."""
-    y = np.full((len(rows), len(findings)), np.nan)
+    y, labels = np.full((len(rows), len(findings)), np.nan), source.path if isinstance(source, Sheet) else source
     try:
-        table = read_labels(labels, findings, options.column)
+        table = read_labels(source, findings, options.column, options.duplicates)
     except CxrError as error:
         return rows, y, [(problem, error.hint) for problem in error.problems], []
     own = {finding: find(finding, table.findings) for finding in findings}
     common = {finding: name for finding, name in own.items() if name is not None}
-    places = find_places(rows["image"], table.rows["image"])
+    places = find_rows(rows, table.rows)
     mistakes = _join_mistakes(path, labels, table, rows["image"], places, common, options)
     if not mistakes:
         targets = resolve(table, list(common.values()), uncertain="ignore", blank=blank)
@@ -92,42 +100,37 @@ def _join_mistakes(
     return [(what, hint)]
 
 
+def find_rows(rows: pd.DataFrame, labelled: pd.DataFrame) -> npt.NDArray[np.intp]:
+    """Row of the label table for each row: by study or patient in a table that has a row for each, else by image."""
+    names = labelled["image"]
+    for columns in ([STUDY], ["patient_id", STUDY], ["patient_id"]):
+        if all(column in rows.columns for column in columns) and (names == _joined(labelled, columns)).all():
+            ours = _joined(rows, columns)
+            places = np.where(ours == "", -1, pd.Index(names).get_indexer(pd.Index(ours)))
+            if (places >= 0).any():
+                return places
+    return find_places(rows["image"], names)
+
+
+def _joined(rows: pd.DataFrame, columns: Sequence[str]) -> "pd.Series[str]":
+    """The ids of each row with a slash between, as a table without an image column calls its rows; empty if one is."""
+    known = np.logical_and.reduce([(rows[column] != "").to_numpy() for column in columns])
+    ids = ["/".join(cells) for cells in zip(*(rows[column] for column in columns), strict=True)]
+    return pd.Series(np.where(known, ids, ""), index=rows.index, dtype=str)
+
+
 def find_places(images: pd.Series, labelled: pd.Series) -> npt.NDArray[np.intp]:
-    """Row of the label table for each image, -1 where there is none; a looser key only where it is unambiguous.
+    """Row of the label table for each image, -1 where there is none or where it may be one of several.
 
-    The keys, in this order: the whole name; CheXpert's path from the patient on; the file's name; the file's name
-    without the ending of an image; and for a table of studies the folder that the image lies in.
+    Images are found by `match_names`, those of a table of studies by the folder that they lie in.
     """
-    places = np.full(len(images), -1, np.intp)
-    for key in (_whole_name, _from_patient, _file_name, _stem):
-        ours, theirs = images.map(key), labelled.map(key)
-        if theirs.is_unique and ours.nunique() == images.nunique():
-            places = np.where(places < 0, pd.Index(theirs).get_indexer(pd.Index(ours)), places)
-        if (places >= 0).all():
-            return places
-    for key in (_whole_name, _from_patient):  # of several images of a study, so keys need not differ
-        ours, theirs = images.map(lambda name, key=key: key(str(PurePosixPath(name).parent))), labelled.map(key)
-        if theirs.is_unique:
-            places = np.where(places < 0, pd.Index(theirs).get_indexer(pd.Index(ours)), places)
+    places = match_names(images, labelled)
+    for key in (slashed, below_chexpert):
+        theirs = labelled.map(key)
+        if (places < 0).any() and theirs.is_unique:
+            folders = images.map(lambda name, key=key: key(str(PurePosixPath(slashed(name)).parent)))
+            places = np.where(places < 0, pd.Index(theirs).get_indexer(pd.Index(folders)), places)
     return places
-
-
-def _whole_name(name: str) -> str:
-    return name.strip().replace("\\", "/")
-
-
-def _from_patient(name: str) -> str:
-    """CheXpert's path without the folders above train, valid, test or the patient."""
-    found = re.search(r"((train|valid|test)/)?patient\d+(/.*)?$", _whole_name(name))
-    return found[0] if found else name
-
-
-def _file_name(name: str) -> str:
-    return PurePosixPath(_whole_name(name)).name
-
-
-def _stem(name: str) -> str:
-    return stem(_file_name(name))
 
 
 def _completed(rows: pd.DataFrame, labelled: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """The second narrow waist: one table of predictions, whoever made them; read, joined to labels, checked, written."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -9,13 +10,24 @@ import pandas as pd
 
 from cxr.console import count
 from cxr.data.labels import Blank
+from cxr.data.sources import name_labels
+from cxr.data.sources.plain import IDS, say_rounded
 from cxr.data.splits import WORDS
 from cxr.errors import CxrError
 from cxr.evaluation.csv_files import csv_text
 from cxr.evaluation.join import DEFAULT, IDENTITY, LabelOptions, Mistakes, join_labels
-from cxr.evaluation.prediction_columns import finding_columns, header_mistakes, identity, own_labels, probabilities
+from cxr.evaluation.prediction_columns import (
+    finding_columns,
+    header_mistakes,
+    identity,
+    may_be_bare,
+    own_labels,
+    own_words,
+    probabilities,
+    row_columns,
+)
+from cxr.evaluation.prediction_rows import note_equal, row_mistakes
 from cxr.files import write_text
-from cxr.labels.columns import find_column
 from cxr.labels.sheet import Sheet, read_sheet
 
 Float = npt.NDArray[np.float64]
@@ -96,42 +108,65 @@ def read(
     blank: Blank = "negative",
     needs_labels: bool = True,
     options: LabelOptions = DEFAULT,
+    labelled: Collection[str] = (),
 ) -> Predictions:
     """Predictions from a CSV of ours or of anybody, joined to the labels of another CSV if one is given.
 
-    Image, patient, view, sex and age stand in columns of their usual names. The probability of finding X is `p_X`,
-    `prob_X` or, beside `y_X` or where no column has such a prefix, `X`; the known label is `y_X`. What is missing is
-    empty; every further column is kept.
+    Image, patient, study, view, sex, age and split stand in columns of their usual names. Which columns are
+    probabilities `finding_columns` says; the known label is `y_X`. What is missing is empty; every further column is
+    kept. Equal rows of an image are one.
 
     With `labels` (NIH, CheXpert or plain form) the y_ columns are ignored, uncertain cells (-1) become unknown, and
     blank cells become negative or, with `blank="masked"`, unknown; a finding that the table does not label is unknown
-    throughout. Images are joined by name, by path below the CheXpert folder, or by file name where that names one
-    image only, see `find_places`; what the predictions leave empty in IDENTITY is taken from the labels. Without any
-    labels there is an error, unless `needs_labels` is off.
+    throughout. Images are joined by name, see `match_names`, or by study or patient where the table has a row for each;
+    what the predictions leave empty in IDENTITY is taken from the labels. Without any labels there is an error, unless
+    `needs_labels` is off. `labelled` are findings that are labelled elsewhere, as by human readers.
 
     Raises:
-        CxrError: Every mistake of the file at once: not a CSV, no image or probability column, an image twice or
-            without a label, a cell that is no probability, no label or no split, no labels at all.
+        CxrError: Every mistake of the file at once: not a CSV, no image or probability column, rows of an image that
+            differ, an image without a label, a cell that is no probability, no label or no split, rounded ids, no
+            labels at all.
     """
-    sheet = read_sheet(path)
-    p_columns, y_columns = finding_columns(sheet)
+    sheet, table = read_sheet(path), _open(labels)
+    p_columns, y_columns, left_out = finding_columns(sheet, (*labelled, *_name_labels(sheet, table, options.column)))
     taken = {name for _, name in (*p_columns, *y_columns)}
-    image = find_column(sheet, "image", taken) or ""
-    _raise(header_mistakes(sheet, image, p_columns, y_columns if labels is None and needs_labels else []))
+    columns = row_columns(sheet, taken)
+    _raise(header_mistakes(sheet, columns, p_columns, y_columns if table is None and needs_labels else []))
     findings = tuple(finding for finding, _ in p_columns)
-    rows = identity(sheet, image, taken)
+    rows = identity(sheet, columns, taken)
     p, mistakes = probabilities(sheet, [name for _, name in p_columns])
-    if labels is None:
+    mistakes += say_rounded(sheet, [columns[kind] for kind in IDS if kind in columns])
+    rows, unknown = _with_folds(sheet, rows, columns.get("split", ""))
+    told = rows
+    if table is None:
         y, wrong, notes = own_labels(sheet, findings, dict(y_columns), needs_labels, options.column)
     else:
-        rows, y, wrong, notes = join_labels(path, labels, blank, rows, findings, options)
-    _raise(mistakes + _name_mistakes(sheet, rows["image"], np.hstack([p, y])) + wrong)
-    keep = ~rows["image"].duplicated().to_numpy()  # equal rows of an image are one
+        rows, y, wrong, notes = join_labels(path, table, blank, rows, findings, options)
+    _raise(mistakes + row_mistakes(sheet, told, np.hstack([p, y])) + unknown + wrong)
+    keep = ~rows["image"].duplicated().to_numpy()
+    notes = [*left_out, *notes, *note_equal(told)]
     if options.skip_unlabelled and labels is not None:
         keep &= ~np.isnan(y).all(axis=1)
         notes += _note_skipped(labels, keep)
-    every = Predictions(rows.assign(split=_folds(sheet, rows["split"])), findings, y, np.clip(p, 0, 1), tuple(notes))
+    every = Predictions(rows, findings, y, np.clip(p, 0, 1), tuple(notes))
     return every if keep.all() else every.select(keep)
+
+
+def _open(labels: Path | None) -> Sheet | Path | None:
+    """The table of labels; its path where it cannot be read, which is a mistake among others."""
+    try:
+        return None if labels is None else read_sheet(labels)
+    except CxrError:
+        return labels
+
+
+def _name_labels(sheet: Sheet, table: Sheet | Path | None, column: str | None) -> Sequence[str]:
+    """The findings that the labels name, as far as the columns of the predictions leave a question."""
+    if not may_be_bare(sheet):
+        return ()
+    if table is None:
+        return own_words(sheet, column)
+    return name_labels(table, column) if isinstance(table, Sheet) else ()
 
 
 def _note_skipped(labels: Path, keep: npt.NDArray[np.bool_]) -> list[str]:
@@ -141,38 +176,20 @@ def _note_skipped(labels: Path, keep: npt.NDArray[np.bool_]) -> list[str]:
     return [] if keep.all() else [left_out]
 
 
-def _folds(sheet: Sheet, said: pd.Series) -> pd.Series:
-    """train, val, test or nothing for each row's split, however it is written.
+def _with_folds(sheet: Sheet, rows: pd.DataFrame, column: str) -> tuple[pd.DataFrame, Mistakes]:
+    """The rows with train, val, test or nothing for their split, however it is written; a mistake for another word.
 
-    Raises:
-        CxrError: A row with another word, of which nobody could say whether it may be judged.
+    Of a row with another word nobody could say whether it may be judged.
     """
-    words = said.str.strip().str.lower()
+    words = rows["split"].str.strip().str.lower()
     unknown = np.flatnonzero(~words.isin(list(WORDS)))
-    if len(unknown):
-        more = f" (and {len(unknown) - 1:,} more such rows)" if len(unknown) > 1 else ""
-        what = f"{sheet.where(int(unknown[0]))}: split is {said.iloc[unknown[0]]!r}{more}"
-        raise CxrError(what, "the column split holds train, val or test, or nothing; call any other column otherwise")
-    return words.map(WORDS)
-
-
-def _name_mistakes(sheet: Sheet, images: pd.Series, values: Float) -> Mistakes:
-    """Rows without an image, and rows of one image that do not all say the same [N, values]."""
-    mistakes = Mistakes()
-    nameless = np.flatnonzero(images == "")
-    if len(nameless):
-        mistakes.append((f"{sheet.where(int(nameless[0]))}: no image name", "give every row its image"))
-    codes, first = pd.factorize(images)[0], np.unique(pd.factorize(images)[0], return_index=True)[1]
-    before = values[first[codes]]
-    unlike = np.logical_not(((values == before) | (np.isnan(values) & np.isnan(before))).all(axis=1))
-    again = np.flatnonzero(unlike & (images != "").to_numpy())
-    if len(again):
-        name, row = images.iloc[again[0]], int(again[0])
-        more = f" (and {len(again) - 1:,} more such rows)" if len(again) > 1 else ""
-        line = sheet.lines[int(first[codes[row]])]
-        what = f"{sheet.where(row)}: image {name} is given twice with other numbers, first on line {line}{more}"
-        mistakes.append((what, "keep one row per image"))
-    return mistakes
+    rows = rows.assign(split=words.map(WORDS).fillna(words))
+    if not len(unknown):
+        return rows, []
+    more = f" (and {len(unknown) - 1:,} more such rows)" if len(unknown) > 1 else ""
+    what = f"{sheet.where(int(unknown[0]))}: {column} is {sheet.column(column)[unknown[0]].strip()!r}{more}"
+    hint = f"the column {column} holds train, val or test, or nothing; call any other column otherwise"
+    return rows, [(what, hint)]
 
 
 def _raise(mistakes: Mistakes) -> None:

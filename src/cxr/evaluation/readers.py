@@ -1,31 +1,27 @@
 """A model beside human readers, as CheXNet was judged: F1 of each against the majority of the other readers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from cxr.config import Eval
 from cxr.console import line, stack
-from cxr.data.findings import find_spelling
-from cxr.data.labels import resolve
-from cxr.data.sources import read_labels
 from cxr.errors import CxrError
 from cxr.evaluation import cells, metrics, render
 from cxr.evaluation.bootstrap import Resampling, draw_figures, resampling_of
 from cxr.evaluation.csv_files import write_tables
 from cxr.evaluation.intervals import NONE, behind, difference_interval, interval
-from cxr.evaluation.join import find_places
+from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.metrics import Float
-from cxr.evaluation.predictions import Predictions, read
+from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.reader_files import Reading, read_readings, read_thresholds
 from cxr.evaluation.report import DISCLAIMER
-from cxr.evaluation.thresholds import GIVEN, Thresholds, fixed, origin
+from cxr.evaluation.thresholds import Thresholds, fixed, origin
 from cxr.files import write_text
-from cxr.paths import refuse_endless
 from cxr.text import markdown
 
 if TYPE_CHECKING:
@@ -34,14 +30,6 @@ if TYPE_CHECKING:
 AVERAGE = "all readers"
 COLUMNS = ("finding", "reader", "num", "num_positive", "reader_f1", "reader_low", "reader_high", "model_f1",
            "model_low", "model_high", "difference", "difference_low", "difference_high")  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What one reader says of the images of a table of predictions: [N, C] of 1, 0, or nan where nothing is said."""
-
-    name: str
-    calls: Float
 
 
 @dataclass(frozen=True)
@@ -62,7 +50,7 @@ class ReaderComparison:
 
 
 def compare_reader_files(
-    path: Path, readers: Sequence[Path], thresholds: Path | None, how: Eval, column: str | None = None
+    path: Path, readers: Sequence[Path], thresholds: Path | None, how: Eval, options: LabelOptions = DEFAULT
 ) -> ReaderComparison:
     """The comparison of a CSV of predictions with a CSV a reader: its image column and 1, 0 or blank a finding.
 
@@ -71,18 +59,17 @@ def compare_reader_files(
         readers: A file a reader, named by the file's stem.
         thresholds: A `metrics.csv` whose thresholds to take; 0.5 for every finding without it.
         how: Intervals.
-        column: The readers' column of classes or lists of findings, in place of a column per finding.
+        options: How the readers' files are read.
 
     Raises:
         CxrError: No image or finding in common, or a finding without threshold.
     """
-    predictions = read(path, labels=None, needs_labels=False)
-    places, findings, readings = _readings(path, predictions, readers, column)
-    columns = [predictions.findings.index(name) for name in findings]
+    places, predictions, readings, notes = read_readings(path, readers, options)
     shown = predictions.select(places)
-    shown = Predictions(shown.rows, findings, np.full((len(places), len(findings)), np.nan), shown.p[:, columns])
-    points = _read_thresholds(thresholds, findings) if thresholds else fixed(findings)
-    return compare_readers(shown, points, readings, how)
+    findings = predictions.findings
+    points = read_thresholds(thresholds, findings) if thresholds else fixed(findings)
+    found = compare_readers(shown, points, readings, how)
+    return replace(found, notes=(*notes, *found.notes))
 
 
 def compare_readers(
@@ -174,42 +161,6 @@ def _row(
     difference = ours.f1 - theirs.f1 if theirs else np.nan
     bounds = difference_interval(difference, ours.draws - theirs.draws) if theirs else NONE
     return row | {"difference": difference, "difference_low": bounds.low, "difference_high": bounds.high}
-
-
-def _readings(
-    path: Path, predictions: Predictions, readers: Sequence[Path], column: str | None
-) -> tuple[npt.NDArray[np.intp], tuple[str, ...], list[Reading]]:
-    """(rows of the predictions that any reader has read, common findings, what each reader says of them)."""
-    tables = [read_labels(reader, predictions.findings, column) for reader in readers]
-    findings = tuple(
-        name for name in predictions.findings if all(find_spelling(name, table.findings) for table in tables)
-    )
-    found = [find_places(predictions.rows["image"], table.rows["image"]) for table in tables]
-    read_by_any = np.flatnonzero(np.any([places >= 0 for places in found], axis=0))
-    if not findings or not len(read_by_any):
-        what = "image" if findings else "finding"
-        names = ", ".join(str(reader) for reader in readers)
-        raise CxrError(f"{path}: no {what} in common with {names}", "name images and findings alike")
-    readings = []
-    for reader, table, places in zip(readers, tables, found, strict=True):
-        targets = resolve(table, findings, uncertain="ignore", blank="masked")
-        known = np.where(targets.mask, targets.y, np.nan).astype(np.float64)
-        own = places[read_by_any]
-        readings.append(Reading(reader.stem, np.where(own[:, None] >= 0, known[own], np.nan)))
-    return read_by_any, findings, readings
-
-
-def _read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:
-    """The `threshold` column of a metrics.csv."""
-    refuse_endless(path)
-    try:
-        table = pd.read_csv(path).set_index("finding")["threshold"]
-        names = [str(name) for name in table.index]
-        values = tuple(float(table[find_spelling(finding, names) or finding]) for finding in findings)
-    except (OSError, ValueError, KeyError) as error:
-        what = f"{path}: is no metrics.csv with a threshold for each of {', '.join(findings)} ({error})"
-        raise CxrError(what, "cxr eval writes metrics.csv beside predictions.csv") from None
-    return Thresholds(tuple(findings), values, GIVEN, f"in {path}")
 
 
 def render_terminal(result: ReaderComparison) -> "RenderableType":

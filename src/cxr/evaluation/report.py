@@ -19,6 +19,7 @@ from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.metrics import Float, Point
 from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.published import Published, beside
+from cxr.evaluation.same_names import match_names
 from cxr.evaluation.subgroups import Subgroups, subgroups
 from cxr.evaluation.thresholds import Thresholds, choose, count_shared, fixed
 from cxr.evaluation.units import combine
@@ -195,9 +196,9 @@ def _read_validation(
     missing = [finding for finding, name in zip(judged.findings, own, strict=True) if name is None]
     if missing:
         raise CxrError(f"{path}: no probability of {', '.join(missing)}", "predict the same findings on both")
-    shared = set(rows.rows["image"]) & set(judged.rows["image"])
-    if shared:
-        what = f"{len(shared):,} of its images are judged too, the first {min(shared)}"
+    shared = rows.rows["image"][match_names(rows.rows["image"], judged.rows["image"]) >= 0]
+    if len(shared):
+        what = f"{len(shared):,} of its images are judged too, the first {shared.min()}"
         raise CxrError(f"{path}: {what}", "choose thresholds on other images than those that are judged")
     columns = [rows.findings.index(name) for name in own if name is not None]
     return Predictions(rows.rows, judged.findings, rows.y[:, columns], rows.p[:, columns])

@@ -46,14 +46,14 @@ def combine(predictions: Predictions, unit: Unit, how: Combine) -> Predictions:
 
 
 def _keys(predictions: Predictions, unit: Unit) -> "pd.Series[str]":
-    """The study or patient of each image."""
+    """The study or patient of each image; a study that several patients have, as visit 1 of each, is patient/study."""
     rows = predictions.rows
     if unit == "patient":
         keys = rows["patient_id"]
     else:
         named = rows[STUDY] if STUDY in rows.columns else pd.Series([""] * len(rows), dtype=str)
         told = rows["image"].map(lambda image: found[1] if (found := _STUDY_FOLDER.match(image)) else "")
-        keys = named.where(named != "", told)
+        keys = _tell_apart(named, rows["patient_id"]).where(named != "", told)  # a path names the patient, too
     lost = rows["image"][keys == ""]
     if len(lost):
         column = "patient_id" if unit == "patient" else STUDY
@@ -61,3 +61,13 @@ def _keys(predictions: Predictions, unit: Unit) -> "pd.Series[str]":
         what = f"eval.unit={unit}: {len(lost):,} {names} no {unit}, the first {lost.iloc[0]}"
         raise CxrError(what, f"add a column {column}, or a table with one as --labels")
     return keys
+
+
+def _tell_apart(studies: "pd.Series[str]", patients: "pd.Series[str]") -> "pd.Series[str]":
+    """The studies, as patient/study where any study is of several patients."""
+    known = patients[(studies != "") & (patients != "")].groupby(studies).agg(["nunique", "first"])
+    if not len(known) or (known["nunique"] == 1).all():
+        return studies
+    only = known["first"].where(known["nunique"] == 1)  # where an image names no patient, another of its study may
+    whose = patients.where(patients != "", studies.map(only).fillna(""))
+    return (whose + "/" + studies).where((studies != "") & (whose != ""), studies)

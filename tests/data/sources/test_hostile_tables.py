@@ -86,7 +86,7 @@ def test_lists_are_read_however_they_are_written(table: Read, cell: str) -> None
 def test_words_that_are_no_finding_asked_for_are_counted(table: Read) -> None:
     lines = ["a0.png,p,Edema", "a1.png,q,Edmea", "a2.png,r,Edmea", "a3.png,s,No Finding"]
     found = table("image,patient_id,finding", *lines, columns={"labels": "finding"}, findings=["Edema"])
-    assert found.notes == ("words in finding that are no finding asked for: Edmea (2)",)
+    assert found.notes == ("words of column finding that are none of the findings here: Edmea (2 rows)",)
 
 
 def test_words_of_padchest_count_in_any_spelling_and_others_are_told(tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from cxr.config import Data
 from cxr.console import count
 from cxr.data.findings import CHEXPERT_14, canonical
 from cxr.data.labels import LabelTable
-from cxr.data.sources import brax, chexpert, mimic, nih, padchest, table, vindr
+from cxr.data.sources import brax, chexpert, mimic, nih, padchest, plain, table, vindr
+from cxr.errors import CxrError
 from cxr.labels.cells import is_blank
-from cxr.labels.duplicates import join_rows
+from cxr.labels.choose import looks_like_classes
+from cxr.labels.duplicates import Duplicates, join_rows
 from cxr.labels.recognise import name_reader
 from cxr.labels.sheet import Sheet, read_sheet
 
@@ -102,7 +104,9 @@ def _question_ids(table: LabelTable) -> LabelTable:
     return replace(table, notes=(*table.notes, *notes))
 
 
-def read_labels(csv: Path, findings: Sequence[str] | None = None, words: str | None = None) -> LabelTable:
+def read_labels(
+    csv: Path | Sheet, findings: Sequence[str] | None = None, words: str | None = None, duplicates: Duplicates = "error"
+) -> LabelTable:
     """The labels of a CSV alone, in the form of a public dataset or plain; no image is looked for.
 
     NIH form has `Image Index` and `Finding Labels`, PadChest form `ImageID` and `Labels`, VinDr-CXR form `image_id` and
@@ -111,29 +115,55 @@ def read_labels(csv: Path, findings: Sequence[str] | None = None, words: str | N
     labels.
 
     Args:
-        csv: The file.
+        csv: The file, or what `read_sheet` read of it.
         findings: Those of a plain table to read; None for all that there are.
         words: Column of a plain table that holds classes or lists of findings.
+        duplicates: What becomes of rows of an image whose labels differ.
 
     Raises:
         CxrError: Not a CSV, no image column, no finding, rows of one image that differ.
     """
-    sheet = read_sheet(csv)
-    found = table.parse_plain(sheet, csv.parent, findings, words) if words else _parse(sheet, findings)
-    return join_rows(found, "error", "join them before, or evaluate with a table that has a row per image")
+    sheet = csv if isinstance(csv, Sheet) else read_sheet(csv)
+    try:
+        found = table.parse_plain(sheet, sheet.path.parent, findings, words) if words else _parse(sheet, findings)
+        return join_rows(found, duplicates)
+    except CxrError as error:
+        hint = plain.hint_without_config(error.hint)
+        column = None if words else looks_like_classes(sheet, [name for name in sheet.header if name])
+        reads = f"; --label-column {column} reads its words as findings" if column and "--label" not in hint else ""
+        raise CxrError(error.problems, hint + reads) from None
+
+
+def name_labels(sheet: Sheet, words: str | None) -> tuple[str, ...]:
+    """The findings that a table seems to label; none where it cannot be read, for which `read_labels` has the words.
+
+    Args:
+        sheet: The table.
+        words: Its column of classes or lists of findings.
+    """
+    known = None if words else _find_form(sheet)
+    try:
+        return known[0](known[1], sheet.path.parent).findings if known else plain.name_plain(sheet, words)
+    except CxrError:
+        return ()
 
 
 def _parse(sheet: Sheet, findings: Sequence[str] | None) -> LabelTable:
     """The table in the form that its columns tell."""
-    root = sheet.path.parent
+    known, root = _find_form(sheet), sheet.path.parent
+    return known[0](known[1], root) if known else table.parse_plain(sheet, root, findings, None)
+
+
+def _find_form(sheet: Sheet) -> tuple[Callable[[Sheet, Path], LabelTable], Sheet] | None:
+    """The reader of a public dataset whose table this is, and the table spelled as it wants; None for a plain one."""
     for known, parse in (((nih.IMAGE, nih.LABELS), nih.parse), ((padchest.IMAGE, padchest.LABELS), padchest.parse)):
         if set(known) <= set(sheet.spelled(known).header):
-            return parse(sheet.spelled(known), root)
+            return parse, sheet.spelled(known)
     both = sheet.spelled(vindr.KNOWN)
     if vindr.IMAGE in both.header and {vindr.READER, vindr.CLASS} & set(both.header):
-        return vindr.parse(both, root)
+        return vindr.parse, both
     observed = {canonical(name) for name in sheet.header} & set(CHEXPERT_14)
     for column, parse in ((chexpert.PATH, chexpert.parse), (brax.PNG, brax.parse)):
         if observed and column in sheet.header:
-            return parse(sheet, root)
-    return table.parse_plain(sheet, root, findings, None)
+            return parse, sheet
+    return None

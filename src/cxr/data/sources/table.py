@@ -22,13 +22,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr.config import Columns, Data
-from cxr.data.findings import NO_FINDING, find, find_spelling
+from cxr.data.findings import find, find_spelling
 from cxr.data.labels import ROW_COLUMNS, Float, LabelTable
 from cxr.data.sources.dicom_header import Header, read_header
 from cxr.data.sources.files import find_csv, make_rows, read_cells, read_patients, root_folder, slashes, split_column
+from cxr.data.sources.plain import IDS, match_words, name_studies, name_usual, say_rounded
 from cxr.errors import CxrError
 from cxr.labels.choose import Chosen, as_override, choose_columns, looks_like_classes
-from cxr.labels.classes import count_words, read_classes
+from cxr.labels.classes import read_classes
 from cxr.labels.columns import account, find_column
 from cxr.labels.identity import normalise, normalise_ids, normalise_images
 from cxr.labels.lookup import IMAGE_SUFFIXES, Index, find_files, list_folder
@@ -103,17 +104,15 @@ def parse_plain(sheet: Sheet, root: Path, asked: Sequence[str] | None, words: st
         words: Column of classes or lists of findings, in place of a column per finding.
 
     Raises:
-        CxrError: No image column, a cell that is no label, no finding.
+        CxrError: No image column, rounded ids, a cell that is no label, no finding.
     """
-    named: dict[str, str] = {}
-    for kind in _KINDS.values():
-        column = find_column(sheet, kind, named.values())
-        named |= {kind: column} if column else {}
-    image = named.get("image") or named.get("study_id") or named.get("patient_id")
-    if not image:
-        hint = f"name the image column image or filename; its columns are {', '.join(sheet.header)}"
-        raise CxrError(f"{sheet.path}: no image column", hint)
-    columns = {name: sheet.column(column) for name, column in (named | {"image": image}).items()}
+    named = name_usual(sheet)
+    rounded = say_rounded(sheet, [named[kind] for kind in IDS if kind in named])
+    if rounded:
+        raise CxrError([what for what, _ in rounded], rounded[0][1])
+    columns = {name: sheet.column(column) for name, column in named.items()}
+    if "image" not in named:
+        columns["image"] = name_studies(sheet, columns)
     labels = _labels(sheet, {*named.values()}, asked, words, soft=False, partly=asked is not None)
     rows = make_rows(columns)
     return LabelTable("table", root, rows, labels.findings, labels.raw, notes=labels.notes, where=sheet.where)
@@ -207,15 +206,11 @@ def _read_words(
         raise CxrError(f"{sheet.path}: {column} is blank in every row", "data.columns.labels names the findings")
     if asked is None:
         return findings, raw, ()
-    meant = {name: (find if partly else find_spelling)(name, findings) for name in asked}
-    problems = [f"{sheet.path}: no row says {name!r} in {column}" for name, own in meant.items() if own is None]
-    if problems and (not partly or len(problems) == len(asked)):
+    y, said, note = match_words(asked, findings, raw, column, find if partly else find_spelling)
+    problems = [f"{sheet.path}: no row says {name!r} in {column}" for name in asked if name not in said]
+    if problems and (not partly or not said):
         raise CxrError(problems, f"its rows say {', '.join(findings)}")
-    known = {name: own for name, own in meant.items() if own is not None}
-    left = {name: int((raw[:, place] == 1).sum()) for place, name in enumerate(findings)
-            if name not in known.values() and name != NO_FINDING}  # fmt: skip
-    notes = (f"words in {column} that are no finding asked for: {count_words(left)}",) if left else ()
-    return tuple(known), raw[:, [findings.index(own) for own in known.values()]], notes
+    return said, y[:, [asked.index(name) for name in said]], note
 
 
 def _no_labels(sheet: Sheet, why: Mapping[str, str]) -> CxrError:
