@@ -81,7 +81,7 @@ def link(folder: Path, to: Path) -> Path:
 def kill_at(number: signal.Signals, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Send this process a signal while it packs an image."""
 
-    def read(path: Path, intensity: str) -> Grey:
+    def read(path: Path, *_: object) -> Grey:
         if path.name == name:
             os.kill(os.getpid(), number)
             time.sleep(0.2)  # the main thread looks up twenty times a second
@@ -135,7 +135,7 @@ def test_an_overwrite_of_two_archives_that_is_stopped_in_the_first_forgets_none(
     assert stopped.status == 128 + signal.SIGTERM
     reads: list[str] = []
 
-    def read(path: Path, _: str) -> Grey:
+    def read(path: Path, *_: object) -> Grey:
         reads.append(path.parts[-3])
         return read_file(path)
 
@@ -217,7 +217,7 @@ def test_what_is_wrong_with_the_data_is_said_before_weights_are_fetched_and_a_fi
     (tmp_path / "FILE").touch()
     if fault == "a store of other pixels":
         assert call("pack", *small).status == 0
-    monkeypatch.setattr("cxr.model.weights.prefetch", lambda *_: pytest.fail("fetched"))
+    monkeypatch.setattr("cxr.model.weights.check_weights", lambda *_, **__: pytest.fail("fetched"))
     monkeypatch.setattr("cxr.data.listing.pack", lambda *_: pytest.fail("packed"))
     ended = call("train", *small, *(text.replace("FILE", str(tmp_path / "FILE")) for text in overrides))
     assert ended.status == 2
@@ -279,8 +279,9 @@ def test_a_changed_file_is_named_by_every_command_and_update_packs_it_again(call
     assert "give one of them" in call("pack", *small, "--update", "--overwrite").err
 
 
-def test_a_damaged_row_is_named_by_train_and_check(call: Call, small: tuple[str, str]) -> None:
+def test_a_damaged_row_is_named_by_train_and_check(call: Call, small: tuple[str, ...]) -> None:
     home = Path(small[0]).parent
+    small = (*small, "data.split=random", "data.test_fraction=0")  # every image trains or validates
     assert call("pack", *small).status == 0
     data = np.fromfile(home / "store" / "pixels.u8", np.uint8)
     data[32 * 32 * 4] ^= 1

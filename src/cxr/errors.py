@@ -31,6 +31,10 @@ class CxrError(Exception):
         return "\n".join(visible(shorten(line, MOST_LETTERS)) for line in [*lines, f"hint: {self.hint}"])
 
 
+class OneProcessError(CxrError):
+    """What one process of several has met, and not all alike, so that each says its own."""
+
+
 class UnreadableImageError(CxrError):
     """A file that is no whole image of a kind we read; `reason` is the text without the path."""
 

@@ -1,5 +1,6 @@
 """How a command ends: its exit status, and what is said of a mistake."""
 
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -7,7 +8,7 @@ from typing import cast
 
 import typer
 
-from cxr.errors import CxrError, Interrupted
+from cxr.errors import CxrError, Interrupted, OneProcessError
 from cxr.paths import explain, explain_unexpected
 from cxr.signals import end_by_exception
 from cxr.streams import StdoutError, complain, guarded
@@ -37,7 +38,8 @@ def _call(app: typer.Typer, arguments: Sequence[str] | None) -> int:
         with end_by_exception():
             status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False) or 0
     except CxrError as error:
-        complain(error)
+        if isinstance(error, OneProcessError) or os.environ.get("LOCAL_RANK", "0") == "0":  # the others met the same
+            complain(error)
         return 2
     except _UsageError as error:
         _say_usage(error)

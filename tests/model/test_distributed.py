@@ -1,6 +1,7 @@
 import functools
 import json
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.multiprocessing.spawn import spawn
 
+from cxr.cli import app
 from cxr.config import Config
 from cxr.config_file import override
 from cxr.data.dataset import Dataset, open_dataset
@@ -19,6 +21,7 @@ from cxr.model.batch_norm import share_statistics, shares_statistics
 from cxr.model.distributed import World, join_world
 from cxr.model.evaluate import evaluate_runs
 from cxr.model.train import train
+from cxr.status import run
 from tests.model.conftest import ALONE, Recipe, Start
 
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "cxr")
@@ -144,3 +147,47 @@ def test_a_shared_batch_norm_is_torchs_over_the_whole_batch(tmp_path: Path) -> N
     for name, value in norm.state_dict(prefix="state.").items():
         close(found[0][name].float(), value.float())
         assert torch.equal(found[0][name], found[1][name])
+
+
+def test_more_processes_than_gpus_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for name, value in (("WORLD_SIZE", "4"), ("LOCAL_WORLD_SIZE", "4"), ("LOCAL_RANK", "3"), ("RANK", "3")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(CxrError) as error, join_world():
+        pass
+    assert error.value.render() == ("error: torchrun: 4 processes on this machine and 2 GPUs\nhint: --nproc-per-node 2")
+
+
+def test_a_gpu_waits_ten_minutes_for_a_step_and_hours_for_packing(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    def init(backend: str, timeout: timedelta, device_id: torch.device) -> None:
+        asked.append((backend, timeout, device_id))
+
+    def new_group(backend: str, timeout: timedelta) -> str:
+        asked.append((backend, timeout))
+        return "patient"
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(dist, "init_process_group", init)
+    monkeypatch.setattr(dist, "new_group", new_group)
+    monkeypatch.setattr(dist, "barrier", lambda group: asked.append(("wait", group)))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    for name, value in (("WORLD_SIZE", "2"), ("LOCAL_WORLD_SIZE", "2"), ("LOCAL_RANK", "1"), ("RANK", "1")):
+        monkeypatch.setenv(name, value)
+    with join_world() as world, world.first_alone():
+        pass
+    gpu = torch.device("cuda", 1)
+    assert asked == [("nccl", timedelta(minutes=10), gpu), ("gloo", timedelta(hours=12)), ("wait", "patient")]
+
+
+def test_a_mistake_under_torchrun_is_said_once_a_machine(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for rank, said in (("0", 1), ("1", 0), ("7", 0)):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        assert run(app, ["train", str(tmp_path / "no.yaml")]) == 2
+        assert capsys.readouterr().err.count("no such file") == said

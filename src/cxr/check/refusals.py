@@ -173,9 +173,10 @@ def _there(path: Path) -> Path:
 
 
 def judge_across(
-    spaces: Sequence[str], rows: Sequence[pd.DataFrame], folds: Sequence[npt.NDArray[np.str_]], said: Said
+    spaces: Sequence[str], tables: Sequence[LabelTable], folds: Sequence[npt.NDArray[np.str_]], said: Said
 ) -> None:
-    """Patients whom two archives put into different splits, as a number; those of one archive are noted with it."""
+    """Patients or files that two archives put into different splits; those of one archive are noted with it."""
+    rows = [table.rows for table in tables]
     try:
         joint.check_across(spaces, rows, folds)
     except CxrError as error:
@@ -188,6 +189,8 @@ def judge_across(
         if num:
             said.refuse([f"data.split: leak: patients in different splits of two archives: {num:,}"], error.hint)
             said.private += error.problems
+    else:
+        said.attempt(lambda: joint.check_files(tables, folds))
 
 
 def judge_training(

@@ -82,7 +82,8 @@ class Index:
                 folders[:] = sorted(name for name in folders if not name.startswith("."))
                 todo += [path for name in folders if os.path.islink(path := os.path.join(folder, name))]
                 below = os.path.relpath(folder, root)
-                found += [name if below == "." else f"{below}/{name}" for name in files if not name.startswith(".")]
+                own = (name for name in files if not name.startswith(".") and _leads_somewhere(folder, name))
+                found += [name if below == "." else f"{below}/{name}" for name in own]
         return cls(tuple(sorted(found)))
 
     @cached_property
@@ -180,6 +181,11 @@ def list_folder(folder: Path) -> list[str]:
         return []
     except OSError as problem:
         raise CxrError(f"{folder}: {problem.strerror or problem}", "check that you may read the folder") from None
+
+
+def _leads_somewhere(folder: str, name: str) -> bool:
+    path = os.path.join(folder, name)
+    return not os.path.islink(path) or os.path.isfile(path)
 
 
 def _identity(folder: Path | str) -> tuple[int, int]:

@@ -10,17 +10,24 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-_PATIENCE = timedelta(hours=12)  # the first process may be packing an archive while the others wait
+from cxr.errors import CxrError
+
+_PACKING = timedelta(hours=12)  # the first process may be packing a dataset while the others wait
+_STEP = timedelta(minutes=10)  # no step, validation or save takes longer: a process is gone
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among all: rank 0 writes files and talks; `local_size` processes share this machine."""
+    """This process among all: rank 0 writes files and talks; `local_size` processes share this machine.
+
+    `waiting` is the group that processes wait in, with patience for packing; None is the group that sums.
+    """
 
     rank: int
     size: int
     local_size: int
     device: torch.device
+    waiting: dist.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
@@ -64,21 +71,34 @@ class World:
     def wait(self) -> None:
         """Until every process is here."""
         if self.size > 1:
-            dist.barrier()
+            dist.barrier(group=self.waiting)
 
 
 @contextmanager
 def join_world() -> Iterator[World]:
-    """The world that torchrun describes in the environment: nccl on CUDA, gloo on the CPU."""
-    size, rank, local = (int(os.environ.get(name, default)) for name, default in
-                         (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0")))  # fmt: skip
-    device = torch.device("cuda", local) if torch.cuda.is_available() else torch.device("cpu")
-    if device.type == "cuda":
+    """The world that torchrun describes in the environment: nccl on CUDA, gloo on the CPU.
+
+    Raises:
+        CxrError: More processes on this machine than it has GPUs.
+    """
+    size, rank, local, here = (
+        int(os.environ.get(name, default))
+        for name, default in (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
+    )
+    is_cuda = torch.cuda.is_available()
+    if is_cuda and here > torch.cuda.device_count():
+        num = torch.cuda.device_count()
+        raise CxrError(f"torchrun: {here} processes on this machine and {num} GPUs", f"--nproc-per-node {num}")
+    device = torch.device("cuda", local) if is_cuda else torch.device("cpu")
+    if is_cuda:
         torch.cuda.set_device(device)
+    waiting = None
     if size > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=_PATIENCE)
+        dist.init_process_group("nccl" if is_cuda else "gloo", timeout=_STEP, device_id=device if is_cuda else None)
+        group = dist.new_group(backend="gloo", timeout=_PACKING)
+        waiting = group if isinstance(group, dist.ProcessGroup) else None  # NCCL would keep a GPU busy while it waits
     try:
-        yield World(rank, size, int(os.environ.get("LOCAL_WORLD_SIZE", "1")), device)
+        yield World(rank, size, here, device, waiting)
     finally:
         if size > 1:
             dist.destroy_process_group()

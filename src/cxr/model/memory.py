@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 
 from cxr.config import Config
-from cxr.errors import CxrError
+from cxr.errors import OneProcessError
 
 ACTIVATIONS_MB = {
     "resnet18": (22, 23), "resnet34": (32, 38), "resnet50": (86, 67), "resnet101": (127, 107),
@@ -33,7 +33,7 @@ def explain_no_memory(config: Config) -> Iterator[None]:
     """Turn a GPU without enough memory into an error that says what takes less.
 
     Raises:
-        CxrError: In the place of torch's.
+        OneProcessError: In the place of torch's.
     """
     try:
         yield
@@ -46,4 +46,4 @@ def explain_no_memory(config: Config) -> Iterator[None]:
         hint += f"; or train.batch_size={max(1, train.batch_size // 2)}"
         hint += ", or store.where=ram, which keeps the images out of the GPU" if config.store.where != "ram" else ""
         said = str(error).split(". ")[0]
-        raise CxrError(f"{what} do not fit into the GPU's memory ({said})", hint) from None
+        raise OneProcessError(f"{what} do not fit into the GPU's memory ({said})", hint) from None
