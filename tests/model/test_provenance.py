@@ -138,7 +138,7 @@ def checkpoint_of(recipe: Recipe, dataset: Dataset, out: Path, *overrides: str) 
     run, state = make_run(recipe(out, *overrides), dataset)
     _, _, predictions = loop.validate(run, state.ema)
     state.history.append({"auroc": 0.5, "loss": 0.5})
-    return loop._checkpoint(run, state, predictions, None)
+    return loop._checkpoint(run, state, predictions)
 
 
 def test_training_hashes_with_the_key_or_keeps_nothing(

@@ -200,7 +200,7 @@ def test_training_ends_early_after_epochs_without_a_better_figure(
     recipe: Recipe, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures = iter([0.6, 0.7, 0.7, 0.65, 0.9])
-    monkeypatch.setattr(loop, "macro_auroc", lambda _: next(figures))
+    monkeypatch.setattr("cxr.evaluation.metrics.macro_mean", lambda _: next(figures))
     config = recipe(tmp_path, "train.early_stopping=2", "train.epochs=5", "model.train_layers=head")
     train(config, dataset, ALONE)
     assert [line["val_auroc"] for line in read_log(tmp_path, "epoch")] == [0.6, 0.7, 0.7, 0.65]

@@ -4,6 +4,7 @@ Order, learning rate and augmentation are functions of (seed, step) and of the v
 is stopped anywhere and resumed computes what the straight run computes, bit for bit on the CPU.
 """
 
+import copy
 import json
 import math
 import signal
@@ -25,17 +26,15 @@ from cxr.data.epoch import check_judgeable, count_steps
 from cxr.data.loader import Batch, epoch_order, visits
 from cxr.data.splits import FOLDS
 from cxr.errors import CxrError
-from cxr.evaluation import calibration
+from cxr.evaluation import calibration, metrics
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.report import macro_auroc, score
 from cxr.evaluation.run_files import COUNTS, LOG, RECIPE, read_lines
 from cxr.files import clear_leftovers, explain_os_errors, only_one, write_text
 from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
 from cxr.model.compiled import Compiled
 from cxr.model.distributed import World
-from cxr.model.familiarity import Familiarity
 from cxr.model.loss import masked_bce
 from cxr.model.memory import explain_no_memory
 from cxr.model.optim import epochs_since_best, learning_rate
@@ -135,6 +134,7 @@ def _run_epochs(run: Run, state: TrainState) -> None:
             _finish_epoch(run, state, log)
             if len(state.history) < config.train.epochs and _is_stop_agreed(world, request):
                 raise Stopped(request.signal or signal.SIGTERM)
+        _learn_familiarity(run, state)
 
 
 def _wrap(model: nn.Module, run: Run) -> nn.Module:
@@ -266,10 +266,9 @@ def _finish_epoch(run: Run, state: TrainState, log: RunLog) -> None:
     auroc, loss = run.world.agree([auroc, loss])
     state.history.append({"auroc": auroc, "loss": loss})
     is_best = epochs_since_best(figures(state, config)) == 0
-    familiarity = learn_familiarity(state.ema, run.loader, run.dataset, config, run.world) if is_best else None
     if run.world.is_first:
         if is_best:
-            checkpoints.save(config.out / checkpoints.BEST, _checkpoint(run, state, predictions, familiarity))
+            checkpoints.save(config.out / checkpoints.BEST, _checkpoint(run, state, predictions))
         rate = state.optimizer.param_groups[0]["lr"]
         values = {"epoch": len(state.history), "lr": rate, "val_loss": loss, "val_auroc": _number(auroc)}
         log.write("epoch", state.step, {**values, "best": int(is_best), "seconds": time.monotonic() - begun})
@@ -286,12 +285,28 @@ def validate(run: Run, classifier: Classifier) -> tuple[float, float, Prediction
     targets = run.dataset.select(run.dataset.rows("val"))
     y, mask = (torch.from_numpy(part).to(logits.device) for part in (targets.y, targets.mask))
     loss = masked_bce(logits, y, mask, run.weights) / mask.sum().clamp(min=1)
-    return macro_auroc(score(predictions, operating_points.fixed(predictions.findings))), float(loss), predictions
+    each = [metrics.auroc(predictions.y[:, c], predictions.p[:, c]) for c in range(len(predictions.findings))]
+    return metrics.macro_mean(each), float(loss), predictions  # as in the report, whose other figures take a second
 
 
-def _checkpoint(
-    run: Run, state: TrainState, validated: Predictions, familiarity: Familiarity | None
-) -> checkpoints.Checkpoint:
+def _learn_familiarity(run: Run, state: TrainState) -> None:
+    """Give the best checkpoint what tells images unlike its validation rows, once, at the end; all processes take part.
+
+    Fitted at every best epoch it would take longer than the validation.
+    """
+    world, path = run.world, run.config.out / checkpoints.BEST
+    best = checkpoints.load(path, world.device) if world.is_first else None
+    if not world.agree([float(best is not None and best.familiarity is None)])[0]:
+        return
+    classifier = best.classifier if best else copy.deepcopy(state.ema)
+    world.copy_first(classifier.state_dict().values())
+    familiarity = learn_familiarity(classifier, run.loader, run.dataset, run.config, world)
+    if best and familiarity:
+        checkpoints.save(path, replace(best, familiarity=familiarity))
+    world.wait()
+
+
+def _checkpoint(run: Run, state: TrainState, validated: Predictions) -> checkpoints.Checkpoint:
     dataset, config, hasher = run.dataset, run.config, own_hasher()
     remember = config.train.remember_patients
     points = operating_points.choose(validated, config.eval.threshold)
@@ -319,7 +334,7 @@ def _checkpoint(
     )
     folds = ("train", "val") if remember else ()
     patients, images = ({fold: of(dataset, fold, hasher) for fold in folds} for of in (patients_of, images_of))
-    return checkpoints.Checkpoint(state.ema, metadata, points, temperatures, patients, familiarity, images)
+    return checkpoints.Checkpoint(state.ema, metadata, points, temperatures, patients, images=images)
 
 
 def save_last(run: Run, state: TrainState) -> None:
