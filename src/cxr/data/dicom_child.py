@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,16 +35,16 @@ def decode_apart(stream: bytes, syntax: str, options: dict[str, Any]) -> tuple[n
 
     Raises:
         ValueError: The child failed, crashed, reported damage or took longer than two minutes.
-        OSError: It could not be started.
-        MemoryError: The system ended it.
+        CxrError: It could not be started, or the system ended it, which says nothing of the file.
     """
-    command = [sys.executable, "-m", "cxr.data.dicom_child"]
     request = json.dumps({"syntax": syntax, "options": options}).encode() + b"\n" + stream
     try:
-        done = subprocess.run(command, input=request, capture_output=True, timeout=_SECONDS, check=True)
+        done = subprocess.run(_command(), input=request, capture_output=True, timeout=_SECONDS, check=True)
+    except OSError as error:
+        raise _not_started(error.strerror or "unknown reason") from None
     except subprocess.SubprocessError as error:
         if getattr(error, "returncode", 0) == -signal.SIGKILL:  # as the system ends a process that takes its memory
-            raise MemoryError from None
+            raise _not_started("it was killed, perhaps for want of memory") from None
         raise ValueError("GDCM does not decode it") from None
     if find_damage_in([done.stderr]):
         raise ValueError("GDCM reports damage")
@@ -52,12 +53,23 @@ def decode_apart(stream: bytes, syntax: str, options: dict[str, Any]) -> tuple[n
     return pixels, photometric.decode()
 
 
+def _command() -> list[str]:
+    """What starts the child: with no module of the current folder, which may hold a stranger's `json.py`.
+
+    Where this program lies comes last on the child's path, so that it is found however the parent found it.
+    """
+    flags = ["-P", *(["-E"] if sys.flags.ignore_environment else []), *(["-s"] if sys.flags.no_user_site else [])]
+    start = f"import sys; sys.path.append(sys.argv[1]); from {__name__} import run_child; run_child()"
+    return [sys.executable, *flags, "-c", start, str(Path(__file__).resolve().parents[2])]
+
+
 def _not_started(reason: str) -> CxrError:
     hint = "free some memory, or store.workers=1, and start the command again"
     return CxrError(f"the decoder of lossless JPEG in DICOM does not run: {reason}", hint)
 
 
-def _decode() -> None:
+def run_child() -> None:
+    """Decode the stream on stdin; the answer on stdout is the photometric interpretation and an array of NumPy."""
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # GDCM prints on stdout
@@ -79,7 +91,3 @@ def _decode() -> None:
     answer.write(f"{facts['photometric_interpretation']}\n".encode() + result.getvalue())
     answer.flush()
     os._exit(0)  # GDCM frees memory of 12-bit streams twice when Python ends
-
-
-if __name__ == "__main__":
-    _decode()
