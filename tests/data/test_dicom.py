@@ -179,12 +179,13 @@ def test_lossless_jpeg_reads_as_uncompressed(lossless: Path) -> None:
     np.testing.assert_array_equal(read_file(lossless), grey(make_dicom(DEEP)))
 
 
-def test_no_module_of_the_current_folder_is_run(lossless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_module_of_the_current_folder_is_run(
+    lossless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("json", "pydicom", "numpy", "resource", "cxr", "gdcm", "sitecustomize"):
-        (tmp_path / f"{name}.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+        (tmp_path / f"{name}.py").write_text("raise SystemExit")
     monkeypatch.chdir(tmp_path)
     np.testing.assert_array_equal(read_file(lossless), grey(make_dicom(DEEP)))
-    assert not (tmp_path / "ran").exists()
 
 
 def test_a_decoder_that_crashes_costs_its_file_alone(lossless: Path, monkeypatch: pytest.MonkeyPatch) -> None:

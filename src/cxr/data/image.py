@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxr.data.damage import MAX_BYTES, examine
+from cxr.data.damage import MAX_BYTES, NO_IMAGE, examine
 from cxr.data.damage import MAX_PIXELS as MAX_PIXELS
 from cxr.data.decoder_messages import find_damage_in, listen
 from cxr.data.decoders import decode_plain, decode_tiff, name_lacking
@@ -35,6 +35,7 @@ Box = tuple[int, int, int, int]
 
 _LEAST_KEPT = 1 / 3
 _TOLERANCE = 8
+_RAW = ": pixels without a header, perhaps, as in the files of JSRT; save it as PNG"
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,8 @@ def _decode(data: bytes, name: Path | str, intensity: Intensity, note: Note) -> 
             return decode_dicom(data, name, intensity, note)
     claim = examine(data)
     if isinstance(claim, str):
-        raise UnreadableImageError(name, claim)
+        is_raw = claim == NO_IMAGE and Path(name).suffix.lower() in (".img", ".raw")
+        raise UnreadableImageError(name, claim + (_RAW if is_raw else ""))
     take_room(claim.num_bytes)
     with listen() as messages:
         pixels = decode_tiff(data) if data.startswith(TIFF) else decode_plain(data)
