@@ -159,8 +159,12 @@ def test_lossy_jpeg_2000_is_close() -> None:
 @pytest.fixture
 def lossless(tmp_path: Path) -> Path:
     """DEEP in lossless JPEG."""
+    return compress_losslessly(tmp_path, make_dicom(DEEP))
+
+
+def compress_losslessly(tmp_path: Path, dataset: Dataset) -> Path:
     gdcm = pytest.importorskip("gdcm")
-    (tmp_path / "plain.dcm").write_bytes(to_bytes(make_dicom(DEEP)))
+    (tmp_path / "plain.dcm").write_bytes(to_bytes(dataset))
     reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
     reader.SetFileName(str(tmp_path / "plain.dcm"))
     assert reader.Read()
@@ -177,6 +181,14 @@ def lossless(tmp_path: Path) -> Path:
 def test_lossless_jpeg_reads_as_uncompressed(lossless: Path) -> None:
     assert pydicom.dcmread(lossless).file_meta.TransferSyntaxUID.name.startswith("JPEG Lossless")
     np.testing.assert_array_equal(read_file(lossless), grey(make_dicom(DEEP)))
+
+
+@pytest.mark.parametrize("pixels", [DEEP, SIGNED], ids=["unsigned", "signed"])
+def test_samples_of_lossless_jpeg_are_where_highbit_says(tmp_path: Path, pixels: npt.NDArray[Any]) -> None:
+    path = compress_losslessly(tmp_path, make_dicom(np.asarray(pixels << 4, pixels.dtype), 16))
+    dataset = pydicom.dcmread(path)
+    dataset.BitsStored, dataset.HighBit = 12, 15
+    np.testing.assert_array_equal(grey(dataset), grey(make_dicom(pixels)))
 
 
 def test_no_module_of_the_current_folder_is_run(

@@ -182,8 +182,11 @@ def _read_stream(syntax: "UID", layout: Layout, stream: bytes, data: bytes) -> S
         _check_jpeg(stream)
     plugin = _choose_plugin(get_decoder(syntax).available_plugins, syntax, header.precision)
     # in a stream the colours of a pixel are together, whatever PlanarConfiguration says; RLE is read elsewhere
-    stored = _decode(syntax, layout._replace(planar=0), stream, plugin)
     has_words = header.precision > layout.stored  # whole words were compressed, not samples
+    told = layout._replace(planar=0)
+    if plugin == "gdcm" and has_words:  # it would cut off the highest bits, where the samples may be
+        told = told._replace(stored=min(header.precision, layout.bits))
+    stored = _decode(syntax, told, stream, plugin)
     if is_j2k or syntax.startswith(_JPEG_LS):  # pydicom gives samples with their sign
         is_lossless = "Lossless" in syntax.name and "Lossy" not in syntax.name
         return _cut(stored, layout, layout.high) if has_words and is_lossless else stored
