@@ -360,8 +360,10 @@ def oddly(run: Path) -> Path:
     named = ("PICC+", "PICC-", "A|B", "A/B", "胸水", "M" * 300, "../up", *(f"f{place}" for place in range(7, num)))
     metadata = checkpoint.metadata.model_copy(update={"findings": named})
     thresholds = replace(checkpoint.thresholds, findings=named)
+    temperatures = replace(checkpoint.temperatures, findings=named)
     path = run.parent / "oddly.safetensors"
-    checkpoints.save(path, replace(checkpoint, metadata=metadata, thresholds=thresholds))
+    odd = replace(checkpoint, metadata=metadata, thresholds=thresholds, temperatures=temperatures)
+    checkpoints.save(path, odd)
     return path
 
 

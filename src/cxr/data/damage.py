@@ -146,6 +146,7 @@ def _examine_tiff(data: bytes) -> Claim | str:
     # of four channels of 8 bits, which Pillow decodes, there is a copy
     per_pixel = 8 if (header.channels, header.bits) == (4, 8) else header.channels * max(1, header.bits // 8)
     claim = _claim(data, header.width, header.height, per_pixel)
-    if isinstance(claim, Claim) and header.block > MAX_PIXELS:  # which a decoder reserves for each strip or tile
-        return f"TIFF with parts of {header.block:,} pixels, which is more than {MAX_PIXELS:,}"
+    block = header.block[0] * header.block[1]  # which a decoder reserves for each strip or tile
+    if isinstance(claim, Claim) and block > MAX_PIXELS:
+        return f"TIFF with parts of {block:,} pixels, which is more than {MAX_PIXELS:,}"
     return claim
