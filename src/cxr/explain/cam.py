@@ -43,7 +43,7 @@ def overlay(grey: Grey, cam: Map, how: Preprocess, caption: str) -> Colour:
         grey = np.asarray(cv2.resize(grey, smaller, interpolation=cv2.INTER_AREA), np.uint8)
     evidence = np.maximum(cam, 0)
     share = undo_prepare(np.asarray(evidence / max(float(evidence.max()), 1e-6), np.float32), grey, how)
-    strip = _caption(grey.shape[1], caption)
+    strip = _caption(grey.shape, caption)
     picture = np.empty((grey.shape[0] + len(strip), grey.shape[1], 3), np.uint8)
     picture[grey.shape[0] :] = strip
     for rows in blocks_of(grey.shape):  # of 25 million pixels the floats alone would be 2 GB
@@ -58,8 +58,10 @@ def _mix(grey: Grey, share: Map) -> Colour:
     return np.asarray(np.rint(mixed), np.uint8)
 
 
-def _caption(width: int, caption: str) -> Colour:
-    scale = max(width / 512, 0.5)
+def _caption(shape: tuple[int, ...], caption: str) -> Colour:
+    """The strip below an image [H, W], in letters that fit its width; at most as high as a long thin image itself."""
+    width = shape[1]
+    scale = max(min(width / 512, shape[0] / _CAPTION), 0.5)
     height = round(_CAPTION * scale)
     strip = np.zeros((height, width, 3), np.uint8)
     place, size = (round(6 * scale), round(height * 0.7)), 0.5 * scale
