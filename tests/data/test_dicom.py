@@ -1,5 +1,6 @@
 import io
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydicom import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import UID
 
 from cxr.data.image import Grey, UnreadableImageError, decode, read_file
 from cxr.errors import CxrError
@@ -364,3 +366,32 @@ def test_without_pydicom_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(CxrError) as error:
         decode(data, "x.dcm")
     assert error.value.render() == "error: x.dcm: reading DICOM needs pydicom\nhint: pip install 'cxr[dicom]'"
+
+
+@pytest.mark.parametrize(
+    "kind", ["elements", "items", "items of a known length", "deflated items", "deflated elements"]
+)
+def test_a_file_of_millions_of_elements_is_refused_by_their_number(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("cxr.data.dicom", "cxr.data.sources.dicom_header"):
+        monkeypatch.setattr(f"{module}.MOST_ELEMENTS", 10_000)
+    monkeypatch.setattr("cxr.data.sources.dicom_header._MOST_IN_SEQUENCE", 100_000)
+    if "elements" in kind:
+        numbers = np.arange(50_000, dtype="<u2")
+        many = b"".join(b"\x09\0" + number.tobytes() + b"LO\0\0" for number in numbers)
+    else:
+        length = b"\xff\xff\xff\xff" if "known" not in kind else (400_000).to_bytes(4, "little")
+        tag = b"\x28\0\x10\x30" if "known" in kind else b"\x08\0\x40\x11"
+        many = tag + b"SQ\0\0" + length + b"\xfe\xff\0\xe0\0\0\0\0" * 50_000
+    dataset = make_dicom(SHALLOW, 8)
+    whole = to_bytes(dataset)
+    if kind.startswith("deflated"):
+        dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.99")
+        whole = to_bytes(dataset)
+        start = 144 + int.from_bytes(whole[140:144], "little")
+        stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+        data = whole[:start] + stream.compress(many) + stream.flush()
+    elif "known" in kind:
+        data = whole[: whole.index(b"\xe0\x7f\x10\0")] + many + whole[whole.index(b"\xe0\x7f\x10\0") :]
+    else:
+        data = whole[: 144 + int.from_bytes(whole[140:144], "little")] + many
+    assert reason_of(data) == "DICOM file of more than 10,000 elements"

@@ -13,7 +13,14 @@ from cxr.data.dicom_notes import note_kind, square_pixels
 from cxr.data.dicom_pixels import Layout, Refused, read_pixels
 from cxr.data.grey import Grey, Intensity
 from cxr.data.notes import Note
-from cxr.data.sources.dicom_header import MAX_INFLATED, InflatesTooFarError, load_pydicom, read_dataset
+from cxr.data.sources.dicom_header import (
+    MAX_INFLATED,
+    MOST_ELEMENTS,
+    InflatesTooFarError,
+    TooManyElementsError,
+    load_pydicom,
+    read_dataset,
+)
 from cxr.errors import CxrError, NoImageError, UnreadableImageError, says_nothing_of_the_file
 
 if TYPE_CHECKING:
@@ -51,6 +58,8 @@ def decode_dicom(data: bytes, name: Path | str, intensity: Intensity, note: Note
         raise UnreadableImageError(name, str(refusal)) from None
     except InflatesTooFarError:
         raise UnreadableImageError(name, f"DICOM file inflates to more than {MAX_INFLATED:,} bytes") from None
+    except TooManyElementsError:
+        raise UnreadableImageError(name, f"DICOM file of more than {MOST_ELEMENTS:,} elements") from None
     except CxrError:
         raise
     except Exception as error:  # on hostile bytes pydicom and its plugins raise anything; messages quote the header
