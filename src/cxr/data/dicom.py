@@ -98,7 +98,9 @@ def _check_kind(dataset: "FileDataset", name: Path | str) -> None:
         reason = f"DICOM object without an image ({known})"
         raise UnreadableImageError(name, reason) if known == _UNKNOWN else NoImageError(name, reason)
     frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames != 1:
+    if frames < 1:
+        raise Refused(f"DICOM file is corrupt: its NumberOfFrames is {frames:,}")
+    if frames > 1:
         raise Refused(f"DICOM file of {frames:,} frames: one image a file is read; export the frame by itself")
 
 
