@@ -193,6 +193,14 @@ def test_samples_of_lossless_jpeg_are_where_highbit_says(tmp_path: Path, pixels:
     np.testing.assert_array_equal(grey(dataset), grey(make_dicom(pixels)))
 
 
+def test_lossless_jpeg_that_takes_too_much_memory_is_refused_by_its_size(
+    lossless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxr.data.damage.MAX_DECODING", 40_000)
+    reason = reason_of(lossless.read_bytes())
+    assert reason.startswith("image of 50 x 60 pixels takes 0.00 GB to decode, which is more than")
+
+
 def test_no_module_of_the_current_folder_is_run(
     lossless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

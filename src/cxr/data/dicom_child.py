@@ -10,7 +10,6 @@ import resource
 import signal
 import subprocess
 import sys
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from cxr.errors import CxrError
 
 _SECONDS = 120
 _MOST_BYTES = 2_000_000_000
+_HEADER = 256  # bytes before the pixels, so that these begin where NumPy likes them to
 _EXTENDED, _LOSSLESS = "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.70"
 
 
@@ -48,9 +48,10 @@ def decode_apart(stream: bytes, syntax: str, options: dict[str, Any]) -> tuple[n
         raise ValueError("GDCM does not decode it") from None
     if find_damage_in([done.stderr]):
         raise ValueError("GDCM reports damage")
-    photometric, array = done.stdout.split(b"\n", 1)
-    pixels: npt.NDArray[Any] = np.load(BytesIO(array), allow_pickle=False)
-    return pixels, photometric.decode()
+    start = done.stdout.index(b"\n") + 1
+    facts = json.loads(done.stdout[:start])
+    pixels = np.frombuffer(done.stdout, facts["kind"], offset=start).reshape(facts["shape"])  # no copy
+    return pixels, facts["photometric"]
 
 
 def _command() -> list[str]:
@@ -69,7 +70,7 @@ def _not_started(reason: str) -> CxrError:
 
 
 def run_child() -> None:
-    """Decode the stream on stdin; the answer on stdout is the photometric interpretation and an array of NumPy."""
+    """Decode the stream on stdin; the answer on stdout is a line of JSON, then the pixels."""
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # GDCM prints on stdout
@@ -78,16 +79,15 @@ def run_child() -> None:
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
-    header, stream = sys.stdin.buffer.read().split(b"\n", 1)
-    request = json.loads(header)
+    request = json.loads(sys.stdin.buffer.readline())
+    content = encapsulate([sys.stdin.buffer.read()])
     # pydicom refuses 12 bits of JPEG Extended here, which GDCM reads: it goes by the stream, whatever it is called
     syntax = UID(_LOSSLESS if request["syntax"] == _EXTENDED else request["syntax"])
     pixels, facts = get_decoder(syntax).as_array(
-        encapsulate([stream]), index=0, validate=False, raw=True, decoding_plugin="gdcm",
-        **request["options"]
-    )  # fmt: skip
-    result = BytesIO()
-    np.save(result, pixels, allow_pickle=False)
-    answer.write(f"{facts['photometric_interpretation']}\n".encode() + result.getvalue())
+        content, index=0, validate=False, raw=True, decoding_plugin="gdcm", **request["options"]
+    )
+    said = {"photometric": facts["photometric_interpretation"], "kind": pixels.dtype.str, "shape": pixels.shape}
+    answer.write(json.dumps(said).encode().ljust(_HEADER - 1) + b"\n")
+    answer.write(np.ascontiguousarray(pixels).data)
     answer.flush()
     os._exit(0)  # GDCM frees memory of 12-bit streams twice when Python ends

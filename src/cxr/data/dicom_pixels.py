@@ -184,6 +184,8 @@ def _read_stream(syntax: "UID", layout: Layout, stream: bytes, data: bytes) -> S
         if header.ids == b"RGB" and not _has_colour_marker(stream):  # libjpeg goes by these, pydicom does not
             stream, layout = stream[:2] + _ADOBE_RGB + stream[2:], layout._replace(photometric="RGB")
     plugin = _choose_plugin(get_decoder(syntax).available_plugins, syntax, header.precision)
+    if plugin == "gdcm":
+        _check_room_of_child(layout, len(data))
     # in a stream the colours of a pixel are together, whatever PlanarConfiguration says; RLE is read elsewhere
     has_words = header.precision > layout.stored  # whole words were compressed, not samples
     told = layout._replace(planar=0)
@@ -194,6 +196,14 @@ def _read_stream(syntax: "UID", layout: Layout, stream: bytes, data: bytes) -> S
         is_lossless = "Lossless" in syntax.name and "Lossy" not in syntax.name
         return _cut(stored, layout, layout.high) if has_words and is_lossless else stored
     return _cut(stored, layout, layout.high if has_words else layout.stored - 1)
+
+
+def _check_room_of_child(layout: Layout, num_bytes: int) -> None:
+    """Refuse what takes too much in both processes: 0.82 GB for 36 million pixels of 16 bits in 58 MB (measured)."""
+    words = layout.width * layout.height * layout.channels * layout.bits // 8
+    excess = find_excess(layout.width, layout.height, 6 * num_bytes + 6 * words + layout.width * layout.height)
+    if excess:
+        raise Refused(excess)
 
 
 def _choose_plugin(plugins: tuple[str, ...], syntax: str, precision: int) -> str:
