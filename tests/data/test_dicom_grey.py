@@ -285,7 +285,7 @@ def test_a_window_far_wider_than_the_values_is_noted() -> None:
     wide: dict[str, Any] = {"WindowCenter": 32768, "WindowWidth": 65536}
     result, notes = shown(make_dicom(DEEP, 16, **wide))
     assert result.max() == 16
-    assert notes == ["its window is so wide that fewer than 32 of 256 grey levels are left"]
+    assert notes == ["its window or VOI table is so wide that fewer than 32 of 256 grey levels are left"]
     assert shown(make_dicom(DEEP, WindowCenter=2048, WindowWidth=4096))[1] == []
 
 

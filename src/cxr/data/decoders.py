@@ -15,7 +15,7 @@ from cxr.data.grey import top_of
 from cxr.data.jpeg_header import read_jpeg_frame
 from cxr.data.kinds import JPEG, PNG
 from cxr.data.large_images import is_large
-from cxr.data.tiff_damage import find_tiff_damage
+from cxr.data.tiff_damage import DEFLATE, find_tiff_damage
 from cxr.data.tiff_header import TIFF, TiffHeader, read_tiff_header
 
 if TYPE_CHECKING:
@@ -97,7 +97,8 @@ def decode_tiff(data: bytes) -> npt.NDArray[Any] | None:
     assert header is not None
     if header.has_rare_alpha:
         return None
-    if find_tiff_damage(data, header) or (header.is_compressed and _is_torn(data)):
+    is_for_libtiff = header.is_compressed and header.compression not in DEFLATE
+    if find_tiff_damage(data, header) or (is_for_libtiff and _is_torn(data)):
         return None
     pixels = _decode_sound_tiff(data, header)
     if pixels is not None and header.bits == 16 and header.photometric == _WHITE_IS_ZERO:

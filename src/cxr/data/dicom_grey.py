@@ -181,7 +181,7 @@ def _note_wide(share: Floats, note: Note) -> None:
     """Say so of a window far wider than the values: nothing but a few greys is left of the image."""
     used = np.clip(share, 0, 1)
     if len(used) > _FEW_LEVELS and np.ptp(used) * 255 < _FEW_LEVELS:
-        note(f"its window is so wide that fewer than {_FEW_LEVELS} of 256 grey levels are left")
+        note(f"its window or VOI table is so wide that fewer than {_FEW_LEVELS} of 256 grey levels are left")
 
 
 def _apply_modality(dataset: "Dataset", values: _Values, note: Note) -> tuple[npt.NDArray[Any], float, float]:

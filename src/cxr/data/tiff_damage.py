@@ -5,6 +5,7 @@ PackBits it drops what is too much; of JPEG it keeps libjpeg's warnings to itsel
 have no checksums, and there its own errors, which Pillow passes on, are all there is.
 """
 
+import itertools
 import zlib
 
 import cv2
@@ -12,7 +13,11 @@ import numpy as np
 
 from cxr.data.tiff_header import TiffHeader
 
-_DEFLATE, _PACKBITS, _JPEG = (8, 32946), 32773, 7
+DEFLATE = (8, 32946)
+"""Compressions that are checked whole here, so that nothing else need look for damage."""
+
+_PACKBITS, _JPEG = 32773, 7
+_MOST_PARTS = 1 << 20
 _PIECE, _MOST_AT_ONCE = 1 << 16, 1 << 20
 
 
@@ -21,11 +26,14 @@ def find_tiff_damage(data: bytes, header: TiffHeader) -> str | None:
     if header.compression == _JPEG:
         said = (_find_in_jpeg(data[start : start + size], header) for start, size in header.parts)
         return next(filter(None, said), None)
-    if header.compression not in (*_DEFLATE, _PACKBITS):
+    if header.compression not in (*DEFLATE, _PACKBITS):
         return None
     view, count = memoryview(data), _count_packbits if header.compression == _PACKBITS else _count_deflated
-    for number, ((start, size), (needed, full)) in enumerate(zip(header.parts, header.sizes(), strict=False), 1):
-        if size and not needed <= count(view[start : start + size], full) <= full:
+    sizes = list(itertools.islice(header.sizes(), _MOST_PARTS))
+    if len(header.parts) < len(sizes):
+        return "some of its compressed pixels are missing"
+    for number, ((start, size), (needed, full)) in enumerate(zip(header.parts, sizes, strict=False), 1):
+        if not needed <= count(view[start : start + size], full) <= full:
             return f"part {number:,} of its compressed pixels is damaged"
     return None
 
