@@ -358,12 +358,12 @@ def oddly(run: Path) -> Path:
     checkpoint = checkpoints.load(run)
     num = len(checkpoint.metadata.findings)
     named = ("PICC+", "PICC-", "A|B", "A/B", "胸水", "M" * 300, "../up", *(f"f{place}" for place in range(7, num)))
-    metadata = checkpoint.metadata.model_copy(update={"findings": named})
-    thresholds = replace(checkpoint.thresholds, findings=named)
-    temperatures = replace(checkpoint.temperatures, findings=named)
+    points, degrees = (json.dumps(json.loads(text) | {"findings": named})
+                       for text in (checkpoint.metadata.thresholds, checkpoint.metadata.temperatures))  # fmt: skip
+    changes = {"findings": named, "thresholds": points, "temperatures": degrees}
+    metadata = checkpoint.metadata.model_copy(update=changes)
     path = run.parent / "oddly.safetensors"
-    odd = replace(checkpoint, metadata=metadata, thresholds=thresholds, temperatures=temperatures)
-    checkpoints.save(path, odd)
+    checkpoints.save(path, replace(checkpoint, metadata=metadata))
     return path
 
 
@@ -486,6 +486,12 @@ def test_the_folder_of_overlays_is_no_folder_of_images(predict: Predict, images:
         status, out, err = predict(images, "--format", "csv", "--heatmaps", images / "overlays")
         assert (status, len(found(out))) == (0, 3)
         assert f"1 folder for overlays: {images / 'overlays'}" in err
+
+
+def test_a_link_that_is_named_is_predicted_too(predict: Predict, images: Path, tmp_path: Path) -> None:
+    file = min(images.glob("*.png"))
+    (tmp_path / "link").symlink_to(file)
+    assert found(predict(file, tmp_path / "link", "--format", "csv")[1]) == [file.name, "link"]
 
 
 def test_an_image_that_is_named_twice_is_predicted_once(predict: Predict, images: Path) -> None:

@@ -1,7 +1,9 @@
 """Image files -> probabilities on stdout: one by one, so that a bad file costs only itself."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -122,31 +124,25 @@ def _make_folder(folder: Path) -> None:
 def _find(images: Sequence[Path], overlays: Path | None) -> Iterator[tuple[Found, bool]]:
     """What is named or found in a folder, and whether it was named; a folder without an image is one itself.
 
-    What was found in one folder is found `again` in the next, or where it is named.
+    What was found in one folder is found `again` in the next, and where it is named by the same path.
     """
-    seen = set[Identity]()
+    seen, paths = set[Identity](), set[str]()
     for image in images:
         if not _is_folder(image):
-            yield _find_named(image, seen), True
+            is_again = os.path.abspath(image) in paths
+            yield Found(image, "again" if is_again else "image"), True
+            paths.add(os.path.abspath(image))
+            with suppress(OSError):  # reading it says why
+                seen.add((image.stat().st_dev, image.stat().st_ino))
             continue
         has_images = False
         for found in find_images(image, seen, overlays):
             has_images |= found.what in ("image", "unreadable", "again")
+            if found.what in ("image", "unreadable"):
+                paths.add(os.path.abspath(found.path))
             yield found, False
         if not has_images:
             yield Found(image, "unreadable", "no image file in this folder"), True
-
-
-def _find_named(image: Path, seen: set[Identity]) -> Found:
-    try:
-        facts = image.stat()
-    except OSError:  # reading it says why
-        return Found(image, "image")
-    identity = (facts.st_dev, facts.st_ino)
-    if identity in seen:
-        return Found(image, "again")
-    seen.add(identity)
-    return Found(image, "image")
 
 
 def _is_folder(path: Path) -> bool:
