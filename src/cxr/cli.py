@@ -249,6 +249,13 @@ def readers(
     judge.readers(predictions, reader, thresholds, out, label_column)
 
 
+def _folder(text: str) -> Path:
+    """A folder that is named; an empty name, as of a variable that is not set, is not the current folder."""
+    if not text.strip():
+        raise typer.BadParameter("the name of the folder is empty")
+    return Path(text)
+
+
 @app.command(
     epilog=_example("cxr predict runs/nih_densenet121 chest.png more_images/ --heatmaps overlays")
     + "\n\nExit status 1 when some images could not be read, 2 when none could."
@@ -259,7 +266,9 @@ def predict(
         list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.", readable=False)
     ],
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
-    heatmaps: Annotated[Path | None, typer.Option(help="Folder for overlays of the findings seen.")] = None,
+    heatmaps: Annotated[
+        Path | None, typer.Option(help="Folder for overlays of the findings seen.", parser=_folder, metavar="FOLDER")
+    ] = None,
     head_findings: HeadFindings = None,
 ) -> None:
     """Print the probability of each finding beside its operating point."""

@@ -1,5 +1,6 @@
 import io
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from pydicom import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import UID
 
 from cxr.data.image import Grey, UnreadableImageError, decode, read_file
 from cxr.errors import CxrError
@@ -159,8 +161,12 @@ def test_lossy_jpeg_2000_is_close() -> None:
 @pytest.fixture
 def lossless(tmp_path: Path) -> Path:
     """DEEP in lossless JPEG."""
+    return compress_losslessly(tmp_path, make_dicom(DEEP))
+
+
+def compress_losslessly(tmp_path: Path, dataset: Dataset) -> Path:
     gdcm = pytest.importorskip("gdcm")
-    (tmp_path / "plain.dcm").write_bytes(to_bytes(make_dicom(DEEP)))
+    (tmp_path / "plain.dcm").write_bytes(to_bytes(dataset))
     reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
     reader.SetFileName(str(tmp_path / "plain.dcm"))
     assert reader.Read()
@@ -176,6 +182,31 @@ def lossless(tmp_path: Path) -> Path:
 
 def test_lossless_jpeg_reads_as_uncompressed(lossless: Path) -> None:
     assert pydicom.dcmread(lossless).file_meta.TransferSyntaxUID.name.startswith("JPEG Lossless")
+    np.testing.assert_array_equal(read_file(lossless), grey(make_dicom(DEEP)))
+
+
+@pytest.mark.parametrize("pixels", [DEEP, SIGNED], ids=["unsigned", "signed"])
+def test_samples_of_lossless_jpeg_are_where_highbit_says(tmp_path: Path, pixels: npt.NDArray[Any]) -> None:
+    path = compress_losslessly(tmp_path, make_dicom(np.asarray(pixels << 4, pixels.dtype), 16))
+    dataset = pydicom.dcmread(path)
+    dataset.BitsStored, dataset.HighBit = 12, 15
+    np.testing.assert_array_equal(grey(dataset), grey(make_dicom(pixels)))
+
+
+def test_lossless_jpeg_that_takes_too_much_memory_is_refused_by_its_size(
+    lossless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxr.data.damage.MAX_DECODING", 40_000)
+    reason = reason_of(lossless.read_bytes())
+    assert reason.startswith("image of 50 x 60 pixels takes 0.00 GB to decode, which is more than")
+
+
+def test_no_module_of_the_current_folder_is_run(
+    lossless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("json", "pydicom", "numpy", "resource", "cxr", "gdcm", "sitecustomize"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
     np.testing.assert_array_equal(read_file(lossless), grey(make_dicom(DEEP)))
 
 
@@ -343,3 +374,32 @@ def test_without_pydicom_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(CxrError) as error:
         decode(data, "x.dcm")
     assert error.value.render() == "error: x.dcm: reading DICOM needs pydicom\nhint: pip install 'cxr[dicom]'"
+
+
+@pytest.mark.parametrize(
+    "kind", ["elements", "items", "items of a known length", "deflated items", "deflated elements"]
+)
+def test_a_file_of_millions_of_elements_is_refused_by_their_number(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("cxr.data.dicom", "cxr.data.sources.dicom_header"):
+        monkeypatch.setattr(f"{module}.MOST_ELEMENTS", 10_000)
+    monkeypatch.setattr("cxr.data.sources.dicom_header._MOST_IN_SEQUENCE", 100_000)
+    if "elements" in kind:
+        numbers = np.arange(50_000, dtype="<u2")
+        many = b"".join(b"\x09\0" + number.tobytes() + b"LO\0\0" for number in numbers)
+    else:
+        length = b"\xff\xff\xff\xff" if "known" not in kind else (400_000).to_bytes(4, "little")
+        tag = b"\x28\0\x10\x30" if "known" in kind else b"\x08\0\x40\x11"
+        many = tag + b"SQ\0\0" + length + b"\xfe\xff\0\xe0\0\0\0\0" * 50_000
+    dataset = make_dicom(SHALLOW, 8)
+    whole = to_bytes(dataset)
+    if kind.startswith("deflated"):
+        dataset.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.1.99")
+        whole = to_bytes(dataset)
+        start = 144 + int.from_bytes(whole[140:144], "little")
+        stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+        data = whole[:start] + stream.compress(many) + stream.flush()
+    elif "known" in kind:
+        data = whole[: whole.index(b"\xe0\x7f\x10\0")] + many + whole[whole.index(b"\xe0\x7f\x10\0") :]
+    else:
+        data = whole[: 144 + int.from_bytes(whole[140:144], "little")] + many
+    assert reason_of(data) == "DICOM file of more than 10,000 elements"

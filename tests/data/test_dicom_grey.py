@@ -268,3 +268,51 @@ def test_the_reported_kinds_are_named(cases: Path, tmp_path: Path) -> None:
         with pytest.raises(UnreadableImageError) as error:
             read_file(tmp_path / "x")
         assert error.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [{"WindowCenter": 2000, "WindowWidth": 0}, {"WindowCenter": 2000}, {"WindowWidth": 10},
+     {"WindowCenter": [2000, 1000], "WindowWidth": 1000}],
+)  # fmt: skip
+def test_a_window_that_is_none_is_ignored_and_noted(elements: dict[str, Any]) -> None:
+    result, notes = shown(make_dicom(DEEP, **elements))
+    np.testing.assert_array_equal(result, grey(make_dicom(DEEP)))
+    assert notes == ["its window makes no sense and is ignored"]
+
+
+def test_a_window_far_wider_than_the_values_is_noted() -> None:
+    wide: dict[str, Any] = {"WindowCenter": 32768, "WindowWidth": 65536}
+    result, notes = shown(make_dicom(DEEP, 16, **wide))
+    assert result.max() == 16
+    assert notes == ["its window or VOI table is so wide that fewer than 32 of 256 grey levels are left"]
+    assert shown(make_dicom(DEEP, WindowCenter=2048, WindowWidth=4096))[1] == []
+
+
+@pytest.mark.parametrize(("vr", "value"), [("SS", -2000), ("US", 63536)])
+def test_padding_is_known_by_its_bits_whatever_its_sign(vr: str, value: int) -> None:
+    pixels = np.asarray(SIGNED, np.int16).copy()
+    pixels[:5] = -2000
+    dataset = make_dicom(pixels, 16, PhotometricInterpretation="MONOCHROME1")
+    dataset.add_new(0x00280120, vr, value)
+    assert not shown(dataset)[0][:5].any()
+
+
+@pytest.mark.parametrize(
+    ("elements", "said"),
+    [
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "Modality": "CR"}, "CT Image Storage, not a radiograph"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4"}, "MR Image Storage, not a radiograph"),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "DX"}, ""),
+        ({"BodyPartExamined": "BRAIN"}, "BRAIN"),
+    ],
+)
+def test_what_is_no_radiograph_of_the_chest_by_any_element_is_noted(elements: dict[str, Any], said: str) -> None:
+    notes = shown(make_dicom(DEEP, **elements))[1]
+    assert len(notes) == bool(said)
+    assert not said or notes[0].endswith(said)
+
+
+def test_a_number_of_frames_below_one_is_named() -> None:
+    with pytest.raises(UnreadableImageError, match="its NumberOfFrames is -1"):
+        decode(to_bytes(make_dicom(DEEP, NumberOfFrames=-1)), "x.dcm")

@@ -170,6 +170,19 @@ def test_colours_of_a_jpeg_are_converted_once_whatever_its_markers(marker: str, 
     assert np.abs(grey(dataset) - luminance(COLOUR)).mean() < 1
 
 
+@pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL"])
+def test_colours_of_a_jpeg_are_known_by_the_ids_of_its_channels(photometric: str) -> None:
+    file = io.BytesIO()
+    Image.fromarray(COLOUR).save(file, "JPEG", quality=98, keep_rgb=True)
+    stream = file.getvalue()
+    start = stream.index(b"\xff\xee")
+    stream = stream[:start] + stream[start + 16 :]  # without Adobe's marker
+    dataset = encapsulate_jpeg(COLOUR, PhotometricInterpretation=photometric)
+    dataset.PixelData = encapsulate([stream])
+    seen = np.asarray(Image.open(io.BytesIO(stream)).convert("L"), int)
+    assert np.abs(grey(dataset).astype(int) - seen).max() <= 1
+
+
 def frame_of(dataset: Dataset) -> bytes:
     return next(pydicom.encaps.generate_frames(dataset.PixelData, number_of_frames=1))
 

@@ -15,7 +15,7 @@ LONGEST = 255 - len(".") - len(".1234567.tmp")  # a temporary file stands beside
 
 def chosen(*pairs: tuple[str, str]) -> list[str]:
     names = OverlayNames(FOLDER)
-    return [names.choose(Path(image), finding).name for image, finding in pairs]
+    return [names.choose(Path(image), finding)[0].name for image, finding in pairs]
 
 
 @pytest.mark.parametrize(

@@ -358,7 +358,10 @@ def oddly(run: Path) -> Path:
     checkpoint = checkpoints.load(run)
     num = len(checkpoint.metadata.findings)
     named = ("PICC+", "PICC-", "A|B", "A/B", "胸水", "M" * 300, "../up", *(f"f{place}" for place in range(7, num)))
-    metadata = checkpoint.metadata.model_copy(update={"findings": named})
+    points, degrees = (json.dumps(json.loads(text) | {"findings": named})
+                       for text in (checkpoint.metadata.thresholds, checkpoint.metadata.temperatures))  # fmt: skip
+    changes = {"findings": named, "thresholds": points, "temperatures": degrees}
+    metadata = checkpoint.metadata.model_copy(update=changes)
     path = run.parent / "oddly.safetensors"
     checkpoints.save(path, replace(checkpoint, metadata=metadata))
     return path
@@ -423,3 +426,77 @@ def test_without_pydicom_a_dicom_file_costs_only_itself(
     assert (status, len(found(out))) == (1, 3)
     assert f"error: {images / 'x.dcm'}: reading DICOM needs pydicom" in err.splitlines()
     assert err.splitlines()[-1] == "hint: 1 of 4 images not read, as said above; pip install 'cxr[dicom]'"
+
+
+def test_an_overlay_never_replaces_what_cxr_did_not_draw(predict: Predict, images: Path) -> None:
+    file = min(images.glob("*.png"))
+    finding = max(overlay_names(predict, file))
+    theirs = images / f"{file.stem}_{finding}.png"
+    shutil.copy(file, theirs)
+    before = {path.name: path.read_bytes() for path in images.iterdir()}
+    for _ in range(2):  # its own overlays are no images to a second run
+        status, out, err = predict(images, "--format", "json", "--heatmaps", images)
+        said = [json.loads(line) for line in out.splitlines()]
+        assert (status, len(said)) == (0, 4)
+        assert {path.name: path.read_bytes() for path in images.iterdir() if path.name in before} == before
+        drawn = [path for one in said for path in one["overlays"].values()]
+        assert len({*drawn}) == len(drawn)
+        assert {Path(path) for path in drawn} == {*images.iterdir()} - {images / name for name in before}
+    assert f"passed over: {len(drawn)} overlays that cxr drew: " in err
+    assert "an overlay that cxr drew over an image" in predict(Path(drawn[0]))[2]
+
+
+def overlay_names(predict: Predict, file: Path) -> dict[str, str]:
+    """The overlays that an image has, by finding."""
+    out = predict(file, "--format", "json", "--heatmaps", file.parent / "once")[1]
+    shutil.rmtree(file.parent / "once")
+    return dict(json.loads(out)["overlays"])
+
+
+def test_overlays_of_another_image_of_the_same_name_stay_apart(
+    predict: Predict, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, _ = sorted(images.glob("*.png"))
+    for folder, file in (("a", first), ("b", second)):
+        (tmp_path / folder).mkdir()
+        shutil.copy(file, tmp_path / folder / "x.png")
+
+    def run(folder: str, findings: list[int]) -> list[str]:
+        monkeypatch.setattr("cxr.deploy.predict_files._shown", lambda *_: findings)
+        predict(tmp_path / folder / "x.png", "--heatmaps", tmp_path / "o")
+        return sorted(path.name for path in (tmp_path / "o").iterdir())
+
+    names = [NIH_14[0], NIH_14[1]]
+    assert run("a", [0]) == [f"x_{names[0]}.png"]
+    assert run("b", [0, 1]) == sorted([f"x_{names[0]}.png", f"x-2_{names[0]}.png", f"x-2_{names[1]}.png"])
+    assert run("a", [1]) == sorted([f"x_{names[1]}.png", f"x-2_{names[0]}.png", f"x-2_{names[1]}.png"])
+
+
+@pytest.mark.parametrize("folder", ["", "file"])
+def test_a_folder_of_overlays_that_is_none_is_refused_first(predict: Predict, images: Path, folder: str) -> None:
+    (images / "file").write_text("")
+    status, out, err = predict(images, "--heatmaps", images / folder if folder else "")
+    assert (status, out, err.count("error: ")) == (2, "", 1)
+
+
+def test_the_folder_of_overlays_is_no_folder_of_images(predict: Predict, images: Path) -> None:
+    for _ in range(2):
+        (images / "overlays").mkdir(exist_ok=True)
+        shutil.copy(min(images.glob("*.png")), images / "overlays")
+        status, out, err = predict(images, "--format", "csv", "--heatmaps", images / "overlays")
+        assert (status, len(found(out))) == (0, 3)
+        assert f"1 folder for overlays: {images / 'overlays'}" in err
+
+
+def test_a_link_that_is_named_is_predicted_too(predict: Predict, images: Path, tmp_path: Path) -> None:
+    file = min(images.glob("*.png"))
+    (tmp_path / "link").symlink_to(file)
+    assert found(predict(file, tmp_path / "link", "--format", "csv")[1]) == [file.name, "link"]
+
+
+def test_an_image_that_is_named_twice_is_predicted_once(predict: Predict, images: Path) -> None:
+    (images / "s").mkdir()
+    file = shutil.copy(min(images.glob("*.png")), images / "s")
+    status, out, err = predict(images, images / "s", file, "--format", "csv")
+    assert (status, len(found(out))) == (0, 4)
+    assert f"passed over: 2 files found before under another name: {images / 's'}, {file}" in err

@@ -1,10 +1,12 @@
+import tracemalloc
+
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 
-from cxr.data.image import Fit, Grey, Preprocess
+from cxr.data.image import Fit, Grey, Preprocess, undo_fit
 from cxr.explain.cam import Colour, activation_map, encode_png, overlay
 from cxr.model.classifier import Classifier
 
@@ -89,3 +91,21 @@ def test_an_overlay_is_the_same_drawn_some_rows_at_a_time(monkeypatch: pytest.Mo
     whole = overlay(grey, cam, Preprocess(32), "caption")
     monkeypatch.setattr("cxr.data.grey._BLOCK", 170)
     np.testing.assert_array_equal(overlay(grey, cam, Preprocess(32), "caption"), whole)
+
+
+@pytest.mark.parametrize("shape", [(20, 300_000), (300_000, 20), (60, 9000)])
+def test_a_long_thin_image_takes_no_square_of_memory(shape: tuple[int, int]) -> None:
+    tracemalloc.start()
+    picture = overlay(np.full(shape, 90, np.uint8), np.eye(7, dtype=np.float32), Preprocess(64), "Mass 0.900")
+    assert tracemalloc.get_traced_memory()[1] < 40 * picture.size + 10_000_000
+    tracemalloc.stop()
+    assert picture.shape[1] == shape[1]
+    assert picture.shape[0] <= 2 * shape[0] + 40
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (200, 300), (30, 400), (400, 30)])
+def test_a_part_is_enlarged_as_the_whole(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    cam = np.random.default_rng(0).normal(size=(7, 7)).astype(np.float32)
+    whole = undo_fit(cam, shape, "pad")
+    monkeypatch.setattr("cxr.data.image._MOST_ENLARGED", 0)
+    np.testing.assert_allclose(undo_fit(cam, shape, "pad"), whole, atol=1e-5)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from cxr.data.jpeg_header import read_jpeg_frame
-from cxr.data.kinds import JPEG, PNG, name_other
+from cxr.data.kinds import JPEG, PNG, is_overlay, name_other
 from cxr.data.tiff_header import TIFF, read_tiff_header
 
 MAX_PIXELS = 100_000_000
@@ -23,6 +23,7 @@ MAX_DECODING = 850_000_000
 """Images that take more while they are decoded, file included, are refused: torch and the others take 1.1 GB."""
 
 NO_IMAGE = "not a PNG, JPEG, TIFF or DICOM image"
+OVERLAY_DRAWN = "an overlay that cxr drew over an image, not an image itself"
 
 _TIFF_BITS = (1, 4, 8, 16)
 _KEPT_PARTS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")  # eXIf says which side is up
@@ -42,7 +43,7 @@ def examine(data: bytes) -> Claim | str:
     if not data:
         return "file is empty (0 bytes)"
     if data.startswith(PNG):
-        return _examine_png(data)
+        return OVERLAY_DRAWN if is_overlay(data) else _examine_png(data)
     if data.startswith(JPEG):
         return _examine_jpeg(data)
     if data.startswith(TIFF):
@@ -145,6 +146,7 @@ def _examine_tiff(data: bytes) -> Claim | str:
     # of four channels of 8 bits, which Pillow decodes, there is a copy
     per_pixel = 8 if (header.channels, header.bits) == (4, 8) else header.channels * max(1, header.bits // 8)
     claim = _claim(data, header.width, header.height, per_pixel)
-    if isinstance(claim, Claim) and header.block > MAX_PIXELS:  # which a decoder reserves for each strip or tile
-        return f"TIFF with parts of {header.block:,} pixels, which is more than {MAX_PIXELS:,}"
+    block = header.block[0] * header.block[1]  # which a decoder reserves for each strip or tile
+    if isinstance(claim, Claim) and block > MAX_PIXELS:
+        return f"TIFF with parts of {block:,} pixels, which is more than {MAX_PIXELS:,}"
     return claim

@@ -15,12 +15,13 @@ from cxr.data.grey import top_of
 from cxr.data.jpeg_header import read_jpeg_frame
 from cxr.data.kinds import JPEG, PNG
 from cxr.data.large_images import is_large
-from cxr.data.tiff_header import TIFF, read_tiff_header
+from cxr.data.tiff_damage import DEFLATE, find_tiff_damage
+from cxr.data.tiff_header import TIFF, TiffHeader, read_tiff_header
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
-_WHITE_IS_ZERO, _RGB = 0, 2
+_WHITE_IS_ZERO, _RGB, _CMYK = 0, 2, 5
 _NO_MEMORY = -4  # OpenCV's StsNoMem
 
 cv2.setNumThreads(1)  # we run one decoder a thread; OpenCV's own pool would only contend with it
@@ -35,8 +36,22 @@ def name_lacking(data: bytes) -> str:
         rare = frame.rare if frame else ""
     else:
         header = read_tiff_header(data) if data.startswith(TIFF) else None
-        rare = f"TIFF compressed as {header.rare}" if header and header.rare else ""
+        rare = _name_rare_tiff(header, data) if header else ""
     return rare and f"{rare}, which no installed decoder reads; save it as PNG"
+
+
+def _name_rare_tiff(header: TiffHeader, data: bytes) -> str:
+    if header.rare:
+        return f"TIFF compressed as {header.rare}"
+    if header.has_rare_alpha:
+        return "TIFF of grey and alpha in 16 bits or one after the other"
+    if header.photometric == _CMYK and header.bits == 16:
+        return "TIFF of 16-bit CMYK"
+    picture = _open_tiff(data)
+    if picture is not None:
+        picture.close()
+        return ""
+    return "TIFF of an unusual kind"
 
 
 def decode_colour(data: bytes) -> npt.NDArray[np.uint8] | None:
@@ -80,13 +95,23 @@ def decode_tiff(data: bytes) -> npt.NDArray[Any] | None:
     """Pixels of a TIFF file, turned upright by OpenCV; it multiplies 8-bit colours by alpha, so Pillow reads those."""
     header = read_tiff_header(data)
     assert header is not None
-    if header.bits == 8 and header.photometric == _RGB and header.channels == 4:
-        return _decode_with_pillow(data)
-    if header.is_compressed and _is_torn(data):
+    if header.has_rare_alpha:
         return None
-    pixels = decode_plain(data)
+    is_for_libtiff = header.is_compressed and header.compression not in DEFLATE
+    if find_tiff_damage(data, header) or (is_for_libtiff and _is_torn(data)):
+        return None
+    pixels = _decode_sound_tiff(data, header)
     if pixels is not None and header.bits == 16 and header.photometric == _WHITE_IS_ZERO:
         return np.asarray(top_of(int(pixels.max())) - pixels, np.uint16)
+    return pixels
+
+
+def _decode_sound_tiff(data: bytes, header: TiffHeader) -> npt.NDArray[Any] | None:
+    if header.bits == 8 and header.photometric == _RGB and header.channels == 4:
+        return _decode_with_pillow(data)
+    pixels = decode_plain(data)
+    if pixels is None and (header.bits == 4 or header.is_tiled):  # some kinds of these OpenCV does not read
+        return _decode_with_pillow(data)
     return pixels
 
 
@@ -126,8 +151,11 @@ def _decode_with_pillow(data: bytes) -> npt.NDArray[Any] | None:
     try:
         with picture:
             ImageOps.exif_transpose(picture, in_place=True)
-            return np.asarray(picture)[..., 2::-1]
+            pixels = np.asarray(picture.convert("L") if picture.mode in ("1", "P") else picture)
     except MemoryError:
         raise
     except Exception:
         return None
+    if pixels.ndim == 2:
+        return pixels if pixels.dtype == np.uint8 else np.asarray(pixels, np.uint16)
+    return pixels[..., 0] if pixels.shape[2] == 2 else pixels[..., 2::-1]

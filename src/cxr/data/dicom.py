@@ -13,7 +13,14 @@ from cxr.data.dicom_notes import note_kind, square_pixels
 from cxr.data.dicom_pixels import Layout, Refused, read_pixels
 from cxr.data.grey import Grey, Intensity
 from cxr.data.notes import Note
-from cxr.data.sources.dicom_header import MAX_INFLATED, InflatesTooFarError, load_pydicom, read_dataset
+from cxr.data.sources.dicom_header import (
+    MAX_INFLATED,
+    MOST_ELEMENTS,
+    InflatesTooFarError,
+    TooManyElementsError,
+    load_pydicom,
+    read_dataset,
+)
 from cxr.errors import CxrError, NoImageError, UnreadableImageError, says_nothing_of_the_file
 
 if TYPE_CHECKING:
@@ -51,6 +58,8 @@ def decode_dicom(data: bytes, name: Path | str, intensity: Intensity, note: Note
         raise UnreadableImageError(name, str(refusal)) from None
     except InflatesTooFarError:
         raise UnreadableImageError(name, f"DICOM file inflates to more than {MAX_INFLATED:,} bytes") from None
+    except TooManyElementsError:
+        raise UnreadableImageError(name, f"DICOM file of more than {MOST_ELEMENTS:,} elements") from None
     except CxrError:
         raise
     except Exception as error:  # on hostile bytes pydicom and its plugins raise anything; messages quote the header
@@ -89,7 +98,9 @@ def _check_kind(dataset: "FileDataset", name: Path | str) -> None:
         reason = f"DICOM object without an image ({known})"
         raise UnreadableImageError(name, reason) if known == _UNKNOWN else NoImageError(name, reason)
     frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames != 1:
+    if frames < 1:
+        raise Refused(f"DICOM file is corrupt: its NumberOfFrames is {frames:,}")
+    if frames > 1:
         raise Refused(f"DICOM file of {frames:,} frames: one image a file is read; export the frame by itself")
 
 

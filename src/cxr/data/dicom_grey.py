@@ -33,6 +33,7 @@ _TRANSFORMS = ("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "VOILU
                "WindowWidth", "VOILUTFunction", "PixelPaddingValue", "PixelPaddingRangeLimit",
                "PresentationLUTShape")  # fmt: skip
 _FUNCTIONS = {"LINEAR": 1.0, "LINEAR_EXACT": 0.0, "SIGMOID": 0.0}  # the least width of a window
+_FEW_LEVELS = 32
 _YBR = ("YBR_FULL", "YBR_FULL_422")
 
 
@@ -168,11 +169,19 @@ def _choose_share(dataset: "Dataset", values: _Values, note: Note) -> Floats:
     is_tried = False
     for share in _apply_windows(dataset, modified, note):
         if values.differ(share):
+            _note_wide(share[~values.padding], note)
             return share
         is_tried = True
     if is_tried:
         note("its window or VOI table makes all pixels one grey and is ignored")
     return _shares(np.asarray(modified, np.float64), low, high)
+
+
+def _note_wide(share: Floats, note: Note) -> None:
+    """Say so of a window far wider than the values: nothing but a few greys is left of the image."""
+    used = np.clip(share, 0, 1)
+    if len(used) > _FEW_LEVELS and np.ptp(used) * 255 < _FEW_LEVELS:
+        note(f"its window or VOI table is so wide that fewer than {_FEW_LEVELS} of 256 grey levels are left")
 
 
 def _apply_modality(dataset: "Dataset", values: _Values, note: Note) -> tuple[npt.NDArray[Any], float, float]:
@@ -223,7 +232,10 @@ def _apply_windows(dataset: "Dataset", modified: npt.NDArray[Any], note: Note) -
             yield _look_up_voi(dataset, table, modified)
         except Exception:  # whatever pydicom makes of a broken table
             note("its VOI table makes no sense and is ignored")
-    for index in _find_windows(dataset):
+    windows = _find_windows(dataset)
+    if not windows and ("WindowCenter" in dataset or "WindowWidth" in dataset):
+        note("its window makes no sense and is ignored")
+    for index in windows:
         yield _window_share(dataset, apply_windowing(modified, dataset, index))
 
 
@@ -298,5 +310,9 @@ def _is_padding(dataset: "Dataset", stored: npt.NDArray[np.int32]) -> Bool:
     if not isinstance(value, int):
         return np.zeros(len(stored), bool)
     limit = dataset.get("PixelPaddingRangeLimit", value)
-    first, last = sorted((value, limit if isinstance(limit, int) else value))
+    ends = [value, limit if isinstance(limit, int) else value]
+    if int(dataset.BitsAllocated) == 16:  # some writers give these the other sign than the pixels have: same bits
+        lowest = -0x8000 if dataset.PixelRepresentation else 0
+        ends = [(one - lowest) % 0x10000 + lowest for one in ends]
+    first, last = sorted(ends)
     return np.asarray((stored >= first) & (stored <= last))

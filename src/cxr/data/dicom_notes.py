@@ -26,9 +26,12 @@ _MODALITIES = frozenset(
 _OTHER_PARTS = frozenset(
     "ABDOMEN ABD ANKLE ARM BREAST CALCANEUS COCCYX CSPINE ELBOW EXTREMITY FACE FEMUR FINGER FOOT FOREARM HAND HEAD HIP "
     "HUMERUS JAW KNEE LEG LSPINE MANDIBLE NECK NOSE PATELLA PELVIS RADIUS SHOULDER SKULL SPINE SSPINE TEETH THIGH "
-    "THUMB TIBIA TOE TSPINE ULNA WRIST".split()
+    "THUMB TIBIA TOE TSPINE ULNA WRIST BRAIN LSSPINE CTSPINE TLSPINE BLADDER CAROTID CLAVICLE COLON EAR EYE "
+    "GALLBLADDER HANDS FEET KIDNEY KNEES LIVER MAXILLA ORBIT ORBITS PANCREAS PROSTATE SACRUM SCAPULA SINUS SINUSES "
+    "STOMACH URETER UTERUS ZYGOMA".split()
 )
 _CHEST = frozenset("CHEST THORAX LUNG LUNGS RIB RIBS STERNUM HEART THORACIC TORSO TRUNK".split())
+_RADIOGRAPH_KINDS = ("Computed Radiography", "Digital X-Ray", "Secondary Capture")
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio")
 _LEAST, _MOST = 1.01, 10.0  # ratios of sides that are rounded to 1, and that no detector has
 
@@ -40,11 +43,21 @@ def note_kind(dataset: "Dataset", note: Note) -> None:
         note(f"DICOM of modality {modality}, not a radiograph")
     elif modality not in _RADIOGRAPHS:
         note("DICOM of an unknown modality")
+    elif (kind := _name_kind(dataset)) and not kind.startswith(_RADIOGRAPH_KINDS):
+        note(f"DICOM of the kind {kind}, not a radiograph")
     words = re.findall("[A-Z]+", _word(dataset, "BodyPartExamined"))
     if words and not _CHEST & {*words} and _OTHER_PARTS & {*words}:
         note(f"DICOM of body part {next(word for word in words if word in _OTHER_PARTS)}")
     if _word(dataset, "PresentationIntentType") == "FOR PROCESSING":
         note("DICOM with raw values for processing, not for presentation")
+
+
+def _name_kind(dataset: "Dataset") -> str:
+    """The standard's name of the kind of image that a file says it holds, empty of others."""
+    from pydicom._uid_dict import UID_dictionary
+
+    name = UID_dictionary.get(_word(dataset, "SOPClassUID"), ("",))[0]
+    return name if "Image Storage" in name else ""
 
 
 def _word(dataset: "Dataset", keyword: str) -> str:

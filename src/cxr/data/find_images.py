@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from cxr.data.kinds import FIRST_BYTES, SUFFIXES, may_be_image
+from cxr.data.kinds import FIRST_BYTES, SUFFIXES, is_overlay, may_be_image
 
-What = Literal["image", "other", "again", "unreadable"]
+What = Literal["image", "other", "again", "above", "overlay", "folder", "unreadable"]
+Identity = tuple[int, int]
+"""Device and number of a file or folder."""
 
-# no image, whatever is inside: a look at a hundred thousand of them would take longer than the images
+# where the content cannot be read, these are taken for no image
 _OTHER_SUFFIXES = frozenset(
     ".txt .csv .tsv .json .jsonl .yaml .yml .xml .html .htm .md .rst .log .py .sh .ipynb .pdf .doc .docx .xls .xlsx "
     ".zip .gz .tgz .tar .bz2 .xz .zst .7z .npy .npz .pt .pth .safetensors .ckpt .h5 .hdf5 .pkl .db .sqlite "
@@ -31,9 +33,16 @@ class Found(NamedTuple):
     reason: str = ""
 
 
-def find_images(folder: Path) -> Iterator[Found]:
-    """Everything below a folder that is no folder, in the order of the names, what links lead to last."""
-    seen = _above(folder)  # device and number of each file and folder
+def find_images(folder: Path, seen: set[Identity] | None = None, overlays: Path | None = None) -> Iterator[Found]:
+    """Everything below a folder that is no folder, in the order of the names, what links lead to last.
+
+    Args:
+        folder: Where to begin.
+        seen: What was found before, which is found `again`; what is found now is added.
+        overlays: A folder that is left out, unless it is where to begin.
+    """
+    seen, above = set() if seen is None else seen, _above(folder)
+    left_out = _identity(overlays) if overlays else None
     todo = deque([folder])
     while todo:
         start = todo.popleft()
@@ -42,16 +51,21 @@ def find_images(folder: Path) -> Iterator[Found]:
         except OSError as error:
             yield _unreadable(start, error)
             continue
-        if (facts.st_dev, facts.st_ino) in seen:
+        identity = (facts.st_dev, facts.st_ino)
+        if identity in above:
+            yield Found(start, "above")
+        elif identity in seen:
             yield Found(start, "again")
+        elif identity == left_out and start is not folder:
+            yield Found(start, "folder")
         elif stat.S_ISDIR(facts.st_mode):
-            yield from _walk(start, seen, todo)
+            yield from _walk(start, seen, todo, left_out)
         else:
-            seen.add((facts.st_dev, facts.st_ino))
+            seen.add(identity)
             yield _look_at(start, facts.st_mode)
 
 
-def _above(folder: Path) -> set[tuple[int, int]]:
+def _above(folder: Path) -> set[Identity]:
     """The folders that a folder is in: a link to one of them leads in a circle."""
     try:
         return {(facts.st_dev, facts.st_ino) for facts in (above.stat() for above in folder.resolve().parents)}
@@ -59,22 +73,33 @@ def _above(folder: Path) -> set[tuple[int, int]]:
         return set()
 
 
-def _walk(start: Path, seen: set[tuple[int, int]], links: deque[Path]) -> Iterator[Found]:
+def _identity(path: Path) -> Identity | None:
+    try:
+        facts = path.stat()
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
+def _walk(start: Path, seen: set[Identity], links: deque[Path], left_out: Identity | None) -> Iterator[Found]:
     """The files that are really below a folder; links are put aside."""
     stack = [start]  # not recursive, as folders may be nested a thousand deep
     while stack:
         path = stack.pop()
         try:
             facts = path.lstat() if path is not start else path.stat()
+            identity = (facts.st_dev, facts.st_ino)
             if stat.S_ISLNK(facts.st_mode):
                 links.append(path)
-            elif (facts.st_dev, facts.st_ino) in seen:
+            elif identity in seen:
                 yield Found(path, "again")
+            elif identity == left_out and path is not start:
+                yield Found(path, "folder")
             elif stat.S_ISDIR(facts.st_mode):
-                seen.add((facts.st_dev, facts.st_ino))
+                seen.add(identity)
                 stack += [path / name for name in sorted(os.listdir(path), reverse=True)]
             else:
-                seen.add((facts.st_dev, facts.st_ino))
+                seen.add(identity)
                 yield _look_at(path, facts.st_mode)
         except OSError as error:
             yield _unreadable(path, error)
@@ -82,7 +107,7 @@ def _walk(start: Path, seen: set[tuple[int, int]], links: deque[Path]) -> Iterat
 
 def _look_at(path: Path, mode: int) -> Found:
     try:
-        return Found(path, "image" if is_image(path, mode) else "other")
+        return Found(path, _what_is(path, mode))
     except OSError as error:
         return _unreadable(path, error)
 
@@ -91,15 +116,19 @@ def is_image(path: Path, mode: int) -> bool:
     """Whether a file is one by its name or its first bytes; pipes, devices and sockets are by their names alone.
 
     Raises:
-        OSError: Its first bytes are needed and cannot be read.
+        OSError: Its first bytes cannot be read.
     """
-    suffix = path.suffix.lower()
-    if not stat.S_ISREG(mode) or (suffix in SUFFIXES and not path.name.startswith("._")):
-        return suffix in SUFFIXES
-    if suffix in _OTHER_SUFFIXES:
-        return False
+    return _what_is(path, mode) == "image"
+
+
+def _what_is(path: Path, mode: int) -> What:
+    if not stat.S_ISREG(mode):
+        return "image" if path.suffix.lower() in SUFFIXES else "other"
     with path.open("rb") as file:
-        return may_be_image(file.read(FIRST_BYTES), path)
+        data = file.read(FIRST_BYTES)
+    if is_overlay(data):
+        return "overlay"
+    return "image" if may_be_image(data, path) else "other"
 
 
 def _unreadable(path: Path, error: OSError) -> Found:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxr.data.damage import MAX_BYTES, examine
+from cxr.data.damage import MAX_BYTES, NO_IMAGE, examine
 from cxr.data.damage import MAX_PIXELS as MAX_PIXELS
 from cxr.data.decoder_messages import find_damage_in, listen
 from cxr.data.decoders import decode_plain, decode_tiff, name_lacking
@@ -35,6 +35,8 @@ Box = tuple[int, int, int, int]
 
 _LEAST_KEPT = 1 / 3
 _TOLERANCE = 8
+_MOST_ENLARGED = 64_000_000  # pixels of a map that is enlarged whole
+_RAW = ": pixels without a header, perhaps, as in the files of JSRT; save it as PNG"
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,8 @@ def _decode(data: bytes, name: Path | str, intensity: Intensity, note: Note) -> 
             return decode_dicom(data, name, intensity, note)
     claim = examine(data)
     if isinstance(claim, str):
-        raise UnreadableImageError(name, claim)
+        is_raw = claim == NO_IMAGE and Path(name).suffix.lower() in (".img", ".raw")
+        raise UnreadableImageError(name, claim + (_RAW if is_raw else ""))
     take_room(claim.num_bytes)
     with listen() as messages:
         pixels = decode_tiff(data) if data.startswith(TIFF) else decode_plain(data)
@@ -212,13 +215,27 @@ def undo_fit(square: npt.NDArray[np.float32], shape: tuple[int, int], fit: Fit) 
     how = Preprocess(size, fit)
     top, left, height, width = _window(shape, how)
     if fit == "pad":
-        full = cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR)
-        inner = full[top : top + height, left : left + width]
+        inner = _enlarge_part(square, size, top, left, height, width)
         return np.asarray(cv2.resize(inner, shape[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
     result = np.zeros(shape, np.float32)
     window = cv2.resize(square, (width, height), interpolation=cv2.INTER_LINEAR)
     result[top : top + height, left : left + width] = window
     return result
+
+
+def _enlarge_part(
+    square: npt.NDArray[np.float32], size: int, top: int, left: int, height: int, width: int
+) -> npt.NDArray[np.float32]:
+    """A part of a square that is enlarged to a side of `size`; of a long thin image the whole would be gigabytes."""
+    if size * size <= _MOST_ENLARGED:
+        full = cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(full[top : top + height, left : left + width], np.float32)
+    if height > width:  # the shorter side first, of which little is left
+        return np.ascontiguousarray(_enlarge_part(np.ascontiguousarray(square.T), size, left, top, width, height).T)
+    num = len(square)
+    rows = cv2.resize(square, (num, size), interpolation=cv2.INTER_LINEAR)[top : top + height]
+    columns = cv2.resize(np.ascontiguousarray(rows.T), (len(rows), size), interpolation=cv2.INTER_LINEAR)
+    return np.ascontiguousarray(columns[left : left + width].T, np.float32)
 
 
 def undo_prepare(square: npt.NDArray[np.float32], grey: Grey, how: Preprocess) -> npt.NDArray[np.float32]:

@@ -17,7 +17,7 @@ class JpegFrame(NamedTuple):
     """What a frame header says: the kind is its marker's second byte.
 
     `samples` is how many a pixel has once colours are subsampled, `is_kept` whether a decoder must keep all
-    coefficients, as they come in several scans.
+    coefficients, as they come in several scans, `ids` a byte for each channel.
     """
 
     kind: int
@@ -27,6 +27,7 @@ class JpegFrame(NamedTuple):
     channels: int
     samples: float
     is_kept: bool
+    ids: bytes = b""
 
     @property
     def rare(self) -> str:
@@ -76,4 +77,6 @@ def _parse(data: bytes, at: int, num_in_scan: int) -> JpegFrame | None:
     most = max(side >> 4 for side in sides) * max(side & 15 for side in sides)
     samples = sum((side >> 4) * (side & 15) for side in sides) / most
     kind = data[at - 1]
-    return JpegFrame(kind, precision, height, width, channels, samples, kind in _PROGRESSIVE or num_in_scan < channels)
+    ids = data[at + 8 : at + 8 + 3 * channels : 3]
+    is_kept = kind in _PROGRESSIVE or num_in_scan < channels
+    return JpegFrame(kind, precision, height, width, channels, samples, is_kept, ids)

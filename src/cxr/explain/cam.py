@@ -1,6 +1,8 @@
 """Class activation maps (Zhou et al. 2016), exact for these models, drawn over the file's own pixels."""
 
 import math
+import struct
+import zlib
 
 import cv2
 import numpy as np
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from cxr.data.grey import Grey, blocks_of
 from cxr.data.image import Preprocess, undo_prepare
+from cxr.data.kinds import OVERLAY
 from cxr.model.classifier import Classifier
 
 Map = npt.NDArray[np.float32]
@@ -17,6 +20,7 @@ Colour = npt.NDArray[np.uint8]
 
 _OPACITY, _FAINT = 0.55, 0.2
 _CAPTION = 28
+_AFTER_SIZE = 33  # bytes of a PNG up to the end of its first part, which says its size
 _MOST_PIXELS = 25_000_000
 
 
@@ -39,7 +43,7 @@ def overlay(grey: Grey, cam: Map, how: Preprocess, caption: str) -> Colour:
         grey = np.asarray(cv2.resize(grey, smaller, interpolation=cv2.INTER_AREA), np.uint8)
     evidence = np.maximum(cam, 0)
     share = undo_prepare(np.asarray(evidence / max(float(evidence.max()), 1e-6), np.float32), grey, how)
-    strip = _caption(grey.shape[1], caption)
+    strip = _caption(grey.shape, caption)
     picture = np.empty((grey.shape[0] + len(strip), grey.shape[1], 3), np.uint8)
     picture[grey.shape[0] :] = strip
     for rows in blocks_of(grey.shape):  # of 25 million pixels the floats alone would be 2 GB
@@ -54,8 +58,10 @@ def _mix(grey: Grey, share: Map) -> Colour:
     return np.asarray(np.rint(mixed), np.uint8)
 
 
-def _caption(width: int, caption: str) -> Colour:
-    scale = max(width / 512, 0.5)
+def _caption(shape: tuple[int, ...], caption: str) -> Colour:
+    """The strip below an image [H, W], in letters that fit its width; at most as high as a long thin image itself."""
+    width = shape[1]
+    scale = max(min(width / 512, shape[0] / _CAPTION), 0.5)
     height = round(_CAPTION * scale)
     strip = np.zeros((height, width, 3), np.uint8)
     place, size = (round(6 * scale), round(height * 0.7)), 0.5 * scale
@@ -65,8 +71,10 @@ def _caption(width: int, caption: str) -> Colour:
     return strip
 
 
-def encode_png(picture: Colour) -> bytes:
-    """The picture as PNG bytes."""
+def encode_png(picture: Colour, said: str = "") -> bytes:
+    """The picture as PNG bytes, marked as an overlay: whoever finds it knows that cxr drew it; `said` is ASCII."""
     done, data = cv2.imencode(".png", picture)
     assert done
-    return data.tobytes()
+    png, mark = data.tobytes(), OVERLAY + said.encode("ascii")
+    part = struct.pack(">I", len(mark) - 4) + mark + struct.pack(">I", zlib.crc32(mark))
+    return png[:_AFTER_SIZE] + part + png[_AFTER_SIZE:]

@@ -20,10 +20,16 @@ if TYPE_CHECKING:
 MAX_INFLATED = 256_000_000
 """Bytes that a deflated DICOM file may become; the largest image that is read takes 200 million in 16 bits."""
 
+MOST_ELEMENTS = 200_000
+"""Elements and items of a DICOM file; radiographs have some hundreds, and each takes pydicom a kilobyte."""
+
 SUFFIXES = (".dcm", ".dicom")
 
 _FIRST_GROUPS = (b"\x02\0", b"\0\x02", b"\x08\0", b"\0\x08")  # in either byte order
 _EARLY_GROUPS, _EARLY_ELEMENTS, _MOST_BYTES = (0x0002, 0x0008, 0x0010), 0x0080, 400
+_LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")  # 4 bytes of length
+_SEQUENCES = ("ModalityLUTSequence", "VOILUTSequence", "ViewCodeSequence")
+_MOST_IN_SEQUENCE = 1 << 20  # bytes; a table of 65,536 entries takes 131 kB
 _PIECE, _FIRST_BYTES = 1 << 16, 512
 _TAGS = ["ViewPosition", "ViewCodeSequence", "ImageLaterality", "Laterality", "PatientAge", "PatientSex"]
 
@@ -88,40 +94,87 @@ class InflatesTooFarError(Exception):
     """A deflated file would become larger than MAX_INFLATED."""
 
 
+class TooManyElementsError(Exception):
+    """A file has more than MOST_ELEMENTS."""
+
+
 class _Guarded:
     """A file that pydicom reads to its end in one call only to inflate the rest; that call is refused for a bomb.
 
-    pydicom decides by the transfer syntax wherever it stands in the header, and so is this guard reached.
+    pydicom decides by the transfer syntax wherever it stands in the header, and so is this guard reached. It reads
+    each element in two or three calls, in whatever encoding, so the calls are counted.
     """
 
     def __init__(self, file: BinaryIO) -> None:
+        self._num_reads = 0
         self._file, self.seek, self.tell, self.close = file, file.seek, file.tell, file.close
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether it was asked more often than MOST_ELEMENTS need."""
+        return self._num_reads > 3 * MOST_ELEMENTS
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Some bytes, or all the others.
 
         Raises:
             InflatesTooFarError: All the others are asked for and are deflated data of more than MAX_INFLATED bytes.
+            TooManyElementsError: It was asked too often, or the deflated data are of too many elements.
         """
+        self._num_reads += 1
+        if self.is_spent:
+            raise TooManyElementsError
         data = self._file.read(-1 if size is None else size)
         if size is None or size < 0:
-            _check_inflated(data)
+            _check_elements(_check_inflated(data))
         return data
 
 
-def _check_inflated(data: bytes) -> None:
-    """Count what deflated data become, in small pieces; data that cannot be inflated are left to pydicom."""
-    stream, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+def _check_inflated(data: bytes) -> bytearray:
+    """What deflated data become, inflated in small pieces; data that cannot be inflated are left to pydicom."""
+    stream, inflated = zlib.decompressobj(-zlib.MAX_WBITS), bytearray()
     try:
         for start in range(0, len(data), _PIECE):
             piece = data[start : start + _PIECE]
             while piece and not stream.eof:
-                total += len(stream.decompress(piece, 1 << 20))
+                inflated += stream.decompress(piece, 1 << 20)
                 piece = stream.unconsumed_tail
-                if total > MAX_INFLATED:
+                if len(inflated) > MAX_INFLATED:
                     raise InflatesTooFarError
     except zlib.error:
-        return
+        pass
+    return inflated
+
+
+def _check_elements(data: bytearray) -> None:
+    """Count the elements and items of explicit little-endian data, of which each begins 8 bytes or more after another.
+
+    Raises:
+        TooManyElementsError: They are more than MOST_ELEMENTS.
+    """
+    at, end = 0, len(data) - 8
+    for _ in range(MOST_ELEMENTS):
+        if at > end:
+            return
+        if data[at : at + 2] == b"\xfe\xff":  # an item, or the end of one: what is inside comes next
+            at += 8
+        elif data[at + 4 : at + 6] in _LONG:
+            length = int.from_bytes(data[at + 8 : at + 12], "little")
+            is_open = length == 0xFFFFFFFF or data[at + 4 : at + 6] == b"SQ"
+            at += 12 if is_open else 12 + length
+        else:
+            at += 8 + int.from_bytes(data[at + 6 : at + 8], "little")
+    raise TooManyElementsError
+
+
+def _check_sequences(dataset: "FileDataset") -> None:
+    """Refuse what pydicom would cut into elements only when it is asked for: sequences of a known length."""
+    from pydicom.dataelem import RawDataElement
+
+    for keyword in _SEQUENCES:
+        element = dataset.get_item(keyword, keep_deferred=True) if keyword in dataset else None
+        if isinstance(element, RawDataElement) and (element.value is None or len(element.value) > _MOST_IN_SEQUENCE):
+            raise TooManyElementsError
 
 
 def read_dataset(file: BinaryIO, only: list[str] | None = None, defer: int | None = None) -> "FileDataset":
@@ -134,12 +187,20 @@ def read_dataset(file: BinaryIO, only: list[str] | None = None, defer: int | Non
 
     Raises:
         InflatesTooFarError: A deflated file that would fill the memory.
+        TooManyElementsError: A file whose elements would.
         Exception: Whatever pydicom raises on damaged bytes.
     """
     import pydicom
 
-    guarded = cast(BinaryIO, _Guarded(file))
-    return pydicom.dcmread(guarded, defer, only is not None, force=True, specific_tags=only)
+    guarded = _Guarded(file)
+    try:
+        dataset = pydicom.dcmread(cast(BinaryIO, guarded), defer, only is not None, force=True, specific_tags=only)
+    except Exception:
+        if guarded.is_spent:  # pydicom makes other errors of ours
+            raise TooManyElementsError from None
+        raise
+    _check_sequences(dataset)
+    return dataset
 
 
 def read_header(path: Path) -> Header:

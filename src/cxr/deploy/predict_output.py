@@ -1,0 +1,144 @@
+"""How predictions are printed: as tables, as JSON or as CSV, one image after the other."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxr.console import line, out
+from cxr.data.image import Grey
+from cxr.evaluation.report import DISCLAIMER
+from cxr.evaluation.thresholds import origin
+from cxr.model.checkpoint import Checkpoint
+from cxr.model.familiarity import ENOUGH_IMAGES
+from cxr.streams import exact_stdout
+from cxr.tables import Table
+from cxr.text import csv_line
+
+Overlays = dict[str, Path]
+"""Where the overlay of each finding is."""
+
+_USUAL_REASONS = (
+    "Usual reasons for the warning: no chest X-ray at all, another body part, a lateral view, an inverted or turned "
+    "image, another hospital's processing. No warning does not mean that the image is suitable."
+)
+
+
+@dataclass(frozen=True)
+class Square:
+    """An image as the model sees it; its own pixels are read again for an overlay, as 32 of them may be 3 GB."""
+
+    file: Path
+    pixels: Grey
+    notes: list[str]
+
+
+class Writer:
+    """Prints a row an image."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.findings, self.thresholds = checkpoint.metadata.findings, checkpoint.thresholds
+        self.measured = checkpoint.familiarity.measured if checkpoint.familiarity else None
+
+    def write(self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays) -> None:
+        """Print an image, its probabilities and what is to be said of it."""
+        raise NotImplementedError
+
+    def warning(self, score: float | None) -> str:
+        """What to say of an image unlike those of training; nothing of others, or where nothing is known."""
+        if score is None or self.measured is None or score <= self.measured.limit:
+            return ""
+        return f"unlike the images it was trained on (score {score:.2f}, limit {self.measured.limit:.2f})"
+
+    def fail(self, file: Path, reason: str) -> None:
+        """An image that was not read."""
+
+    def finish(self) -> None:
+        """After the last image."""
+
+
+class JsonWriter(Writer):
+    """An object a line and an image."""
+
+    def write(  # noqa: D102 - as of Writer
+        self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays
+    ) -> None:
+        values = dict(zip(self.findings, row, strict=True))
+        points = dict(zip(self.findings, self.thresholds.values, strict=True))
+        above = [finding for finding, p in values.items() if p >= points[finding]]
+        familiar: dict[str, float | bool] | None = None
+        if score is not None and self.measured is not None:
+            familiar = {"score": score, "limit": self.measured.limit, "warning": bool(self.warning(score))}
+        print(
+            json.dumps(
+                {
+                    "image": str(image.file),
+                    "probabilities": values,
+                    "thresholds": points,
+                    "above": above,
+                    "familiarity": familiar,
+                    "notes": image.notes,
+                    "overlays": {finding: str(path) for finding, path in overlays.items()},
+                }
+            )
+        )
+
+    def fail(self, file: Path, reason: str) -> None:  # noqa: D102
+        print(json.dumps({"image": str(file), "error": reason}))
+
+
+class CsvWriter(Writer):
+    """A row an image, none for an image that was not read."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint)
+        self._file = exact_stdout()
+        self._file.write(csv_line(["image", *(f"p_{finding}" for finding in self.findings), "warning"]))
+
+    def write(  # noqa: D102 - as of Writer
+        self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays
+    ) -> None:
+        said = "; ".join(text for text in (self.warning(score), *image.notes) if text)
+        self._file.write(csv_line([str(image.file), *row, said]))
+
+
+class TableWriter(Writer):
+    """A table an image, for people."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        super().__init__(checkpoint)
+        self._console = out()
+        self._num_warned = 0
+
+    def write(  # noqa: D102 - as of Writer
+        self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays
+    ) -> None:
+        table = Table(["Finding", "Probability", "Threshold", ""])
+        for place in sorted(range(len(row)), key=lambda place: -row[place]):
+            above = row[place] >= self.thresholds.values[place]
+            cells = (self.findings[place], f"{row[place]:.3f}", f"{self.thresholds.values[place]:.3f}")
+            table.add([*cells, "above" if above else ""], style="bold" if above else "")
+        self._console.print(line(str(image.file), style="bold"), soft_wrap=True)
+        warning = self.warning(score)
+        if warning:
+            self._num_warned += 1
+            self._console.print(line(f"Warning: {warning}", style="bold yellow"), soft_wrap=True)
+        for note in image.notes:
+            self._console.print(line(f"Note: {note}", style="bold yellow"), soft_wrap=True)
+        for path in overlays.values():
+            self._console.print(line(f"Overlay: {path}"), soft_wrap=True)
+        self._console.print(table, "")
+
+    def finish(self) -> None:  # noqa: D102
+        if self._num_warned:
+            self._console.print(_USUAL_REASONS, soft_wrap=True)
+            self._console.print(f"The warning is {self.measured}.", soft_wrap=True)
+        elif self.measured and self.measured.num_images < ENOUGH_IMAGES:
+            few = f"only {self.measured.num_images:,} validation images were there to learn from"
+            what = f"No warning, but an image unlike those of training may go unnoticed: {few}."
+            self._console.print(what, soft_wrap=True)
+        self._console.print(f"Thresholds: {origin(self.thresholds)}. {DISCLAIMER}", soft_wrap=True)
+
+
+WRITERS = {"table": TableWriter, "json": JsonWriter, "csv": CsvWriter}
+"""The writer of each form."""
