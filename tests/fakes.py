@@ -1,6 +1,7 @@
 """Writers of the real archives' layouts, small, with the faults that the real files have."""
 
 import gzip
+import os
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,8 +43,9 @@ NIH_IMAGES = (
 def write_image(path: Path, size: int = 32) -> None:
     """Grey noise, the same for the same name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.default_rng(zlib.crc32(path.name.encode())).integers(0, 256, (size, size), dtype=np.uint8)
-    assert cv2.imwrite(str(path), pixels)
+    seed = zlib.crc32(os.fsencode(path.name))
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size), dtype=np.uint8)
+    path.write_bytes(cv2.imencode(path.suffix, pixels)[1].tobytes())  # cv2.imwrite takes no names but UTF-8
 
 
 def write_nih(

@@ -68,7 +68,7 @@ def _report_name(fold: str, paths: Sequence[Path], overrides: Sequence[str]) -> 
     name = f"eval_{fold}"
     if {"data.source", "data.root"} <= given.keys():
         name += f"_on_{given.get('data.name', given['data.source'])}-{Path(given['data.root']).name}"
-    others = [path.name if is_folder(path) else f"{path.parent.name}-{path.stem}" for path in paths[1:]]
+    others = [path.name if is_folder(path) else _name_file(path) for path in paths[1:]]
     return short_name(re.sub(r"[^\w.+-]+", "_", "_with_".join([name, *others])))
 
 
@@ -147,9 +147,15 @@ def _is_guest(path: Path) -> bool:
 def _home(path: Path, recipe: Path | None) -> Path:
     """Where a model's reports go: its run folder, for a model from elsewhere runs/MODEL_on_RECIPE."""
     if recipe and _is_guest(path):
-        name = str(path) if str(path).startswith("xrv:") else path.name
+        name = str(path) if str(path).startswith("xrv:") else _name_file(path)
         return Path("runs") / short_name(f"{re.sub(r'[^A-Za-z0-9_.+-]+', '_', name)}_on_{recipe.stem}")
     return path if is_folder(path) else path.parent
+
+
+def _name_file(path: Path) -> str:
+    """Folder and name of a file, and which of its networks: many models are called model.pth."""
+    name = re.sub(r"\.(safetensors|pth|pt|ckpt|tar|csv)(?=\.|#|$)", "", path.name)
+    return f"{path.absolute().parent.name}-{name}"
 
 
 def _are_files(paths: Sequence[Path]) -> bool:

@@ -113,7 +113,7 @@ def check_leak(patient_ids: Iterable[str], fold: Iterable[str], more_hint: str =
 
 def hash_names(names: Iterable[str]) -> str:
     """SHA-256 of the sorted names, joined by line feeds: what a list holds, whatever its order."""
-    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(sorted(names)).encode(errors="surrogatepass")).hexdigest()
 
 
 def recognise(listed: Listed) -> str | None:
@@ -129,7 +129,9 @@ def rank_patients(patients: Iterable[str], seed: int) -> list[str]:
 
     The order is that of a hash of seed and id, so a table that lacks some patients ranks the others alike.
     """
-    return sorted(set(patients), key=lambda patient: hashlib.sha256(f"{seed}:{patient}".encode()).digest())
+    return sorted(
+        set(patients), key=lambda patient: hashlib.sha256(f"{seed}:{patient}".encode(errors="surrogatepass")).digest()
+    )
 
 
 def _official(table: LabelTable, data: Data) -> Split:

@@ -26,7 +26,8 @@ from cxr.data.changes import Files, copy_rows, find_all_damaged, find_changes
 from cxr.data.image import Preprocess
 from cxr.data.rows import NAME, PACKED, Rows, load_rows, new_rows
 from cxr.data.rows import UNREADABLE as UNREADABLE  # here for everybody who opens stores
-from cxr.errors import CxrError
+from cxr.errors import CxrError, says_nothing_of_the_file
+from cxr.paths import explain
 
 Pixels = npt.NDArray[np.uint8]
 FORMAT = 2
@@ -51,7 +52,7 @@ class Manifest:
 
 def describe(source: str, images: Sequence[str], how: Preprocess) -> Manifest:
     """The manifest that a store of these images must have."""
-    keys = hashlib.sha256("\n".join(images).encode()).hexdigest()
+    keys = hashlib.sha256("\n".join(images).encode(errors="surrogatepass")).hexdigest()
     return Manifest(source, len(images), keys, how)
 
 
@@ -214,6 +215,8 @@ def read_store(path: Path, wanted: Manifest, files: Files | None = None) -> tupl
         rows = _read_rows(path, found.get("format"))
         num_bytes = (path / "pixels.u8").stat().st_size
     except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, OSError) and says_nothing_of_the_file(error):
+            raise explain(error, path) from None
         raise CxrError(f"{path}: is no store of packed images: {error}", _OVERWRITE) from None
     problems = list(_differences(found, json.loads(wanted.to_json())))
     problems += [] if found.get("keys") == wanted.keys else [_other_images(path, files)]

@@ -174,8 +174,12 @@ def account(
         uses.setdefault(column, []).append(kind.removesuffix("_id"))
     for finding, column in findings.items():
         uses.setdefault(column, []).append(f"finding {finding}")
-    return tuple(
-        ColumnUse(name, " and ".join(uses.get(name, ())), "" if name in uses else why.get(name, other))
-        for name in sheet.header
-        if name
-    )
+    found = []
+    for place, name in enumerate(sheet.header):
+        if name:
+            found.append(
+                ColumnUse(name, " and ".join(uses.get(name, ())), "" if name in uses else why.get(name, other))
+            )
+        elif any(cell.strip() for cell in sheet.cells[place :: len(sheet.header)]):
+            found.append(ColumnUse(f"column {place + 1}", why="has no name"))
+    return tuple(found)

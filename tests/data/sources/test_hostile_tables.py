@@ -1,5 +1,7 @@
 """Tables as people have them, by one rule for every reader: nothing is dropped, split or joined in silence."""
 
+import errno
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -7,10 +9,12 @@ import numpy as np
 import pytest
 
 from cxr.config import Config, Data
-from cxr.data.dataset import list_dataset
+from cxr.data.dataset import list_dataset, open_dataset
+from cxr.data.image import Preprocess
 from cxr.data.labels import LabelTable
 from cxr.data.sources import padchest, read
-from cxr.data.splits import read_names
+from cxr.data.splits import assign, read_names
+from cxr.data.store import describe, open_store
 from cxr.errors import CxrError
 from cxr.labels.choose import choose_columns
 from cxr.labels.identity import normalise_ids
@@ -183,3 +187,29 @@ def test_a_file_that_two_archives_put_in_two_splits_is_refused(table: Read, tmp_
     also = data | {"csv": "b.csv", "name": "B"}
     with pytest.raises(CxrError, match=r"a1\.png is in two archives, in another split of each"):
         list_dataset(Config.model_validate({"data": data | {"also": [also]}}))
+
+
+def test_a_column_without_a_name_is_accounted_for(table: Read) -> None:
+    found = table("image,patient_id,Edema,,", "a0.png,p,1,1,", "a1.png,q,0,0,")
+    assert [(use.column, use.why) for use in found.columns if not use.use] == [("column 4", "has no name")]
+
+
+def test_file_names_that_are_no_utf8_are_split_and_listed(tmp_path: Path) -> None:
+    for name in (b"A/x\xe9_1.png", b"A/y.png", b"B/z.png", b"B/\xff.png"):
+        write_image(tmp_path / os.fsdecode(name))
+    keys = {"source": "folder", "root": tmp_path, "split": "random", "val_fraction": 0.25, "test_fraction": 0.25}
+    data = Data.model_validate(keys)
+    split = assign(read(data), data)
+    assert sorted(split.fold) == ["test", "train", "train", "val"]
+    config = Config.model_validate({"data": keys, "store": {"path": tmp_path / "store"}, "image": {"store_size": 32}})
+    assert open_dataset(config).store.readable.sum() == 4
+
+
+def test_a_store_that_may_not_be_read_is_not_called_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(CxrError) as error:
+        open_store(tmp_path, describe("nih", ["a"], Preprocess(32)))
+    assert error.value.render().startswith(f"error: {tmp_path}: Permission denied\nhint: check the path")
