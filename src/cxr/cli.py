@@ -270,10 +270,11 @@ def predict(
         Path | None, typer.Option(help="Folder for overlays of the findings seen.", parser=_folder, metavar="FOLDER")
     ] = None,
     head_findings: HeadFindings = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
     """Print the probability of each finding beside its operating point."""
     from cxr.deploy.predict_files import predict_files
 
-    failed, total = predict_files(run, images, form.value, heatmaps, head_findings)
+    failed, total = predict_files(run, images, form.value, heatmaps, head_findings, device)
     if failed:
         raise typer.Exit(2 if failed == total else 1)

@@ -191,6 +191,10 @@ class Config(Section):
     """Seed of first weights, order and augmentation."""
     out: UserPath = Path("runs/unnamed")
     """Run folder; runs/<config name> by default."""
+    device: Annotated[
+        str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d{1,3}|mps)$"), must_be("auto, cpu, cuda, cuda:N or mps")
+    ] = "auto"
+    """What computes: auto takes a GPU where there is one; cuda:N is the GPU of that number."""
     data: Data
     image: Image = Image()
     store: Store = Store()

@@ -55,7 +55,7 @@ def train(config: Path, overrides: Sequence[str], resume: bool, overwrite: bool)
             return command("train", recipe.out / "config.yaml", "--resume")
         return command("train", config, *overrides, *options)
 
-    with join_world() as world, saying_how(again) if world.is_first else nullcontext():
+    with join_world(recipe.device) as world, saying_how(again) if world.is_first else nullcontext():
         with world.first_alone():
             dataset = _open(recipe, world, resume)
         if world.is_first:

@@ -21,6 +21,7 @@ from cxr.evaluation.report import DISCLAIMER
 from cxr.explain.cam import activation_map, encode_png, overlay
 from cxr.files import clear_leftovers, explain_os_errors, write_bytes
 from cxr.model.checkpoint import Checkpoint
+from cxr.model.device import choose_device
 from cxr.model.predict import familiarity_values, predict_squares
 from cxr.model.pretrained import is_guest, open_any
 from cxr.model.provenance import note_other_reports
@@ -75,7 +76,12 @@ class _Account:
 
 
 def predict_files(
-    run: Path, images: Sequence[Path], form: str, heatmaps: Path | None, head_findings: str | None = None
+    run: Path,
+    images: Sequence[Path],
+    form: str,
+    heatmaps: Path | None,
+    head_findings: str | None = None,
+    device_name: str = "auto",
 ) -> tuple[int, int]:
     """Print the probabilities of every image; returns (how many failed, how many there were).
 
@@ -85,6 +91,7 @@ def predict_files(
         form: table, json (an object a line and an image) or csv (`image`, `p_<finding>`, `warning`).
         heatmaps: Folder for an overlay of each finding above its threshold, or of the likeliest where none is.
         head_findings: What the outputs of a file of weights are: a group or names with commas between.
+        device_name: As the key `device`.
 
     An overlay holds its image's path as a hash: it replaces what an earlier run drew of the same image, and no other
     file.
@@ -94,7 +101,7 @@ def predict_files(
     """
     if heatmaps is not None and exists(heatmaps) and not is_folder(heatmaps):
         raise CxrError(f"--heatmaps {heatmaps}: is a file", "name a folder for the overlays")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device(device_name)
     checkpoint = open_any(str(run), device, head_findings)
     for note in [] if is_guest(run) else note_other_reports(run, checkpoint):
         warn(note)

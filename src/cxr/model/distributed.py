@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from cxr.errors import CxrError
+from cxr.model.device import choose_device
 
 _PACKING = timedelta(hours=12)  # the first process may be packing a dataset while the others wait
 _STEP = timedelta(minutes=10)  # no step, validation or save takes longer: a process is gone
@@ -75,28 +76,28 @@ class World:
 
 
 @contextmanager
-def join_world() -> Iterator[World]:
+def join_world(asked: str = "auto") -> Iterator[World]:
     """The world that torchrun describes in the environment: nccl on CUDA, gloo on the CPU.
 
+    Args:
+        asked: As the key `device`.
+
     Raises:
-        CxrError: More processes on this machine than it has GPUs.
+        CxrError: A device that is not there; more processes on this machine than it has GPUs.
     """
     size, rank, local, here = (
         int(os.environ.get(name, default))
         for name, default in (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
     )
-    is_cuda = torch.cuda.is_available()
-    if is_cuda and here > torch.cuda.device_count():
-        num = torch.cuda.device_count()
-        raise CxrError(f"torchrun: {here} processes on this machine and {num} GPUs", f"--nproc-per-node {num}")
-    device = torch.device("cuda", local) if is_cuda else torch.device("cpu")
+    device = choose_device(asked, local, here)
+    is_cuda = device.type == "cuda"
     if is_cuda:
         torch.cuda.set_device(device)
     waiting = None
     if size > 1:
         dist.init_process_group("nccl" if is_cuda else "gloo", timeout=_STEP, device_id=device if is_cuda else None)
-        group = dist.new_group(backend="gloo", timeout=_PACKING)
-        waiting = group if isinstance(group, dist.ProcessGroup) else None  # NCCL would keep a GPU busy while it waits
+        # for waiting: NCCL would keep a GPU busy meanwhile
+        waiting = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=_PACKING))
     try:
         yield World(rank, size, here, device, waiting)
     finally:

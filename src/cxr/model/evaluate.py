@@ -34,6 +34,7 @@ from cxr.model.archives import (
     shares_validation_rows,
 )
 from cxr.model.checkpoint import Checkpoint
+from cxr.model.device import choose_device
 from cxr.model.distributed import World
 from cxr.model.predict import predict_dataset
 from cxr.model.pretrained import Guest
@@ -100,7 +101,8 @@ def judge(run: Path, overrides: Sequence[str], fold: str, recipe: Path | None = 
 
 def open_candidate(run: Path, overrides: Sequence[str], recipe: Path | None = None) -> Candidate:
     """A checkpoint with the data of its own config, or a model from elsewhere with that of a recipe, and overrides."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    asked = next((text.removeprefix("device=") for text in reversed(overrides) if text.startswith("device=")), "auto")
+    device = choose_device(asked)
     if pretrained.is_guest(run):
         return _open_pretrained(str(run), overrides, recipe, device)
     checkpoint = checkpoints.load(run, device)

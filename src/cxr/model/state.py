@@ -22,8 +22,8 @@ from cxr.model.loss import ClassWeights, logit_shift
 from cxr.model.optim import build_optimizer
 from cxr.model.weights import LoadReport, load_weights
 
-_MAY_DIFFER = ("out", "data.root", "store.path", "store.where", "store.workers", "train.save_every", "train.compile",
-               "train.remember_patients")  # fmt: skip
+_MAY_DIFFER = ("out", "device", "data.root", "store.path", "store.where", "store.workers", "train.save_every",
+               "train.compile", "train.remember_patients")  # fmt: skip
 
 
 @dataclass
