@@ -124,8 +124,8 @@ class Train(Section):
     """Epochs of linear warm-up."""
     ema: float = Field(0.999, ge=0, lt=1)
     """Decay a step of the averaged weights that are validated and kept; 0 turns averaging off."""
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """Arithmetic of the forward pass: auto takes bf16 where the device computes in it."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Arithmetic of the forward pass: auto takes bf16 where the device computes in it; fp16 scales the loss."""
     compile: bool | Literal["graphs"] = False
     """Compile the model with torch.compile: slow first step, faster after; graphs also replays CUDA graphs."""
     grad_clip: float = Field(1.0, ge=0)

@@ -24,9 +24,11 @@ from cxr.model.familiarity import MIN_PATIENTS, MOST_IMAGES, Familiarity, fit, w
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """bfloat16 where asked for, or where `auto` finds that the device computes in it; None is float32."""
+    """float16 or bfloat16 where asked for, or where `auto` finds that the device computes in it; None is float32."""
     if precision == "fp32":
         return None
+    if precision == "fp16":
+        return torch.float16
     if precision == "bf16" or (device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)):
         return torch.bfloat16
     asks = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # not in every build

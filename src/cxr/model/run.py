@@ -69,7 +69,7 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
     )
     if world.is_first:
         processes = f" in each of {world.size} processes" if world.size > 1 else ""
-        say(f"device {world.device}{processes}, {'bfloat16' if dtype else 'float32'}, {where}")
+        say(f"device {world.device}{processes}, {str(dtype or torch.float32).removeprefix('torch.')}, {where}")
         _say_how_patients_are_kept(config)
         if weights.one_class:
             names = ", ".join(weights.one_class)

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import torch
 from pydantic import ValidationError
@@ -37,6 +37,7 @@ class TrainState:
         step: Steps taken.
         history: Each epoch's validation figures; its length is the epoch.
         loss_sum: Sum of the losses of the images seen in this epoch, for the log.
+        scaler: Scales the loss in float16, whose gradients would else be zero; None in other arithmetic.
         averaged: Tensors of `ema` and `model` side by side, found at the first step.
     """
 
@@ -46,6 +47,7 @@ class TrainState:
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     loss_sum: float = 0.0
+    scaler: torch.amp.GradScaler | None = None
     averaged: "tuple[Pairs, Pairs] | None" = field(default=None, repr=False)
 
 
@@ -66,7 +68,10 @@ def new_state(
         share_statistics(model)
     model.to(world.device).to(memory_format=torch.channels_last)
     ema = copy.deepcopy(model).requires_grad_(False).eval() if config.train.ema else model
-    return TrainState(model, ema, build_optimizer(model, config.train, world.device)), report
+    state = TrainState(model, ema, build_optimizer(model, config.train, world.device))
+    if config.train.precision == "fp16":
+        state.scaler = torch.amp.GradScaler(world.device.type)
+    return state, report
 
 
 @torch.no_grad()
@@ -102,6 +107,7 @@ def snapshot(state: TrainState, config: Config, images: dict[str, str]) -> dict[
         "step": state.step,
         "history": state.history,
         "loss_sum": state.loss_sum,
+        "scaler": state.scaler.state_dict() if state.scaler else None,
         "config": config.model_dump_json(),
         "images": images,
     }
@@ -152,6 +158,8 @@ def restore(state: TrainState, config: Config, images: dict[str, str], saved: di
         if state.ema is not state.model:
             _load_model(state.ema, cast(dict[str, Tensor], saved["ema"]))
         _load_moments(state.optimizer, cast(dict[str, object], saved["optimizer"]))
+        if state.scaler:
+            state.scaler.load_state_dict(cast(dict[str, Any], saved["scaler"]))
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         first = " ".join(str(error).split())[:200]
         raise CxrError(f"{config.out / LAST}: is damaged: {first}", _AGAIN) from None
@@ -184,6 +192,7 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     "step": lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
     "history": _are_figures,
     "loss_sum": _is_number,
+    "scaler": lambda value: value is None or (isinstance(value, dict) and all(map(_is_number, value.values()))),
     "config": lambda value: isinstance(value, str),
     "images": lambda value: isinstance(value, dict) and all(isinstance(one, str) for one in value.values()),
 }

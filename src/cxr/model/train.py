@@ -210,9 +210,15 @@ def train_step(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> T
     for part in parts:
         with _no_sync(model, part is not parts[-1]):
             loss += _backward(run, state, model, part)
+    if state.scaler:
+        state.scaler.unscale_(state.optimizer)
     if config.train.grad_clip:
         nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
-    state.optimizer.step()
+    if state.scaler:
+        state.scaler.step(state.optimizer)  # left out where a gradient has overflowed; the scale is then halved
+        state.scaler.update()
+    else:
+        state.optimizer.step()
     state.optimizer.zero_grad()
     state.step += 1
     average_weights(state, config.train.ema)
@@ -227,7 +233,9 @@ def _backward(run: Run, state: TrainState, model: nn.Module, part: Batch) -> Ten
     with torch.autocast(world.device.type, run.dtype, enabled=run.dtype is not None):
         logits = model(images)
     loss = masked_bce(logits, part.y, part.mask, run.weights) / max(1, part.num_valid)
-    (loss * world.size).backward()  # type: ignore[no-untyped-call]  # DDP averages, the loss is a sum over processes
+    total = loss * world.size  # DDP averages, the loss is a sum over processes
+    total = state.scaler.scale(total) if state.scaler else total
+    total.backward()  # type: ignore[no-untyped-call]
     return loss.detach()
 
 
