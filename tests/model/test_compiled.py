@@ -13,9 +13,8 @@ from tests.model.conftest import ALONE, Recipe
 from tests.model.test_train import assert_same_run
 
 
-@pytest.mark.parametrize("parts", [1, 2])
 def test_two_epochs_with_a_ragged_last_batch_are_compiled_once(
-    parts: int, recipe: Recipe, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.compiler.reset()
     counter, compile_with = CompileCounter(), torch.compile
@@ -24,8 +23,8 @@ def test_two_epochs_with_a_ragged_last_batch_are_compiled_once(
         return compile_with(model, backend=counter, **options | {"mode": None})
 
     monkeypatch.setattr(torch, "compile", count)
-    short = ("train.epochs=2", f"train.accumulate={parts}")
-    assert len(dataset.rows("train")) % 8 not in (0, 4)
+    short = ("train.epochs=2",)
+    assert len(dataset.rows("train")) % 8
     compiled = train(recipe(tmp_path / "compiled", *short, "train.compile=true"), dataset, ALONE)
     assert counter.frame_count == 1
     assert_same_run(train(recipe(tmp_path / "eager", *short), dataset, ALONE), compiled)
