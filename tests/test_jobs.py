@@ -6,11 +6,13 @@ import shlex
 import shutil
 import signal
 import stat
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import pytest
 
@@ -334,3 +336,75 @@ def current_umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def test_a_store_never_takes_the_place_of_the_images(call: Call, small: tuple[str, str], tmp_path: Path) -> None:
+    home = Path(small[0]).parent
+    before = sorted((home / "nih").rglob("*"))
+    for place in (home / "nih", home):
+        for options in ((), ("--overwrite",), ("--update",)):
+            ended = call("pack", *small, f"store.path={place}", *options)
+            assert ended.status == 2 and "is the folder of the images, or above it" in ended.err
+    assert sorted((home / "nih").rglob("*")) == before
+
+
+def stop_after_one_epoch(call: Call, small: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Train and stop between two epochs; returns what was said."""
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "_is_stop_agreed", lambda world, request: True)
+        patch.setattr(loop, "_save_or_stop", lambda *_: None)
+        ended = call("train", *small)
+    assert ended.status == 128 + signal.SIGTERM
+    return ended.err
+
+
+def test_other_pixels_are_refused_on_resuming(
+    call: Call, small: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = stop_after_one_epoch(call, small, monkeypatch)
+    home = Path(small[0]).parent
+    for path in (home / "nih" / "images").iterdir():
+        path.write_bytes(cv2.imencode(".png", np.asarray(255 - read_file(path), np.uint8))[1].tobytes())
+    assert call("pack", *small, "--overwrite").status == 0
+    refused = go_on(call, said)
+    assert refused.status == 2
+    assert "the pixels in" in refused.err and "are not those that the run began with" in refused.err
+
+
+def test_another_patient_key_is_refused_on_resuming(
+    call: Call, small: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXR_PATIENT_KEY", "0123456789abcdef0123456789abcdef")
+    said = stop_after_one_epoch(call, small, monkeypatch)
+    monkeypatch.setenv("CXR_PATIENT_KEY", "another key of thirty two letters")
+    assert "the run's patients are hashed with the key" in go_on(call, said).err
+    monkeypatch.delenv("CXR_PATIENT_KEY")
+    refused = go_on(call, said)
+    assert refused.status == 2 and "and now with no key" in refused.err
+    monkeypatch.setenv("CXR_PATIENT_KEY", "0123456789abcdef0123456789abcdef")
+    assert go_on(call, said).status == 0
+
+
+@pytest.mark.parametrize("option", ["--overwrite", "--update"])
+def test_a_stop_before_packing_begins_again_keeps_the_option(
+    call: Call, small: tuple[str, str], monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    assert call("pack", *small).status == 0
+
+    def stop(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("cxr.data.dataset.begin_again", stop)
+    assert call("pack", *small, option).err.splitlines()[-1].endswith(option)
+
+
+def test_a_signal_while_files_are_compared_ends_between_two_looks(
+    call: Call, small: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert call("pack", *small).status == 0
+    for path in (Path(small[0]).parent / "nih" / "images").iterdir():
+        os.utime(path, (1, 1))
+    kill_at(signal.SIGTERM, "00000002_000.png", monkeypatch)
+    stopped = call("pack", *small)
+    assert stopped.status == 128 + signal.SIGTERM
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("compare", "pack"))]

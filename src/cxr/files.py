@@ -107,10 +107,18 @@ def _hold(lock: Path, problem: str) -> IO[str]:
         file.close()  # its holder has removed it in the meantime, and a third process may hold a new one
 
 
+_TEMPORARY = re.compile(r"^\..*\.(\d+)\.tmp$")
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file is called as a temporary file of ours."""
+    return bool(_TEMPORARY.search(path.name))
+
+
 def clear_leftovers(folder: Path) -> None:
     """Remove the temporary files that killed processes left in a folder and in the folders directly below it."""
     for path in (*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")):
-        owner = re.search(r"\.(\d+)\.tmp$", path.name)
+        owner = _TEMPORARY.search(path.name)
         is_elsewhere = path.parent != folder and path.parent.is_symlink()
         if owner and not is_elsewhere and _is_abandoned(path, int(owner[1])):
             path.unlink(missing_ok=True)

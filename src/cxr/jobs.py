@@ -26,8 +26,11 @@ def pack(config: Path, overrides: Sequence[str], overwrite: bool, update: bool) 
     if overwrite and update:
         raise CxrError("--overwrite and --update: one packs all images again, the other a few", "give one of them")
     recipe = load(config, overrides)
-    with saying_how(lambda: command("pack", config, *overrides)):  # what was begun goes on without the options
-        dataset = list_dataset(recipe, "overwrite" if overwrite else "update" if update else "go on").open()
+    options = ["--overwrite"] * overwrite + ["--update"] * update
+
+    with saying_how(lambda: command("pack", config, *overrides, *options)):
+        listed = list_dataset(recipe, "overwrite" if overwrite else "update" if update else "go on")
+        dataset = listed.open(begun=options.clear)  # what was begun goes on without the options
     _print_counts(dataset)
     for store in (archive.store for archive in dataset.archives):
         num_packed = int(store.readable.sum())

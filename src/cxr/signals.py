@@ -21,6 +21,15 @@ class StopRequest:
     def __init__(self, second_ends: bool) -> None:
         self._second_ends = second_ends
 
+    def end(self) -> None:
+        """End the work where a signal has asked for it.
+
+        Raises:
+            Interrupted: With the signal's number.
+        """
+        if self.signal is not None:
+            raise Interrupted(self.signal)
+
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.signal is not None and self._second_ends:
             signal.signal(number, signal.SIG_DFL)

@@ -1,6 +1,7 @@
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -617,3 +618,18 @@ def test_pixels_come_from_a_function_where_there_is_one(tmp_path: Path) -> None:
     store = pack(where[0], keys, keys, wanted, where[1], "skip", 2, read)
     assert [int(square.max()) for square in np.asarray(store.pixels)] == [7, 0, 200]
     assert store.readable.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("name", ["store", "store.partial", "store.old"])
+def test_packing_removes_no_folder_of_anything_else(archive: Archive, name: str) -> None:
+    folder = archive.folder.with_name(name)
+    (folder / "photos").mkdir(parents=True)
+    for way in (archive.pack, lambda: archive.begin("overwrite"), lambda: archive.begin("update")):
+        with pytest.raises(CxrError) as error:
+            way()
+        assert error.value.problems == (f"{folder}: holds what is no part of a store: photos",)
+        assert "--overwrite" not in error.value.hint
+    assert (folder / "photos").is_dir()
+    shutil.rmtree(folder)
+    folder.mkdir()
+    assert archive.pack().readable.all()  # an empty folder is no loss

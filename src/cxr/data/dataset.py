@@ -6,7 +6,7 @@ unreadable, of other views or in no split, 7. resolve. With several archives (`d
 as if it were alone, each step for all of them before the next, and they are joined at the end.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -137,11 +137,12 @@ class Listed:
         """The dataset as it will be if every file that is still to be packed can be decoded; it has no pixels yet."""
         return self._join([store or planned_store(archive) for archive, store in self._both()])
 
-    def open(self, may_pack: bool = True) -> Dataset:
+    def open(self, may_pack: bool = True, begun: Callable[[], None] = lambda: None) -> Dataset:
         """The dataset, packed first where that is needed.
 
         Args:
             may_pack: False where another process of this run packs.
+            begun: Called once what is packed again was begun, so that an interrupted pack would go on with it.
 
         Raises:
             CxrError: Files that cannot be read, a store that is none.
@@ -150,6 +151,7 @@ class Listed:
         for place, archive in enumerate(self.archives):  # all of them first: a stop then forgets none of them
             with joint.naming(place):
                 begin_again(archive, self.packing)
+        begun()
         stores = []
         for place, (archive, store) in enumerate(self._both()):
             with joint.naming(place):

@@ -1,5 +1,6 @@
 """One archive of a config: its table, its split, its files and its store, before rows are chosen."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,12 +111,20 @@ def open_existing(archive: ListedArchive, packing: Packing, may_pack: bool) -> S
         CxrError: It is of other images, other pixels or other files, or holds unreadable ones that are an error.
     """
     path = archive.store_path
+    _refuse_dataset(path, archive.table.root)
     is_to_pack = packing in ("overwrite", "update") or (packing == "go on" and is_begun(path, archive.wanted))
     if may_pack and (is_to_pack or not path.exists()):
         return None
     store = open_store(path, archive.wanted, archive.files)
     _check_readable(store, archive.config)
     return store
+
+
+def _refuse_dataset(store: Path, root: Path) -> None:
+    """Refuse a store in the place of the images, which packing it would replace."""
+    there, images = os.path.realpath(store), os.path.realpath(root)
+    if os.path.commonpath([there, images]) == there:
+        raise CxrError(f"store.path: {store} is the folder of the images, or above it", "name another folder")
 
 
 def begin_again(archive: ListedArchive, packing: Packing) -> None:

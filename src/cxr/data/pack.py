@@ -18,7 +18,7 @@ from cxr.data.image import Grey, Intensity, UnreadableImageError, read_file
 from cxr.data.large_images import keep_small_blocks
 from cxr.data.notes import Notes, note_constant
 from cxr.data.rows import LEFT, PACKED, UNREADABLE, Rows, load_rows, new_rows, same_times, stat_files
-from cxr.data.store import Manifest, Store, find_damaged_rows, open_store, read_store
+from cxr.data.store import Manifest, Store, find_damaged_rows, open_store, read_store, refuse_other_files
 from cxr.data.threads import work_through
 from cxr.errors import CxrError, Interrupted, UnavailableFileError
 from cxr.files import clear_leftovers, explain_os_errors, only_one, sync, write_text
@@ -122,6 +122,8 @@ def begin(how: Begin, files: Files, wanted: Manifest, folder: Path, workers: int
 def _alone(folder: Path) -> Iterator[Path]:
     """The folder in which a store is packed, which no other process uses meanwhile."""
     partial = folder.with_name(folder.name + ".partial")
+    for one in (folder, partial, folder.with_name(folder.name + ".old")):
+        refuse_other_files(one)
     with explain_os_errors(partial):
         partial.parent.mkdir(parents=True, exist_ok=True)
         with only_one(folder.with_name(folder.name + ".lock"), f"{partial}: another process is packing this store"):

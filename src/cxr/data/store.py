@@ -27,6 +27,7 @@ from cxr.data.image import Preprocess
 from cxr.data.rows import NAME, PACKED, Rows, load_rows, new_rows
 from cxr.data.rows import UNREADABLE as UNREADABLE  # here for everybody who opens stores
 from cxr.errors import CxrError, says_nothing_of_the_file
+from cxr.files import is_leftover
 from cxr.paths import explain
 
 Pixels = npt.NDArray[np.uint8]
@@ -217,6 +218,7 @@ def read_store(path: Path, wanted: Manifest, files: Files | None = None) -> tupl
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, OSError) and says_nothing_of_the_file(error):
             raise explain(error, path) from None
+        refuse_other_files(path)
         raise CxrError(f"{path}: is no store of packed images: {error}", _OVERWRITE) from None
     problems = list(_differences(found, json.loads(wanted.to_json())))
     problems += [] if found.get("keys") == wanted.keys else [_other_images(path, files)]
@@ -238,6 +240,24 @@ def read_store(path: Path, wanted: Manifest, files: Files | None = None) -> tupl
 
 
 _OVERWRITE = "cxr pack CONFIG --overwrite packs it again, or store.path=FOLDER keeps both"
+_FILES = {"pixels.u8", "images.txt", "manifest.json", "unreadable.csv", "missing.csv", NAME, "status.u8", "lock"}
+
+
+def refuse_other_files(folder: Path) -> None:
+    """Refuse a folder that holds anything but the files of a store, which packing would remove with it.
+
+    Raises:
+        CxrError: Naming the first such files; what is there is no folder.
+    """
+    try:
+        others = sorted(path.name for path in folder.iterdir() if path.name not in _FILES and not is_leftover(path))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise explain(error, folder) from None
+    if others:
+        what = f"{folder}: holds what is no part of a store: {_name_first(others)}"
+        raise CxrError(what, "set store.path=FOLDER to a folder that is empty or not there yet")
 
 
 def _read_rows(path: Path, number: object) -> Rows:

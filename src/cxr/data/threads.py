@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from cxr.console import progress
 from cxr.errors import CxrError
+from cxr.signals import catch_signals
 
 
 def work_through(
@@ -15,7 +16,7 @@ def work_through(
     work: Callable[[int], None],
     workers: int = 0,
     before: int = 0,
-    meanwhile: Callable[[], None] = lambda: None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> None:
     """Call work(row) for every row, on several threads; whatever it raises stops the others and is raised here.
 
@@ -25,8 +26,17 @@ def work_through(
         work: Called from several threads.
         workers: Threads; 0 takes one a core.
         before: Rows that were done before, which the bar counts too.
-        meanwhile: Called twenty times a second by the thread that waits; what it raises stops the others too.
+        meanwhile: Called twenty times a second by the thread that waits; what it raises stops the others too. By
+            default it looks for a signal, which ends the work there alone: raised anywhere else it would leave threads
+            at work in C libraries while Python ends.
+
+    Raises:
+        Interrupted: A signal, by default.
     """
+    if meanwhile is None:
+        with catch_signals(second_ends=True) as request:
+            work_through(what, rows, work, workers, before, request.end)
+        return
     todo, taking, stop = iter(enumerate(rows)), threading.Lock(), threading.Event()
     done, failures = bytearray(len(rows)), list[BaseException]()
 

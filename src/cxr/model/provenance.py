@@ -68,7 +68,7 @@ def note_other_reports(run: Path, checkpoint: Checkpoint) -> list[str]:
 def _read_checkpoint(path: Path) -> str:
     """What a report says it is of; empty where it is none that can be read, or says nothing."""
     try:
-        if path.stat().st_size > _MOST_BYTES:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:  # a pipe is read for ever
             return ""
         said = json.loads(path.read_bytes())["about"][KEY]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):

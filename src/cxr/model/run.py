@@ -41,10 +41,19 @@ class Run:
 
 
 def identify(dataset: Dataset) -> dict[str, str]:
-    """Hashes of what a run learns from and is evaluated on: each fold's image names, and the labels."""
+    """Hashes of what a run learns from and is evaluated on: each fold's image names, the labels, and the pixels.
+
+    The last by the checksums of the rows that train and validate, where their stores have any.
+    """
     names, targets = dataset.table.rows["image"], dataset.targets
     labels = hashlib.sha256(targets.y.tobytes() + targets.mask.tobytes()).hexdigest()
-    return {fold: hash_names(names.iloc[dataset.rows(fold)]) for fold in FOLDS} | {"labels": labels}
+    found = {fold: hash_names(names.iloc[dataset.rows(fold)]) for fold in FOLDS} | {"labels": labels}
+    pixels = hashlib.sha256()
+    for part in dataset.archives:
+        if part.store.crc32 is None:
+            return found
+        pixels.update(part.store.crc32[part.index[np.isin(part.fold, ("train", "val"))]].tobytes())
+    return found | {"pixels": pixels.hexdigest()}
 
 
 def prepare(config: Config, dataset: Dataset, world: World) -> Run:

@@ -21,9 +21,10 @@ from cxr.model.distributed import World
 from cxr.model.loss import ClassWeights, logit_shift
 from cxr.model.optim import build_optimizer
 from cxr.model.weights import LoadReport, load_weights
+from cxr.patient_key import own_hasher
 
 _MAY_DIFFER = ("out", "device", "data.root", "store.path", "store.where", "store.workers", "train.save_every",
-               "train.compile", "train.remember_patients")  # fmt: skip
+               "train.compile")  # fmt: skip
 
 
 @dataclass
@@ -110,6 +111,7 @@ def snapshot(state: TrainState, config: Config, images: dict[str, str]) -> dict[
         "scaler": state.scaler.state_dict() if state.scaler else None,
         "config": config.model_dump_json(),
         "images": images,
+        "patient_key": own_hasher().key_id if config.train.remember_patients else "",
     }
 
 
@@ -138,10 +140,16 @@ def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[st
     if changed:
         problems = [f"{config.out}: {key} was {before.get(key)} and is now {now.get(key)}" for key in changed]
         raise CxrError(problems, "resume with the run's own config.yaml, or train again into another out=FOLDER")
+    key, own = saved.get("patient_key"), own_hasher().key_id if config.train.remember_patients else ""
+    if key is not None and key != own:
+        before_it, now_it = (f"the key {one}" if one else "no key" for one in (key, own))
+        what = f"{config.out}: the run's patients are hashed with {before_it}, and now with {now_it}"
+        raise CxrError(what, "set CXR_PATIENT_KEY as it was, or train again into another out=FOLDER")
     begun_with = cast(dict[str, str], saved["images"])
     others = [key for key, digest in images.items() if begun_with.get(key) != digest]
+    others = [key for key in others if key != "pixels" or key in begun_with]  # which earlier versions did not note
     if others:
-        what = "labels" if others == ["labels"] else "images"
+        what = others[0] if others in (["labels"], ["pixels"]) else "images"
         problem = f"{config.out}: the {what} in {config.data.root} are not those that the run began with"
         raise CxrError(problem, "give it the same files, or train again into another out=FOLDER")
 
@@ -192,6 +200,7 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     "step": lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
     "history": _are_figures,
     "loss_sum": _is_number,
+    "patient_key": lambda value: value is None or isinstance(value, str),
     "scaler": lambda value: value is None or (isinstance(value, dict) and all(map(_is_number, value.values()))),
     "config": lambda value: isinstance(value, str),
     "images": lambda value: isinstance(value, dict) and all(isinstance(one, str) for one in value.values()),

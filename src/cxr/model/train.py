@@ -324,7 +324,7 @@ def _checkpoint(run: Run, state: TrainState, validated: Predictions) -> checkpoi
     split = checkpoints.SplitIdentity(
         kind=dataset.split.kind,
         name=dataset.split.name,
-        hashes=dict(dataset.split.hashes),
+        hashes=dict(dataset.split.hashes) if remember and not hasher.key_id else {},  # a fold may be one patient
         num_images={fold: len(dataset.rows(fold)) for fold in FOLDS},
     )
     metadata = checkpoints.Metadata(
