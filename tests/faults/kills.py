@@ -52,9 +52,9 @@ class Stage:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def stages(home: Path) -> list[Stage]:
+def stages(home: Path, num_images: int = 120, size: int = 256) -> list[Stage]:
     """The commands on a generated archive, a few seconds each; each needs the one before it done."""
-    generate(home / "nih", Phantom(num_images=120, size=256), 2)
+    generate(home / "nih", Phantom(num_images=num_images, size=size), 2)
     recipe = home / "tiny.yaml"
     recipe.write_text(
         f"data: {{source: nih, root: {home / 'nih'}}}\n"
