@@ -27,7 +27,7 @@ from cxr.model.classifier import Classifier
 from cxr.model.weight_files.explain import find_backbone
 from cxr.model.weight_files.files import open_weights
 from cxr.model.weight_files.kinds import WeightsError, is_from_elsewhere, visible
-from cxr.model.weight_files.match import HARMLESS, Match, choose_head, suggest
+from cxr.model.weight_files.match import HARMLESS, Head, Match, choose_head, suggest
 from cxr.model.weight_files.values import read_values
 from cxr.model.weights import check_weights, describe_normalisation, fill, is_of_xrv, load_weights
 
@@ -95,6 +95,7 @@ def open_guest(name: str, head_findings: Sequence[str] | None, key: str = "model
                 hint = f"give a model of torchxrayvision by its name, such as {_xrv_name(name)}, or {hint}"
             raise WeightsError(f"does not say what its outputs are ({heads})", hint)
         head = choose_head(match, head_findings, key)
+        _check_alone(match, head)
         _check_sigmoid(head_findings)
         read_values(match, head)  # whose bytes the file keeps for `as_checkpoint`
     except WeightsError as error:
@@ -132,6 +133,15 @@ def _check_whole(match: Match) -> None:
     if reasons:
         hint = f"it cannot be run here as it is; train from it with model.weights={match.file.origin}"
         raise WeightsError(reasons, hint)
+
+
+def _check_alone(match: Match, head: Head | None) -> None:
+    """Refuse further layers on the features: the head may see one of them, or features that one weighs."""
+    others = [str(one) for one in match.heads if one != head]
+    if head and others:
+        what = f"has further layers on its features beside {visible(head.name)} ({'; '.join(others[:3])})"
+        hint = f"what they do the file does not say; train from it with model.weights={match.file.origin}"
+        raise WeightsError(f"{what}: the head may depend on them", hint)
 
 
 def _check_sigmoid(names: Sequence[str]) -> None:

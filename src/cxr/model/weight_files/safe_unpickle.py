@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple
 
 from cxr.model.weight_files.kinds import WeightsError, visible
 
-_MAX_STEPS = 5_000_000  # a DenseNet-201 with its optimiser takes 150,000
+_MAX_STEPS = 2_000_000  # a DenseNet-201 with its optimiser takes 150,000
 _DAMAGED = "is damaged: its pickle cannot be read"
 
 _HARMLESS = {
