@@ -26,7 +26,7 @@ from cxr.model.checkpoint import Checkpoint, Metadata, SplitIdentity, versions
 from cxr.model.classifier import Classifier
 from cxr.model.weight_files.explain import find_backbone
 from cxr.model.weight_files.files import open_weights
-from cxr.model.weight_files.kinds import WeightsError, is_from_elsewhere, visible
+from cxr.model.weight_files.kinds import WeightsError, check_there, is_from_elsewhere, visible
 from cxr.model.weight_files.match import HARMLESS, Head, Match, choose_head, suggest
 from cxr.model.weight_files.values import read_values
 from cxr.model.weights import check_weights, describe_normalisation, fill, is_of_xrv, load_weights
@@ -198,6 +198,9 @@ def open_any(run: str, device: torch.device, head_findings: str | None = None) -
     Raises:
         CxrError: There is no such model, or what its outputs are is not told, or told of one that says it itself.
     """
+    check_there(run)
+    if head_findings is not None and not is_guest(run):
+        checkpoints.find(Path(run))  # a folder without a run is told so first
     if head_findings is not None and not is_from_elsewhere(run):
         raise CxrError(f"--head-findings: {run} names its findings itself", "leave --head-findings out")
     return open_alone(run, device, head_findings) if is_guest(run) else checkpoints.load(Path(run), device)
