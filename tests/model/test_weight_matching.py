@@ -300,6 +300,79 @@ def test_a_network_of_another_kind_beside_the_named_one_is_left_out(resnet: Stat
         assert open_guest(f"{tmp_path}/m.pth#{name}", NIH_14).backbone == backbone
 
 
+class Own(nn.Module):
+    """A network around another, or an activation, as people write them."""
+
+    def __init__(self, net: nn.Module | None = None, **attributes: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.net = net
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+
+def whole(**parts: nn.Module) -> Any:  # noqa: ANN401  a ResNet, whose parts have no types
+    """A ResNet-18 with small tensors and some parts exchanged."""
+    with torch.device("meta"):
+        net = get_model("resnet18", weights=None, num_classes=14)
+    net.load_state_dict(make("resnet18", 1), assign=True)
+    for name, part in parts.items():
+        setattr(net, name, part)
+    return net
+
+
+def changed(path: str, **attributes: object) -> Any:  # noqa: ANN401
+    net = whole()
+    for name, value in attributes.items():
+        setattr(net.get_submodule(path), name, value)
+    return net
+
+
+def in_sequence(*between: nn.Module) -> nn.Module:
+    children = list(whole().children())
+    return nn.Sequential(*children[:8], *between, nn.Flatten(), children[9])
+
+
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        (lambda: changed("conv1", stride=(1, 1)), "conv1 has stride (1, 1), torchvision's (2, 2)"),
+        (lambda: changed("layer4.0.conv2", dilation=(2, 2)), "layer4.0.conv2 has dilation (2, 2)"),
+        (lambda: changed("layer2.1.bn2", eps=0.1), "layer2.1.bn2 has eps 0.1, torchvision's 1e-05"),
+        (lambda: changed("maxpool", ceil_mode=True), "maxpool has ceil_mode True"),
+        (lambda: whole(avgpool=nn.MaxPool2d(7)), "avgpool is a torch.nn.modules.pooling.MaxPool2d, torchvision's a "),
+        (lambda: whole(maxpool=nn.Identity()), "maxpool is a torch.nn.modules.linear.Identity"),
+        (lambda: whole(relu=Own()), "relu is a tests.model.test_weight_matching.Own, torchvision's a ReLU"),
+        (lambda: whole(fc=nn.Sequential(whole().fc, nn.ReLU())), "fc.1 is a torch.nn.modules.activation.ReLU that"),
+        (lambda: Own(whole(), temperature=torch.tensor(4.0)), "temperature is a tensor that"),
+        (lambda: Own(whole(), last=nn.AvgPool2d(2)), "last is a torch.nn.modules.pooling.AvgPool2d that"),
+        (lambda: in_sequence(nn.MaxPool2d(7)), "8 is a torch.nn.modules.pooling.MaxPool2d, torchvision's a Adaptive"),
+    ],
+)
+def test_a_pickled_network_that_computes_something_else_is_refused_by_name(
+    net: Callable[[], nn.Module], said: str, tmp_path: Path
+) -> None:
+    torch.save(net(), tmp_path / "m.pth")
+    with pytest.raises(CxrError) as error:
+        open_guest(str(tmp_path / "m.pth"), NIH_14)
+    assert said in error.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        whole, lambda: nn.DataParallel(whole()), lambda: whole(avgpool=nn.AvgPool2d(7)),
+        lambda: whole(fc=nn.Sequential(nn.Dropout(), whole().fc, nn.Sigmoid())),
+        lambda: in_sequence(nn.AdaptiveAvgPool2d(1)), lambda: changed("bn1", momentum=0.5),
+        lambda: Own(whole(), criterion=nn.BCELoss(), class_weights=torch.ones(14), sigmoid=nn.Sigmoid()),
+    ],
+)  # fmt: skip
+def test_a_pickled_network_that_computes_the_same_is_taken(net: Callable[[], nn.Module], tmp_path: Path) -> None:
+    made = net()
+    torch.save(made, tmp_path / "m.pth")
+    own = open_guest(str(tmp_path / "m.pth"), NIH_14).own_classes
+    assert own == (("tests.model.test_weight_matching.Own",) if isinstance(made, Own) else ())
+
+
 @pytest.mark.parametrize(
     ("head", "names", "said"),
     [

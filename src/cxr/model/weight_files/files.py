@@ -16,7 +16,7 @@ from cxr.errors import CxrError
 from cxr.model.checksums import check_safetensors
 from cxr.model.weight_files.kinds import WeightsError, locate, split_choice, tell, visible
 from cxr.model.weight_files.places import Place
-from cxr.model.weight_files.safe_unpickle import Name, Part
+from cxr.model.weight_files.safe_unpickle import Module, Name, Part, as_module
 from cxr.model.weight_files.torch_file import open_legacy, open_zip
 
 _MAX_TENSORS, _MAX_NODES, _MAX_DEPTH = 100_000, 500_000, 200
@@ -41,6 +41,7 @@ class WeightFile:
         is_ours: Whether it is a checkpoint of ours.
         attributes: Names of tensors that are neither parameters nor buffers of a pickled module.
         classes: Classes of the objects in it.
+        modules: What its pickled modules say of themselves, by name.
         choice: Which of several networks in it was asked for, as FILE#CHOICE.
     """
 
@@ -52,11 +53,12 @@ class WeightFile:
     attributes: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
     choice: str = ""
+    modules: Mapping[str, Module] = field(default_factory=dict, repr=False)
 
     @property
     def path(self) -> str:
         """What it is called without the choice."""
-        return self.origin.removesuffix(f"#{self.choice}") if self.choice else self.origin
+        return str(split_choice(self.origin)[0])
 
     def read(self, name: str) -> Tensor:
         """A tensor of the file, as it is there.
@@ -85,8 +87,9 @@ def open_weights(text: str) -> WeightFile:
     if not choice and isinstance(opened.root, dict) and opened.root.keys() >= _OF_A_RUN:
         hint = f"last.pt only resumes; give best.safetensors, or the run folder: {file.parent}"
         raise WeightsError("is last.pt of a run", hint)
-    tensors, attributes, classes = _collect(opened.root)
-    return WeightFile(text, tensors, lambda _, place: opened.read(place), None, False, attributes, classes, choice)
+    tensors, attributes, classes, modules = _collect(opened.root)
+    read = opened.read
+    return WeightFile(text, tensors, lambda _, place: read(place), None, False, attributes, classes, choice, modules)
 
 
 def _open_safetensors(path: Path, origin: str, choice: str) -> WeightFile:
@@ -135,14 +138,15 @@ class _Node:
     is_attribute: bool = False
 
 
-def _collect(root: object) -> tuple[dict[str, Place], frozenset[str], frozenset[str]]:
-    """(tensors by name in the file's order, names of those that are attributes, classes of objects).
+def _collect(root: object) -> tuple[dict[str, Place], frozenset[str], frozenset[str], dict[str, Module]]:
+    """(tensors by name in the file's order, names of those that are attributes, classes of objects, modules by name).
 
     Raises:
         WeightsError: More, or nested deeper, than in any model.
     """
     tensors: dict[str, Place] = {}
     numbers: dict[str, int] = {}
+    modules: dict[str, Module] = {}
     attributes, classes, num_nodes, num_letters = set(), set(), 0, 0
     waiting = [_Node("", root, 0, frozenset())]
     while waiting:
@@ -161,9 +165,11 @@ def _collect(root: object) -> tuple[dict[str, Place], frozenset[str], frozenset[
         elif id(node.value) not in node.above:  # a module that refers to the one above it ends there
             if isinstance(node.value, Part):
                 classes.add(str(node.value.kind) if isinstance(node.value.kind, Name) else "")
+                module = None if node.is_attribute else as_module(node.value)
+                modules |= {node.name: module} if module else {}
             below = (one for one in _below(node) if isinstance(one.value, dict | list | tuple | Part | Place))
             waiting += [*islice(below, _MAX_NODES)][::-1]  # one more than there may be is noticed at the next node
-    return tensors, frozenset(attributes), frozenset(classes)
+    return tensors, frozenset(attributes), frozenset(classes), modules
 
 
 def _check_name(name: str, num_letters: int = 0) -> None:

@@ -223,6 +223,11 @@ def _known_reason(name: str, file: WeightFile, layout: Layout, fit: Fit, others:
     return "loss" if _LOSS.search(apart) else ""
 
 
+def may_compute(name: str) -> bool:
+    """Whether a tensor that is an attribute of a module may change what it computes: none of a loss or a count."""
+    return not any(pattern.search(name) for pattern in (_LOSS, _COUNTED, _POINTS, _TRAINING))
+
+
 def _shared(name: str, prefix: str) -> str:
     """The segments with which a name and the network's prefix begin."""
     shared = ""
