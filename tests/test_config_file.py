@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from cxr.config import Config
 from cxr.config_file import load, override, render, walk
 from cxr.errors import CxrError
+from cxr.model.archives import judged_config
 
 DATA = "data: {source: nih, root: /data/nih}\n"
 HINT = "hint: cxr config configs/demo.yaml prints every key with its meaning"
@@ -175,6 +176,28 @@ def test_an_override_takes_any_value_even_in_a_section_left_out(tmp_path: Path, 
     assert get(loaded(tmp_path, DATA, text))
 
 
+@pytest.mark.parametrize("name", ["2020", "5", "1e3", "0x10", "2_020", "1.50", "+7", "rn #2", "a "])
+def test_a_folder_may_have_any_name(tmp_path: Path, name: str) -> None:
+    assert loaded(tmp_path, DATA, f"out={name}", f"data.root={name}").out == Path(name)
+    if name.isalnum():
+        assert loaded(tmp_path, f"out: {name}\ndata: {{source: nih, root: {name}}}\n").data.root == Path(name)
+
+
+def test_a_path_is_not_true(tmp_path: Path) -> None:
+    assert "out: a path is text: put true into quotes" in problems(tmp_path, DATA, "out=true")[0]
+
+
+@pytest.mark.parametrize("name", ["NIH14", "nih14 ", " Nih14"])
+def test_a_group_of_findings_is_known_in_any_case(tmp_path: Path, name: str) -> None:
+    assert len(loaded(tmp_path, DATA, f"data.findings={name}").data.findings or ()) == 14
+
+
+def test_numbers_that_are_written_in_another_way_are_numbers(tmp_path: Path) -> None:
+    config = loaded(tmp_path, DATA, "train.lr=1e-3", "seed=2_020", "data.arguments={a: 1e1, b: 0x10}")
+    values = (config.train.lr, config.seed, *config.data.arguments.values())
+    assert values == (1e-3, 2020, 10.0, 16) and {type(one) for one in values} <= {int, float}
+
+
 def test_the_last_override_of_a_key_counts(tmp_path: Path) -> None:
     assert loaded(tmp_path, DATA + "seed: 1\n", "seed=2", "seed=3").seed == 3
 
@@ -211,6 +234,14 @@ def test_further_archives_can_be_overridden_whole_and_in_part(tmp_path: Path) ->
     assert config.data.weight == 2
     assert override(config, ["data.also=[]"]).data.also == ()
     assert override(config, ["data.also.0.name=b"]).data.also[0].name == "b"
+
+
+@pytest.mark.parametrize("overrides", [[], ["data.source=nih", "data.root=b"], ["data.source=table", "data.root=b"]])
+def test_findings_with_letters_that_yaml_has_not_are_evaluated(overrides: list[str]) -> None:
+    names = ("a\x80b", "c\x7fd", "e # f", '"', "1e3", "no")
+    config = Config.model_validate({"data": {"source": "nih", "root": "a", "findings": names}})
+    split = ["data.split=random"] if len(overrides) else []
+    assert judged_config(config, names, [*overrides, *split]).data.findings == names
 
 
 def test_a_rendered_config_of_several_archives_loads_as_an_equal_one(tmp_path: Path) -> None:

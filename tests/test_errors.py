@@ -229,6 +229,42 @@ def test_a_run_that_is_not_there(fail: Fail, tmp_path: Path, archive: Path) -> N
     assert fail("eval", tmp_path) == [f"error: {tmp_path}: no best.safetensors in it", hint]
 
 
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("missing.pth", "missing.pth: no such run folder or checkpoint file"),
+        ("CheXnet.pth", "CheXnet.pth: no such run folder or checkpoint file, but there is chexnet.pth"),
+        ("chexnets.pth", "chexnets.pth: no such run folder or checkpoint file, but there is chexnet.pth"),
+        ("circle", "circle: Too many levels of symbolic links"),
+        ("pipe", "pipe: is a pipe or a device"),
+        ("empty", "empty: no best.safetensors in it|empty: is a folder, but of no run"),
+    ],
+)
+def test_a_model_that_is_none_is_told_why_before_anything_else(
+    model: str, said: str, fail: Fail, tmp_path: Path
+) -> None:
+    (tmp_path / "r.yaml").write_text("data: {source: nih, root: x}\n")
+    (tmp_path / "chexnet.pth").write_bytes(b"x")
+    (tmp_path / "circle").symlink_to("circle")
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for command in (
+        ("eval", tmp_path / model), ("eval", tmp_path / model, tmp_path / "r.yaml", "model.head_findings=nih14"),
+        ("predict", tmp_path / model, tmp_path), ("predict", tmp_path / model, tmp_path, "--head-findings", "nih14"),
+    ):  # fmt: skip
+        assert any(fail(*command)[0].startswith(f"error: {one}") for one in said.split("|")), command
+
+
+@pytest.mark.parametrize("options", [(), ("--head-findings", "nih14")])
+def test_a_recipe_or_a_text_in_place_of_a_model_is_called_so(
+    options: tuple[str, ...], fail: Fail, tmp_path: Path
+) -> None:
+    for name in ("r.yaml", "notes.txt"):
+        (tmp_path / name).write_text("data: {source: nih, root: x}\n")
+    assert fail("predict", tmp_path / "r.yaml", tmp_path, *options)[0] == "error: r.yaml: is a recipe, not a model"
+    assert fail("predict", tmp_path / "notes.txt", tmp_path, *options)[0] == "error: notes.txt: is a text file"
+
+
 def test_a_checkpoint_cut_off(fail: Fail, run: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.safetensors").write_bytes((run / "best.safetensors").read_bytes()[:10_000])
     error, hint = fail("eval", tmp_path / "cut.safetensors")

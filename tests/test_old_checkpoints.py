@@ -103,7 +103,8 @@ def test_predict_runs_an_old_checkpoint_and_says_what_it_assumes(
     pixels = resample(torch.from_numpy(square)[None], 224)
     np.testing.assert_allclose(list(answer["probabilities"].values()), theirs(old, pixels), atol=0.02)
     assert f"{old}: thresholds of 0.5, chosen on no rows; probabilities: sigmoid of each output" in said.err
-    assert f"{old}: assumed: images padded to squares of 224 pixels, pixels normalised by ImageNet's" in said.err
+    assert f"{old}: assumed: torchvision's " in said.err and "with average pooling, pixels normalised by" in said.err
+    assert "deviation, images padded to squares of 224 pixels; what it was trained on is unknown" in said.err
     assert "in the order of --head-findings; in another order every figure is wrong" in said.err
 
 

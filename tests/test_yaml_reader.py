@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cxr.config_file import load
 from cxr.errors import CxrError
 from cxr.text import visible
-from cxr.yaml_reader import MAX_BYTES, compose, construct, dump
+from cxr.yaml_reader import MAX_BYTES, compose, construct, dump, read_argument
 
 DATA = "data: {source: nih, root: /data/nih}\n"
 
@@ -176,12 +176,31 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.text("[]{}&*!<>:-?,#'\"|%@`= \nab01.~_", max_size=60))
+@given(st.text("[]{}&*!<>:-?,#'\"|%@`= \nabU01F.~_\\", max_size=60))
+@example('"\\UFFFFFFFF"')
+@example('"\\U00110000"')
+@example("%YAML " + "9" * 5000 + ".1\n--- a")
 def test_any_text_is_yaml_or_an_error_of_yaml(text: str) -> None:
     try:
         read(text)
+        read_argument(text)
     except yaml.YAMLError:
         pass
+
+
+@pytest.mark.parametrize("text", ["rn #2", "#2", "--- a", "a\nb", " a", "a ", "&x a", "3 # runs", "C#"])
+def test_text_in_an_argument_is_kept_letter_by_letter(text: str) -> None:
+    assert read_argument(text) == text
+
+
+@pytest.mark.parametrize("text", ["3", " 3 ", "null", "", "[a, b]", "{a: 1}", "'a #b'", "!!str 3", '"[#]"'])
+def test_values_and_quotes_in_an_argument_are_those_of_yaml(text: str) -> None:
+    assert read_argument(text) == read(text)
+
+
+@pytest.mark.parametrize("text", ["[a, b] # c", "'a' #b", "a: b # c", "| # c\n  a", "{a: 1 # c\n}"])
+def test_a_comment_in_an_argument_is_refused(tmp_path: Path, text: str) -> None:
+    assert "has a comment after its value" in refused(tmp_path, "", f"data.csv={text}")
 
 
 VALUES = st.recursive(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
@@ -22,6 +23,13 @@ from cxr.data.findings import GROUPS, canonical, name_key
 UncertainPolicy = Literal["ignore", "zeros", "ones"] | tuple[float, float]
 
 
+def _named_by_number(value: object) -> object:
+    """A folder may be called 2020 or 1e3: a number in place of a path is its name, as it was written."""
+    if isinstance(value, bool):
+        raise ValueError(f"a path is text: put {str(value).lower()} into quotes")
+    return getattr(value, "written", str(value)) if isinstance(value, int | float) else value
+
+
 def _user_path(path: Path) -> Path:
     """The path with `~` written out."""
     try:
@@ -32,7 +40,7 @@ def _user_path(path: Path) -> Path:
     return Path(os.path.expanduser(path))
 
 
-UserPath = Annotated[Path, AfterValidator(_user_path)]
+UserPath = Annotated[Path, BeforeValidator(_named_by_number), AfterValidator(_user_path)]
 
 
 class Section(BaseModel):
@@ -59,9 +67,10 @@ class Section(BaseModel):
 
 def _expand_findings(names: str | tuple[str, ...] | None) -> tuple[str, ...] | None:
     if isinstance(names, str):
-        if names not in GROUPS:
+        group = names.strip().lower()
+        if group not in GROUPS:
             raise ValueError(f"{names!r} is no group of findings; known are {', '.join(GROUPS)}, or give a list")
-        return GROUPS[names]
+        return GROUPS[group]
     if names is None:
         return None
     if not names or len({name_key(canonical(name)) for name in names}) != len(names):

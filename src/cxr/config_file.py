@@ -3,7 +3,7 @@
 import difflib
 import re
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, Union, get_args, get_origin
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from cxr.config import Config
 from cxr.errors import CxrError
 from cxr.text import quote, shorten
-from cxr.yaml_reader import MAX_BYTES, compose, construct, dump, explain_yaml, read_text
+from cxr.yaml_reader import MAX_BYTES, compose, construct, dump, explain_yaml, read_argument, read_text
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -49,24 +49,32 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     return config
 
 
-def override(config: _Model, overrides: Sequence[str], anew: Sequence[str] = ()) -> _Model:
+def override(
+    config: _Model,
+    overrides: Sequence[str],
+    anew: Sequence[str] = (),
+    values: Mapping[str, Mapping[str, object]] | None = None,
+) -> _Model:
     """A config, or another tree of its sections, with `key.sub=value` texts laid over it.
 
     Args:
         config: What the texts change.
         overrides: The texts.
         anew: Sections that begin at their defaults rather than at what the config says.
+        values: What comes before the texts, by section and key: values as they are, which no YAML has to hold.
 
     Raises:
         CxrError: Every unknown key and wrong value.
     """
     places: Places = {}
     problems: list[str] = []
-    values = config.model_dump(mode="json") | {section: {} for section in anew}
+    tree = config.model_dump(mode="json") | {section: {} for section in anew}
+    for section, inside in (values or {}).items():
+        tree[section] = tree[section] | dict(inside)
     for text in overrides:
-        _override(values, text, places, problems)
+        _override(tree, text, places, problems)
     try:
-        changed = type(config).model_validate(values)
+        changed = type(config).model_validate(tree)
     except ValidationError as error:
         problems += _explain(error, Path("config"), places)
     if problems:
@@ -129,7 +137,7 @@ def _override(values: dict[str, Any], text: str, places: Places, problems: list[
         problems.append(f"{shown}: is nested too deeply, or too long")
         return
     try:
-        value = construct(compose(raw))
+        value = read_argument(raw)
     except yaml.YAMLError as error:
         what = explain_yaml(error, raw)[1]
         is_ours = type(error) is yaml.MarkedYAMLError  # PyYAML's words are about lines and columns

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import NoReturn, get_args
 
 from cxr.config import Eval, EvalOnly
 from cxr.config_file import override
@@ -21,10 +21,13 @@ from cxr.evaluation.compare import Judged
 from cxr.evaluation.compare import compare as compare_two
 from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.labels.duplicates import Duplicates
-from cxr.model.weight_files.kinds import is_from_elsewhere
+from cxr.model.weight_files.kinds import WeightsError, check_there, is_from_elsewhere, locate
 from cxr.paths import is_folder
 from cxr.streams import show
 from cxr.text import short_name
+
+_ONE_RECIPE = "give a run, or cxr eval MODEL CONFIG for xrv:NAME or a file of weights"
+_OTHER_DATA = "data.source=SOURCE data.root=FOLDER"
 
 
 def evaluate(
@@ -127,16 +130,33 @@ def _split(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 def _take_recipe(paths: Sequence[Path]) -> tuple[list[Path], Path | None]:
     """(what is judged, the recipe whose data a model from elsewhere judges): a YAML file, else the first run's own."""
-    guests = [path for path in paths if _is_guest(path)]
     recipes = [path for path in paths if path.suffix in (".yaml", ".yml")]
+    others = [path for path in paths if path not in recipes and path.suffix != ".csv"]
+    for path in others:
+        check_there(path)
+    guests = [path for path in others if _is_guest(path)]
     if not guests and not recipes:
         return list(paths), None
-    if len(recipes) > 1 or not guests:
-        what = f"{recipes[-1]}: a recipe is no model" if not guests else f"{recipes[-1]}: a second recipe"
-        raise CxrError(what, "give a run, or cxr eval MODEL CONFIG for xrv:NAME or a file of weights")
+    if not guests:
+        _refuse_recipe(recipes[-1], others)
+    if len(recipes) > 1:
+        raise CxrError(f"{recipes[-1]}: a second recipe", _ONE_RECIPE)
     judged = [path for path in paths if path not in recipes]
     runs = [path for path in judged if path not in guests and path.suffix != ".csv"]
     return judged, next(iter(recipes + runs), None)
+
+
+def _refuse_recipe(recipe: Path, runs: Sequence[Path]) -> NoReturn:
+    """Say why a recipe has no place here: no run is beside it, or one that has its own data."""
+    for run in runs:
+        try:
+            locate(run)
+        except WeightsError as error:  # a folder without a run
+            raise error.at(str(run)) from None
+    if runs:
+        what = f"{recipe}: a recipe beside {runs[0]}, which has its own data"
+        raise CxrError(what, f"leave the recipe out, or name other data: {_OTHER_DATA}")
+    raise CxrError(f"{recipe}: a recipe is no model", _ONE_RECIPE)
 
 
 def _is_guest(path: Path) -> bool:

@@ -60,11 +60,39 @@ def compose(text: str) -> yaml.Node | None:
     Raises:
         yaml.YAMLError: No YAML, too many values once aliases are written out, or nested too deeply.
     """
+    return _compose(text)[0]
+
+
+def _compose(text: str) -> tuple[yaml.Node | None, bool]:
+    """(the nodes of a text, whether it has a comment)."""
     loader = _Loader(text)
     try:
-        return loader.get_single_node()
+        node = loader.get_single_node()
+    except (ValueError, OverflowError):  # PyYAML's scanner: the letter "\\UFFFFFFFF", a version of 5,000 digits
+        raise yaml.MarkedYAMLError(problem="has an escape or a number that is too large",
+                                   problem_mark=loader.get_mark()) from None  # fmt: skip
     finally:
         loader.dispose()
+    return node, loader.has_comment
+
+
+def read_argument(text: str) -> Any:  # noqa: ANN401  what YAML holds
+    """The value of an argument on the command line: as YAML, where text without quotes is kept letter by letter.
+
+    In a file ` #2` begins a comment, `--- ` a document, and blanks at the ends are cut; a folder may be called so.
+
+    Raises:
+        yaml.YAMLError: As `compose` and `construct`; a comment behind a quoted text, a list or a mapping.
+    """
+    node, has_comment = _compose(text)
+    is_plain = node is None or (isinstance(node, yaml.ScalarNode) and node.style is None)
+    if is_plain and not text.lstrip().startswith("!"):
+        is_text = node is not None and node.tag == _PREFIX + "str"
+        return text if has_comment or is_text else construct(node)
+    if has_comment:
+        assert node is not None
+        raise _refuse("has a comment after its value: put a text that holds # into quotes", node)
+    return construct(node)
 
 
 def construct(node: yaml.Node | None) -> Any:  # noqa: ANN401  what YAML holds
@@ -84,13 +112,47 @@ def explain_yaml(error: yaml.YAMLError, text: str) -> tuple[int | None, str]:
     return mark.line + 1 if mark else None, getattr(error, "problem", None) or str(error)
 
 
+class WrittenInt(int):
+    """A whole number that is not written as Python writes it, such as `2_020`; a path may have that name."""
+
+    written: str
+
+
+class WrittenFloat(float):
+    """As `WrittenInt`, such as `1e3`."""
+
+    written: str
+
+
+def _as_written(value: int | float, text: str) -> int | float:
+    """The number, which knows its text where that is another than Python's."""
+    if str(value) == text:
+        return value
+    number = WrittenInt(value) if isinstance(value, int) else WrittenFloat(value)
+    number.written = text
+    return number
+
+
 class _Loader(yaml.SafeLoader):
     """SafeLoader with our rules for numbers and keys, and with limits."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
+        self.has_comment = False
         self._depth = self._num_nodes = 0
         self._measures: dict[yaml.Node, tuple[int, int]] = {}  # (values, depth) of each node, aliases written out
+
+    def scan_to_next_token(self) -> None:
+        """Go to the next token, and note a comment: nothing else with a `#` stands between tokens."""
+        start = self.pointer
+        super().scan_to_next_token()
+        self.has_comment |= "#" in self.buffer[start : self.pointer]
+
+    def scan_block_scalar_ignored_line(self, start_mark: Any) -> None:  # noqa: ANN401
+        """The rest of the line behind `|` or `>`, as `scan_to_next_token`."""
+        start = self.pointer
+        super().scan_block_scalar_ignored_line(start_mark)
+        self.has_comment |= "#" in self.buffer[start : self.pointer]
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:  # noqa: ANN401
         """The next node, once it is known to be neither too deep nor too large."""
@@ -138,7 +200,7 @@ class _Loader(yaml.SafeLoader):
             raise _refuse(f"{quote(node.value)} is not {_KINDS[kind]}", node) from None
         if isinstance(value, int) and abs(value) >= 1 << 63:
             raise _refuse(f"{quote(node.value)} is too large a number", node)
-        return value
+        return _as_written(value, node.value) if type(value) in (int, float) else value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping with the merges (`<<`) written out; a key is the text that is written, be it `no` or `1`."""

@@ -1,3 +1,4 @@
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,8 +8,9 @@ from hypothesis import strategies as st
 
 from cxr.errors import CxrError
 from cxr.labels.cells import read_label
-from cxr.labels.choose import choose_columns
+from cxr.labels.choose import as_override, choose_columns
 from cxr.labels.sheet import Sheet
+from cxr.yaml_reader import read_argument
 
 LABELS = ["1", "0", "-1", "True", "no", "1.0"]
 OTHERS = ["2", "x", "0.25", "58Y", "left lung"]
@@ -71,3 +73,11 @@ def test_a_finding_is_found_in_any_spelling(asked: str) -> None:
 def test_two_spellings_of_one_finding_are_refused() -> None:
     with pytest.raises(CxrError, match="two columns for finding 'COVID-19': COVID-19, covid_19"):
         choose_columns(sheet_of(**{"COVID-19": ["1"], "covid_19": ["1"]}), (), None)
+
+
+@pytest.mark.parametrize("names", [["1e3", "Mass"], ["a 'b'", "010"], ["x\x7f", "no"], ['"', "$HOME"], ["Mass"]])
+def test_a_hint_gives_back_the_same_names(names: list[str]) -> None:
+    if names == ["Mass"]:
+        assert as_override(names) == "data.findings=[Mass]"
+    (text,) = shlex.split(as_override(names))
+    assert read_argument(text.removeprefix("data.findings=")) == names

@@ -87,7 +87,7 @@ def test_a_truncated_file_is_an_error(share: float, trained: Path, tmp_path: Pat
     data = (trained / checkpoints.BEST).read_bytes()
     file = tmp_path / "cut.safetensors"
     file.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(CxrError, match=r"cut\.safetensors: is no whole safetensors file"):
+    with pytest.raises(CxrError, match=r"cut\.safetensors: is (no whole safetensors file|empty)"):
         load(file)
 
 

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from time import process_time
 
 import numpy as np
 import pytest
@@ -152,14 +153,35 @@ def tensor(num: int, size: int, stride: int) -> bytes:
 
 @pytest.mark.parametrize(
     ("num", "size", "stride", "said"),
-    [(1 << 60, 4, 1, "is cut off"), (4, 5, 1, "beyond its storage"), (4, 2, -1, "impossible sizes"), (4, 4, 1, "")],
-)
+    [(1 << 59, 4, 1, "is cut off"),
+     (1 << 62, 4, 1, "of a kind that"), (4, 1 << 60, 0, "impossible sizes"),
+     (4, 5, 1, "beyond its storage"), (4, 2, -1, "impossible sizes"), (4, 4, 1, "")],
+)  # fmt: skip
 def test_a_tensor_is_never_larger_than_its_bytes(num: int, size: int, stride: int, said: str, tmp_path: Path) -> None:
     (tmp_path / "m").write_bytes(in_zip(tensor(num, size, stride), data_0=np.arange(4, dtype=np.float32).tobytes()))
     try:
         assert open_weights(str(tmp_path / "m")).read("tensor").tolist() == [0, 1, 2, 3]
     except WeightsError as error:
         assert said and said in error.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "num"), [("0." * 4000, 1), ("k" * 10**6, 300), ("k" * 50_000, 20_000), ("b." * 200, 1)]
+)
+def test_names_that_no_model_has_are_refused_at_once(name: str, num: int, tmp_path: Path) -> None:
+    torch.save({"a": {name: [torch.zeros(1)] * num}}, tmp_path / "m")
+    start = process_time()
+    assert reason(tmp_path / "m").startswith("holds a tensor under a name that no model has: ")
+    assert process_time() - start < 2
+
+
+def test_many_tensors_of_one_name_are_counted_quickly() -> None:
+    numbers: dict[str, int] = {}
+    taken: dict[str, int] = {}
+    start = process_time()
+    for number in range(30_000):
+        taken[files._unused("a", taken, numbers)] = number
+    assert len(taken) == 30_000 and process_time() - start < 2
 
 
 def test_compressed_and_overlapping_parts_are_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from cxr.config import Model
 from cxr.data.findings import CHEXPERT_14, NIH_14
 from cxr.errors import CxrError
 from cxr.model.classifier import Classifier
+from cxr.model.pretrained import open_guest
 from cxr.model.weights import LoadReport, check_weights, load_weights
 
 State = dict[str, Tensor]
@@ -159,6 +160,30 @@ def test_equal_networks_are_one(resnet: State, tmp_path: Path) -> None:
     assert dict(report.left_out) == {"copy of it": 244} and report.total == 366
 
 
+@pytest.mark.parametrize("names", [("state_dict", "state_dict_ema"), ("", "ema"), ("a.backbone", "b.backbone")])
+def test_equal_bodies_with_other_heads_are_refused_until_one_is_named(
+    names: tuple[str, str], resnet: State, tmp_path: Path
+) -> None:
+    first, second = (f"{name}." if name else "" for name in names)
+    content = under(first, resnet) | under(second, resnet | {"fc.bias": torch.arange(14.0) * 2})
+    with pytest.raises(CxrError, match=f"holds 2 networks that differ: {names[0] or '.'}, {names[1]}"):
+        load(tmp_path / "m.pth", content, NIH_14)
+    assert load(tmp_path / "m.pth", content, NIH_14, f"#{names[1]}")[0].head.bias[13] == 26
+
+
+def test_of_equal_bodies_the_one_with_a_head_is_taken(resnet: State, tmp_path: Path) -> None:
+    for content in ({"encoder": body(resnet), "model": resnet}, {"model": resnet, "encoder": body(resnet)}):
+        model, report = load(tmp_path / "m.pth", content, NIH_14)
+        assert model.head.bias.tolist() == list(range(14)) and dict(report.left_out) == {"copy of it": 120}
+
+
+def test_a_network_beside_its_own_copy_and_the_copys_twin_is_taken(resnet: State, other: State, tmp_path: Path) -> None:
+    projector = {"online_encoder.projector.0.weight": torch.zeros(64, 512)}
+    content = under("net.", resnet) | under("online_encoder.net.", resnet) | under("target_encoder.net.", other)
+    model, report = load(tmp_path / "m.pth", content | projector)
+    assert is_body_of(model, resnet) and dict(report.left_out)["momentum twin"] == 122
+
+
 def test_a_choice_that_is_not_there_is_refused(resnet: State, tmp_path: Path) -> None:
     with pytest.raises(CxrError, match="has no network called teacher") as error:
         load(tmp_path / "m.pth", under("student.", resnet), choice="#teacher")
@@ -253,6 +278,99 @@ def test_of_several_heads_the_one_of_so_many_outputs_is_meant(resnet: State, tmp
     )
     with pytest.raises(CxrError, match="has 2 heads of 14 outputs"):
         load(tmp_path / "m.pth", content | heads(fc_c=14), NIH_14)
+
+
+@pytest.mark.parametrize("others", [{"fc1": 512}, {"attn": 1}, {"fc_b": 5}])
+def test_a_second_layer_on_the_features_is_refused_in_eval_and_said_in_train(
+    others: dict[str, int], resnet: State, tmp_path: Path
+) -> None:
+    _, report = load(tmp_path / "m.pth", body(resnet) | heads(**others) | heads(fc2=14), NIH_14)
+    (name,) = others
+    assert f"further layers on its features: {name}: " in str(report)
+    with pytest.raises(CxrError, match=rf"has further layers on its features beside fc2 \({name}: "):
+        open_guest(str(tmp_path / "m.pth"), NIH_14)
+
+
+def test_a_network_of_another_kind_beside_the_named_one_is_left_out(resnet: State, tmp_path: Path) -> None:
+    torch.save({"a": resnet, "b": make("densenet121", 1)}, tmp_path / "m.pth")
+    with pytest.raises(CxrError, match="holds networks of several kinds") as error:
+        open_guest(str(tmp_path / "m.pth"), NIH_14)
+    assert error.value.hint == f"say which, such as {tmp_path}/m.pth#b.features"
+    for name, backbone in (("a", "resnet18"), ("b", "densenet121")):
+        assert open_guest(f"{tmp_path}/m.pth#{name}", NIH_14).backbone == backbone
+
+
+class Own(nn.Module):
+    """A network around another, or an activation, as people write them."""
+
+    def __init__(self, net: nn.Module | None = None, **attributes: Any) -> None:  # noqa: ANN401
+        super().__init__()
+        self.net = net
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+
+def whole(**parts: nn.Module) -> Any:  # noqa: ANN401  a ResNet, whose parts have no types
+    """A ResNet-18 with small tensors and some parts exchanged."""
+    with torch.device("meta"):
+        net = get_model("resnet18", weights=None, num_classes=14)
+    net.load_state_dict(make("resnet18", 1), assign=True)
+    for name, part in parts.items():
+        setattr(net, name, part)
+    return net
+
+
+def changed(path: str, **attributes: object) -> Any:  # noqa: ANN401
+    net = whole()
+    for name, value in attributes.items():
+        setattr(net.get_submodule(path), name, value)
+    return net
+
+
+def in_sequence(*between: nn.Module) -> nn.Module:
+    children = list(whole().children())
+    return nn.Sequential(*children[:8], *between, nn.Flatten(), children[9])
+
+
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        (lambda: changed("conv1", stride=(1, 1)), "conv1 has stride (1, 1), torchvision's (2, 2)"),
+        (lambda: changed("layer4.0.conv2", dilation=(2, 2)), "layer4.0.conv2 has dilation (2, 2)"),
+        (lambda: changed("layer2.1.bn2", eps=0.1), "layer2.1.bn2 has eps 0.1, torchvision's 1e-05"),
+        (lambda: changed("maxpool", ceil_mode=True), "maxpool has ceil_mode True"),
+        (lambda: whole(avgpool=nn.MaxPool2d(7)), "avgpool is a torch.nn.modules.pooling.MaxPool2d, torchvision's a "),
+        (lambda: whole(maxpool=nn.Identity()), "maxpool is a torch.nn.modules.linear.Identity"),
+        (lambda: whole(relu=Own()), "relu is a tests.model.test_weight_matching.Own, torchvision's a ReLU"),
+        (lambda: whole(fc=nn.Sequential(whole().fc, nn.ReLU())), "fc.1 is a torch.nn.modules.activation.ReLU that"),
+        (lambda: Own(whole(), temperature=torch.tensor(4.0)), "temperature is a tensor that"),
+        (lambda: Own(whole(), last=nn.AvgPool2d(2)), "last is a torch.nn.modules.pooling.AvgPool2d that"),
+        (lambda: in_sequence(nn.MaxPool2d(7)), "8 is a torch.nn.modules.pooling.MaxPool2d, torchvision's a Adaptive"),
+    ],
+)
+def test_a_pickled_network_that_computes_something_else_is_refused_by_name(
+    net: Callable[[], nn.Module], said: str, tmp_path: Path
+) -> None:
+    torch.save(net(), tmp_path / "m.pth")
+    with pytest.raises(CxrError) as error:
+        open_guest(str(tmp_path / "m.pth"), NIH_14)
+    assert said in error.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    "net",
+    [
+        whole, lambda: nn.DataParallel(whole()), lambda: whole(avgpool=nn.AvgPool2d(7)),
+        lambda: whole(fc=nn.Sequential(nn.Dropout(), whole().fc, nn.Sigmoid())),
+        lambda: in_sequence(nn.AdaptiveAvgPool2d(1)), lambda: changed("bn1", momentum=0.5),
+        lambda: Own(whole(), criterion=nn.BCELoss(), class_weights=torch.ones(14), sigmoid=nn.Sigmoid()),
+    ],
+)  # fmt: skip
+def test_a_pickled_network_that_computes_the_same_is_taken(net: Callable[[], nn.Module], tmp_path: Path) -> None:
+    made = net()
+    torch.save(made, tmp_path / "m.pth")
+    own = open_guest(str(tmp_path / "m.pth"), NIH_14).own_classes
+    assert own == (("tests.model.test_weight_matching.Own",) if isinstance(made, Own) else ())
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,16 @@ Where nothing is asked for, a column is decided by its name and by all of its ce
 
 import difflib
 import re
+import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-
-import yaml
 
 from cxr.data.findings import canonical, find, find_spelling, is_known, name_key
 from cxr.errors import CxrError
 from cxr.labels.cells import LABEL_HINT, SOFT_HINT, LabelColumn, read_column
 from cxr.labels.columns import is_metadata
 from cxr.labels.sheet import Sheet, column_key
+from cxr.yaml_reader import dump
 
 _LABEL, _PROBABILITY = re.compile("^y_", re.IGNORECASE), re.compile("^(p|prob)_", re.IGNORECASE)
 _CLASS_NAMES = ("label", "labels", "class", "classes", "classname", "finding", "findings", "findinglabels", "diagnosis",
@@ -72,7 +72,9 @@ def choose_columns(
 
 def as_override(names: Sequence[str]) -> str:
     """The names as data.findings=... takes them, quoted where YAML would read something else."""
-    text = yaml.safe_dump(list(names), default_flow_style=True, width=10**6, allow_unicode=True).strip()
+    text = dump(list(names))
+    if '"' in text:
+        return shlex.quote(f"data.findings={text}")
     return f"data.findings={text}" if "'" not in text else f'"data.findings={text}"'
 
 

@@ -1,6 +1,5 @@
 """The archives that a model was trained on, those it judges, and what the one has to do with the other."""
 
-import json
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -31,12 +30,12 @@ def judged_config(trained: Config, findings: Sequence[str], overrides: Sequence[
         CxrError: Every unknown key and wrong value.
     """
     given = dict(text.split("=", 1) for text in overrides if "=" in text)
-    texts = [f"data.findings={json.dumps(list(findings), ensure_ascii=False)}"]
+    names = {"data": {"findings": list(findings)}}  # as values: YAML has no letters such as DEL
     if not {"data.source", "data.root"} <= given.keys():
-        return override(trained, [*texts, *overrides])
+        return override(trained, overrides, values=names)
     if given["data.source"] == trained.data.source:
-        return override(trained, [*texts, "data.also=[]", *overrides])
-    return override(trained, [*texts, "store.path=null", *overrides], anew=["data"])
+        return override(trained, ["data.also=[]", *overrides], values=names)
+    return override(trained, ["store.path=null", *overrides], anew=["data"], values=names)
 
 
 def is_other(archive: Dataset, checkpoint: Checkpoint) -> bool:

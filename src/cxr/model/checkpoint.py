@@ -26,6 +26,8 @@ from cxr.model import checksums
 from cxr.model import familiarity as familiarities
 from cxr.model.classifier import Classifier
 from cxr.model.familiarity import Familiarity, Measured
+from cxr.model.weight_files.kinds import WeightsError, check_there, tell
+from cxr.paths import explain
 
 BEST, LAST = "best.safetensors", "last.pt"
 _PATIENTS, _IMAGES, _FAMILIARITY = "patients.", "images.", "familiarity."
@@ -133,6 +135,7 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
             tensors = {key: file.get_tensor(key) for key in file.keys()}
         sha256, is_sealed = checksums.check_safetensors(path)
     except (SafetensorError, OSError) as error:
+        _refuse_kind(path)
         hints = {".pt": f"{LAST} only resumes; give {BEST}", ".safetensors": "copy it again; was the disk full?"}
         hint = hints.get(path.suffix, "the run comes first: its folder, or its .safetensors file")
         raise CxrError(f"{path}: is no whole safetensors file: {error}", hint) from None
@@ -180,6 +183,20 @@ def _build(metadata: Metadata, tensors: dict[str, Tensor], sha256: str) -> Check
     return Checkpoint(classifier.eval(), metadata, points, temperatures, patients, familiarity, images, sha256)
 
 
+def _refuse_kind(path: Path) -> None:
+    """Say what a file is that is no safetensors file, in place of the library's words about its header.
+
+    Raises:
+        CxrError: It is another kind of file, empty, or may not be read.
+    """
+    try:
+        tell(path)
+    except WeightsError as error:
+        raise error.at(str(path)) from None
+    except OSError as error:
+        raise explain(error, path) from None
+
+
 def check_kinds(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
     """Refuse tensors of other names, shapes or kinds, which PyTorch would convert in silence.
 
@@ -202,6 +219,7 @@ def _take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def find(run: Path) -> Path:
     """The checkpoint file that RUN means."""
+    check_there(run)
     path = run / BEST if run.is_dir() else run
     if not path.is_file():
         what = f"no {BEST} in it" if run.is_dir() else "no such run folder or checkpoint file"

@@ -26,8 +26,9 @@ from cxr.model.checkpoint import Checkpoint, Metadata, SplitIdentity, versions
 from cxr.model.classifier import Classifier
 from cxr.model.weight_files.explain import find_backbone
 from cxr.model.weight_files.files import open_weights
-from cxr.model.weight_files.kinds import WeightsError, is_from_elsewhere, visible
+from cxr.model.weight_files.kinds import WeightsError, check_there, is_from_elsewhere, visible
 from cxr.model.weight_files.match import HARMLESS, Match, choose_head, suggest
+from cxr.model.weight_files.modules import check_alone, check_modules
 from cxr.model.weight_files.values import read_values
 from cxr.model.weights import check_weights, describe_normalisation, fill, is_of_xrv, load_weights
 
@@ -52,6 +53,7 @@ class Guest:
         trained: Findings that its outputs were trained for, in their order.
         published: Where it is one of torchxrayvision.
         match: Where it is a file: its tensors.
+        own_classes: Classes of a pickled network that are of no library, which may compute anything.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Guest:
     trained: tuple[str, ...]
     published: xrv.Pretrained | None = None
     match: Match | None = field(default=None, repr=False)
+    own_classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.name
@@ -95,11 +98,13 @@ def open_guest(name: str, head_findings: Sequence[str] | None, key: str = "model
                 hint = f"give a model of torchxrayvision by its name, such as {_xrv_name(name)}, or {hint}"
             raise WeightsError(f"does not say what its outputs are ({heads})", hint)
         head = choose_head(match, head_findings, key)
+        check_alone(match, head)
+        own = check_modules(match, head)
         _check_sigmoid(head_findings)
         read_values(match, head)  # whose bytes the file keeps for `as_checkpoint`
     except WeightsError as error:
         raise error.at(name) from None
-    return Guest(name, match.layout.name, tuple(head_findings), None, match)
+    return Guest(name, match.layout.name, tuple(head_findings), None, match, own)
 
 
 def _xrv_name(name: str) -> str:
@@ -132,6 +137,15 @@ def _check_whole(match: Match) -> None:
     if reasons:
         hint = f"it cannot be run here as it is; train from it with model.weights={match.file.origin}"
         raise WeightsError(reasons, hint)
+
+
+def _assumed(guest: Guest) -> str:
+    """What a file does not say of its network and its pixels."""
+    assert guest.match
+    own = ", ".join(visible(name) for name in guest.own_classes[:3])
+    classes = f" (its own classes {own} are taken to compute the same)" if own else ""
+    network = f"torchvision's {guest.backbone} with average pooling{classes}"
+    return f"{network}, {describe_normalisation(guest.match)}"
 
 
 def _check_sigmoid(names: Sequence[str]) -> None:
@@ -188,6 +202,9 @@ def open_any(run: str, device: torch.device, head_findings: str | None = None) -
     Raises:
         CxrError: There is no such model, or what its outputs are is not told, or told of one that says it itself.
     """
+    check_there(run)
+    if head_findings is not None and not is_guest(run):
+        checkpoints.find(Path(run))  # a folder without a run is told so first
     if head_findings is not None and not is_from_elsewhere(run):
         raise CxrError(f"--head-findings: {run} names its findings itself", "leave --head-findings out")
     return open_alone(run, device, head_findings) if is_guest(run) else checkpoints.load(Path(run), device)
@@ -216,15 +233,17 @@ def open_alone(name: str, device: torch.device, head_findings: str | None = None
     if guest.match:
         say(f"{name}: {_said_of_outputs(guest, '--head-findings')}")
         prepared = f"images padded to squares of {config.image.size} pixels"
-        say(f"{name}: assumed: {prepared}, {describe_normalisation(guest.match)}; what it was trained on is unknown")
+        say(f"{name}: assumed: {_assumed(guest)}, {prepared}; what it was trained on is unknown")
     return checkpoint
 
 
 def _name_outputs(config: Config, head_findings: str) -> Config:
     """The config with what --head-findings says: a group of findings, or names with commas between."""
-    text = head_findings if head_findings in GROUPS or head_findings.startswith("[") else f"[{head_findings}]"
+    named: list[str] = [] if head_findings.lstrip().startswith("[") else head_findings.split(",")
+    is_group = len(named) == 1 and named[0].strip().lower() in GROUPS
+    values = {"model": {"head_findings": [name.strip() for name in named]}} if named and not is_group else {}
     try:
-        return override(config, [f"model.head_findings={text}"])
+        return override(config, [] if values else [f"model.head_findings={head_findings}"], values=values)
     except CxrError as error:
         problems = [text.replace("model.head_findings", "--head-findings") for text in error.problems]
         raise CxrError(problems, f"give {', '.join(GROUPS)}, or names with commas between") from None
@@ -284,8 +303,7 @@ def notes(guest: Guest, config: Config, before: Dataset, kept: Dataset) -> tuple
             f"{guest}: what it was trained on is unknown, so the check for patients of its training is off: it may "
             "have been trained on these patients",
             f"{guest}: {_said_of_outputs(guest, 'model.head_findings')}",
-            f"{guest}: assumed: torchvision's {guest.backbone} with average pooling, "
-            f"{describe_normalisation(guest.match)}, images prepared as the config says",
+            f"{guest}: assumed: {_assumed(guest)}, images prepared as the config says",
             *dropped,
             *(
                 []

@@ -211,6 +211,10 @@ def fill(
     for place, row in rows.items():
         classifier.head.weight[place] = values["head.weight"][row]
         classifier.head.bias[place] = values["head.bias"][row] if "head.bias" in values else 0
+    others = [str(one) for one in match.heads if one != head]
+    if head and others:  # two linear layers in a row look like two heads
+        beside = f"{'; '.join(others[:_NAMED])} beside {visible(head.name)}"
+        notes += (f"further layers on its features: {beside}, which means nothing here if it sees their outputs",)
     return _report(match, _describe_head(match, findings, names, rows), notes)
 
 

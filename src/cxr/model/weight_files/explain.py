@@ -22,8 +22,8 @@ _LIKENESS = (
 """Names that only one kind of network has."""
 
 
-def match_backbone(file: WeightFile, backbone: str) -> Match:
-    """The file's tensors matched with a backbone; none of them is read yet.
+def match_backbone(file: WeightFile, backbone: str, beside: Sequence[Fit] = ()) -> Match:
+    """The file's tensors matched with a backbone; none of them is read yet. `beside` are networks of other kinds.
 
     Raises:
         WeightsError: It does not stand whole in the file, or more than once.
@@ -32,7 +32,8 @@ def match_backbone(file: WeightFile, backbone: str) -> Match:
     fits = find_fits(file, layout)
     if not any(fit.is_whole for fit in fits):
         raise explain(file, layout, fits)
-    fit, others = choose(file, fits)
+    fit, others = choose(file, layout, fits)
+    others["another network"] += beside
     return account(file, layout, fit, others)
 
 
@@ -46,10 +47,12 @@ def find_backbone(file: WeightFile) -> Match:
     whole = [name for name, fits in every.items() if any(fit.is_whole for fit in asked_for(fits, file.choice))]
     if len(whole) > 1:
         networks = ", ".join(f"{name} ({list_fits(every[name])})" for name in whole)
-        raise WeightsError(f"holds networks of several kinds: {networks}", f"say which: {file.path}#NAME")
+        hint = f"say which, such as {file.path}#{list_fits(every[whole[0]][:1])}"
+        raise WeightsError(f"holds networks of several kinds: {networks}", hint)
     if not whole:  # the one that comes nearest explains it
         whole = [max(SUPPORTED, key=lambda name: max((fit.num_fitting for fit in every[name]), default=0))]
-    return match_backbone(file, whole[0])
+    beside = [fit for name, fits in every.items() if name != whole[0] for fit in fits if fit.is_whole]
+    return match_backbone(file, whole[0], beside)
 
 
 def explain(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> WeightsError:

@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from torch import Tensor
 
 from cxr.errors import CxrError
 from cxr.model.checksums import check_safetensors
-from cxr.model.weight_files.kinds import WeightsError, locate, split_choice, tell
+from cxr.model.weight_files.kinds import WeightsError, locate, split_choice, tell, visible
 from cxr.model.weight_files.places import Place
-from cxr.model.weight_files.safe_unpickle import Name, Part
+from cxr.model.weight_files.safe_unpickle import Module, Name, Part, as_module
 from cxr.model.weight_files.torch_file import open_legacy, open_zip
 
 _MAX_TENSORS, _MAX_NODES, _MAX_DEPTH = 100_000, 500_000, 200
+_MAX_NAME, _MAX_SEGMENTS, _MAX_LETTERS = 1_000, 100, 10_000_000  # of one tensor; of all: a DenseNet-201 has 60,000
+_TOO_MUCH = WeightsError("holds more than any model does", "give a file of weights alone")
 _OF_A_RUN = {"model", "ema", "optimizer", "step", "history", "config", "images"}  # keys of last.pt
 _SAFE_DTYPES = {
     "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
@@ -38,6 +41,7 @@ class WeightFile:
         is_ours: Whether it is a checkpoint of ours.
         attributes: Names of tensors that are neither parameters nor buffers of a pickled module.
         classes: Classes of the objects in it.
+        modules: What its pickled modules say of themselves, by name.
         choice: Which of several networks in it was asked for, as FILE#CHOICE.
     """
 
@@ -49,11 +53,12 @@ class WeightFile:
     attributes: frozenset[str] = frozenset()
     classes: frozenset[str] = frozenset()
     choice: str = ""
+    modules: Mapping[str, Module] = field(default_factory=dict, repr=False)
 
     @property
     def path(self) -> str:
         """What it is called without the choice."""
-        return self.origin.removesuffix(f"#{self.choice}") if self.choice else self.origin
+        return str(split_choice(self.origin)[0])
 
     def read(self, name: str) -> Tensor:
         """A tensor of the file, as it is there.
@@ -82,15 +87,19 @@ def open_weights(text: str) -> WeightFile:
     if not choice and isinstance(opened.root, dict) and opened.root.keys() >= _OF_A_RUN:
         hint = f"last.pt only resumes; give best.safetensors, or the run folder: {file.parent}"
         raise WeightsError("is last.pt of a run", hint)
-    tensors, attributes, classes = _collect(opened.root)
-    return WeightFile(text, tensors, lambda _, place: opened.read(place), None, False, attributes, classes, choice)
+    tensors, attributes, classes, modules = _collect(opened.root)
+    read = opened.read
+    return WeightFile(text, tensors, lambda _, place: read(place), None, False, attributes, classes, choice, modules)
 
 
 def _open_safetensors(path: Path, origin: str, choice: str) -> WeightFile:
     try:
         file: Any = safe_open(path, "pt")
         metadata = file.metadata() or {}
-        places = {key: _place_of(file.get_slice(key)) for key in file.keys()}
+        names = file.keys()
+        for number, name in enumerate(names):
+            _check_name(name, num_letters=0 if number < _MAX_TENSORS else _MAX_LETTERS + 1)
+        places = {key: _place_of(file.get_slice(key)) for key in names}
     except (SafetensorError, OSError):
         raise WeightsError("is no whole safetensors file: it is cut off or damaged") from None
     try:
@@ -129,39 +138,58 @@ class _Node:
     is_attribute: bool = False
 
 
-def _collect(root: object) -> tuple[dict[str, Place], frozenset[str], frozenset[str]]:
-    """(tensors by name in the file's order, names of those that are attributes, classes of objects).
+def _collect(root: object) -> tuple[dict[str, Place], frozenset[str], frozenset[str], dict[str, Module]]:
+    """(tensors by name in the file's order, names of those that are attributes, classes of objects, modules by name).
 
     Raises:
         WeightsError: More, or nested deeper, than in any model.
     """
     tensors: dict[str, Place] = {}
-    attributes, classes, num_nodes = set(), set(), 0
+    numbers: dict[str, int] = {}
+    modules: dict[str, Module] = {}
+    attributes, classes, num_nodes, num_letters = set(), set(), 0, 0
     waiting = [_Node("", root, 0, frozenset())]
     while waiting:
         node = waiting.pop()
         num_nodes += 1
         # a list that holds itself twice, and so on, has few parts and endlessly many names
-        if num_nodes > _MAX_NODES or node.depth > _MAX_DEPTH or len(tensors) > _MAX_TENSORS:
-            raise WeightsError("holds more than any model does", "give a file of weights alone")
+        if num_nodes + len(waiting) > _MAX_NODES or node.depth > _MAX_DEPTH or len(tensors) > _MAX_TENSORS:
+            raise _TOO_MUCH
         if isinstance(node.value, Place):
-            name = _unused(node.name or "tensor", tensors)
+            num_letters += len(node.name)
+            _check_name(node.name, num_letters)
+            name = _unused(node.name or "tensor", tensors, numbers)
             tensors[name] = node.value
             if node.is_attribute:
                 attributes.add(name)
         elif id(node.value) not in node.above:  # a module that refers to the one above it ends there
             if isinstance(node.value, Part):
                 classes.add(str(node.value.kind) if isinstance(node.value.kind, Name) else "")
-            waiting += [one for one in _below(node) if isinstance(one.value, dict | list | tuple | Part | Place)][::-1]
-    return tensors, frozenset(attributes), frozenset(classes)
+                module = None if node.is_attribute else as_module(node.value)
+                modules |= {node.name: module} if module else {}
+            below = (one for one in _below(node) if isinstance(one.value, dict | list | tuple | Part | Place))
+            waiting += [*islice(below, _MAX_NODES)][::-1]  # one more than there may be is noticed at the next node
+    return tensors, frozenset(attributes), frozenset(classes), modules
 
 
-def _unused(name: str, taken: Mapping[str, object]) -> str:
-    """`{"a.b": x, "a": {"b": y}}` has two tensors of one name; both count."""
-    number = 2
+def _check_name(name: str, num_letters: int = 0) -> None:
+    """Refuse names that no program gives, and more letters than in all names of a model: each is looked at often.
+
+    Raises:
+        WeightsError: A name that is too long, or of too many parts.
+    """
+    if len(name) > _MAX_NAME or name.count(".") > _MAX_SEGMENTS:
+        raise WeightsError(f"holds a tensor under a name that no model has: {visible(name)}", _TOO_MUCH.hint)
+    if num_letters > _MAX_LETTERS:
+        raise _TOO_MUCH
+
+
+def _unused(name: str, taken: Mapping[str, object], numbers: dict[str, int]) -> str:
+    """`{"a.b": x, "a": {"b": y}}` has two tensors of one name; both count. `numbers` keeps the last one of each."""
     unused = name
     while unused in taken:
-        unused, number = f"{name} ({number})", number + 1
+        numbers[name] = numbers.get(name, 1) + 1
+        unused = f"{name} ({numbers[name]})"
     return unused
 
 
@@ -170,7 +198,9 @@ def _below(node: _Node) -> Iterator[_Node]:
     value, above = node.value, node.above | {id(node.value)}
 
     def under(key: object, inside: object, is_attribute: bool) -> _Node:
-        return _Node(f"{node.name}.{key}" if node.name else str(key), inside, node.depth + 1, above, is_attribute)
+        # a name that is too long is cut here, before it is copied for each tensor of a list, and refused later
+        whole = f"{node.name}.{str(key)[: _MAX_NAME + 1]}" if node.name else str(key)
+        return _Node(whole[: _MAX_NAME + 1], inside, node.depth + 1, above, is_attribute)
 
     if isinstance(value, dict):
         for number, (key, inside) in enumerate(value.items()):

@@ -1,13 +1,16 @@
 """What a file of weights is, told by its content and not by its name (imports no torch)."""
 
 import codecs
+import difflib
 import json
 import tarfile
 import zipfile
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
+from cxr import paths
 from cxr import text as text_of_others
 from cxr.errors import CxrError
 from cxr.text import shorten
@@ -16,6 +19,8 @@ Kind = Literal["zip", "legacy", "safetensors"]
 """Files that hold tensors for us: what torch.save has written since PyTorch 1.6, before it, and safetensors."""
 
 _HEAD = 4096
+_RECIPES = (".yaml", ".yml")
+_MOST_NAMES, _MOST_LETTERS = 1_000, 100  # compared with one that is not there
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number, a pickle of one long integer
 _MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors format
 _STATE_DICT = "save its weights alone in the program that made it: torch.save(model.state_dict(), 'weights.pth')"
@@ -73,10 +78,38 @@ def split_choice(text: str) -> tuple[Path, str]:
     return (Path(path), choice) if has_choice else (Path(text), "")
 
 
+def check_there(model: str | Path) -> None:
+    """Refuse a path that is no model for a reason that stands before all others: nothing is there, a pipe, a recipe.
+
+    Raises:
+        CxrError: The reason; a circle of links and a folder that may not be entered are named by the system.
+    """
+    path, _ = split_choice(str(model))
+    if str(model).startswith("xrv:"):
+        return
+    paths.refuse_endless(path)
+    hint = "give the run folder that cxr train wrote, such as runs/nih_densenet121"
+    if not paths.exists(path):
+        raise CxrError(f"{path}: no such run folder or checkpoint file{_near(path)}", hint)
+    if path.suffix.lower() in _RECIPES and paths.is_file(path):
+        raise CxrError(f"{path}: is a recipe, not a model", f"{hint}, or a file of weights")
+
+
+def _near(path: Path) -> str:
+    """A name beside the path that it may be a slip of; empty where there is none."""
+    try:
+        names = [one.name for one in islice(path.parent.iterdir(), _MOST_NAMES)]
+    except OSError:
+        return ""
+    same = [name for name in sorted(names) if name.lower() == path.name.lower()]
+    close = same or difflib.get_close_matches(path.name[:_MOST_LETTERS], names, n=1, cutoff=0.8)
+    return f", but there is {visible(close[0])}" if close else ""
+
+
 def is_from_elsewhere(run: str | Path) -> bool:
     """Whether a model on the command line is a file that cxr did not write: no run, checkpoint, table or recipe."""
     path, _ = split_choice(str(run))
-    if path.suffix.lower() in (".csv", ".yaml", ".yml"):
+    if path.suffix.lower() in (".csv", *_RECIPES):
         return False
     try:
         return path.is_file() and "cxr" not in _read_metadata(path)
@@ -111,9 +144,11 @@ def locate(path: Path) -> Path:
     if not path.exists() and path.with_name(path.name + ".index").exists():
         raise WeightsError("is a TensorFlow checkpoint", "cxr reads PyTorch and safetensors files: convert it first")
     if not path.exists():
-        others = sorted(one.name for one in path.parent.glob("*") if one.name.lower() == path.name.lower())
-        near = f", but there is {visible(others[0])}" if others else ""
-        raise WeightsError(f"no such file{near}", "give imagenet, xrv:NAME, none, a checkpoint file or a run")
+        try:
+            paths.exists(path)
+        except CxrError as error:  # a circle of links, a folder that may not be entered
+            raise WeightsError([one.removeprefix(f"{path}: ") for one in error.problems], error.hint) from None
+        raise WeightsError(f"no such file{_near(path)}", "give imagenet, xrv:NAME, none, a checkpoint file or a run")
     return path
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 
 import torch
 from torchvision.models import get_model
@@ -16,7 +16,8 @@ SUPPORTED: tuple[str, ...] = Model.model_fields["backbone"].annotation.__args__ 
 OTHERS = ("resnet152", "wide_resnet50_2", "wide_resnet101_2", "resnext50_32x4d", "resnext101_32x8d", "densenet161")
 """Relatives of the supported ones, which have their names and other shapes."""
 
-_MAX_PREFIXES = 5_000
+_MAX_PREFIXES, _MAX_LENGTHS = 5_000, 100
+_NUMBER = re.compile(r"(\d{1,3})\.")
 _COUNTER = "num_batches_tracked"  # of batch norms; younger than PyTorch 0.3, and no part of what a network computes
 _SPELLINGS = (
     # parts that torch.compile, FSDP and checkpointing of activations put between
@@ -26,6 +27,7 @@ _SPELLINGS = (
 )
 
 
+@lru_cache(maxsize=100_000)  # a file is compared with a dozen layouts
 def spell(name: str) -> str:
     """A tensor's name in today's spelling."""
     for pattern, today in _SPELLINGS:
@@ -120,14 +122,21 @@ def find_fits(file: WeightFile, layout: Layout) -> list[Fit]:
     if len(roots) > _MAX_PREFIXES:  # hostile: an ensemble of a hundred networks has less
         raise WeightsError("holds more than any model does", "give a file of weights alone")
     # 1. count names, which is quick; 2. look closely at the best alone, since each look reads every name
-    found = [(sum(root_of(name, roots_of) in spelled for name in layout.shapes), prefix, roots_of)
-             for prefix, roots_of in roots]  # fmt: skip
+    found = [(_count(spelled, layout, roots_of), prefix, roots_of) for prefix, roots_of in roots]
     most = max((num for num, _, _ in found), default=0)
     least = sum(not name.endswith(_COUNTER) for name in layout.shapes)
     wanted = [one for one in found if one[0] >= min(least, most)] if most else []
     fits = [_fit(file, layout, spelled, prefix, roots_of) for _, prefix, roots_of in wanted[:100]]
     whole = [fit for fit in fits if fit.is_whole]
     return whole or sorted(fits, key=lambda fit: -fit.num_fitting)[:1]
+
+
+def _count(spelled: Mapping[str, str], layout: Layout, roots: "Roots") -> int:
+    """How many of the layout's names are there; 1 where none of every sixteenth is, which is quick to see."""
+    names = list(layout.shapes)
+    if not any(root_of(name, roots) in spelled for name in names[16::16]):
+        return 1
+    return sum(root_of(name, roots) in spelled for name in names)
 
 
 Roots = Mapping[str, str]
@@ -150,10 +159,18 @@ def _named_roots(spelled: Mapping[str, str], layout: Layout) -> Iterator[tuple[s
 
 def _numbered_roots(spelled: Mapping[str, str], layout: Layout) -> Iterator[tuple[str, Roots]]:
     """Prefixes under which the parts have numbers, as in nn.Sequential(*net.children()): the first is the stem."""
+    # 1. whatever stands before the number of a stem; 2. the numbers there: not those behind every dot of every name
+    stems = (re.search(r"(?:^|\.)\d{1,3}\.weight$", name) for name in spelled)
+    starts = {match.string[: match.start() + (match[0][0] == ".")] for match in stems if match}
+    lengths = sorted({len(start) for start in starts})
+    if len(lengths) > _MAX_LENGTHS:
+        raise WeightsError("holds more than any model does", "give a file of weights alone")
     numbers: dict[str, set[int]] = {}
     for name in spelled:
-        for match in re.finditer(r"(?:^|\.)(\d{1,3})(?=\.)", name):
-            numbers.setdefault(name[: match.start(1)], set()).add(int(match[1]))
+        for length in lengths:
+            match = _NUMBER.match(name, length) if name[:length] in starts else None
+            if match:
+                numbers.setdefault(name[:length], set()).add(int(match[1]))
     for prefix, known in numbers.items():
         # children without tensors (ReLU, pooling) leave gaps; a head may follow
         first = sorted(known)[: len(layout.parts)]

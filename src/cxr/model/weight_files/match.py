@@ -77,7 +77,7 @@ class Match:
         return self.file.tensors[self.fit.names[self.layout.stem]].shape[1] == 1
 
 
-def choose(file: WeightFile, fits: Sequence[Fit]) -> tuple[Fit, dict[str, list[Fit]]]:
+def choose(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> tuple[Fit, dict[str, list[Fit]]]:
     """(the network that is taken, the others by the reason for which they are not).
 
     Raises:
@@ -88,12 +88,15 @@ def choose(file: WeightFile, fits: Sequence[Fit]) -> tuple[Fit, dict[str, list[F
     if not asked:
         raise WeightsError(f"has no network called {visible(file.choice)}", f"there is {list_fits(fits)}")
     different: list[Fit] = []
-    for fit in asked:
-        if any(_are_equal(file, fit, one) for one in different):
+    rests = _rests(file, layout, asked) if len(asked) > 1 else {}
+    # of equal bodies the one with most beside it is taken: the other lacks its head
+    for fit in sorted(asked, key=lambda fit: -len(rests.get(fit.prefix, ()))):
+        if any(_are_equal(file, fit, one) and _agree(file, rests[fit.prefix], rests[one.prefix]) for one in different):
             others.setdefault("copy of it", []).append(fit)
         else:
             different.append(fit)
-    twins = [fit for fit in different if any(_is_twin(fit.prefix, one.prefix) for one in different)]
+    different.sort(key=asked.index)
+    twins = [fit for fit in different if any(_is_twin(fit.prefix, one.prefix) for one in asked)]
     left = [fit for fit in different if fit not in twins]
     if len(left) != 1:
         what = f"holds {len(left)} networks that differ: {list_fits(left)}"
@@ -122,14 +125,44 @@ def _are_equal(file: WeightFile, one: Fit, other: Fit) -> bool:
     """Whether two networks of a file hold the same numbers."""
     if one.names.keys() != other.names.keys():
         return False
-    pairs = [(one.names[name], other.names[name]) for name in one.names]
-    for ours, theirs in pairs:
-        here, there = file.tensors[ours], file.tensors[theirs]
-        if here.is_same(there):
+    return all(_hold_same(file, one.names[name], other.names[name]) for name in one.names)
+
+
+def _hold_same(file: WeightFile, one: str, other: str) -> bool:
+    """Whether two tensors of a file hold the same numbers."""
+    here, there = file.tensors[one], file.tensors[other]
+    if here.is_same(there):
+        return True
+    comparable = not (here.flaw or there.flaw) and (here.dtype, here.shape) == (there.dtype, there.shape)
+    return comparable and torch.equal(file.read(one), file.read(other))
+
+
+def _rests(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> dict[str, dict[str, str]]:
+    """By prefix what stands beside each network, such as its head: {name from where it parts from it: name}."""
+    homes = {fit.prefix: _home(fit, layout) for fit in fits}
+    taken = {name for fit in fits for name in fit.names.values()}
+    rests: dict[str, dict[str, str]] = {prefix: {} for prefix in homes}
+    for name, place in file.tensors.items():
+        if name in taken or name in file.attributes or not place.dtype.is_floating_point:
             continue
-        if here.flaw or there.flaw or here.dtype != there.dtype or not torch.equal(file.read(ours), file.read(theirs)):
-            return False
-    return True
+        shared = {prefix: len(_shared(name, home)) for prefix, home in homes.items()}
+        most = max(shared.values())
+        near = [prefix for prefix, length in shared.items() if length == most]
+        # beside several at once it is nobody's, unless it is inside one of them
+        owner = near if len(near) == 1 and most else [prefix for prefix in near if len(homes[prefix]) == most]
+        apart = name[most:]
+        if len(owner) == 1 and not any(
+            pattern.search(apart) for pattern in (_MOMENTS, _TRAINING, _LOSS, _PROJECTION, _COUNTED, _POINTS)
+        ):
+            rests[owner[0]][apart] = name
+    return rests
+
+
+def _agree(file: WeightFile, one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether what stands beside two equal bodies is equal too, or there is nothing beside one of them."""
+    if not one or not other:
+        return True
+    return one.keys() == other.keys() and all(_hold_same(file, one[name], other[name]) for name in one)
 
 
 def _is_twin(prefix: str, other: str) -> bool:
@@ -188,6 +221,11 @@ def _known_reason(name: str, file: WeightFile, layout: Layout, fit: Fit, others:
     if _MOMENTS.search(apart) or (_TRAINING.search(apart) and not name.startswith(_home(fit, layout))):
         return "training state"
     return "loss" if _LOSS.search(apart) else ""
+
+
+def may_compute(name: str) -> bool:
+    """Whether a tensor that is an attribute of a module may change what it computes: none of a loss or a count."""
+    return not any(pattern.search(name) for pattern in (_LOSS, _COUNTED, _POINTS, _TRAINING))
 
 
 def _shared(name: str, prefix: str) -> str:

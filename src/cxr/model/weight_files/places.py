@@ -18,6 +18,8 @@ _DTYPES = {
 }  # fmt: skip
 """By the name of the storage's class."""
 
+_MAX_SIZE = 1 << 60
+
 
 @dataclass(frozen=True, eq=False)
 class Storage:
@@ -71,12 +73,12 @@ def refer(reference: object) -> object:
         raise WeightsError("is damaged: it refers to something outside itself")
     _, kind, key, _, num, *view = reference
     word = kind.name.removesuffix("Storage")
-    if word not in _DTYPES or type(num) is not int or num < 0:
+    if word not in _DTYPES or not _is_size(num):
         raise WeightsError(f"holds numbers of a kind that cxr does not know ({kind})")
     first, own = 0, num
     if view and view[0] is not None:  # (key of the view, first, number), of storages that share memory
         _, first, own = view[0]
-        if not 0 <= first <= first + own <= num:
+        if not (_is_size(first) and _is_size(own) and first + own <= num):
             raise WeightsError("is damaged: a storage reaches beyond another")
     return Storage(str(key), _DTYPES[word], own, first)
 
@@ -119,7 +121,7 @@ def _flawed(sizes: Any, flaw: str) -> Place:  # noqa: ANN401  what the file says
 def _view(function: str, given: tuple[Any, ...]) -> Place:
     """(storage, offset, sizes, strides, ...), then for v3 the dtype on an untyped storage."""
     storage, offset, sizes, strides = given[:4]
-    if not isinstance(storage, Storage) or type(offset) is not int or offset < 0:
+    if not isinstance(storage, Storage) or not _is_size(offset):
         raise WeightsError("is damaged: a tensor has no storage")
     dtype = storage.dtype
     if function == "_rebuild_tensor_v3":
@@ -138,6 +140,11 @@ def _view(function: str, given: tuple[Any, ...]) -> Place:
 
 
 def _numbers(values: Any) -> tuple[int, ...]:  # noqa: ANN401
-    if not isinstance(values, tuple | list) or len(values) > 16 or any(type(n) is not int or n < 0 for n in values):
+    if not isinstance(values, tuple | list) or len(values) > 16 or not all(map(_is_size, values)):
         raise WeightsError("is damaged: a tensor has impossible sizes")
     return tuple(values)
+
+
+def _is_size(number: object) -> bool:
+    """Whether it can be a size or a place in a file; a number of 5,000 digits cannot even be printed."""
+    return type(number) is int and 0 <= number < _MAX_SIZE

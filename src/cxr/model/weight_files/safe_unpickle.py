@@ -14,7 +14,7 @@ from typing import IO, Any, NamedTuple
 
 from cxr.model.weight_files.kinds import WeightsError, visible
 
-_MAX_STEPS = 5_000_000  # a DenseNet-201 with its optimiser takes 150,000
+_MAX_STEPS = 2_000_000  # a DenseNet-201 with its optimiser takes 150,000
 _DAMAGED = "is damaged: its pickle cannot be read"
 
 _HARMLESS = {
@@ -45,6 +45,27 @@ class Part:
     state: object = None
     items: dict[object, object] = field(default_factory=dict)
     entries: list[object] = field(default_factory=list)
+
+
+class Module(NamedTuple):
+    """A pickled nn.Module: its class, its plain attributes, whether it has layers, hooks or its own forward."""
+
+    kind: str
+    values: dict[str, object]
+    children: bool
+    is_changed: bool
+
+
+def as_module(part: Part) -> Module | None:
+    """What a pickled module says of itself; None for another object."""
+    state = part.state
+    if not (isinstance(state, dict) and {"_parameters", "_buffers", "_modules"} <= state.keys()):
+        return None
+    kind = part.kind if isinstance(part.kind, Name) else part.arguments[0] if part.arguments else part.kind
+    values: dict[str, object] = {key: value for key, value in state.items() if isinstance(key, str)
+              and isinstance(value, int | float | str | tuple | list | None)}  # fmt: skip
+    is_changed = "forward" in state or any(state.get(key) for key in ("_forward_hooks", "_forward_pre_hooks"))
+    return Module(str(kind) if isinstance(kind, Name) else "", values, bool(state["_modules"]), is_changed)
 
 
 Build = Callable[[Name, tuple[Any, ...]], object]
