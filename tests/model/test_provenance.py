@@ -21,6 +21,7 @@ from cxr.evaluation.report import Report
 from cxr.evaluation.thresholds import choose, count_shared, hashed
 from cxr.model import checkpoint as checkpoints
 from cxr.model import train as loop
+from cxr.model.best import make_checkpoint
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.evaluate import evaluate_runs, judge
 from cxr.model.provenance import note_other_reports, note_unfinished
@@ -138,7 +139,7 @@ def checkpoint_of(recipe: Recipe, dataset: Dataset, out: Path, *overrides: str) 
     run, state = make_run(recipe(out, *overrides), dataset)
     _, _, predictions = loop.validate(run, state.ema)
     state.history.append({"auroc": 0.5, "loss": 0.5})
-    return loop._checkpoint(run, state, predictions)
+    return make_checkpoint(run, state, predictions)
 
 
 def test_training_hashes_with_the_key_or_keeps_nothing(

@@ -4,13 +4,10 @@ Order, learning rate and augmentation are functions of (seed, step) and of the v
 is stopped anywhere and resumed computes what the straight run computes, bit for bit on the CPU.
 """
 
-import copy
 import json
-import math
 import signal
 import time
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -21,27 +18,26 @@ from cxr.config import Config
 from cxr.config_file import render
 from cxr.console import count, progress, say
 from cxr.data.augment import augment
-from cxr.data.dataset import Dataset, Listed, preprocess
+from cxr.data.dataset import Dataset, Listed
 from cxr.data.epoch import check_judgeable, count_steps
 from cxr.data.loader import Batch, epoch_order, visits
 from cxr.data.splits import FOLDS
 from cxr.errors import CxrError
-from cxr.evaluation import calibration, metrics
-from cxr.evaluation import thresholds as operating_points
+from cxr.evaluation import metrics
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.run_files import COUNTS, LOG, RECIPE, read_lines
 from cxr.files import clear_leftovers, explain_os_errors, only_one, write_text
 from cxr.model import checkpoint as checkpoints
+from cxr.model.best import complete_best, make_checkpoint, number_or_none
 from cxr.model.classifier import Classifier
 from cxr.model.compiled import Compiled
 from cxr.model.distributed import World
 from cxr.model.loss import masked_bce
 from cxr.model.memory import explain_no_memory
 from cxr.model.optim import epochs_since_best, learning_rate
-from cxr.model.predict import learn_familiarity, predict_dataset
+from cxr.model.predict import predict_dataset
 from cxr.model.run import Run, identify, prepare
 from cxr.model.runlog import RunLog
-from cxr.model.seen import images_of, patients_of
 from cxr.model.state import TrainState, average_weights, check_resumable, figures, new_state, restore, snapshot
 from cxr.model.watch import READ_EVERY, LossMeter, check_weights, describe
 from cxr.patient_key import own_hasher
@@ -134,7 +130,7 @@ def _run_epochs(run: Run, state: TrainState) -> None:
             _finish_epoch(run, state, log)
             if len(state.history) < config.train.epochs and _is_stop_agreed(world, request):
                 raise Stopped(request.signal or signal.SIGTERM)
-        _learn_familiarity(run, state)
+        complete_best(run, state)
 
 
 def _wrap(model: nn.Module, run: Run) -> nn.Module:
@@ -276,9 +272,9 @@ def _finish_epoch(run: Run, state: TrainState, log: RunLog) -> None:
     is_best = epochs_since_best(figures(state, config)) == 0
     if run.world.is_first:
         if is_best:
-            checkpoints.save(config.out / checkpoints.BEST, _checkpoint(run, state, predictions))
+            checkpoints.save(config.out / checkpoints.BEST, make_checkpoint(run, state, predictions))
         rate = state.optimizer.param_groups[0]["lr"]
-        values = {"epoch": len(state.history), "lr": rate, "val_loss": loss, "val_auroc": _number(auroc)}
+        values = {"epoch": len(state.history), "lr": rate, "val_loss": loss, "val_auroc": number_or_none(auroc)}
         log.write("epoch", state.step, {**values, "best": int(is_best), "seconds": time.monotonic() - begun})
         save_last(run, state)
         best = ", best so far" if is_best else ""
@@ -297,54 +293,6 @@ def validate(run: Run, classifier: Classifier) -> tuple[float, float, Prediction
     return metrics.macro_mean(each), float(loss), predictions  # as in the report, whose other figures take a second
 
 
-def _learn_familiarity(run: Run, state: TrainState) -> None:
-    """Give the best checkpoint what tells images unlike its validation rows, once, at the end; all processes take part.
-
-    Fitted at every best epoch it would take longer than the validation.
-    """
-    world, path = run.world, run.config.out / checkpoints.BEST
-    best = checkpoints.load(path, world.device) if world.is_first else None
-    if not world.agree([float(best is not None and best.familiarity is None)])[0]:
-        return
-    classifier = best.classifier if best else copy.deepcopy(state.ema)
-    world.copy_first(classifier.state_dict().values())
-    familiarity = learn_familiarity(classifier, run.loader, run.dataset, run.config, world)
-    if best and familiarity:
-        checkpoints.save(path, replace(best, familiarity=familiarity))
-    world.wait()
-
-
-def _checkpoint(run: Run, state: TrainState, validated: Predictions) -> checkpoints.Checkpoint:
-    dataset, config, hasher = run.dataset, run.config, own_hasher()
-    remember = config.train.remember_patients
-    points = operating_points.choose(validated, config.eval.threshold)
-    if not remember:
-        points = replace(points, images=frozenset(), patient_key="")
-    temperatures = calibration.fit(validated)
-    split = checkpoints.SplitIdentity(
-        kind=dataset.split.kind,
-        name=dataset.split.name,
-        hashes=dict(dataset.split.hashes) if remember and not hasher.key_id else {},  # a fold may be one patient
-        num_images={fold: len(dataset.rows(fold)) for fold in FOLDS},
-    )
-    metadata = checkpoints.Metadata(
-        config=config,
-        findings=dataset.targets.findings,
-        preprocess=preprocess(config),
-        split=split,
-        thresholds=operating_points.to_json(points),
-        temperatures=calibration.to_json(temperatures),
-        epoch=len(state.history),
-        step=state.step,
-        validation={name: _number(value) for name, value in state.history[-1].items()},
-        versions=checkpoints.versions(),
-        patient_key=hasher.key_id if remember else "",
-    )
-    folds = ("train", "val") if remember else ()
-    patients, images = ({fold: of(dataset, fold, hasher) for fold in folds} for of in (patients_of, images_of))
-    return checkpoints.Checkpoint(state.ema, metadata, points, temperatures, patients, images=images)
-
-
 def save_last(run: Run, state: TrainState) -> None:
     """Write last.pt from the first process."""
     if not run.world.is_first:
@@ -358,7 +306,3 @@ def _has_stalled(run: Run, state: TrainState) -> bool:
     if stalled and run.world.is_first:
         say(f"early stopping: no better validation figure for {patience} epochs")
     return stalled
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
