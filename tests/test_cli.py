@@ -251,8 +251,10 @@ def test_eval_averages_several_files(tmp_path: Path) -> None:
     ],
 )
 def test_eval_refuses_what_does_not_go_together(
-    arguments: list[str], what: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
     assert call("eval", *arguments) == 2
     assert capsys.readouterr().err.startswith(what)
 
