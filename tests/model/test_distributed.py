@@ -52,7 +52,7 @@ def launch(config: Config, start: Start) -> str:
 def test_two_processes_with_frozen_norms_learn_what_one_does(
     recipe: Recipe, dataset: Dataset, tmp_path: Path, start: Start
 ) -> None:
-    overrides = ("model.train_layers=head", "train.lr=1e-2", "train.batch_size=6")
+    overrides = ("model.train_layers=head", "train.lr=1e-2", "train.batch_size=6", "train.epochs=1")
     train(recipe(tmp_path / "one", *overrides), dataset, ALONE)
     err = launch(recipe(tmp_path / "two", *overrides), start)
     assert err.count("2 processes") == 1
@@ -81,7 +81,7 @@ def test_two_processes_with_batch_statistics_of_their_own_judge_the_checkpoint_t
 def test_two_processes_that_share_batch_statistics_learn_what_one_does(
     recipe: Recipe, tmp_path: Path, start: Start
 ) -> None:
-    overrides = ("data.val_fraction=0.35", "train.batch_size=12", "train.epochs=2", "train.lr=1e-4")
+    overrides = ("data.val_fraction=0.35", "train.batch_size=12", "train.epochs=1", "train.lr=1e-4")
     alone = recipe(tmp_path / "one", *overrides)
     every = open_dataset(alone)
     assert len(every.rows("train")) % 12 == 0  # a share that has to be filled has statistics of its fillers too

@@ -54,11 +54,10 @@ def test_the_losses_of_twenty_steps_are_those_that_were_written_down(
 def test_half_precision_learns_what_float32_does(
     precision: str, recipe: Recipe, dataset: Dataset, tmp_path: Path
 ) -> None:
-    found = losses(recipe(tmp_path, *RECIPES["resnet18"], f"train.precision={precision}"), dataset, 2)
+    found = losses(recipe(tmp_path, *RECIPES["resnet18"], f"train.precision={precision}"), dataset, 1)
     written = [float(line) for line in (GOLDEN / "resnet18.txt").read_text().split()]
     assert found[0] == pytest.approx(written[0], rel=1e-2)
     assert found[0] != written[0]
-    assert found[1] == pytest.approx(written[1], rel=0.25)  # the first step may have overflowed
 
 
 def test_the_scale_of_the_loss_in_float16_is_resumed(recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:

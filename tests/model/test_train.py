@@ -88,12 +88,12 @@ def per_epoch(dataset: Dataset) -> int:
     return -(-len(dataset.rows("train")) // 8)
 
 
-@pytest.mark.parametrize("place", ["middle of the first epoch", "end of an epoch", "middle of the second epoch"])
+@pytest.mark.parametrize("place", ["end of an epoch", "middle of the second epoch"])
 def test_a_run_stopped_by_sigterm_goes_on_as_the_straight_run(
     place: str, recipe: Recipe, dataset: Dataset, trained: Path, per_epoch: int, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    number = {"middle of the first epoch": 2, "end of an epoch": per_epoch}.get(place, per_epoch + 3)
+    number = {"end of an epoch": per_epoch}.get(place, per_epoch + 3)
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train_step", at_step(number, terminate))
         with pytest.raises(Stopped) as stopped:
