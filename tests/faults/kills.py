@@ -52,7 +52,7 @@ class Stage:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def stages(home: Path, num_images: int = 120, size: int = 256, epochs: int = 2) -> list[Stage]:
+def stages(home: Path, num_images: int = 120, size: int = 256) -> list[Stage]:
     """The commands on a generated archive, a few seconds each; each needs the one before it done."""
     generate(home / "nih", Phantom(num_images=num_images, size=size), 2)
     recipe = home / "tiny.yaml"
@@ -62,7 +62,7 @@ def stages(home: Path, num_images: int = 120, size: int = 256, epochs: int = 2) 
         f"store: {{path: {home / 'store'}}}\n"
         f"out: {home / 'run'}\n"
         "model: {backbone: resnet18, weights: none}\n"
-        f"train: {{epochs: {epochs}, batch_size: 8, precision: fp32, save_every: 4}}\n"
+        "train: {epochs: 2, batch_size: 8, precision: fp32, save_every: 4}\n"
         "eval: {draws: 100}\n"
     )
     store, run, report, maps = (home / name for name in ("store", "run", "report", "maps"))

@@ -13,7 +13,7 @@ from torch.multiprocessing.spawn import spawn
 from cxr.cli import app
 from cxr.config import Config
 from cxr.config_file import override
-from cxr.data.dataset import Dataset, open_dataset
+from cxr.data.dataset import open_dataset
 from cxr.errors import CxrError
 from cxr.evaluation.report import macro_auroc
 from cxr.model import checkpoint as checkpoints
@@ -47,22 +47,6 @@ def launch(config: Config, start: Start) -> str:
     assert process.returncode == 0, err
     assert out.count("next: cxr eval") == 1
     return err
-
-
-def test_two_processes_with_frozen_norms_learn_what_one_does(
-    recipe: Recipe, dataset: Dataset, tmp_path: Path, start: Start
-) -> None:
-    overrides = ("model.train_layers=head", "train.lr=1e-2", "train.batch_size=6", "train.epochs=1")
-    train(recipe(tmp_path / "one", *overrides), dataset, ALONE)
-    err = launch(recipe(tmp_path / "two", *overrides), start)
-    assert err.count("2 processes") == 1
-    for kind, names in (("train", ("step", "loss")), ("epoch", ("val_loss", "val_auroc"))):
-        one, two = (
-            [[line[name] for name in names] for line in read_log(tmp_path / run, kind)] for run in ("one", "two")
-        )
-        assert two == [pytest.approx(values, abs=1e-6) for values in one]
-    one_head, two_head = (checkpoints.load(tmp_path / run).classifier.head for run in ("one", "two"))
-    torch.testing.assert_close(two_head.weight, one_head.weight, rtol=0, atol=1e-6)
 
 
 def test_two_processes_with_batch_statistics_of_their_own_judge_the_checkpoint_they_save(
