@@ -47,7 +47,7 @@ def test_the_losses_of_twenty_steps_are_those_that_were_written_down(
     written = [float(line) for line in (GOLDEN / f"{backbone}.txt").read_text().split()]
     # another processor adds in another order; on the same one the figures are equal to the last digit
     np.testing.assert_allclose(found, written, rtol=2e-4)
-    assert np.ptp(written[:STEPS]) > 0.01
+    assert np.mean(written[10:STEPS]) < 0.9 * written[0]  # it learns
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
