@@ -106,3 +106,11 @@ def gpu() -> "torch.device":
     if not torch.cuda.is_available():
         pytest.skip("no CUDA GPU here")
     return torch.device("cuda")
+
+
+SLOW_FIRST = ("killed_in_the_middle", "test_distributed.py", "test_familiarity.py", "test_corpus.py", "test_several.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests, so that no process ends the suite alone with one of them."""
+    items.sort(key=lambda item: not any(name in item.nodeid for name in SLOW_FIRST))
