@@ -23,11 +23,10 @@ from cxr.model import checkpoint as checkpoints
 from cxr.model import train as loop
 from cxr.model.loss import class_weights
 from cxr.model.run import Run
+from cxr.model.saver import Saver
 from cxr.model.state import TrainState, new_state
 from cxr.model.train import Stopped, train, train_step
 from tests.model.conftest import ALONE, Recipe, Start
-
-loop_save = loop.save_last
 
 Step = Callable[[Run, TrainState, nn.Module, Batch], Tensor]
 
@@ -112,16 +111,17 @@ def test_a_run_that_dies_between_best_and_last_goes_on_as_the_straight_run(
     recipe: Recipe, dataset: Dataset, trained: Path, per_epoch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = recipe(tmp_path)
-    saves = itertools.count(1)  # two an epoch, before it is validated and after
+    saves, save = itertools.count(1), checkpoints.save_resumable  # before the first validation and after each
 
-    def save_last(run: Run, state: TrainState) -> None:
-        crash() if next(saves) == 4 else loop_save(run, state)
+    def save_last(path: Path, saved: dict[str, object]) -> None:
+        crash() if next(saves) == 2 else save(path, saved)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "save_last", save_last)
+        patch.setattr(checkpoints, "save_resumable", save_last)
         with pytest.raises(SystemExit):
             train(config, dataset, ALONE)
-    assert (read_step(tmp_path), len(read_log(tmp_path, "epoch"))) == (2 * per_epoch, 2)
+    assert checkpoints.load(tmp_path).metadata.epoch == 1
+    assert (read_step(tmp_path), len(read_log(tmp_path, "epoch"))) == (per_epoch, 1)
     train(config, dataset, ALONE, resume=True)
     assert_same_run(tmp_path, trained)
 
@@ -288,7 +288,7 @@ def test_a_full_disk_for_the_best_checkpoint_names_it_and_the_run_goes_on(
 ) -> None:
     config = recipe(small_disk, "train.epochs=1", "model.train_layers=head")
     with monkeypatch.context() as patch, pytest.raises(CxrError, match=r"best\.safetensors: the disk is full"):
-        patch.setattr(loop, "save_last", lambda *_: None)  # as if it had had room
+        patch.setattr(Saver, "is_due", lambda _: False)  # so that last.pt is not the first
         train(config, dataset, ALONE)
     left = {path.name for path in small_disk.iterdir() if path.is_file()}
     assert left == {"config.yaml", "counts.json", "log.jsonl"}

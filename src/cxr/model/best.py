@@ -12,7 +12,6 @@ from cxr.evaluation.predictions import Predictions
 from cxr.model import checkpoint as checkpoints
 from cxr.model.predict import learn_familiarity
 from cxr.model.run import Run
-from cxr.model.seen import images_of, patients_of
 from cxr.model.state import TrainState
 from cxr.patient_key import own_hasher
 
@@ -61,8 +60,7 @@ def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> chec
         versions=checkpoints.versions(),
         patient_key=hasher.key_id if remember else "",
     )
-    folds = ("train", "val") if remember else ()
-    patients, images = ({fold: of(dataset, fold, hasher) for fold in folds} for of in (patients_of, images_of))
+    patients, images = run.seen
     return checkpoints.Checkpoint(state.ema, metadata, points, temperatures, patients, images=images)
 
 

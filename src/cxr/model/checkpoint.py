@@ -109,6 +109,11 @@ def versions() -> dict[str, str]:
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint; a kill at any moment leaves the old file or the new one."""
+    write_bytes(path, to_bytes(checkpoint))  # save_file hides a full disk behind its own error
+
+
+def to_bytes(checkpoint: Checkpoint) -> bytes:
+    """A checkpoint as its file holds it."""
     weights = {key: value.detach().cpu().contiguous() for key, value in checkpoint.classifier.state_dict().items()}
     seen = {_PATIENTS + fold: hashes for fold, hashes in checkpoint.patients.items()}
     seen |= {_IMAGES + fold: hashes for fold, hashes in checkpoint.images.items()}
@@ -118,8 +123,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     metadata = checkpoint.metadata.model_copy(update={"familiarity": known.measured if known else None})
     said = metadata.model_copy(update={"format": 2}).model_dump_json().removesuffix("}")
     header = {"cxr": f'{said},"sha256":"{checksums.ZEROS}"}}'}
-    # save_file hides a full disk behind its own error
-    write_bytes(path, checksums.seal_safetensors(to_safetensors(weights | seen | familiar, header)))
+    return checksums.seal_safetensors(to_safetensors(weights | seen | familiar, header))
 
 
 def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cxr.config import Config
 from cxr.console import say, warn
@@ -19,6 +20,7 @@ from cxr.model.distributed import World
 from cxr.model.loss import ClassWeights, class_weights
 from cxr.model.memory import spare_for_steps
 from cxr.model.predict import autocast_dtype
+from cxr.model.seen import images_of, patients_of
 from cxr.patient_key import MAKE_ONE, VARIABLE, own_hasher
 
 
@@ -38,6 +40,13 @@ class Run:
     def identity(self) -> dict[str, str]:
         """See `identify`."""
         return identify(self.dataset)
+
+    @cached_property
+    def seen(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """(hashes of the patients, of the images) of the rows that train and validate; no row changes in a run."""
+        folds, hasher = ("train", "val") if self.config.train.remember_patients else (), own_hasher()
+        patients = {fold: patients_of(self.dataset, fold, hasher) for fold in folds}
+        return patients, {fold: images_of(self.dataset, fold, hasher) for fold in folds}
 
 
 def identify(dataset: Dataset) -> dict[str, str]:

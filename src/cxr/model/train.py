@@ -8,6 +8,7 @@ import json
 import signal
 import time
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -26,7 +27,7 @@ from cxr.errors import CxrError
 from cxr.evaluation import metrics
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.run_files import COUNTS, LOG, RECIPE, read_lines
-from cxr.files import clear_leftovers, explain_os_errors, only_one, write_text
+from cxr.files import clear_leftovers, explain_os_errors, only_one, write_bytes, write_text
 from cxr.model import checkpoint as checkpoints
 from cxr.model.best import complete_best, make_checkpoint, number_or_none
 from cxr.model.classifier import Classifier
@@ -38,6 +39,7 @@ from cxr.model.optim import epochs_since_best, learning_rate
 from cxr.model.predict import predict_dataset
 from cxr.model.run import Run, identify, prepare
 from cxr.model.runlog import RunLog
+from cxr.model.saver import Saver, copy_to_cpu
 from cxr.model.state import TrainState, average_weights, check_resumable, figures, new_state, restore, snapshot
 from cxr.model.watch import READ_EVERY, LossMeter, check_weights, describe
 from cxr.patient_key import own_hasher
@@ -117,19 +119,33 @@ def _begin(run: Run, resume: bool) -> TrainState:
     return state
 
 
+@dataclass(frozen=True)
+class _Session:
+    """What stands beside a training while it runs."""
+
+    log: RunLog
+    saver: Saver
+    request: StopRequest
+    bar: Progress
+
+
 def _run_epochs(run: Run, state: TrainState) -> None:
     config, world = run.config, run.world
     model = _wrap(state.model, run)
     with (
         closing(RunLog(config.out, state.step, len(state.history), world.is_first)) as log,
+        Saver() as saver,
         catch_signals() as request,
         progress("{task.fields[status]}") as bar,
     ):
+        session = _Session(log, saver, request, bar)
         while len(state.history) < config.train.epochs and not _has_stalled(run, state):
-            _train_epoch(run, state, model, log, request, bar)
-            _finish_epoch(run, state, log)
+            _train_epoch(run, state, model, session)
+            _finish_epoch(run, state, session)
             if len(state.history) < config.train.epochs and _is_stop_agreed(world, request):
+                saver.wait()
                 raise Stopped(request.signal or signal.SIGTERM)
+        saver.wait()
         complete_best(run, state)
 
 
@@ -169,30 +185,29 @@ def _start_folder(run: Run) -> None:
     write_text(out / COUNTS, json.dumps(run.dataset.counts(), indent=2) + "\n")
 
 
-def _train_epoch(
-    run: Run, state: TrainState, model: nn.Module, log: RunLog, request: StopRequest, bar: Progress
-) -> None:
+def _train_epoch(run: Run, state: TrainState, model: nn.Module, session: _Session) -> None:
     """Steps from where the state stands to the end of its epoch."""
     config, epoch = run.config, len(state.history)
     order = epoch_order(visits(run.dataset.groups(), config.seed, epoch), config.seed, epoch)
     done = state.step - epoch * run.steps_per_epoch
-    task = bar.add_task(
+    task = session.bar.add_task(
         f"epoch {epoch + 1}/{config.train.epochs}",
         total=len(order),
         completed=min(len(order), done * config.train.batch_size),
         status=describe(state.history),
         visible=run.world.is_first,
     )
-    losses = LossMeter(run, state, log, bar, task)
+    losses = LossMeter(run, state, session.log, session.bar, task)
     model.train()
     for batch in run.loader.batches(order, config.train.batch_size, run.world.rank, run.world.size, done):
         losses.add(train_step(run, state, model, batch), min(batch.num_global, len(order)))
-        _save_or_stop(run, state, losses, request)
+        _save_or_stop(run, state, losses, session)
     losses.read()
     check_weights(run, state)
-    save_last(run, state)  # validation may fail, and takes its time
+    if session.saver.is_due():  # validation may fail, and takes its time
+        save_last(run, state, session.saver)
     losses.finish()
-    bar.remove_task(task)
+    session.bar.remove_task(task)
 
 
 def train_step(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> Tensor:
@@ -243,16 +258,18 @@ def _no_sync(model: nn.Module, accumulating: bool) -> AbstractContextManager[Non
     return nullcontext()
 
 
-def _save_or_stop(run: Run, state: TrainState, losses: LossMeter, request: StopRequest) -> None:
+def _save_or_stop(run: Run, state: TrainState, losses: LossMeter, session: _Session) -> None:
     every = run.config.train.save_every
     asks = run.world.size == 1 or state.step % READ_EVERY == 0
-    stop = asks and _is_stop_agreed(run.world, request)
+    stop = asks and _is_stop_agreed(run.world, session.request)
+    session.saver.check()
     if stop or (every and state.step % every == 0):
         losses.read()
         check_weights(run, state)
-        save_last(run, state)
+        save_last(run, state, session.saver)
     if stop:
-        raise Stopped(request.signal or signal.SIGTERM)
+        session.saver.wait()
+        raise Stopped(session.request.signal or signal.SIGTERM)
 
 
 def _is_stop_agreed(world: World, request: StopRequest) -> bool:
@@ -262,8 +279,8 @@ def _is_stop_agreed(world: World, request: StopRequest) -> bool:
     return bool(world.sum(torch.tensor(float(request.signal is not None), device=world.device)) > 0)
 
 
-def _finish_epoch(run: Run, state: TrainState, log: RunLog) -> None:
-    """Validate, then save: 1. the best checkpoint, 2. the log, 3. last.pt; a kill between them only repeats them."""
+def _finish_epoch(run: Run, state: TrainState, session: _Session) -> None:
+    """Validate, then save 1. the best checkpoint, 2. last.pt; a kill between them only repeats the validation."""
     config, begun = run.config, time.monotonic()
     run.world.copy_first(state.ema.buffers())  # where statistics are not shared, each process has its own
     auroc, loss, predictions = validate(run, state.ema)
@@ -271,12 +288,10 @@ def _finish_epoch(run: Run, state: TrainState, log: RunLog) -> None:
     state.history.append({"auroc": auroc, "loss": loss})
     is_best = epochs_since_best(figures(state, config)) == 0
     if run.world.is_first:
-        if is_best:
-            checkpoints.save(config.out / checkpoints.BEST, make_checkpoint(run, state, predictions))
         rate = state.optimizer.param_groups[0]["lr"]
+        _save_epoch(run, state, predictions if is_best else None, session.saver)
         values = {"epoch": len(state.history), "lr": rate, "val_loss": loss, "val_auroc": number_or_none(auroc)}
-        log.write("epoch", state.step, {**values, "best": int(is_best), "seconds": time.monotonic() - begun})
-        save_last(run, state)
+        session.log.write("epoch", state.step, {**values, "best": int(is_best), "seconds": time.monotonic() - begun})
         best = ", best so far" if is_best else ""
         of = f"epoch {len(state.history)}/{config.train.epochs}"
         say(f"{of}: validation AUROC {auroc:.4f}, loss {loss:.4f}{best}")
@@ -293,11 +308,24 @@ def validate(run: Run, classifier: Classifier) -> tuple[float, float, Prediction
     return metrics.macro_mean(each), float(loss), predictions  # as in the report, whose other figures take a second
 
 
-def save_last(run: Run, state: TrainState) -> None:
+def save_last(run: Run, state: TrainState, saver: Saver) -> None:
     """Write last.pt from the first process."""
-    if not run.world.is_first:
-        return
-    checkpoints.save_resumable(run.config.out / checkpoints.LAST, snapshot(state, run.config, run.identity))
+    if run.world.is_first:
+        _save_epoch(run, state, None, saver)
+
+
+def _save_epoch(run: Run, state: TrainState, validated: Predictions | None, saver: Saver) -> None:
+    """Write last.pt, and before it best.safetensors where the state is the best so far, as these are now."""
+    folder = run.config.out
+    best = checkpoints.to_bytes(make_checkpoint(run, state, validated)) if validated else None
+    last = copy_to_cpu(snapshot(state, run.config, run.identity))
+
+    def write() -> None:
+        if best is not None:
+            write_bytes(folder / checkpoints.BEST, best)
+        checkpoints.save_resumable(folder / checkpoints.LAST, last)
+
+    saver.save(write)
 
 
 def _has_stalled(run: Run, state: TrainState) -> bool:
