@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torchvision.models import densenet121, resnet18
 
 from cxr.config import Config
 from cxr.data.dataset import Dataset
@@ -44,10 +45,30 @@ def test_the_losses_of_twenty_steps_are_those_that_were_written_down(
     backbone: str, recipe: Recipe, dataset: Dataset, tmp_path: Path
 ) -> None:
     found = losses(recipe(tmp_path, *RECIPES[backbone]), dataset)
-    written = [float(line) for line in (GOLDEN / f"{backbone}.txt").read_text().split()]
-    # another processor adds in another order; on the same one the figures are equal to the last digit
-    np.testing.assert_allclose(found, written, rtol=2e-4)
+    written = read_golden(backbone)
+    if arithmetic() == read_golden("arithmetic"):
+        assert found == written  # to the last digit
+    else:  # a processor that adds in another order; Adam's first steps make much of the last digits
+        np.testing.assert_allclose(found[:3], written[:3], rtol=1e-3)
     assert np.mean(written[10:STEPS]) < 0.9 * written[0]  # it learns
+
+
+def read_golden(name: str) -> list[float]:
+    return [float(line) for line in (GOLDEN / f"{name}.txt").read_text().split()]
+
+
+def arithmetic() -> list[float]:
+    """Figures that tell this processor and this PyTorch from others whose sums come out in other last digits."""
+    draws = torch.Generator().manual_seed(0)
+    images = torch.rand(8, 3, 32, 32, generator=draws).to(memory_format=torch.channels_last)
+    torch.manual_seed(0)
+    found: list[float] = []
+    for network in (resnet18(), densenet121()):
+        loss = network.to(memory_format=torch.channels_last)(images).square().mean()
+        loss.backward()
+        gradients = sum(float(one.grad.double().abs().sum()) for one in network.parameters() if one.grad is not None)
+        found += [float(loss.detach()), gradients]
+    return found
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
@@ -55,7 +76,7 @@ def test_half_precision_learns_what_float32_does(
     precision: str, recipe: Recipe, dataset: Dataset, tmp_path: Path
 ) -> None:
     found = losses(recipe(tmp_path, *RECIPES["resnet18"], f"train.precision={precision}"), dataset, 1)
-    written = [float(line) for line in (GOLDEN / "resnet18.txt").read_text().split()]
+    written = read_golden("resnet18")
     assert found[0] == pytest.approx(written[0], rel=1e-2)
     assert found[0] != written[0]
 
