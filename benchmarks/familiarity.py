@@ -21,6 +21,7 @@ from cxr.config import Config, Phantom
 from cxr.config_file import override
 from cxr.data.dataset import open_dataset
 from cxr.data.image import prepare, read_file
+from cxr.data.residence import SharedPixels
 from cxr.data.sources.phantom import generate
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.distributed import World
@@ -51,7 +52,8 @@ def recipe(folder: Path, source: str, root: Path, val_fraction: float, seed: int
 def trained(config: Config) -> Candidate:
     """A model trained by the recipe, with its data."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return open_candidate(train(config, open_dataset(config), World(0, 1, 1, device)), [])
+    run = train(config, open_dataset(config), World(0, 1, 1, device))
+    return open_candidate(run, [], SharedPixels(device))
 
 
 def values_of(checkpoint: Checkpoint, squares: Squares) -> tuple[Float, Float]:

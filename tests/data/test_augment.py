@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -7,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
@@ -20,6 +22,9 @@ SEED, STEP = 3, 11
 ROUNDING = 0.02
 """Grey levels: coordinates in [-1, 1] have 24 bits, so a place among 64 pixels is right to 1e-5 pixels of at most 255
 levels a pixel, and the matrices of both sides are rounded some times."""
+
+
+Operator = Callable[..., object]
 
 
 def pictures(num: int = 6, size: int = 40, seed: int = 0) -> Tensor:
@@ -230,6 +235,29 @@ def test_maps_are_the_identity_in_the_middle_of_their_ranges() -> None:
     middle = torch.full((1, 11), 0.5)
     identity = torch.eye(3)[None, :2]
     torch.testing.assert_close(affine(middle, EVERYTHING.model_copy(update={"scale": (0.5, 1.5)})), identity)
+
+
+class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the operators that work on tensors of a device, as each would be one launch or more."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kind, self.names = kind, list[str]()
+
+    def __torch_dispatch__(
+        self, func: Operator, types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
+    ) -> object:
+        out = func(*args, **(kwargs or {}))
+        if isinstance(out, torch.Tensor) and out.device.type == self.kind and not out._is_view():
+            self.names.append(str(func))
+        return out
+
+
+def test_a_batch_is_augmented_in_few_launches() -> None:
+    with Launches("meta") as launches:  # as a GPU would be asked
+        result = augment(pictures().to("meta"), 33, EVERYTHING, SEED, STEP)
+    assert (result.device.type, result.shape) == ("meta", (len(pictures()), 1, 33, 33))
+    assert 5 < len(launches.names) <= 20, launches.names
 
 
 @pytest.mark.cuda

@@ -5,7 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxr.data import residence
 from cxr.data.dataset import Dataset
+from cxr.data.loader import Rows
+from cxr.data.store import Pixels, Store, copy_pixels
 from cxr.errors import CxrError
 from cxr.evaluation.calibration import fit
 from cxr.evaluation.predictions import Predictions
@@ -142,9 +145,20 @@ def test_other_views_choose_on_validation_rows_anew(trained: Path) -> None:
     assert ("views", "flip") in report.about
 
 
-def test_an_ensemble_of_a_run_with_itself_is_the_run(trained: Path) -> None:
+def test_an_ensemble_of_a_run_with_itself_is_the_run_and_copies_its_pixels_once(
+    trained: Path, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone, one = evaluate_run(trained, [], "test")
-    report, several = evaluate_runs([trained, trained], ["eval.interval=none"], "test", "logits")
+    copied: list[int] = []
+
+    def note_and_copy(store: Store, rows: Rows, target: Pixels) -> None:
+        copied.append(len(rows))
+        copy_pixels(store, rows, target)
+
+    monkeypatch.setattr(residence, "copy_pixels", note_and_copy)
+    overrides = ["eval.interval=none", "store.where=ram"]
+    report, several = evaluate_runs([trained, trained], overrides, "test", "logits")
+    assert copied == [len(dataset.rows(fold)) for fold in ("test", "val")]
     order = np.argsort(one.rows["image"])
     np.testing.assert_allclose(several.p, one.p[order], atol=1e-12)
     assert report.table["auroc"].tolist() == pytest.approx(alone.table["auroc"].tolist(), nan_ok=True)

@@ -13,6 +13,7 @@ from benchmarks.unlike import changed, invented
 from cxr.config import Config, Phantom
 from cxr.config_file import override
 from cxr.data.dataset import open_dataset
+from cxr.data.residence import SharedPixels
 from cxr.data.sources.phantom import generate
 from cxr.errors import CxrError
 from cxr.model import appearance
@@ -64,7 +65,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
 def candidate(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Candidate:
     """A model trained on them, with its data."""
     config = make(tmp_path_factory.mktemp("run") / "run")
-    return open_candidate(train(config, open_dataset(config), ALONE), [])
+    return open_candidate(train(config, open_dataset(config), ALONE), [], SharedPixels(ALONE.device))
 
 
 @pytest.mark.parametrize(("num", "width"), [(60, 40), (2000, 12)])

@@ -59,9 +59,12 @@ def augment(images: Tensor, size: int, how: Augment, seed: int, step: int, first
         of: Images in the global batch; 0 when these are all.
     """
     num = of or len(images)
-    draws = draw(num, seed, step)[torch.arange(first, first + len(images)) % num].to(images.device, non_blocking=True)
-    theta = None if _is_still(how) else affine(draws, how)
-    return jitter(resample(images, size, theta), draws, how)
+    draws = draw(num, seed, step)[torch.arange(first, first + len(images)) % num]
+    # computed on the host and copied at once: on a GPU each of these some sixty small steps would be a launch
+    theta, (contrast, brightness) = affine(draws, how), jitter_factors(draws, how)
+    values = _to_device(torch.cat([theta.flatten(1), contrast[:, None], brightness[:, None]], dim=1), images.device)
+    resampled = resample(images, size, None if _is_still(how) else values[:, :6].view(-1, 2, 3))
+    return resampled if how.brightness == 0 and how.contrast == 0 else jitter(resampled, values[:, 6], values[:, 7])
 
 
 def draw(num_images: int, seed: int, step: int) -> Tensor:
@@ -101,15 +104,22 @@ def crop_window(draws: Tensor, how: Augment) -> tuple[Tensor, Tensor]:
     return side, (1 - side) * _between(draws[:, 9:11], -1.0, 1.0)
 
 
-def jitter(images: Tensor, draws: Tensor, how: Augment) -> Tensor:
-    """Images with contrast changed about each image's mean and brightness shifted, clamped to [0, 255]."""
-    if how.brightness == 0 and how.contrast == 0:
-        return images
+def jitter_factors(draws: Tensor, how: Augment) -> tuple[Tensor, Tensor]:
+    """(contrast [B], a factor; brightness [B], added to values from 0 to 255)."""
     contrast = 1 + _between(draws[:, 5], -how.contrast, how.contrast)
-    brightness = _between(draws[:, 6], -how.brightness, how.brightness) * 255
+    return contrast, _between(draws[:, 6], -how.brightness, how.brightness) * 255
+
+
+def jitter(images: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
+    """Images with contrast changed about each image's mean and brightness shifted, clamped to [0, 255]."""
     mean = images.mean(dim=(1, 2, 3))
     offset = mean * (1 - contrast) + brightness
     return torch.addcmul(offset.view(-1, 1, 1, 1), images, contrast.view(-1, 1, 1, 1)).clamp_(0, 255)
+
+
+def _to_device(values: Tensor, device: torch.device) -> Tensor:
+    """On a GPU from page-locked memory, else the host would wait for the copy."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def _between(draws: Tensor, low: float, high: float) -> Tensor:

@@ -33,12 +33,37 @@ def open_loader(
     """
     used = np.unique(dataset.index[rows])
     pixels, line = place(dataset.store, where, device, processes, used, spare)
+    return _make_loader(dataset, used, pixels, device), line
+
+
+def _make_loader(dataset: Dataset, used: Rows, pixels: Pixels, device: torch.device) -> Loader:
     index = dataset.index
     if len(pixels) < len(dataset.store.readable):
         places = np.full(len(dataset.store.readable), len(used), np.int64)  # no such row
         places[used] = np.arange(len(used))
         index = places[index]
-    return Loader(pixels, index, dataset.targets, device), line
+    return Loader(pixels, index, dataset.targets, device)
+
+
+class SharedPixels:
+    """Loaders of several models' datasets on one device; the same rows of the same store are copied once.
+
+    The pixels of the last rows are held, and no others: the models of an ensemble read the same ones in turn.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._held: tuple[tuple[object, ...], Pixels] | None = None
+
+    def open_loader(self, dataset: Dataset, rows: Rows, where: Where) -> Loader:
+        """Batches of some rows of a dataset, as the function of this name gives them."""
+        used = np.unique(dataset.index[rows])
+        stores = tuple((store.path.resolve(), store.manifest) for store in dataset.store.stores)
+        wanted = (where, stores, used.tobytes())
+        if self._held is None or self._held[0] != wanted:
+            self._held = None  # before the next ones need its memory
+            self._held = wanted, place(dataset.store, where, self.device, rows=used)[0]
+        return _make_loader(dataset, used, self._held[1], self.device)
 
 
 def place(
@@ -81,12 +106,13 @@ def _to_gpu(store: Store, rows: Rows, device: torch.device) -> torch.Tensor:
     """One tensor of the rows' pixels, filled in blocks, so that no process holds them in RAM as well."""
     shape = store.pixels.shape[1:]
     pixels, start = torch.empty((len(rows), *shape), dtype=torch.uint8, device=device), 0
-    buffer = np.empty((min(_BLOCK, len(rows)), *shape), np.uint8)
+    block = torch.empty((min(_BLOCK, len(rows)), *shape), dtype=torch.uint8, pin_memory=device.type == "cuda")
+    buffer = block.numpy()
     for part, own in _by_store(store, rows):
         for first in range(0, len(own), _BLOCK):
             some = own[first : first + _BLOCK]
             copy_pixels(part, some, buffer[: len(some)])
-            pixels[start : start + len(some)] = torch.from_numpy(buffer[: len(some)])
+            pixels[start : start + len(some)] = block[: len(some)]
             start += len(some)
     return pixels
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from cxr.config import Config, Eval
@@ -12,8 +11,7 @@ from cxr.config_file import load
 from cxr.console import count, warn
 from cxr.data.dataset import Dataset, open_dataset, preprocess
 from cxr.data.heap import keep_freed_memory
-from cxr.data.loader import Loader
-from cxr.data.residence import open_loader
+from cxr.data.residence import SharedPixels
 from cxr.errors import CxrError
 from cxr.evaluation.align import Average, average
 from cxr.evaluation.calibration import Temperatures, fit
@@ -42,21 +40,21 @@ from cxr.model.pretrained import Guest
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained model and the rows it is to judge; `pretrained` where it comes from elsewhere, not from a run."""
+    """A trained model and the dataset it is evaluated on; `pretrained` where no run of cxr trained it."""
 
     run: Path
     checkpoint: Checkpoint
     config: Config
     dataset: Dataset
-    loader: Loader
+    pixels: SharedPixels
     pretrained: Guest | None = None
     notes: tuple[str, ...] = ()
 
     def predict(self, fold: str) -> Predictions:
         """Its predictions of the train, val or test rows."""
-        world = World(0, 1, 1, self.loader.device)
-        model = self.checkpoint.classifier
-        return predict_dataset(model, self.loader, self.dataset, fold, self.config, world)[0]
+        world = World(0, 1, 1, self.pixels.device)
+        loader = self.pixels.open_loader(self.dataset, self.dataset.rows(fold), self.config.store.where)
+        return predict_dataset(self.checkpoint.classifier, loader, self.dataset, fold, self.config, world)[0]
 
 
 def evaluate_runs(
@@ -78,7 +76,8 @@ def evaluate_runs(
     Raises:
         CxrError: No rows, pixels prepared in another way, or patients that a model was trained on (unless allowed).
     """
-    candidates = [open_candidate(run, overrides_for(run, runs, overrides), recipe) for run in runs]
+    pixels = SharedPixels(_choose_device(overrides))
+    candidates = [open_candidate(run, overrides_for(run, runs, overrides), pixels, recipe) for run in runs]
     seen = [note for own in candidates for note in (*own.notes, *_check_rows(own, fold, allow_seen))]
     seen += note_patients(candidates[0].dataset)
     predictions, left_out = _predict(candidates, fold, averaged)
@@ -92,27 +91,30 @@ def evaluate_runs(
 
 def judge(run: Path, overrides: Sequence[str], fold: str, recipe: Path | None = None) -> tuple[Judged, Eval]:
     """One side of a comparison: a checkpoint's predictions of a fold and its operating points, and how to judge."""
-    candidate = open_candidate(run, overrides, recipe)
+    candidate = open_candidate(run, overrides, SharedPixels(_choose_device(overrides)), recipe)
     notes = (*candidate.notes, *_check_rows(candidate, fold, allow_seen=False))
     thresholds, _ = _operating_points([candidate], "probabilities")
     predictions, more = _predict([candidate], fold, "probabilities")
     return Judged(str(run), predictions, thresholds, (*notes, *more)), candidate.config.eval
 
 
-def open_candidate(run: Path, overrides: Sequence[str], recipe: Path | None = None) -> Candidate:
-    """A checkpoint with the data of its own config, or a model from elsewhere with that of a recipe, and overrides."""
+def _choose_device(overrides: Sequence[str]) -> torch.device:
     asked = next((text.removeprefix("device=") for text in reversed(overrides) if text.startswith("device=")), "auto")
-    device = choose_device(asked)
+    return choose_device(asked)
+
+
+def open_candidate(run: Path, overrides: Sequence[str], pixels: SharedPixels, recipe: Path | None = None) -> Candidate:
+    """A checkpoint with the data of its own config, or a model from elsewhere with that of a recipe, and overrides."""
     if pretrained.is_guest(run):
-        return _open_pretrained(str(run), overrides, recipe, device)
-    checkpoint = checkpoints.load(run, device)
+        return _open_pretrained(str(run), overrides, recipe, pixels)
+    checkpoint = checkpoints.load(run, pixels.device)
     config = judged_config(checkpoint.metadata.config, checkpoint.metadata.findings, overrides)
     _check_config(config, checkpoint, run)
     if why := guard_is_off(checkpoint):
         warn(f"{run}: the leak guard is off: {why}")
     notes = tuple(provenance.note_unfinished(run, checkpoint))
-    dataset = open_dataset(config, partly=True)
-    return Candidate(run, checkpoint, config, dataset, _open_loader(config, dataset, device), notes=notes)
+    keep_freed_memory(pixels.device)
+    return Candidate(run, checkpoint, config, open_dataset(config, partly=True), pixels, notes=notes)
 
 
 def overrides_for(run: Path, runs: Sequence[Path], overrides: Sequence[str]) -> list[str]:
@@ -121,7 +123,7 @@ def overrides_for(run: Path, runs: Sequence[Path], overrides: Sequence[str]) -> 
     return [text for text in overrides if not (beside and text.startswith("model.head_findings="))]
 
 
-def _open_pretrained(name: str, overrides: Sequence[str], recipe: Path | None, device: torch.device) -> Candidate:
+def _open_pretrained(name: str, overrides: Sequence[str], recipe: Path | None, pixels: SharedPixels) -> Candidate:
     """A model from elsewhere with the data of a recipe: a YAML file, or a run whose own it takes."""
     published = xrv.find(name) if xrv.is_named(name) else None
     if recipe is None:
@@ -142,16 +144,10 @@ def _open_pretrained(name: str, overrides: Sequence[str], recipe: Path | None, d
     pretrained.fetch(model, config)
     every = open_dataset(config, partly=is_run)
     dataset = pretrained.keep_trained(model, every)
-    checkpoint = pretrained.as_checkpoint(model, config, dataset.targets.findings, device)
-    loader = _open_loader(config, dataset, device)
+    keep_freed_memory(pixels.device)
+    checkpoint = pretrained.as_checkpoint(model, config, dataset.targets.findings, pixels.device)
     notes = pretrained.notes(model, config, every, dataset)
-    return Candidate(Path(name), checkpoint, config, dataset, loader, model, notes)
-
-
-def _open_loader(config: Config, dataset: Dataset, device: torch.device) -> Loader:
-    keep_freed_memory(device)
-    loader, _ = open_loader(dataset, np.arange(len(dataset.table)), config.store.where, device)
-    return loader
+    return Candidate(Path(name), checkpoint, config, dataset, pixels, model, notes)
 
 
 def _predict(candidates: Sequence[Candidate], fold: str, averaged: Average) -> tuple[Predictions, list[str]]:
