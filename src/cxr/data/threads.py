@@ -1,13 +1,41 @@
-"""Many rows, several threads, one progress bar."""
+"""Many rows, several threads, one progress bar; or many items, results in their order."""
 
 import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 from cxr.console import progress
 from cxr.errors import CxrError
 from cxr.signals import catch_signals
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_MAX_THREADS = 8  # each may hold an image of 100 megapixels
+
+
+def map_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """work(item) of each item, in order; several threads, one a core, are a few items ahead.
+
+    Raises:
+        Exception: What `work` raised, in the item's turn.
+    """
+    num_threads = min(_MAX_THREADS, os.cpu_count() or 1)
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(num_threads, "ahead") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * num_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def work_through(

@@ -13,7 +13,8 @@ import torch
 
 from cxr.console import count, warn
 from cxr.data.find_images import Found, Identity, find_images
-from cxr.data.image import prepare, read_file
+from cxr.data.image import Preprocess, prepare, read_file
+from cxr.data.threads import map_ahead
 from cxr.deploy.overlay_names import OverlayNames
 from cxr.deploy.predict_output import WRITERS, Overlays, Square, Writer
 from cxr.errors import CxrError, NoImageError, UnavailableFileError, UnreadableImageError
@@ -109,9 +110,15 @@ def predict_files(
         _make_folder(heatmaps)
     writer = WRITERS[form](checkpoint)
     account, names, batch = _Account(), OverlayNames(heatmaps), list[Square]()
-    for found, is_asked_for in _find(images, heatmaps):
-        square = _read(found, is_asked_for, checkpoint, writer, account)
-        batch += [square] if square else []
+    how = checkpoint.metadata.preprocess
+    for found, is_asked_for, square in map_ahead(
+        lambda one: (*one, _try_to_read(one[0], how)), _find(images, heatmaps)
+    ):
+        if isinstance(square, Square):
+            account.total += 1
+            batch.append(square)
+        else:
+            _account_for(found, is_asked_for, square, writer, account)
         if len(batch) == _BATCH:
             _predict_batch(checkpoint, batch, writer, names, account)
             batch = []
@@ -159,29 +166,36 @@ def _is_folder(path: Path) -> bool:
         return False
 
 
-def _read(found: Found, is_asked_for: bool, checkpoint: Checkpoint, writer: Writer, account: _Account) -> Square | None:
-    """The square of an image; None of a file that is none or that cannot be read, which is then accounted for."""
+def _try_to_read(found: Found, how: Preprocess) -> Square | CxrError | None:
+    """The square of an image, or why it cannot be read; None of a file that is passed over.
+
+    Raises:
+        UnavailableFileError: No memory. Nothing is known of the image then, and the next ones would fare no better.
+    """
     if found.what in _PASSED_OVER:
-        account.passed[found.what].append(found.path)
         return None
-    how, notes = checkpoint.metadata.preprocess, list[str]()
+    notes = list[str]()
     try:
         if found.what == "unreadable":
-            raise UnreadableImageError(found.path, found.reason)
-        pixels = prepare(read_file(found.path, how.intensity, notes.append), how)
+            return UnreadableImageError(found.path, found.reason)
+        return Square(found.path, prepare(read_file(found.path, how.intensity, notes.append), how), notes)
     except CxrError as error:
-        if isinstance(error, NoImageError) and not is_asked_for:  # the index of a CD or a report among the images
-            account.passed["other"].append(found.path)
-            return None
+        return error
+    except MemoryError as error:
+        raise UnavailableFileError(found.path, error) from None
+
+
+def _account_for(found: Found, is_asked_for: bool, error: CxrError | None, writer: Writer, account: _Account) -> None:
+    """Count a file that gave no square, and say why where it could be an image."""
+    if error is None:
+        account.passed[found.what].append(found.path)
+    elif isinstance(error, NoImageError) and not is_asked_for:  # the index of a CD or a report among the images
+        account.passed["other"].append(found.path)
+    else:
         account.total += 1
         account.fail(error)
         reason = error.reason if isinstance(error, UnreadableImageError | UnavailableFileError) else error.problems[0]
         writer.fail(found.path, reason)
-        return None
-    except MemoryError as error:  # nothing is known of the image, and the next ones would fare no better
-        raise UnavailableFileError(found.path, error) from None
-    account.total += 1
-    return Square(found.path, pixels, notes)
 
 
 def _predict_batch(
