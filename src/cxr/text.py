@@ -11,6 +11,9 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
+DISCLAIMER = "Research tool, not a medical device."
+"""What each result says below it."""
+
 MOST_LETTERS = 1_000
 """Longer messages are shortened in the middle before they are printed."""
 

@@ -11,8 +11,7 @@ from cxr.check.result import Check
 from cxr.check.samples import Gallery
 from cxr.data.splits import FOLDS
 from cxr.evaluation.html import show
-from cxr.evaluation.report import DISCLAIMER
-from cxr.text import visible
+from cxr.text import DISCLAIMER, visible
 
 _SHOWN = 20
 """Names of a kind that the page lists; check.json has them all."""

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.functional import five_crop
 
 from cxr.config import Augment, Views
+from cxr.data.vision import five_crop
 
 
 def resample(images: Tensor, size: int, theta: Tensor | None = None) -> Tensor:

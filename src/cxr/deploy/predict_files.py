@@ -18,7 +18,6 @@ from cxr.data.threads import map_ahead
 from cxr.deploy.overlay_names import OverlayNames
 from cxr.deploy.predict_output import WRITERS, Overlays, Square, Writer
 from cxr.errors import CxrError, NoImageError, UnavailableFileError, UnreadableImageError
-from cxr.evaluation.report import DISCLAIMER
 from cxr.explain.cam import activation_map, encode_png, overlay
 from cxr.files import clear_leftovers, explain_os_errors, write_bytes
 from cxr.model.checkpoint import Checkpoint
@@ -28,6 +27,7 @@ from cxr.model.pretrained import is_guest, open_any
 from cxr.model.provenance import note_other_reports
 from cxr.paths import exists, is_folder
 from cxr.streams import complain
+from cxr.text import DISCLAIMER
 
 _BATCH = 32
 _NAMED = 20

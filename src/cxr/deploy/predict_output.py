@@ -7,13 +7,12 @@ from pathlib import Path
 
 from cxr.console import line, out
 from cxr.data.image import Grey
-from cxr.evaluation.report import DISCLAIMER
 from cxr.evaluation.thresholds import origin
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.familiarity import ENOUGH_IMAGES
 from cxr.streams import exact_stdout
 from cxr.tables import Table
-from cxr.text import csv_line
+from cxr.text import DISCLAIMER, csv_line
 
 Overlays = dict[str, Path]
 """Where the overlay of each finding is."""

@@ -8,9 +8,8 @@ from cxr.evaluation.cells import number, records, with_bounds
 from cxr.evaluation.compare import Comparison
 from cxr.evaluation.csv_files import write_tables
 from cxr.evaluation.render import markdown_table, versions
-from cxr.evaluation.report import DISCLAIMER
 from cxr.files import write_text
-from cxr.text import json_text, markdown
+from cxr.text import DISCLAIMER, json_text, markdown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -11,12 +11,12 @@ from markupsafe import Markup, escape
 from cxr.evaluation import cells, render
 from cxr.evaluation.figures import Picture, draw
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.report import DISCLAIMER, Report
+from cxr.evaluation.report import Report
 from cxr.evaluation.run_files import Cells, Training
 from cxr.evaluation.run_files import read_training as read_training  # here for whoever writes a page
 from cxr.evaluation.thresholds import origin
 from cxr.files import write_bytes, write_text
-from cxr.text import visible, visible_lines
+from cxr.text import DISCLAIMER, visible, visible_lines
 
 _WIDE = ("roc", "precision_recall", "reliability")
 

@@ -19,10 +19,9 @@ from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.metrics import Float
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.reader_files import Reading, read_readings, read_thresholds
-from cxr.evaluation.report import DISCLAIMER
 from cxr.evaluation.thresholds import Thresholds, fixed, origin
 from cxr.files import write_text
-from cxr.text import markdown
+from cxr.text import DISCLAIMER, markdown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

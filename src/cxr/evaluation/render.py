@@ -26,10 +26,10 @@ from cxr.evaluation.cells import (
 )
 from cxr.evaluation.csv_files import write_tables
 from cxr.evaluation.predictions import Predictions, as_table
-from cxr.evaluation.report import DISCLAIMER, Report
+from cxr.evaluation.report import Report
 from cxr.evaluation.thresholds import origin
 from cxr.files import clear_leftovers, write_text
-from cxr.text import json_text, markdown
+from cxr.text import DISCLAIMER, json_text, markdown
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -24,7 +24,6 @@ from cxr.evaluation.subgroups import Subgroups, subgroups
 from cxr.evaluation.thresholds import Thresholds, choose, count_shared, fixed
 from cxr.evaluation.units import combine
 
-DISCLAIMER = "Research tool, not a medical device."
 FIGURES = Point._fields
 AT_THRESHOLD = ("f1", "sensitivity", "specificity", "ppv", "npv")
 """Figures that depend on the operating point."""

@@ -6,7 +6,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model
+
+from cxr.data.vision import get_model
 
 Stem = Literal["rgb", "grey"]
 TrainLayers = Literal["all", "head", "last_block"]

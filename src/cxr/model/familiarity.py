@@ -14,9 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
-from scipy.linalg import eigh
-from sklearn.covariance import ledoit_wolf_shrinkage
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
 from cxr.console import count
 from cxr.model.appearance import THUMBNAIL
@@ -131,6 +128,8 @@ def fit(values: Float, width: int, patients: Sequence[str]) -> Familiarity | Non
         width: How many of the d are features.
         patients: n ids.
     """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+
     numbers = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1]
     num_patients = int(numbers.max()) + 1 if len(numbers) else 0
     values = np.asarray(values, np.float64)
@@ -203,6 +202,8 @@ def fit_gaussian(rows: Float) -> Gaussian:
     The covariance (1 - s) S + s t I has the directions of the sample's own S, t being the mean variance and s Ledoit
     and Wolf's share; the variances of the directions that are not kept are replaced by their mean.
     """
+    from sklearn.covariance import ledoit_wolf_shrinkage  # a prediction fits nothing and need not import it
+
     mean, scale = rows.mean(axis=0), rows.std(axis=0)
     scale = np.maximum(scale, max(_LEAST_SCALE * float(scale.max()), 1e-6))
     scaled = (rows - mean) / scale
@@ -218,6 +219,8 @@ def fit_gaussian(rows: Float) -> Gaussian:
 
 def _widest(scaled: Float) -> tuple[Float, Float]:
     """(variances [k], directions [k, d]) of centred rows [n, d], widest last, from the smaller Gram matrix."""
+    from scipy.linalg import eigh
+
     num, width = scaled.shape
     is_wide, size = width > num, min(num, width)
     gram = (scaled @ scaled.T if is_wide else scaled.T @ scaled) / num

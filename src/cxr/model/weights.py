@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torchvision.models import get_model_weights
 
 from cxr.config import Model
 from cxr.console import count
 from cxr.data.findings import find
+from cxr.data.vision import get_model_weights
 from cxr.errors import CxrError
 from cxr.model import xrv
 from cxr.model.classifier import Classifier

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 import torch
-from torchvision.models import get_model
 
 from cxr.config import Model
+from cxr.data.vision import get_model
 from cxr.model.weight_files.files import WeightFile
 from cxr.model.weight_files.kinds import WeightsError
 

@@ -11,8 +11,8 @@ from itertools import pairwise
 
 import torch
 from torch import nn
-from torchvision.models import get_model
 
+from cxr.data.vision import get_model
 from cxr.model.weight_files.files import WeightFile
 from cxr.model.weight_files.kinds import WeightsError, visible
 from cxr.model.weight_files.layout import Fit, Layout, spell

@@ -1,0 +1,54 @@
+"""What cxr takes from torchvision, imported without PyTorch's compiler.
+
+torchvision asks torch._dynamo for one function that only its detection models call, and importing that takes a second,
+which every `cxr predict` would pay. So two modules stand in for it while torchvision is imported: the one function
+that they hold imports the compiler when it is called, and asking them for anything else imports it at once.
+"""
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+_COMPILER, _UTILS = "torch._dynamo", "torch._dynamo.utils"
+
+
+class _StandIn(ModuleType):
+    """A module that is imported as soon as something is asked of it."""
+
+    def __getattr__(self, name: str) -> object:
+        if name.startswith("__") and (name, self.__name__) != ("__path__", _COMPILER):
+            raise AttributeError(name)
+        _remove()
+        return getattr(importlib.import_module(self.__name__), name)
+
+
+def _remove() -> None:
+    for name in (_COMPILER, _UTILS):
+        if isinstance(sys.modules.get(name), _StandIn):
+            del sys.modules[name]
+
+
+def _is_compile_supported(device_type: str) -> bool:
+    """What the function of this name in torch._dynamo.utils says."""
+    return bool(importlib.import_module(_UTILS).is_compile_supported(device_type))
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """Let the body import torchvision without torch._dynamo; a compiler that is there already is left alone."""
+    if _COMPILER not in sys.modules:
+        sys.modules[_COMPILER], sys.modules[_UTILS] = _StandIn(_COMPILER), _StandIn(_UTILS)
+        sys.modules[_UTILS].is_compile_supported = _is_compile_supported  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        _remove()
+
+
+with without_compiler():
+    from torchvision.models import get_model, get_model_weights
+    from torchvision.transforms.functional import five_crop
+
+__all__ = ["five_crop", "get_model", "get_model_weights"]
