@@ -90,6 +90,8 @@ class Model(Section):
     """First convolution: rgb as torchvision's, or grey: one channel, colours and normalisation folded in."""
     train_layers: Literal["all", "head", "last_block"] = "all"
     """Layers that learn: all, the head alone (feature extraction), or the head and the last block."""
+    checkpointing: bool = False
+    """Keep a fifth (DenseNet) to a half of the activations and compute the rest again: larger images, slower steps."""
 
 
 class Loss(Section):
@@ -128,6 +130,8 @@ class Train(Section):
     """Arithmetic of the forward pass: auto takes bf16 where the device computes in it; fp16 scales the loss."""
     compile: bool | Literal["graphs"] = False
     """Compile the model with torch.compile: slow first step, faster after; graphs also replays CUDA graphs."""
+    deterministic: bool = False
+    """Use only GPU kernels that give the same bits on the same card each time; slower, and no kernel is tried out."""
     grad_clip: float = Field(1.0, ge=0)
     """Largest gradient norm; 0 turns clipping off."""
     select: Literal["auroc", "loss"] = "auroc"
@@ -136,6 +140,8 @@ class Train(Section):
     """Epochs without a better validation figure before training ends; 0 never ends early."""
     save_every: int = Field(0, ge=0)
     """Steps between saves of last.pt inside an epoch; 0 saves after each epoch only."""
+    profile: int = Field(0, ge=0, le=1000)
+    """Steps to trace with torch.profiler (trace.json, profile.txt, and the shares of time); 0 traces none."""
     remember_patients: bool = True
     """Keep hashes of the patients and images in the checkpoint, by which cxr eval refuses them (docs/privacy.md)."""
     sync_batchnorm: bool | Literal["auto"] = "auto"
@@ -208,4 +214,10 @@ class Config(Section):
         if self.eval.views == "ten_crop" and self.image.store_size <= self.image.size:
             sizes = f"image.store_size={self.image.store_size} and image.size={self.image.size}"
             raise ValueError(f"eval.views=ten_crop cuts smaller images out of larger ones, not with {sizes}")
+        return self
+
+    @model_validator(mode="after")
+    def _compiled_models_keep_what_they_choose(self) -> "Config":
+        if self.model.checkpointing and self.train.compile:
+            raise ValueError("model.checkpointing does not go with train.compile: torch.compile cannot compile it")
         return self

@@ -5,6 +5,8 @@ make text visible (text.py) before rich measures it; no other file builds its ow
 """
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -56,16 +58,33 @@ def out() -> Console:
 
 
 err: Console = _Screen(stderr=True)
+_listeners: list[Callable[[str], None]] = []
+
+
+@contextmanager
+def listening(hear: Callable[[str], None]) -> Iterator[None]:
+    """Call `hear` with each line that `say` and `warn` print while the body runs."""
+    _listeners.append(hear)
+    try:
+        yield
+    finally:
+        _listeners.remove(hear)
 
 
 def say(message: str) -> None:
     """Print one line of information to stderr."""
-    err.print(line(message), soft_wrap=True)
+    _print(message)
 
 
 def warn(message: str) -> None:
     """Print one warning to stderr."""
-    err.print(line(f"warning: {message}", style="yellow"), soft_wrap=True)
+    _print(f"warning: {message}", "yellow")
+
+
+def _print(message: str, style: str = "") -> None:
+    err.print(line(message, style=style), soft_wrap=True)
+    for hear in _listeners:
+        hear(visible(message))
 
 
 def line(*parts: str | tuple[str, str], style: str = "") -> Text:
@@ -84,8 +103,8 @@ def count(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def progress(extra: str = "") -> "Progress":
-    """A progress bar over images with rate and time left; `extra` is a format for more fields of the task."""
+def progress(status: str = "") -> "Progress":
+    """A progress bar over images in 80 columns, with rate and time left, or `status`, a format of the task's fields."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
     class Rate(ProgressColumn):
@@ -96,7 +115,6 @@ def progress(extra: str = "") -> "Progress":
         def render(self, task: "Task") -> Text:
             return line(self.text_format.format(task=task))
 
-    columns = [Words("{task.description}"), BarColumn(24), MofNCompleteColumn(), Rate(), TimeRemainingColumn()]
-    return Progress(
-        *columns, *([Words(extra)] if extra else []), console=err, transient=True, disable=not err.is_terminal
-    )
+    columns = [Words("{task.description}"), BarColumn(10 if status else 24), MofNCompleteColumn(), Rate()]
+    last = Words(status) if status else TimeRemainingColumn()
+    return Progress(*columns, last, console=err, transient=True, disable=not err.is_terminal)

@@ -43,6 +43,7 @@ def test_more_images_and_pixels_need_more_and_parts_need_less(recipe: Recipe, tm
 
     assert needs("train.batch_size=4") < 0 < needs("train.batch_size=16")
     assert needs("train.batch_size=16", "train.accumulate=2") == 0
+    assert needs("model.checkpointing=true") == pytest.approx(-0.4 * 8 * 22e6 * 1.3 * (32 / 224) ** 2, rel=0.01)
     assert needs("image.size=64") == pytest.approx(3 * 8 * 22e6 * 1.3 * (32 / 224) ** 2, rel=0.01)
 
 
@@ -57,8 +58,8 @@ def test_a_gpu_without_enough_memory_is_an_error_with_what_takes_less(
         loop.train(recipe(tmp_path / "run"), dataset, ALONE)
     assert error.value.render() == (
         "error: train.batch_size: 8 images of 32 pixels do not fit into the GPU's memory (CUDA out of memory)\n"
-        "hint: train.accumulate=2 computes a batch in 2 parts; or train.batch_size=4, or store.where=ram, which keeps "
-        "the images out of the GPU"
+        "hint: train.accumulate=2 computes a batch in 2 parts; or train.batch_size=4, or model.checkpointing=true, or "
+        "store.where=ram, which keeps the images out of the GPU"
     )
     with pytest.raises(ValueError), explain_no_memory(recipe(tmp_path)):
         raise ValueError

@@ -159,8 +159,35 @@ def test_two_runs_in_one_folder_are_refused(recipe: Recipe, dataset: Dataset, tm
     assert not list(tmp_path.iterdir())
 
 
-def test_saving_inside_epochs_changes_nothing(recipe: Recipe, dataset: Dataset, trained: Path, tmp_path: Path) -> None:
-    assert_same_run(train(recipe(tmp_path, "train.save_every=3"), dataset, ALONE), trained)
+def test_saving_tracing_and_computing_twice_change_nothing(
+    recipe: Recipe, dataset: Dataset, trained: Path, tmp_path: Path
+) -> None:
+    beside = ("train.save_every=3", "train.profile=2", "model.checkpointing=true", "train.deterministic=true")
+    assert_same_run(train(recipe(tmp_path, *beside), dataset, ALONE), trained)
+    assert "aten::convolution" in (tmp_path / "profile.txt").read_text()
+    assert json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
+    assert "profile of 2 steps" in (tmp_path / "train.log").read_text()
+
+
+def test_what_a_training_says_is_in_its_log_with_the_time(trained: Path) -> None:
+    lines = (trained / "train.log").read_text().splitlines()
+    assert [line[25:].partition(" ")[0] for line in lines[:3]] == ["device", "weights", "first"]
+    epochs = [line for line in lines if re.search(r" epoch \d/3: validation AUROC \d\.\d{4}, loss \d\.\d{4}", line)]
+    paces = [line for line in lines if re.search(r"  training loss \S+, lr \S+, [\d,]+ images/s", line)]
+    assert (len(epochs), len(paces)) == (3, 3)
+    assert [" left" in line for line in paces] == [True, True, False]
+    assert max(len(line[25:]) for line in lines) <= 80
+    logged = read_log(trained, "train")
+    assert all(0 <= line["waiting_share"] <= 1 and line["images_per_second"] > 0 for line in logged)
+
+
+def test_a_training_that_ends_early_says_why_in_its_log(
+    recipe: Recipe, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "train_step", at_step(1, terminate))
+    with pytest.raises(Stopped):
+        train(recipe(tmp_path), dataset, ALONE)
+    assert (tmp_path / "train.log").read_text().endswith(" stopped by SIGTERM\n")
 
 
 def test_parts_of_a_batch_add_up_to_its_gradient(recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:
@@ -291,7 +318,7 @@ def test_a_full_disk_for_the_best_checkpoint_names_it_and_the_run_goes_on(
         patch.setattr(Saver, "is_due", lambda _: False)  # so that last.pt is not the first
         train(config, dataset, ALONE)
     left = {path.name for path in small_disk.iterdir() if path.is_file()}
-    assert left == {"config.yaml", "counts.json", "log.jsonl"}
+    assert left == {"config.yaml", "counts.json", "log.jsonl", "train.log"}
 
 
 def test_validation_rows_of_one_class_cannot_select_by_auroc(recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:
@@ -395,5 +422,5 @@ def test_a_new_run_replaces_the_old_ones_files(recipe: Recipe, dataset: Dataset,
         train(config, dataset, ALONE)
     assert [line["epoch"] for line in read_log(tmp_path, "epoch")] == [1]
     files = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert files == {"best.safetensors", "last.pt", "log.jsonl", "config.yaml", "counts.json"}
+    assert files == {"best.safetensors", "last.pt", "log.jsonl", "train.log", "config.yaml", "counts.json"}
     assert re.search(r"^seed: 0", (tmp_path / "config.yaml").read_text(), re.MULTILINE)

@@ -13,7 +13,7 @@ from cxr.config_file import load, walk
 from cxr.console import count, warn
 from cxr.errors import CxrError
 
-LOG, COUNTS, RECIPE = "log.jsonl", "counts.json", "config.yaml"
+LOG, TEXT_LOG, COUNTS, RECIPE = "log.jsonl", "train.log", "counts.json", "config.yaml"
 _T = TypeVar("_T")
 _FIGURES = ("loss", "val_loss", "val_auroc")
 

@@ -23,7 +23,7 @@ def shares_statistics(config: Config, world: World) -> bool:
     """Whether a run's batch norms share their statistics between processes.
 
     Raises:
-        CxrError: They do, and the model is compiled, which PyTorch cannot with collectives inside.
+        CxrError: They do, and the model is compiled, or computes its activations twice, with collectives inside.
     """
     train = config.train
     share = -(-train.batch_size // world.size)
@@ -33,6 +33,9 @@ def shares_statistics(config: Config, world: World) -> bool:
     if train.compile:
         what = f"train.compile: with {world.size} processes and batch statistics shared between them"
         raise CxrError(what, "train.compile=false, or train.sync_batchnorm=false with at least 16 images a process")
+    if config.model.checkpointing:
+        what = f"model.checkpointing: with {world.size} processes and batch statistics shared between them"
+        raise CxrError(what, "model.checkpointing=false, or train.sync_batchnorm=false")
     return True
 
 

@@ -9,10 +9,12 @@ from cxr.data.splits import FOLDS
 from cxr.evaluation import calibration
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.predictions import Predictions
+from cxr.files import write_bytes
 from cxr.model import checkpoint as checkpoints
 from cxr.model.predict import learn_familiarity
 from cxr.model.run import Run
-from cxr.model.state import TrainState
+from cxr.model.saver import Saver, copy_to_cpu
+from cxr.model.state import TrainState, snapshot
 from cxr.patient_key import own_hasher
 
 
@@ -62,6 +64,27 @@ def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> chec
     )
     patients, images = run.seen
     return checkpoints.Checkpoint(state.ema, metadata, points, temperatures, patients, images=images)
+
+
+def save_state(run: Run, state: TrainState, validated: Predictions | None, saver: Saver) -> None:
+    """Write last.pt, and before it best.safetensors where the state is the best so far, as these are now.
+
+    Args:
+        run: The run.
+        state: Its state; nothing of it is used after this call returns.
+        validated: Predictions of the validation rows where it is the best; None writes last.pt alone.
+        saver: What writes.
+    """
+    folder = run.config.out
+    best = checkpoints.to_bytes(make_checkpoint(run, state, validated)) if validated else None
+    last = copy_to_cpu(snapshot(state, run.config, run.identity))
+
+    def write() -> None:
+        if best is not None:
+            write_bytes(folder / checkpoints.BEST, best)
+        checkpoints.save_resumable(folder / checkpoints.LAST, last)
+
+    saver.save(write)
 
 
 def number_or_none(value: float) -> float | None:

@@ -53,3 +53,8 @@ def _own_gpu(local_rank: int, processes: int, num_gpus: int) -> torch.device:
         what = f"torchrun: {processes} processes on this machine and {num_gpus} GPU{'s' if num_gpus > 1 else ''}"
         raise CxrError(what, f"--nproc-per-node {num_gpus}")
     return torch.device("cuda", local_rank)
+
+
+def name_device(device: torch.device) -> str:
+    """As `NVIDIA H100 80GB HBM3`, or the kind of a device that has no name."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

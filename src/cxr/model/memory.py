@@ -14,6 +14,9 @@ ACTIVATIONS_MB = {
 }  # fmt: skip
 """MB that autograd keeps of one image of 224 x 224 in (float32, bfloat16), summed over the tensors it saved."""
 
+_KEPT = {"densenet": 0.2, "resnet": 0.6}
+"""The share of these that model.checkpointing keeps, at most."""
+
 _AT = 224
 _ON_TOP = 1.3  # gradients of activations, cuDNN's workspaces, the allocator's blocks
 _STATES = 5 * 4 * 20_000_000  # weights, gradients, two moments and the average of the largest network, in bytes
@@ -24,7 +27,8 @@ def spare_for_steps(config: Config, processes: int, dtype: torch.dtype | None) -
     train = config.train
     share = -(-train.batch_size // processes)
     part = -(-share // train.accumulate)
-    mb = ACTIVATIONS_MB[config.model.backbone][dtype is not None]
+    kept = _KEPT[config.model.backbone.rstrip("0123456789")] if config.model.checkpointing else 1.0
+    mb = kept * ACTIVATIONS_MB[config.model.backbone][dtype is not None]
     return int(_STATES + _ON_TOP * part * mb * 1e6 * (config.image.size / _AT) ** 2)
 
 
@@ -44,6 +48,7 @@ def explain_no_memory(config: Config) -> Iterator[None]:
         hint = f"train.accumulate={more} computes a batch in {more} parts"
         hint += "" if train.compile != "graphs" else " (with train.compile=true)"
         hint += f"; or train.batch_size={max(1, train.batch_size // 2)}"
+        hint += ", or model.checkpointing=true" if not (config.model.checkpointing or train.compile) else ""
         hint += ", or store.where=ram, which keeps the images out of the GPU" if config.store.where != "ram" else ""
         said = str(error).split(". ")[0]
         raise OneProcessError(f"{what} do not fit into the GPU's memory ({said})", hint) from None

@@ -50,13 +50,14 @@ def prediction() -> Iterator[None]:
 
     A kernel that is tried out is another one on each start, with other last bits.
     """
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = False
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark, cudnn.deterministic
+    cudnn.benchmark, cudnn.deterministic = False, True
     try:
         with torch.inference_mode():
             yield
     finally:
-        torch.backends.cudnn.benchmark = before
+        cudnn.benchmark, cudnn.deterministic = before
 
 
 def predict_rows(

@@ -1,4 +1,4 @@
-"""What a run leaves beside its checkpoints: log.jsonl and TensorBoard events."""
+"""What a run leaves beside its checkpoints: log.jsonl, train.log and TensorBoard events."""
 
 import json
 import os
@@ -6,14 +6,51 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from cxr.console import count, warn
-from cxr.evaluation.run_files import LOG, parse_line, read_lines
+from cxr.evaluation.run_files import LOG, TEXT_LOG, parse_line, read_lines
 from cxr.files import explain_os_errors, write_text
 
 Value = str | int | float | None
+
+
+class TextLog:
+    """train.log: what a training says on the terminal, and how it goes on in between, each line with its time.
+
+    What is noted before the run folder is opened is kept until then.
+    """
+
+    def __init__(self) -> None:
+        self._path: Path | None = None
+        self._kept: list[str] = []
+
+    def open(self, folder: Path, resume: bool) -> None:
+        """Write to a run folder from now on, below what is there where a run is resumed."""
+        self._path = folder / TEXT_LOG
+        if not resume:
+            write_text(self._path, "")
+        self._append(self._kept)
+        self._kept = []
+
+    def note(self, message: str) -> None:
+        """Add a line.
+
+        Raises:
+            CxrError: The disk is full; the run can be resumed.
+        """
+        text = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} {message}\n"
+        if self._path is None:
+            self._kept.append(text)
+        else:
+            self._append([text])
+
+    def _append(self, lines: list[str]) -> None:
+        assert self._path is not None
+        with explain_os_errors(self._path), self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines(lines)
 
 
 class RunLog:
@@ -24,13 +61,14 @@ class RunLog:
         step: Step the run goes on from; lines of later steps, which an interrupted run left, are taken out.
         epochs: Epochs the run has finished; lines of later ones are taken out too.
         enabled: False on all processes but the first.
+        text: train.log, for lines that are not said on the terminal.
 
     Raises:
         CxrError: The disk is full or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, step: int, epochs: int, enabled: bool) -> None:
-        self.path, self.enabled = folder / LOG, enabled
+    def __init__(self, folder: Path, step: int, epochs: int, enabled: bool, text: TextLog) -> None:
+        self.path, self.enabled, self.text = folder / LOG, enabled, text
         self._events = _open_events(folder / "tensorboard", step) if enabled else None
         if enabled:
             write_text(self.path, "".join(f"{line}\n" for line in _earlier_lines(self.path, step, epochs)))

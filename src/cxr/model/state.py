@@ -17,14 +17,16 @@ from cxr.errors import CxrError
 from cxr.model.batch_norm import share_statistics, shares_statistics
 from cxr.model.checkpoint import LAST, check_kinds
 from cxr.model.classifier import Classifier
+from cxr.model.device import name_device
 from cxr.model.distributed import World
 from cxr.model.loss import ClassWeights, logit_shift
 from cxr.model.optim import build_optimizer
+from cxr.model.recompute import recompute_blocks
 from cxr.model.weights import LoadReport, load_weights
 from cxr.patient_key import own_hasher
 
 _MAY_DIFFER = ("out", "device", "data.root", "store.path", "store.where", "store.workers", "train.save_every",
-               "train.compile")  # fmt: skip
+               "train.compile", "train.profile")  # fmt: skip
 
 
 @dataclass
@@ -69,6 +71,8 @@ def new_state(
         share_statistics(model)
     model.to(world.device).to(memory_format=torch.channels_last)
     ema = copy.deepcopy(model).requires_grad_(False).eval() if config.train.ema else model
+    if config.model.checkpointing:
+        recompute_blocks(model)
     state = TrainState(model, ema, build_optimizer(model, config.train, world.device))
     if config.train.precision == "fp16":
         state.scaler = torch.amp.GradScaler(world.device.type)
@@ -112,6 +116,7 @@ def snapshot(state: TrainState, config: Config, images: dict[str, str]) -> dict[
         "config": config.model_dump_json(),
         "images": images,
         "patient_key": own_hasher().key_id if config.train.remember_patients else "",
+        "device": name_device(state.model.head.weight.device),
     }
 
 
@@ -201,6 +206,7 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     "history": _are_figures,
     "loss_sum": _is_number,
     "patient_key": lambda value: value is None or isinstance(value, str),
+    "device": lambda value: value is None or isinstance(value, str),
     "scaler": lambda value: value is None or (isinstance(value, dict) and all(map(_is_number, value.values()))),
     "config": lambda value: isinstance(value, str),
     "images": lambda value: isinstance(value, dict) and all(isinstance(one, str) for one in value.values()),

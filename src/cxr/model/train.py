@@ -4,10 +4,10 @@ Order, learning rate and augmentation are functions of (seed, step) and of the v
 is stopped anywhere and resumed computes what the straight run computes, bit for bit on the CPU.
 """
 
-import json
 import signal
 import time
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,7 @@ from rich.progress import Progress
 from torch import Tensor, nn
 
 from cxr.config import Config
-from cxr.config_file import render
-from cxr.console import count, progress, say
+from cxr.console import listening, progress, say
 from cxr.data.augment import augment
 from cxr.data.dataset import Dataset, Listed
 from cxr.data.epoch import check_judgeable, count_steps
@@ -26,22 +25,23 @@ from cxr.data.splits import FOLDS
 from cxr.errors import CxrError
 from cxr.evaluation import metrics
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.run_files import COUNTS, LOG, RECIPE, read_lines
-from cxr.files import clear_leftovers, explain_os_errors, only_one, write_bytes, write_text
 from cxr.model import checkpoint as checkpoints
-from cxr.model.best import complete_best, make_checkpoint, number_or_none
+from cxr.model.begin import alone_in_folder, begin, wrap
+from cxr.model.best import complete_best, number_or_none, save_state
 from cxr.model.classifier import Classifier
 from cxr.model.compiled import Compiled
 from cxr.model.distributed import World
+from cxr.model.kernels import training_kernels
 from cxr.model.loss import masked_bce
+from cxr.model.loss_meter import READ_EVERY, LossMeter, Pace, check_weights, say_time
 from cxr.model.memory import explain_no_memory
 from cxr.model.optim import epochs_since_best, learning_rate
 from cxr.model.predict import predict_dataset
+from cxr.model.profile import StepProfiler
 from cxr.model.run import Run, identify, prepare
-from cxr.model.runlog import RunLog
-from cxr.model.saver import Saver, copy_to_cpu
-from cxr.model.state import TrainState, average_weights, check_resumable, figures, new_state, restore, snapshot
-from cxr.model.watch import READ_EVERY, LossMeter, check_weights, describe
+from cxr.model.runlog import RunLog, TextLog
+from cxr.model.saver import Saver
+from cxr.model.state import TrainState, average_weights, check_resumable, figures
 from cxr.patient_key import own_hasher
 from cxr.signals import StopRequest, catch_signals
 
@@ -61,11 +61,27 @@ def train(config: Config, dataset: Dataset, world: World, resume: bool = False) 
         Stopped: After SIGTERM, SIGHUP or Ctrl-C, with last.pt saved.
     """
     torch.manual_seed(config.seed)
-    torch.backends.cudnn.benchmark = True
-    run = prepare(config, dataset, world)
-    with _alone(run), explain_no_memory(config):
-        _run_epochs(run, _begin(run, resume))
+    text = TextLog()
+    hears = listening(text.note) if world.is_first else nullcontext()
+    with training_kernels(config.train.deterministic), hears:
+        run = prepare(config, dataset, world)
+        with alone_in_folder(run), explain_no_memory(config), _noting_the_end(text):
+            state = begin(run, resume)
+            if world.is_first:
+                text.open(config.out, resume)
+            _run_epochs(run, state, text)
     return config.out
+
+
+@contextmanager
+def _noting_the_end(text: TextLog) -> Iterator[None]:
+    """Note in train.log why a training ends before its time."""
+    try:
+        yield
+    except (CxrError, Stopped) as end:
+        with suppress(CxrError):  # of the log itself, whose disk is full
+            text.note(end.render() if isinstance(end, CxrError) else f"stopped by {signal.Signals(end.signal).name}")
+        raise
 
 
 def check_before_packing(config: Config, listed: Listed, world: World, resume: bool) -> None:
@@ -86,39 +102,6 @@ def check_before_packing(config: Config, listed: Listed, world: World, resume: b
         check_resumable(config, known, checkpoints.load_resumable(config.out / checkpoints.LAST))
 
 
-def _alone(run: Run) -> AbstractContextManager[None]:
-    """Two runs in one folder would mix their checkpoints and their logs."""
-    out = run.config.out
-    if not run.world.is_first:
-        return nullcontext()
-    with explain_os_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    return only_one(out / ".lock", f"{out}: another process is training in this folder")
-
-
-def _begin(run: Run, resume: bool) -> TrainState:
-    """The state before the first step, or as last.pt has it."""
-    config, world = run.config, run.world
-    none = {"model": config.model.model_copy(update={"weights": "none"})}
-    begin = config.model_copy(update=none) if resume else config  # last.pt holds every tensor
-    state, report = new_state(begin, run.dataset.targets.findings, run.weights, world)
-    if world.is_first:
-        clear_leftovers(config.out)
-        if not resume:
-            say(str(report))
-    if resume:
-        restore(state, config, run.identity, checkpoints.load_resumable(config.out / checkpoints.LAST))
-        _check_step(run, state)
-        if world.is_first:
-            _note_recipe(run)
-            finished = len(state.history) >= config.train.epochs
-            where = f"epoch {len(state.history) + 1}, step {state.step:,}"
-            say(f"finished already, after {count(len(state.history), 'epoch')}" if finished else f"resuming at {where}")
-    elif world.is_first:
-        _start_folder(run)
-    return state
-
-
 @dataclass(frozen=True)
 class _Session:
     """What stands beside a training while it runs."""
@@ -127,21 +110,25 @@ class _Session:
     saver: Saver
     request: StopRequest
     bar: Progress
+    pace: Pace
+    profiler: StepProfiler
 
 
-def _run_epochs(run: Run, state: TrainState) -> None:
+def _run_epochs(run: Run, state: TrainState, text: TextLog) -> None:
     config, world = run.config, run.world
-    model = _wrap(state.model, run)
+    model, pace = wrap(state.model, run), Pace()
+    num_traced = config.train.profile if world.is_first else 0
     with (
-        closing(RunLog(config.out, state.step, len(state.history), world.is_first)) as log,
+        closing(RunLog(config.out, state.step, len(state.history), world.is_first, text)) as log,
         Saver() as saver,
         catch_signals() as request,
         progress("{task.fields[status]}") as bar,
+        StepProfiler(num_traced, run.steps_per_epoch, config.out, world.device, lambda: pace.waited) as profiler,
     ):
-        session = _Session(log, saver, request, bar)
+        session = _Session(log, saver, request, bar, pace, profiler)
         while len(state.history) < config.train.epochs and not _has_stalled(run, state):
-            _train_epoch(run, state, model, session)
-            _finish_epoch(run, state, session)
+            learned = _train_epoch(run, state, model, session)
+            _finish_epoch(run, state, session, learned)
             if len(state.history) < config.train.epochs and _is_stop_agreed(world, request):
                 saver.wait()
                 raise Stopped(request.signal or signal.SIGTERM)
@@ -149,44 +136,8 @@ def _run_epochs(run: Run, state: TrainState) -> None:
         complete_best(run, state)
 
 
-def _wrap(model: nn.Module, run: Run) -> nn.Module:
-    wrapped: nn.Module = model
-    if run.world.size > 1:
-        devices = [run.world.device] if run.world.device.type == "cuda" else None
-        # statistics are shared in the forward pass, or each process has its own until validation
-        wrapped = nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
-    config = run.config.train
-    if config.compile:
-        share = -(-config.batch_size // run.world.size)
-        return Compiled(wrapped, -(-share // config.accumulate), config.compile)
-    return wrapped
-
-
-def _check_step(run: Run, state: TrainState) -> None:
-    """A state is of its epoch: after as many steps as the epochs that are finished take, and at most one epoch more."""
-    epochs, steps = len(state.history), run.steps_per_epoch
-    if not epochs * steps <= state.step <= (epochs + 1) * steps:
-        what = f"{run.config.out / checkpoints.LAST}: is damaged: step {state.step:,} is not in epoch {epochs + 1}"
-        raise CxrError(what, "train again with --overwrite, or into another out=FOLDER")
-
-
-def _note_recipe(run: Run) -> None:
-    """Write config.yaml where it is another: the folder or the data may have moved since."""
-    path, text = run.config.out / RECIPE, render(run.config)
-    if read_lines(path) != text.splitlines():
-        write_text(path, text)
-
-
-def _start_folder(run: Run) -> None:
-    out = run.config.out
-    for name in (checkpoints.BEST, checkpoints.LAST, LOG):
-        (out / name).unlink(missing_ok=True)
-    _note_recipe(run)
-    write_text(out / COUNTS, json.dumps(run.dataset.counts(), indent=2) + "\n")
-
-
-def _train_epoch(run: Run, state: TrainState, model: nn.Module, session: _Session) -> None:
-    """Steps from where the state stands to the end of its epoch."""
+def _train_epoch(run: Run, state: TrainState, model: nn.Module, session: _Session) -> str:
+    """Steps from where the state stands to the end of its epoch; returns the epoch's loss and pace in words."""
     config, epoch = run.config, len(state.history)
     order = epoch_order(visits(run.dataset.groups(), config.seed, epoch), config.seed, epoch)
     done = state.step - epoch * run.steps_per_epoch
@@ -194,20 +145,23 @@ def _train_epoch(run: Run, state: TrainState, model: nn.Module, session: _Sessio
         f"epoch {epoch + 1}/{config.train.epochs}",
         total=len(order),
         completed=min(len(order), done * config.train.batch_size),
-        status=describe(state.history),
+        status="",
         visible=run.world.is_first,
     )
-    losses = LossMeter(run, state, session.log, session.bar, task)
+    losses = LossMeter(run, state, session.log, session.bar, task, session.pace)
     model.train()
-    for batch in run.loader.batches(order, config.train.batch_size, run.world.rank, run.world.size, done):
-        losses.add(train_step(run, state, model, batch), min(batch.num_global, len(order)))
+    batches = run.loader.batches(order, config.train.batch_size, run.world.rank, run.world.size, done)
+    for batch in losses.waiting_for(batches):
+        with session.profiler.step():
+            loss = train_step(run, state, model, batch)
+        losses.add(loss, min(batch.num_global, len(order)))
         _save_or_stop(run, state, losses, session)
-    losses.read()
+    losses.stop()
     check_weights(run, state)
     if session.saver.is_due():  # validation may fail, and takes its time
         save_last(run, state, session.saver)
-    losses.finish()
     session.bar.remove_task(task)
+    return losses.finish()
 
 
 def train_step(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> Tensor:
@@ -267,6 +221,7 @@ def _save_or_stop(run: Run, state: TrainState, losses: LossMeter, session: _Sess
         losses.read()
         check_weights(run, state)
         save_last(run, state, session.saver)
+        losses.skip_time()
     if stop:
         session.saver.wait()
         raise Stopped(session.request.signal or signal.SIGTERM)
@@ -279,7 +234,7 @@ def _is_stop_agreed(world: World, request: StopRequest) -> bool:
     return bool(world.sum(torch.tensor(float(request.signal is not None), device=world.device)) > 0)
 
 
-def _finish_epoch(run: Run, state: TrainState, session: _Session) -> None:
+def _finish_epoch(run: Run, state: TrainState, session: _Session, learned: str) -> None:
     """Validate, then save 1. the best checkpoint, 2. last.pt; a kill between them only repeats the validation."""
     config, begun = run.config, time.monotonic()
     run.world.copy_first(state.ema.buffers())  # where statistics are not shared, each process has its own
@@ -289,12 +244,17 @@ def _finish_epoch(run: Run, state: TrainState, session: _Session) -> None:
     is_best = epochs_since_best(figures(state, config)) == 0
     if run.world.is_first:
         rate = state.optimizer.param_groups[0]["lr"]
-        _save_epoch(run, state, predictions if is_best else None, session.saver)
+        save_state(run, state, predictions if is_best else None, session.saver)
+        session.pace.validation_seconds = time.monotonic() - begun
         values = {"epoch": len(state.history), "lr": rate, "val_loss": loss, "val_auroc": number_or_none(auroc)}
-        session.log.write("epoch", state.step, {**values, "best": int(is_best), "seconds": time.monotonic() - begun})
+        seconds = session.pace.validation_seconds
+        session.log.write("epoch", state.step, {**values, "best": int(is_best), "seconds": seconds})
         best = ", best so far" if is_best else ""
         of = f"epoch {len(state.history)}/{config.train.epochs}"
         say(f"{of}: validation AUROC {auroc:.4f}, loss {loss:.4f}{best}")
+        epochs = config.train.epochs - len(state.history)
+        left = session.pace.seconds_left(epochs * sum(run.dataset.visits()), epochs)
+        say(f"  {learned}{f', {say_time(left)} left' if left else ''}")
     run.world.wait()
 
 
@@ -311,21 +271,7 @@ def validate(run: Run, classifier: Classifier) -> tuple[float, float, Prediction
 def save_last(run: Run, state: TrainState, saver: Saver) -> None:
     """Write last.pt from the first process."""
     if run.world.is_first:
-        _save_epoch(run, state, None, saver)
-
-
-def _save_epoch(run: Run, state: TrainState, validated: Predictions | None, saver: Saver) -> None:
-    """Write last.pt, and before it best.safetensors where the state is the best so far, as these are now."""
-    folder = run.config.out
-    best = checkpoints.to_bytes(make_checkpoint(run, state, validated)) if validated else None
-    last = copy_to_cpu(snapshot(state, run.config, run.identity))
-
-    def write() -> None:
-        if best is not None:
-            write_bytes(folder / checkpoints.BEST, best)
-        checkpoints.save_resumable(folder / checkpoints.LAST, last)
-
-    saver.save(write)
+        save_state(run, state, None, saver)
 
 
 def _has_stalled(run: Run, state: TrainState) -> bool:
