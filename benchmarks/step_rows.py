@@ -16,6 +16,7 @@ from cxr.data.findings import NIH_14
 from cxr.data.heap import keep_freed_memory
 from cxr.data.labels import Targets
 from cxr.data.loader import Batch, Loader, Pixels, epoch_order
+from cxr.model.compiled import Compiled
 from cxr.model.distributed import World
 from cxr.model.loss import class_weights
 from cxr.model.predict import autocast_dtype, forward
@@ -89,8 +90,8 @@ def _our_step(
     run, state = start(backbone, batch_size, num_steps * batch_size, device, stem)
     model: nn.Module = state.model.train()
     if compiled:
-        model.compile()
-    batch = _synthetic(batch_size, device)
+        model = Compiled(model, batch_size, True)
+    batch = synthetic(batch_size, device)
 
     def work() -> int:
         for _ in range(num_steps):
@@ -102,27 +103,35 @@ def _our_step(
 
 
 def start(
-    backbone: str, batch_size: int, num_images: int, device: torch.device, stem: str = "rgb"
+    backbone: str,
+    batch_size: int,
+    num_images: int,
+    device: torch.device,
+    stem: str = "rgb",
+    precision: str = "auto",
+    size: int = SIZE,
 ) -> tuple[Run, TrainState]:
     """A run and its first state on generated labels, without a data set."""
     config = Config.model_validate(
         {
             "data": {"source": "nih", "root": "."},
             "model": {"backbone": backbone, "weights": "none", "stem": stem},
-            "train": {"batch_size": batch_size},
+            "train": {"batch_size": batch_size, "precision": precision},
+            "image": {"size": size},
         }
     )
     y = np.repeat(np.array([[0], [1]], np.float32), 14, axis=1)
     weights = class_weights(Targets(NIH_14, y, np.ones_like(y, dtype=bool)), "chexnet").to(device)
     world = World(0, 1, 1, device)
     state, _ = new_state(config, NIH_14, weights, world)
-    dtype = autocast_dtype("auto", device)
+    dtype = autocast_dtype(precision, device)
     nothing = cast(Dataset, None)  # a step touches neither the data set nor the loader
     return Run(config, world, nothing, cast(Loader, None), weights, dtype, num_images // batch_size), state
 
 
-def _synthetic(batch_size: int, device: torch.device) -> Batch:
-    images = torch.randint(0, 256, (batch_size, 256, 256), dtype=torch.uint8, device=device)
+def synthetic(batch_size: int, device: torch.device, size: int = 256) -> Batch:
+    """A batch of random pixels that lies on the device."""
+    images = torch.randint(0, 256, (batch_size, size, size), dtype=torch.uint8, device=device)
     y = torch.randint(0, 2, (batch_size, 14), device=device).float()
     rows = np.arange(batch_size)
     return Batch(images, y, torch.ones_like(y, dtype=torch.bool), rows, batch_size * 14, 0, batch_size)
@@ -162,7 +171,7 @@ def inference(backbone: str, batch_size: int, device: torch.device, rounds: int)
     """Images a second of `cxr eval`'s forward beside plain eager float32."""
     plain = get_model(backbone, weights=None, num_classes=14).to(device).eval()
     run, state = start(backbone, batch_size, batch_size, device)
-    batch, images = _synthetic(batch_size, device), torch.rand(batch_size, 3, SIZE, SIZE, device=device)
+    batch, images = synthetic(batch_size, device), torch.rand(batch_size, 3, SIZE, SIZE, device=device)
 
     def eager() -> int:
         with torch.inference_mode():

@@ -3,8 +3,9 @@
 import json
 import platform
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -102,9 +103,12 @@ class Checkpoint:
 
 
 def versions() -> dict[str, str]:
-    """Versions that a result depends on."""
-    names = ("cxr", "torch", "torchvision", "numpy", "opencv-python-headless", "scikit-learn")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}
+    """Versions that a result depends on; a package that is installed under another name is left out."""
+    found = {"python": platform.python_version()}
+    for name in ("cxr", "torch", "torchvision", "numpy", "opencv-python-headless", "scikit-learn"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:

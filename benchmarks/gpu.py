@@ -1,0 +1,188 @@
+"""Everything that only a GPU can show, in one command: `scripts/gpu`.
+
+Groups run in the order of their importance, each saved as soon as it is done. A group that would not end in time is
+left out, and one that fails is noted; both are named in the result and on the terminal.
+"""
+
+import importlib.metadata
+import json
+import sys
+import tempfile
+import time
+import tomllib
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from benchmarks.gpu_rows import Sizes, commands, cuda_tests, epoch_rows, inference_rows, sizes_of, step_rows_of
+from benchmarks.results import HERE, machine_of, table, write_readme
+from benchmarks.timing import Row
+from cxr.files import write_text
+
+_RESERVE = 10.0  # seconds kept for the end
+ANCHORS = {
+    "DenseNet-121 training, RTX 3090, images/s (timm's tables)": 914,
+    "DenseNet-121 inference, RTX 4090, eager, images/s (timm's tables)": 3896,
+    "DenseNet-121 inference, RTX 4090, compiled, images/s (timm's tables)": 6209,
+    "DenseNet-121 training, H100, batch 256, eager, images/s (by counting)": "2,800 to 3,300",
+    "DenseNet-121 training, H100, batch 256, compiled, images/s (by counting)": "3,900 to 4,600",
+    "DenseNet-121 training, H100, batch 16, graphs, images/s (by counting)": "2,000 to 2,800",
+}
+"""What the rows can be held against; none of it was measured here."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that are measured together.
+
+    Attributes:
+        name: Of the group.
+        seconds: What it takes at most, on a GPU and on a CPU, by which it is left out.
+        work: Measures it.
+    """
+
+    name: str
+    seconds: tuple[float, float]
+    work: Callable[[], list[Row]]
+
+
+def groups_of(sizes: Sizes, folder: Path) -> list[Group]:
+    """All groups, most important first."""
+    first, second = sizes.backbones
+    large, medium, small = sizes.batches
+
+    def steps(backbone: str, batch: int, kinds: Sequence[str]) -> Callable[[], list[Row]]:
+        return lambda: step_rows_of(sizes, backbone, batch, kinds)
+
+    both = ("bf16, compiled", "bf16, graphs")
+    eager = ("bf16", "fp32 as the reproductions", "fp16", "bf16, grey stem")
+    return [
+        Group(f"steps, {first}, {large}", (40, 12), steps(first, large, eager)),
+        Group("commands, eager", (60, 30), lambda: commands(sizes, folder, "false")),
+        Group("tests", (150, 15), lambda: cuda_tests(sizes)),
+        Group("epoch, eager", (120, 12), lambda: epoch_rows(sizes, folder, compiled=False)),
+        Group(f"steps, {first}, {small}", (20, 6), steps(first, small, eager)),
+        Group(f"steps, {first}, {large}, compiled", (100, 110), steps(first, large, ("bf16, compiled",))),
+        Group("inference", (30, 6), lambda: inference_rows(sizes)),
+        Group(f"steps, {first}, {small}, graphs", (100, 110), steps(first, small, ("bf16, graphs",))),
+        Group(f"steps, {second}, {large}", (30, 12), steps(second, large, eager)),
+        Group(f"steps, {first}, {medium}", (25, 8), steps(first, medium, eager)),
+        Group("epoch, compiled", (110, 110), lambda: epoch_rows(sizes, folder, compiled=True)),
+        Group("commands, compiled", (120, 120), lambda: commands(sizes, folder, "true")),
+        Group("commands, graphs", (120, 120), lambda: commands(sizes, folder, "graphs")),
+        Group(f"steps, {second}, {medium}", (25, 8), steps(second, medium, eager)),
+        Group(f"steps, {second}, {small}", (20, 6), steps(second, small, eager)),
+        Group(f"steps, {first}, {medium}, compiled", (100, 110), steps(first, medium, both)),
+        Group(f"steps, {second}, compiled", (200, 180), steps(second, large, ("bf16, compiled", "fp16, compiled"))),
+        Group(f"steps, {second}, graphs", (100, 110), steps(second, small, ("bf16, graphs",))),
+    ]  # fmt: skip
+
+
+def main(
+    minutes: Annotated[float, typer.Option(help="Time for everything; what does not fit is left out.")] = 9.0,
+    device: Annotated[str, typer.Option(help="cuda, or cpu, which runs the same small.")] = "cuda",
+    out: Annotated[Path | None, typer.Option(help="JSON file; benchmarks/gpu_CARD.json if not given.")] = None,
+    only: Annotated[str, typer.Option(help="Groups to run, by the start of their names, comma-separated.")] = "",
+) -> None:
+    """Measure, and save after each group."""
+    begun = time.monotonic()
+    _name_this_version()
+    if device == "cuda" and not torch.cuda.is_available():
+        raise SystemExit("error: --device cuda: torch sees no GPU\nhint: --device cpu runs the same program small")
+    machine = machine_of(device)
+    path = out or HERE / f"{_file_name(str(machine.get('gpu', 'cpu')))}.json"
+    result = Result(path, machine, torch.device(device))
+    with tempfile.TemporaryDirectory() as folder:
+        for group in groups_of(sizes_of(torch.device(device)), Path(folder)):
+            if only and not group.name.startswith(tuple(only.split(","))):
+                continue
+            left = 60 * minutes - _RESERVE - (time.monotonic() - begun)
+            result.run(group, left, group.seconds[device == "cpu"])
+    for what, figure in ANCHORS.items():
+        print(f"beside it: {what}: {figure}")
+    print(f"{path}: {result.summary()} in {(time.monotonic() - begun) / 60:.1f} min")
+    if path.parent == HERE:
+        write_readme()
+    raise SystemExit(1 if result.failed else 0)
+
+
+class Result:
+    """The result file, written again after each group."""
+
+    def __init__(self, path: Path, machine: dict[str, str | int], device: torch.device) -> None:
+        self.path, self.machine, self.device = path, machine, device
+        self.rows: list[Row] = []
+        self.groups: list[dict[str, str | float]] = []
+
+    @property
+    def failed(self) -> list[str]:
+        """Names of the groups that failed."""
+        return [str(group["name"]) for group in self.groups if group["became"] == "failed"]
+
+    def run(self, group: Group, left: float, needed: float) -> None:
+        """Run one group if it fits into the seconds that are left."""
+        if needed > left:
+            print(f"left out: {group.name}: takes up to {needed:.0f} s, and {max(0.0, left):.0f} s are left")
+            self.groups.append({"name": group.name, "became": "left out"})
+            self._save()
+            return
+        begun, why = time.monotonic(), ""
+        try:
+            new = group.work()
+        except (Exception, SystemExit):  # one group must not cost those after it
+            new, why = [], traceback.format_exc()
+        seconds = time.monotonic() - begun
+        note = {"name": group.name, "became": "failed" if why else "done", "seconds": round(seconds, 1)}
+        self.groups.append(note | ({"why": why[-4000:]} if why else {}))
+        self.rows += new
+        self._save()
+        print(f"{note['became']}: {group.name}, {seconds:.0f} s\n{why}")
+        for name in dict.fromkeys(row.group for row in new):
+            print(table([row for row in new if row.group == name]), flush=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def summary(self) -> str:
+        """How many groups became what."""
+        kinds = [str(group["became"]) for group in self.groups]
+        return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+
+    def _save(self) -> None:
+        from cxr.model.checkpoint import versions
+
+        result = {
+            "machine": self.machine,
+            "images": "generated",
+            "versions": versions(),
+            "date": str(date.today()),
+            "groups": self.groups,
+            "anchors": ANCHORS,
+            "rows": [asdict(row) for row in self.rows],
+        }
+        write_text(self.path, json.dumps(result, indent=1) + "\n")
+
+
+def _file_name(card: str) -> str:
+    return "gpu_" + "".join(letter if letter.isalnum() else "_" for letter in card.lower())
+
+
+def _name_this_version() -> None:
+    """Let importlib find cxr's version where it runs from its source tree and is not installed."""
+    try:
+        importlib.metadata.version("cxr")
+    except importlib.metadata.PackageNotFoundError:
+        version = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]["version"]
+        folder = Path(tempfile.mkdtemp()) / f"cxr-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: cxr\nVersion: {version}\n")
+        sys.path.append(str(folder.parent))
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,264 @@
+"""The groups of `scripts/gpu`: training steps, an epoch, inference, the commands, and the tests that need a GPU."""
+
+import contextlib
+import gc
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torchvision.models import get_model
+
+from benchmarks.full_epoch import full_epoch
+from benchmarks.step_rows import start, synchronise, synthetic
+from benchmarks.timing import Contender, Row
+from cxr.model.compiled import Compiled
+from cxr.model.predict import forward
+from cxr.model.train import train_step
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large everything is.
+
+    Attributes:
+        device: What computes.
+        backbones: The two that are measured.
+        batches: Images a step: large, medium, small.
+        image: Width and height of the model's input.
+        num_steps: Steps that are timed, three times over.
+        epoch: Images of the generated store, and how many of them an epoch visits.
+        phantom: Images and pixels of the generated dataset.
+        tests: Where pytest looks for tests marked `cuda`.
+    """
+
+    device: torch.device
+    backbones: tuple[str, str]
+    batches: tuple[int, int, int]
+    image: int
+    num_steps: int
+    epoch: tuple[int, int]
+    phantom: tuple[int, int]
+    tests: str
+
+
+def sizes_of(device: torch.device) -> Sizes:
+    """Those of a GPU, or small ones that show on a CPU that everything runs."""
+    if device.type == "cuda":
+        backbones = ("densenet121", "resnet50")
+        return Sizes(device, backbones, (256, 64, 16), 224, 20, (112_120, 78_468), (2000, 256), "tests")
+    return Sizes(device, ("resnet18", "resnet34"), (4, 16, 2), 32, 1, (24, 12), (40, 48), "tests/model/test_cuda.py")
+
+
+def step_rows_of(sizes: Sizes, backbone: str, batch: int, kinds: Sequence[str]) -> list[Row]:
+    """Images a second and peak memory of a training step of each kind, one after the other."""
+    group = f"step, {backbone}, batch {batch}"
+    rows: list[Row] = []
+    for kind in kinds:
+        work = (
+            _reproduction_step(sizes, backbone, batch)
+            if kind.startswith("fp32")
+            else _step(sizes, backbone, batch, kind)
+        )
+        rows += _time(sizes, group, kind, work)
+        del work
+        gc.collect()
+        if sizes.device.type == "cuda":
+            torch.cuda.empty_cache()
+    return rows
+
+
+def _time(sizes: Sizes, group: str, name: str, work: Contender) -> list[Row]:
+    """Rows of some work after two runs that are not counted, which compile and choose kernels."""
+    is_cuda = sizes.device.type == "cuda"
+    work()
+    work()
+    if is_cuda:
+        torch.cuda.reset_peak_memory_stats(sizes.device)
+    rates = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        num_images = work()
+        rates.append(num_images / (time.perf_counter() - begun))
+    rates.sort()
+    rows = [Row(group, name, rates[1], rates[0], rates[2])]
+    if is_cuda:
+        peak = torch.cuda.max_memory_allocated(sizes.device) / 1e9
+        rows.append(Row(group, name, peak, peak, peak, "GB at the peak"))
+    return rows
+
+
+def _step(sizes: Sizes, backbone: str, batch: int, kind: str) -> Contender:
+    """Cxr's whole step: `kind` is a precision and what is switched on, as `bf16, grey stem`."""
+    precision, *switches = kind.split(", ")
+    stem = "grey" if "grey stem" in switches else "rgb"
+    num_images = sizes.num_steps * batch
+    run, state = start(backbone, batch, num_images, sizes.device, stem, precision, sizes.image)
+    torch.compiler.reset()
+    model: nn.Module = state.model
+    if "compiled" in switches or "graphs" in switches:
+        model = Compiled(model, batch, "graphs" if "graphs" in switches else True)
+    model.train()
+    images = synthetic(batch, sizes.device, sizes.image * 8 // 7)
+
+    def work() -> int:
+        for _ in range(sizes.num_steps):
+            train_step(run, state, model, images)
+        synchronise(sizes.device)
+        return num_images
+
+    return work
+
+
+def _reproduction_step(sizes: Sizes, backbone: str, batch: int) -> Contender:
+    """A step as the reproductions of CheXNet take it: float32, planar, Adam, PyTorch's defaults."""
+    model = get_model(backbone, weights=None, num_classes=14).to(sizes.device).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
+    images = torch.rand(batch, 3, sizes.image, sizes.image, device=sizes.device)
+    y = torch.randint(0, 2, (batch, 14), device=sizes.device).float()
+
+    def work() -> int:
+        torch.backends.cudnn.allow_tf32 = True  # PyTorch's default
+        for _ in range(sizes.num_steps):
+            F.binary_cross_entropy_with_logits(model(images), y).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            optimizer.zero_grad()
+        synchronise(sizes.device)
+        torch.backends.cudnn.allow_tf32 = False
+        return sizes.num_steps * batch
+
+    return work
+
+
+def epoch_rows(sizes: Sizes, folder: Path, compiled: bool) -> list[Row]:
+    """An epoch of ChestX-ray14's size from a generated store, with the share of time in which the GPU waits."""
+    num_images, num_train = sizes.epoch
+    return full_epoch(folder, sizes.device, sizes.backbones[0], num_images, num_train, sizes.batches[0], compiled)
+
+
+def inference_rows(sizes: Sizes) -> list[Row]:
+    """Images a second of `cxr eval`'s forward pass at the three batch sizes."""
+    rows: list[Row] = []
+    for backbone in sizes.backbones:
+        run, state = start(backbone, 1, 1, sizes.device, size=sizes.image)
+        model = state.ema.eval()
+        for batch in sizes.batches:
+            images = synthetic(batch, sizes.device, sizes.image * 8 // 7).images
+
+            def work(images: torch.Tensor = images) -> int:
+                for _ in range(sizes.num_steps):
+                    forward(model, images, sizes.image, run.dtype)  # noqa: B023  called before they change
+                synchronise(sizes.device)
+                return sizes.num_steps * len(images)
+
+            rows += _time(sizes, f"inference, {backbone}", f"batch {batch}", work)
+    return rows
+
+
+def commands(sizes: Sizes, folder: Path, how: str) -> list[Row]:
+    """`cxr train` on generated images, then `cxr eval` and `cxr predict` with heat maps: that they run, and how fast.
+
+    Raises:
+        RuntimeError: One of them failed.
+    """
+    num_images, size = sizes.phantom
+    data = folder / "phantom"
+    if not data.exists():
+        cxr("phantom", str(data), "--images", str(num_images), "--size", str(size))
+    recipe = folder / f"compile_{how}.yaml"
+    out, backbone = folder / f"run_{how}", sizes.backbones[0]
+    recipe.write_text(
+        f"data: {{source: phantom, root: {data}}}\n"
+        f"image: {{store_size: {size}, size: {size * 7 // 8}}}\n"
+        f"store: {{path: {folder / 'phantom_store'}}}\n"
+        f"model: {{backbone: {backbone}, weights: none}}\n"
+        f"train: {{epochs: 2, batch_size: {sizes.batches[1]}, lr: 1e-3, ema: 0.9, compile: {how}, profile: 5}}\n"
+        f"eval: {{draws: 100}}\n"
+    )
+    group = f"commands, {backbone}, {num_images:,} generated images, compile={how}"
+    device, maps = f"device={sizes.device}", folder / f"maps_{how}"
+    pictures = [str(path) for path in sorted((data / "images").iterdir())[:8]]
+    to_predict = ["predict", str(out), *pictures, "--heatmaps", str(maps), "--device", str(sizes.device)]
+    rows = [
+        _seconds(group, "cxr train, 2 epochs", ["train", str(recipe), f"out={out}", device]),
+        _seconds(group, "cxr eval", ["eval", str(out), device]),
+        _seconds(group, "cxr predict, 8 images with heat maps", to_predict),
+    ]
+    assert len(list(maps.glob("*.png"))) >= len(pictures)
+    for line in (out / "log.jsonl").read_text().splitlines():
+        said = json.loads(line)
+        if said["kind"] == "train":
+            epoch = f"training, epoch {said['epoch']}"
+            rows.append(_row(group, epoch, said["images_per_second"], "images/s"))
+            rows.append(_row(group, epoch, 100 * said["waiting_share"], "% of the time waiting for data"))
+        if said["kind"] == "epoch":
+            rows.append(_row(group, f"validation, epoch {said['epoch']}", said["seconds"], "s"))
+    notes = (out / "train.log").read_text().splitlines()
+    print("\n".join(line for line in notes if "profile of" in line))
+    return rows
+
+
+def _seconds(group: str, name: str, arguments: list[str]) -> Row:
+    begun = time.perf_counter()
+    cxr(*arguments)
+    return _row(group, name, time.perf_counter() - begun, "s")
+
+
+def _row(group: str, name: str, value: float, unit: str) -> Row:
+    return Row(group, name, value, value, value, unit)
+
+
+def cxr(*arguments: str) -> None:
+    """Run a command in this process, its tables not shown.
+
+    Raises:
+        RuntimeError: It failed.
+    """
+    from cxr.cli import main
+
+    try:
+        with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
+            main(list(arguments))
+    except SystemExit as ended:
+        if ended.code not in (0, None):
+            raise RuntimeError(f"cxr {' '.join(arguments)}: exit status {ended.code}") from None
+
+
+def cuda_tests(sizes: Sizes) -> list[Row]:
+    """How many tests marked `cuda` pass, fail and are skipped.
+
+    Raises:
+        RuntimeError: One failed, or none was found.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "cuda",
+        "-p",
+        "no:cacheprovider",
+        "-rfE",
+        "--tb=short",
+        sizes.tests,
+    ]
+    begun = time.perf_counter()
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - begun
+    counts = {kind: int(num) for num, kind in re.findall(r"(\d+) (passed|failed|skipped|errors?)\b", done.stdout)}
+    if done.returncode or not counts:
+        raise RuntimeError(f"pytest ended with {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}")
+    print(done.stdout.splitlines()[-1])
+    rows = [_row("tests that need a GPU", kind, num, "tests") for kind, num in counts.items()]
+    return [*rows, _row("tests that need a GPU", "all", seconds, "s")]

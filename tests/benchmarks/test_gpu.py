@@ -1,0 +1,48 @@
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gpu import Group, Result
+from benchmarks.timing import Row
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_program_for_a_gpu_runs_small_on_a_cpu(tmp_path: Path) -> None:
+    out, environment = tmp_path / "cpu.json", os.environ | {"PYTEST_ADDOPTS": ""}
+    command = [str(ROOT / "scripts" / "gpu"), "--device", "cpu", "--minutes", "2", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    result = json.loads(out.read_text())
+    became = {group["name"]: group["became"] for group in result["groups"]}
+    assert set(became.values()) == {"done", "left out"}
+    assert [became[name] for name in ("commands, eager", "tests", "epoch, eager")] == ["done"] * 3
+    assert all(f"left out: {name}" in done.stdout for name, what in became.items() if what == "left out")
+    rows = {(row["group"].partition(",")[0], row["unit"]) for row in result["rows"]}
+    assert {("step", "images/s"), ("full epoch", "% of the time waiting for data"), ("commands", "s")} <= rows
+    assert all(row["median"] >= 0 for row in result["rows"])
+    assert result["versions"]["torch"] and result["machine"]["cpu"] and result["anchors"]
+
+
+def test_each_group_is_saved_and_one_that_fails_does_not_cost_the_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    def fail() -> list[Row]:
+        raise RuntimeError("no kernel image is available")
+
+    result = Result(tmp_path / "gpu.json", {"gpu": "H100"}, torch.device("cpu"))
+    saved = []
+    for name, work in (("first", fail), ("second", lambda: [Row("step", "bf16", 2.0, 1.0, 3.0)])):
+        result.run(Group(name, (1, 1), work), left=10, needed=1)
+        saved.append(json.loads((tmp_path / "gpu.json").read_text()))
+    result.run(Group("third", (20, 20), fail), left=10, needed=20)
+    assert [len(one["groups"]) for one in saved] == [1, 2]
+    assert "no kernel image is available" in saved[0]["groups"][0]["why"]
+    assert saved[1]["rows"][0]["median"] == 2
+    assert (result.failed, result.summary()) == (["first"], "1 failed, 1 done, 1 left out")
+    assert "left out: third: takes up to 20 s, and 10 s are left" in capsys.readouterr().out
