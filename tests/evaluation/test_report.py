@@ -276,6 +276,15 @@ def test_thresholds_come_from_the_validation_file(draw: Draw, tmp_path: Path) ->
     assert (report.optimistic, report.calibrated_on) == (False, "validation rows (50 images, 17 patients)")
 
 
+def test_what_is_noted_of_the_validation_file_is_in_the_report(draw: Draw, tmp_path: Path) -> None:
+    write(draw(60), tmp_path / "p.csv")
+    write(draw(50, split="val"), tmp_path / "val.csv")
+    text = (tmp_path / "val.csv").read_text()
+    (tmp_path / "val.csv").write_text(text + text.splitlines()[1] + "\n")  # a row twice
+    report, _, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS, validation=tmp_path / "val.csv")
+    assert any(note.startswith(f"{tmp_path / 'val.csv'}: ") for note in report.notes)
+
+
 def test_judged_images_in_the_validation_file_are_refused(draw: Draw, tmp_path: Path) -> None:
     write(draw(60), tmp_path / "p.csv")
     write(draw(10), tmp_path / "val.csv")

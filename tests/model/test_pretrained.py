@@ -93,6 +93,7 @@ def test_without_out_the_report_names_model_and_recipe(
     [
         (["image.size=96"], "error: {recipe}: image.size is 96, {model} takes images of 224 pixels\n"),
         (["data.findings=[Mass]"], "error: {model}: was trained for none of the findings of this recipe: Mass\n"),
+        (["model.stem=rgb", "train.lr=1"], "error: {model}: model.stem=rgb changes nothing: the file says what the"),
         (["xrv:nothing"], "error: xrv:nothing: torchxrayvision has no such weights here\n"),
     ],
 )

@@ -161,6 +161,7 @@ def judge_files(
     tuned_on = predictions.select((split == "val") & test.any())
     if validation is not None:
         tuned_on = _read_validation(validation, labels, judged, options, how)
+        notes += [f"{validation}: {note}" for note in tuned_on.notes if note not in notes]
     notes += _shared_notes(tuned_on, judged)
     rows = tuned_on if len(tuned_on) or not tune_on_test else judged
     if isinstance(how.threshold, str) and not len(rows):
@@ -188,9 +189,9 @@ def _read_validation(
     path: Path, labels: Path | None, judged: Predictions, options: LabelOptions, how: Eval
 ) -> Predictions:
     """The rows of split val of another file, or all its rows where none is; findings in the judged order."""
-    rows = read(path, labels, options=options)
-    val = (rows.rows["split"] == "val").to_numpy()
-    rows = combine(rows.select(val) if val.any() else rows, how.unit, how.combine)
+    every = read(path, labels, options=options)
+    val = (every.rows["split"] == "val").to_numpy()
+    rows = combine(every.select(val) if val.any() else every, how.unit, how.combine)
     own = [find_spelling(finding, rows.findings) for finding in judged.findings]
     missing = [finding for finding, name in zip(judged.findings, own, strict=True) if name is None]
     if missing:
@@ -200,7 +201,8 @@ def _read_validation(
         what = f"{len(shared):,} of its images are judged too, the first {shared.min()}"
         raise CxrError(f"{path}: {what}", "choose thresholds on other images than those that are judged")
     columns = [rows.findings.index(name) for name in own if name is not None]
-    return Predictions(rows.rows, judged.findings, rows.y[:, columns], rows.p[:, columns])
+    notes = tuple(dict.fromkeys((*every.notes, *rows.notes)))
+    return Predictions(rows.rows, judged.findings, rows.y[:, columns], rows.p[:, columns], notes)
 
 
 def _table(

@@ -132,6 +132,7 @@ def _open_pretrained(name: str, overrides: Sequence[str], recipe: Path | None, p
         names = "" if published else " model.head_findings=nih14"
         hint = f"cxr eval {name} configs/nih_densenet121.yaml data.root=FOLDER{names}"
         raise CxrError(f"{name}: has no data of its own to be judged on", hint)
+    _refuse_training_keys(name, overrides)
     is_run = recipe.suffix not in (".yaml", ".yml")
     if not is_run:
         config = load(recipe, overrides)
@@ -148,6 +149,15 @@ def _open_pretrained(name: str, overrides: Sequence[str], recipe: Path | None, p
     checkpoint = pretrained.as_checkpoint(model, config, dataset.targets.findings, pixels.device)
     notes = pretrained.notes(model, config, every, dataset)
     return Candidate(Path(name), checkpoint, config, dataset, pixels, model, notes)
+
+
+def _refuse_training_keys(name: str, overrides: Sequence[str]) -> None:
+    """Refuse overrides that change nothing where the model is as its file has it."""
+    fixed = ("model.", "train.", "loss.", "seed=")
+    given = [text for text in overrides if text.startswith(fixed) and not text.startswith("model.head_findings=")]
+    if given:
+        what = [f"{name}: {text} changes nothing: the file says what the model is" for text in given]
+        raise CxrError(what, "leave it out; of model.* only model.head_findings is used here")
 
 
 def _predict(candidates: Sequence[Candidate], fold: str, averaged: Average) -> tuple[Predictions, list[str]]:
