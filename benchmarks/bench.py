@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks import data_rows, step_rows
+from benchmarks import data_rows, process_rows, step_rows
 from benchmarks.curves import curves
 from benchmarks.full_epoch import full_epoch
 from benchmarks.results import HERE, machine_of, write_readme
@@ -37,7 +37,7 @@ def main(
             if not only or name.startswith(tuple(only.split(","))):
                 new = group()
                 rows += new
-                print(markdown_table(new), flush=True)
+                print(markdown_table(new) if new else f"{name}: nothing to measure here", flush=True)
     if save:
         about = {"machine": machine_of(device), "images": what, "versions": versions(), "date": str(date.today())}
         path = HERE / f"{device}.json"
@@ -69,6 +69,9 @@ def _groups(device: torch.device, work: Path, rounds: int) -> tuple[dict[str, Ca
         "memory": lambda: [data_rows.pack_memory(table, work, 2000)],
         "loader": lambda: data_rows.loaders(table, work, rounds),
         "epoch": epochs,
+        "predictions": lambda: process_rows.predictions(table, work, rounds),
+        "trainings": lambda: process_rows.trainings(work, rounds),
+        "plain steps": lambda: step_rows.plain_steps(4 if device.type == "cpu" else 20, device, rounds),
         "start": lambda: [data_rows.first_step(HERE.parent / "configs" / "demo.yaml", work)],
         "curves": lambda: curves(HERE.parent / "configs" / "demo.yaml", work),
         "intervals": lambda: intervals(rounds),

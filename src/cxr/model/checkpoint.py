@@ -17,6 +17,7 @@ from torch import Tensor
 
 from cxr.config import Config
 from cxr.data.image import Preprocess
+from cxr.data.vision import without_first_weights
 from cxr.errors import CxrError
 from cxr.evaluation import calibration
 from cxr.evaluation import thresholds as operating_points
@@ -182,7 +183,8 @@ def _build(metadata: Metadata, tensors: dict[str, Tensor], sha256: str) -> Check
     rows = tensors["head.bias"].shape  # before a model of so many findings is made
     if rows != (len(metadata.findings),):
         raise ValueError(f"the head has the shape {list(rows)}, and there are {len(metadata.findings)} findings")
-    classifier = Classifier(metadata.config.model.backbone, len(metadata.findings), metadata.config.model.stem)
+    with without_first_weights():
+        classifier = Classifier(metadata.config.model.backbone, len(metadata.findings), metadata.config.model.stem)
     check_kinds(classifier.state_dict(), tensors)
     classifier.load_state_dict(tensors)
     arrays = {name: tensor.numpy() for name, tensor in familiar.items()}

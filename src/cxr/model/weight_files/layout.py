@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 import torch
 
 from cxr.config import Model
-from cxr.data.vision import get_model
+from cxr.data.vision import get_model, without_first_weights
 from cxr.model.weight_files.files import WeightFile
 from cxr.model.weight_files.kinds import WeightsError
 
@@ -70,7 +70,7 @@ class Layout:
 @cache
 def layout_of(backbone: str) -> Layout:
     """The layout of one of torchvision's ResNets or DenseNets."""
-    with torch.device("meta"):  # shapes alone
+    with torch.device("meta"), without_first_weights():  # shapes alone
         net = get_model(backbone, weights=None)
     head = "classifier." if backbone.startswith("densenet") else "fc."
     state = net.state_dict()

@@ -12,7 +12,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from cxr.data.vision import get_model
+from cxr.data.vision import get_model, without_first_weights
 from cxr.model.weight_files.files import WeightFile
 from cxr.model.weight_files.kinds import WeightsError, visible
 from cxr.model.weight_files.layout import Fit, Layout, spell
@@ -90,7 +90,7 @@ def compare(file: WeightFile, layout: Layout, fit: Fit, head: str | None) -> tup
 @cache
 def _network_of(backbone: str) -> Mapping[str, nn.Module]:
     """Torchvision's layers by the names of the layout, without the head."""
-    with torch.device("meta"):
+    with torch.device("meta"), without_first_weights():
         net = get_model(backbone, weights=None)
     named = {path.removeprefix("features."): module for path, module in net.named_modules()}
     return {path: module for path, module in named.items() if path not in ("", "features", "fc", "classifier")}
