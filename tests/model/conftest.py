@@ -50,7 +50,7 @@ def recipe(phantom: Path) -> Recipe:
 
     def make(out: Path, *overrides: str) -> Config:
         data = {"source": "phantom", "root": phantom, "findings": FINDINGS, "val_fraction": 0.3}
-        training = {"epochs": 3, "batch_size": 8, "lr": 1e-3, "ema": 0.9, "precision": "fp32"}
+        training = {"epochs": 3, "batch_size": 8, "lr": 1e-3, "ema": 0.9, "precision": "fp32", "optimizer": "sgd"}
         values = {
             "out": out,
             "data": data,

@@ -18,7 +18,7 @@ from tests.model.conftest import ALONE, Recipe
 GOLDEN = Path(__file__).parent / "golden"
 STEPS = 20
 RECIPES = {
-    "resnet18": ("model.backbone=resnet18", "train.accumulate=2"),
+    "resnet18": ("model.backbone=resnet18", "train.accumulate=2", "train.optimizer=adamw"),
     "densenet121": ("model.backbone=densenet121", "train.accumulate=1", "train.optimizer=adam", "model.stem=grey"),
 }
 

@@ -139,7 +139,8 @@ FAULTS: dict[str, tuple[Change, str]] = {
 
 
 def test_a_last_pt_whose_values_cannot_be_used_is_an_error(recipe: Recipe, tmp_path: Path) -> None:
-    state, config = start(recipe, tmp_path), recipe(tmp_path)
+    config = recipe(tmp_path, "train.optimizer=adamw")
+    state = new_state(config, FINDINGS, WEIGHTS, ALONE)[0]
     take_step(state, 0)
     for fault, (change, what) in FAULTS.items():
         saved = copy.deepcopy(snapshot(state, config, IMAGES))

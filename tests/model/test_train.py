@@ -132,7 +132,9 @@ def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_as_the_straight_run(
     config = recipe(tmp_path / "run", "train.save_every=2")
     process = start(config)
     while process.poll() is None and read_step(config.out) <= per_epoch:
-        time.sleep(0.1)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGSTOP)  # it would be over before last.pt is read
     process.kill()
     process.communicate()
     assert process.returncode == -signal.SIGKILL
