@@ -1,0 +1,132 @@
+"""What follows an epoch's validation of 8,654 images besides the forward passes: scoring, and two checkpoints.
+
+`python -m benchmarks.epoch_tail FOLDER` times it in the full table of ChestX-ray14, which torchxrayvision brings, with
+random logits in place of a model's. It also runs at earlier commits of cxr, by PYTHONPATH, to be held beside them.
+"""
+
+import contextlib
+import gzip
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torchxrayvision
+
+from cxr.config import Config, Data
+from cxr.data import sources
+from cxr.data.dataset import Dataset
+from cxr.data.findings import NIH_14
+from cxr.data.image import Preprocess
+from cxr.data.labels import resolve
+from cxr.data.loader import Loader
+from cxr.data.splits import Split
+from cxr.data.store import Store, describe
+from cxr.model import predict as predictions
+from cxr.model import train as loop
+from cxr.model.distributed import World
+from cxr.model.loss import class_weights
+from cxr.model.run import Run
+from cxr.model.runlog import RunLog
+from cxr.model.state import new_state
+
+NUM_TRAIN, NUM_VAL, SIZE = 77_870, 8_654, 32
+WORLD = World(0, 1, 1, torch.device("cpu"))
+
+
+def make_run(work: Path) -> Run:
+    """A run on the full table; the pixels are zeros."""
+    work.mkdir(parents=True, exist_ok=True)
+    packed = Path(torchxrayvision.__file__).parent / "data" / "Data_Entry_2017_v2020.csv.gz"
+    with gzip.open(packed) as source, (work / "Data_Entry_2017_v2020.csv").open("wb") as target:
+        shutil.copyfileobj(source, target)
+    (work / "images").mkdir(exist_ok=True)
+    table = sources.read(Data(source="nih", root=work, split="random"))
+    num = NUM_TRAIN + NUM_VAL
+    table = table.select(np.arange(len(table)) < num)
+    fold = np.where(np.arange(num) < NUM_TRAIN, "train", "val")
+    targets = resolve(table, NIH_14)
+    manifest = describe("nih", list(table.rows["image"]), Preprocess(SIZE))
+    store = Store(work / "store", manifest, np.zeros((num, SIZE, SIZE), np.uint8), np.ones(num, bool))
+    split = Split(kind="official", name="benchmark", fold=fold, hashes={})  # type: ignore[call-arg, unused-ignore]
+    dataset = Dataset(table, targets, fold, split, store, np.arange(num), {})
+    config = Config.model_validate(
+        {
+            "data": {"source": "nih", "root": work},
+            "image": {"store_size": SIZE, "size": SIZE},
+            "out": work / "run",
+            "model": {"weights": "none"},
+        }
+    )
+    weights = class_weights(dataset.select(dataset.rows("train")), "chexnet")
+    loader = Loader(store.pixels, dataset.index, targets, WORLD.device)
+    (work / "run").mkdir(exist_ok=True)
+    return Run(config, WORLD, dataset, loader, weights, None, 1200)
+
+
+def random_values(run: Run) -> None:
+    """Draw what a model would compute of the rows."""
+    draws = torch.Generator().manual_seed(0)
+
+    def rows_of(classifier: object, loader: object, rows: Any, config: object, world: object) -> torch.Tensor:  # noqa: ANN401
+        return torch.randn(len(rows), len(NIH_14), generator=draws)
+
+    def values_of(parts: object, loader: object, rows: Any, width: int, world: object) -> torch.Tensor:  # noqa: ANN401
+        return torch.randn(len(rows), width, generator=draws)
+
+    predictions.predict_rows = rows_of
+    predictions._over_rows = values_of
+
+
+def main(work: Path, epochs: int = 4) -> None:
+    """Time the ends of some epochs, each of which is the best so far, and what comes once after the last one."""
+    run = make_run(work)
+    random_values(run)
+    state, _ = new_state(run.config, NIH_14, run.weights, WORLD)
+    for parameter in state.model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    state.optimizer.step()  # which makes its moments
+    if hasattr(loop, "_Session"):
+        _time_now(run, state, epochs)
+    else:
+        log = RunLog(run.config.out, 0, 0, True)  # type: ignore[call-arg]
+        for number in range(epochs):
+            state.history = [{"auroc": 0.0, "loss": 9.0}] * number
+            _say(f"epoch {number + 1}", lambda: loop._finish_epoch(run, state, log))  # type: ignore[call-arg, arg-type]
+
+
+def _time_now(run: Run, state: Any, epochs: int) -> None:  # noqa: ANN401
+    from cxr.console import progress
+    from cxr.model.best import complete_best
+    from cxr.model.loss_meter import Pace
+    from cxr.model.profile import StepProfiler
+    from cxr.model.runlog import TextLog
+    from cxr.model.saver import Saver
+    from cxr.signals import StopRequest
+
+    text, profiler = TextLog(), StepProfiler(0, 1, run.config.out, WORLD.device, lambda: 0.0)
+    text.open(run.config.out, resume=False)
+    with (
+        contextlib.closing(RunLog(run.config.out, 0, 0, True, text)) as log,
+        Saver() as saver,
+        progress("{task}") as bar,
+    ):
+        session = loop._Session(log, saver, StopRequest(False), bar, Pace(), profiler)
+        for number in range(epochs):
+            state.history = [{"auroc": 0.0, "loss": 9.0}] * number
+            _say(f"epoch {number + 1}", lambda: loop._finish_epoch(run, state, session, "learned"))
+            _say("  its files, in a thread", saver.wait)
+    _say("once, after the last epoch", lambda: complete_best(run, state))
+
+
+def _say(name: str, work: Any) -> None:  # noqa: ANN401
+    seconds, processor = time.perf_counter(), time.process_time()
+    work()
+    print(f"{name}: {time.perf_counter() - seconds:.2f} s, {time.process_time() - processor:.2f} s of processor time")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
