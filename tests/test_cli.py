@@ -1,4 +1,3 @@
-import csv
 import json
 import subprocess
 import sys
@@ -8,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from cxr import __version__
-from cxr.cli import main
 from cxr.config import Config
 from cxr.config_file import load, walk
 from cxr.data.findings import NIH_14
 from tests.fakes import write_chexpert, write_lines, write_nih
+from tests.helpers.commands import call, read_csv
 
 COMMANDS = ("config", "phantom", "check", "pack", "train", "eval", "compare", "readers", "predict")
 REPORT = ["figures", "metrics.csv", "predictions.csv", "reliability.csv", "report.html", "report.json", "report.md"]
@@ -22,19 +21,6 @@ REPORT = ["figures", "metrics.csv", "predictions.csv", "reliability.csv", "repor
 def no_width_of_our_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may have a terminal of any width."""
     monkeypatch.delenv("COLUMNS", raising=False)
-
-
-def call(*arguments: str | Path) -> int:
-    """The exit status of a command."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -125,7 +111,7 @@ def test_train_says_what_it_does(recipe: Path, tmp_path: Path, capsys: pytest.Ca
     for part in ("split: official", "Pleural_Thickening", "device c", "epoch 1/1: validation AUROC ", ", loss "):
         assert part in said.err
     files = {path.name for path in out.iterdir()} - {"tensorboard"}
-    assert files == {"best.safetensors", "config.yaml", "counts.json", "last.pt", "log.jsonl"}
+    assert files == {"best.safetensors", "config.yaml", "counts.json", "last.pt", "log.jsonl", "train.log"}
     assert load(out / "config.yaml") == load(recipe, [f"out={out}"])
 
 
@@ -148,7 +134,7 @@ def test_eval_prints_the_table_and_writes_the_report(run: Path, capsys: pytest.C
     assert said.out.splitlines()[0].startswith("Scored on test rows (")
     assert said.out.endswith(f"Research tool, not a medical device.\nreport: {run / 'eval_test' / 'report.html'}\n")
     assert set(REPORT) <= {path.name for path in (run / "eval_test").iterdir()}
-    table = read(run / "eval_test" / "metrics.csv")
+    table = read_csv(run / "eval_test" / "metrics.csv")
     assert list(table[0])[:6] == ["finding", "num", "num_positive", "auroc", "auroc_low", "auroc_high"]
     assert [row["finding"] for row in table] == [*NIH_14, "mean", "micro"]
     assert "The whole recipe" in (run / "eval_test" / "report.html").read_text()
@@ -158,7 +144,7 @@ def test_eval_writes_the_columns_of_predictions(run: Path, tmp_path: Path) -> No
     assert call("eval", run / "best.safetensors", "--split", "val", "--out", tmp_path / "report") == 0
     columns = ["image", "patient_id", "split", "view", "sex", "age"]
     labels = [f"{kind}_{finding}" for kind in "yp" for finding in NIH_14]
-    rows = read(tmp_path / "report" / "predictions.csv")
+    rows = read_csv(tmp_path / "report" / "predictions.csv")
     assert sorted(rows[0]) == sorted(columns + labels)
     assert list(rows[0])[:6] == columns
     assert {row["split"] for row in rows} == {"val"}
@@ -168,13 +154,16 @@ def test_eval_reports_the_figure_that_chose_the_checkpoint(run: Path, tmp_path: 
     assert call("eval", run, "--split", "val", "--out", tmp_path) == 0
     epochs = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     logged = next(line["val_auroc"] for line in epochs if line["kind"] == "epoch")
-    assert float(read(tmp_path / "metrics.csv")[-2]["auroc"]) == logged
+    assert float(read_csv(tmp_path / "metrics.csv")[-2]["auroc"]) == logged
 
 
 def test_eval_of_the_written_predictions_is_the_same_report(run: Path, tmp_path: Path) -> None:
     assert call("eval", run, "--out", tmp_path / "one") == 0
     assert call("eval", tmp_path / "one" / "predictions.csv") == 0
-    one, two = read(tmp_path / "one" / "metrics.csv"), read(tmp_path / "one" / "predictions_report" / "metrics.csv")
+    one, two = (
+        read_csv(tmp_path / "one" / "metrics.csv"),
+        read_csv(tmp_path / "one" / "predictions_report" / "metrics.csv"),
+    )
     assert [row["auroc"] for row in one] == [row["auroc"] for row in two]
 
 
@@ -195,7 +184,7 @@ def test_eval_reads_predictions_made_elsewhere(
     columns = [f"{prefix}Cardiomegaly", f"{prefix}Hernia"]
     scores = write_scores(tmp_path / "scores.csv", image, columns, NIH_NAMES)
     assert call("eval", scores, "--labels", labels) == 0
-    rows = read(tmp_path / "scores_report" / "metrics.csv")
+    rows = read_csv(tmp_path / "scores_report" / "metrics.csv")
     assert [(row["finding"], row["num_positive"], row["auroc"][:5]) for row in rows[:2]] == [
         ("Cardiomegaly", "2", "0.0"),
         ("Hernia", "1", "0.666"),
@@ -230,13 +219,13 @@ def test_eval_tunes_on_test_rows_only_when_told_and_marks_it(
     assert "thresholds are not tuned: there are no validation rows" in " ".join(capsys.readouterr().out.split())
     assert call("eval", test, "--tune-on-test") == 0
     assert "figures marked * are optimistic" in " ".join(capsys.readouterr().out.split())
-    assert {row["optimistic"] for row in read(tmp_path / "test_report" / "metrics.csv")} == {"True"}
+    assert {row["optimistic"] for row in read_csv(tmp_path / "test_report" / "metrics.csv")} == {"True"}
 
 
 def test_eval_averages_several_files(tmp_path: Path) -> None:
     files = [write_predictions(tmp_path / f"{power}.csv", "test", power) for power in (1, 3)]
     assert call("eval", *files, "--average", "logits", "--out", tmp_path / "report", "eval.interval=none") == 0
-    own, one, other = (float(read(path)[0]["p_Mass"]) for path in (tmp_path / "report" / "predictions.csv", *files))
+    own, one, other = (float(read_csv(path)[0]["p_Mass"]) for path in (tmp_path / "report" / "predictions.csv", *files))
     assert own == pytest.approx(1 / (1 + ((1 / one - 1) * (1 / other - 1)) ** 0.5))
 
 
@@ -269,7 +258,7 @@ def test_compare_prints_differences_and_writes_them(tmp_path: Path, capsys: pyte
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         f"comparison.{kind}" for kind in ("csv", "json", "md")
     ]
-    assert [row["auroc_difference"] for row in read(tmp_path / "out" / "comparison.csv")] == ["0.0", "0.0"]
+    assert [row["auroc_difference"] for row in read_csv(tmp_path / "out" / "comparison.csv")] == ["0.0", "0.0"]
 
 
 def test_compare_takes_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -325,7 +314,7 @@ def test_readers_are_compared_with_a_model(tmp_path: Path, capsys: pytest.Captur
         readers.append(write_lines(tmp_path / f"reader{number}.csv", ["image,Mass", *rows]))
     assert call("readers", model, *readers, "--out", tmp_path / "out", "eval.draws=100") == 0
     assert capsys.readouterr().out.endswith(f"readers: {tmp_path / 'out' / 'readers.md'}\n")
-    names = [row["reader"] for row in read(tmp_path / "out" / "readers.csv")]
+    names = [row["reader"] for row in read_csv(tmp_path / "out" / "readers.csv")]
     assert names == ["reader0", "reader1", "reader2", "all readers"]
 
 
@@ -345,7 +334,7 @@ def test_eval_reads_chexperts_labels(tmp_path: Path) -> None:
     names = [f"train/patient0000{number}/study1/view1_frontal.jpg" for number in (1, 2, 3)]
     scores = write_scores(tmp_path / "scores.csv", "Path", ["Edema", "Atelectasis"], names)
     assert call("eval", scores, "--labels", labels, "--out", tmp_path / "report") == 0
-    rows = read(tmp_path / "report" / "metrics.csv")
+    rows = read_csv(tmp_path / "report" / "metrics.csv")
     assert [(row["finding"], row["num"], row["num_positive"]) for row in rows[:2]] == [
         ("Edema", "3", "0"),
         ("Atelectasis", "0", "0"),

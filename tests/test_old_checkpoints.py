@@ -1,6 +1,5 @@
 """Checkpoints of other programs, run as they are: cxr eval OLD.pth.tar CONFIG, cxr predict OLD.pth.tar IMAGE."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -12,24 +11,11 @@ from torch import nn
 from torchvision.models import resnet18
 from torchvision.transforms.v2.functional import normalize
 
-from cxr.cli import main
 from cxr.data.augment import resample
 from cxr.data.findings import NIH_14
 from cxr.model.classifier import Classifier
 from cxr.model.weights import load_weights
-
-
-def call(*arguments: str | Path) -> int:
-    """The exit status of a command."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+from tests.helpers.commands import call, read_csv
 
 
 def grey(path: Path) -> "cv2.typing.MatLike":
@@ -67,7 +53,7 @@ def theirs(path: Path, pixels: torch.Tensor) -> list[float]:
 
 def test_an_old_checkpoint_is_evaluated_as_it_is(old: Path, recipe: Path, archive: Path, tmp_path: Path) -> None:
     assert call("eval", old, recipe, "model.head_findings=nih14", "eval.interval=none", "--out", tmp_path) == 0
-    rows = read(tmp_path / "predictions.csv")
+    rows = read_csv(tmp_path / "predictions.csv")
     square = cv2.resize(grey(next(archive.rglob(rows[0]["image"]))), (32, 32), interpolation=cv2.INTER_AREA)
     ours = [float(rows[0][f"p_{name}"]) for name in NIH_14]
     np.testing.assert_allclose(ours, theirs(old, torch.from_numpy(square).float()[None, None]), atol=1e-5)

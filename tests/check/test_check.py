@@ -14,24 +14,16 @@ import pytest
 
 from cxr.check import odd
 from cxr.check.inspect import inspect
-from cxr.cli import main
 from cxr.data.damage import MAX_BYTES
 from cxr.data.findings import NIH_14
 from cxr.data.image import Preprocess, prepare, read_file
 from tests.check.conftest import CHANGES
 from tests.fakes import write_chexpert, write_lines
+from tests.helpers.commands import call
 
 TABLE = ["data.source=table", "data.csv=labels.csv", "data.split=random"]
 SKIP = ["data.missing=skip", "data.unreadable=skip"]
 Faulty = tuple[Path, dict[str, str]]
-
-
-def call(*arguments: str | Path) -> int:
-    """The exit status of a command."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 def check(recipe: Path, out: Path, *more: str) -> tuple[int, dict]:  # type: ignore[type-arg]  # as JSON is

@@ -7,17 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from cxr.cli import main
 from tests.evaluation.test_names import _Text
 from tests.fakes import write_image, write_lines
-
-
-def call(*arguments: str | Path) -> int:
-    """The exit status of a command."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
+from tests.helpers.commands import call
 
 
 def make_table(root: Path, csv: bytes) -> list[str]:

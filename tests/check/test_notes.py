@@ -8,17 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from cxr.cli import main
 from tests.dicoms import write_dicom
+from tests.helpers.commands import call
 
 PIXELS = np.add.outer(np.arange(50), np.arange(40)).astype(np.uint16) * 40
-
-
-def call(*arguments: str | Path) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 @pytest.fixture

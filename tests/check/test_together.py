@@ -18,9 +18,10 @@ from cxr.data.dataset import Dataset, open_dataset
 from cxr.data.findings import NIH_14
 from cxr.errors import CxrError
 from cxr.model.run import prepare
-from tests.check.test_check import call, check, listed, page_of
+from tests.check.test_check import check, listed, page_of
 from tests.dicoms import make_dicom
 from tests.fakes import write_lines
+from tests.helpers.commands import call
 from tests.model.conftest import ALONE
 
 Facts = dict[str, Any]

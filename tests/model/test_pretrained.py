@@ -1,6 +1,5 @@
 """Models of torchxrayvision through the command line, on generated images in ChestX-ray14's layout."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -9,19 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from cxr.cli import main
 from cxr.model import xrv
+from tests.helpers.commands import call, read_csv
 from tests.model.conftest import Plant, xrv_logits
 
 NIH, RSNA, CHEX = (f"xrv:densenet121-res224-{name}" for name in ("nih", "rsna", "chex"))
-
-
-def call(*arguments: str | Path) -> int:
-    """The exit status of a command."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    assert isinstance(ended.value.code, int)
-    return ended.value.code
 
 
 @pytest.fixture
@@ -38,15 +29,10 @@ def sized(archive: Path, tmp_path: Path) -> Path:
     return path
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def test_eval_scores_a_model_as_it_is(plant: Plant, sized: Path, archive: Path, tmp_path: Path) -> None:
     plant(CHEX)
     assert call("eval", CHEX, sized, "eval.interval=none", "--out", tmp_path / "out") == 0
-    rows = read(tmp_path / "out" / "predictions.csv")
+    rows = read_csv(tmp_path / "out" / "predictions.csv")
     image = cv2.imread(str(next(archive.rglob(rows[0]["image"]))), cv2.IMREAD_GRAYSCALE)
     pixels = torch.nn.functional.interpolate(torch.from_numpy(image).float()[None, None], 224, mode="bilinear")
     expected = torch.sigmoid(xrv_logits(CHEX, pixels))[0]
