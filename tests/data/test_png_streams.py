@@ -116,3 +116,16 @@ def test_a_png_whose_stream_is_not_whole_is_refused_in_silence(
     with pytest.raises(UnreadableImageError, match="image file is corrupt: "):
         decode(png(stream, 64, 64), "x")
     assert capfd.readouterr().err == ""
+
+
+# one bit of a Huffman table is flipped, for a code that is never used: a lax decoder finds the very bytes of its sum
+INCOMPLETE = bytes.fromhex(
+    "78da05c1810180300c02302c77790c8355febfc006cf6eec244ae8fa7606bd34f0bd23e7ce1087dba3a1b445ad1593fefb80106d"
+)
+
+
+def test_a_stream_with_an_incomplete_huffman_table_is_refused() -> None:
+    with pytest.raises(zlib.error, match="invalid distances set"):
+        zlib.decompress(INCOMPLETE)
+    with pytest.raises(UnreadableImageError, match="image file is corrupt: "):
+        decode(png(INCOMPLETE, 60, 1), "x")
