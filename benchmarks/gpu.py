@@ -88,7 +88,7 @@ def main(
     minutes: Annotated[float, typer.Option(help="Time for everything; what does not fit is left out.")] = 9.0,
     device: Annotated[str, typer.Option(help="cuda, or cpu, which runs the same small.")] = "cuda",
     out: Annotated[Path | None, typer.Option(help="JSON file; benchmarks/gpu_CARD.json if not given.")] = None,
-    only: Annotated[str, typer.Option(help="Groups to run, by the start of their names, comma-separated.")] = "",
+    only: Annotated[str, typer.Option(help="Groups to run, by the start of their names, with ; between.")] = "",
 ) -> None:
     """Measure, and save after each group."""
     begun = time.monotonic()
@@ -100,7 +100,7 @@ def main(
     result = Result(path, machine, torch.device(device))
     with tempfile.TemporaryDirectory() as folder:
         for group in groups_of(sizes_of(torch.device(device)), Path(folder)):
-            if only and not group.name.startswith(tuple(only.split(","))):
+            if only and not group.name.startswith(tuple(only.split(";"))):
                 continue
             left = 60 * minutes - _RESERVE - (time.monotonic() - begun)
             result.run(group, left, group.seconds[device == "cpu"])
