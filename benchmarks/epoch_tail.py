@@ -78,7 +78,7 @@ def random_values(run: Run) -> None:
         return torch.randn(len(rows), width, generator=draws)
 
     predictions.predict_rows = rows_of
-    predictions._over_rows = values_of
+    predictions._over_rows = values_of  # type: ignore[assignment, unused-ignore]
 
 
 def main(work: Path, epochs: int = 4) -> None:
