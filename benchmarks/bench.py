@@ -19,7 +19,7 @@ from benchmarks.results import HERE, machine_of, write_readme
 from benchmarks.results import table as markdown_table
 from benchmarks.statistics_rows import intervals
 from benchmarks.timing import Row
-from cxr.data.residence import place
+from cxr.data.placement import place
 from cxr.model.checkpoint import versions
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from cxr.evaluation import delong
-from cxr.evaluation.bootstrap import draw_auroc, resample_units
-from cxr.evaluation.intervals import behind, difference_interval, interval
-from cxr.evaluation.metrics import Float, auroc
+from cxr.evaluation.statistics import delong
+from cxr.evaluation.statistics.bootstrap import draw_auroc, resample_units
+from cxr.evaluation.statistics.intervals import behind, difference_interval, interval
+from cxr.evaluation.statistics.metrics import Float, auroc
 
 NUM_PATIENTS, NUM_SETS, NUM_DRAWS = 600, 1000, 1000
 AUROCS, PREVALENCES = (0.70, 0.90), (0.05, 0.20)

@@ -16,22 +16,22 @@ import numpy as np
 import torch
 import torchxrayvision
 
-from cxr.config import Config, Data
-from cxr.data import sources
+from cxr.config.schema import Config, Data
 from cxr.data.dataset import Dataset
-from cxr.data.findings import NIH_14
-from cxr.data.image import Preprocess
-from cxr.data.labels import resolve
 from cxr.data.loader import Loader
-from cxr.data.splits import Split
 from cxr.data.store import Store, describe
+from cxr.distributed import World
+from cxr.findings import NIH_14
+from cxr.images.read import Preprocess
+from cxr.labels import sources
+from cxr.labels.splits import Split
+from cxr.labels.table import resolve
 from cxr.model import predict as predictions
-from cxr.model import train as loop
-from cxr.model.distributed import World
-from cxr.model.loss import class_weights
-from cxr.model.run import Run
-from cxr.model.runlog import RunLog
-from cxr.model.state import new_state
+from cxr.training import train as loop
+from cxr.training.loss import class_weights
+from cxr.training.run import Run
+from cxr.training.runlog import RunLog
+from cxr.training.state import new_state
 
 NUM_TRAIN, NUM_VAL, SIZE = 77_870, 8_654, 32
 WORLD = World(0, 1, 1, torch.device("cpu"))
@@ -100,12 +100,12 @@ def main(work: Path, epochs: int = 4) -> None:
 
 def _time_now(run: Run, state: Any, epochs: int) -> None:  # noqa: ANN401
     from cxr.console import progress
-    from cxr.model.best import complete_best
-    from cxr.model.loss_meter import Pace
-    from cxr.model.profile import StepProfiler
-    from cxr.model.runlog import TextLog
-    from cxr.model.saver import Saver
     from cxr.signals import StopRequest
+    from cxr.training.best import complete_best
+    from cxr.training.loss_meter import Pace
+    from cxr.training.profile import StepProfiler
+    from cxr.training.runlog import TextLog
+    from cxr.training.saver import Saver
 
     text, profiler = TextLog(), StepProfiler(0, 1, run.config.out, WORLD.device, lambda: 0.0)
     text.open(run.config.out, resume=False)

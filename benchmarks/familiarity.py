@@ -17,18 +17,18 @@ from scipy.special import logit
 from sklearn.neighbors import NearestNeighbors
 
 from benchmarks.unlike import Squares, changed, invented
-from cxr.config import Config, Phantom
-from cxr.config_file import override
+from cxr.config.load import override
+from cxr.config.schema import Config, Phantom
 from cxr.data.dataset import open_dataset
-from cxr.data.image import prepare, read_file
-from cxr.data.residence import SharedPixels
-from cxr.data.sources.phantom import generate
+from cxr.data.placement import SharedPixels
+from cxr.distributed import World
+from cxr.images.read import prepare, read_file
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.distributed import World
 from cxr.model.evaluate import Candidate, open_candidate
-from cxr.model.familiarity import RATE, fit_gaussian
+from cxr.model.ood import RATE, fit_gaussian
 from cxr.model.predict import familiarity_values, predict_squares
-from cxr.model.train import train
+from cxr.phantom.archive import generate
+from cxr.training.train import train
 
 Float = npt.NDArray[np.float64]
 Score = Callable[[Float], Float]

@@ -11,15 +11,15 @@ from torch import nn
 
 from benchmarks.step_rows import start, synchronise
 from benchmarks.timing import Row
-from cxr.data.findings import NIH_14
-from cxr.data.image import Preprocess
-from cxr.data.labels import Targets
 from cxr.data.loader import Batch, Loader, epoch_order
-from cxr.data.residence import Where, place
+from cxr.data.placement import Where, place
 from cxr.data.rows import PACKED, new_rows
 from cxr.data.store import Store, describe, open_store
-from cxr.model.compiled import Compiled
-from cxr.model.train import train_step
+from cxr.findings import NIH_14
+from cxr.images.read import Preprocess
+from cxr.labels.table import Targets
+from cxr.training.compiled import Compiled
+from cxr.training.train import train_step
 
 NUM_IMAGES, NUM_TRAIN, SIZE, BATCH = 112_120, 78_468, 256, 256
 _BLOCK = 2048

@@ -20,9 +20,9 @@ from torchvision.models import get_model
 from benchmarks.full_epoch import full_epoch
 from benchmarks.step_rows import start, synchronise, synthetic
 from benchmarks.timing import Contender, Row
-from cxr.model.compiled import Compiled
 from cxr.model.predict import forward
-from cxr.model.train import train_step
+from cxr.training.compiled import Compiled
+from cxr.training.train import train_step
 
 ROOT = Path(__file__).parents[1]
 

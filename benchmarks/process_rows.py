@@ -13,7 +13,7 @@ import torch
 from torchvision.models import densenet121
 
 from benchmarks.timing import Row
-from cxr.data.labels import LabelTable
+from cxr.labels.table import LabelTable
 
 NUM_IMAGES, EPOCHS = 24, 2
 

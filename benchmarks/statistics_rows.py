@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.timing import Row
-from cxr.config import Eval
-from cxr.data.findings import NIH_14
-from cxr.evaluation.bootstrap import draw_auroc, draw_figures, resample_units
-from cxr.evaluation.metrics import Float
+from cxr.config.schema import Eval
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import score
+from cxr.evaluation.statistics.bootstrap import draw_auroc, draw_figures, resample_units
+from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import fixed
+from cxr.findings import NIH_14
 
 NUM_PATIENTS, NUM_IMAGES, NUM_DRAWS, LOOPED = 2_797, 25_596, 1_000, 10
 PREVALENCE = (0.128, 0.042, 0.182, 0.239, 0.068, 0.063, 0.022, 0.104, 0.071, 0.036, 0.043, 0.017, 0.045, 0.0034)

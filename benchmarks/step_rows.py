@@ -10,19 +10,19 @@ from torch import Tensor, nn
 from torchvision.models import get_model
 
 from benchmarks.timing import Contender, Row, race
-from cxr.config import Config
+from cxr.config.schema import Config
 from cxr.data.dataset import Dataset
-from cxr.data.findings import NIH_14
-from cxr.data.heap import keep_freed_memory
-from cxr.data.labels import Targets
+from cxr.data.freed_memory import keep_freed_memory
 from cxr.data.loader import Batch, Loader, Pixels, epoch_order
-from cxr.model.compiled import Compiled
-from cxr.model.distributed import World
-from cxr.model.loss import class_weights
+from cxr.distributed import World
+from cxr.findings import NIH_14
+from cxr.labels.table import Targets
 from cxr.model.predict import autocast_dtype, forward
-from cxr.model.run import Run
-from cxr.model.state import TrainState, new_state
-from cxr.model.train import train_step
+from cxr.training.compiled import Compiled
+from cxr.training.loss import class_weights
+from cxr.training.run import Run
+from cxr.training.state import TrainState, new_state
+from cxr.training.train import train_step
 
 SIZE = 224
 

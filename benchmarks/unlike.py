@@ -8,7 +8,7 @@ import numpy.typing as npt
 from skimage import data as pictures
 from sklearn.datasets import load_sample_images
 
-from cxr.data.image import Grey, Preprocess, prepare
+from cxr.images.read import Grey, Preprocess, prepare
 
 Squares = npt.NDArray[np.uint8]
 

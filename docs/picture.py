@@ -5,11 +5,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cxr.config import Eval
+from cxr.config.schema import Eval
 from cxr.evaluation import predictions
-from cxr.evaluation.render import render_terminal
 from cxr.evaluation.report import score
 from cxr.model import checkpoint as checkpoints
+from cxr.report.render import render_terminal
 
 run = Path("runs/demo")
 checkpoint = checkpoints.load(run)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+pytest_plugins = ("tests.helpers.models",)
+
 if TYPE_CHECKING:
     import torch
 
@@ -53,8 +55,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 generated images of 48 pixels in ChestX-ray14's layout; copy it before changing a file."""
-    from cxr.config import Phantom
-    from cxr.data.sources.phantom import generate
+    from cxr.config.schema import Phantom
+    from cxr.phantom.archive import generate
 
     root = tmp_path_factory.mktemp("archive") / "nih"
     generate(root, Phantom(num_images=40, size=48), 2)
@@ -64,8 +66,8 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def chexpert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 generated images of 48 pixels in CheXpert's layout; copy it before changing a file."""
-    from cxr.config import Phantom
-    from cxr.data.sources.phantom import generate
+    from cxr.config.schema import Phantom
+    from cxr.phantom.archive import generate
 
     root = tmp_path_factory.mktemp("archive") / "chexpert"
     generate(root, Phantom(num_images=40, size=48, layout="chexpert"), 2)

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from cxr import __version__
-from cxr.config import Config
-from cxr.config_file import load, walk
-from cxr.data.findings import NIH_14
-from tests.fakes import write_chexpert, write_lines, write_nih
+from cxr.config.keys import walk
+from cxr.config.load import load
+from cxr.config.schema import Config
+from cxr.findings import NIH_14
 from tests.helpers.commands import call, read_csv
+from tests.helpers.fakes import write_chexpert, write_lines, write_nih
 
 COMMANDS = ("config", "phantom", "check", "pack", "train", "eval", "compare", "readers", "predict")
 REPORT = ["figures", "metrics.csv", "predictions.csv", "reliability.csv", "report.html", "report.json", "report.md"]
@@ -373,6 +374,6 @@ def test_ctrl_c_ends_with_status_130(monkeypatch: pytest.MonkeyPatch, capsys: py
     def interrupt(*_args: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cxr.config_file.load", interrupt)
+    monkeypatch.setattr("cxr.config.load.load", interrupt)
     assert call("config", "x.yaml") == 130
     assert "Traceback" not in capsys.readouterr().err

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cxr.data.image import Preprocess
 from cxr.data.store import describe, read_store
+from cxr.images.read import Preprocess
 from cxr.model import checkpoint as checkpoints
 from tests.helpers.commands import call
 

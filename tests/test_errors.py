@@ -11,7 +11,7 @@ import torch
 
 from cxr.cli import main
 from cxr.errors import CxrError
-from tests.fakes import write_lines, write_nih
+from tests.helpers.fakes import write_lines, write_nih
 
 Fail = Callable[..., list[str]]
 

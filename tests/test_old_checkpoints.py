@@ -12,9 +12,9 @@ from torchvision.models import resnet18
 from torchvision.transforms.v2.functional import normalize
 
 from cxr.data.augment import resample
-from cxr.data.findings import NIH_14
+from cxr.findings import NIH_14
 from cxr.model.classifier import Classifier
-from cxr.model.weights import load_weights
+from cxr.model.load_weights import load_weights
 from tests.helpers.commands import call, read_csv
 
 

@@ -10,8 +10,8 @@ import pytest
 from cxr.cli import main
 from cxr.errors import CxrError
 from cxr.paths import exists, is_file, is_folder, refuse_endless
-from tests.fakes import write_lines
-from tests.powers import without_roots_powers
+from tests.helpers.fakes import write_lines
+from tests.helpers.powers import without_roots_powers
 
 NAMES = ["shut/inside", "loop", "a" * 300, "file/inside", "pipe"]
 

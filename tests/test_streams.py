@@ -13,7 +13,7 @@ import pytest
 
 from cxr.cli import main
 from cxr.streams import StdoutError, complain, exact_stdout, guarded, show
-from tests.fakes import write_lines
+from tests.helpers.fakes import write_lines
 
 HOSTILE = "\x1b[2J\x9b\u202e\x07"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from cxr.errors import CxrError
-from cxr.evaluation.render import markdown_table
+from cxr.report.render import markdown_table
 from cxr.text import csv_line, json_text, short_name, shorten, shorten_all, visible, visible_lines, width
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=40)

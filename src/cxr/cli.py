@@ -87,7 +87,8 @@ def _start(version: Annotated[bool, typer.Option("--version", help="Print the ve
 @app.command("config", epilog=_example("cxr config configs/nih_densenet121.yaml train.lr=3e-4"))
 def config_command(config: ConfigFile, overrides: Overrides = None) -> None:
     """Print every key, its value and its meaning."""
-    from cxr.config_file import load, render
+    from cxr.config.load import load
+    from cxr.config.render import render
 
     print(render(load(config, overrides or [])), end="")
 
@@ -103,9 +104,9 @@ def phantom(
     """Write generated chest-like images in an archive's layout."""
     from pydantic import ValidationError
 
-    from cxr.config import Phantom
+    from cxr.config.schema import Phantom
     from cxr.console import count
-    from cxr.data.sources.phantom import generate
+    from cxr.phantom.archive import generate
 
     try:
         wanted = Phantom(num_images=images, size=size, layout=layout.value, seed=seed)
@@ -130,8 +131,8 @@ def check(
     quick: Annotated[bool, typer.Option("--quick", help="Look for the files, but decode none.")] = False,
 ) -> None:
     """Look through a data set before training: files, labels, patients."""
-    from cxr.check.command import check as run_check
-    from cxr.config_file import load
+    from cxr.commands.check import check as run_check
+    from cxr.config.load import load
 
     if not run_check(load(config, overrides or []), config, out, quick):
         raise typer.Exit(1)
@@ -145,7 +146,7 @@ def pack(
     update: Annotated[bool, typer.Option("--update", help="Pack changed and damaged images again.")] = False,
 ) -> None:
     """Decode every image once into the store that training reads."""
-    from cxr import jobs
+    from cxr.commands import train as jobs
 
     jobs.pack(config, overrides or [], overwrite, update)
 
@@ -163,7 +164,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
 ) -> None:
     """Train a classifier; packs the images first when that is not done."""
-    from cxr import jobs
+    from cxr.commands import train as jobs
 
     jobs.train(config, overrides or [], resume, overwrite)
 
@@ -196,7 +197,7 @@ def evaluate(
     ] = False,
 ) -> None:
     """Score a run, or predictions made elsewhere, and write the report."""
-    from cxr import judge
+    from cxr.commands import evaluate as judge
     from cxr.evaluation.join import LabelOptions
 
     options = LabelOptions(label_column, skip_unlabelled)
@@ -219,7 +220,7 @@ def compare(
     skip_unlabelled: SkipUnlabelled = False,
 ) -> None:
     """Compare two models on the same patients."""
-    from cxr import judge
+    from cxr.commands import evaluate as judge
     from cxr.evaluation.join import LabelOptions
 
     judge.compare(judged, split and split.value, out, labels, LabelOptions(label_column, skip_unlabelled))
@@ -244,7 +245,7 @@ def readers(
     label_column: LabelColumn = None,
 ) -> None:
     """Compare a model with human readers."""
-    from cxr import judge
+    from cxr.commands import evaluate as judge
 
     judge.readers(predictions, reader, thresholds, out, label_column)
 

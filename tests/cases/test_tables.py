@@ -9,11 +9,8 @@ import numpy as np
 import pytest
 
 from cxr.cli import main
-from cxr.config import Data
+from cxr.config.schema import Data
 from cxr.data.dataset import keep_rows
-from cxr.data.labels import LabelTable
-from cxr.data.sources import read
-from cxr.data.splits import assign
 from cxr.errors import CxrError
 from cxr.evaluation.join import LabelOptions
 from cxr.evaluation.predictions import Predictions
@@ -21,7 +18,10 @@ from cxr.evaluation.predictions import read as read_predictions
 from cxr.evaluation.report import score
 from cxr.evaluation.thresholds import fixed
 from cxr.evaluation.units import combine
-from tests.fakes import write_lines
+from cxr.labels.sources import read
+from cxr.labels.splits import assign
+from cxr.labels.table import LabelTable
+from tests.helpers.fakes import write_lines
 
 Table = Callable[..., LabelTable]
 
@@ -187,7 +187,7 @@ def test_22_metadata_is_no_finding_and_an_unknown_name_is_asked_about(cases: Pat
 
 
 def test_23_views_are_read_by_one_rule(cases: Path, images: Path) -> None:
-    from cxr.config import Config
+    from cxr.config.schema import Config
 
     csv = cases / "23-views-spelled/labels.csv"
     data = data_of(images, csv, views=["PA", "AP"])

@@ -14,12 +14,12 @@ import pytest
 
 from cxr.check import odd
 from cxr.check.inspect import inspect
-from cxr.data.damage import MAX_BYTES
-from cxr.data.findings import NIH_14
-from cxr.data.image import Preprocess, prepare, read_file
+from cxr.findings import NIH_14
+from cxr.images.damage import MAX_BYTES
+from cxr.images.read import Preprocess, prepare, read_file
 from tests.check.conftest import CHANGES
-from tests.fakes import write_chexpert, write_lines
 from tests.helpers.commands import call
+from tests.helpers.fakes import write_chexpert, write_lines
 
 TABLE = ["data.source=table", "data.csv=labels.csv", "data.split=random"]
 SKIP = ["data.missing=skip", "data.unreadable=skip"]

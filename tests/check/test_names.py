@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.evaluation.test_names import _Text
-from tests.fakes import write_image, write_lines
 from tests.helpers.commands import call
+from tests.helpers.fakes import write_image, write_lines
 
 
 def make_table(root: Path, csv: bytes) -> list[str]:

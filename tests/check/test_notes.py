@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.dicoms import write_dicom
 from tests.helpers.commands import call
+from tests.helpers.dicoms import write_dicom
 
 PIXELS = np.add.outer(np.arange(50), np.arange(40)).astype(np.uint16) * 40
 

@@ -12,17 +12,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr.config import Config
-from cxr.config_file import load
+from cxr.config.load import load
+from cxr.config.schema import Config
 from cxr.data.dataset import Dataset, open_dataset
-from cxr.data.findings import NIH_14
 from cxr.errors import CxrError
-from cxr.model.run import prepare
+from cxr.findings import NIH_14
+from cxr.training.run import prepare
 from tests.check.test_check import check, listed, page_of
-from tests.dicoms import make_dicom
-from tests.fakes import write_lines
 from tests.helpers.commands import call
-from tests.model.conftest import ALONE
+from tests.helpers.dicoms import make_dicom
+from tests.helpers.fakes import write_lines
+from tests.helpers.models import ALONE
 
 Facts = dict[str, Any]
 

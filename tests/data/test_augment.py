@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
-from cxr.config import Augment
+from cxr.config.schema import Augment
 from cxr.data.augment import affine, augment, crop_window, draw, look, resample
 
 STILL = Augment(flip=0, rotate=0, shift=0, scale=(1, 1), brightness=0, contrast=0)

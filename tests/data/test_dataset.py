@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from cxr.config import Config
+from cxr.config.schema import Config
 from cxr.data import listing
 from cxr.data.counts import render_counts
 from cxr.data.dataset import Dataset, open_dataset, store_path
-from cxr.data.labels import count
 from cxr.errors import CxrError
-from tests.fakes import NihImage, write_lines, write_nih
+from cxr.labels.table import count
+from tests.helpers.fakes import NihImage, write_lines, write_nih
 
 NUM = 24
 FOLDS = ("train", "train", "val", "test", "train", "")

@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 
 import cxr.data.pack as packing
 from cxr.data.changes import Files
-from cxr.data.image import Grey, Intensity, Preprocess, UnreadableImageError, prepare, read_file
-from cxr.data.notes import Note
 from cxr.data.pack import Begin, begin, list_files, pack
 from cxr.data.rows import PACKED, load_rows
 from cxr.data.store import Manifest, Store, check_pixels, describe, open_store
 from cxr.errors import CxrError, UnavailableFileError
 from cxr.files import only_one
-from tests.fakes import write_image
+from cxr.images.notes import Note
+from cxr.images.read import Grey, Intensity, Preprocess, UnreadableImageError, prepare, read_file
+from tests.helpers.fakes import write_image
 
 HOW = Preprocess(32)
 

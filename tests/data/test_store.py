@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from cxr.data.changes import Files
-from cxr.data.image import Preprocess
 from cxr.data.rows import PACKED, UNREADABLE, Rows, load_rows
 from cxr.data.store import Manifest, Store, check_pixels, describe, fingerprint, open_store
 from cxr.errors import CxrError
+from cxr.images.read import Preprocess
 
 NAMES = ("a.png", "b.png", "c.png")
 MANIFEST = describe("nih", NAMES, Preprocess(16))

@@ -15,9 +15,9 @@ import pytest
 from pydicom.uid import UID
 
 from cxr.cli import main
-from cxr.data.findings import NIH_14
-from cxr.data.image import Grey, read_file
-from tests.dicoms import make_dicom, to_bytes, write_dicom
+from cxr.findings import NIH_14
+from cxr.images.read import Grey, read_file
+from tests.helpers.dicoms import make_dicom, to_bytes, write_dicom
 
 Predict = Callable[..., tuple[int, str, str]]
 
@@ -194,9 +194,9 @@ def wary(run: Path, archive: Path) -> Path:
 
     import torch
 
-    from cxr.data.image import prepare, read_file
+    from cxr.images.read import prepare, read_file
     from cxr.model import checkpoint as checkpoints
-    from cxr.model.familiarity import fit
+    from cxr.model.ood import fit
     from cxr.model.predict import familiarity_values, predict_squares
 
     checkpoint = checkpoints.load(run)

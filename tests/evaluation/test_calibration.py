@@ -7,17 +7,10 @@ from scipy.special import expit, logit
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from cxr.evaluation import metrics
-from cxr.evaluation.calibration import (
-    Temperatures,
-    calibration_table,
-    fit,
-    from_json,
-    reliability_table,
-    to_json,
-)
-from cxr.evaluation.metrics import Float
+from cxr.evaluation.calibration import Temperatures, calibration_table, fit, from_json, reliability_table, to_json
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.statistics import metrics
+from cxr.evaluation.statistics.metrics import Float
 
 
 def sure(temperature: float, num: int = 20_000, seed: int = 0) -> Predictions:

@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from cxr.config import Eval
+from cxr.config.schema import Eval
 from cxr.errors import CxrError
-from cxr.evaluation import delong, metrics
 from cxr.evaluation.compare import Comparison, Judged, bootstrap_p, compare, holm
-from cxr.evaluation.compare_render import render_markdown, render_terminal, write
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.statistics import delong, metrics
 from cxr.evaluation.thresholds import fixed
+from cxr.report.compare import render_markdown, render_terminal, write
 
 Draw = Callable[..., Predictions]
 HOW = Eval(draws=400)

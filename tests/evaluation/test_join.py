@@ -3,9 +3,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr.data.labels import Blank
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import read
+from cxr.labels.table import Blank
 
 
 def save(path: Path, *lines: str) -> Path:

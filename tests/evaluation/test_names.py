@@ -15,15 +15,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cxr.config import Eval
-from cxr.data.findings import canonical
-from cxr.evaluation import fonts, html, render
-from cxr.evaluation.csv_files import csv_text
-from cxr.evaluation.figures import draw as draw_figures
+from cxr.config.schema import Eval
+from cxr.csv_files import csv_text
 from cxr.evaluation.predictions import Predictions, as_table, read, write
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import fixed
-from cxr.labels.identity import normalise_images
+from cxr.fields.identity import normalise_images
+from cxr.findings import canonical
+from cxr.report import fonts, html, render
+from cxr.report.figures import draw as draw_figures
 from cxr.text import visible, visible_lines
 
 Draw = Callable[..., Predictions]

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr.config import Eval
-from cxr.data.findings import NIH_14
-from cxr.evaluation.cells import published_lines
+from cxr.config.schema import Eval
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.published import beside, recognise_test
-from cxr.evaluation.render import render_markdown
 from cxr.evaluation.report import score
 from cxr.evaluation.thresholds import fixed
+from cxr.findings import NIH_14
+from cxr.report.cells import published_lines
+from cxr.report.render import render_markdown
 
 
 @pytest.mark.real

@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from cxr.cli import main
-from cxr.config import Eval
+from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.evaluation.join import LabelOptions
 from cxr.evaluation.reader_files import read_readings, read_thresholds

@@ -7,17 +7,11 @@ import pytest
 from rich.console import Console
 from sklearn.metrics import f1_score
 
-from cxr.config import Eval
+from cxr.config.schema import Eval
 from cxr.errors import CxrError
-from cxr.evaluation.metrics import Float
-from cxr.evaluation.readers import (
-    AVERAGE,
-    ReaderComparison,
-    compare_reader_files,
-    majority,
-    render_terminal,
-    write,
-)
+from cxr.evaluation.readers import AVERAGE, ReaderComparison, compare_reader_files, majority
+from cxr.evaluation.statistics.metrics import Float
+from cxr.report.readers import render_terminal, write
 
 HOW = Eval(draws=200)
 

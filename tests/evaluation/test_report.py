@@ -13,19 +13,19 @@ from rich.console import Console
 from sklearn.metrics import f1_score, roc_auc_score
 
 import cxr.evaluation
-from cxr.config import Eval
-from cxr.data.findings import CHEXPERT_5, CHEXPERT_14, NIH_14
+from cxr.config.schema import Eval
 from cxr.errors import CxrError
-from cxr.evaluation import metrics
-from cxr.evaluation.bootstrap import RESAMPLED
 from cxr.evaluation.calibration import fit
-from cxr.evaluation.cells import HEADINGS, metrics_cells, metrics_table
-from cxr.evaluation.metrics import Float
 from cxr.evaluation.predictions import Predictions, write
-from cxr.evaluation.render import render_markdown, render_terminal
-from cxr.evaluation.render import write as write_report
 from cxr.evaluation.report import MEAN, MEAN_5, MICRO, Report, macro_auroc, score, score_files
+from cxr.evaluation.statistics import metrics
+from cxr.evaluation.statistics.bootstrap import RESAMPLED
+from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import choose, fixed
+from cxr.findings import CHEXPERT_5, CHEXPERT_14, NIH_14
+from cxr.report.cells import HEADINGS, metrics_cells, metrics_table
+from cxr.report.render import render_markdown, render_terminal
+from cxr.report.render import write as write_report
 
 Draw = Callable[..., Predictions]
 NO_INTERVALS = Eval(interval="none")

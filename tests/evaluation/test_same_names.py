@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr.config import Eval
+from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import read
 from cxr.evaluation.report import score_files

@@ -5,11 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr.config import Eval
+from cxr.config.schema import Eval
 from cxr.errors import CxrError
-from cxr.evaluation import metrics
-from cxr.evaluation.bootstrap import resampling_of
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.statistics import metrics
+from cxr.evaluation.statistics.bootstrap import resampling_of
 from cxr.evaluation.subgroups import Subgroups, age_band, subgroups
 
 Draw = Callable[..., Predictions]

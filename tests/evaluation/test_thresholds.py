@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
 from cxr.errors import CxrError
-from cxr.evaluation import metrics
 from cxr.evaluation.join import IDENTITY
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.statistics import metrics
 from cxr.evaluation.thresholds import Rule, Thresholds, choose, fixed, from_json, hashed, origin, to_json
 
 CELLS = st.tuples(st.sampled_from([0.0, 1.0, np.nan]), st.integers(0, 12).map(lambda part: part / 12))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pydicom
 from PIL import Image
 
-from tests.dicoms import compressed, encapsulate_jpeg, make_dicom, to_bytes
+from tests.helpers.dicoms import compressed, encapsulate_jpeg, make_dicom, to_bytes
 
 Pixels = npt.NDArray[np.uint8]
 NUM_CUTS, NUM_FLIPS = 50, 12

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr.config_file import load
-from cxr.data.image import MAX_PIXELS, UnreadableImageError, decode
-from cxr.data.labels import LabelTable
-from cxr.data.sources import read_labels
+from cxr.config.load import load
 from cxr.errors import CxrError
 from cxr.evaluation import predictions
+from cxr.images.read import MAX_PIXELS, UnreadableImageError, decode
+from cxr.labels.sources import read_labels
+from cxr.labels.table import LabelTable
 from tests.faults.corpus import encodings, picture
 
 NIH = (

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxr.config import Phantom
-from cxr.data.sources.phantom import generate
+from cxr.config.schema import Phantom
+from cxr.phantom.archive import generate
 
 FILES = {
     "pack": ("pixels.u8", "rows.npz", "manifest.json", "images.txt"),

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.dicoms import NAME, NUMBER
 from tests.faults.corpus import Case, make
 from tests.faults.measured import run_cxr
+from tests.helpers.dicoms import NAME, NUMBER
 
 MOST_BYTES = 2_000_000_000
 

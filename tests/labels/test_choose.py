@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cxr.config.yaml_reader import read_argument
 from cxr.errors import CxrError
-from cxr.labels.cells import read_label
+from cxr.fields.cells import read_label
 from cxr.labels.choose import as_override, choose_columns
 from cxr.labels.sheet import Sheet
-from cxr.yaml_reader import read_argument
 
 LABELS = ["1", "0", "-1", "True", "no", "1.0"]
 OTHERS = ["2", "x", "0.25", "58Y", "left lung"]

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr.data.labels import LabelTable
-from cxr.data.sources.files import make_rows
 from cxr.errors import CxrError
 from cxr.labels.duplicates import join_rows
+from cxr.labels.reading import make_rows
+from cxr.labels.table import LabelTable
 
 CELLS = st.sampled_from([1.0, 0.0, -1.0, np.nan])
 ROWS = st.lists(st.tuples(st.sampled_from("abc"), CELLS, CELLS), min_size=1, max_size=14)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from cxr.labels.lookup import find_files, say_nearest
-from tests.fakes import write_lines
+from tests.helpers.fakes import write_lines
 
 NAMES = ("im/a.png", "im/b.png", "im/c d.png", "other/e.dcm", "1.2.840.5", unicodedata.normalize("NFD", "Müller.png"))
 

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr.data.findings import CHEXPERT_14, NIH_14, canonical, concept, find, find_spelling, name_key
+from cxr.fields.views import read_view
+from cxr.findings import CHEXPERT_14, NIH_14, canonical, concept, find, find_spelling, name_key
 from cxr.labels.classes import read_classes, read_words
-from cxr.labels.views import read_view
 
 NAN = np.nan
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cxr.model import batch_size
 from cxr.model.batch_size import InParts, choose, find_batch_size
 from cxr.model.predict import prediction
-from tests.model.conftest import Recipe
+from tests.helpers.models import Recipe
 
 CUDA = torch.device("cuda")
 
@@ -36,14 +36,14 @@ def nothing(images: Tensor) -> Tensor:
 
 
 def test_the_memory_of_an_image_is_the_models_and_not_cudnns_workspace(
-    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpu, model = Gpu(monkeypatch, each=10**7, free=10**9), nn.Identity()
-    found = [find_batch_size(model, nothing, recipe(tmp_path), CUDA) for _ in range(3)]
+    found = [find_batch_size(model, nothing, make_recipe(tmp_path), CUDA) for _ in range(3)]
     assert found == [64] * 3  # 80 fit
     assert gpu.batches == [8, 8, 16, 16]  # once a run
-    assert find_batch_size(model, nothing, recipe(tmp_path, "eval.batch_size=7"), CUDA) == 7
-    assert find_batch_size(model, nothing, recipe(tmp_path), torch.device("cpu")) == 32
+    assert find_batch_size(model, nothing, make_recipe(tmp_path, "eval.batch_size=7"), CUDA) == 7
+    assert find_batch_size(model, nothing, make_recipe(tmp_path), torch.device("cpu")) == 32
 
 
 @pytest.mark.parametrize(

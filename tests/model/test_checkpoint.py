@@ -16,15 +16,15 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from cxr.data.dataset import Dataset, preprocess
-from cxr.data.splits import FOLDS
 from cxr.errors import CxrError
 from cxr.files import write_bytes
+from cxr.labels.splits import FOLDS
 from cxr.model import checkpoint as checkpoints
-from cxr.model import checksums
 from cxr.model.checkpoint import load, load_resumable, save, save_resumable
-from cxr.model.seen import count_images, count_patients, hash_images, hash_patients, image_keys
-from cxr.model.weights import match_weights
-from tests.model.conftest import FINDINGS, Recipe
+from cxr.model.leakage import count_images, count_patients, hash_images, hash_patients, image_keys
+from cxr.model.load_weights import match_weights
+from cxr.weights import checksums
+from tests.helpers.models import FINDINGS, Recipe
 
 
 def test_a_round_trip_keeps_logits_bit_for_bit_and_all_that_is_known(trained: Path, tmp_path: Path) -> None:
@@ -39,8 +39,8 @@ def test_a_round_trip_keeps_logits_bit_for_bit_and_all_that_is_known(trained: Pa
     assert not after.classifier.training
 
 
-def test_a_checkpoint_says_what_made_it(trained: Path, recipe: Recipe, dataset: Dataset) -> None:
-    checkpoint, config = load(trained), recipe(trained)
+def test_a_checkpoint_says_what_made_it(trained: Path, make_recipe: Recipe, dataset: Dataset) -> None:
+    checkpoint, config = load(trained), make_recipe(trained)
     metadata = checkpoint.metadata
     assert (metadata.config, metadata.findings, metadata.preprocess) == (config, FINDINGS, preprocess(config))
     assert metadata.split.hashes == dataset.split.hashes

@@ -12,24 +12,24 @@ from torch import Tensor, nn
 from torch.multiprocessing.spawn import spawn
 
 from cxr.cli import main
-from cxr.config import Config
+from cxr.config.schema import Config
 from cxr.data.dataset import Dataset
 from cxr.data.loader import epoch_order, visits
-from cxr.data.residence import Where
+from cxr.data.placement import Where
+from cxr.distributed import World
 from cxr.evaluation.report import macro_auroc
 from cxr.model import checkpoint as checkpoints
-from cxr.model import train as loop
 from cxr.model.batch_norm import share_statistics
 from cxr.model.batch_size import InParts, find_batch_size
 from cxr.model.classifier import Classifier
-from cxr.model.distributed import World
 from cxr.model.evaluate import evaluate_runs
 from cxr.model.predict import forward
 from cxr.model.recompute import recompute_blocks
-from cxr.model.run import prepare
-from cxr.model.state import new_state
-from cxr.model.train import Stopped, train, train_step
-from tests.model.conftest import ALONE, Recipe
+from cxr.training import train as loop
+from cxr.training.run import prepare
+from cxr.training.state import new_state
+from cxr.training.train import Stopped, train, train_step
+from tests.helpers.models import ALONE, Recipe
 
 pytestmark = pytest.mark.cuda
 
@@ -64,21 +64,21 @@ def stop_in_the_second_epoch(config: Config, dataset: Dataset, world: World, mon
 
 @pytest.mark.parametrize("how", ["eager", "compiled", "graphs"])
 def test_an_epoch_comes_near_that_of_float32(
-    how: str, recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World
+    how: str, make_recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World
 ) -> None:
     compiled = {"eager": "false", "compiled": "true", "graphs": "graphs"}[how]
     torch.compiler.reset()
     own = ("train.epochs=1", *BIG)
-    exact = train(recipe(tmp_path / "exact", *own, "train.precision=fp32"), dataset, world)
-    fast = train(recipe(tmp_path / how, *own, "train.precision=bf16", f"train.compile={compiled}"), dataset, world)
+    exact = train(make_recipe(tmp_path / "exact", *own, "train.precision=fp32"), dataset, world)
+    fast = train(make_recipe(tmp_path / how, *own, "train.precision=bf16", f"train.compile={compiled}"), dataset, world)
     assert losses(fast) == pytest.approx(losses(exact), rel=1e-2)
 
 
 @pytest.mark.parametrize("where", ["gpu", "ram"])
 def test_the_host_never_waits_for_the_gpu_in_a_step(
-    where: Where, recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World
+    where: Where, make_recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World
 ) -> None:
-    config = recipe(tmp_path, f"store.where={where}")
+    config = make_recipe(tmp_path, f"store.where={where}")
     run = prepare(config, dataset, world)
     state, _ = new_state(config, dataset.targets.findings, run.weights, world)
     state.model.train()
@@ -96,9 +96,9 @@ def test_the_host_never_waits_for_the_gpu_in_a_step(
 
 @pytest.mark.parametrize("where", ["gpu", "ram", "disk"])
 def test_batches_are_whole_however_late_the_gpu_reads_them(
-    where: Where, recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World
+    where: Where, make_recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World
 ) -> None:
-    loader = prepare(recipe(tmp_path, f"store.where={where}"), dataset, world).loader
+    loader = prepare(make_recipe(tmp_path, f"store.where={where}"), dataset, world).loader
     order = epoch_order(visits(dataset.groups(), 0, 0), 0, 0)
     found = []
     for batch in loader.batches(order, 8):
@@ -126,8 +126,8 @@ def test_a_batch_that_does_not_fit_is_halved(gpu: torch.device, capsys: pytest.C
     torch.cuda.empty_cache()
 
 
-def test_the_batch_size_is_found_twice_the_same(recipe: Recipe, tmp_path: Path, gpu: torch.device) -> None:
-    config = recipe(tmp_path, "image.size=64")
+def test_the_batch_size_is_found_twice_the_same(make_recipe: Recipe, tmp_path: Path, gpu: torch.device) -> None:
+    config = make_recipe(tmp_path, "image.size=64")
     found = []
     for _ in range(2):  # a model each: what was found for one is kept
         model = Classifier("resnet18", 3).to(gpu).eval()
@@ -137,11 +137,11 @@ def test_the_batch_size_is_found_twice_the_same(recipe: Recipe, tmp_path: Path, 
 
 
 def test_a_run_stopped_in_mid_epoch_goes_on_as_the_straight_one(
-    recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = ("train.epochs=2", "train.deterministic=true", "store.where=gpu")
-    straight = train(recipe(tmp_path / "straight", *own), dataset, world)
-    config = recipe(tmp_path / "stopped", *own)
+    straight = train(make_recipe(tmp_path / "straight", *own), dataset, world)
+    config = make_recipe(tmp_path / "stopped", *own)
     stop_in_the_second_epoch(config, dataset, world, monkeypatch)
     train(config, dataset, world, resume=True)
     ours, theirs = (checkpoints.load_resumable(run / checkpoints.LAST) for run in (config.out, straight))
@@ -152,21 +152,21 @@ def test_a_run_stopped_in_mid_epoch_goes_on_as_the_straight_one(
 
 
 def test_checkpoints_of_one_device_predict_the_same_on_the_other(
-    recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World, gpu: torch.device
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World, gpu: torch.device
 ) -> None:
     images = torch.stack([torch.from_numpy(dataset.store.pixels[row].copy()) for row in range(16)])
     for name, own in (("cpu", ALONE), ("gpu", world)):
-        run = train(recipe(tmp_path / name, "train.epochs=1", "train.precision=fp32"), dataset, own)
+        run = train(make_recipe(tmp_path / name, "train.epochs=1", "train.precision=fp32"), dataset, own)
         on_cpu, on_gpu = (checkpoints.load(run, device).classifier for device in ("cpu", gpu))
         here, there = forward(on_cpu, images, 32, None), forward(on_gpu, images.to(gpu), 32, None)
         torch.testing.assert_close(there.cpu(), here, rtol=1e-3, atol=1e-3)
 
 
 def test_a_run_begun_on_the_cpu_goes_on_on_the_gpu_with_a_warning(
-    recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World, capsys: pytest.CaptureFixture[str],
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
-    config = recipe(tmp_path, "train.epochs=2", "train.precision=fp32")
+    config = make_recipe(tmp_path, "train.epochs=2", "train.precision=fp32")
     stop_in_the_second_epoch(config, dataset, ALONE, monkeypatch)
     train(config, dataset, world, resume=True)
     assert "the run was on cpu before" in capsys.readouterr().err
@@ -174,9 +174,9 @@ def test_a_run_begun_on_the_cpu_goes_on_on_the_gpu_with_a_warning(
 
 
 def test_an_evaluation_equals_the_validation_that_was_logged(
-    recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World
 ) -> None:
-    run = train(recipe(tmp_path, "train.epochs=1"), dataset, world)
+    run = train(make_recipe(tmp_path, "train.epochs=1"), dataset, world)
     report, _ = evaluate_runs([run], ["eval.interval=none"], "val")
     assert macro_auroc(report) == checkpoints.load(run).metadata.validation["auroc"]
 
@@ -191,10 +191,12 @@ def test_precisions_come_near_each_other(gpu: torch.device) -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_half_precision_trains(precision: str, recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World) -> None:
+def test_half_precision_trains(
+    precision: str, make_recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World
+) -> None:
     own = ("train.epochs=1", *BIG)
-    exact = train(recipe(tmp_path / "exact", *own, "train.precision=fp32"), dataset, world)
-    half = train(recipe(tmp_path / precision, *own, f"train.precision={precision}"), dataset, world)
+    exact = train(make_recipe(tmp_path / "exact", *own, "train.precision=fp32"), dataset, world)
+    half = train(make_recipe(tmp_path / precision, *own, f"train.precision={precision}"), dataset, world)
     assert losses(half) == pytest.approx(losses(exact), rel=1e-2)
 
 
@@ -218,9 +220,14 @@ def test_computing_activations_twice_changes_nothing_and_saves_memory(gpu: torch
 
 
 def test_predict_draws_heat_maps_and_prints_what_the_cpu_does(
-    recipe: Recipe, dataset: Dataset, phantom: Path, tmp_path: Path, world: World, capsys: pytest.CaptureFixture[str]
+    make_recipe: Recipe,
+    dataset: Dataset,
+    phantom: Path,
+    tmp_path: Path,
+    world: World,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    run = train(recipe(tmp_path / "run", "train.epochs=1", "train.precision=fp32"), dataset, world)
+    run = train(make_recipe(tmp_path / "run", "train.epochs=1", "train.precision=fp32"), dataset, world)
     images = [str(path) for path in sorted((phantom / "images").iterdir())[:3]]
     printed = {}
     for device in ("cuda", "cpu"):

@@ -5,18 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr.data import residence
+from cxr.data import placement as residence
 from cxr.data.dataset import Dataset
 from cxr.data.loader import Rows
 from cxr.data.store import Pixels, Store, copy_pixels
 from cxr.errors import CxrError
 from cxr.evaluation.calibration import fit
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.render import render_markdown
 from cxr.evaluation.report import Report, macro_auroc
 from cxr.evaluation.thresholds import choose
 from cxr.model import checkpoint as checkpoints
 from cxr.model.evaluate import evaluate_runs
+from cxr.report.render import render_markdown
 
 
 def evaluate_run(run: Path, overrides: list[str], fold: str) -> tuple[Report, Predictions]:

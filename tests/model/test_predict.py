@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from cxr.config import Views
+from cxr.config.schema import Views
 from cxr.data.dataset import Dataset
-from cxr.data.image import prepare, read_file
 from cxr.data.loader import Loader
+from cxr.distributed import World
 from cxr.errors import CxrError
+from cxr.images.read import prepare, read_file
 from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
-from cxr.model.distributed import World
 from cxr.model.predict import autocast_dtype, forward, predict_dataset, predict_rows, predict_squares
-from tests.model.conftest import ALONE, Recipe
+from tests.helpers.models import ALONE, Recipe
 
 
 @pytest.fixture
@@ -23,20 +23,20 @@ def loader(dataset: Dataset) -> Loader:
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8, 500])
 def test_each_row_is_predicted_once_whatever_the_batch_size(
-    batch_size: int, trained: Path, recipe: Recipe, dataset: Dataset, loader: Loader
+    batch_size: int, trained: Path, make_recipe: Recipe, dataset: Dataset, loader: Loader
 ) -> None:
     classifier, rows = checkpoints.load(trained).classifier, dataset.rows("test")[::-1].copy()
-    logits = predict_rows(classifier, loader, rows, recipe(trained, f"eval.batch_size={batch_size}"), ALONE)
+    logits = predict_rows(classifier, loader, rows, make_recipe(trained, f"eval.batch_size={batch_size}"), ALONE)
     alone = [forward(classifier, torch.from_numpy(dataset.store.pixels[[dataset.index[r]]]), 32, None) for r in rows]
     torch.testing.assert_close(logits, torch.cat(alone), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_the_shares_of_several_processes_add_up(
-    size: int, trained: Path, recipe: Recipe, dataset: Dataset, loader: Loader, monkeypatch: pytest.MonkeyPatch
+    size: int, trained: Path, make_recipe: Recipe, dataset: Dataset, loader: Loader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     classifier, rows = checkpoints.load(trained).classifier, dataset.rows("train")
-    config = recipe(trained, "eval.batch_size=4")
+    config = make_recipe(trained, "eval.batch_size=4")
     whole = predict_rows(classifier, loader, rows, config, ALONE)
     monkeypatch.setattr(World, "sum", lambda self, values: values)
     monkeypatch.setattr(World, "least", lambda self, number: number)
@@ -47,10 +47,10 @@ def test_the_shares_of_several_processes_add_up(
 
 
 def test_predictions_name_their_rows_and_know_only_sure_labels(
-    trained: Path, recipe: Recipe, dataset: Dataset, loader: Loader
+    trained: Path, make_recipe: Recipe, dataset: Dataset, loader: Loader
 ) -> None:
     classifier = checkpoints.load(trained).classifier
-    predictions, logits = predict_dataset(classifier, loader, dataset, "test", recipe(trained), ALONE)
+    predictions, logits = predict_dataset(classifier, loader, dataset, "test", make_recipe(trained), ALONE)
     rows = dataset.rows("test")
     assert list(predictions.rows["image"]) == list(dataset.table.rows["image"].iloc[rows])
     assert set(predictions.rows["split"]) == {"test"}
@@ -59,7 +59,7 @@ def test_predictions_name_their_rows_and_know_only_sure_labels(
     assert (classifier.logit_shift != 0).all()
 
 
-def test_masked_and_soft_labels_are_unknown(trained: Path, recipe: Recipe, dataset: Dataset) -> None:
+def test_masked_and_soft_labels_are_unknown(trained: Path, make_recipe: Recipe, dataset: Dataset) -> None:
     from dataclasses import replace
 
     y, mask = dataset.targets.y.copy(), dataset.targets.mask.copy()
@@ -68,15 +68,15 @@ def test_masked_and_soft_labels_are_unknown(trained: Path, recipe: Recipe, datas
     changed = replace(dataset, targets=replace(dataset.targets, y=y, mask=mask))
     loader = Loader(dataset.store.pixels, dataset.index, changed.targets, ALONE.device)
     classifier = checkpoints.load(trained).classifier
-    predictions, _ = predict_dataset(classifier, loader, changed, "val", recipe(trained), ALONE)
+    predictions, _ = predict_dataset(classifier, loader, changed, "val", make_recipe(trained), ALONE)
     assert np.argwhere(np.isnan(predictions.y)).tolist() == [[0, 0], [1, 1]]
 
 
 def test_a_file_gets_the_probabilities_that_its_row_gets(
-    trained: Path, recipe: Recipe, dataset: Dataset, loader: Loader
+    trained: Path, make_recipe: Recipe, dataset: Dataset, loader: Loader
 ) -> None:
     checkpoint = checkpoints.load(trained)
-    predictions, _ = predict_dataset(checkpoint.classifier, loader, dataset, "test", recipe(trained), ALONE)
+    predictions, _ = predict_dataset(checkpoint.classifier, loader, dataset, "test", make_recipe(trained), ALONE)
     for image, expected in zip(predictions.rows["image"], predictions.p, strict=True):
         grey = read_file(dataset.table.root / "images" / image)
         probabilities, features = predict_squares(
@@ -87,18 +87,20 @@ def test_a_file_gets_the_probabilities_that_its_row_gets(
 
 
 def test_a_model_that_gives_no_numbers_is_an_error(
-    trained: Path, recipe: Recipe, dataset: Dataset, loader: Loader
+    trained: Path, make_recipe: Recipe, dataset: Dataset, loader: Loader
 ) -> None:
     classifier = checkpoints.load(trained).classifier
     classifier.head.bias.data[0] = torch.nan
     with pytest.raises(CxrError, match="logits of val rows are not finite"):
-        predict_dataset(classifier, loader, dataset, "val", recipe(trained), ALONE)
+        predict_dataset(classifier, loader, dataset, "val", make_recipe(trained), ALONE)
 
 
-def test_predicting_leaves_the_model_as_it_is(trained: Path, recipe: Recipe, dataset: Dataset, loader: Loader) -> None:
+def test_predicting_leaves_the_model_as_it_is(
+    trained: Path, make_recipe: Recipe, dataset: Dataset, loader: Loader
+) -> None:
     classifier = checkpoints.load(trained).classifier.train()
     before = {key: value.clone() for key, value in classifier.state_dict().items()}
-    predict_rows(classifier, loader, dataset.rows("test"), recipe(trained), ALONE)
+    predict_rows(classifier, loader, dataset.rows("test"), make_recipe(trained), ALONE)
     assert all(torch.equal(before[key], value) for key, value in classifier.state_dict().items())
 
 
@@ -110,21 +112,25 @@ def test_precision_is_what_was_asked_for() -> None:
 
 
 def test_bfloat16_gives_nearly_the_same_probabilities_without_ties(
-    trained: Path, recipe: Recipe, dataset: Dataset, loader: Loader
+    trained: Path, make_recipe: Recipe, dataset: Dataset, loader: Loader
 ) -> None:
     classifier = checkpoints.load(trained).classifier
-    exact, _ = predict_dataset(classifier, loader, dataset, "train", recipe(trained), ALONE)
-    half, _ = predict_dataset(classifier, loader, dataset, "train", recipe(trained, "train.precision=bf16"), ALONE)
+    exact, _ = predict_dataset(classifier, loader, dataset, "train", make_recipe(trained), ALONE)
+    half, _ = predict_dataset(classifier, loader, dataset, "train", make_recipe(trained, "train.precision=bf16"), ALONE)
     np.testing.assert_allclose(half.p, exact.p, atol=0.02)
     assert all(len(np.unique(column)) == len(column) for column in half.p.T)
 
 
 def test_out_of_memory_halves_the_batch_and_goes_on(
-    trained: Path, recipe: Recipe, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: Path,
+    make_recipe: Recipe,
+    dataset: Dataset,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     classifier, rows = checkpoints.load(trained).classifier, dataset.rows("train")
     loader = Loader(dataset.store.pixels, dataset.index, dataset.targets, torch.device("cpu"))
-    whole = predict_rows(classifier, loader, rows, recipe(trained), ALONE)
+    whole = predict_rows(classifier, loader, rows, make_recipe(trained), ALONE)
 
     def small_gpu(
         model: Classifier, images: torch.Tensor, size: int, dtype: torch.dtype | None, views: Views
@@ -134,12 +140,12 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
         return forward(model, images, size, dtype, views)
 
     monkeypatch.setattr("cxr.model.predict.forward", small_gpu)
-    torch.testing.assert_close(predict_rows(classifier, loader, rows, recipe(trained), ALONE), whole)
+    torch.testing.assert_close(predict_rows(classifier, loader, rows, make_recipe(trained), ALONE), whole)
     assert "going on with 4 images a batch" in capsys.readouterr().err
 
 
 def test_one_image_that_does_not_fit_is_out_of_memory(
-    trained: Path, recipe: Recipe, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+    trained: Path, make_recipe: Recipe, dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_gpu(*_: object) -> torch.Tensor:
         raise torch.OutOfMemoryError
@@ -147,4 +153,4 @@ def test_one_image_that_does_not_fit_is_out_of_memory(
     monkeypatch.setattr("cxr.model.predict.forward", no_gpu)
     loader = Loader(dataset.store.pixels, dataset.index, dataset.targets, torch.device("cpu"))
     with pytest.raises(torch.OutOfMemoryError):
-        predict_rows(checkpoints.load(trained).classifier, loader, dataset.rows("val"), recipe(trained), ALONE)
+        predict_rows(checkpoints.load(trained).classifier, loader, dataset.rows("val"), make_recipe(trained), ALONE)

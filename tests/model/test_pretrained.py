@@ -10,7 +10,7 @@ import torch
 
 from cxr.model import xrv
 from tests.helpers.commands import call, read_csv
-from tests.model.conftest import Plant, xrv_logits
+from tests.helpers.models import Plant, xrv_logits
 
 NIH, RSNA, CHEX = (f"xrv:densenet121-res224-{name}" for name in ("nih", "rsna", "chex"))
 

@@ -13,22 +13,22 @@ import numpy as np
 import pytest
 import torch
 
-from cxr.config_file import override
+from cxr.config.load import override
 from cxr.data.dataset import Dataset
 from cxr.errors import CxrError
-from cxr.evaluation.render import render_json
 from cxr.evaluation.report import Report
 from cxr.evaluation.thresholds import choose, count_shared, hashed
 from cxr.model import checkpoint as checkpoints
-from cxr.model import train as loop
-from cxr.model.best import make_checkpoint
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.evaluate import evaluate_runs, judge
+from cxr.model.leakage import hash_images, hash_patients, images_of, patients_of
 from cxr.model.provenance import note_other_reports, note_unfinished
-from cxr.model.seen import hash_images, hash_patients, images_of, patients_of
-from cxr.patient_key import Hasher, own_hasher
-from tests.model.conftest import Recipe
-from tests.model.test_train import make_run
+from cxr.patient_hash import Hasher, own_hasher
+from cxr.report.render import render_json
+from cxr.training import train as loop
+from cxr.training.best import make_checkpoint
+from tests.helpers.models import Recipe
+from tests.training.test_train import make_run
 
 KEY = "0123456789abcdef0123456789abcdef"
 OTHERS = ["data.split=random", "data.split_seed=1"]
@@ -133,22 +133,22 @@ def test_another_key_is_said_to_be_one_and_is_not_taken_for_other_patients(
         evaluate(trained, *OTHERS)  # which was hashed without one
 
 
-def checkpoint_of(recipe: Recipe, dataset: Dataset, out: Path, *overrides: str) -> Checkpoint:
+def checkpoint_of(make_recipe: Recipe, dataset: Dataset, out: Path, *overrides: str) -> Checkpoint:
     """What training would save after an epoch."""
     torch.manual_seed(0)
-    run, state = make_run(recipe(out, *overrides), dataset)
+    run, state = make_run(make_recipe(out, *overrides), dataset)
     _, _, predictions = loop.validate(run, state.ema)
     state.history.append({"auroc": 0.5, "loss": 0.5})
     return make_checkpoint(run, state, predictions)
 
 
 def test_training_hashes_with_the_key_or_keeps_nothing(
-    recipe: Recipe, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = checkpoint_of(recipe, dataset, tmp_path)
-    none = checkpoint_of(recipe, dataset, tmp_path, "train.remember_patients=false")
+    plain = checkpoint_of(make_recipe, dataset, tmp_path)
+    none = checkpoint_of(make_recipe, dataset, tmp_path, "train.remember_patients=false")
     monkeypatch.setenv("CXR_PATIENT_KEY", KEY)
-    keyed = checkpoint_of(recipe, dataset, tmp_path)
+    keyed = checkpoint_of(make_recipe, dataset, tmp_path)
     assert (none.patients, none.images, none.thresholds.images, none.metadata.patient_key) == ({}, {}, frozenset(), "")
     assert keyed.metadata.patient_key == keyed.thresholds.patient_key == own_hasher().key_id
     for fold in ("train", "val"):
@@ -177,9 +177,9 @@ def test_hashes_without_a_key_are_reversed_by_trying_and_those_with_one_are_not(
 
 
 def test_thresholds_of_another_key_are_not_known_to_be_of_other_images(
-    recipe: Recipe, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, state = make_run(recipe(tmp_path), dataset)
+    run, state = make_run(make_recipe(tmp_path), dataset)
     _, _, predictions = loop.validate(run, state.ema)
     monkeypatch.setenv("CXR_PATIENT_KEY", KEY)
     points = choose(predictions, "f1")

@@ -8,9 +8,9 @@ from cxr.data.dataset import Dataset
 from cxr.errors import CxrError
 from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
-from cxr.model.train import train
-from cxr.model.weights import load_weights
-from tests.model.conftest import ALONE, Recipe
+from cxr.model.load_weights import load_weights
+from cxr.training.train import train
+from tests.helpers.models import ALONE, Recipe
 
 
 def grey(size: int = 64) -> Tensor:
@@ -41,9 +41,9 @@ def test_a_grey_stem_gives_nearly_the_same_logits() -> None:
 
 
 def test_a_run_with_a_grey_stem_trains_and_predicts_from_its_checkpoint(
-    recipe: Recipe, dataset: Dataset, tmp_path: Path
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path
 ) -> None:
-    run = train(recipe(tmp_path, "model.stem=grey", "train.epochs=1"), dataset, ALONE)
+    run = train(make_recipe(tmp_path, "model.stem=grey", "train.epochs=1"), dataset, ALONE)
     checkpoint = checkpoints.load(run)
     assert checkpoint.classifier.stem == "grey"
     again = Classifier("resnet18", 3)
@@ -51,7 +51,9 @@ def test_a_run_with_a_grey_stem_trains_and_predicts_from_its_checkpoint(
     torch.testing.assert_close(again.eval()(grey()), checkpoint.classifier(grey()), rtol=1e-4, atol=1e-5)
 
 
-def test_a_grey_file_is_refused_by_a_recipe_with_an_rgb_stem(recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:
-    run = train(recipe(tmp_path / "grey", "model.stem=grey", "train.epochs=1"), dataset, ALONE)
+def test_a_grey_file_is_refused_by_a_recipe_with_an_rgb_stem(
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path
+) -> None:
+    run = train(make_recipe(tmp_path / "grey", "model.stem=grey", "train.epochs=1"), dataset, ALONE)
     with pytest.raises(CxrError, match="has a grey stem"):
-        train(recipe(tmp_path / "rgb", f"model.weights={run / checkpoints.BEST}"), dataset, ALONE)
+        train(make_recipe(tmp_path / "rgb", f"model.weights={run / checkpoints.BEST}"), dataset, ALONE)

@@ -6,14 +6,14 @@ import cv2
 import numpy as np
 import pytest
 
-from cxr.config_file import load
+from cxr.config.load import load
 from cxr.data.dataset import open_dataset
 from cxr.errors import CxrError
 from cxr.evaluation.report import Report
 from cxr.model.evaluate import evaluate_runs
-from cxr.model.train import train
-from tests.fakes import write_lines
-from tests.model.conftest import ALONE
+from cxr.training.train import train
+from tests.helpers.fakes import write_lines
+from tests.helpers.models import ALONE
 
 NUM = 30
 

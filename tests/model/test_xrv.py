@@ -14,13 +14,13 @@ import torch
 from torch import nn
 from torchvision.models import resnet18, resnet50
 
-from cxr.data.findings import CHEXPERT_5, NIH_14
 from cxr.errors import CxrError
+from cxr.findings import CHEXPERT_5, NIH_14
 from cxr.model import xrv
 from cxr.model.classifier import Classifier
-from cxr.model.weight_files.files import open_weights
-from cxr.model.weights import load_weights
-from tests.model.conftest import Plant, grey, xrv_logits
+from cxr.model.load_weights import load_weights
+from cxr.weights.files import open_weights
+from tests.helpers.models import Plant, grey, xrv_logits
 
 ALL, NIH, RSNA, CHEX = (f"xrv:densenet121-res224-{name}" for name in ("all", "nih", "rsna", "chex"))
 

@@ -4,8 +4,8 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from cxr.data.find_images import is_image
-from cxr.data.kinds import SUFFIXES
+from cxr.images.find_images import is_image
+from cxr.images.kinds import SUFFIXES
 
 _NAMED = 100
 

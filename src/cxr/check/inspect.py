@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from cxr.data.decoders import decode_colour
-from cxr.data.image import Grey
-from cxr.data.large_images import one_image
 from cxr.data.pack import Read
-from cxr.data.threads import work_through
 from cxr.errors import CxrError, UnavailableFileError, UnreadableImageError, says_nothing_of_the_file
+from cxr.images.decode import decode_colour
+from cxr.images.large_images import one_image
+from cxr.images.read import Grey
+from cxr.parallel import work_through
 
 SMALL = 64
 """Side in pixels of the copy that brightness is measured on."""

@@ -13,14 +13,15 @@ from cxr.check.disk import find_unnamed
 from cxr.check.inspect import Facts, inspect
 from cxr.check.refusals import Said
 from cxr.check.result import Listing
-from cxr.config import Config
-from cxr.data import joint, sources
+from cxr.config.schema import Config
+from cxr.data import combine as joint
 from cxr.data.dataset import keep_rows, store_path
-from cxr.data.labels import LabelTable, Targets
-from cxr.data.notes import CONSTANT, Notes
 from cxr.data.pack import Read, reader
-from cxr.data.sources.files import make_rows
-from cxr.data.splits import FOLDS, Split
+from cxr.images.notes import CONSTANT, Notes
+from cxr.labels import sources
+from cxr.labels.reading import make_rows
+from cxr.labels.splits import FOLDS, Split
+from cxr.labels.table import LabelTable, Targets
 
 ALL = "all"
 """The fold of every row where no split could be made."""

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from cxr.check.inspect import Facts
 from cxr.check.result import Listing, Twins
-from cxr.data.splits import FOLDS
-from cxr.labels.views import LATERAL, read_views
+from cxr.fields.views import LATERAL, read_views
+from cxr.labels.splits import FOLDS
 
 Bool = npt.NDArray[np.bool_]
 

@@ -9,8 +9,8 @@ from cxr import __version__
 from cxr.check import charts, render, samples
 from cxr.check.result import Check
 from cxr.check.samples import Gallery
-from cxr.data.splits import FOLDS
-from cxr.evaluation.html import show
+from cxr.labels.splits import FOLDS
+from cxr.report.html import show
 from cxr.text import DISCLAIMER, visible
 
 _SHOWN = 20
@@ -20,7 +20,7 @@ _KINDS = ("positive", "negative", "uncertain", "soft", "blank", "unlabelled")
 
 def render_html(check: Check, galleries: Sequence[Gallery], name: str) -> str:
     """The page; names of files and labels are untrusted, so everything is escaped."""
-    loader = ChoiceLoader([PackageLoader("cxr.check"), PackageLoader("cxr.evaluation")])  # which has the style
+    loader = ChoiceLoader([PackageLoader("cxr.check"), PackageLoader("cxr.report")])  # which has the style
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, finalize=show
     )

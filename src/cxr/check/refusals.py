@@ -12,19 +12,19 @@ import pandas as pd
 
 from cxr.check.inspect import Facts
 from cxr.check.tally import count_patients
-from cxr.config import Config, Data
+from cxr.config.schema import Config, Data
 from cxr.console import count
-from cxr.data import joint
+from cxr.data import combine as joint
 from cxr.data.dataset import preprocess, store_path
-from cxr.data.epoch import check_judgeable, count_steps
-from cxr.data.labels import LabelTable, Targets
 from cxr.data.pack import list_files
-from cxr.data.sources.dicom_header import SUFFIXES as DICOM
-from cxr.data.sources.dicom_header import read_header
-from cxr.data.splits import FOLDS, MAKERS, Split, assign
+from cxr.data.sampling import check_judgeable, count_steps
 from cxr.data.store import Store, check_pixels, describe, open_store
 from cxr.errors import CxrError
+from cxr.images.dicom.header import SUFFIXES as DICOM
+from cxr.images.dicom.header import read_header
 from cxr.labels.lookup import say_nearest
+from cxr.labels.splits import FOLDS, MAKERS, Split, assign
+from cxr.labels.table import LabelTable, Targets
 
 _T = TypeVar("_T")
 _NAMED = 3
@@ -211,7 +211,7 @@ def judge_training(
     if not images["test"]:
         said.warnings.append("data.split: no images for test, so there is nothing to report on")
     if config.model.weights not in ("imagenet", "none") or config.model.head_findings:
-        from cxr.model.weights import check_weights  # torch
+        from cxr.model.load_weights import check_weights  # torch
 
         said.attempt(lambda: check_weights(config.model))
     if (config.out / "last.pt").exists():

@@ -8,8 +8,8 @@ from cxr import __version__
 from cxr.check.refusals import gigabytes
 from cxr.check.result import Cells, Check
 from cxr.console import count, line, stack
-from cxr.data.splits import FOLDS
 from cxr.labels.columns import describe
+from cxr.labels.splits import FOLDS
 from cxr.tables import Table
 from cxr.text import json_text
 

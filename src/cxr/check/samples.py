@@ -9,9 +9,9 @@ import numpy as np
 
 from cxr.check.result import Check, Listing, Twins
 from cxr.check.survey import Survey
-from cxr.data.image import Preprocess, prepare
-from cxr.data.labels import LabelTable
 from cxr.data.pack import Read
+from cxr.images.read import Preprocess, prepare
+from cxr.labels.table import LabelTable
 
 SIDE = 112
 """Width and height of a thumbnail in pixels."""

@@ -13,15 +13,15 @@ from cxr.check.inspect import Facts
 from cxr.check.look import Look, look_at, resolve
 from cxr.check.refusals import Said
 from cxr.check.result import Cells, Check, Files, Listing, Plan, Share, Twins
-from cxr.config import Config
-from cxr.data import joint
+from cxr.config.schema import Config
+from cxr.data import combine as joint
 from cxr.data.dataset import preprocess, store_path
-from cxr.data.epoch import num_visits
-from cxr.data.findings import find
-from cxr.data.image import Preprocess
-from cxr.data.labels import NO_PATIENTS, LabelTable, Targets
 from cxr.data.pack import Read
-from cxr.data.splits import FOLDS
+from cxr.data.sampling import num_visits
+from cxr.findings import find
+from cxr.images.read import Preprocess
+from cxr.labels.splits import FOLDS
+from cxr.labels.table import NO_PATIENTS, LabelTable, Targets
 
 _SIZES = 8
 _MANY = 40  # images of as many patients that are remarkable

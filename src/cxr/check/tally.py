@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from cxr.check.result import Cells, Group, Patients, Together
-from cxr.data.findings import find
-from cxr.data.labels import LabelTable, Targets
-from cxr.data.splits import FOLDS
 from cxr.evaluation.subgroups import UNKNOWN, age_band
+from cxr.findings import find
+from cxr.labels.splits import FOLDS
+from cxr.labels.table import LabelTable, Targets
 
 Fold = npt.NDArray[np.str_]
 

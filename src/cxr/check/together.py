@@ -10,12 +10,12 @@ from cxr.check import refusals
 from cxr.check.look import Look
 from cxr.check.refusals import Said
 from cxr.check.result import Listing
-from cxr.config import Config
-from cxr.data import joint
+from cxr.config.schema import Config
+from cxr.data import combine as joint
 from cxr.data.dataset import choose_findings
-from cxr.data.findings import find
-from cxr.data.image import Grey
-from cxr.data.labels import LabelTable, Targets
+from cxr.findings import find
+from cxr.images.read import Grey
+from cxr.labels.table import LabelTable, Targets
 
 
 def choose(config: Config, looks: Sequence[Look], exact: bool, said: Said) -> tuple[str, ...]:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxr.config import Augment, Views
-from cxr.data.vision import five_crop
+from cxr.config.schema import Augment, Views
+from cxr.vision import five_crop
 
 
 def resample(images: Tensor, size: int, theta: Tensor | None = None) -> Tensor:

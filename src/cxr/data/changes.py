@@ -17,12 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr.console import count, say
-from cxr.data.image import Grey, Preprocess, prepare
-from cxr.data.large_images import one_image
-from cxr.data.notes import Notes
 from cxr.data.rows import UNREADABLE, Rows, same_times, stat_files
-from cxr.data.threads import work_through
 from cxr.errors import UnavailableFileError, UnreadableImageError
+from cxr.images.large_images import one_image
+from cxr.images.notes import Notes
+from cxr.images.read import Grey, Preprocess, prepare
+from cxr.parallel import work_through
 
 Read = Callable[[str], Grey]
 Indices = npt.NDArray[np.intp]

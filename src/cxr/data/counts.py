@@ -5,9 +5,9 @@ from rich.console import RenderableType
 from cxr.console import count as count_of
 from cxr.console import line, stack
 from cxr.data.dataset import Dataset
-from cxr.data.labels import NO_PATIENTS, count
-from cxr.data.splits import FOLDS
 from cxr.labels.columns import describe
+from cxr.labels.splits import FOLDS
+from cxr.labels.table import NO_PATIENTS, count
 from cxr.tables import Table
 
 _SHORT = {"positive": "pos.", "negative": "neg."}  # nine columns fit a terminal of 80

@@ -13,10 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cxr.config import Config
-from cxr.data import joint
-from cxr.data.epoch import num_visits
-from cxr.data.labels import LabelTable, Targets, count
+from cxr.config.schema import Config
+from cxr.data import combine as joint
 from cxr.data.listing import (
     ListedArchive,
     Packing,
@@ -28,9 +26,11 @@ from cxr.data.listing import (
     planned_store,
 )
 from cxr.data.listing import preprocess as preprocess  # here for everybody who has a dataset
-from cxr.data.splits import FOLDS, Split
+from cxr.data.sampling import num_visits
 from cxr.data.store import Store, join_stores
-from cxr.labels.views import read_views
+from cxr.fields.views import read_views
+from cxr.labels.splits import FOLDS, Split
+from cxr.labels.table import LabelTable, Targets, count
 
 _NONE = np.array([], np.intp)
 

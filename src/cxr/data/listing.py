@@ -10,18 +10,19 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from cxr.config import Config
+from cxr.config.schema import Config
 from cxr.console import count, say, warn
-from cxr.data import joint, sources
+from cxr.data import combine as joint
 from cxr.data.changes import Files
-from cxr.data.image import Preprocess
-from cxr.data.labels import LabelTable
 from cxr.data.pack import begin, is_begun, list_files, pack, write_csv
-from cxr.data.splits import Split, assign
 from cxr.data.store import Manifest, Store, describe, open_store
 from cxr.errors import CxrError
 from cxr.files import clear_leftovers
+from cxr.images.read import Preprocess
+from cxr.labels import sources
 from cxr.labels.lookup import say_nearest
+from cxr.labels.splits import Split, assign
+from cxr.labels.table import LabelTable
 
 _NAMED = 5
 

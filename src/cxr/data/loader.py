@@ -15,9 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cxr.data.epoch import num_drawn
-from cxr.data.labels import Targets
+from cxr.data.sampling import num_drawn
 from cxr.data.store import Stacked
+from cxr.labels.table import Targets
 
 Rows = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8] | Stacked | Tensor

@@ -14,14 +14,14 @@ import numpy as np
 from cxr.console import count, say, warn
 from cxr.data.changes import Files, find_changes
 from cxr.data.changes import Read as Read
-from cxr.data.image import Grey, Intensity, UnreadableImageError, read_file
-from cxr.data.large_images import keep_small_blocks
-from cxr.data.notes import Notes, note_constant
 from cxr.data.rows import LEFT, PACKED, UNREADABLE, Rows, load_rows, new_rows, same_times, stat_files
 from cxr.data.store import Manifest, Store, find_damaged_rows, open_store, read_store, refuse_other_files
-from cxr.data.threads import work_through
 from cxr.errors import CxrError, Interrupted, UnavailableFileError
 from cxr.files import clear_leftovers, explain_os_errors, only_one, sync, write_text
+from cxr.images.large_images import keep_small_blocks
+from cxr.images.notes import Notes, note_constant
+from cxr.images.read import Grey, Intensity, UnreadableImageError, read_file
+from cxr.parallel import work_through
 from cxr.signals import StopRequest, catch_signals
 from cxr.text import csv_line
 

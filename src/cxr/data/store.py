@@ -23,11 +23,11 @@ import numpy.typing as npt
 
 from cxr.console import count, say
 from cxr.data.changes import Files, copy_rows, find_all_damaged, find_changes
-from cxr.data.image import Preprocess
 from cxr.data.rows import NAME, PACKED, Rows, load_rows, new_rows
 from cxr.data.rows import UNREADABLE as UNREADABLE  # here for everybody who opens stores
 from cxr.errors import CxrError, says_nothing_of_the_file
 from cxr.files import is_leftover
+from cxr.images.read import Preprocess
 from cxr.paths import explain
 
 Pixels = npt.NDArray[np.uint8]

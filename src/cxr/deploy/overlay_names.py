@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from pathlib import Path
 
-from cxr.data.kinds import OVERLAY, is_overlay
+from cxr.images.kinds import OVERLAY, is_overlay
 
 _RESERVED = re.compile(r'[/\\:*?"<>|]+')
 _MOST_MARK = 4096

@@ -12,19 +12,19 @@ import numpy as np
 import torch
 
 from cxr.console import count, warn
-from cxr.data.find_images import Found, Identity, find_images
-from cxr.data.image import Preprocess, prepare, read_file
-from cxr.data.threads import map_ahead
 from cxr.deploy.overlay_names import OverlayNames
 from cxr.deploy.predict_output import WRITERS, Overlays, Square, Writer
+from cxr.device import choose_device
 from cxr.errors import CxrError, NoImageError, UnavailableFileError, UnreadableImageError
 from cxr.explain.cam import activation_map, encode_png, overlay
 from cxr.files import clear_leftovers, explain_os_errors, write_bytes
+from cxr.images.find_images import Found, Identity, find_images
+from cxr.images.read import Preprocess, prepare, read_file
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.device import choose_device
 from cxr.model.predict import familiarity_values, predict_squares
 from cxr.model.pretrained import is_guest, open_any
 from cxr.model.provenance import note_other_reports
+from cxr.parallel import map_ahead
 from cxr.paths import exists, is_folder
 from cxr.streams import complain
 from cxr.text import DISCLAIMER

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxr.console import line, out
-from cxr.data.image import Grey
 from cxr.evaluation.thresholds import origin
+from cxr.images.read import Grey
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.familiarity import ENOUGH_IMAGES
+from cxr.model.ood import ENOUGH_IMAGES
 from cxr.streams import exact_stdout
 from cxr.tables import Table
 from cxr.text import DISCLAIMER, csv_line

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cxr.data.findings import find_spelling
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.same_names import match_names
+from cxr.findings import find_spelling
 
 Named = tuple[str, Predictions]
 Average = Literal["probabilities", "logits"]

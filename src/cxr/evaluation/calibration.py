@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
-from cxr.evaluation import metrics
-from cxr.evaluation.metrics import Float
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.statistics import metrics
+from cxr.evaluation.statistics.metrics import Float
 
 _RELIABILITY_BINS = 10
 _COLDEST, _HOTTEST = 0.02, 50.0

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from cxr.config import Eval
+from cxr.config.schema import Eval
 from cxr.errors import CxrError
-from cxr.evaluation import delong, metrics
 from cxr.evaluation.align import align
-from cxr.evaluation.bootstrap import draw_figures, resampling_of
-from cxr.evaluation.intervals import difference_interval
-from cxr.evaluation.metrics import Float
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.statistics import delong, metrics
+from cxr.evaluation.statistics.bootstrap import draw_figures, resampling_of
+from cxr.evaluation.statistics.intervals import difference_interval
+from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import Thresholds, origin
 
 FIGURES = ("auroc", "f1")

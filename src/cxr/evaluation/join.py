@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cxr.data.findings import find, name_key
-from cxr.data.labels import Blank, LabelTable, resolve
-from cxr.data.sources import read_labels
 from cxr.errors import CxrError
 from cxr.evaluation.same_names import below_chexpert, match_names, slashed
+from cxr.findings import find, name_key
 from cxr.labels.duplicates import Duplicates
 from cxr.labels.sheet import Sheet
+from cxr.labels.sources import read_labels
+from cxr.labels.table import Blank, LabelTable, resolve
 
 IDENTITY = ("image", "patient_id", "split", "view", "sex", "age")
 """Columns that say which image a row is: text, age in years."""

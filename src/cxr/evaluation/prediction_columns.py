@@ -7,19 +7,20 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cxr.data.findings import NO_FINDING, canonical, find, find_spelling, is_known, name_key
-from cxr.data.sources.files import map_distinct, read_age, read_sex
-from cxr.data.sources.plain import hint_without_config, match_words
-from cxr.data.splits import WORDS
 from cxr.errors import CxrError
 from cxr.evaluation.join import IDENTITY, STUDY, Mistakes
-from cxr.labels.cells import is_blank, read_column
+from cxr.fields.cells import is_blank, read_column
+from cxr.fields.identity import normalise, normalise_ids, normalise_images
+from cxr.fields.people import read_age, read_sex
+from cxr.fields.views import read_views
+from cxr.findings import NO_FINDING, canonical, find, find_spelling, is_known, name_key
 from cxr.labels.choose import looks_like_classes
 from cxr.labels.classes import read_classes
 from cxr.labels.columns import KINDS, find_column, is_metadata
-from cxr.labels.identity import normalise, normalise_ids, normalise_images
+from cxr.labels.plain import hint_without_config, match_words
+from cxr.labels.reading import map_distinct
 from cxr.labels.sheet import Sheet, column_key
-from cxr.labels.views import read_views
+from cxr.labels.splits import WORDS
 
 Float = npt.NDArray[np.float64]
 Named = Sequence[tuple[str, str]]

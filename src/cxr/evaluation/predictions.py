@@ -9,12 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from cxr.console import count
-from cxr.data.labels import Blank
-from cxr.data.sources import name_labels
-from cxr.data.sources.plain import IDS, say_rounded
-from cxr.data.splits import WORDS
+from cxr.csv_files import csv_text
 from cxr.errors import CxrError
-from cxr.evaluation.csv_files import csv_text
 from cxr.evaluation.join import DEFAULT, IDENTITY, LabelOptions, Mistakes, join_labels
 from cxr.evaluation.prediction_columns import (
     finding_columns,
@@ -28,7 +24,11 @@ from cxr.evaluation.prediction_columns import (
 )
 from cxr.evaluation.prediction_rows import note_equal, row_mistakes
 from cxr.files import write_text
+from cxr.labels.plain import IDS, say_rounded
 from cxr.labels.sheet import Sheet, read_sheet
+from cxr.labels.sources import name_labels
+from cxr.labels.splits import WORDS
+from cxr.labels.table import Blank
 
 Float = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cxr.data.splits import KNOWN, hash_names
+from cxr.labels.splits import KNOWN, hash_names
 
 _SPLITS = {"NIH official": "official", "NIH community": "community"}
 COLUMNS = ("result", "year", "split", "views", "mean", "source")

@@ -8,15 +8,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cxr.data.findings import NO_FINDING, canonical, find, name_key
-from cxr.data.labels import LabelTable, resolve
-from cxr.data.sources import name_labels, read_labels
 from cxr.errors import CxrError
 from cxr.evaluation.join import DEFAULT, LabelOptions, find_rows
-from cxr.evaluation.metrics import Float
 from cxr.evaluation.predictions import Predictions, read
+from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import GIVEN, Thresholds
+from cxr.findings import NO_FINDING, canonical, find, name_key
 from cxr.labels.sheet import read_sheet
+from cxr.labels.sources import name_labels, read_labels
+from cxr.labels.table import LabelTable, resolve
 
 Places = npt.NDArray[np.intp]
 

@@ -3,28 +3,21 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from cxr.config import Eval
-from cxr.console import line, stack
+from cxr.config.schema import Eval
 from cxr.errors import CxrError
-from cxr.evaluation import cells, metrics, render
-from cxr.evaluation.bootstrap import Resampling, draw_figures, resampling_of
-from cxr.evaluation.csv_files import write_tables
-from cxr.evaluation.intervals import NONE, behind, difference_interval, interval
 from cxr.evaluation.join import DEFAULT, LabelOptions
-from cxr.evaluation.metrics import Float
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.reader_files import Reading, read_readings, read_thresholds
+from cxr.evaluation.statistics import metrics
+from cxr.evaluation.statistics.bootstrap import Resampling, draw_figures, resampling_of
+from cxr.evaluation.statistics.intervals import NONE, behind, difference_interval, interval
+from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import Thresholds, fixed, origin
-from cxr.files import write_text
-from cxr.text import DISCLAIMER, markdown
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 AVERAGE = "all readers"
 COLUMNS = ("finding", "reader", "num", "num_positive", "reader_f1", "reader_low", "reader_high", "model_f1",
@@ -160,44 +153,3 @@ def _row(
     difference = ours.f1 - theirs.f1 if theirs else np.nan
     bounds = difference_interval(difference, ours.draws - theirs.draws) if theirs else NONE
     return row | {"difference": difference, "difference_low": bounds.low, "difference_high": bounds.high}
-
-
-def render_terminal(result: ReaderComparison) -> "RenderableType":
-    """The table for rich."""
-    from cxr.tables import Table
-
-    table = Table(_HEADINGS, names=2)
-    for row in _cells(result):
-        table.add(row, style="bold" if row[1] == AVERAGE else "")
-    lines = [line(f"{key.capitalize()}: {value}.") for key, value in result.about]
-    lines += [line(f"Note: {note}", style="yellow") for note in result.notes]
-    return stack(table, "", *lines, line(DISCLAIMER, style="italic"))
-
-
-def write(result: ReaderComparison, folder: Path) -> None:
-    """Writes `readers.csv` and `readers.md` into the folder."""
-    write_tables(folder, {"readers.csv": result.table})
-    blocks = [
-        ["# Model and readers"],
-        render.markdown_table(["About", ""], [list(pair) for pair in result.about], "--"),
-        render.markdown_table(_HEADINGS, _cells(result), "--:::::"),
-        [f"- {markdown(note)}" for note in result.notes],
-        [DISCLAIMER],
-    ]
-    write_text(folder / "readers.md", "\n\n".join("\n".join(block) for block in blocks if block) + "\n")
-
-
-_HEADINGS = ["Finding", "Reader", "Images", "Positive", "Reader's F1", "Model's F1", "Difference"]
-
-
-def _cells(result: ReaderComparison) -> list[list[str]]:
-    rows = []
-    for row in cells.records(result.table):
-        figures = [
-            cells.with_bounds(row["reader_f1"], row["reader_low"], row["reader_high"]),
-            cells.with_bounds(row["model_f1"], row["model_low"], row["model_high"]),
-            cells.with_bounds(row["difference"], row["difference_low"], row["difference_high"], signed=True),
-        ]
-        counts = ["" if row[name] is None else cells.number(row[name]) for name in ("num", "num_positive")]
-        rows.append([str(row["finding"]), str(row["reader"]), *counts, *figures])
-    return rows

@@ -7,22 +7,22 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cxr.config import Eval
-from cxr.data.findings import CHEXPERT_5, NIH_14, find_spelling
+from cxr.config.schema import Eval
 from cxr.errors import CxrError
-from cxr.evaluation import delong, metrics
 from cxr.evaluation.align import Average, average
-from cxr.evaluation.bootstrap import RESAMPLED, Resampling, draw_figures, resampling_of
 from cxr.evaluation.calibration import Temperatures, calibration_table, fit, reliability_table
-from cxr.evaluation.intervals import NONE, Interval, behind, interval, mean_interval
 from cxr.evaluation.join import DEFAULT, LabelOptions
-from cxr.evaluation.metrics import Float, Point
 from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.published import Published, beside
 from cxr.evaluation.same_names import match_names
+from cxr.evaluation.statistics import delong, metrics
+from cxr.evaluation.statistics.bootstrap import RESAMPLED, Resampling, draw_figures, resampling_of
+from cxr.evaluation.statistics.intervals import NONE, Interval, behind, interval, mean_interval
+from cxr.evaluation.statistics.metrics import Float, Point
 from cxr.evaluation.subgroups import Subgroups, subgroups
 from cxr.evaluation.thresholds import Thresholds, choose, count_shared, fixed
 from cxr.evaluation.units import combine
+from cxr.findings import CHEXPERT_5, NIH_14, find_spelling
 
 FIGURES = Point._fields
 AT_THRESHOLD = ("f1", "sensitivity", "specificity", "ppv", "npv")

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from cxr.errors import CxrError
-from cxr.evaluation import metrics
-from cxr.evaluation.bootstrap import Resampling, draw_auroc
-from cxr.evaluation.intervals import NONE, Interval, behind, difference_interval, interval, mean_interval
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.statistics import metrics
+from cxr.evaluation.statistics.bootstrap import Resampling, draw_auroc
+from cxr.evaluation.statistics.intervals import NONE, Interval, behind, difference_interval, interval, mean_interval
 
 FEWEST = 10
 """Positive and negative rows below which a group has no figure: its AUROC would be noise."""

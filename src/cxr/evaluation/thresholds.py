@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
-from cxr.patient_key import NO_KEY, Hasher, find_hasher, own_hasher
+from cxr.patient_hash import NO_KEY, Hasher, find_hasher, own_hasher
 
 Float = npt.NDArray[np.float64]
 Rule = str | float

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cxr.data.grey import Grey, blocks_of
-from cxr.data.image import Preprocess, undo_prepare
-from cxr.data.kinds import OVERLAY
+from cxr.images.grey import Grey, blocks_of
+from cxr.images.kinds import OVERLAY
+from cxr.images.read import Preprocess, undo_prepare
 from cxr.model.classifier import Classifier
 
 Map = npt.NDArray[np.float32]

@@ -1,1 +1,1 @@
-"""What every reader of a label table shares: how a table, an id, a label cell, a view and a column are read."""
+"""Any dataset becomes a LabelTable, and its rows become train, val and test; imports no torch."""

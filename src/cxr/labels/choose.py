@@ -18,12 +18,12 @@ import shlex
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from cxr.data.findings import canonical, find, find_spelling, is_known, name_key
+from cxr.config.yaml_reader import dump
 from cxr.errors import CxrError
-from cxr.labels.cells import LABEL_HINT, SOFT_HINT, LabelColumn, read_column
+from cxr.fields.cells import LABEL_HINT, SOFT_HINT, LabelColumn, read_column
+from cxr.findings import canonical, find, find_spelling, is_known, name_key
 from cxr.labels.columns import is_metadata
 from cxr.labels.sheet import Sheet, column_key
-from cxr.yaml_reader import dump
 
 _LABEL, _PROBABILITY = re.compile("^y_", re.IGNORECASE), re.compile("^(p|prob)_", re.IGNORECASE)
 _CLASS_NAMES = ("label", "labels", "class", "classes", "classname", "finding", "findings", "findinglabels", "diagnosis",

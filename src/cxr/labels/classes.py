@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from cxr.data.findings import NO_FINDING, canonical, name_key
-from cxr.data.labels import Float
-from cxr.labels.cells import is_blank
+from cxr.fields.cells import is_blank
+from cxr.findings import NO_FINDING, canonical, name_key
+from cxr.labels.table import Float
 
 _BETWEEN = re.compile(r"[|,;]")
 _QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")

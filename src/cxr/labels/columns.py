@@ -7,10 +7,10 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from cxr.data.findings import is_known
 from cxr.errors import CxrError
-from cxr.labels.cells import is_blank
-from cxr.labels.identity import normalise_ids
+from cxr.fields.cells import is_blank
+from cxr.fields.identity import normalise_ids
+from cxr.findings import is_known
 from cxr.labels.sheet import Sheet, column_key
 
 KINDS: Mapping[str, tuple[str, ...]] = {

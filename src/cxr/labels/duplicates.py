@@ -20,8 +20,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cxr.data.labels import Float, LabelTable
 from cxr.errors import CxrError
+from cxr.labels.table import Float, LabelTable
 
 Duplicates = Literal["error", "any", "all", "majority"]
 Rows = npt.NDArray[np.intp]

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from cxr.console import count
 from cxr.errors import CxrError
-from cxr.labels.identity import normalise
+from cxr.fields.identity import normalise
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".tif", ".tiff", ".bmp", ".gif", ".webp",
                   ".dcm", ".dicom", ".ima")  # fmt: skip

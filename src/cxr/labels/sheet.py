@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cxr.console import say
 from cxr.errors import CxrError
-from cxr.labels.identity import normalise
+from cxr.fields.identity import normalise
 from cxr.paths import refuse_endless
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}

@@ -11,9 +11,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from cxr.config import Config
+from cxr.config.schema import Config
+from cxr.distributed import World
 from cxr.errors import CxrError
-from cxr.model.distributed import World
 
 FEW = 16
 """Images of a share below which its own statistics are too noisy, so that `auto` shares them."""

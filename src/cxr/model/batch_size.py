@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from cxr.config import Config
+from cxr.config.schema import Config
 from cxr.console import warn
 
 Forward = Callable[[Tensor], Tensor]

@@ -15,21 +15,21 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from cxr.config import Config
-from cxr.data.image import Preprocess
-from cxr.data.vision import without_first_weights
+from cxr.config.schema import Config
 from cxr.errors import CxrError
 from cxr.evaluation import calibration
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.calibration import Temperatures
 from cxr.evaluation.thresholds import Thresholds
 from cxr.files import write_atomically, write_bytes
-from cxr.model import checksums
-from cxr.model import familiarity as familiarities
+from cxr.images.read import Preprocess
+from cxr.model import ood as familiarities
 from cxr.model.classifier import Classifier
-from cxr.model.familiarity import Familiarity, Measured
-from cxr.model.weight_files.kinds import WeightsError, check_there, tell
+from cxr.model.ood import Familiarity, Measured
 from cxr.paths import explain
+from cxr.vision import without_first_weights
+from cxr.weights import checksums
+from cxr.weights.kinds import WeightsError, check_there, tell
 
 BEST, LAST = "best.safetensors", "last.pt"
 _PATIENTS, _IMAGES, _FAMILIARITY = "patients.", "images.", "familiarity."

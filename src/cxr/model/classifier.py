@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from cxr.data.vision import get_model
+from cxr.vision import get_model
 
 Stem = Literal["rgb", "grey"]
 TrainLayers = Literal["all", "head", "last_block"]

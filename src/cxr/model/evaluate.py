@@ -6,12 +6,14 @@ from pathlib import Path
 
 import torch
 
-from cxr.config import Config, Eval
-from cxr.config_file import load
+from cxr.config.load import load
+from cxr.config.schema import Config, Eval
 from cxr.console import count, warn
 from cxr.data.dataset import Dataset, open_dataset, preprocess
-from cxr.data.heap import keep_freed_memory
-from cxr.data.residence import SharedPixels
+from cxr.data.freed_memory import keep_freed_memory
+from cxr.data.placement import SharedPixels
+from cxr.device import choose_device
+from cxr.distributed import World
 from cxr.errors import CxrError
 from cxr.evaluation.align import Average, average
 from cxr.evaluation.calibration import Temperatures, fit
@@ -22,7 +24,8 @@ from cxr.evaluation.thresholds import Thresholds, choose
 from cxr.evaluation.units import combine
 from cxr.model import checkpoint as checkpoints
 from cxr.model import pretrained, provenance, xrv
-from cxr.model.archives import (
+from cxr.model.checkpoint import Checkpoint
+from cxr.model.datasets import (
     check_seen,
     describe,
     guard_is_off,
@@ -31,9 +34,6 @@ from cxr.model.archives import (
     note_patients,
     shares_validation_rows,
 )
-from cxr.model.checkpoint import Checkpoint
-from cxr.model.device import choose_device
-from cxr.model.distributed import World
 from cxr.model.predict import predict_dataset
 from cxr.model.pretrained import Guest
 

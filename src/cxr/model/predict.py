@@ -8,19 +8,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cxr.config import Config, Views
+from cxr.config.schema import Config, Views
 from cxr.data.augment import look, resample
 from cxr.data.dataset import Dataset
-from cxr.data.labels import ROW_COLUMNS
 from cxr.data.loader import Loader
+from cxr.distributed import World
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
+from cxr.labels.table import ROW_COLUMNS
 from cxr.model import appearance
 from cxr.model.batch_size import InParts, find_batch_size
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.classifier import Classifier
-from cxr.model.distributed import World
-from cxr.model.familiarity import MIN_PATIENTS, MOST_IMAGES, Familiarity, fit, whole_patients
+from cxr.model.ood import MIN_PATIENTS, MOST_IMAGES, Familiarity, fit, whole_patients
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:

@@ -11,26 +11,26 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cxr.config import Config, Data, Image, Model
-from cxr.config_file import override
+from cxr.config.load import override
+from cxr.config.schema import Config, Data, Image, Model
 from cxr.console import count, say
 from cxr.data.dataset import Dataset, preprocess
-from cxr.data.findings import GROUPS, NO_FINDING, canonical, concept
 from cxr.errors import CxrError
 from cxr.evaluation import calibration
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.calibration import Temperatures
+from cxr.findings import GROUPS, NO_FINDING, canonical, concept
 from cxr.model import checkpoint as checkpoints
 from cxr.model import xrv
 from cxr.model.checkpoint import Checkpoint, Metadata, SplitIdentity, versions
 from cxr.model.classifier import Classifier
-from cxr.model.weight_files.explain import find_backbone
-from cxr.model.weight_files.files import open_weights
-from cxr.model.weight_files.kinds import WeightsError, check_there, is_from_elsewhere, visible
-from cxr.model.weight_files.match import HARMLESS, Match, choose_head, suggest
-from cxr.model.weight_files.modules import check_alone, check_modules
-from cxr.model.weight_files.values import read_values
-from cxr.model.weights import check_weights, describe_normalisation, fill, is_of_xrv, load_weights
+from cxr.model.load_weights import check_weights, describe_normalisation, fill, is_of_xrv, load_weights
+from cxr.weights.explain import find_backbone
+from cxr.weights.files import open_weights
+from cxr.weights.kinds import WeightsError, check_there, is_from_elsewhere, visible
+from cxr.weights.match import HARMLESS, Match, choose_head, suggest
+from cxr.weights.modules import check_alone, check_modules
+from cxr.weights.values import read_values
 
 PROBABILITIES = "sigmoid of the raw logits; torchxrayvision's op_norm is not applied, which changes no AUROC"
 """What the probabilities of torchxrayvision's models are, for a report."""

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from cxr.config import Train
-from cxr.evaluation.run_files import LOG, read_log
+from cxr.config.schema import Train
 from cxr.model.checkpoint import LAST, Checkpoint, find
-from cxr.model.optim import epochs_since_best
+from cxr.model.history import epochs_since_best
+from cxr.report.run_files import LOG, read_log
 
 KEY = "checkpoint"
 """Under which a report's `about` names the files it is of."""

@@ -1,0 +1,121 @@
+"""The bodies of cxr pack and train: the order of their checks, and how to go on after a stop."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cxr.config.load import load
+from cxr.config.schema import Config
+from cxr.console import count, err, say, warn
+from cxr.data.counts import render_counts, warnings
+from cxr.data.dataset import Dataset, list_dataset
+from cxr.errors import CxrError, Interrupted
+from cxr.paths import exists, is_folder
+from cxr.resume_command import command, saying_how
+from cxr.streams import show
+
+if TYPE_CHECKING:
+    from cxr.distributed import World
+
+
+def pack(config: Path, overrides: Sequence[str], overwrite: bool, update: bool) -> None:
+    """Pack what is not packed yet, print what there is."""
+    if overwrite and update:
+        raise CxrError("--overwrite and --update: one packs all images again, the other a few", "give one of them")
+    recipe = load(config, overrides)
+    options = ["--overwrite"] * overwrite + ["--update"] * update
+
+    with saying_how(lambda: command("pack", config, *overrides, *options)):
+        listed = list_dataset(recipe, "overwrite" if overwrite else "update" if update else "go on")
+        dataset = listed.open(begun=options.clear)  # what was begun goes on without the options
+    _print_counts(dataset)
+    for store in (archive.store for archive in dataset.archives):
+        num_packed = int(store.readable.sum())
+        show(f"{count(num_packed, 'image')} of {store.manifest.preprocess.size} pixels in {store.path}")
+
+
+def train(config: Path, overrides: Sequence[str], resume: bool, overwrite: bool) -> None:
+    """Train, packing first what is not packed yet.
+
+    The order matters, cheapest first: 1. the recipe and the run folder, 2. tables, splits, labels and stores, 3. for a
+    resumed run, whether it is the same run, 4. weights, 5. packing, 6. training.
+    """
+    from cxr.distributed import join_world
+    from cxr.training.train import Stopped
+    from cxr.training.train import train as run_training
+
+    options = (*(["--resume"] if resume else []), *(["--overwrite"] if overwrite else []))
+    recipe = load(config, overrides)
+    recipe = _where_it_is_now(config, overrides, recipe) if resume else recipe
+    _check_run_folder(recipe.out, resume, overwrite, command("train", config, *overrides, "--resume"))
+    before = _time_of_save(recipe.out)
+
+    def again() -> str:
+        if _time_of_save(recipe.out) != before:  # this run has saved itself
+            return command("train", recipe.out / "config.yaml", "--resume")
+        return command("train", config, *overrides, *options)
+
+    with join_world(recipe.device) as world, saying_how(again) if world.is_first else nullcontext():
+        with world.first_alone():
+            dataset = _open(recipe, world, resume)
+        if world.is_first:
+            _print_counts(dataset)
+        try:
+            run_training(recipe, dataset, world, resume)
+        except Stopped as stopped:
+            raise Interrupted(stopped.signal, saved=True) from None
+    if world.is_first:
+        show(f"{recipe.out / 'best.safetensors'}; next: cxr eval {shlex.quote(str(recipe.out))}")
+
+
+def _time_of_save(out: Path) -> int | None:
+    """When a run was saved last, None where it was not."""
+    try:
+        return (out / "last.pt").stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _open(recipe: Config, world: "World", resume: bool) -> Dataset:
+    """The dataset, packed by the first process while the others wait."""
+    from cxr.model.load_weights import check_weights
+    from cxr.training.train import check_before_packing
+
+    listed = list_dataset(recipe, may_pack=world.is_first)
+    check_before_packing(recipe, listed, world, resume)
+    if not resume:  # last.pt holds every tensor
+        check_weights(recipe.model, download=True)
+    return listed.open(may_pack=world.is_first)
+
+
+def _where_it_is_now(config: Path, overrides: Sequence[str], recipe: Config) -> Config:
+    """The recipe of a run that is resumed by its own config.yaml: its folder may have been moved since."""
+    is_own = config.name == "config.yaml" and exists(config.parent / "last.pt")
+    if not is_own or any(text.startswith("out=") for text in overrides):
+        return recipe
+    if recipe.out.resolve() != config.parent.resolve():
+        say(f"{config}: the run was in {recipe.out} and is now in {config.parent}")
+    return recipe.model_copy(update={"out": config.parent})
+
+
+def _check_run_folder(out: Path, resume: bool, overwrite: bool, to_resume: str) -> None:
+    has_last = exists(out / "last.pt")
+    if resume and overwrite:
+        raise CxrError("--resume and --overwrite: one goes on, the other replaces the run", "give one of them")
+    if resume and not has_last:
+        raise CxrError(f"{out}: there is no last.pt to resume from", "train without --resume, or set out=FOLDER")
+    if (has_last or exists(out / "best.safetensors")) and not resume and not overwrite:
+        go_on = f"; go on with: {to_resume}" if has_last else ""
+        raise CxrError(f"{out}: holds a run already", f"--overwrite replaces it, out=FOLDER keeps both{go_on}")
+    above = next(folder for folder in (out, *out.absolute().parents) if exists(folder))
+    if not is_folder(above) or not os.access(above, os.W_OK | os.X_OK):
+        raise CxrError(f"{out}: cannot be written", "set out=FOLDER to a folder that you may write to")
+
+
+def _print_counts(dataset: Dataset) -> None:
+    err.print(render_counts(dataset))
+    for line in warnings(dataset):
+        warn(line)

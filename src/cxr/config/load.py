@@ -1,0 +1,239 @@
+"""YAML files and `key.sub=value` overrides -> Config, with the file and the line of every mistake."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from cxr.config.keys import KeyPath, find_entry, find_section, walk
+from cxr.config.schema import Config
+from cxr.config.yaml_reader import MAX_BYTES, compose, construct, explain_yaml, read_argument, read_text
+from cxr.errors import CxrError
+from cxr.text import quote, shorten
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_Model = TypeVar("_Model", bound=BaseModel)
+Places = dict[KeyPath, str]
+"""Where each key was written: `FILE:LINE`, or the override's text."""
+
+
+_LONGEST = 40  # letters of a key that may be a slip of the pen
+_MOST_KEYS = 8  # data.also.0.columns.image has five
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The Config of a YAML file with overrides such as `train.epochs=3` laid over it.
+
+    Raises:
+        CxrError: Every mistake at once: unreadable file, YAML syntax, duplicate, unknown, missing or wrong keys.
+    """
+    places: Places = {}
+    problems: list[str] = []
+    values = _read(path, places, problems)
+    for text in overrides:
+        _override(values, text, places, problems)
+    values = {"out": f"runs/{path.stem}", "data": {}} | values
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        problems += _explain(error, path, places)
+    if problems:
+        raise CxrError(sorted(problems, key=_by_line), "cxr config configs/demo.yaml prints every key with its meaning")
+    return config
+
+
+def override(
+    config: _Model,
+    overrides: Sequence[str],
+    anew: Sequence[str] = (),
+    values: Mapping[str, Mapping[str, object]] | None = None,
+) -> _Model:
+    """A config, or another tree of its sections, with `key.sub=value` texts laid over it.
+
+    Args:
+        config: What the texts change.
+        overrides: The texts.
+        anew: Sections that begin at their defaults rather than at what the config says.
+        values: What comes before the texts, by section and key: values as they are, which no YAML has to hold.
+
+    Raises:
+        CxrError: Every unknown key and wrong value.
+    """
+    places: Places = {}
+    problems: list[str] = []
+    tree = config.model_dump(mode="json") | {section: {} for section in anew}
+    for section, inside in (values or {}).items():
+        tree[section] = tree[section] | dict(inside)
+    for text in overrides:
+        _override(tree, text, places, problems)
+    try:
+        changed = type(config).model_validate(tree)
+    except ValidationError as error:
+        problems += _explain(error, Path("config"), places)
+    if problems:
+        raise CxrError(problems, "an override is key=value, with a key that cxr config CONFIG prints")
+    return changed
+
+
+def _read(path: Path, places: Places, problems: list[str]) -> dict[str, Any]:
+    text = read_text(path)
+    try:
+        node = compose(text)
+        if not isinstance(node, yaml.MappingNode):
+            raise CxrError(f"{path}:1: a config is a mapping of keys to values", "see configs/demo.yaml for the shape")
+        _note_places(node, (), path, places, problems)
+        values: dict[str, Any] = construct(node)
+    except yaml.YAMLError as error:
+        line, what = explain_yaml(error, text)
+        hint = "check indentation, colons and quotes at that line; values are numbers, text, lists and mappings only"
+        raise CxrError(f"{path}{f':{line}' if line else ''}: {what}", hint) from None
+    return values
+
+
+def _note_places(node: yaml.Node, at: KeyPath, path: Path, places: Places, problems: list[str]) -> None:
+    if isinstance(node, yaml.SequenceNode):
+        for number, entry in enumerate(node.value):
+            places[(*at, str(number))] = f"{path}:{entry.start_mark.line + 1}"
+            _note_places(entry, (*at, str(number)), path, places, problems)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    first: dict[str, int] = {}
+    for key_node, value_node in node.value:
+        name, line = str(key_node.value), key_node.start_mark.line + 1
+        if key_node.tag.endswith(":merge"):
+            _note_merged(value_node, at, path, places)
+            continue
+        if name in first:
+            dotted = _dotted((*at, name))
+            problems.append(f"{path}:{line}: {dotted} is given twice (first on line {first[name]})")
+        first.setdefault(name, line)
+        places[(*at, name)] = f"{path}:{line}"
+        _note_places(value_node, (*at, name), path, places, problems)
+
+
+def _note_merged(node: yaml.Node, at: KeyPath, path: Path, places: Places) -> None:
+    """The places of keys that a merge (`<<`) brings, where a key of the section itself does not count instead."""
+    for mapping in node.value if isinstance(node, yaml.SequenceNode) else [node]:
+        merged: Places = {}
+        _note_places(mapping, at, path, merged, [])
+        for keys, place in merged.items():
+            places.setdefault(keys, place)
+
+
+def _override(values: dict[str, Any], text: str, places: Places, problems: list[str]) -> None:
+    key, equals, raw = text.partition("=")
+    keys, shown = tuple(key.split(".")), shorten(text, 120) or "''"
+    if not equals or not all(keys):
+        problems.append(f"{shown}: an override is key=value, such as train.epochs=3")
+        return
+    if len(keys) > _MOST_KEYS or len(text) > MAX_BYTES:
+        problems.append(f"{shown}: is nested too deeply, or too long")
+        return
+    try:
+        value = read_argument(raw)
+    except yaml.YAMLError as error:
+        what = explain_yaml(error, raw)[1]
+        is_ours = type(error) is yaml.MarkedYAMLError  # PyYAML's words are about lines and columns
+        problems.append(f"{shown}: {what}" if is_ours else f"{shown}: {quote(raw)} is no YAML value")
+        return
+    section: Any = values
+    for name in keys[:-1]:
+        section = _enter(section, name)
+    try:
+        section[_place(keys[-1]) if isinstance(section, list) else keys[-1]] = value
+    except (TypeError, IndexError):
+        problems.append(f"{shown}: the list in {_dotted(keys[:-1])} has no such entry; the first is 0")
+        return
+    for depth in range(1, len(keys)):
+        places.setdefault(keys[:depth], shown)
+    places[keys] = shown
+
+
+def _enter(section: Any, name: str) -> Any:  # noqa: ANN401  what YAML holds
+    """The mapping or the list of mappings under a key, begun where there is neither; None outside a list."""
+    if section is None or isinstance(section, list):
+        place = _place(name)
+        entry = section[place] if section and place < len(section) else None
+        return entry if isinstance(entry, dict) else None
+    inside = section.get(name)
+    is_list = isinstance(inside, list) and any(isinstance(entry, dict) for entry in inside)
+    if not is_list and not isinstance(inside, dict):
+        section[name] = {}
+    return section[name]
+
+
+def _place(name: str) -> int:
+    """The place in a list that a key names; one that no list has where it is no number."""
+    return int(name) if re.fullmatch("[0-9]{1,6}", name) else MAX_BYTES
+
+
+def _dotted(keys: KeyPath) -> str:
+    return ".".join(shorten(key, 60) or "''" for key in keys)
+
+
+def _explain(error: ValidationError, path: Path, places: Places) -> list[str]:
+    """One line a wrong key; alternatives of a union that fail together are one mistake."""
+    lines: dict[KeyPath, str] = {}
+    for item in error.errors(include_url=False):
+        keys = tuple(str(part) for part in item["loc"])
+        if item["type"] == "missing":
+            lines[keys] = f"{_nearest(keys, places, path)[0]}: {_dotted(keys)} is missing"
+        elif item["type"] == "extra_forbidden":
+            lines[keys] = (
+                f"{places.get(keys, path)}: unknown key {_dotted(keys)}{_suggest(keys) if len(lines) < 100 else ''}"
+            )
+        else:
+            place, known = _nearest(keys, places, path)
+            lines.setdefault(known, f"{place}: {_dotted(known)}: {_say(item)}")
+    return list(lines.values())
+
+
+def _say(item: "ErrorDetails") -> str:
+    """What is wrong with a value, in YAML's words rather than Python's."""
+    message, given = item["msg"].removeprefix("Value error, "), f", not {quote(item['input'])}"
+    if item["type"] == "model_type":
+        return "is a section: give it keys, or leave it out"
+    if item["type"] == "value_error" or isinstance(item["input"], dict):
+        given = ""
+    message = f"{message[0].lower()}{message[1:]}".replace("tuple", "list").replace("dictionary", "mapping")
+    return message + given
+
+
+def _nearest(keys: KeyPath, places: Places, path: Path) -> tuple[str, KeyPath]:
+    for depth in range(len(keys), 0, -1):
+        if keys[:depth] in places:
+            return places[keys[:depth]], keys[:depth]
+    return str(path), keys
+
+
+def _suggest(keys: KeyPath) -> str:
+    if len(keys[-1]) > _LONGEST:
+        return ""
+    close = difflib.get_close_matches(keys[-1], _siblings(keys), n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    elsewhere = [".".join(path) for path, _, _ in walk(Config) if path[-1] == keys[-1]]
+    return f"; did you mean {elsewhere[0]}?" if elsewhere else ""
+
+
+def _siblings(keys: KeyPath) -> list[str]:
+    """The known keys beside the last one, in a section or in an entry of a list of sections."""
+    model: type[BaseModel] = Config
+    for name in (key for key in keys[:-1] if not key.isdigit()):
+        field = model.model_fields.get(name)
+        inside = field and (find_section(field.annotation) or find_entry(field.annotation))
+        if not inside:
+            return []
+        model = inside
+    return list(model.model_fields)
+
+
+def _by_line(problem: str) -> tuple[int, str]:
+    found = re.match(r"[^:]*:(\d{1,9}): ", problem)
+    return (int(found[1]) if found else 10**6, problem)

@@ -1,0 +1,1 @@
+"""Point estimates, bootstrap draws, intervals and DeLong: arrays in, numbers out."""

@@ -1,0 +1,1 @@
+"""DICOM files: what a header says, how pixels are stored, and how stored values become grey."""

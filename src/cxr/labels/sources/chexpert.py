@@ -1,0 +1,155 @@
+"""CheXpert: one row an image, a column an observation, in train.csv, valid.csv and sometimes test.csv.
+
+Training: 223,414 images (191,027 frontal, 32,387 lateral) of 64,540 patients; validation: 234 images of 200 patients;
+test: 668 images of 500 patients (labels released later).
+
+Labels: training cells come from the reports by the CheXpert labeler (NLP): 1 present, 0 absent, -1 uncertain, blank not
+mentioned. Validation and test cells are the consensus of radiologists who saw the images: 1 and 0 only.
+
+Known faults: one training row has sex `Unknown`; 17 frontal rows have the view `LL` or `RL`, and here none; `No
+Finding` and `Support Devices` can both be 1; Kaggle copies name the folders and the leading part of `Path` differently.
+
+Files expected in data.root, in one of data.root/CheXpert-v1.0*, or in both:
+    train.csv, valid.csv, test.csv or test_labels.csv (any of them may be absent; test may lack sex, age and view)
+    train/patient00001/study1/view1_frontal.jpg and so on
+
+In full resolution it is handed out in four parts, whose folders may stay as they were unpacked; data.root holds them:
+    CheXpert-v1.0 batch 1 (validate & csv)/train.csv, valid.csv and valid/patient64541/...
+    CheXpert-v1.0 batch 2 (train 1)/patient00001/study1/view1_frontal.jpg and so on; batches 3 and 4 alike
+
+Citation: Irvin et al. "CheXpert: A large chest radiograph dataset with uncertainty labels and expert comparison."
+AAAI 2019.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cxr.config.schema import Data
+from cxr.errors import CxrError
+from cxr.fields.identity import normalise_images
+from cxr.fields.views import LATERAL, read_views
+from cxr.findings import CHEXPERT_14, canonical
+from cxr.labels.columns import account
+from cxr.labels.lookup import existing
+from cxr.labels.reading import check_filled, find_csv, make_rows, read_cells, root_folder, slashes, split_column
+from cxr.labels.sheet import Sheet, read_sheet
+from cxr.labels.table import LabelTable
+
+PATH = "Path"
+CSV_NAMES = {"train": ("train.csv",), "val": ("valid.csv",), "test": ("test.csv", "test_labels.csv")}
+FOLDERS = {"train": "train", "valid": "val", "test": "test"}
+BATCHES = "CheXpert-v1.0 batch *"
+COLUMNS = {"age": "Age", "sex": "Sex"}
+
+
+def read(data: Data) -> LabelTable:
+    """Every row of the archive's tables: train, val and test as its files, or as the paths of data.csv, say.
+
+    Raises:
+        CxrError: No folder, no table, a column or a patient missing, a cell that is no label, a doubled image.
+    """
+    root = root_folder(data, "train.csv and train/")
+    folder, sheets = _find_sheets(root, data.csv)
+    tables = [_read_sheet(sheet, split, folder, data) for split, sheet in sheets]
+    rows = pd.concat([table.rows for table in tables], ignore_index=True)
+    raw = np.concatenate([table.raw for table in tables])
+    places = [sheet.where(row) for _, sheet in sheets for row in range(len(sheet))]
+    return replace(tables[0], root=folder, rows=rows, findings=CHEXPERT_14, raw=raw, where=places.__getitem__)
+
+
+def parse(sheet: Sheet, root: Path) -> LabelTable:
+    """The table of a CSV in CheXpert's form, without looking for images, labels of the observations that it has.
+
+    `rows.image` is `Path` from the folder train, valid or test on, so that it is the same with and without a leading
+    `CheXpert-v1.0-small/`. Patient and study come from it; view is AP, PA or lateral.
+    """
+    images = [_strip(path) for path in normalise_images(sheet.column(PATH))]
+    columns = {"image": images} | {n: sheet.column(c) for n, c in COLUMNS.items() if c in sheet.header}
+    patients = [re.search(r"(?:^|/)(patient\d+)(?:/(study\d+))?", image) for image in images]
+    columns["patient_id"] = [match[1] if match else "" for match in patients]
+    columns["study_id"] = [f"{match[1]}/{match[2]}" if match and match[2] else "" for match in patients]
+    columns["view"] = _views(sheet, images)
+    every = {canonical(name): name for name in sheet.header}
+    labels = {name: every[name] for name in CHEXPERT_14 if name in every}
+    named = {"image": PATH, "view": "Frontal/Lateral"} | {n: c for n, c in COLUMNS.items() if c in sheet.header}
+    uses = account(sheet, named, labels, {"AP/PA": "read with Frontal/Lateral"}, "not read by data.source=chexpert")
+    cells = read_cells(sheet, list(labels.values()))
+    return LabelTable("chexpert", root, make_rows(columns), tuple(labels), cells, columns=uses, where=sheet.where)
+
+
+def _read_sheet(sheet: Sheet, split: str, folder: Path, data: Data) -> LabelTable:
+    sheet.require([PATH], "data.csv must be a table of CheXpert, such as train.csv")
+    table = parse(sheet, folder)
+    lacking = [name for name in CHEXPERT_14 if name not in table.findings]
+    if lacking:
+        raise CxrError([f"{sheet.path}: no column {name!r}" for name in lacking], "CheXpert's tables have all 14")
+    images, patients = list(table.rows["image"]), list(table.rows["patient_id"])
+    check_filled(sheet, "patient (patient00001/) in Path", patients, "read other archives with data.source=table")
+    own = [split or FOLDERS.get(image.split("/", 1)[0], "") for image in images]
+    table.rows["split"] = pd.Series(split_column(sheet, data) or own, dtype=str)
+    table.rows["path"] = pd.Series(_find_images(folder, images, slashes(sheet.column(PATH))), dtype=str)
+    return table
+
+
+def _find_images(folder: Path, images: Sequence[str], paths: Sequence[str]) -> list[str]:
+    """Paths below the folder: without the leading folder name, as written, or in the batches of the full resolution."""
+    batches = [batch.name for batch in sorted(folder.glob(BATCHES))]
+    places = [images, paths]
+    places += [[f"{batch}/{image}" for image in images] for batch in batches if _has_images(folder / batch)]
+    places += [[f"{batch}/{image.partition('/')[2]}" for image in images] for batch in batches]
+    found = [""] * len(images)
+    for place in places:
+        lost = [row for row, path in enumerate(found) if not path]
+        for row, path in zip(lost, existing(folder, [place[row] for row in lost]), strict=True):
+            found[row] = path
+    return found
+
+
+def _has_images(folder: Path) -> bool:
+    return any((folder / name).is_dir() for name in FOLDERS)
+
+
+def _find_sheets(root: Path, csv: Path | None) -> tuple[Path, list[tuple[str, Sheet]]]:
+    """The archive's folder and its tables by split; data.csv stands alone, its splits (``) told by its paths."""
+    batches = root.parent if root.match(BATCHES) else root  # either may be given as data.root
+    folders = [root, *sorted(root.glob("CheXpert-v1.0*"))]
+    if csv is not None:
+        path = find_csv(root, csv)
+        folder = next((f for f in folders if _has_images(f)), root)
+        return batches if folder.match(BATCHES) else folder, [("", read_sheet(path))]
+    for folder in folders:
+        found = {split: _first(folder, names) for split, names in CSV_NAMES.items()}
+        sheets = [(split, read_sheet(path)) for split, path in found.items() if path]
+        if sheets:
+            return batches if folder.match(BATCHES) else folder, sheets
+    raise CxrError(
+        f"{root}: no table of CheXpert",
+        f"looked for {', '.join(name for names in CSV_NAMES.values() for name in names)} there and in CheXpert-v1.0*/; "
+        "data.root must be the folder that holds train.csv, or set data.csv",
+    )
+
+
+def _first(folder: Path, names: Sequence[str]) -> Path | None:
+    paths = [folder / (name + end) for name in names for end in ("", ".gz")]
+    return next((path for path in paths if path.exists()), None)
+
+
+def _strip(path: str) -> str:
+    parts = path.split("/")
+    start = next((place for place, part in enumerate(parts) if part in FOLDERS), 0)
+    return "/".join(parts[start:])
+
+
+def _views(sheet: Sheet, images: Sequence[str]) -> list[str]:
+    if "Frontal/Lateral" not in sheet.header:
+        return ["lateral" if "lateral" in image.rsplit("/", 1)[-1].lower() else "" for image in images]
+    directions = sheet.column("AP/PA") if "AP/PA" in sheet.header else [""] * len(images)
+    sides = read_views(sheet.column("Frontal/Lateral"))
+    # a frontal image whose direction is LL or RL contradicts itself: its view is unknown
+    frontal = [view if view in ("AP", "PA") else "" for view in read_views(directions)]
+    return [LATERAL if side == LATERAL else view for side, view in zip(sides, frontal, strict=True)]

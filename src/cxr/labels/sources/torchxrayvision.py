@@ -1,0 +1,228 @@
+"""Any archive that a dataset class of the torchxrayvision package reads, named by data.dataset.
+
+Rows, labels and pixels are the class's own. Its defaults that drop rows are switched off: unique_patients=False, every
+view, max_aspect_ratio=None, no masks; data.arguments may switch them on again.
+
+What a class changes besides stays changed: CheX_Dataset, MIMIC_Dataset and BRAX_Dataset turn uncertain cells blank and
+set blank cells to 0 where No Finding is 1; PC_Dataset drops rows by age and finds words inside other words. The sources
+chexpert, mimic, brax, padchest and nih read these archives as they are.
+
+Labels: the class's .labels, 1, 0 or nan (blank). Pixels: dataset[row]["img"] in -1024 to 1024, mapped back to 0 to 255,
+which is exact for 8-bit files; each is read once, while packing. A file that is not there is thus found while packing,
+as an unreadable one (data.unreadable=skip goes on).
+
+Patients: the table's column of a patient, under any usual name. Where there is none each image counts as a patient,
+which a warning says: images of one patient may then be in two splits.
+
+Images: the table's column of an image, under any usual name, else the row's number. Rows of one image, as SIIM's table
+has them, are joined by data.duplicates.
+
+Files expected: as the class's documentation says, below data.root (its imgpath). Nothing is downloaded.
+
+Citation: Cohen et al. "TorchXRayVision: A library of chest X-ray datasets and models." MIDL 2022; the archive's own.
+"""
+
+import difflib
+import inspect
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cxr.config.schema import Data
+from cxr.console import say
+from cxr.errors import CxrError, UnreadableImageError, says_nothing_of_the_file
+from cxr.fields.cells import LABEL_HINT, SOFT_HINT
+from cxr.fields.identity import normalise_images
+from cxr.findings import canonical, name_key
+from cxr.labels.columns import find_name
+from cxr.labels.reading import make_rows, root_folder
+from cxr.labels.table import Float, LabelTable
+
+SAFE: Mapping[str, object] = {
+    "unique_patients": False,
+    "views": ["*"],
+    "max_aspect_ratio": None,
+    "pathology_masks": False,
+    "semantic_masks": False,
+}
+"""Arguments passed to every class that has them, as their defaults drop rows or read files that are not needed."""
+
+_ROUNDING = 0.05  # of 1024: a class computes in float32
+
+
+class Archive(Protocol):
+    """What a dataset class of torchxrayvision offers: N rows of labels [N, C], their table, and each row's pixels."""
+
+    pathologies: Sequence[str]
+    labels: npt.NDArray[np.generic]
+    csv: pd.DataFrame
+
+    def __getitem__(self, row: int) -> Mapping[str, npt.NDArray[np.float32]]: ...
+
+
+def read(data: Data) -> LabelTable:
+    """Every row of the archive as its class gives it; `rows.path` is the image's name, which read_pixels knows.
+
+    Raises:
+        CxrError: No folder, no such class or argument, the class's own message when it cannot read the archive, labels
+            that are not 1, 0, -1 or blank.
+    """
+    root = root_folder(data, "the images, as the class in data.dataset expects them")
+    assert data.dataset is not None  # the config requires it
+    archive = _open(_find_class(data.dataset), data)
+    raw = _labels(archive, data.dataset, data.soft_labels == "keep")
+    table = archive.csv.reset_index(drop=True)
+    if len(table) != len(raw):
+        what = f"{len(table):,} rows and labels of {len(raw):,}"
+        raise CxrError(f"data.dataset: {data.dataset} gives {what}", "use another dataset, or source=table")
+    rows, names_patients = _rows(table, data)
+    findings = tuple(canonical(str(name)) for name in archive.pathologies)
+    if len(set(map(name_key, findings))) < len(findings):
+        raise CxrError(f"data.dataset: {data.dataset} names a finding twice", f"its findings are {', '.join(findings)}")
+    read_pixels = _reader(archive, list(rows["path"]), root)
+    return LabelTable(
+        "torchxrayvision", root, rows, findings, raw, read_pixels=read_pixels, names_patients=names_patients
+    )
+
+
+def _find_class(name: str) -> Callable[..., Archive]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package warns about its own dependencies
+        from torchxrayvision import datasets
+    getattr(datasets, "_cache_dict", {}).clear()  # or SIIM's files would be those of the folder opened before
+    base = datasets.Dataset
+    made_of_others = {"Dataset", "CovariateDataset"}
+    kinds = {
+        key: value
+        for key, value in vars(datasets).items()
+        if isinstance(value, type) and issubclass(value, base) and _image_argument(value) and key not in made_of_others
+    }
+    if name not in kinds:
+        close = difflib.get_close_matches(name, kinds, n=1)
+        like = f"; did you mean {close[0]}?" if close else ""
+        raise CxrError(f"data.dataset: torchxrayvision has no {name}{like}", f"its classes are {', '.join(kinds)}")
+    return cast(Callable[..., Archive], kinds[name])
+
+
+def _image_argument(kind: Callable[..., object]) -> str:
+    """imgpath, or what a class calls it; empty for a class that is no archive."""
+    return next((name for name in ("imgpath", "imgzippath") if name in inspect.signature(kind).parameters), "")
+
+
+def _open(kind: Callable[..., Archive], data: Data) -> Archive:
+    """The class's object, with imgpath from data.root and the SAFE arguments unless data.arguments says otherwise."""
+    known = inspect.signature(kind).parameters
+    problems = [f"data.arguments: {data.dataset} takes no {name}" for name in data.arguments if name not in known]
+    if data.csv is not None and "csvpath" not in known:
+        problems.append(f"data.csv: {data.dataset} takes no csvpath")
+    if problems:
+        raise CxrError(problems, f"its arguments are {', '.join(known)}")
+    safe = {name: value for name, value in SAFE.items() if name in known and name not in data.arguments}
+    paths = {"imgpath": str(data.root)} if "imgpath" in known else {}
+    paths |= {"csvpath": str(data.root / data.csv)} if data.csv is not None else {}
+    if safe:
+        say(f"{data.dataset}: {', '.join(f'{name}={value}' for name, value in safe.items())}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return kind(**{**paths, **safe, **data.arguments})
+    except Exception as problem:  # the classes raise anything, from Exception to KeyError
+        needed = [name for name, one in known.items() if one.default is one.empty and name != "imgpath"]
+        needs = f"it needs {', '.join(needed)} in data.arguments; " if needed else ""
+        hint = f"{needs}data.root is its imgpath, and paths in data.arguments are taken as they are"
+        raise CxrError(f"data.dataset: {data.dataset}: {_say(problem)}", hint) from None
+
+
+def _say(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {problem}" if isinstance(problem, LookupError) else str(problem) or repr(problem)
+
+
+def _labels(archive: Archive, name: str, soft: bool) -> Float:
+    raw = np.asarray(archive.labels, dtype=np.float32)
+    between = (raw > 0) & (raw < 1)
+    known = np.isin(raw, (1, 0, -1)) | np.isnan(raw) | (between & soft)
+    if raw.ndim != 2 or raw.shape[1] != len(archive.pathologies):
+        raise CxrError(f"data.dataset: {name} has labels of shape {raw.shape}", "use another dataset")
+    if not known.all():
+        row, column = np.argwhere(~known)[0]
+        what = f"{archive.pathologies[column]} is {raw[row, column]:g} in row {row}"
+        hints = [LABEL_HINT, SOFT_HINT] if between[row, column] else [f"{LABEL_HINT}; scores cannot be classified"]
+        raise CxrError(f"data.dataset: {name}: {what}", "; ".join(hints))
+    return raw
+
+
+def _rows(table: pd.DataFrame, data: Data) -> tuple[pd.DataFrame, bool]:
+    """(ROW_COLUMNS from what a class's table has, whether it names patients)."""
+    numbers = [str(row) for row in range(len(table))]
+    files = normalise_images(_text(table, "image") or _text(table, "patient_id")) or numbers
+    nameless = [number for number, file in zip(numbers, files, strict=True) if not file]
+    if nameless:
+        rest = f"row {nameless[0]} is the first; they are called by their rows"
+        say(f"{data.dataset}: {len(nameless):,} of {len(table):,} rows name no image: {rest}")
+    images = [file or f"row {number}" for number, file in zip(numbers, files, strict=True)]
+    patients = _text(table, "patient_id")
+    columns = {"image": images, "path": images, "patient_id": patients or images, "study_id": _text(table, "study_id")}
+    columns["view"] = _text(table, "view")
+    columns["age"] = _text(table, "age")
+    columns["sex"] = _sexes(table)
+    if data.split == "column":
+        if data.split_column not in table.columns:
+            hint = f"its columns are {', '.join(map(str, table.columns))}"
+            raise CxrError(f"data.split_column: {data.dataset} has no column {data.split_column!r}", hint)
+        columns["split"] = _as_text(table[data.split_column])
+    filled = {name: cells or [""] * len(table) for name, cells in columns.items()}
+    return make_rows(filled), bool(patients)
+
+
+def _text(table: pd.DataFrame, kind: str) -> list[str]:
+    """The column that usually holds this, as text; none where there is none such."""
+    name = find_name([str(column) for column in table.columns], kind)
+    return [] if name is None else _as_text(table[name])
+
+
+def _as_text(values: "pd.Series[str]") -> list[str]:
+    return ["" if pd.isna(value) else str(value) for value in values]
+
+
+def _sexes(table: pd.DataFrame) -> list[str]:
+    if not {"sex_male", "sex_female"} <= set(table.columns):
+        return _text(table, "sex")
+    both = zip(table["sex_male"], table["sex_female"], strict=True)
+    return ["M" if male else "F" if female else "" for male, female in both]
+
+
+def _reader(archive: Archive, paths: Sequence[str], root: Path) -> Callable[[str], npt.NDArray[np.uint8]]:
+    """A function from `rows.path` to grey pixels [H, W]; the classes only read, so several threads may call it."""
+    rows = {path: row for row, path in reversed(list(enumerate(paths)))}  # the first row of an image
+
+    def read_pixels(path: str) -> npt.NDArray[np.uint8]:
+        try:
+            pixels = archive[rows[path]]["img"]
+        except Exception as problem:  # what a decoder raises on a damaged file is no fixed set
+            if says_nothing_of_the_file(problem):
+                raise
+            raise UnreadableImageError(root / path, _say(problem)) from None
+        return to_grey(pixels, f"row {rows[path]} ({path})")
+
+    return read_pixels
+
+
+def to_grey(pixels: npt.NDArray[np.float32], row: str) -> npt.NDArray[np.uint8]:
+    """Grey pixels uint8 [H, W] of torchxrayvision's float [1, H, W] in -1024 to 1024.
+
+    Raises:
+        CxrError: Another shape or range, naming the row.
+    """
+    if pixels.ndim != 3 or len(pixels) != 1 or not pixels.size:
+        raise CxrError(f"data.dataset: {row} has pixels of shape {pixels.shape}", "an image is [1, height, width]")
+    low, high = float(pixels.min()), float(pixels.max())
+    if not (low >= -1024 - _ROUNDING and high <= 1024 + _ROUNDING):
+        what = f"{row} has pixels from {low:g} to {high:g}"
+        raise CxrError(f"data.dataset: {what}", "torchxrayvision's pixels are from -1024 to 1024; use another dataset")
+    grey = np.round((np.asarray(pixels[0], np.float64) / 1024 + 1) / 2 * 255)
+    return np.clip(grey, 0, 255).astype(np.uint8)

@@ -1,0 +1,162 @@
+"""VinDr-CXR: a row per reader and image in the training table, a row per image in the test table.
+
+Kaggle's train.csv of the same images has a row per box and reader, with the finding in class_name; it is read too.
+
+15,000 training images, each read by three of 17 radiologists apart from each other; 3,000 test images, read by five to
+a consensus. All are frontal.
+
+Labels: 27 findings and `No finding`, by radiologists who saw the images. A cell is 1 when more than half of the image's
+readers say so, 0 when none does, and -1 (uncertain) in between; the test table has one row an image, so 1 and 0 only.
+
+Known faults: the archive names no patients, so each image counts as a patient of its own, and images of one patient may
+be in two splits or counted as independent; it names no view, and sex and age only inside some of the DICOM files. The
+tables spell one column `Other diseases` and `Other disease`.
+
+Files expected in data.root:
+    annotations/image_labels_train.csv (image_id, rad_id, findings) and annotations/image_labels_test.csv
+    or train.csv of Kaggle (image_id, class_name, rad_id, boxes)
+    train/<image_id>.dicom and test/<image_id>.dicom, or .dcm, .png, .jpg
+
+Citation: Nguyen et al. "VinDr-CXR: An open dataset of chest X-rays with radiologist's annotations." Scientific Data 9,
+2022.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from cxr.config.schema import Data
+from cxr.errors import CxrError
+from cxr.fields.identity import normalise, normalise_images
+from cxr.findings import canonical
+from cxr.labels.columns import account
+from cxr.labels.lookup import list_folder
+from cxr.labels.reading import find_table, make_rows, read_cells, root_folder
+from cxr.labels.sheet import Sheet, read_sheet
+from cxr.labels.table import Float, LabelTable
+
+IMAGE, READER, CLASS = "image_id", "rad_id", "class_name"
+KNOWN = (IMAGE, READER, CLASS)
+BOXES = {"class_id": "the number of class_name"} | dict.fromkeys(("x_min", "y_min", "x_max", "y_max"), "a box")
+FOLDS = ("train", "test")
+SUFFIXES = (".dicom", ".dcm", ".png", ".jpg", ".jpeg")
+SPELLINGS = {"Other disease": "Other diseases"}
+
+
+def read(data: Data) -> LabelTable:
+    """Every image of the label tables, with its file (empty when not there); its split is its table's.
+
+    Raises:
+        CxrError: No folder or table, a column missing, a cell that is not 1 or 0, an image in both tables or read twice
+            by one reader.
+    """
+    root = root_folder(data, "annotations/, train/ and test/")
+    if data.split == "column":
+        raise CxrError("data.split: the tables of VinDr-CXR have no split column", "use official, random or lists")
+    tables = [parse(read_sheet(path), root) for path in _find_tables(root, data.csv)]
+    findings = tuple(dict.fromkeys(name for table in tables for name in table.findings))
+    raw = np.concatenate([_spread(table, findings) for table in tables])
+    rows = pd.concat([table.rows for table in tables], ignore_index=True)
+    twice = rows["image"][rows["image"].duplicated()]
+    if len(twice):
+        raise CxrError(f"{root}: image {twice.iloc[0]} is in two of its tables", "keep each image in one table")
+    files = _find_images(root)
+    rows["path"] = pd.Series([files.get(image, "") for image in rows["image"]], dtype=str)
+    return replace(tables[0], rows=rows, findings=findings, raw=raw)
+
+
+def parse(sheet: Sheet, root: Path) -> LabelTable:
+    """The table of a CSV in VinDr-CXR's form, without looking for images; its split is told by its name."""
+    sheet = sheet.spelled(KNOWN)
+    sheet.require([IMAGE], "a label table of VinDr-CXR has a row per image, or per image and reader")
+    own = normalise_images(sheet.column(IMAGE))
+    if "" in own:
+        raise CxrError(f"{sheet.where(own.index(''))}: no image name", "every row needs the name of its image")
+    readers = [normalise(one) for one in sheet.column(READER)] if READER in sheet.header else None
+    names, votes = _read_boxes(sheet, own, readers) if CLASS in sheet.header else _read_votes(sheet, own, readers)
+    codes, images = pd.factorize(votes.index.get_level_values(0))
+    split = next((fold for fold in FOLDS if fold in sheet.path.name), "")
+    columns = {"image": list(images), "patient_id": list(images), "split": [split] * len(images)}
+    findings = {canonical(SPELLINGS.get(name, name)): name for name in names}
+    if len(findings) < len(names):
+        raise CxrError(f"{sheet.path}: two columns or classes name one finding", f"it has {', '.join(names)}")
+    named = {"image": IMAGE} | ({"reader": READER} if readers else {})
+    columns_of = {f"list of {len(findings)}": CLASS} if CLASS in sheet.header else findings
+    uses = account(sheet, named, columns_of, BOXES, "not read by data.source=vindr")
+    raw = _vote(votes.to_numpy(np.float32), codes)
+    return LabelTable("vindr", root, make_rows(columns), tuple(findings), raw, columns=uses, names_patients=False)
+
+
+def _read_votes(sheet: Sheet, images: list[str], readers: list[str] | None) -> tuple[list[str], pd.DataFrame]:
+    """(columns of findings, their cells by image and reader) of a table with a column a finding."""
+    names = [name for name in sheet.header if name not in (IMAGE, READER)]
+    if not names:
+        raise CxrError(f"{sheet.path}: no column of a finding", "every column but image_id and rad_id is a finding")
+    keys = list(zip(images, readers or images, strict=True))
+    first: dict[tuple[str, str], int] = {}
+    for row, key in enumerate(keys):
+        if first.setdefault(key, row) != row:
+            by = f" by reader {key[1]}" if readers else ""
+            what = f"image {key[0]}{by} is there twice (first on line {sheet.lines[first[key]]})"
+            raise CxrError(f"{sheet.where(row)}: {what}", "a reader has one row for each image; delete the other rows")
+    cells = read_cells(sheet, names)
+    if (cells == -1).any():
+        row, column = np.argwhere(cells == -1)[0]
+        raise CxrError(f"{sheet.where(row)}: {names[column]} is -1", "a reader's cell in VinDr-CXR is 1 or 0")
+    return names, pd.DataFrame(cells, index=pd.MultiIndex.from_tuples(keys))
+
+
+def _read_boxes(sheet: Sheet, images: list[str], readers: list[str] | None) -> tuple[list[str], pd.DataFrame]:
+    """(classes, 1 where a reader has drawn a box of the class or called it, else 0, by image and reader)."""
+    classes = [normalise(one) for one in sheet.column(CLASS)]
+    if "" in classes:
+        what = f"{sheet.where(classes.index(''))}: no {CLASS}"
+        raise CxrError(what, "every row of Kaggle's train.csv of VinDr-CXR names a class, `No finding` among them")
+    rows = pd.DataFrame({"image": images, "reader": readers or images, "class": classes, "said": 1.0})
+    votes = rows.pivot_table(index=["image", "reader"], columns="class", values="said", aggfunc="max", fill_value=0.0)
+    order = pd.MultiIndex.from_frame(rows[["image", "reader"]].drop_duplicates())  # as the table has them
+    return [str(name) for name in votes.columns], votes.reindex(order)
+
+
+def _vote(cells: Float, codes: npt.NDArray[np.intp]) -> Float:
+    """[images, C] from their readers' cells [N, C]: 1 by majority, 0 by all, -1 in between, nan where none spoke."""
+    votes = pd.DataFrame(cells).groupby(codes)
+    present, said = votes.sum().to_numpy(), votes.count().to_numpy()
+    voted = np.where(present > said / 2, 1, np.where(present == 0, 0, -1))
+    return np.where(said == 0, np.nan, voted).astype(np.float32)
+
+
+def _spread(table: LabelTable, findings: Sequence[str]) -> Float:
+    raw = np.full((len(table), len(findings)), np.nan, np.float32)
+    raw[:, [findings.index(name) for name in table.findings]] = table.raw
+    return raw
+
+
+def _find_tables(root: Path, csv: Path | None) -> list[Path]:
+    if csv is not None:
+        return [path for path in [find_table(root, csv, "")] if path]
+    patterns = [f"{folder}image_labels_{fold}.csv" for fold in FOLDS for folder in ("annotations/", "")]
+    patterns += ["train.csv"]  # Kaggle's, whose test table has no labels
+    paths = [path for path in (find_table(root, None, pattern) for pattern in patterns) if path]
+    if len(paths) > 1 and paths[-1].name.startswith("train.csv"):
+        paths.pop()  # the same readings as the archive's own tables
+    if not paths:
+        hint = "data.root must be the folder that holds annotations/image_labels_train.csv, or set data.csv"
+        raise CxrError(f"{root}: no label table of VinDr-CXR", f"looked for {', '.join(patterns)}; {hint}")
+    return paths
+
+
+def _find_images(root: Path) -> dict[str, str]:
+    """Path below root of every image file in train/, test/ and root, by its name without suffix, first found."""
+    files: dict[str, str] = {}
+    for below in (*(f"{fold}/" for fold in FOLDS), ""):
+        names = list_folder(root / below)
+        for suffix in SUFFIXES:
+            for name in names:
+                if name.lower().endswith(suffix):
+                    files.setdefault(normalise(name[: -len(suffix)]), below + name)
+    return files

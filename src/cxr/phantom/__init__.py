@@ -1,0 +1,1 @@
+"""Generated chest-like radiographs in the layout of a real dataset, for the demo and for tests."""

@@ -1,0 +1,143 @@
+"""What lies in a run folder beside its checkpoints; whatever is damaged there is left out with a warning."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cxr.config.keys import walk
+from cxr.config.load import load
+from cxr.config.schema import Config
+from cxr.console import count, warn
+from cxr.errors import CxrError
+
+LOG, TEXT_LOG, COUNTS, RECIPE = "log.jsonl", "train.log", "counts.json", "config.yaml"
+_T = TypeVar("_T")
+_FIGURES = ("loss", "val_loss", "val_auroc")
+
+
+class Cells(BaseModel):
+    """Labels of one finding in one split."""
+
+    finding: str
+    positive: int = Field(ge=0)
+    negative: int = Field(ge=0)
+    soft: int = Field(ge=0)
+    masked: int = Field(ge=0)
+
+
+class Counts(BaseModel):
+    """counts.json of a run: by split, rows left out by reason."""
+
+    images: dict[str, int]
+    patients: dict[str, int]
+    dropped: dict[str, int]
+    cells: dict[str, list[Cells]]
+
+    @model_validator(mode="after")
+    def _splits_agree(self) -> "Counts":
+        findings = {tuple(cell.finding for cell in cells) for cells in self.cells.values()}
+        if not self.images.keys() == self.patients.keys() == self.cells.keys() or len(findings) > 1:
+            raise ValueError("its splits differ")
+        return self
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a run folder knows beyond its checkpoint; empty where predictions came without a run.
+
+    Attributes:
+        history: Per epoch `loss`, `val_loss` and `val_auroc`.
+        counts: What it was trained, validated and tested on.
+        config: The recipe as YAML.
+    """
+
+    history: Sequence[Mapping[str, float | None]] = ()
+    counts: Counts | None = None
+    config: str = ""
+
+
+class Line(BaseModel):
+    """One line of log.jsonl."""
+
+    model_config = ConfigDict(frozen=True)
+    kind: str
+    step: int = Field(ge=0)
+    epoch: int = Field(0, ge=0)
+    loss: float | None = None
+    val_loss: float | None = None
+    val_auroc: float | None = None
+
+
+def read_training(folder: Path) -> Training:
+    """What lies in a run folder; whatever is not there, or is damaged, is left out."""
+    history: dict[int, dict[str, float | None]] = {}
+    for line in read_log(folder / LOG):
+        if line.kind in ("train", "epoch"):
+            said = {name: getattr(line, name) for name in _FIGURES if name in line.model_fields_set}
+            history[line.epoch] = history.get(line.epoch, {}) | said
+    return Training(
+        tuple(history[epoch] for epoch in sorted(history)),
+        _attempt(folder / COUNTS, _read_counts),
+        _attempt(folder / RECIPE, _read_recipe) or "",
+    )
+
+
+def read_log(path: Path, warns: bool = True) -> list[Line]:
+    """The lines of a log that are whole; how many are not is said in a warning, unless it has been said."""
+    lines, num_bad = [], 0
+    for text in read_lines(path):
+        try:
+            lines.append(parse_line(text))
+        except ValueError:
+            num_bad += 1
+    if num_bad and warns:
+        warn(f"{path}: {count(num_bad, 'line')} left out, cut or garbled; was the disk full?")
+    return lines
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file, an unfinished one included, bytes that are no text replaced; none without a file."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
+    except OSError as error:
+        warn(f"{path}: left out, cannot be read: {error.strerror}")
+        return []
+
+
+def parse_line(text: str) -> Line:
+    """One line of a log.
+
+    Raises:
+        ValueError: It is cut or garbled.
+    """
+    try:
+        return Line.model_validate(json.loads(text))
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _attempt(path: Path, read: Callable[[Path], _T]) -> _T | None:
+    """What is in a file, None without one; of one that is damaged a warning says that it is left out."""
+    try:
+        return read(path) if path.is_file() else None
+    except (OSError, ValueError, RecursionError, CxrError):
+        warn(f"{path}: cut or garbled, left out of the report")
+        return None
+
+
+def _read_counts(path: Path) -> Counts:
+    return Counts.model_validate_json(path.read_bytes())
+
+
+def _read_recipe(path: Path) -> str:
+    """The text of config.yaml, whose last line is that of the last key."""
+    text = path.read_text(encoding="utf-8")
+    load(path)
+    last = [keys[-1] for keys, _, is_section in walk(Config) if not is_section][-1]
+    if not text.endswith("\n") or not text.splitlines()[-1].strip().startswith(f"{last}:"):
+        raise ValueError("it ends early")
+    return text

@@ -1,0 +1,187 @@
+"""What a whole pickled network says of itself beside its tensors, compared with torchvision's network.
+
+A state_dict says nothing of strides, pooling or activations; a pickled nn.Module does. Where its layers differ from
+torchvision's, cxr would compute something else from the same tensors.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from cxr.vision import get_model, without_first_weights
+from cxr.weights.files import WeightFile
+from cxr.weights.kinds import WeightsError, visible
+from cxr.weights.layout import Fit, Layout, spell
+from cxr.weights.match import Head, Match, may_compute
+from cxr.weights.safe_unpickle import Module
+
+_COMPUTES = ("stride", "padding", "dilation", "groups", "kernel_size", "padding_mode", "eps", "ceil_mode",
+             "output_size", "count_include_pad", "divisor_override")  # fmt: skip
+"""Attributes of torch.nn's layers that change what they compute; shapes say the rest."""
+_NO_EFFECT = {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout", "Identity",
+              "Flatten"}  # fmt: skip
+"""Layers that compute nothing in evaluation."""
+_KNOWN_PACKAGES = ("torch.nn.", "torchvision.models.", "torchxrayvision.models.")
+_RELU = re.compile(r"\b(denselayer\d+)\.(?:layers\.)?relu\.?([12])$")
+_WHOLE_MAP = (7, 7)  # nn.AvgPool2d(7), torchvision's before 0.4, on an image of 224 pixels
+
+
+def check_alone(match: Match, head: Head | None) -> None:
+    """Refuse further layers on the features: the head may see one of them, or features that one weighs.
+
+    Raises:
+        WeightsError: With their names.
+    """
+    others = [str(one) for one in match.heads if one != head]
+    if head and others:
+        what = f"has further layers on its features beside {visible(head.name)} ({'; '.join(others[:3])})"
+        hint = f"what they do the file does not say; train from it with model.weights={match.file.origin}"
+        raise WeightsError(f"{what}: the head may depend on them", hint)
+
+
+def check_modules(match: Match, head: Head | None) -> tuple[str, ...]:
+    """Refuse a pickled network whose layers are not torchvision's; returns its classes that are of no library.
+
+    Raises:
+        WeightsError: What differs.
+    """
+    differ, own = compare(match.file, match.layout, match.fit, head.name if head else None)
+    tensors = [name for name in match.left_out.get("attributes", ()) if match.file.modules and may_compute(name)]
+    differ += [f"{visible(name)} is a tensor that torchvision's network does not have" for name in tensors]
+    if differ:
+        more = [f"and {len(differ) - 3} more differences"] if len(differ) > 3 else []
+        hint = f"it cannot be run here as it is; train from it with model.weights={match.file.origin}"
+        raise WeightsError([*differ[:3], *more], hint)
+    return tuple(own)
+
+
+def compare(file: WeightFile, layout: Layout, fit: Fit, head: str | None) -> tuple[list[str], list[str]]:
+    """(what differs from torchvision's network, classes of which it is assumed that they compute as its own do).
+
+    Args:
+        file: Whose `modules` are looked at; there are none in a state_dict.
+        layout: The network that its tensors are.
+        fit: Where it stands in the file.
+        head: The name of the head's linear layer.
+    """
+    ours, roots = _network_of(layout.name), _roots(fit, layout)
+    theirs = {_spell(path): module for path, module in file.modules.items()}
+    differ: list[str] = []
+    seen: set[str] = set()
+    for path, module in ours.items():
+        part, dot, rest = path.partition(".")
+        there = f"{roots.get(part, fit.prefix + part)}{dot}{rest}"
+        is_none = part == "avgpool" and there in theirs and "Pool" not in theirs[there].kind
+        if there in theirs and not is_none:
+            seen.add(there)
+            differ += _compare_one(there, theirs[there], module)
+    top = _top(theirs, fit.prefix)
+    others = {path: module for path, module in theirs.items() if path not in seen and _is_below(path, top)}
+    differ += _extra(others, file, fit, head)
+    own = {module.kind for path, module in theirs.items() if _is_below(path, top) and module.children
+           and not module.kind.startswith(_KNOWN_PACKAGES)}  # fmt: skip
+    return differ, sorted(own)
+
+
+@cache
+def _network_of(backbone: str) -> Mapping[str, nn.Module]:
+    """Torchvision's layers by the names of the layout, without the head."""
+    with torch.device("meta"), without_first_weights():
+        net = get_model(backbone, weights=None)
+    named = {path.removeprefix("features."): module for path, module in net.named_modules()}
+    return {path: module for path, module in named.items() if path not in ("", "features", "fc", "classifier")}
+
+
+def _roots(fit: Fit, layout: Layout) -> Mapping[str, str]:
+    """The file's name of each part of the network that has tensors."""
+    roots: dict[str, str] = {}
+    for name in layout.shapes:
+        part, _, rest = name.partition(".")
+        if name in fit.names and part not in roots:
+            roots[part] = spell(fit.names[name]).removesuffix(f".{rest}")
+    # where parts have numbers, one without tensors follows the part before it
+    parts = list(dict.fromkeys(path.partition(".")[0] for path in _network_of(layout.name)))
+    for before, part in pairwise(parts):
+        above, dot, number = roots.get(before, "").rpartition(".")
+        if part not in roots and number.isdigit():
+            roots[part] = f"{above}{dot}{int(number) + 1}"
+    return roots
+
+
+def _spell(path: str) -> str:
+    """A module's path in today's spelling; `relu.1` of a DenseNet layer has no tensors, so `spell` leaves it."""
+    return _RELU.sub(r"\1.relu\2", spell(f"{path}.").rstrip("."))
+
+
+def _top(modules: Mapping[str, Module], prefix: str) -> str | None:
+    """The outermost module that the network is in; None where its tensors are in none."""
+    segments = prefix.split(".")[:-1]
+    paths = (".".join(segments[:num]) for num in range(len(segments) + 1))
+    return next((path for path in paths if path in modules), None)
+
+
+def _is_below(path: str, top: str | None) -> bool:
+    return top is not None and (not top or path == top or path.startswith(f"{top}."))
+
+
+def _compare_one(path: str, theirs: Module, ours: nn.Module) -> list[str]:
+    """What differs in one layer."""
+    kind, wanted = theirs.kind.rpartition(".")[2], type(ours).__name__
+    where = visible(path)
+    if theirs.is_changed:
+        return [f"{where} has hooks or a forward of its own"]
+    if next(ours.children(), None) is not None:  # a block, whose layers are compared one by one
+        return []
+    if (kind, wanted) == ("AvgPool2d", "AdaptiveAvgPool2d") and _pair(theirs.values.get("kernel_size")) == _WHOLE_MAP:
+        return []
+    if kind != wanted or not theirs.kind.startswith(_KNOWN_PACKAGES):
+        return [f"{where} is a {visible(theirs.kind)}, torchvision's a {wanted}"]
+    return [f"{where} has {name} {_shown(theirs.values[name])}, torchvision's {_shown(getattr(ours, name))}"
+            for name in _COMPUTES if name in theirs.values and hasattr(ours, name)
+            and _pair(theirs.values[name]) != _pair(getattr(ours, name))]  # fmt: skip
+
+
+def _pair(value: object) -> object:
+    """A size along both axes."""
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    return (value, value) if type(value) is int else value
+
+
+def _shown(value: object) -> str:
+    return visible(str(value), 40)
+
+
+def _extra(modules: Mapping[str, Module], file: WeightFile, fit: Fit, head: str | None) -> Iterator[str]:
+    """Layers without tensors that are no part of torchvision's network, and change what is computed."""
+    home = fit.prefix.removesuffix("features.")
+    for path, module in modules.items():
+        kind = module.kind.rpartition(".")[2]
+        if module.is_changed:
+            yield f"{visible(path) or 'the network'} has hooks or a forward of its own"
+        has_tensors = any(name.startswith(f"{path}.") for name in file.tensors) if path else True
+        if module.children or has_tensors or kind in _NO_EFFECT or ".loss." in module.kind:
+            continue
+        is_behind = head is not None and _is_behind(path, head)
+        if kind == "Sigmoid" and (is_behind or not path.startswith(home)):
+            continue
+        if kind == "AdaptiveAvgPool2d" and _pair(module.values.get("output_size")) == (1, 1):
+            continue
+        # features are a mean of what a ReLU gives, so that one before the head changes nothing
+        if kind == "ReLU" and head is not None and _is_before(path, head):
+            continue
+        yield f"{visible(path)} is a {visible(module.kind)} that torchvision's network does not have"
+
+
+def _is_behind(path: str, head: str) -> bool:
+    """Whether a layer comes behind the head in one Sequential."""
+    (above, _, mine), (beside, _, its) = path.rpartition("."), head.rpartition(".")
+    return above == beside and mine.isdigit() and its.isdigit() and int(mine) > int(its)
+
+
+def _is_before(path: str, head: str) -> bool:
+    return _is_behind(head, path)

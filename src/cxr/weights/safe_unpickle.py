@@ -1,0 +1,264 @@
+"""A pickle read as data: objects become inert parts, tensors become places in the file, and nothing in it is run.
+
+Python's unpickler imports and calls whatever a file names. This one is a small stack machine over the instructions that
+`pickletools` decodes. It cannot import, call or set an attribute: a class is a `Name`, an object is a `Part` that holds
+what it was made from, and only what `build` knows (torch's tensors) becomes something else. So a whole pickled model is
+read like a state_dict, and a program's hyperparameters beside it do no harm.
+"""
+
+import pickletools
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO, Any, NamedTuple
+
+from cxr.weights.kinds import WeightsError, visible
+
+_MAX_STEPS = 2_000_000  # a DenseNet-201 with its optimiser takes 150,000
+_DAMAGED = "is damaged: its pickle cannot be read"
+
+_HARMLESS = {
+    "__builtin__", "_codecs", "argparse", "array", "builtins", "collections", "copy_reg", "copyreg", "dataclasses",
+    "datetime", "decimal", "enum", "fractions", "functools", "logging", "numbers", "pathlib", "random", "re",
+    "threading", "time", "types", "typing", "uuid",
+}  # fmt: skip
+"""Modules of Python that hyperparameters and counters come from."""
+_RUNS_CODE = {"__import__", "apply", "breakpoint", "compile", "eval", "exec", "execfile", "file", "input", "open"}
+
+
+class Name(NamedTuple):
+    """A class or a function that the file names; never imported."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return visible(f"{self.module}.{self.name}")
+
+
+@dataclass(eq=False)
+class Part:
+    """Stands in for an object of the file: what it was made from, its state, and its entries if it is a container."""
+
+    kind: object
+    arguments: tuple[object, ...] = ()
+    state: object = None
+    items: dict[object, object] = field(default_factory=dict)
+    entries: list[object] = field(default_factory=list)
+
+
+class Module(NamedTuple):
+    """A pickled nn.Module: its class, its plain attributes, whether it has layers, hooks or its own forward."""
+
+    kind: str
+    values: dict[str, object]
+    children: bool
+    is_changed: bool
+
+
+def as_module(part: Part) -> Module | None:
+    """What a pickled module says of itself; None for another object."""
+    state = part.state
+    if not (isinstance(state, dict) and {"_parameters", "_buffers", "_modules"} <= state.keys()):
+        return None
+    kind = part.kind if isinstance(part.kind, Name) else part.arguments[0] if part.arguments else part.kind
+    values: dict[str, object] = {key: value for key, value in state.items() if isinstance(key, str)
+              and isinstance(value, int | float | str | tuple | list | None)}  # fmt: skip
+    is_changed = "forward" in state or any(state.get(key) for key in ("_forward_hooks", "_forward_pre_hooks"))
+    return Module(str(kind) if isinstance(kind, Name) else "", values, bool(state["_modules"]), is_changed)
+
+
+Build = Callable[[Name, tuple[Any, ...]], object]
+"""What a call of a name gives; NotImplemented where it is nothing special."""
+Refer = Callable[[object], object]
+"""What a persistent id refers to: the storage of a tensor."""
+
+
+def read_pickle(file: IO[bytes], build: Build, refer: Refer) -> Any:  # noqa: ANN401  whatever the file holds
+    """The object of one pickle; the file then stands behind it.
+
+    Raises:
+        WeightsError: It is damaged, endless, or asks for something that is no part of a model.
+    """
+    machine = _Machine(build, refer)
+    try:
+        for step, (instruction, argument, _) in enumerate(pickletools.genops(file)):
+            if step == _MAX_STEPS:
+                raise WeightsError("holds more than any model does", "give a file of weights alone")
+            machine.run(instruction.name, argument)
+        return machine.result
+    except WeightsError:
+        raise
+    except Exception:  # a damaged pickle fails anywhere: an empty stack, a key that is a list, letters that are none
+        raise WeightsError(_DAMAGED) from None
+
+
+def _check_name(name: Name) -> Name:
+    """The name, unless it is one of Python's own that has no place in a model: a file that would run code elsewhere."""
+    module = name.module.partition(".")[0]
+    runs_code = module in ("builtins", "__builtin__") and name.name.partition(".")[0] in _RUNS_CODE
+    is_python = module in sys.stdlib_module_names or module in ("nt", "posix")
+    if runs_code or (is_python and module not in _HARMLESS):
+        hint = "nothing in it was run; ask its author for a file of the state_dict alone"
+        raise WeightsError(f"asks for {name}, which is no part of a model", hint)
+    return name
+
+
+def _call(build: Build, kind: object, arguments: object) -> object:
+    """What a call would give: a container, a tensor, or an inert part."""
+    given = arguments if isinstance(arguments, tuple) else ()
+    if not isinstance(kind, Name):
+        return Part(kind, given)
+    if kind.module in ("copyreg", "copy_reg") and given:  # (class, arguments ...) of objects of the first protocols
+        return _call(build, given[0], given[1:])
+    if kind in (("collections", "OrderedDict"), ("collections", "defaultdict"), ("builtins", "dict")):
+        pairs = given[0] if given and isinstance(given[0], list) else []
+        made: dict[object, object] = {}
+        for key, value in pairs:
+            _set_item(made, key, value)
+        return made
+    if kind.module in ("builtins", "__builtin__") and kind.name in ("set", "frozenset", "list", "tuple"):
+        return list(given[0]) if given and isinstance(given[0], list | tuple) else []
+    built = build(kind, given)
+    return Part(kind, given) if built is NotImplemented else built
+
+
+def _set_item(target: object, key: object, value: object) -> None:
+    """Tuples as keys are not hashed, which for one of a million levels ends the process."""
+    items = target.items if isinstance(target, Part) else target
+    if not isinstance(items, dict):
+        raise WeightsError(_DAMAGED)
+    plain = isinstance(key, str | bool | float | bytes | None) or (isinstance(key, int) and abs(key) < 1 << 60)
+    items[key if plain or isinstance(key, Part) else object()] = value
+
+
+def _extend(target: object, values: list[object]) -> None:
+    entries = target.entries if isinstance(target, Part) else target
+    if not isinstance(entries, list):
+        raise WeightsError(_DAMAGED)
+    entries.extend(values)
+
+
+class _Machine:
+    """The stack, the memo, and what each instruction does to them."""
+
+    def __init__(self, build: Build, refer: Refer) -> None:
+        self.result: object = None
+        self._build, self._refer = build, refer
+        self._stack: list[Any] = []
+        self._below: list[list[Any]] = []  # stacks under a mark
+        self._memo: dict[int, object] = {}
+
+    def run(self, name: str, argument: Any) -> None:  # noqa: ANN401  what pickletools decodes
+        """Carry out one instruction."""
+        if name in _CONSTANTS:
+            self._stack.append(argument)
+        elif name in _NEW:
+            self._stack.append(_NEW[name]())
+        elif name in _TUPLES:
+            self._stack.append(tuple(self._pop() for _ in range(_TUPLES[name]))[::-1])
+        elif name in ("PUT", "BINPUT", "LONG_BINPUT"):
+            self._memo[argument] = self._stack[-1]
+        elif name in ("GET", "BINGET", "LONG_BINGET"):
+            self._stack.append(self._memo[argument])
+        elif name in ("PROTO", "FRAME"):
+            pass
+        else:
+            self._do(name, argument)
+
+    def _do(self, name: str, argument: Any) -> None:  # noqa: ANN401
+        """The instructions that say what they do in a line."""
+        pop, stack = self._pop, self._stack
+        match name:
+            case "MARK":
+                self._below.append(stack)
+                self._stack = []
+            case "MEMOIZE":
+                self._memo[len(self._memo)] = stack[-1]
+            case "DUP":
+                stack.append(stack[-1])
+            case "POP":
+                pop()
+            case "POP_MARK":
+                self._pop_mark()
+            case "STOP":
+                self.result = pop()
+            case "LIST" | "FROZENSET":
+                self._push(self._pop_mark())
+            case "TUPLE":
+                self._push(tuple(self._pop_mark()))
+            case "DICT":
+                self._push_dict(self._pop_mark())
+            case "APPEND":
+                value = pop()
+                _extend(stack[-1], [value])
+            case "APPENDS" | "ADDITEMS":
+                values = self._pop_mark()
+                _extend(self._stack[-1], values)
+            case "SETITEM":
+                value, key = pop(), pop()
+                _set_item(stack[-1], key, value)
+            case "SETITEMS":
+                self._set_items(self._pop_mark())
+            case _:
+                self._make(name, argument)
+
+    def _make(self, name: str, argument: Any) -> None:  # noqa: ANN401
+        """The instructions that in Python's unpickler import and call."""
+        pop = self._pop
+        match name:
+            case "GLOBAL":
+                self._push(_check_name(Name(*argument.split(" ", 1))))
+            case "STACK_GLOBAL":
+                attribute, module = str(pop()), str(pop())
+                self._push(_check_name(Name(module, attribute)))
+            case "REDUCE" | "NEWOBJ":
+                arguments, kind = pop(), pop()
+                self._push(_call(self._build, kind, arguments))
+            case "NEWOBJ_EX":
+                options, arguments, kind = pop(), pop(), pop()
+                self._push(Part(kind, (arguments, options)))
+            case "OBJ":
+                kind, *values = self._pop_mark()
+                self._push(Part(kind, tuple(values)))
+            case "INST":
+                kind = _check_name(Name(*argument.split(" ", 1)))
+                self._push(Part(kind, tuple(self._pop_mark())))
+            case "BUILD":
+                state = pop()
+                if isinstance(self._stack[-1], Part):
+                    self._stack[-1].state = state
+            case "BINPERSID":
+                self._push(self._refer(pop()))
+            case _:  # PERSID, extension registers, buffers outside the pickle: torch.save uses none of them
+                raise WeightsError(_DAMAGED)
+
+    def _pop(self) -> Any:  # noqa: ANN401
+        return self._stack.pop()
+
+    def _push(self, value: object) -> None:
+        self._stack.append(value)
+
+    def _pop_mark(self) -> list[Any]:
+        values, self._stack = self._stack, self._below.pop()
+        return values
+
+    def _push_dict(self, values: list[Any]) -> None:
+        self._push({})
+        self._set_items(values)
+
+    def _set_items(self, values: list[Any]) -> None:
+        for key, value in zip(values[::2], values[1::2], strict=True):
+            _set_item(self._stack[-1], key, value)
+
+
+_CONSTANTS = {
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
+    "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
+    "BINBYTES8", "BYTEARRAY8",
+}  # fmt: skip
+_NEW: dict[str, Callable[[], object]] = {
+    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_LIST": list, "EMPTY_DICT": dict,
+    "EMPTY_TUPLE": tuple, "EMPTY_SET": list,
+}  # fmt: skip
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}

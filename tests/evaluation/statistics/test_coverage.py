@@ -1,0 +1,21 @@
+"""A short version of the simulation behind docs/statistics.md."""
+
+import numpy as np
+import pytest
+
+from benchmarks.coverage import coverage, draw_set
+from cxr.evaluation.statistics.metrics import auroc
+
+
+@pytest.mark.parametrize(("true_auroc", "prevalence"), [(0.7, 0.2), (0.9, 0.05)])
+def test_patient_intervals_hold_the_truth_as_often_as_they_say(true_auroc: float, prevalence: float) -> None:
+    found = coverage(true_auroc, prevalence, num_sets=120, num_draws=200)
+    assert 0.88 <= found.patients <= 1.0  # 95 % of 120 sets, three standard deviations of 2 % either way
+    assert found.images < found.patients - 0.04  # images of a patient are not independent
+
+
+@pytest.mark.parametrize("true_auroc", [0.7, 0.9])
+def test_simulated_scores_have_the_auroc_they_are_drawn_for(true_auroc: float) -> None:
+    y, score, _ = draw_set(np.random.default_rng(0), true_auroc, 0.2, 20_000)
+    assert auroc(y, score) == pytest.approx(true_auroc, abs=0.01)
+    assert y.mean() == pytest.approx(0.2, abs=0.01)

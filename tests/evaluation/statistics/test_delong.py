@@ -1,0 +1,94 @@
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from cxr.evaluation.statistics import delong
+from cxr.evaluation.statistics.metrics import Float
+
+
+def has_proc() -> bool:
+    if shutil.which("Rscript") is None:
+        return False
+    return subprocess.run(["Rscript", "-e", "library(pROC)"], capture_output=True, check=False).returncode == 0
+
+
+def drawn(num: int = 200, seed: int = 0) -> tuple[Float, Float]:
+    """Labels and two related scores with ties."""
+    draws = np.random.default_rng(seed)
+    y = (draws.random(num) < 0.3).astype(np.float64)
+    first = y + draws.normal(size=num)
+    second = 0.6 * y + 0.7 * first + draws.normal(size=num)
+    return y, np.stack([first, second], axis=1).round(1)
+
+
+def by_definition(y: Float, scores: Float) -> tuple[Float, Float]:
+    """DeLong et al. 1988, equations 4 to 6, pair by pair."""
+    positive, negative = scores[y == 1], scores[y == 0]
+    wins = (positive[:, None] > negative[None]) + 0.5 * (positive[:, None] == negative[None])
+    v10, v01 = wins.mean(axis=1), wins.mean(axis=0)
+    s10, s01 = (np.cov(part, rowvar=False) for part in (v10, v01))
+    return wins.mean(axis=(0, 1)), s10 / len(positive) + s01 / len(negative)
+
+
+def test_a_case_worked_by_hand() -> None:
+    # positives 0.8 0.6 0.4, negatives 0.5 0.3: shares of negatives below 1, 1, 1/2; of positives above 2/3, 1
+    y, scores = np.array([1.0, 1, 1, 0, 0]), np.array([[0.8], [0.6], [0.4], [0.5], [0.3]])
+    auroc, covariance = delong.covariance(y, scores)
+    assert auroc[0] == pytest.approx(5 / 6, abs=1e-15)
+    variance_of_positives = (2 * (1 / 6) ** 2 + (1 / 3) ** 2) / 2
+    variance_of_negatives = 2 * (1 / 6) ** 2
+    assert covariance[0, 0] == pytest.approx(variance_of_positives / 3 + variance_of_negatives / 2, abs=1e-15)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_midranks_give_what_the_definition_gives(seed: int) -> None:
+    y, scores = drawn(seed=seed)
+    auroc, covariance = delong.covariance(y, scores)
+    expected, expected_covariance = by_definition(y, scores)
+    np.testing.assert_allclose(auroc, expected, atol=1e-12)
+    np.testing.assert_allclose(covariance, expected_covariance, atol=1e-12)
+    assert auroc[0] == pytest.approx(roc_auc_score(y, scores[:, 0]), abs=1e-12)
+
+
+@pytest.mark.skipif(not has_proc(), reason="needs R with pROC (Debian package r-cran-proc)")
+@pytest.mark.parametrize("seed", [0, 1])
+def test_intervals_and_p_values_are_those_of_proc(seed: int) -> None:
+    y, scores = drawn(seed=seed)
+    vectors = [f"c({','.join(map(str, values))})" for values in (y, scores[:, 0], scores[:, 1])]
+    code = (
+        f"suppressMessages(library(pROC)); y <- {vectors[0]};"
+        f"a <- roc(y, {vectors[1]}, direction='<', levels=c(0, 1)); b <- roc(y, {vectors[2]}, direction='<',"
+        "levels=c(0, 1)); cat(format(c(ci.auc(a), var(a), roc.test(a, b, method='delong')$p.value), digits=16))"
+    )
+    done = subprocess.run(["Rscript", "-e", code], capture_output=True, text=True, check=True)
+    low, auroc, high, variance, p = map(float, done.stdout.split())
+    own, covariance = delong.covariance(y, scores)
+    assert own[0] == pytest.approx(auroc, abs=1e-12)
+    assert covariance[0, 0] == pytest.approx(variance, rel=1e-10)
+    assert delong.interval(own[0], covariance[0, 0]) == pytest.approx((low, high), abs=1e-10)
+    assert delong.compare(y, scores[:, 0], scores[:, 1]) == pytest.approx(p, rel=1e-8)
+
+
+def test_the_interval_stays_inside_zero_and_one() -> None:
+    assert delong.interval(0.99, 0.01) == pytest.approx((0.794, 1.0), abs=1e-3)
+
+
+def test_one_class_only_is_undefined() -> None:
+    auroc, covariance = delong.covariance(np.ones(4), np.arange(8.0).reshape(4, 2))
+    assert np.isnan(auroc).all()
+    assert np.isnan(covariance).all()
+    assert np.isnan(delong.compare(np.ones(3), np.arange(3.0), np.arange(3.0)[::-1]))
+
+
+def test_a_score_does_not_differ_from_itself() -> None:
+    y, scores = drawn()
+    assert delong.compare(y, scores[:, 0], scores[:, 0]) == 1.0
+    assert delong.compare(y, scores[:, 0], 3 * scores[:, 0]) == 1.0
+
+
+def test_a_score_differs_from_its_opposite() -> None:
+    y, scores = drawn()
+    assert delong.compare(y, scores[:, 0], -scores[:, 0]) < 1e-6

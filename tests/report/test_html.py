@@ -1,0 +1,155 @@
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cxr.config.render import render
+from cxr.config.schema import Config, Eval
+from cxr.evaluation.calibration import fit
+from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.report import Report, score
+from cxr.evaluation.thresholds import choose
+from cxr.report import html
+from cxr.report.figures import draw as draw_pictures
+from cxr.report.run_files import Training, read_training
+
+Draw = Callable[..., Predictions]
+LOG = [
+    {"kind": "step", "step": 1, "loss": 0.9, "lr": 0.1},
+    {"kind": "train", "step": 2, "epoch": 1, "loss": 0.8},
+    {"kind": "epoch", "step": 2, "epoch": 1, "val_loss": 0.7, "val_auroc": None},
+    {"kind": "train", "step": 4, "epoch": 2, "loss": 0.6},
+    {"kind": "epoch", "step": 4, "epoch": 2, "val_loss": 0.65, "val_auroc": 0.75},
+]
+
+
+class _Page(HTMLParser):
+    """Every tag with its attributes, and whether tags are closed in the order they were opened."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def judged(draw: Draw) -> tuple[Report, Predictions]:
+    predictions, val = draw(300), draw(200, split="val", seed=1)
+    predictions.rows["sex"] = np.where(np.arange(300) // 3 % 2, "M", "F")
+    about = {"run": "runs/<b>bold</b>", "model": "resnet18"}
+    return score(predictions, choose(val, "f1"), about, how=Eval(draws=100), temperatures=fit(val)), predictions
+
+
+def run_folder(folder: Path) -> Path:
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LOG))
+    data = {"source": "table", "root": "data", "split": "random"}
+    (folder / "config.yaml").write_text(render(Config.model_validate({"seed": 7, "data": data})))
+    cells = [{"finding": "Mass", "positive": 3, "negative": 1200, "soft": 0, "masked": 2}]
+    counts = {"images": {"train": 1205}, "patients": {"train": 50}, "dropped": {"no file": 4, "unreadable": 0}}
+    (folder / "counts.json").write_text(json.dumps(counts | {"cells": {"train": cells}}))
+    return folder
+
+
+def page(draw: Draw, folder: Path, training: Training | None = None) -> str:
+    report, predictions = judged(draw)
+    html.write(report, predictions, folder, training)
+    return (folder / "report.html").read_text()
+
+
+def test_the_page_is_whole_and_asks_no_network(draw: Draw, tmp_path: Path) -> None:
+    text = page(draw, tmp_path)
+    parsed = _Page(text)
+    assert parsed.open == []
+    sources = [attributes["src"] for attributes in parsed.all("img")]
+    assert all(source and source.startswith("data:image/svg+xml;base64,") for source in sources)
+    assert not parsed.all("script")
+    assert not parsed.all("link")
+    assert not re.search(r"(url\(|@import|https?://)", text.partition("<body>")[0])
+
+
+def test_every_picture_has_words_and_two_files(draw: Draw, tmp_path: Path) -> None:
+    parsed = _Page(page(draw, tmp_path))
+    alts = [attributes["alt"] for attributes in parsed.all("img")]
+    assert len(alts) == 5
+    assert all(alt and len(alt) > 40 for alt in alts)
+    names = ["auroc", "precision_recall", "reliability", "roc", "subgroups"]
+    files = sorted(file.name for file in (tmp_path / "figures").iterdir())
+    assert files == sorted(f"{name}.{kind}" for name in names for kind in ("png", "svg"))
+    for file in (tmp_path / "figures").glob("*.svg"):
+        ElementTree.parse(file)
+
+
+def test_tables_can_be_read_and_reached_without_a_mouse(draw: Draw, tmp_path: Path) -> None:
+    parsed = _Page(page(draw, tmp_path))
+    tables = parsed.all("table")
+    assert len(parsed.all("caption")) == len(tables) >= 4
+    regions = [attributes for attributes in parsed.all("div") if attributes.get("role") == "region"]
+    assert len(regions) == len(tables)
+    assert all(region["tabindex"] == "0" and region["aria-label"] for region in regions)
+    assert {attributes.get("scope") for attributes in parsed.all("th")} == {"col", "row"}
+
+
+def test_what_users_wrote_is_text_and_never_markup(draw: Draw, tmp_path: Path) -> None:
+    text = page(draw, tmp_path)
+    assert "<b>bold</b>" not in text
+    assert "runs/&lt;b&gt;bold&lt;/b&gt;" in text
+
+
+def test_the_page_says_what_it_is_not(draw: Draw, tmp_path: Path) -> None:
+    assert "Research tool, not a medical device." in page(draw, tmp_path)
+
+
+def test_the_run_brings_its_curves_counts_and_recipe(draw: Draw, tmp_path: Path) -> None:
+    training = read_training(run_folder(tmp_path))
+    assert training.history == (
+        {"loss": 0.8, "val_loss": 0.7, "val_auroc": None},
+        {"loss": 0.6, "val_loss": 0.65, "val_auroc": 0.75},
+    )
+    text = page(draw, tmp_path, training)
+    assert "at the last of 2: loss 0.6000, val loss 0.6500, val auroc 0.7500." in text
+    assert "3 positive, 1,200 negative, 2 masked" in text
+    assert "Left out: 4 no file." in text
+    assert "seed: 7" in text
+
+
+def test_a_folder_without_a_run_brings_nothing(tmp_path: Path) -> None:
+    assert read_training(tmp_path) == Training()
+
+
+def test_a_report_without_a_defined_figure_has_a_page(draw: Draw, tmp_path: Path) -> None:
+    predictions = draw(30, ("Mass",))
+    predictions.y[:] = np.nan
+    html.write(score(predictions, choose(predictions, "f1"), how=Eval(draws=100)), predictions, tmp_path)
+    assert "n/a, no image with a known label: Mass" in (tmp_path / "report.html").read_text()
+
+
+def test_pictures_are_the_same_bytes_again(draw: Draw) -> None:
+    report, predictions = judged(draw)
+    first, second = draw_pictures(report, predictions), draw_pictures(report, predictions)
+    assert [picture.svg for picture in first] == [picture.svg for picture in second]
+
+
+@pytest.mark.parametrize("optimistic", [True, False])
+def test_tuned_figures_are_marked(draw: Draw, tmp_path: Path, optimistic: bool) -> None:
+    predictions = draw(60)
+    own = choose(predictions if optimistic else draw(60, split="val"), "f1")
+    html.write(score(predictions, own, how=Eval(interval="none")), predictions, tmp_path)
+    text = (tmp_path / "report.html").read_text()
+    assert ("figures marked * are optimistic" in text) == optimistic
+    assert bool(re.search(r"<td>0\.\d{3}\*</td>", text)) == optimistic
