@@ -25,7 +25,9 @@ from cxr.model.checkpoint import versions
 
 def main(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    only: Annotated[str, typer.Option(help="Groups to run, by the start of their names, comma-separated.")] = "",
+    only: Annotated[
+        str, typer.Option(help="Groups to run, by the start of their names, comma-separated.")
+    ] = "",
     rounds: Annotated[int, typer.Option(help="Counted rounds of every race.")] = 5,
     save: Annotated[bool, typer.Option(help="Write the JSON file and the table.")] = True,
 ) -> None:
@@ -39,7 +41,12 @@ def main(
                 rows += new
                 print(markdown_table(new) if new else f"{name}: nothing to measure here", flush=True)
     if save:
-        about = {"machine": machine_of(device), "images": what, "versions": versions(), "date": str(date.today())}
+        about = {
+            "machine": machine_of(device),
+            "images": what,
+            "versions": versions(),
+            "date": str(date.today()),
+        }
         path = HERE / f"{device}.json"
         kept = _other_rows(path, about["machine"], {row.group for row in rows}) if only else []
         path.write_text(json.dumps(about | {"rows": kept + [asdict(row) for row in rows]}, indent=1) + "\n")
@@ -62,7 +69,11 @@ def _groups(device: torch.device, work: Path, rounds: int) -> tuple[dict[str, Ca
         pixels, _ = place(store, "auto", device)
         sizes = [("resnet18", 512, 32)] if device.type == "cpu" else [("densenet121", 20_000, 256)]
         sizes += [("densenet121", 96, 16)] if device.type == "cpu" else []
-        return [row for name, num, size in sizes for row in step_rows.epoch(name, pixels, size, device, rounds, num)]
+        return [
+            row
+            for name, num, size in sizes
+            for row in step_rows.epoch(name, pixels, size, device, rounds, num)
+        ]
 
     groups: dict[str, Callable[[], list[Row]]] = {
         "decode": lambda: data_rows.decode_and_pack(table, work, rounds),

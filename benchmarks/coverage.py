@@ -32,7 +32,9 @@ class Coverage:
     delong: float
 
 
-def draw_set(draws: np.random.Generator, true_auroc: float, prevalence: float, num_patients: int) -> tuple[Float, ...]:
+def draw_set(
+    draws: np.random.Generator, true_auroc: float, prevalence: float, num_patients: int
+) -> tuple[Float, ...]:
     """(label, score, patient) of each image of patients with 1 to 8 images.
 
     The score is binormal: a positive image's is higher by sqrt(2) times the normal quantile of the AUROC. Labels and
@@ -61,7 +63,9 @@ def coverage(true_auroc: float, prevalence: float, num_sets: int, num_draws: int
         bounds = []
         of_patients = resample_units(patient, "patients", num_draws, number)
         of_images = resample_units(np.arange(len(y)), "images", num_draws, number)
-        drawn, by_image = (draw_auroc(y[:, None], score[:, None], each)[0] for each in (of_patients, of_images))
+        drawn, by_image = (
+            draw_auroc(y[:, None], score[:, None], each)[0] for each in (of_patients, of_images)
+        )
         bounds.append(interval(point, drawn, behind(y, of_patients).of("auroc")))
         bounds.append(difference_interval(point, drawn))
         bounds.append(interval(point, by_image, behind(y, of_images).of("auroc")))
@@ -85,7 +89,9 @@ def main() -> None:
     print("| true AUROC | prevalence | over patients | their percentiles | over images | DeLong |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     for case in every_case():
-        shares = " | ".join(f"{share:.1%}" for share in (case.patients, case.percentiles, case.images, case.delong))
+        shares = " | ".join(
+            f"{share:.1%}" for share in (case.patients, case.percentiles, case.images, case.delong)
+        )
         print(f"| {case.auroc:.2f} | {case.prevalence:.0%} | {shares} |", flush=True)
 
 

@@ -30,14 +30,28 @@ def curves(config: Path, work: Path) -> list[Row]:
             mean, spread = statistics.mean(values), statistics.stdev(values)
             group = f"learning curves: {figure} after {EPOCHS} epochs, {len(SEEDS)} seeds"
             note = f"standard deviation {spread:.4f}"
-            rows.append(Row(group, name, mean, min(values), max(values), figure.removeprefix("val_"), note=note))
+            rows.append(
+                Row(group, name, mean, min(values), max(values), figure.removeprefix("val_"), note=note)
+            )
     return sorted(rows, key=lambda row: row.group)
 
 
 def _train(config: Path, work: Path, name: str, switch: tuple[str, ...], seed: int) -> dict[str, float]:
     out = work / "curves" / f"{name} {seed}"
-    fixed = (f"data.root={work / 'phantom'}", "data.phantom.num_images=1200", f"store.path={work / 'phantom-store'}")
-    arguments = ["train", str(config), *fixed, f"out={out}", f"seed={seed}", f"train.epochs={EPOCHS}", *switch]
+    fixed = (
+        f"data.root={work / 'phantom'}",
+        "data.phantom.num_images=1200",
+        f"store.path={work / 'phantom-store'}",
+    )
+    arguments = [
+        "train",
+        str(config),
+        *fixed,
+        f"out={out}",
+        f"seed={seed}",
+        f"train.epochs={EPOCHS}",
+        *switch,
+    ]
     with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
         cli.main(arguments)
     last = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()][-1]

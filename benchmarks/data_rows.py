@@ -59,7 +59,9 @@ def repeat(table: LabelTable, num_images: int, work: Path) -> LabelTable:
     for name, path in zip(names, rows["path"], strict=True):
         (folder / name).symlink_to((table.root / path).resolve())
     rows = rows.assign(image=names, path=names)
-    return LabelTable(table.source, folder, rows, table.findings, table.raw[np.arange(num_images) % len(table)])
+    return LabelTable(
+        table.source, folder, rows, table.findings, table.raw[np.arange(num_images) % len(table)]
+    )
 
 
 def decode_and_pack(table: LabelTable, work: Path, rounds: int) -> list[Row]:
@@ -171,7 +173,9 @@ def _peer_loaders(table: LabelTable, work: Path) -> Iterator[tuple[str, Contende
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             crop, resize = xrv.datasets.XRayCenterCrop(), xrv.datasets.XRayResizer(SIZE, engine=engine)
-            data = xrv.datasets.NIH_Dataset(str(flat.root), str(csv), transform=transforms.Compose([crop, resize]))
+            data = xrv.datasets.NIH_Dataset(
+                str(flat.root), str(csv), transform=transforms.Compose([crop, resize])
+            )
         yield name, _drain(data, lambda item: item["img"])
     yield "PIL + torchvision DataLoader", _drain(_PilDataset(flat), lambda item: item)
 
@@ -209,13 +213,23 @@ def first_step(config: Path, work: Path) -> Row:
     """Seconds from the start of `cxr train` on a packed store to the end of its first step, as a whole process."""
     root, store = work / "phantom", work / "phantom-store"
     fixed = [f"data.root={root}", "data.phantom.num_images=1200", f"store.path={store}"]
-    subprocess.run([sys.executable, "-m", "cxr", "pack", str(config), *fixed], capture_output=True, check=True)
+    subprocess.run(
+        [sys.executable, "-m", "cxr", "pack", str(config), *fixed], capture_output=True, check=True
+    )
     stop = "import sys; from cxr import cli; from cxr.model import train as t; step = t.train_step\n"
     stop += "def first(*a):\n step(*a); sys.exit(0)\nt.train_step = first; cli.main(sys.argv[1:])"
     seconds = []
     for number in range(3):
         begun = time.perf_counter()
-        command = [sys.executable, "-c", stop, "train", str(config), *fixed, f"out={work / f'first-{number}'}"]
+        command = [
+            sys.executable,
+            "-c",
+            stop,
+            "train",
+            str(config),
+            *fixed,
+            f"out={work / f'first-{number}'}",
+        ]
         subprocess.run(command, capture_output=True, check=True)
         seconds.append(time.perf_counter() - begun)
     note = "whole process, demo.yaml, store packed"

@@ -125,7 +125,9 @@ def _time_now(run: Run, state: Any, epochs: int) -> None:  # noqa: ANN401
 def _say(name: str, work: Any) -> None:  # noqa: ANN401
     seconds, processor = time.perf_counter(), time.process_time()
     work()
-    print(f"{name}: {time.perf_counter() - seconds:.2f} s, {time.process_time() - processor:.2f} s of processor time")
+    print(
+        f"{name}: {time.perf_counter() - seconds:.2f} s, {time.process_time() - processor:.2f} s of processor time"
+    )
 
 
 if __name__ == "__main__":

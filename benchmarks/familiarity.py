@@ -40,7 +40,13 @@ def recipe(folder: Path, source: str, root: Path, val_fraction: float, seed: int
     values = {
         "out": folder / f"run-{source}",
         "seed": seed,
-        "data": {"source": source, "root": root, "val_fraction": val_fraction, "split_seed": seed, "missing": "skip"},
+        "data": {
+            "source": source,
+            "root": root,
+            "val_fraction": val_fraction,
+            "split_seed": seed,
+            "missing": "skip",
+        },
         "image": {"store_size": 64, "size": 64},
         "store": {"path": folder / f"store-{source}"},
         "model": {"backbone": "resnet18", "weights": "none"},
@@ -86,7 +92,11 @@ def alarm_rates(candidate: Candidate, kinds: Mapping[str, Squares]) -> dict[str,
     familiarity = candidate.checkpoint.familiarity
     assert familiarity
     return {
-        kind: float((familiarity.score(values_of(candidate.checkpoint, images)[0]) > familiarity.measured.limit).mean())
+        kind: float(
+            (
+                familiarity.score(values_of(candidate.checkpoint, images)[0]) > familiarity.measured.limit
+            ).mean()
+        )
         for kind, images in kinds.items()
     }
 
@@ -113,13 +123,19 @@ def compared(candidate: Candidate, kinds: Mapping[str, Squares]) -> dict[str, di
     patients = ids.iloc[candidate.dataset.rows("val")].to_numpy()
     known, known_logits = values_of(checkpoint, rows_of(candidate, "val"))
     width = checkpoint.classifier.head.in_features
-    parts = {"features": slice(0, width), "thumbnail": slice(width, width + 64), "texture": slice(width + 64, None)}
+    parts = {
+        "features": slice(0, width),
+        "thumbnail": slice(width, width + 64),
+        "texture": slice(width + 64, None),
+    }
     methods = {f"Mahalanobis, {name}": (mahalanobis, part) for name, part in parts.items()}
     methods |= {"cosine to the 5th neighbour, features": (neighbours, parts["features"])}
     seen = {kind: values_of(checkpoint, images) for kind, images in kinds.items()}
     table = {}
     for name, (method, part) in methods.items():
-        table[name] = _rates(method, known[:, part], patients, {kind: v[:, part] for kind, (v, _) in seen.items()})
+        table[name] = _rates(
+            method, known[:, part], patients, {kind: v[:, part] for kind, (v, _) in seen.items()}
+        )
     logits = {kind: found for kind, (_, found) in seen.items()}
     table["energy, logits"] = _rates(energy, known_logits, patients, logits)
     return table
@@ -152,7 +168,9 @@ def report(candidate: Candidate, others: Mapping[str, Squares]) -> None:
 
 
 def _read(files: list[Path], candidate: Candidate) -> Squares:
-    return np.stack([prepare(read_file(file), candidate.checkpoint.metadata.preprocess) for file in files[:_MOST]])
+    return np.stack(
+        [prepare(read_file(file), candidate.checkpoint.metadata.preprocess) for file in files[:_MOST]]
+    )
 
 
 def main() -> None:

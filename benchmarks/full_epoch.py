@@ -41,7 +41,9 @@ def full_epoch(
     for where in places:
         pixels, _ = place(store, where, device)
         y = np.zeros((num_images, len(NIH_14)), np.float32)
-        loader = Loader(pixels, np.arange(num_images), Targets(NIH_14, y, np.ones_like(y, dtype=bool)), device)
+        loader = Loader(
+            pixels, np.arange(num_images), Targets(NIH_14, y, np.ones_like(y, dtype=bool)), device
+        )
         order = epoch_order(np.random.default_rng(0).permutation(num_images)[:num_train], 0, 0)
         rows += _epoch(loader, order, device, backbone, batch_size, compiled, where)
         del loader, pixels
@@ -54,7 +56,9 @@ def generate_store(folder: Path, num_images: int) -> Store:
     wanted = describe("nih", images, Preprocess(SIZE))
     if not (folder / "manifest.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        block = np.random.default_rng(0).integers(0, 256, (min(_BLOCK, num_images), SIZE, SIZE), dtype=np.uint8)
+        block = np.random.default_rng(0).integers(
+            0, 256, (min(_BLOCK, num_images), SIZE, SIZE), dtype=np.uint8
+        )
         with (folder / "pixels.u8").open("wb") as file:
             for first in range(0, num_images, len(block)):
                 file.write(np.roll(block, first % 251, axis=2)[: num_images - first].tobytes())
@@ -92,7 +96,10 @@ def _epoch(
     seconds = time.perf_counter() - begun
     group = f"full epoch, {backbone}, {len(order):,} of {len(loader.index):,} images, batch {batch_size}"
     name = f"store on the {where.upper()}{', compiled' if compiled else ''}"
-    rows = [_single(group, name, len(order) / seconds, "images/s"), _single(group, name, seconds, "s an epoch")]
+    rows = [
+        _single(group, name, len(order) / seconds, "images/s"),
+        _single(group, name, seconds, "s an epoch"),
+    ]
     rows.append(_single(group, name, 100 * waits.seconds() / seconds, "% of the time waiting for data"))
     if device.type == "cuda":
         rows.append(_single(group, name, torch.cuda.max_memory_allocated(device) / 1e9, "GB at the peak"))

@@ -20,7 +20,15 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks.gpu_rows import Sizes, commands, cuda_tests, epoch_rows, inference_rows, sizes_of, step_rows_of
+from benchmarks.gpu_rows import (
+    Sizes,
+    commands,
+    cuda_tests,
+    epoch_rows,
+    inference_rows,
+    sizes_of,
+    step_rows_of,
+)
 from benchmarks.results import HERE, machine_of, table, write_readme
 from benchmarks.timing import Row
 from cxr.files import write_text
@@ -87,14 +95,20 @@ def groups_of(sizes: Sizes, folder: Path) -> list[Group]:
 def main(
     minutes: Annotated[float, typer.Option(help="Time for everything; what does not fit is left out.")] = 9.0,
     device: Annotated[str, typer.Option(help="cuda, or cpu, which runs the same small.")] = "cuda",
-    out: Annotated[Path | None, typer.Option(help="JSON file; benchmarks/gpu_CARD.json if not given.")] = None,
-    only: Annotated[str, typer.Option(help="Groups to run, by the start of their names, with ; between.")] = "",
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file; benchmarks/gpu_CARD.json if not given.")
+    ] = None,
+    only: Annotated[
+        str, typer.Option(help="Groups to run, by the start of their names, with ; between.")
+    ] = "",
 ) -> None:
     """Measure, and save after each group."""
     begun = time.monotonic()
     _name_this_version()
     if device == "cuda" and not torch.cuda.is_available():
-        raise SystemExit("error: --device cuda: torch sees no GPU\nhint: --device cpu runs the same program small")
+        raise SystemExit(
+            "error: --device cuda: torch sees no GPU\nhint: --device cpu runs the same program small"
+        )
     machine = machine_of(device)
     path = out or HERE / f"{_file_name(str(machine.get('gpu', 'cpu')))}.json"
     result = Result(path, machine, torch.device(device))

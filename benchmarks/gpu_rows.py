@@ -57,7 +57,9 @@ def sizes_of(device: torch.device) -> Sizes:
     if device.type == "cuda":
         backbones = ("densenet121", "resnet50")
         return Sizes(device, backbones, (256, 64, 16), 224, 20, (112_120, 78_468), (2000, 256), "tests")
-    return Sizes(device, ("resnet18", "resnet34"), (4, 16, 2), 32, 1, (24, 12), (40, 48), "tests/model/test_cuda.py")
+    return Sizes(
+        device, ("resnet18", "resnet34"), (4, 16, 2), 32, 1, (24, 12), (40, 48), "tests/model/test_cuda.py"
+    )
 
 
 def step_rows_of(sizes: Sizes, backbone: str, batch: int, kinds: Sequence[str]) -> list[Row]:
@@ -143,7 +145,9 @@ def _reproduction_step(sizes: Sizes, backbone: str, batch: int) -> Contender:
 def epoch_rows(sizes: Sizes, folder: Path, compiled: bool) -> list[Row]:
     """An epoch of ChestX-ray14's size from a generated store, with the share of time in which the GPU waits."""
     num_images, num_train = sizes.epoch
-    return full_epoch(folder, sizes.device, sizes.backbones[0], num_images, num_train, sizes.batches[0], compiled)
+    return full_epoch(
+        folder, sizes.device, sizes.backbones[0], num_images, num_train, sizes.batches[0], compiled
+    )
 
 
 def inference_rows(sizes: Sizes) -> list[Row]:
@@ -256,9 +260,13 @@ def cuda_tests(sizes: Sizes) -> list[Row]:
     begun = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - begun
-    counts = {kind: int(num) for num, kind in re.findall(r"(\d+) (passed|failed|skipped|errors?)\b", done.stdout)}
+    counts = {
+        kind: int(num) for num, kind in re.findall(r"(\d+) (passed|failed|skipped|errors?)\b", done.stdout)
+    }
     if done.returncode or not counts:
-        raise RuntimeError(f"pytest ended with {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"pytest ended with {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
+        )
     print(done.stdout.splitlines()[-1])
     rows = [_row("tests that need a GPU", kind, num, "tests") for kind, num in counts.items()]
     return [*rows, _row("tests that need a GPU", "all", seconds, "s")]

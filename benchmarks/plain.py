@@ -82,4 +82,6 @@ def train(root: Path, epochs: int) -> None:
 
 if __name__ == "__main__":
     command, path, *rest = sys.argv[1:]
-    predict(Path(path), [Path(image) for image in rest]) if command == "predict" else train(Path(path), int(rest[0]))
+    predict(Path(path), [Path(image) for image in rest]) if command == "predict" else train(
+        Path(path), int(rest[0])
+    )

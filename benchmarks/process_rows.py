@@ -27,7 +27,14 @@ def predictions(table: LabelTable, work: Path, rounds: int) -> list[Row]:
     cxr = [sys.executable, "-m", "cxr", "predict", str(weights), *images, "--head-findings", "nih14"]
     group = f"cxr predict, {NUM_IMAGES} originals of 1024 px, DenseNet-121, float32, whole process"
     contenders = {
-        "plain torchvision and Pillow": [sys.executable, "-m", "benchmarks.plain", "predict", str(weights), *images],
+        "plain torchvision and Pillow": [
+            sys.executable,
+            "-m",
+            "benchmarks.plain",
+            "predict",
+            str(weights),
+            *images,
+        ],
         "cxr predict, the same weights": cxr,
         "cxr predict, with heat maps": [*cxr, "--heatmaps", str(work / "maps")],
     }
@@ -53,7 +60,14 @@ def trainings(work: Path, rounds: int) -> list[Row]:
     )
     group = f"cxr train, 778 images of 256 px, ResNet-18 at 128 px, float32, {EPOCHS} epochs, whole process"
     contenders = {
-        "plain loop, two workers": [sys.executable, "-m", "benchmarks.plain", "train", str(root), str(EPOCHS)],
+        "plain loop, two workers": [
+            sys.executable,
+            "-m",
+            "benchmarks.plain",
+            "train",
+            str(root),
+            str(EPOCHS),
+        ],
         "cxr train, packing included": [sys.executable, "-c", script, str(work)],
     }
     return _race(group, contenders, min(3, rounds))
@@ -71,6 +85,11 @@ def _race(group: str, contenders: Mapping[str, Sequence[str]], rounds: int) -> l
             if number:
                 seconds[name].append(time.perf_counter() - begun)
     first = next(iter(seconds.values()))
-    rows = [Row(group, name, statistics.median(own), min(own), max(own), "s") for name, own in seconds.items()]
+    rows = [
+        Row(group, name, statistics.median(own), min(own), max(own), "s") for name, own in seconds.items()
+    ]
     ratios = [statistics.median(b / a for a, b in zip(own, first, strict=True)) for own in seconds.values()]
-    return [replace(row, ratio=ratio, note="ratio: times as fast") for row, ratio in zip(rows, ratios, strict=True)]
+    return [
+        replace(row, ratio=ratio, note="ratio: times as fast")
+        for row, ratio in zip(rows, ratios, strict=True)
+    ]

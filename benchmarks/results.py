@@ -15,10 +15,18 @@ HERE = Path(__file__).parent
 def machine_of(device: str) -> dict[str, str | int]:
     """Processor, cores, threads and GPU."""
     model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.machine(),
     )
-    machine: dict[str, str | int] = {"cpu": model, "cores": os.cpu_count() or 1, "threads": torch.get_num_threads()}
+    machine: dict[str, str | int] = {
+        "cpu": model,
+        "cores": os.cpu_count() or 1,
+        "threads": torch.get_num_threads(),
+    }
     return machine | ({"gpu": torch.cuda.get_device_name()} if device == "cuda" else {})
 
 
@@ -47,7 +55,9 @@ def write_readme() -> None:
     ]
     for path in sorted(HERE.glob("*.json")):
         result = json.loads(path.read_text())
-        about = "; ".join(f"{key} {value}" for part in ("machine", "versions") for key, value in result[part].items())
+        about = "; ".join(
+            f"{key} {value}" for part in ("machine", "versions") for key, value in result[part].items()
+        )
         text += [f"## {path.stem}", "", f"{result['date']}. {about}. Images: {result['images']}.", ""]
         rows = [Row(**row) for row in result["rows"]]
         for group in dict.fromkeys(row.group for row in rows):

@@ -17,7 +17,22 @@ from cxr.evaluation.thresholds import fixed
 from cxr.findings import NIH_14
 
 NUM_PATIENTS, NUM_IMAGES, NUM_DRAWS, LOOPED = 2_797, 25_596, 1_000, 10
-PREVALENCE = (0.128, 0.042, 0.182, 0.239, 0.068, 0.063, 0.022, 0.104, 0.071, 0.036, 0.043, 0.017, 0.045, 0.0034)
+PREVALENCE = (
+    0.128,
+    0.042,
+    0.182,
+    0.239,
+    0.068,
+    0.063,
+    0.022,
+    0.104,
+    0.071,
+    0.036,
+    0.043,
+    0.017,
+    0.045,
+    0.0034,
+)
 """Of the 14 findings in the official test list."""
 
 
@@ -26,7 +41,9 @@ def intervals(rounds: int) -> list[Row]:
     of_patient, y, p = _predictions()
     resampling = resample_units([f"{patient:05d}" for patient in of_patient], "patients", NUM_DRAWS, 0)
     thresholds = np.full(len(NIH_14), 0.3)
-    rows = pd.DataFrame({"image": [f"{row:08d}.png" for row in range(NUM_IMAGES)], "split": "test", "view": "PA"})
+    rows = pd.DataFrame(
+        {"image": [f"{row:08d}.png" for row in range(NUM_IMAGES)], "split": "test", "view": "PA"}
+    )
     rows = rows.assign(patient_id=[f"{patient:05d}" for patient in of_patient], sex="M", age=50.0)
     predictions = Predictions(rows, NIH_14, y, p)
     contenders: dict[str, Callable[[], object]] = {
@@ -46,7 +63,16 @@ def intervals(rounds: int) -> list[Row]:
                 seconds[name].append(times * (time.perf_counter() - begun))
     first = float(np.median(seconds["scikit-learn, AUROC in a loop"]))
     return [
-        Row(group, name, float(np.median(own)), min(own), max(own), "s", first / float(np.median(own)), _note(name))
+        Row(
+            group,
+            name,
+            float(np.median(own)),
+            min(own),
+            max(own),
+            "s",
+            first / float(np.median(own)),
+            _note(name),
+        )
         for name, own in seconds.items()
     ]
 
@@ -71,6 +97,8 @@ def _loop(y: Float, p: Float, of_patient: np.ndarray) -> None:
     images = [np.flatnonzero(of_patient == patient) for patient in range(NUM_PATIENTS)]
     draws = np.random.default_rng(0)
     for _ in range(LOOPED):
-        rows = np.concatenate([images[patient] for patient in draws.integers(NUM_PATIENTS, size=NUM_PATIENTS)])
+        rows = np.concatenate(
+            [images[patient] for patient in draws.integers(NUM_PATIENTS, size=NUM_PATIENTS)]
+        )
         for column in range(y.shape[1]):
             roc_auc_score(y[rows, column], p[rows, column])

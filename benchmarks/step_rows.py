@@ -44,7 +44,9 @@ def steps(backbone: str, batch_size: int, num_steps: int, device: torch.device, 
     contenders["cxr, grey stem"] = _our_step(backbone, batch_size, num_steps, device, "grey")
     if device.type == "cuda":
         contenders["cxr, compiled"] = _our_step(backbone, batch_size, num_steps, device, compiled=True)
-    ours = {name: _keeping_memory(work, device) for name, work in contenders.items() if name.startswith("cxr")}
+    ours = {
+        name: _keeping_memory(work, device) for name, work in contenders.items() if name.startswith("cxr")
+    }
     return race(f"step, {backbone}, batch {batch_size}", contenders | ours, rounds)
 
 
@@ -87,7 +89,9 @@ def _plain_step(
     backbone: str, images: Tensor, y: Tensor, num_steps: int, channels_last: bool, dtype: torch.dtype | None
 ) -> Contender:
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    model = get_model(backbone, weights=None, num_classes=14).to(images.device).to(memory_format=layout).train()
+    model = (
+        get_model(backbone, weights=None, num_classes=14).to(images.device).to(memory_format=layout).train()
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     batch = images.contiguous(memory_format=layout)
 
@@ -107,7 +111,12 @@ def _plain_step(
 
 
 def _our_step(
-    backbone: str, batch_size: int, num_steps: int, device: torch.device, stem: str = "rgb", compiled: bool = False
+    backbone: str,
+    batch_size: int,
+    num_steps: int,
+    device: torch.device,
+    stem: str = "rgb",
+    compiled: bool = False,
 ) -> Contender:
     run, state = start(backbone, batch_size, num_steps * batch_size, device, stem)
     model: nn.Module = state.model.train()

@@ -45,7 +45,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """Folder on a disk of its own that holds 2 MiB."""
     folder = tmp_path / "small_disk"
     folder.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, check=False)
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], capture_output=True, check=False
+    )
     if mount.returncode:
         pytest.skip("mounting a small tmpfs is not permitted here")
     yield folder
@@ -110,7 +112,13 @@ def gpu() -> "torch.device":
     return torch.device("cuda")
 
 
-SLOW_FIRST = ("killed_in_the_middle", "test_distributed.py", "test_familiarity.py", "test_corpus.py", "test_several.py")
+SLOW_FIRST = (
+    "killed_in_the_middle",
+    "test_distributed.py",
+    "test_familiarity.py",
+    "test_corpus.py",
+    "test_several.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -15,7 +15,15 @@ from tests.helpers.commands import call, read_csv
 from tests.helpers.fakes import write_chexpert, write_lines, write_nih
 
 COMMANDS = ("config", "phantom", "check", "pack", "train", "eval", "compare", "readers", "predict")
-REPORT = ["figures", "metrics.csv", "predictions.csv", "reliability.csv", "report.html", "report.json", "report.md"]
+REPORT = [
+    "figures",
+    "metrics.csv",
+    "predictions.csv",
+    "reliability.csv",
+    "report.html",
+    "report.json",
+    "report.md",
+]
 
 
 @pytest.fixture(autouse=True)
@@ -48,8 +56,12 @@ def test_no_command_is_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Start with: cxr train configs/demo.yaml" in said.out + said.err
 
 
-@pytest.mark.parametrize("arguments", [["trian"], ["train"], ["train", "--fast", "x.yaml"], ["predict", "run"]])
-def test_wrong_usage_is_an_error_with_a_hint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments", [["trian"], ["train"], ["train", "--fast", "x.yaml"], ["predict", "run"]]
+)
+def test_wrong_usage_is_an_error_with_a_hint(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call(*arguments) == 2
     problem, hint = capsys.readouterr().err.splitlines()
     assert problem.startswith("error: ") and hint.startswith("hint: ") and hint.endswith(" --help shows how")
@@ -66,7 +78,9 @@ def test_python_m_cxr_is_the_command() -> None:
 
 
 def test_a_user_error_of_a_process_has_no_traceback() -> None:
-    done = subprocess.run([sys.executable, "-m", "cxr", "config", "absent.yaml"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "cxr", "config", "absent.yaml"], capture_output=True, text=True
+    )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "error: absent.yaml: no such file\nhint: shipped recipes are in configs/, such as configs/demo.yaml\n"
@@ -109,7 +123,13 @@ def test_train_says_what_it_does(recipe: Path, tmp_path: Path, capsys: pytest.Ca
     said = capsys.readouterr()
     assert said.out == f"{out / 'best.safetensors'}; next: cxr eval {out}\n"
     assert "\n\n\n" not in said.err
-    for part in ("split: official", "Pleural_Thickening", "device c", "epoch 1/1: validation AUROC ", ", loss "):
+    for part in (
+        "split: official",
+        "Pleural_Thickening",
+        "device c",
+        "epoch 1/1: validation AUROC ",
+        ", loss ",
+    ):
         assert part in said.err
     files = {path.name for path in out.iterdir()} - {"tensorboard"}
     assert files == {"best.safetensors", "config.yaml", "counts.json", "last.pt", "log.jsonl", "train.log"}
@@ -133,7 +153,9 @@ def test_eval_prints_the_table_and_writes_the_report(run: Path, capsys: pytest.C
     assert call("eval", run) == 0
     said = capsys.readouterr()
     assert said.out.splitlines()[0].startswith("Scored on test rows (")
-    assert said.out.endswith(f"Research tool, not a medical device.\nreport: {run / 'eval_test' / 'report.html'}\n")
+    assert said.out.endswith(
+        f"Research tool, not a medical device.\nreport: {run / 'eval_test' / 'report.html'}\n"
+    )
     assert set(REPORT) <= {path.name for path in (run / "eval_test").iterdir()}
     table = read_csv(run / "eval_test" / "metrics.csv")
     assert list(table[0])[:6] == ["finding", "num", "num_positive", "auroc", "auroc_low", "auroc_high"]
@@ -204,7 +226,9 @@ def write_predictions(path: Path, split: str, power: float = 1.0, patients: bool
     return write_lines(path, lines)
 
 
-def test_eval_takes_eval_keys_and_a_validation_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_eval_takes_eval_keys_and_a_validation_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     test, val = (write_predictions(tmp_path / f"{split}.csv", split) for split in ("test", "val"))
     assert call("eval", test, "--validation", val, "eval.threshold=specificity=0.9", "eval.draws=100") == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -217,7 +241,9 @@ def test_eval_tunes_on_test_rows_only_when_told_and_marks_it(
 ) -> None:
     test = write_predictions(tmp_path / "test.csv", "test")
     assert call("eval", test) == 0
-    assert "thresholds are not tuned: there are no validation rows" in " ".join(capsys.readouterr().out.split())
+    assert "thresholds are not tuned: there are no validation rows" in " ".join(
+        capsys.readouterr().out.split()
+    )
     assert call("eval", test, "--tune-on-test") == 0
     assert "figures marked * are optimistic" in " ".join(capsys.readouterr().out.split())
     assert {row["optimistic"] for row in read_csv(tmp_path / "test_report" / "metrics.csv")} == {"True"}
@@ -225,8 +251,12 @@ def test_eval_tunes_on_test_rows_only_when_told_and_marks_it(
 
 def test_eval_averages_several_files(tmp_path: Path) -> None:
     files = [write_predictions(tmp_path / f"{power}.csv", "test", power) for power in (1, 3)]
-    assert call("eval", *files, "--average", "logits", "--out", tmp_path / "report", "eval.interval=none") == 0
-    own, one, other = (float(read_csv(path)[0]["p_Mass"]) for path in (tmp_path / "report" / "predictions.csv", *files))
+    assert (
+        call("eval", *files, "--average", "logits", "--out", tmp_path / "report", "eval.interval=none") == 0
+    )
+    own, one, other = (
+        float(read_csv(path)[0]["p_Mass"]) for path in (tmp_path / "report" / "predictions.csv", *files)
+    )
     assert own == pytest.approx(1 / (1 + ((1 / one - 1) * (1 / other - 1)) ** 0.5))
 
 
@@ -241,7 +271,11 @@ def test_eval_averages_several_files(tmp_path: Path) -> None:
     ],
 )
 def test_eval_refuses_what_does_not_go_together(
-    arguments: list[str], what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    what: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "run").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -249,7 +283,9 @@ def test_eval_refuses_what_does_not_go_together(
     assert capsys.readouterr().err.startswith(what)
 
 
-def test_compare_prints_differences_and_writes_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_prints_differences_and_writes_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = write_predictions(tmp_path / "a.csv", "test")
     second = write_predictions(tmp_path / "b.csv", "test", 0.5)
     assert call("compare", first, second, "--out", tmp_path / "out", "eval.draws=100") == 0
@@ -259,7 +295,10 @@ def test_compare_prints_differences_and_writes_them(tmp_path: Path, capsys: pyte
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         f"comparison.{kind}" for kind in ("csv", "json", "md")
     ]
-    assert [row["auroc_difference"] for row in read_csv(tmp_path / "out" / "comparison.csv")] == ["0.0", "0.0"]
+    assert [row["auroc_difference"] for row in read_csv(tmp_path / "out" / "comparison.csv")] == [
+        "0.0",
+        "0.0",
+    ]
 
 
 def test_compare_takes_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -279,7 +318,10 @@ def test_weights_that_cannot_be_had_are_known_before_packing(
     recipe: Path, tmp_path: Path, weights: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     store = tmp_path / "store"
-    assert call("train", recipe, f"model.weights={weights}", f"store.path={store}", f"out={tmp_path / 'run'}") == 2
+    assert (
+        call("train", recipe, f"model.weights={weights}", f"store.path={store}", f"out={tmp_path / 'run'}")
+        == 2
+    )
     said = capsys.readouterr().err
     assert "error: " in said and weights in said
     assert not list(tmp_path.iterdir())
@@ -291,7 +333,9 @@ def test_a_model_given_twice_is_refused(run: Path, capsys: pytest.CaptureFixture
         assert "is given twice\nhint: give each model once" in capsys.readouterr().err
 
 
-def test_what_would_be_ignored_is_refused(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_would_be_ignored_is_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call("eval", write_predictions(tmp_path / "a.csv", "test"), "--split", "val") == 2
     assert "error: --split: a CSV of predictions has rows of its own" in capsys.readouterr().err
     assert call("eval", run, "train.lr=3") == 2
@@ -300,7 +344,9 @@ def test_what_would_be_ignored_is_refused(run: Path, tmp_path: Path, capsys: pyt
     assert "hint: last.pt only resumes; give best.safetensors" in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_cannot_be_written_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file" / "inside", Path("/proc/nowhere")):
         assert call("phantom", folder, "--images", "3", "--size", "32") == 2
@@ -326,7 +372,9 @@ def test_eval_of_a_file_needs_neither_torch_nor_matplotlib_to_score(tmp_path: Pa
         "def stop(*a): print([n for n in ('torch', 'matplotlib', 'torchvision') if n in sys.modules]); sys.exit(0)\n"
         "report.score = stop; cli.main(sys.argv[1:])"
     )
-    done = subprocess.run([sys.executable, "-c", code, "eval", str(file)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, "eval", str(file)], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "[]\n"
 
 
@@ -350,7 +398,9 @@ def test_a_pipe_is_100_columns_wide_and_a_terminal_its_own(
         if columns:
             monkeypatch.setenv("COLUMNS", columns)
         assert call("eval", run, "--out", tmp_path) == 0
-        widths.append(max(len(line) for line in capsys.readouterr().out.splitlines() if not line.startswith("report")))
+        widths.append(
+            max(len(line) for line in capsys.readouterr().out.splitlines() if not line.startswith("report"))
+        )
     assert 80 < widths[0] <= 100
     assert widths[1] <= 80
 
@@ -370,7 +420,9 @@ def test_the_counts_fit_80_columns(
     assert "Pleural_Thickening" in table or "Cardiomediastinum" in table
 
 
-def test_ctrl_c_ends_with_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ctrl_c_ends_with_status_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def interrupt(*_args: object, **_options: object) -> None:
         raise KeyboardInterrupt
 

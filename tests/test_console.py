@@ -55,7 +55,9 @@ def test_a_table_shows_every_letter_of_every_cell(names: list[str], columns: int
         table.add([name, "0.812", "0.780-0.840"])
     lines = screen(table, columns).splitlines()
     assert all(len(list(column.cells)) == len(names) for column in table.columns)
-    assert not [letter for text in lines for letter in text if visible(letter) != letter and not is_mark(letter)]
+    assert not [
+        letter for text in lines for letter in text if visible(letter) != letter and not is_mark(letter)
+    ]
     assert re.sub(r"\s", "", "".join(map(visible, names))) in first_column(table, columns)
     if columns >= 60:
         assert sum("0.812" in text and "0.780-0.840" in text for text in lines) == len(names)
@@ -92,7 +94,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_progress_bar_moves_the_cursor_and_what_is_said_meanwhile_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_progress_bar_moves_the_cursor_and_what_is_said_meanwhile_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
@@ -129,7 +133,9 @@ def test_markup_is_nowhere_turned_on_and_nothing_is_printed_past_the_doors() -> 
     # what may print: a config, JSON, help, an empty line
     doors = {"streams.py", "status.py", "cli.py", "command.py", "predict_output.py"}
     every = [(path, name, call) for path in SOURCE.rglob("*.py") for name, call in calls(path)]
-    words = [(path.name, word.arg, ast.unparse(word.value)) for path, _, call in every for word in call.keywords]
+    words = [
+        (path.name, word.arg, ast.unparse(word.value)) for path, _, call in every for word in call.keywords
+    ]
     assert [word for word in words if word[1:] in (("markup", "True"), ("emoji", "True"))] == []
     assert {path.name for path, name, _ in every if name == "print"} <= doors
     assert [path for path, name, _ in every if re.fullmatch(r"sys\.std(out|err)\.write|.*\.echo", name)] == []

@@ -23,7 +23,9 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> None:
     [("auto", 0, 1, "cuda:0"), ("auto", 1, 2, "cuda:1"), ("cuda", 1, 2, "cuda:1"), ("cuda:1", 0, 1, "cuda:1"),
      ("cpu", 1, 2, "cpu")],
 )  # fmt: skip
-def test_a_process_takes_its_gpu_or_the_one_that_is_named(asked: str, rank: int, processes: int, device: str) -> None:
+def test_a_process_takes_its_gpu_or_the_one_that_is_named(
+    asked: str, rank: int, processes: int, device: str
+) -> None:
     assert choose_device(asked, rank, processes) == torch.device(device)
 
 

@@ -13,7 +13,9 @@ def functions_of(path: Path) -> set[str]:
 
 
 def test_every_promise_names_a_test_that_is_there() -> None:
-    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (HOME / "docs" / "reliability.md").read_text(encoding="utf-8"))
+    named = re.findall(
+        r"`(tests/[\w/]+\.py)::(\w+)`", (HOME / "docs" / "reliability.md").read_text(encoding="utf-8")
+    )
     assert len(named) >= 35
     gone = [f"{file}::{name}" for file, name in named if name not in functions_of(HOME / file)]
     assert not gone

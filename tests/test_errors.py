@@ -102,7 +102,9 @@ def damage(tmp_path: Path) -> None:
     (images / "00000003_000.png").write_text("<html>404 Not Found</html>")
 
 
-def test_truncated_empty_and_false_images_are_all_named(fail: Fail, small: tuple[str, ...], tmp_path: Path) -> None:
+def test_truncated_empty_and_false_images_are_all_named(
+    fail: Fail, small: tuple[str, ...], tmp_path: Path
+) -> None:
     damage(tmp_path)
     assert fail(*small) == [
         "error: nih/images/00000001_000.png: image file is truncated (500 bytes)",
@@ -116,7 +118,9 @@ def test_truncated_empty_and_false_images_are_all_named(fail: Fail, small: tuple
 
 def test_an_unknown_backbone(fail: Fail, small: tuple[str, ...]) -> None:
     error, _ = fail(*small, "model.backbone=vgg16")
-    assert error.startswith("error: model.backbone=vgg16: model.backbone: input should be 'densenet121', 'densenet169'")
+    assert error.startswith(
+        "error: model.backbone=vgg16: model.backbone: input should be 'densenet121', 'densenet169'"
+    )
 
 
 def test_weights_of_another_model(fail: Fail, small: tuple[str, ...], run: Path) -> None:
@@ -199,7 +203,15 @@ def test_a_full_disk_while_writing_overlays(
 ) -> None:
     fill(small_disk, leave=0)
     with pytest.raises(SystemExit) as ended:
-        main(["predict", str(run), str(archive / "images" / "00000001_000.png"), "--heatmaps", str(small_disk / "o")])
+        main(
+            [
+                "predict",
+                str(run),
+                str(archive / "images" / "00000001_000.png"),
+                "--heatmaps",
+                str(small_disk / "o"),
+            ]
+        )
     assert ended.value.code == 2
     assert ": the disk is full\nhint: " in capsys.readouterr().err
     assert list((small_disk / "o").iterdir()) == []
@@ -261,8 +273,13 @@ def test_a_recipe_or_a_text_in_place_of_a_model_is_called_so(
 ) -> None:
     for name in ("r.yaml", "notes.txt"):
         (tmp_path / name).write_text("data: {source: nih, root: x}\n")
-    assert fail("predict", tmp_path / "r.yaml", tmp_path, *options)[0] == "error: r.yaml: is a recipe, not a model"
-    assert fail("predict", tmp_path / "notes.txt", tmp_path, *options)[0] == "error: notes.txt: is a text file"
+    assert (
+        fail("predict", tmp_path / "r.yaml", tmp_path, *options)[0]
+        == "error: r.yaml: is a recipe, not a model"
+    )
+    assert (
+        fail("predict", tmp_path / "notes.txt", tmp_path, *options)[0] == "error: notes.txt: is a text file"
+    )
 
 
 def test_a_checkpoint_cut_off(fail: Fail, run: Path, tmp_path: Path) -> None:
@@ -289,7 +306,10 @@ def test_predictions_that_are_not_there(fail: Fail, tmp_path: Path) -> None:
 def test_options_that_go_with_other_things(fail: Fail, run: Path, tmp_path: Path) -> None:
     csv = tmp_path / "p.csv"
     assert fail("eval", csv, "data.root=x")[0] == "error: data.root=x: a predictions file has no config"
-    assert fail("eval", run, "--labels", csv)[0] == "error: --labels: a run has its own labels and validation rows"
+    assert (
+        fail("eval", run, "--labels", csv)[0]
+        == "error: --labels: a run has its own labels and validation rows"
+    )
 
 
 def test_an_override_that_the_checkpoint_fixes(fail: Fail, run: Path) -> None:

@@ -47,7 +47,9 @@ def test_a_stop_while_writing_leaves_the_old_file(tmp_path: Path, fault: BaseExc
     assert contents(tmp_path) == {"a.txt": "old"}
 
 
-def test_a_stop_before_the_rename_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_before_the_rename_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_text(tmp_path / "a.txt", "old")
 
     def stop(*_: object) -> None:
@@ -59,7 +61,9 @@ def test_a_stop_before_the_rename_leaves_the_old_file(tmp_path: Path, monkeypatc
     assert contents(tmp_path) == {"a.txt": "old"}
 
 
-def test_the_new_file_is_on_the_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_new_file_is_on_the_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     steps: list[str] = []
     sync, replace = os.fsync, os.replace
 
@@ -132,7 +136,9 @@ def test_a_file_where_a_folder_should_be_or_the_reverse_is_an_error(tmp_path: Pa
 
 def test_a_fault_of_the_program_stays_one(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a bug"):
-        write_atomically(tmp_path / "a", lambda temporary: np.asarray(["a bug"]).astype(float).tofile(temporary))
+        write_atomically(
+            tmp_path / "a", lambda temporary: np.asarray(["a bug"]).astype(float).tofile(temporary)
+        )
     assert contents(tmp_path) == {}
 
 
@@ -190,7 +196,13 @@ def test_what_is_being_written_stays_and_two_may_write_one_file(tmp_path: Path) 
 @pytest.mark.parametrize("mask", [0o022, 0o077])
 @pytest.mark.parametrize(
     ("private", "before", "after"),
-    [(False, None, 0o666), (False, 0o640, 0o640), (True, 0o644, 0o600), (True, None, 0o600), (True, 0o400, 0o600)],
+    [
+        (False, None, 0o666),
+        (False, 0o640, 0o640),
+        (True, 0o644, 0o600),
+        (True, None, 0o600),
+        (True, 0o400, 0o600),
+    ],
 )
 def test_modes_are_kept_and_private_files_are_the_owners(
     tmp_path: Path, mask: int, private: bool, before: int | None, after: int
@@ -213,7 +225,9 @@ def test_a_name_as_long_as_a_name_can_be_is_written(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"ü" * 127: "text"}
 
 
-def test_a_failing_disk_is_an_error_that_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_disk_is_an_error_that_names_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(_: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 

@@ -31,7 +31,9 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
     net = torchvision_resnet(14)
     path = tmp_path_factory.mktemp("old") / "m.pth.tar"
     state = {f"module.{name}": value for name, value in net.state_dict().items()}
-    torch.save({"epoch": 3, "state_dict": state, "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}}, path)
+    torch.save(
+        {"epoch": 3, "state_dict": state, "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}}, path
+    )
     return path
 
 
@@ -51,8 +53,12 @@ def theirs(path: Path, pixels: torch.Tensor) -> list[float]:
         return list(net(colour)[0].tolist())
 
 
-def test_an_old_checkpoint_is_evaluated_as_it_is(old: Path, recipe: Path, archive: Path, tmp_path: Path) -> None:
-    assert call("eval", old, recipe, "model.head_findings=nih14", "eval.interval=none", "--out", tmp_path) == 0
+def test_an_old_checkpoint_is_evaluated_as_it_is(
+    old: Path, recipe: Path, archive: Path, tmp_path: Path
+) -> None:
+    assert (
+        call("eval", old, recipe, "model.head_findings=nih14", "eval.interval=none", "--out", tmp_path) == 0
+    )
     rows = read_csv(tmp_path / "predictions.csv")
     square = cv2.resize(grey(next(archive.rglob(rows[0]["image"]))), (32, 32), interpolation=cv2.INTER_AREA)
     ours = [float(rows[0][f"p_{name}"]) for name in NIH_14]
@@ -61,7 +67,10 @@ def test_an_old_checkpoint_is_evaluated_as_it_is(old: Path, recipe: Path, archiv
 
 def test_the_report_says_what_a_file_leaves_unknown(old: Path, recipe: Path, tmp_path: Path) -> None:
     names = "[Mass, Hernia, a, b, c, d, e, f, g, h, i, j, k, l]"
-    assert call("eval", old, recipe, f"model.head_findings={names}", "eval.interval=none", "--out", tmp_path) == 0
+    assert (
+        call("eval", old, recipe, f"model.head_findings={names}", "eval.interval=none", "--out", tmp_path)
+        == 0
+    )
     report = json.loads((tmp_path / "report.json").read_text())
     notes = "\n".join(report["notes"])
     assert (
@@ -70,7 +79,10 @@ def test_the_report_says_what_a_file_leaves_unknown(old: Path, recipe: Path, tmp
     )
     assert f"{old}: its outputs are taken to be Mass, Hernia, a, b, " in notes
     assert "in the order of model.head_findings; in another order every figure is wrong" in notes
-    assert "assumed: torchvision's resnet18 with average pooling, pixels normalised by ImageNet's mean and" in notes
+    assert (
+        "assumed: torchvision's resnet18 with average pooling, pixels normalised by ImageNet's mean and"
+        in notes
+    )
     assert "was never trained for Atelectasis, " in notes
     assert {row["finding"] for row in report["metrics"]} == {"Mass", "Hernia"}
     assert report["about"]["trained on"] == "unknown: the file does not say"
@@ -89,7 +101,10 @@ def test_predict_runs_an_old_checkpoint_and_says_what_it_assumes(
     pixels = resample(torch.from_numpy(square)[None], 224)
     np.testing.assert_allclose(list(answer["probabilities"].values()), theirs(old, pixels), atol=0.02)
     assert f"{old}: thresholds of 0.5, chosen on no rows; probabilities: sigmoid of each output" in said.err
-    assert f"{old}: assumed: torchvision's " in said.err and "with average pooling, pixels normalised by" in said.err
+    assert (
+        f"{old}: assumed: torchvision's " in said.err
+        and "with average pooling, pixels normalised by" in said.err
+    )
     assert "deviation, images padded to squares of 224 pixels; what it was trained on is unknown" in said.err
     assert "in the order of --head-findings; in another order every figure is wrong" in said.err
 
@@ -145,7 +160,8 @@ def test_a_file_with_more_than_a_network_and_a_head_is_trained_from_but_not_run(
     assert call("predict", tmp_path / "m.pth", next(archive.rglob("*.png")), "--head-findings", "nih14") == 2
     said = capsys.readouterr().err
     assert (
-        "holds 1 tensor that a resnet18 with a linear head does not have, such as state_dict.attention.weight" in said
+        "holds 1 tensor that a resnet18 with a linear head does not have, such as state_dict.attention.weight"
+        in said
     )
 
 
@@ -159,14 +175,20 @@ def test_names_for_a_model_that_has_its_own_are_refused(
     assert "model cannot change after training" in capsys.readouterr().err
 
 
-def test_an_old_checkpoint_is_compared_with_a_run(old: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("compare", old, run, "model.head_findings=nih14", "eval.draws=100", "eval.interval=images") == 0
+def test_an_old_checkpoint_is_compared_with_a_run(
+    old: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        call("compare", old, run, "model.head_findings=nih14", "eval.draws=100", "eval.interval=images") == 0
+    )
     said = " ".join(capsys.readouterr().out.split())
     assert f"A: {old} B: {run} On test rows" in said
     assert f"Note: {old}: what it was trained on is unknown" in said
 
 
-def test_an_old_checkpoint_without_a_recipe_is_told_what_to_add(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_old_checkpoint_without_a_recipe_is_told_what_to_add(
+    old: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert call("eval", old) == 2
     assert capsys.readouterr().err == (
         f"error: {old}: has no data of its own to be judged on\n"
@@ -174,7 +196,9 @@ def test_an_old_checkpoint_without_a_recipe_is_told_what_to_add(old: Path, capsy
     )
 
 
-def test_where_no_rows_are_for_validation_the_thresholds_say_so(old: Path, archive: Path, tmp_path: Path) -> None:
+def test_where_no_rows_are_for_validation_the_thresholds_say_so(
+    old: Path, archive: Path, tmp_path: Path
+) -> None:
     table = tmp_path / "labels.csv"
     images = sorted(archive.rglob("*.png"))
     lines = [f"{path},p{place},test,{place % 2}" for place, path in enumerate(images)]
@@ -184,7 +208,12 @@ def test_where_no_rows_are_for_validation_the_thresholds_say_so(old: Path, archi
         f"data: {{source: table, root: {tmp_path}, csv: labels.csv, split: column}}\n"
         f"image: {{store_size: 32, size: 32}}\nstore: {{path: {tmp_path / 'store'}}}\n"
     )
-    assert call("eval", old, config, "model.head_findings=nih14", "eval.interval=none", "--out", tmp_path / "out") == 0
+    assert (
+        call(
+            "eval", old, config, "model.head_findings=nih14", "eval.interval=none", "--out", tmp_path / "out"
+        )
+        == 0
+    )
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["thresholds"]["chosen_on"] == "not chosen: fixed"
     assert f"{old}: thresholds of 0.5, chosen on no rows: none is for validation" in report["notes"]

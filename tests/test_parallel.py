@@ -18,7 +18,9 @@ def test_results_come_in_the_order_of_the_items() -> None:
 def test_several_items_are_worked_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     both = threading.Barrier(2, timeout=10)
-    assert list(map_ahead(lambda _: both.wait() >= 0, range(4))) == [True] * 4  # alone, one would wait in vain
+    assert (
+        list(map_ahead(lambda _: both.wait() >= 0, range(4))) == [True] * 4
+    )  # alone, one would wait in vain
 
 
 def test_only_a_few_items_are_taken_ahead(monkeypatch: pytest.MonkeyPatch) -> None:

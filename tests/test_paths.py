@@ -38,8 +38,16 @@ def test_what_cannot_be_known_is_an_error(folder: Path, name: str) -> None:
 
 
 def test_what_can_be_known_is_said(folder: Path) -> None:
-    assert [is_folder(folder / name) for name in ("shut", "file", "absent", "file/x", "pipe")] == [True, *[False] * 4]
-    assert [is_file(folder / name) for name in ("file", "shut", "pipe", "zero")] == [True, False, False, False]
+    assert [is_folder(folder / name) for name in ("shut", "file", "absent", "file/x", "pipe")] == [
+        True,
+        *[False] * 4,
+    ]
+    assert [is_file(folder / name) for name in ("file", "shut", "pipe", "zero")] == [
+        True,
+        False,
+        False,
+        False,
+    ]
     assert [exists(folder / name) for name in ("pipe", "absent")] == [True, False]
     for name in ("pipe", "zero"):
         with pytest.raises(CxrError, match="is a pipe or a device"):

@@ -26,7 +26,8 @@ def shell(line: str, **environment: str) -> tuple[int, str]:
 
 
 FULL = (
-    "error: stdout: the disk is full\nhint: free some space or choose another folder; files written before are intact\n"
+    "error: stdout: the disk is full\n"
+    "hint: free some space or choose another folder; files written before are intact\n"
 )
 
 
@@ -148,12 +149,18 @@ def test_names_of_images_are_exact_for_programs_and_visible_for_people(
     objects = [json.loads(row) for row in predict(*paths, form="json").splitlines()]
     assert [os.fsencode(one["image"]) for one in objects] == paths
     screen = predict(*paths, form="table").decode()
-    assert all(name in screen for name in ("a\\xff\\x1b[2J.png", 'b\\r\\nerror: fake,".png', "心\\u202e[bold].png"))
+    assert all(
+        name in screen for name in ("a\\xff\\x1b[2J.png", 'b\\r\\nerror: fake,".png', "心\\u202e[bold].png")
+    )
     assert all(letter.isprintable() or letter == "\n" for letter in screen)
 
 
 def test_a_dicom_file_that_nothing_reads_is_named_and_the_next_one_read(
-    run: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Path,
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "x.png").write_bytes(bytes(128) + b"DICM\2" + bytes(400))
     monkeypatch.setitem(sys.modules, "pydicom", None)

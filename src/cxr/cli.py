@@ -25,18 +25,25 @@ app = typer.Typer(
     epilog="Start with: cxr train configs/demo.yaml",
 )  # fmt: skip
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML recipe, as configs/nih_densenet121.yaml.")]
+ConfigFile = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="YAML recipe, as configs/nih_densenet121.yaml.")
+]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
 ]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run, checkpoint, xrv:NAME, or a file of weights.")]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run, checkpoint, xrv:NAME, or a file of weights.")
+]
 JudgedPaths = Annotated[
     list[str],
     typer.Argument(
-        metavar="RUN", help="Runs, checkpoints, CSVs; xrv:NAME or a file of weights, with CONFIG; then overrides."
+        metavar="RUN",
+        help="Runs, checkpoints, CSVs; xrv:NAME or a file of weights, with CONFIG; then overrides.",
     ),
 ]
-HeadFindings = Annotated[str | None, typer.Option(help="Outputs of a file of weights, in order: nih14, or A,B,C.")]
+HeadFindings = Annotated[
+    str | None, typer.Option(help="Outputs of a file of weights, in order: nih14, or A,B,C.")
+]
 Labels = Annotated[Path | None, typer.Option(help="Label table for a predictions CSV.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of classes or of lists of findings.")]
 SkipUnlabelled = Annotated[bool, typer.Option("--skip-unlabelled", help="Leave out images without a label.")]
@@ -121,13 +128,17 @@ def phantom(
 
 
 @app.command(
-    epilog=_example("cxr check configs/nih_densenet121.yaml data.root=/data/nih", "cxr check configs/demo.yaml --quick")
+    epilog=_example(
+        "cxr check configs/nih_densenet121.yaml data.root=/data/nih", "cxr check configs/demo.yaml --quick"
+    )
     + "\n\nExit status 1 when cxr train would refuse."
 )
 def check(
     config: ConfigFile,
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; checks/<config> by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report; checks/<config> by default.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Look for the files, but decode none.")] = False,
 ) -> None:
     """Look through a data set before training: files, labels, patients."""
@@ -187,7 +198,9 @@ def evaluate(
     labels: Labels = None,
     label_column: LabelColumn = None,
     skip_unlabelled: SkipUnlabelled = False,
-    validation: Annotated[Path | None, typer.Option(help="CSV whose rows choose the thresholds of a CSV.")] = None,
+    validation: Annotated[
+        Path | None, typer.Option(help="CSV whose rows choose the thresholds of a CSV.")
+    ] = None,
     tune_on_test: Annotated[
         bool, typer.Option("--tune-on-test", help="Choose thresholds on the judged rows of a CSV; marked.")
     ] = False,
@@ -202,7 +215,9 @@ def evaluate(
 
     options = LabelOptions(label_column, skip_unlabelled)
     fold = split and split.value
-    judge.evaluate(judged, fold, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options)
+    judge.evaluate(
+        judged, fold, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options
+    )
 
 
 @app.command(
@@ -264,11 +279,13 @@ def _folder(text: str) -> Path:
 def predict(
     run: RunPath,
     images: Annotated[
-        list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.", readable=False)
+        list[Path],
+        typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.", readable=False),
     ],
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
     heatmaps: Annotated[
-        Path | None, typer.Option(help="Folder for overlays of the findings seen.", parser=_folder, metavar="FOLDER")
+        Path | None,
+        typer.Option(help="Folder for overlays of the findings seen.", parser=_folder, metavar="FOLDER"),
     ] = None,
     head_findings: HeadFindings = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",

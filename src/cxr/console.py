@@ -105,7 +105,14 @@ def count(number: int, what: str) -> str:
 
 def progress(status: str = "") -> "Progress":
     """A progress bar over images in 80 columns, with rate and time left, or `status`, a format of the task's fields."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     class Rate(ProgressColumn):
         def render(self, task: "Task") -> Text:

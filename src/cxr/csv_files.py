@@ -32,11 +32,15 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], private: Coll
     formulas = dict.fromkeys(cell for table in tables.values() for cell in _formulas(table))
     if formulas:
         some = f"{count(len(formulas), 'cell')} such as {quote(next(iter(formulas)))}"
-        warn(f"{folder}: a spreadsheet takes {some} in the CSV files for formulas: import their columns as text")
+        warn(
+            f"{folder}: a spreadsheet takes {some} in the CSV files for formulas: import their columns as text"
+        )
 
 
 def _formulas(table: pd.DataFrame) -> list[str]:
     """The texts of a table, its headings among them, that begin as a formula does."""
     columns = [table[name] for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
-    texts = pd.concat([pd.Series([str(name) for name in table.columns]), *(one.drop_duplicates() for one in columns)])
+    texts = pd.concat(
+        [pd.Series([str(name) for name in table.columns]), *(one.drop_duplicates() for one in columns)]
+    )
     return [text for text in texts if isinstance(text, str) and len(text) > 1 and text[0] in "=+-@\t\r"]

@@ -33,7 +33,9 @@ def choose_device(asked: str = "auto", local_rank: int = 0, processes: int = 1) 
         raise CxrError(f"device: {asked} is one device, and there are {processes} processes", "device=cuda")
     if asked == "mps":
         if not torch.backends.mps.is_available():
-            raise CxrError("device: mps: this machine has no GPU of Apple's, or torch no support for it", "device=auto")
+            raise CxrError(
+                "device: mps: this machine has no GPU of Apple's, or torch no support for it", "device=auto"
+            )
         return torch.device("mps")
     if not num_gpus:
         built = torch.version.cuda or torch.version.hip
@@ -44,13 +46,17 @@ def choose_device(asked: str = "auto", local_rank: int = 0, processes: int = 1) 
     number = int(asked.removeprefix("cuda:"))
     if number >= num_gpus:
         last = f"cuda:{num_gpus - 1}"
-        raise CxrError(f"device: {asked}: the last GPU of this machine is {last}", f"device={last}, or device=cuda")
+        raise CxrError(
+            f"device: {asked}: the last GPU of this machine is {last}", f"device={last}, or device=cuda"
+        )
     return torch.device("cuda", number)
 
 
 def _own_gpu(local_rank: int, processes: int, num_gpus: int) -> torch.device:
     if processes > num_gpus:
-        what = f"torchrun: {processes} processes on this machine and {num_gpus} GPU{'s' if num_gpus > 1 else ''}"
+        what = (
+            f"torchrun: {processes} processes on this machine and {num_gpus} GPU{'s' if num_gpus > 1 else ''}"
+        )
         raise CxrError(what, f"--nproc-per-node {num_gpus}")
     return torch.device("cuda", local_rank)
 

@@ -87,7 +87,12 @@ def join_world(asked: str = "auto") -> Iterator[World]:
     """
     size, rank, local, here = (
         int(os.environ.get(name, default))
-        for name, default in (("WORLD_SIZE", "1"), ("RANK", "0"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "1"))
+        for name, default in (
+            ("WORLD_SIZE", "1"),
+            ("RANK", "0"),
+            ("LOCAL_RANK", "0"),
+            ("LOCAL_WORLD_SIZE", "1"),
+        )
     )
     device = choose_device(asked, local, here)
     is_cuda = device.type == "cuda"
@@ -95,7 +100,9 @@ def join_world(asked: str = "auto") -> Iterator[World]:
         torch.cuda.set_device(device)
     waiting = None
     if size > 1:
-        dist.init_process_group("nccl" if is_cuda else "gloo", timeout=_STEP, device_id=device if is_cuda else None)
+        dist.init_process_group(
+            "nccl" if is_cuda else "gloo", timeout=_STEP, device_id=device if is_cuda else None
+        )
         # for waiting: NCCL would keep a GPU busy meanwhile
         waiting = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=_PACKING))
     try:

@@ -73,7 +73,13 @@ _AVAILABLE = {
     errno.EMFILE: "ulimit -n 4096, or store.workers=1, then give the same command again: it goes on",
     errno.ENFILE: "end other programs, or store.workers=1, then give the same command again: it goes on",
 }
-_ABOUT_THE_NAME = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)  # it leads to no file
+_ABOUT_THE_NAME = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+)  # it leads to no file
 
 
 def says_nothing_of_the_file(error: BaseException) -> bool:

@@ -65,7 +65,9 @@ def _create_locked(path: Path, mode: int) -> tuple[Path, int]:
         temporary = path.with_name(f".{stem}{f'.{number}' if number else ''}.{os.getpid()}.tmp")
         try:
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        except FileExistsError:  # of a thread, of another machine's process of this number, or left by a killed one
+        except (
+            FileExistsError
+        ):  # of a thread, of another machine's process of this number, or left by a killed one
             continue
         with suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -146,7 +148,9 @@ def _was_alive(process: int, then: float) -> bool:
     """Whether a process of this number runs here and ran then already: its number may have been another's then."""
     try:
         fields = Path("/proc", str(process), "stat").read_text(errors="replace").rpartition(")")[2].split()
-        boot = next(int(line[6:]) for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
+        boot = next(
+            int(line[6:]) for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime ")
+        )
     except (OSError, StopIteration):
         return False
     began = boot + int(fields[19]) / os.sysconf("SC_CLK_TCK")  # field 22 of the line, in ticks since the boot
@@ -202,5 +206,7 @@ def explain_os_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "free some space or choose another folder; files written before are intact"
             raise CxrError(f"{path}: the disk is full", hint) from None
-        hint = "choose a folder you may write to" if error.errno in _REFUSED else "see whether the disk is well"
+        hint = (
+            "choose a folder you may write to" if error.errno in _REFUSED else "see whether the disk is well"
+        )
         raise CxrError(f"{path}: cannot be written: {error.strerror}", hint) from None

@@ -90,7 +90,9 @@ def find(name: str, names: Sequence[str]) -> str | None:
 def find_spelling(name: str, names: Sequence[str]) -> str | None:
     """The one of `names` that is the same name, whatever its spelling."""
     key = name_key(canonical(name))
-    return name if name in names else next((other for other in names if name_key(canonical(other)) == key), None)
+    return (
+        name if name in names else next((other for other in names if name_key(canonical(other)) == key), None)
+    )
 
 
 _BETWEEN = re.compile(r"(?<=[^\W_])[\s_\N{HYPHEN}\N{NON-BREAKING HYPHEN}-]+(?=[^\W_])")

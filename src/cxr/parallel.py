@@ -82,7 +82,8 @@ def work_through(
             stop.set()
 
     threads = [
-        threading.Thread(target=run, name=f"{what}-{number}") for number in range(workers or os.cpu_count() or 1)
+        threading.Thread(target=run, name=f"{what}-{number}")
+        for number in range(workers or os.cpu_count() or 1)
     ]
     try:
         with progress() as bar:

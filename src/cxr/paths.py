@@ -12,7 +12,12 @@ from pathlib import Path
 from cxr.errors import CxrError, hint_of_the_machine
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_OURS = (errno.ENOENT, errno.EEXIST, errno.EINVAL, errno.EBADF)  # asked for the wrong thing: if not expected, a bug
+_OURS = (
+    errno.ENOENT,
+    errno.EEXIST,
+    errno.EINVAL,
+    errno.EBADF,
+)  # asked for the wrong thing: if not expected, a bug
 
 
 def is_folder(path: Path) -> bool:
@@ -83,7 +88,9 @@ def explain_unexpected(error: MemoryError | OSError) -> CxrError | None:
     if isinstance(error, MemoryError):
         return CxrError("cxr: not enough memory", hint_of_the_machine(error))
     is_full, name = error.errno in _FULL, error.filename
-    if error.errno == errno.ENOENT and name is None:  # of all calls only that for the current folder has no name
+    if (
+        error.errno == errno.ENOENT and name is None
+    ):  # of all calls only that for the current folder has no name
         return CxrError(".: the folder that you are in is gone", "change to a folder that is there")
     is_of_machine = bool(hint_of_the_machine(error))
     if error.errno is None or error.errno in _OURS or (name is None and not (is_full or is_of_machine)):

@@ -80,7 +80,9 @@ def _handling(numbers: Sequence[int], handler: _Handler) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    taken = [number for number in numbers if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN]
+    taken = [
+        number for number in numbers if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN
+    ]
     before = {number: signal.signal(number, handler) for number in taken}
     try:
         yield

@@ -38,7 +38,9 @@ def _call(app: typer.Typer, arguments: Sequence[str] | None) -> int:
         with end_by_exception():
             status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False) or 0
     except CxrError as error:
-        if isinstance(error, OneProcessError) or os.environ.get("LOCAL_RANK", "0") == "0":  # the others met the same
+        if (
+            isinstance(error, OneProcessError) or os.environ.get("LOCAL_RANK", "0") == "0"
+        ):  # the others met the same
             complain(error)
         return 2
     except _UsageError as error:

@@ -60,7 +60,11 @@ def complain(error: CxrError | str) -> None:
 
 def exact_stdout() -> TextIO:
     """Stdout for a program that reads it: names are written byte for byte, but on a terminal they are made visible."""
-    return sys.stdout if sys.stdout.isatty() else cast("TextIO", getattr(sys.stdout, "rich_proxied_file", sys.stdout))
+    return (
+        sys.stdout
+        if sys.stdout.isatty()
+        else cast("TextIO", getattr(sys.stdout, "rich_proxied_file", sys.stdout))
+    )
 
 
 class _Stream:
@@ -143,6 +147,8 @@ def _open_missing() -> None:
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest free number, which is this one
+            os.set_inheritable(
+                os.open(os.devnull, os.O_RDWR), True
+            )  # takes the lowest free number, which is this one
     sys.stdout = sys.stdout or open(1, "w", closefd=False)
     sys.stderr = sys.stderr or open(2, "w", closefd=False)

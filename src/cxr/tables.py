@@ -22,7 +22,9 @@ class Table(RichTable):
     """
 
     def __init__(self, headings: Sequence[str], names: int = 1, gap: int = 1) -> None:
-        super().__init__(box=box.SIMPLE, padding=(0, gap, 0, 0), show_edge=False, pad_edge=False, header_style="bold")
+        super().__init__(
+            box=box.SIMPLE, padding=(0, gap, 0, 0), show_edge=False, pad_edge=False, header_style="bold"
+        )
         for place, heading in enumerate(headings):
             is_name = place < names
             self.add_column(visible_lines(heading), justify="left" if is_name else "right", overflow="fold",

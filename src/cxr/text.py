@@ -17,12 +17,20 @@ DISCLAIMER = "Research tool, not a medical device."
 MOST_LETTERS = 1_000
 """Longer messages are shortened in the middle before they are printed."""
 
-_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")  # control, format, half a surrogate pair, line and paragraph separators
+_HIDDEN = (
+    "Cc",
+    "Cf",
+    "Cs",
+    "Zl",
+    "Zp",
+)  # control, format, half a surrogate pair, line and paragraph separators
 _JOINERS = "\u200c\u200d"  # Persian, Hindi and many more are misspelt without them
 _SIGNS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
 """Signs of Arabic, Syriac and Kaithi that are seen although Unicode counts them among its format characters."""
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_MOST_MARKS = 8  # accents on one letter; no script stacks as many, and a flood of them covers the lines around it
+_MOST_MARKS = (
+    8  # accents on one letter; no script stacks as many, and a flood of them covers the lines around it
+)
 _MOST_BYTES = 200  # of 255, so that endings and numbers fit behind it
 _BYTES = range(0xDC80, 0xDD00)  # how Python holds bytes of file names that are no UTF-8
 
@@ -55,7 +63,9 @@ def _sort(text: str) -> Iterator[tuple[str, bool]]:
 def _is_hidden(letter: str, kind: str) -> bool:
     if kind == "Cn":  # not assigned: a letter younger than this Python, unless it is never to be one
         code = ord(letter)
-        return code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF or 0xFFF0 <= code <= 0xFFF8 or code >= 0xE0000
+        return (
+            code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF or 0xFFF0 <= code <= 0xFFF8 or code >= 0xE0000
+        )
     return kind in _HIDDEN and letter not in _JOINERS and letter not in _SIGNS
 
 
@@ -126,7 +136,9 @@ def quote(value: object) -> str:
 def csv_line(cells: Iterable[object]) -> str:
     """A line of a CSV file that gives back the very cells (RFC 4180)."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(cells)  # it quotes a carriage return only where lines end in one
+    csv.writer(text, lineterminator="\r\n").writerow(
+        cells
+    )  # it quotes a carriage return only where lines end in one
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 

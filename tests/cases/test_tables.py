@@ -148,7 +148,11 @@ def test_17_labels_of_studies_are_joined_to_their_images(cases: Path, images: Pa
     for number in range(20):
         shutil.copytree(images / "im", images / f"s{number}")
     table = table_of(images, folder / "studies.csv")
-    assert len(table) == 400 and table.rows["study_id"].nunique() == 20 and table.rows["patient_id"].nunique() == 10
+    assert (
+        len(table) == 400
+        and table.rows["study_id"].nunique() == 20
+        and table.rows["patient_id"].nunique() == 10
+    )
     predictions = read_predictions(folder / "chex_pred.csv", folder / "chex_study.csv")
     assert len(predictions) == 200
     assert aurocs(combine(predictions, "study", "max"))[:3] == [0.777, 0.801, 0.705]
@@ -165,7 +169,9 @@ def test_21_dialects_are_read(cases: Path, tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["case", "winabs"])
-def test_21_a_file_that_is_not_found_is_answered_with_the_nearest(cases: Path, tmp_path: Path, name: str) -> None:
+def test_21_a_file_that_is_not_found_is_answered_with_the_nearest(
+    cases: Path, tmp_path: Path, name: str
+) -> None:
     from cxr.labels.lookup import say_nearest
 
     root = tmp_path / "root"
@@ -176,7 +182,9 @@ def test_21_a_file_that_is_not_found_is_answered_with_the_nearest(cases: Path, t
     table = table_of(root, cases / f"21-csv-dialects/{name}.csv")
     assert (table.rows["path"] == "").all()
     near = say_nearest(root, table.rows["image"])
-    assert near.startswith(f"for {table.rows['image'][0]} there is {'UP/A0.PNG' if name == 'case' else 'im/a0.png'}")
+    assert near.startswith(
+        f"for {table.rows['image'][0]} there is {'UP/A0.PNG' if name == 'case' else 'im/a0.png'}"
+    )
 
 
 def test_22_metadata_is_no_finding_and_an_unknown_name_is_asked_about(cases: Path) -> None:

@@ -41,7 +41,9 @@ def listed(facts: dict) -> dict[str, list[str]]:  # type: ignore[type-arg]
 
 
 def hashes(root: Path) -> dict[str, str]:
-    return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*") if path.is_file()}
+    return {
+        str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in root.rglob("*") if path.is_file()
+    }
 
 
 def entries(root: Path) -> pd.DataFrame:
@@ -60,15 +62,21 @@ def test_a_clean_archive_is_ready_and_nothing_in_it_is_odd(
     assert facts["files"]["read"] == 40
 
 
-@pytest.mark.parametrize("kind", ["missing", "truncated", "unreadable", *sorted(CHANGES.keys() - {"grey_as_colour"})])
-def test_each_planted_fault_is_found_by_its_name(kind: str, faulty: Faulty, recipe: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "kind", ["missing", "truncated", "unreadable", *sorted(CHANGES.keys() - {"grey_as_colour"})]
+)
+def test_each_planted_fault_is_found_by_its_name(
+    kind: str, faulty: Faulty, recipe: Path, tmp_path: Path
+) -> None:
     root, planted = faulty
     _, facts = check(recipe, tmp_path / "out", f"data.root={root}")
     name = planted[kind].removeprefix("images/") if kind == "missing" else planted[kind]
     assert listed(facts)[kind] == [name]
 
 
-def test_faults_stop_a_training_unless_the_config_skips_them(faulty: Faulty, recipe: Path, tmp_path: Path) -> None:
+def test_faults_stop_a_training_unless_the_config_skips_them(
+    faulty: Faulty, recipe: Path, tmp_path: Path
+) -> None:
     root, _ = faulty
     strict, facts = check(recipe, tmp_path / "out", f"data.root={root}")
     assert (strict, facts["verdict"], len(facts["problems"])) == (1, "not ready: 2 problems", 2)
@@ -102,10 +110,14 @@ def test_groups_are_those_of_pandas(recipe: Path, archive: Path, tmp_path: Path)
         assert every["view", view]["all"] == num
         assert sum(every["view", view][fold] for fold in ("train", "val", "test")) == num
     bands = pd.cut(table["Patient Age"], [0, 20, 40, 60, 80, 200], right=False).value_counts()
-    assert sorted(group["all"] for group in groups[groups["column"] == "age"]["images"]) == sorted(bands[bands > 0])
+    assert sorted(group["all"] for group in groups[groups["column"] == "age"]["images"]) == sorted(
+        bands[bands > 0]
+    )
 
 
-def test_equal_pictures_are_grouped_and_leaks_come_first(faulty: Faulty, recipe: Path, tmp_path: Path) -> None:
+def test_equal_pictures_are_grouped_and_leaks_come_first(
+    faulty: Faulty, recipe: Path, tmp_path: Path
+) -> None:
     root, planted = faulty
     _, facts = check(recipe, tmp_path / "out", f"data.root={root}", *SKIP)
     assert [sorted(one["images"]) for one in facts["twins"]] == [
@@ -113,7 +125,9 @@ def test_equal_pictures_are_grouped_and_leaks_come_first(faulty: Faulty, recipe:
     ]
     assert facts["twins"][0]["same"] == "pixels"
     patients = entries(root).set_index("Image Index")["Patient ID"]
-    assert facts["twins"][0]["num_patients"] == len({patients[Path(name).name] for name in facts["twins"][0]["images"]})
+    assert facts["twins"][0]["num_patients"] == len(
+        {patients[Path(name).name] for name in facts["twins"][0]["images"]}
+    )
 
 
 def test_a_picture_in_train_and_test_is_a_leak(archive: Path, recipe: Path, tmp_path: Path) -> None:
@@ -161,10 +175,16 @@ def test_the_page_asks_no_network_and_escapes_names(faulty: Faulty, recipe: Path
     assert all(re.search(r'alt="[^"]+"', image) for image in images)
 
 
-@pytest.mark.parametrize("image", [{}, {"fit": "squash"}, {"intensity": "range"}, {"borders": "crop", "fit": "crop"}])
-def test_thumbnails_are_what_packing_makes_of_the_images(image: dict[str, Any], recipe: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "image", [{}, {"fit": "squash"}, {"intensity": "range"}, {"borders": "crop", "fit": "crop"}]
+)
+def test_thumbnails_are_what_packing_makes_of_the_images(
+    image: dict[str, Any], recipe: Path, tmp_path: Path
+) -> None:
     root, how = tmp_path / "table", Preprocess(64, **image)
-    dark = np.linspace(2000, 2600, 90 * 70).reshape(90, 70).astype(np.uint16)  # 12 bits, a seventh of their range
+    dark = (
+        np.linspace(2000, 2600, 90 * 70).reshape(90, 70).astype(np.uint16)
+    )  # 12 bits, a seventh of their range
     write_lines(root / "labels.csv", ["image,patient_id,Mass", *(f"{n}.png,{n},{n % 2}" for n in range(20))])
     for number in range(20):
         framed = cv2.copyMakeBorder(dark, 10 + number, 0, 0, 20, cv2.BORDER_CONSTANT, value=0)
@@ -175,7 +195,10 @@ def test_thumbnails_are_what_packing_makes_of_the_images(image: dict[str, Any], 
     shown = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_GRAYSCALE)
     assert shown is not None
     packed = prepare(read_file(root / name, how.intensity), how)
-    assert np.abs(shown.astype(float) - cv2.resize(packed, shown.shape, interpolation=cv2.INTER_NEAREST)).mean() < 2
+    assert (
+        np.abs(shown.astype(float) - cv2.resize(packed, shown.shape, interpolation=cv2.INTER_NEAREST)).mean()
+        < 2
+    )
 
 
 def test_quick_decodes_nothing_and_still_counts(
@@ -214,7 +237,15 @@ def test_image_files_that_no_row_names_are_counted(faulty: Faulty, recipe: Path,
     for name in (".hidden.png", "store/x.png", "more/deep/x.JPG"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"x")
-    call("check", recipe, f"data.root={root}", f"store.path={root / 'store'}", "--quick", "--out", tmp_path / "out")
+    call(
+        "check",
+        recipe,
+        f"data.root={root}",
+        f"store.path={root / 'store'}",
+        "--quick",
+        "--out",
+        tmp_path / "out",
+    )
     files = json.loads((tmp_path / "out" / "check.json").read_text())["files"]
     assert files["first_unnamed"] == ["images/<script>alert(1).png", "more/deep/x.JPG"]
     assert files["unnamed"] == 2
@@ -222,7 +253,9 @@ def test_image_files_that_no_row_names_are_counted(faulty: Faulty, recipe: Path,
 
 def test_lateral_images_among_frontal_ones_are_named_by_their_column(tmp_path: Path) -> None:
     root = write_chexpert(tmp_path / "chexpert")
-    recipe = write_lines(tmp_path / "c.yaml", [f"data: {{source: chexpert, root: {root}}}", "image: {size: 32}"])
+    recipe = write_lines(
+        tmp_path / "c.yaml", [f"data: {{source: chexpert, root: {root}}}", "image: {size: 32}"]
+    )
     _, facts = check(recipe, tmp_path / "out", "data.findings=[Edema, Fracture]", "image.store_size=32")
     assert listed(facts)["lateral"] == [
         f"{fold}/study1/view2_lateral.jpg" for fold in ("train/patient00001", "valid/patient64541")
@@ -238,13 +271,18 @@ def test_lateral_images_among_frontal_ones_are_named_by_their_column(tmp_path: P
     ("change", "what"),
     [
         (["data.root=absent"], "absent: no such folder"),
-        (["data.split=random", "data.val_fraction=0.9", "data.test_fraction=0.9"], "none is left for training"),
+        (
+            ["data.split=random", "data.val_fraction=0.9", "data.test_fraction=0.9"],
+            "none is left for training",
+        ),
         (["data.findings=[Fracture]"], "has no labels for 'Fracture'"),
         (["model.weights=absent.pt"], "model.weights: absent.pt: no such file"),
         (["train.batch_size=1"], "too small for a batch of one"),
     ],
 )
-def test_what_training_refuses_is_not_ready(change: list[str], what: str, recipe: Path, tmp_path: Path) -> None:
+def test_what_training_refuses_is_not_ready(
+    change: list[str], what: str, recipe: Path, tmp_path: Path
+) -> None:
     status, facts = check(recipe, tmp_path / "out", *change)
     assert status == 1
     assert what in facts["problems"][0]
@@ -283,7 +321,9 @@ def test_any_failure_of_a_decoder_is_a_reason(archive: Path) -> None:
     good = (archive / "images").iterdir().__next__().relative_to(archive).as_posix()
     bad, full, fine = inspect(archive, ["bad", "full", good], fail, workers=1)
     assert (bad.reason, bad.hint) == ("the decoder failed: ValueError: too large", "")
-    assert full.reason == "cannot be read: Cannot allocate memory" and full.hint  # which says nothing of the file
+    assert (
+        full.reason == "cannot be read: Cannot allocate memory" and full.hint
+    )  # which says nothing of the file
     assert (fine.reason, fine.num_bytes) == ("", (archive / good).stat().st_size)
 
 
@@ -339,7 +379,9 @@ def test_several_archives_are_each_looked_at_by_themselves(
 ) -> None:
     also = f"data.also=[{{source: chexpert, root: {chexpert}}}]"
     assert call("check", recipe, also, f"store.path={tmp_path / 'no_store'}", "--out", tmp_path / "out") == 0
-    nih, other = (json.loads((tmp_path / "out" / name / "check.json").read_text()) for name in ("nih", "chexpert"))
+    nih, other = (
+        json.loads((tmp_path / "out" / name / "check.json").read_text()) for name in ("nih", "chexpert")
+    )
     assert len({cell["finding"] for cell in nih["cells"]}) == 14
     assert {cell["finding"] for cell in other["cells"]} > {"Fracture", "Support Devices"}
     shutil.rmtree(tmp_path / "out")

@@ -30,7 +30,10 @@ def shown(text: str) -> str:
 @pytest.mark.parametrize(
     ("case", "names"),
     [
-        ("25-names-with-brackets-and-signs/odd.csv", ["PICC+", "PICC-", "A|B", "<b>Mass</b>", "[red]PTX[/red]"]),
+        (
+            "25-names-with-brackets-and-signs/odd.csv",
+            ["PICC+", "PICC-", "A|B", "<b>Mass</b>", "[red]PTX[/red]"],
+        ),
         ("25-names-with-brackets-and-signs/odd3.csv", ["Effusion [/R]", "Nodule [size]"]),
         ("25-names-with-brackets-and-signs/viewb.csv", ["view AP"]),
         ("43-markup-and-math/markup.csv", ["[/b]", "[red]x", "A=cmd"]),
@@ -60,14 +63,20 @@ def test_names_of_files_cannot_act_in_a_report(
         (tmp_path / "data" / os.fsdecode(name)).write_bytes(b"no image")
     call("check", recipe, *data, "--out", tmp_path / "out")
     said = shown(capsys.readouterr().out)
-    assert "x\\x1b]0;PWN\\x07\\xff.png, y\\nerror: fake.png, z\\u202e[bold]\\u2028.png" in re.sub(r" ?\n", " ", said)
+    assert "x\\x1b]0;PWN\\x07\\xff.png, y\\nerror: fake.png, z\\u202e[bold]\\u2028.png" in re.sub(
+        r" ?\n", " ", said
+    )
     assert "\\x1b]0;PWN" in shown((tmp_path / "out" / "check.html").read_text())
     facts = json.loads((tmp_path / "out" / "check.json").read_text())
     assert os.fsencode(facts["files"]["first_unnamed"][0]) == b"x\x1b]0;PWN\x07\xff.png"
 
 
 def test_a_check_of_other_data_keeps_the_first_report(
-    recipe: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    recipe: Path,
+    archive: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other").symlink_to(archive)
@@ -82,11 +91,15 @@ def test_a_check_of_other_data_keeps_the_first_report(
         assert call("check", *arguments, "--quick") == 0
     reports = sorted(path.parent.name for path in (tmp_path / "checks").glob("*/check.json"))
     assert len(reports) == 3 and reports[0] == "tiny"
-    assert [re.sub("[0-9a-f]{6}$", "HASH", name) for name in reports[1:]] == ["tiny-nih-HASH", "tiny-other-HASH"]
+    assert [re.sub("[0-9a-f]{6}$", "HASH", name) for name in reports[1:]] == [
+        "tiny-nih-HASH",
+        "tiny-other-HASH",
+    ]
     said = capsys.readouterr().err
     assert said.count("checks/tiny holds the report of a check of other data and stays") == 3
     folders = {
-        name: json.loads((tmp_path / "checks" / name / "check.json").read_text())["about"]["folder"] for name in reports
+        name: json.loads((tmp_path / "checks" / name / "check.json").read_text())["about"]["folder"]
+        for name in reports
     }
     assert folders["tiny"] == str(archive) and "other" in folders.values()
 
@@ -98,4 +111,6 @@ def test_a_report_that_is_replaced_on_demand_is_named(
     call("check", recipe, "--quick", "--out", tmp_path / "out")
     assert "replaced" not in capsys.readouterr().err
     call("check", recipe, *data, "--quick", "--out", tmp_path / "out")
-    assert capsys.readouterr().err == f"warning: {tmp_path / 'out'}: the report of another check is replaced\n"
+    assert (
+        capsys.readouterr().err == f"warning: {tmp_path / 'out'}: the report of another check is replaced\n"
+    )

@@ -36,7 +36,9 @@ def recipe(tmp_path: Path) -> Path:
 
 def test_check_lists_images_with_their_notes(recipe: Path, tmp_path: Path) -> None:
     call("check", recipe, "--out", tmp_path / "out")
-    listings = {one["kind"]: one for one in json.loads((tmp_path / "out" / "check.json").read_text())["listings"]}
+    listings = {
+        one["kind"]: one for one in json.loads((tmp_path / "out" / "check.json").read_text())["listings"]
+    }
     assert listings["constant"]["images"] == ["flat.png"]
     assert dict(zip(listings["noted"]["images"], listings["noted"]["notes"], strict=True)) == {
         "ct": "DICOM of modality CT, not a radiograph",

@@ -67,7 +67,9 @@ def test_the_plan_is_what_training_does(weight: float, recipe: Path, chexpert: P
     assert plan["steps_per_epoch"] == prepare(config, dataset, ALONE).steps_per_epoch
     assert plan["visits"] == sum(dataset.visits())
     assert [one["visits"] for one in plan["archives"]] == dataset.visits()
-    assert [one["share"] for one in plan["archives"]] == [num / sum(dataset.visits()) for num in dataset.visits()]
+    assert [one["share"] for one in plan["archives"]] == [
+        num / sum(dataset.visits()) for num in dataset.visits()
+    ]
     assert plan["findings"] == list(dataset.targets.findings)
 
 
@@ -132,7 +134,8 @@ def test_equal_pictures_of_two_archives_are_found_and_leaks_told_apart(
         (root / other).write_bytes((archive / own).read_bytes())
     status, facts = check(recipe, tmp_path / "out", also(root))
     leak, same = (
-        [f"{name}/{path}" for name, path in zip(("nih", "chexpert"), pair, strict=True)] for pair in planted.items()
+        [f"{name}/{path}" for name, path in zip(("nih", "chexpert"), pair, strict=True)]
+        for pair in planted.items()
     )
     assert [one["images"] for one in facts["twins"]] == [leak, same]
     assert [one["archives"] for one in facts["twins"]] == [["nih", "chexpert"]] * 2
@@ -154,7 +157,9 @@ def test_a_patient_in_splits_of_two_archives_is_counted_and_not_named(
     assert facts["problems"] == [
         f"data.split: leak: patients in different splits of two archives: {facts['patients']['in_two_splits']}"
     ]
-    assert facts["patients"]["num"] == pd.read_csv(archive / "Data_Entry_2017_v2020.csv")["Patient ID"].nunique()
+    assert (
+        facts["patients"]["num"] == pd.read_csv(archive / "Data_Entry_2017_v2020.csv")["Patient ID"].nunique()
+    )
     said = capsys.readouterr()
     assert not re.search(r"patient \d", said.out) and re.search(r"data\.split: patient \d+ is in ", said.err)
 
@@ -172,7 +177,12 @@ def test_a_further_archive_may_lack_splits_as_in_training(folds: str, recipe: Pa
 def test_no_archive_with_training_rows_is_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:
     keys = write_table(tmp_path / "a", "val test"), write_table(tmp_path / "b", "test val", first=200)
     main = [f"data.{name}={json.dumps(value)}" for name, value in keys[0].items()]
-    overrides = [*main, f"data.root={tmp_path / 'a'}", "data.name=a", also(tmp_path / "b", **keys[1], name="b")]
+    overrides = [
+        *main,
+        f"data.root={tmp_path / 'a'}",
+        "data.name=a",
+        also(tmp_path / "b", **keys[1], name="b"),
+    ]
     status, facts = check(recipe, tmp_path / "out", *overrides)
     with pytest.raises(CxrError) as error:
         prepare(*trained(recipe, tmp_path, *overrides), ALONE)
@@ -180,7 +190,9 @@ def test_no_archive_with_training_rows_is_refused_as_in_training(recipe: Path, t
     assert facts["plan"]["steps_per_epoch"] is None
 
 
-def test_a_fault_of_a_further_archive_names_its_own_keys(recipe: Path, chexpert: Path, tmp_path: Path) -> None:
+def test_a_fault_of_a_further_archive_names_its_own_keys(
+    recipe: Path, chexpert: Path, tmp_path: Path
+) -> None:
     root = Path(shutil.copytree(chexpert, tmp_path / "chexpert"))
     lost, cut, *_ = sorted(root.rglob("*.jpg"))
     lost.unlink()
@@ -223,7 +235,11 @@ def test_stores_that_fit_a_disk_only_one_by_one_do_not_fit(
 
 
 def test_terminal_json_and_page_say_the_same(
-    recipe: Path, chexpert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    recipe: Path,
+    chexpert: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
     findings = "data.findings=[Edema, Hernai, Fracture]"
@@ -235,7 +251,10 @@ def test_terminal_json_and_page_say_the_same(
         lines += [f"{one['visits']} images of {one['name']} ({100 * one['share']:.1f} %)"]
         cells = [one["name"], *one["images"].values(), f"{one['weight']:g}", one["visits"]]
         assert re.search(r"\s+".join(map(str, cells)), said) and re.search(r"\s+".join(map(str, cells)), page)
-    lines += [f"{facts['plan']['steps_per_epoch']} steps each", f"an epoch draws {facts['plan']['visits']} training"]
+    lines += [
+        f"{facts['plan']['steps_per_epoch']} steps each",
+        f"an epoch draws {facts['plan']['visits']} training",
+    ]
     assert [line for line in lines if line not in said] == []
     assert [line for line in lines if line not in page] == []
 
@@ -298,7 +317,10 @@ def test_one_is_not_said_as_several(recipe: Path, tmp_path: Path, capsys: pytest
         == 0
     )
     said = " ".join(capsys.readouterr().out.split())
-    assert "train on 1 image of 1 patient, validate on 1 image of 1 patient, test on 1 image of 1 patient; 1 f" in said
+    assert (
+        "train on 1 image of 1 patient, validate on 1 image of 1 patient, test on 1 image of 1 patient; 1 f"
+        in said
+    )
     assert "1 epoch in batches of 16: 1 step each, 1 step in all" in said
     several = "images|patients|rows|files|findings|epochs|steps|warnings|problems"
     assert not re.search(rf"(?<![\d,.])1 ({several})\b(?!:)", f"{said} {page_of(tmp_path)}")
@@ -306,7 +328,10 @@ def test_one_is_not_said_as_several(recipe: Path, tmp_path: Path, capsys: pytest
 
 def test_validation_rows_of_one_class_are_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:
     keys = write_table(tmp_path / "few", "train train val test", "Mass")
-    more = [*(f"data.{name}={json.dumps(value)}" for name, value in keys.items()), f"data.root={tmp_path / 'few'}"]
+    more = [
+        *(f"data.{name}={json.dumps(value)}" for name, value in keys.items()),
+        f"data.root={tmp_path / 'few'}",
+    ]
     status, facts = check(recipe, tmp_path / "out", *more)
     with pytest.raises(CxrError) as error:
         prepare(*trained(recipe, tmp_path, *more), ALONE)

@@ -76,7 +76,9 @@ def small(tmp_path: Path) -> tuple[str, str]:
 
 def link(folder: Path, to: Path) -> Path:
     """A copy of a run folder without logs that shares its files, which are replaced and never changed in place."""
-    shutil.copytree(folder, to, copy_function=os.link, ignore=shutil.ignore_patterns("tensorboard", "train.log"))
+    shutil.copytree(
+        folder, to, copy_function=os.link, ignore=shutil.ignore_patterns("tensorboard", "train.log")
+    )
     return to
 
 
@@ -153,7 +155,10 @@ def test_a_signal_stops_train_while_it_packs_and_while_it_trains(
     with monkeypatch.context() as patch:
         kill_at(number, "00000002_000.png", patch)
         packed = call("train", recipe, out)
-    assert (packed.status, packed.err.splitlines()[-1].partition(HINT)[0]) == (128 + number, "stopped and saved")
+    assert (packed.status, packed.err.splitlines()[-1].partition(HINT)[0]) == (
+        128 + number,
+        "stopped and saved",
+    )
     step = loop.train_step
 
     def kill(*arguments: object) -> object:
@@ -163,11 +168,16 @@ def test_a_signal_stops_train_while_it_packs_and_while_it_trains(
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train_step", kill)
         trained = go_on(call, packed.err)
-    assert (trained.status, trained.err.splitlines()[-1].partition(HINT)[0]) == (128 + number, "stopped and saved")
+    assert (trained.status, trained.err.splitlines()[-1].partition(HINT)[0]) == (
+        128 + number,
+        "stopped and saved",
+    )
     assert "--resume" in trained.err
     refused = call("train", recipe, out)  # as after a kill that left no word
     assert refused.status == 2
-    assert refused.err.splitlines()[-1].startswith("hint: --overwrite replaces it, out=FOLDER keeps both; go on with: ")
+    assert refused.err.splitlines()[-1].startswith(
+        "hint: --overwrite replaces it, out=FOLDER keeps both; go on with: "
+    )
     assert go_on(call, refused.err).status == 0
     assert "finished already, after 2 epochs" in go_on(call, trained.err).err
 
@@ -244,7 +254,9 @@ def test_another_run_is_refused_on_resuming_before_a_file_is_packed(
     assert f"{last}: cannot be resumed from" in call("train", *small, "--resume").err
 
 
-def test_a_run_that_was_moved_goes_on_where_it_and_its_data_are_now(call: Call, run: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_moved_goes_on_where_it_and_its_data_are_now(
+    call: Call, run: Path, tmp_path: Path
+) -> None:
     moved = link(run, tmp_path / "moved here")
     before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
     ended = call("train", moved / "config.yaml", "--resume")
@@ -267,14 +279,18 @@ def test_out_is_refused_where_it_would_change_nothing(call: Call, run: Path) -> 
         )
 
 
-def test_a_changed_file_is_named_by_every_command_and_update_packs_it_again(call: Call, small: tuple[str, str]) -> None:
+def test_a_changed_file_is_named_by_every_command_and_update_packs_it_again(
+    call: Call, small: tuple[str, str]
+) -> None:
     home = Path(small[0]).parent
     assert call("pack", *small).status == 0
     write_image(home / "nih" / "images" / "00000002_000.png", 40)
     for command in ("pack", "train", "check"):
         ended = call(command, *small, *(("--out", home / "check") if command == "check" else ()))
         assert ended.status == (1 if command == "check" else 2)
-        assert "1 file of 6 changed since packing: images/00000002_000.png" in " ".join((ended.out + ended.err).split())
+        assert "1 file of 6 changed since packing: images/00000002_000.png" in " ".join(
+            (ended.out + ended.err).split()
+        )
         assert "cxr pack CONFIG --update" in ended.out + ended.err
     assert "1 changed and 0 damaged of 6 images" in call("pack", *small, "--update").err
     assert call("pack", *small).status == 0
@@ -291,7 +307,9 @@ def test_a_damaged_row_is_named_by_train_and_check(call: Call, small: tuple[str,
     for command in ("train", "check"):
         ended = call(command, *small, *(("--out", home / "check") if command == "check" else ()))
         assert ended.status == (1 if command == "check" else 2)
-        assert "1 image of 6 damaged on this disk: 00000003_001.png" in " ".join((ended.out + ended.err).split())
+        assert "1 image of 6 damaged on this disk: 00000003_001.png" in " ".join(
+            (ended.out + ended.err).split()
+        )
     assert call("pack", *small, "--update").status == 0
     assert call("check", *small, "--out", home / "check").status == 0
 
@@ -338,7 +356,9 @@ def current_umask() -> int:
     return mask
 
 
-def test_a_store_never_takes_the_place_of_the_images(call: Call, small: tuple[str, str], tmp_path: Path) -> None:
+def test_a_store_never_takes_the_place_of_the_images(
+    call: Call, small: tuple[str, str], tmp_path: Path
+) -> None:
     home = Path(small[0]).parent
     before = sorted((home / "nih").rglob("*"))
     for place in (home / "nih", home):

@@ -38,7 +38,10 @@ def archives(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> dict[st
     """A small archive in the layout of each source that a recipe names."""
     folder = tmp_path_factory.mktemp("archives")
     generate(folder / "chexpert", Phantom(num_images=40, size=48, layout="chexpert"), 2)
-    written = {"mimic": write_mimic(folder / "mimic", repeats=4), "padchest": write_padchest(folder / "p", repeats=8)}
+    written = {
+        "mimic": write_mimic(folder / "mimic", repeats=4),
+        "padchest": write_padchest(folder / "p", repeats=8),
+    }
     return {"nih": archive, "phantom": archive, "chexpert": folder / "chexpert", **written}
 
 
@@ -48,20 +51,41 @@ def test_a_recipe_is_ready(name: str, archives: dict[str, Path], tmp_path: Path)
     root = f"data.root={archives[load(path).data.source]}"
     with pytest.raises(SystemExit) as ended:
         main(
-            ["check", str(path), root, f"store.path={tmp_path / 'store'}", "--quick", "--out", str(tmp_path / "check")]
+            [
+                "check",
+                str(path),
+                root,
+                f"store.path={tmp_path / 'store'}",
+                "--quick",
+                "--out",
+                str(tmp_path / "check"),
+            ]
         )
     assert ended.value.code == 0
 
 
-@pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem not in ALIKE], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in CONFIGS if path.stem not in ALIKE], ids=lambda path: path.stem
+)
 def test_a_recipe_runs_tiny(path: Path, archives: dict[str, Path], tmp_path: Path) -> None:
     data = load(path).data
     root, further = archives[data.source], [archives[one.source] for one in data.also]
     size = ("image.size=32", "image.store_size=32", f"store.path={tmp_path / 'store'}")
     others = (f"data.also.{place}.root={folder}" for place, folder in enumerate(further))
-    small = (f"data.root={root}", *others, "model.weights=none", "train.epochs=1", "train.batch_size=20", *size)
-    small += ("train.select=loss",) if path.stem == "nih_pneumonia" else ()  # 3 validation images, all without
-    small += () if path.stem in OWN_BACKBONE else ("model.backbone=resnet18",)  # which takes a third of the time
+    small = (
+        f"data.root={root}",
+        *others,
+        "model.weights=none",
+        "train.epochs=1",
+        "train.batch_size=20",
+        *size,
+    )
+    small += (
+        ("train.select=loss",) if path.stem == "nih_pneumonia" else ()
+    )  # 3 validation images, all without
+    small += (
+        () if path.stem in OWN_BACKBONE else ("model.backbone=resnet18",)
+    )  # which takes a third of the time
     with pytest.raises(SystemExit) as trained:
         main(["train", str(path), *small, f"out={tmp_path / 'run'}"])
     with pytest.raises(SystemExit) as judged:

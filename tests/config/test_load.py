@@ -42,10 +42,15 @@ def loaded(tmp_path: Path, text: str, *overrides: str) -> Config:
         ("# nothing\n", "bad.yaml:1: a config is a mapping of keys to values"),
         ("- seed\n", "bad.yaml:1: a config is a mapping of keys to values"),
         (DATA + "? [a]\n: 1\n", "bad.yaml:2: a key is text, not a list, a mapping or something with a tag"),
-        ("data: &loop {source: nih, csv: *loop}\n", "bad.yaml:1: an alias (*name) stands inside what it names"),
+        (
+            "data: &loop {source: nih, csv: *loop}\n",
+            "bad.yaml:1: an alias (*name) stands inside what it names",
+        ),
     ],
 )
-def test_a_file_that_is_no_mapping_in_yaml_is_refused_with_its_line(tmp_path: Path, text: str, line: str) -> None:
+def test_a_file_that_is_no_mapping_in_yaml_is_refused_with_its_line(
+    tmp_path: Path, text: str, line: str
+) -> None:
     first, hint = problems(tmp_path, text)
     assert first == f"error: {line}"
     assert hint.startswith("hint: ")
@@ -62,7 +67,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load(tmp_path / "absent.yaml")
 
 
-@pytest.mark.parametrize("text", ["!!python/object/apply:os.mkdir [{0}]", "!!python/name:os.system", "!own 3"])
+@pytest.mark.parametrize(
+    "text", ["!!python/object/apply:os.mkdir [{0}]", "!!python/name:os.system", "!own 3"]
+)
 def test_python_tags_are_refused_and_not_run(tmp_path: Path, text: str) -> None:
     trap = tmp_path / "trap"
     first, hint = problems(tmp_path, DATA + f"seed: {text.format(trap)}\n")
@@ -166,7 +173,10 @@ def test_a_wrong_value_of_the_data_says_what_would_be_right(tmp_path: Path, valu
         ("data.csv=null", lambda c: c.data.csv is None),
         ("data.views=[PA,AP]", lambda c: c.data.views == ("PA", "AP")),
         ("data.findings=chexpert5", lambda c: len(c.data.findings) == 5),
-        ("data.uncertain={Edema: ones, default: [0.2, 0.4]}", lambda c: c.data.uncertain["default"] == (0.2, 0.4)),
+        (
+            "data.uncertain={Edema: ones, default: [0.2, 0.4]}",
+            lambda c: c.data.uncertain["default"] == (0.2, 0.4),
+        ),
         ("data.lists={train: a, val: b, test: c}", lambda c: c.data.lists.val == Path("b")),
         ("data.columns.image=file name", lambda c: c.data.columns.image == "file name"),
         ("data.root=~/nih", lambda c: c.data.root == Path.home() / "nih"),
@@ -238,7 +248,9 @@ def test_further_archives_can_be_overridden_whole_and_in_part(tmp_path: Path) ->
     assert override(config, ["data.also.0.name=b"]).data.also[0].name == "b"
 
 
-@pytest.mark.parametrize("overrides", [[], ["data.source=nih", "data.root=b"], ["data.source=table", "data.root=b"]])
+@pytest.mark.parametrize(
+    "overrides", [[], ["data.source=nih", "data.root=b"], ["data.source=table", "data.root=b"]]
+)
 def test_findings_with_letters_that_yaml_has_not_are_evaluated(overrides: list[str]) -> None:
     names = ("a\x80b", "c\x7fd", "e # f", '"', "1e3", "no")
     config = Config.model_validate({"data": {"source": "nih", "root": "a", "findings": names}})

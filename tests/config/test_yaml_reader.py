@@ -43,13 +43,16 @@ def refused(tmp_path: Path, text: str, *overrides: str) -> str:
     return refusal(path, *overrides)
 
 
-@pytest.mark.parametrize("text", ["1e-4", "1E5", "-2e-3", ".5e-3", "+1e3", "1.e5", "1.5", "7", "-.5", "1_000"])
+@pytest.mark.parametrize(
+    "text", ["1e-4", "1E5", "-2e-3", ".5e-3", "+1e3", "1.e5", "1.5", "7", "-.5", "1_000"]
+)
 def test_numbers_are_numbers(text: str) -> None:
     assert read(text) == float(text)
 
 
 @pytest.mark.parametrize(
-    "text", ["1e-4x", "e5", "1e", "2024-01-02", "none", "1.2.3", "010", "08", "1:30", "0x_", "0o7", "=", "1.5:30.5"]
+    "text",
+    ["1e-4x", "e5", "1e", "2024-01-02", "none", "1.2.3", "010", "08", "1:30", "0x_", "0o7", "=", "1.5:30.5"],
 )
 def test_other_text_stays_text(text: str) -> None:
     assert read(text) == text
@@ -71,7 +74,10 @@ def test_other_text_stays_text(text: str) -> None:
         ("seed: '99999999999999999999'", "seed: is too large a number"),
         ("train: {lr: 1e999}", "train.lr: input should be a finite number, not inf"),
         ("train: {<<: 5}", "expected a mapping or list of mappings for merging, but found scalar"),
-        ("<<: {seed: abc}", "seed: input should be a valid integer, unable to parse string as an integer, not 'abc'"),
+        (
+            "<<: {seed: abc}",
+            "seed: input should be a valid integer, unable to parse string as an integer, not 'abc'",
+        ),
         ("[a]: 1", "a key is text, not a list, a mapping or something with a tag"),
         ("null: 1", "unknown key null"),
         ("seed: a\0b", "has the character 0x00, which YAML has not"),
@@ -98,7 +104,10 @@ def test_the_reported_files_are_refused_with_a_line(cases: Path, name: str) -> N
 
 @pytest.mark.parametrize("template", ["[*{}, *{}]", "{{a: *{}, b: *{}}}", "{{<<: [*{}, *{}]}}"])
 def test_aliases_that_multiply_are_refused(tmp_path: Path, template: str) -> None:
-    lines = ["a0: &a0 {a: 1}", *(f"a{n}: &a{n} {template.format(f'a{n - 1}', f'a{n - 1}')}" for n in range(1, 60))]
+    lines = [
+        "a0: &a0 {a: 1}",
+        *(f"a{n}: &a{n} {template.format(f'a{n - 1}', f'a{n - 1}')}" for n in range(1, 60)),
+    ]
     assert "once its aliases (*name) are written out" in refused(tmp_path, "\n".join(lines))
 
 
@@ -106,7 +115,9 @@ def test_a_merge_brings_keys_with_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "good.yaml"
     path.write_text(DATA + "train:\n  <<: {lr: 0.5, epochs: 7}\n  lr: 0.25\n")
     assert (load(path).train.lr, load(path).train.epochs) == (0.25, 7)
-    assert refused(tmp_path, "train:\n  lr: 1\n  <<:\n    - {lr: 2}\n    - {epoch: 3}\n").startswith("bad.yaml:6: unkn")
+    assert refused(tmp_path, "train:\n  lr: 1\n  <<:\n    - {lr: 2}\n    - {epoch: 3}\n").startswith(
+        "bad.yaml:6: unkn"
+    )
 
 
 def test_keys_are_the_text_that_is_written(tmp_path: Path) -> None:
@@ -204,7 +215,11 @@ def test_a_comment_in_an_argument_is_refused(tmp_path: Path, text: str) -> None:
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.floats(allow_nan=False) | st.text(max_size=12),
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**62), 2**62)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=12),
     lambda inside: st.lists(inside, max_size=3) | st.dictionaries(st.text(max_size=6), inside, max_size=3),
     max_leaves=6,
 )

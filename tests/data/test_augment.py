@@ -90,18 +90,22 @@ def test_a_random_resized_crop_is_torchvisions_resized_crop() -> None:
     for picture, side, middle, ours in zip(images, sides, middles, results, strict=True):
         width, height = (float(share) * size for share in side)
         left, top = (
-            (float(place) + 1) * size / 2 - length / 2 for place, length in zip(middle, (width, height), strict=True)
+            (float(place) + 1) * size / 2 - length / 2
+            for place, length in zip(middle, (width, height), strict=True)
         )
         expected = slow_crop(picture, left, top, width, height)
         np.testing.assert_allclose(ours[0].numpy(), expected, rtol=0, atol=ROUNDING)
         assert left > -1e-4 and top > -1e-4 and left + width < size + 1e-3 and top + height < size + 1e-3
 
 
-def slow_crop(picture: Tensor, left: float, top: float, width: float, height: float) -> npt.NDArray[np.float64]:
+def slow_crop(
+    picture: Tensor, left: float, top: float, width: float, height: float
+) -> npt.NDArray[np.float64]:
     """The window resampled to the picture's own size, pixel by pixel."""
     size = len(picture)
     rows, columns = (
-        start + (np.arange(size) + 0.5) * length / size - 0.5 for start, length in ((top, height), (left, width))
+        start + (np.arange(size) + 0.5) * length / size - 0.5
+        for start, length in ((top, height), (left, width))
     )
     return np.array([[pick(picture.numpy(), row, column) for column in columns] for row in rows])
 
@@ -130,7 +134,9 @@ def test_a_change_of_contrast_is_torchvisions_about_the_mean() -> None:
         torch.testing.assert_close(ours, expected, rtol=0, atol=1e-3)
 
 
-def slow(picture: npt.NDArray[np.uint8], size: int, draws: list[float], how: Augment) -> npt.NDArray[np.float64]:
+def slow(
+    picture: npt.NDArray[np.uint8], size: int, draws: list[float], how: Augment
+) -> npt.NDArray[np.float64]:
     """One augmented picture, pixel by pixel: shifted, turned, magnified, flipped; then contrast, then brightness."""
     height = len(picture)
     angle = math.radians(between(draws[1], -how.rotate, how.rotate))
@@ -142,11 +148,16 @@ def slow(picture: npt.NDArray[np.uint8], size: int, draws: list[float], how: Aug
             across, along = ((place + 0.5) * height / size - height / 2 for place in (column, row))
             across = -across if draws[0] < how.flip else across
             across, along = across / grows, along / grows
-            across, along = (  # the place in the picture from which a turn counter-clockwise brings this pixel
+            (
+                across,
+                along,
+            ) = (  # the place in the picture from which a turn counter-clockwise brings this pixel
                 across * math.cos(angle) - along * math.sin(angle),
                 across * math.sin(angle) + along * math.cos(angle),
             )
-            result[row, column] = pick(picture, along - down + height / 2 - 0.5, across - right + height / 2 - 0.5)
+            result[row, column] = pick(
+                picture, along - down + height / 2 - 0.5, across - right + height / 2 - 0.5
+            )
     contrast = 1 + between(draws[5], -how.contrast, how.contrast)
     brightness = 255 * between(draws[6], -how.brightness, how.brightness)
     result = (result - result.mean()) * contrast + result.mean() + brightness
@@ -168,7 +179,9 @@ def pick(picture: npt.NDArray[np.uint8], row: float, column: float) -> float:
 def test_everything_together_equals_a_slow_loop_over_pixels(size: int) -> None:
     images, results = pictures(8, 24), augment(pictures(8, 24), size, EVERYTHING, SEED, STEP)
     for picture, draws, ours in zip(images, draw(8, SEED, STEP).tolist(), results, strict=True):
-        np.testing.assert_allclose(ours[0], slow(picture.numpy(), size, draws, EVERYTHING), rtol=0, atol=2 * ROUNDING)
+        np.testing.assert_allclose(
+            ours[0], slow(picture.numpy(), size, draws, EVERYTHING), rtol=0, atol=2 * ROUNDING
+        )
 
 
 def test_the_same_seed_and_step_draw_the_same_and_others_do_not() -> None:
@@ -193,7 +206,9 @@ def test_shares_draw_what_the_whole_batch_would(num: int, world: int, step: int)
     for rank in range(world):
         first = rank * share
         part = images[first : first + share]
-        padded = torch.cat([part, images[:1].expand(share - len(part), 12, 12)])  # as the loader fills a share
+        padded = torch.cat(
+            [part, images[:1].expand(share - len(part), 12, 12)]
+        )  # as the loader fills a share
         ours = augment(padded, 12, EVERYTHING, SEED, step, first, num)
         torch.testing.assert_close(ours[: len(part)], whole[first : first + len(part)], rtol=0, atol=1e-3)
 
@@ -215,7 +230,9 @@ def test_resampling_to_the_same_size_is_exact() -> None:
 
 @pytest.mark.parametrize("size", [20, 33, 64])
 def test_resampling_is_torchvisions_without_antialias(size: int) -> None:
-    theirs = reference.resize(pictures()[:, None].float(), [size, size], InterpolationMode.BILINEAR, antialias=False)
+    theirs = reference.resize(
+        pictures()[:, None].float(), [size, size], InterpolationMode.BILINEAR, antialias=False
+    )
     torch.testing.assert_close(resample(pictures(), size), theirs, rtol=0, atol=1e-3)
 
 
@@ -245,7 +262,11 @@ class Launches(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.kind, self.names = kind, list[str]()
 
     def __torch_dispatch__(
-        self, func: Operator, types: object, args: tuple[object, ...] = (), kwargs: dict[str, object] | None = None
+        self,
+        func: Operator,
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: dict[str, object] | None = None,
     ) -> object:
         out = func(*args, **(kwargs or {}))
         if isinstance(out, torch.Tensor) and out.device.type == self.kind and not out._is_view():

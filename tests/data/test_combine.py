@@ -77,7 +77,9 @@ def test_what_an_archive_does_not_label_is_masked_though_blank_cells_are_negativ
         assert np.isnan(both.table.raw[rows, column(both, finding)]).all()
         assert not both.targets.mask[rows, column(both, finding)].any()
     assert both.targets.mask[rows_of(both, "nih"), column(both, "Hernia")].all()
-    assert np.isnan(both.table.raw[rows_of(both, "chexpert"), column(both, "Edema")]).any()  # blank, and negative:
+    assert np.isnan(
+        both.table.raw[rows_of(both, "chexpert"), column(both, "Edema")]
+    ).any()  # blank, and negative:
     assert both.targets.mask[rows_of(both, "chexpert"), column(both, "Edema")].sum() > 20
 
 
@@ -169,7 +171,10 @@ def test_asked_for_findings_are_found_under_each_archives_name(config: Config) -
 
 def table(root: Path, name: str, patients: str, findings: str = "Effusion") -> dict[str, Any]:
     """A table source of three images in as many folds, of the patients a, b and c, say."""
-    lines = [f"{fold}.png,{patient},{fold},1" for patient, fold in zip(patients, ("train", "val", "test"), strict=True)]
+    lines = [
+        f"{fold}.png,{patient},{fold},1"
+        for patient, fold in zip(patients, ("train", "val", "test"), strict=True)
+    ]
     write_lines(root / name / "labels.csv", [f"image,patient_id,split,{findings}", *lines])
     return {"source": "table", "root": root / name, "csv": "labels.csv", "split": "column", "missing": "skip"}
 
@@ -187,7 +192,9 @@ def test_equal_ids_of_two_tables_are_other_people_only_where_names_say_so(
     first, second = table(tmp_path, "a", "123"), table(tmp_path, "b", "312", "Pleural Effusion")
     for root in ("a", "b"):
         for fold in ("train", "val", "test"):
-            (tmp_path / root / f"{fold}.png").write_bytes(next((archive / "images").glob("*.png")).read_bytes())
+            (tmp_path / root / f"{fold}.png").write_bytes(
+                next((archive / "images").glob("*.png")).read_bytes()
+            )
     said = {"image": {"store_size": 32}, "store": {"path": tmp_path / "store"}}
     assert "patient 1 is in train and val" in error_of(
         Config.model_validate({"data": {**first, "also": [second]}, **said})
@@ -206,14 +213,21 @@ def test_equal_ids_of_two_tables_are_other_people_only_where_names_say_so(
         ([("nih", None), ("table", "nih")], ["nih_2", "nih"]),
     ],
 )
-def test_names_default_to_the_source_and_differ(given: list[tuple[str, str | None]], expected: list[str]) -> None:
-    archives: list[dict[str, Any]] = [{"source": s, "name": n, "root": "x", "split": "random"} for s, n in given]
+def test_names_default_to_the_source_and_differ(
+    given: list[tuple[str, str | None]], expected: list[str]
+) -> None:
+    archives: list[dict[str, Any]] = [
+        {"source": s, "name": n, "root": "x", "split": "random"} for s, n in given
+    ]
     config = Config.model_validate({"data": {**archives[0], "also": archives[1:]}})
     assert joint.names(config.data) == expected
 
 
 def test_two_archives_never_share_a_store_by_its_default_name(tmp_path: Path) -> None:
-    also = [{"source": "nih", "root": tmp_path / "b" / "nih"}, {"source": "chexpert", "root": tmp_path / "chexpert"}]
+    also = [
+        {"source": "nih", "root": tmp_path / "b" / "nih"},
+        {"source": "chexpert", "root": tmp_path / "chexpert"},
+    ]
     config = Config.model_validate({"data": {"source": "nih", "root": tmp_path / "a" / "nih", "also": also}})
     assert [str(one.store.path) for one in joint.separate(config)] == [
         "stores/nih-nih-256",
@@ -228,7 +242,9 @@ def test_the_printed_counts_say_what_each_archive_gives(config: Config) -> None:
     console.print(render_counts(dataset))
     lines = console.export_text().splitlines()
     for line, part in zip(lines, dataset.parts, strict=False):
-        assert line.startswith(f"{part.name}: split: {part.split.name}: train {len(part.rows('train'))} images of ")
+        assert line.startswith(
+            f"{part.name}: split: {part.split.name}: train {len(part.rows('train'))} images of "
+        )
     assert lines[1].rstrip().endswith("training rows 1.5 times an epoch")
     counts = dataset.counts()
     assert counts["archives"] == {part.name: part.counts() for part in dataset.parts}

@@ -31,7 +31,14 @@ class Archive:
         self.root, self.store = root / "archive", root / "store"
         lines = ["image,patient_id,view,split,Mass,Edema"]
         for row in range(NUM):
-            cells = (f"{row}.png", row, VIEWS[row % 3], FOLDS[row % 6], row % 2, ("1", "-1", "")[row // 2 % 3])
+            cells = (
+                f"{row}.png",
+                row,
+                VIEWS[row % 3],
+                FOLDS[row % 6],
+                row % 2,
+                ("1", "-1", "")[row // 2 % 3],
+            )
             lines.append(",".join(map(str, cells)))
             self.draw(row)
         write_lines(self.root / "labels.csv", lines)
@@ -48,8 +55,15 @@ class Archive:
         for row in rows:
             (self.root / f"{row}.png").write_bytes(b"")
 
-    def config(self, data: Mapping[str, object] | None = None, image: Mapping[str, object] | None = None) -> Config:
-        said: dict[str, Any] = {"source": "table", "csv": "labels.csv", "split": "column", "columns": {"view": "view"}}
+    def config(
+        self, data: Mapping[str, object] | None = None, image: Mapping[str, object] | None = None
+    ) -> Config:
+        said: dict[str, Any] = {
+            "source": "table",
+            "csv": "labels.csv",
+            "split": "column",
+            "columns": {"view": "view"},
+        }
         return Config.model_validate(
             {
                 "data": {**said, "root": self.root, **(data or {})},
@@ -58,7 +72,9 @@ class Archive:
             }
         )
 
-    def open(self, overwrite: bool = False, image: Mapping[str, object] | None = None, **data: object) -> Dataset:
+    def open(
+        self, overwrite: bool = False, image: Mapping[str, object] | None = None, **data: object
+    ) -> Dataset:
         return open_dataset(self.config(data, image), overwrite)
 
 
@@ -74,8 +90,12 @@ def rows_of(dataset: Dataset) -> list[int]:
 
 def check_pixels(dataset: Dataset) -> None:
     """Every row's index leads to its own image."""
-    assert dataset.store.pixels[dataset.index].max(axis=(1, 2)).tolist() == [level(row) for row in rows_of(dataset)]
-    assert dataset.store.pixels[dataset.index].min(axis=(1, 2)).tolist() == [level(row) for row in rows_of(dataset)]
+    assert dataset.store.pixels[dataset.index].max(axis=(1, 2)).tolist() == [
+        level(row) for row in rows_of(dataset)
+    ]
+    assert dataset.store.pixels[dataset.index].min(axis=(1, 2)).tolist() == [
+        level(row) for row in rows_of(dataset)
+    ]
 
 
 @pytest.fixture
@@ -93,8 +113,14 @@ def test_a_dataset_holds_every_row_that_is_in_a_split_with_its_own_pixels(archiv
     dataset = archive.open()
     assert rows_of(dataset) == [row for row in range(NUM) if row % 6 != 5]
     check_pixels(dataset)
-    assert [dataset.fold[place] for place in range(len(dataset.fold))] == [FOLDS[row % 6] for row in rows_of(dataset)]
-    assert {fold: len(dataset.rows(fold)) for fold in ("train", "val", "test")} == {"train": 12, "val": 4, "test": 4}
+    assert [dataset.fold[place] for place in range(len(dataset.fold))] == [
+        FOLDS[row % 6] for row in rows_of(dataset)
+    ]
+    assert {fold: len(dataset.rows(fold)) for fold in ("train", "val", "test")} == {
+        "train": 12,
+        "val": 4,
+        "test": 4,
+    }
 
 
 def test_targets_are_those_of_the_rows(archive: Archive) -> None:
@@ -154,7 +180,9 @@ def test_skipped_missing_files_are_listed_beside_the_store(
     dataset = archive.open(missing="skip")
     assert not {3, 8} & set(rows_of(dataset))
     assert (archive.store / "missing.csv").read_text() == "image,reason\n3.png,no file\n8.png,no file\n"
-    assert f"warning: 2 images missing and skipped: see {archive.store}/missing.csv" in capsys.readouterr().err
+    assert (
+        f"warning: 2 images missing and skipped: see {archive.store}/missing.csv" in capsys.readouterr().err
+    )
 
 
 def test_names_in_lists_without_a_row_are_missing_too(tmp_path: Path) -> None:
@@ -166,7 +194,9 @@ def test_names_in_lists_without_a_row_are_missing_too(tmp_path: Path) -> None:
         "image": {"store_size": 16},
         "store": {"path": tmp_path / "store"},
     }
-    with pytest.raises(CxrError, match=r"1 of 10 listed images have no row in the label table: 00000010_000\.png"):
+    with pytest.raises(
+        CxrError, match=r"1 of 10 listed images have no row in the label table: 00000010_000\.png"
+    ):
         open_dataset(Config.model_validate(said))
     said["data"]["missing"] = "skip"
     dataset = open_dataset(Config.model_validate(said))
@@ -276,7 +306,9 @@ def test_the_split_does_not_depend_on_files_that_are_missing(archive: Archive) -
     folds = dict(zip(rows_of(whole), whole.fold.tolist(), strict=True))
     archive.remove([0, 1, 2, 3])
     rest = archive.open(split="random", missing="skip", overwrite=True)
-    assert {row: folds[row] for row in rows_of(rest)} == dict(zip(rows_of(rest), rest.fold.tolist(), strict=True))
+    assert {row: folds[row] for row in rows_of(rest)} == dict(
+        zip(rows_of(rest), rest.fold.tolist(), strict=True)
+    )
 
 
 def test_a_policy_for_what_is_no_finding_is_refused(archive: Archive) -> None:
@@ -303,7 +335,10 @@ def test_counts_add_up_and_are_plain_json(archive: Archive) -> None:
     assert counts["patients"] == counts["images"]  # each image is another patient's
     for fold, cells in counts["cells"].items():
         for cell in cells:
-            assert sum(cell[kind] for kind in ("positive", "negative", "soft", "masked")) == counts["images"][fold]
+            assert (
+                sum(cell[kind] for kind in ("positive", "negative", "soft", "masked"))
+                == counts["images"][fold]
+            )
 
 
 def test_the_printed_counts_are_those_of_the_targets(archive: Archive) -> None:
@@ -326,13 +361,17 @@ def test_a_store_is_named_by_source_folder_and_size(archive: Archive) -> None:
 
 
 @pytest.mark.real
-def test_real_radiographs_whose_files_are_missing_are_named_or_skipped(sample_data: Path, tmp_path: Path) -> None:
+def test_real_radiographs_whose_files_are_missing_are_named_or_skipped(
+    sample_data: Path, tmp_path: Path
+) -> None:
     said: dict[str, Any] = {
         "data": {"source": "nih", "root": sample_data / "nih-1024"},
         "image": {"store_size": 64},
         "store": {"path": tmp_path / "store", "workers": 2},
     }
-    with pytest.raises(CxrError, match="111,990 of 112,120 listed images have no row in the label table: 0000"):
+    with pytest.raises(
+        CxrError, match="111,990 of 112,120 listed images have no row in the label table: 0000"
+    ):
         open_dataset(Config.model_validate(said))
     said["data"]["missing"] = "skip"
     dataset = open_dataset(Config.model_validate(said))

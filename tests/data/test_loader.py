@@ -36,7 +36,9 @@ def loader_threads() -> list[threading.Thread]:
 
 @given(SOME)
 @settings(max_examples=150, deadline=None)
-def test_every_epoch_visits_each_row_once_for_any_number_of_processes(some: tuple[int, int, int, int]) -> None:
+def test_every_epoch_visits_each_row_once_for_any_number_of_processes(
+    some: tuple[int, int, int, int],
+) -> None:
     num, batch_size, world, seed = some
     order = epoch_order(np.arange(num), seed, epoch=1)
     seen = [cut(order, batch_size, rank, world) for rank in range(world)]
@@ -89,7 +91,9 @@ def test_images_and_targets_are_those_of_their_rows(some: tuple[int, int, int, i
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     rows = np.arange(100)
-    orders = {(seed, epoch): tuple(epoch_order(rows, seed, epoch)) for seed in range(5) for epoch in range(20)}
+    orders = {
+        (seed, epoch): tuple(epoch_order(rows, seed, epoch)) for seed in range(5) for epoch in range(20)
+    }
     assert len(set(orders.values())) == 100
     torch.manual_seed(1)
     torch.rand(3)
@@ -112,7 +116,9 @@ WEIGHTED = st.lists(st.tuples(st.integers(1, 30), st.floats(0.01, 4)), min_size=
 
 @given(WEIGHTED, st.integers(0, 10_000), st.integers(0, 50))
 @settings(max_examples=100, deadline=None)
-def test_each_row_is_visited_as_often_as_its_weight_says(sizes: list[tuple[int, float]], seed: int, epoch: int) -> None:
+def test_each_row_is_visited_as_often_as_its_weight_says(
+    sizes: list[tuple[int, float]], seed: int, epoch: int
+) -> None:
     ends = np.cumsum([num for num, _ in sizes])
     groups = [(np.arange(end - num, end), weight) for end, (num, weight) in zip(ends, sizes, strict=True)]
     visited = visits(groups, seed, epoch)
@@ -151,7 +157,9 @@ def test_skipping_gives_what_is_left_after_dropping_the_first(skip: int) -> None
     straight = list(loader.batches(order, 4))[skip:]
     skipped = list(loader.batches(order, 4, skip=skip))
     assert [batch.rows.tolist() for batch in skipped] == [batch.rows.tolist() for batch in straight]
-    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*map(all_images, (skipped, straight)), strict=True))
+    assert all(
+        torch.equal(ours, theirs) for ours, theirs in zip(*map(all_images, (skipped, straight)), strict=True)
+    )
 
 
 def all_images(batches: list[Batch]) -> list[torch.Tensor]:
@@ -219,7 +227,9 @@ def test_batches_on_the_gpu_equal_those_on_the_cpu(gpu: torch.device) -> None:
     resident = make_loader(40, gpu)
     resident.pixels = torch.from_numpy(np.asarray(resident.pixels)).to(gpu)
     order = epoch_order(np.arange(40), 0, 0)
-    for expected, copied, stayed in zip(*(one.batches(order, 7) for one in (on_cpu, on_gpu, resident)), strict=True):
+    for expected, copied, stayed in zip(
+        *(one.batches(order, 7) for one in (on_cpu, on_gpu, resident)), strict=True
+    ):
         assert copied.images.device.type == stayed.images.device.type == "cuda"
         assert torch.equal(copied.images.cpu(), expected.images)
         assert torch.equal(stayed.images.cpu(), expected.images)

@@ -40,13 +40,17 @@ class Archive:
         self.paths = [f"{row:05}.png" for row in range(num)]
         self.root.mkdir(parents=True)
         for row, path in enumerate(self.paths):
-            pixels = np.random.default_rng(row).integers(0, 256, (20 + row % 7 * 9, 64 - row % 5 * 11), dtype=np.uint8)
+            pixels = np.random.default_rng(row).integers(
+                0, 256, (20 + row % 7 * 9, 64 - row % 5 * 11), dtype=np.uint8
+            )
             assert cv2.imwrite(str(self.root / path), pixels)
 
     def wanted(self, how: Preprocess = HOW) -> Manifest:
         return describe("nih", self.paths, how)
 
-    def pack(self, how: Preprocess = HOW, unreadable: Literal["error", "skip"] = "error", workers: int = 2) -> Store:
+    def pack(
+        self, how: Preprocess = HOW, unreadable: Literal["error", "skip"] = "error", workers: int = 2
+    ) -> Store:
         return pack(self.root, self.paths, self.paths, self.wanted(how), self.folder, unreadable, workers)
 
     def files(self) -> Files:
@@ -63,7 +67,11 @@ class Archive:
         return np.stack([prepare(read_file(self.root / path), how) for path in self.paths])
 
     def num_packed(self) -> int:
-        return int((load_rows(self.partial).status == PACKED).sum()) if (self.partial / "rows.npz").exists() else 0
+        return (
+            int((load_rows(self.partial).status == PACKED).sum())
+            if (self.partial / "rows.npz").exists()
+            else 0
+        )
 
     def spoil(self, rows: Sequence[int]) -> None:
         for row in rows:
@@ -117,7 +125,9 @@ def test_each_file_is_read_once(archive: Archive, reads: list[str]) -> None:
     assert sorted(reads) == archive.paths
 
 
-def test_no_more_pictures_are_alive_than_there_are_workers(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_pictures_are_alive_than_there_are_workers(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[weakref.ref[Grey]] = []
     most = 0
 
@@ -189,7 +199,9 @@ def test_going_on_is_said(archive: Archive, capsys: pytest.CaptureFixture[str]) 
     assert f"{archive.partial}: going on after 10 of 12 images" in capsys.readouterr().err
 
 
-def test_what_an_interrupt_left_is_saved(archive: Archive, monkeypatch: pytest.MonkeyPatch, reads: list[str]) -> None:
+def test_what_an_interrupt_left_is_saved(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, reads: list[str]
+) -> None:
     monkeypatch.setattr(packing._Packing, "_save_now_and_then", interrupt_after_one)
     with pytest.raises(KeyboardInterrupt):
         archive.pack(workers=1)
@@ -259,7 +271,9 @@ def test_after_twenty_unreadable_files_the_rest_is_counted(tmp_path: Path) -> No
     assert rest == f"{archive.root}: 3 more unreadable files"
 
 
-def test_skipped_files_are_black_marked_and_listed(archive: Archive, capsys: pytest.CaptureFixture[str]) -> None:
+def test_skipped_files_are_black_marked_and_listed(
+    archive: Archive, capsys: pytest.CaptureFixture[str]
+) -> None:
     archive.spoil([5, 1])
     store = archive.pack(unreadable="skip")
     assert np.flatnonzero(~store.readable).tolist() == [1, 5]
@@ -281,7 +295,9 @@ def test_skipping_after_an_error_reads_only_the_bad_files_again(archive: Archive
     assert reads == ["00004.png"]
 
 
-def test_a_fault_of_the_program_is_no_unreadable_file(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_the_program_is_no_unreadable_file(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(path: Path, *_: object) -> Grey:
         raise RuntimeError("a bug")
 
@@ -408,7 +424,9 @@ def test_an_unreadable_file_that_is_replaced_has_changed(archive: Archive) -> No
     assert not (archive.folder / "unreadable.csv").exists()
 
 
-def test_a_dataset_that_was_moved_or_kept_in_whole_seconds_is_the_same(archive: Archive, reads: list[str]) -> None:
+def test_a_dataset_that_was_moved_or_kept_in_whole_seconds_is_the_same(
+    archive: Archive, reads: list[str]
+) -> None:
     for path in archive.paths:
         age(archive.root / path, 60)
     archive.pack()
@@ -471,7 +489,9 @@ def test_exactly_the_files_that_changed_are_named(
     assert f" {len(changed)} file" in error.value.problems[0]
 
 
-def test_damaged_rows_are_packed_again_by_update_and_the_rest_is_kept(archive: Archive, reads: list[str]) -> None:
+def test_damaged_rows_are_packed_again_by_update_and_the_rest_is_kept(
+    archive: Archive, reads: list[str]
+) -> None:
     store = archive.pack()
     data = bytearray((archive.folder / "pixels.u8").read_bytes())
     for row in (0, 11):
@@ -499,7 +519,9 @@ def test_a_pack_that_goes_on_reads_changed_files_again(archive: Archive, reads: 
     assert sorted(reads) == ["00000.png", "00004.png", "00006.png", "00009.png"]
 
 
-def test_overwrite_drops_all_that_was_packed_even_an_interrupted_pack(archive: Archive, reads: list[str]) -> None:
+def test_overwrite_drops_all_that_was_packed_even_an_interrupted_pack(
+    archive: Archive, reads: list[str]
+) -> None:
     archive.pack()
     archive.spoil([2])
     for _ in range(2):
@@ -515,7 +537,9 @@ def test_overwrite_drops_all_that_was_packed_even_an_interrupted_pack(archive: A
 NUMBERS = [errno.EACCES, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM]
 
 
-@pytest.mark.parametrize("number", [*NUMBERS, None], ids=lambda number: errno.errorcode.get(number, "no memory"))
+@pytest.mark.parametrize(
+    "number", [*NUMBERS, None], ids=lambda number: errno.errorcode.get(number, "no memory")
+)
 def test_what_is_not_in_the_file_is_no_damage_and_the_pack_goes_on(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, number: int | None
 ) -> None:
@@ -575,7 +599,9 @@ def test_a_folder_that_is_unmounted_while_it_is_packed_is_no_damage(
 def test_a_signal_saves_what_is_packed_and_a_second_ends_at_once(
     archive: Archive, number: signal.Signals, second: bool
 ) -> None:
-    script = SLOW_PACK.replace("time.sleep(0.004)", "time.sleep(60 if path.name > '00003.png' and TWICE else 0.05)")
+    script = SLOW_PACK.replace(
+        "time.sleep(0.004)", "time.sleep(60 if path.name > '00003.png' and TWICE else 0.05)"
+    )
     command = [sys.executable, "-c", script.replace("TWICE", str(second)), str(archive.root.parent), "12"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
         while archive.num_packed() < 2:
@@ -585,7 +611,9 @@ def test_a_signal_saves_what_is_packed_and_a_second_ends_at_once(
             time.sleep(0.1)
             process.send_signal(number)
         process.communicate(timeout=20)
-    assert process.returncode == (-number if second else 1)  # Interrupted, which the command turns into its status
+    assert process.returncode == (
+        -number if second else 1
+    )  # Interrupted, which the command turns into its status
     assert 2 <= archive.num_packed() < 12
     np.testing.assert_array_equal(archive.pack().pixels, archive.expected())
 
@@ -597,7 +625,9 @@ def nih_1024(sample_data: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 @pytest.mark.real
-def test_real_radiographs_pack_to_what_prediction_sees(tmp_path: Path, nih_1024: tuple[Path, list[str]]) -> None:
+def test_real_radiographs_pack_to_what_prediction_sees(
+    tmp_path: Path, nih_1024: tuple[Path, list[str]]
+) -> None:
     root, paths = nih_1024
     how = Preprocess(256)
     store = pack(root, paths, paths, describe("nih", paths, how), tmp_path / "store", workers=2)

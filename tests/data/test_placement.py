@@ -112,7 +112,9 @@ def test_what_steps_need_is_left_free_on_the_gpu(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("joined", [False, True])
 @given(place=st.integers(0, NUM_BYTES - 1), bit=st.integers(0, 7))
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_flipped_bit_is_found_wherever_pixels_are_copied_to(store: Store, joined: bool, place: int, bit: int) -> None:
+def test_a_flipped_bit_is_found_wherever_pixels_are_copied_to(
+    store: Store, joined: bool, place: int, bit: int
+) -> None:
     whole = (store.path / "pixels.u8").read_bytes()
     damaged = bytearray(whole)
     damaged[place] ^= 1 << bit

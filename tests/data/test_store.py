@@ -81,12 +81,18 @@ def test_the_manifest_is_json_that_a_person_can_read() -> None:
 @pytest.mark.parametrize(
     ("wanted", "reasons"),
     [
-        (describe("nih", NAMES, Preprocess(32)), ["packed with preprocess.size 16, but the config asks for 32"]),
+        (
+            describe("nih", NAMES, Preprocess(32)),
+            ["packed with preprocess.size 16, but the config asks for 32"],
+        ),
         (
             describe("nih", NAMES, Preprocess(16, "crop")),
             ["packed with preprocess.fit pad, but the config asks for crop"],
         ),
-        (describe("chexpert", NAMES, Preprocess(16)), ["packed with source nih, but the config asks for chexpert"]),
+        (
+            describe("chexpert", NAMES, Preprocess(16)),
+            ["packed with source nih, but the config asks for chexpert"],
+        ),
         (
             describe("nih", ("b.png", "a.png", "c.png"), Preprocess(16)),
             ["packed from other images, or in another order, than the label table now names"],

@@ -35,8 +35,16 @@ def test_names_stay_readable(image: str, finding: str, name: str) -> None:
 
 
 def test_findings_and_images_that_become_equal_are_numbered() -> None:
-    assert chosen(("x.png", "A|B"), ("x.png", "A/B"), ("x.png", "a b")) == ["x_A_B.png", "x_A_B-2.png", "x_a_b-3.png"]
-    assert chosen(("a/x.png", "M"), ("b/x.png", "M"), ("c/X.dcm", "M")) == ["x_M.png", "x-2_M.png", "X-3_M.png"]
+    assert chosen(("x.png", "A|B"), ("x.png", "A/B"), ("x.png", "a b")) == [
+        "x_A_B.png",
+        "x_A_B-2.png",
+        "x_a_b-3.png",
+    ]
+    assert chosen(("a/x.png", "M"), ("b/x.png", "M"), ("c/X.dcm", "M")) == [
+        "x_M.png",
+        "x-2_M.png",
+        "X-3_M.png",
+    ]
     assert chosen(("a.png", "b_c"), ("a_b.png", "c")) == ["a_b_c.png", "a_b_c-2.png"]
 
 
@@ -47,10 +55,16 @@ def test_a_pair_keeps_its_name() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.text(min_size=1).filter(lambda text: Path(text).stem), st.text()), min_size=2, unique=True)
+    st.lists(
+        st.tuples(st.text(min_size=1).filter(lambda text: Path(text).stem), st.text()),
+        min_size=2,
+        unique=True,
+    )
 )
 def test_no_two_pairs_share_a_file_on_any_file_system(pairs: list[tuple[str, str]]) -> None:
-    pairs = [(f"{number}/{image.replace('/', '')}x", finding) for number, (image, finding) in enumerate(pairs)]
+    pairs = [
+        (f"{number}/{image.replace('/', '')}x", finding) for number, (image, finding) in enumerate(pairs)
+    ]
     names = chosen(*pairs)
     assert len({unicodedata.normalize("NFC", name).casefold() for name in names}) == len(pairs)
     for name in names:

@@ -119,7 +119,10 @@ def test_a_bad_file_is_an_object_too(predict: Predict, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("text")
     status, out, _ = predict(tmp_path / "x.png", "--format", "json")
     assert status == 2
-    assert json.loads(out) == {"image": str(tmp_path / "x.png"), "error": "not a PNG, JPEG, TIFF or DICOM image"}
+    assert json.loads(out) == {
+        "image": str(tmp_path / "x.png"),
+        "error": "not a PNG, JPEG, TIFF or DICOM image",
+    }
 
 
 @pytest.mark.parametrize("form", ["table", "json", "csv"])
@@ -148,9 +151,13 @@ def overlays(folder: Path) -> dict[str, tuple[int, ...]]:
     return {path.name: np.asarray(cv2.imread(str(path))).shape for path in folder.iterdir()}
 
 
-def test_an_overlay_has_the_pixels_of_the_file_and_a_caption(predict: Predict, images: Path, tmp_path: Path) -> None:
+def test_an_overlay_has_the_pixels_of_the_file_and_a_caption(
+    predict: Predict, images: Path, tmp_path: Path
+) -> None:
     file = tmp_path / "wide.png"
-    assert cv2.imwrite(str(file), cv2.resize(np.asarray(cv2.imread(str(min(images.glob("*.png"))))), (700, 500)))
+    assert cv2.imwrite(
+        str(file), cv2.resize(np.asarray(cv2.imread(str(min(images.glob("*.png"))))), (700, 500))
+    )
     _, out, _ = predict(file, "--format", "json", "--heatmaps", tmp_path / "overlays")
     findings = json.loads(out)["above"] or [max(NIH_14, key=json.loads(out)["probabilities"].__getitem__)]
     shapes = overlays(tmp_path / "overlays")
@@ -160,7 +167,9 @@ def test_an_overlay_has_the_pixels_of_the_file_and_a_caption(predict: Predict, i
         assert 500 <= height < 600
 
 
-def test_images_of_one_name_do_not_overwrite_each_other(predict: Predict, images: Path, tmp_path: Path) -> None:
+def test_images_of_one_name_do_not_overwrite_each_other(
+    predict: Predict, images: Path, tmp_path: Path
+) -> None:
     first, second, _ = sorted(images.glob("*.png"))
     for folder, file in (("a", first), ("b", second)):
         (tmp_path / folder).mkdir()
@@ -201,7 +210,9 @@ def wary(run: Path, archive: Path) -> Path:
 
     checkpoint = checkpoints.load(run)
     files = sorted((archive / "images").iterdir())
-    squares = torch.from_numpy(np.stack([prepare(read_file(file), checkpoint.metadata.preprocess) for file in files]))
+    squares = torch.from_numpy(
+        np.stack([prepare(read_file(file), checkpoint.metadata.preprocess) for file in files])
+    )
     _, features = predict_squares(checkpoint, squares)
     values = familiarity_values(features, squares).numpy().astype(np.float64)
     known = fit(values, checkpoint.classifier.head.in_features, [file.name for file in files])
@@ -227,10 +238,16 @@ def test_the_table_warns_below_the_name_of_a_strange_image(
         main(["predict", str(wary), str(usual), str(noise)])
     lines = capsys.readouterr().out.splitlines()
     assert ended.value.code == 0
-    assert [place for place, line in enumerate(lines) if line.startswith("Warning: ")] == [lines.index(str(noise)) + 1]
-    assert lines[lines.index(str(noise)) + 1].startswith("Warning: unlike the images it was trained on (score ")
+    assert [place for place, line in enumerate(lines) if line.startswith("Warning: ")] == [
+        lines.index(str(noise)) + 1
+    ]
+    assert lines[lines.index(str(noise)) + 1].startswith(
+        "Warning: unlike the images it was trained on (score "
+    )
     assert lines[-3].startswith("Usual reasons for the warning: no chest X-ray at all, another body part")
-    assert lines[-2].startswith("The warning is meant to be raised by 1 in 41 images of the training archive; measured")
+    assert lines[-2].startswith(
+        "The warning is meant to be raised by 1 in 41 images of the training archive; measured"
+    )
     assert lines[-2].endswith("% of 40 validation images of 40 patients.")
 
 
@@ -308,7 +325,9 @@ def test_a_dicom_object_without_an_image_is_passed_over_in_a_folder(predict: Pre
 
 
 @pytest.mark.parametrize("kind", ["x.png", "x.dcm"])
-def test_a_constant_image_is_said_to_be_one_in_every_form(predict: Predict, tmp_path: Path, kind: str) -> None:
+def test_a_constant_image_is_said_to_be_one_in_every_form(
+    predict: Predict, tmp_path: Path, kind: str
+) -> None:
     flat = np.full((50, 40), 90, np.uint8)
     if kind == "x.png":
         cv2.imwrite(str(tmp_path / kind), flat)
@@ -317,7 +336,9 @@ def test_a_constant_image_is_said_to_be_one_in_every_form(predict: Predict, tmp_
     said = "every pixel is the same"
     assert f"Note: {said}" in predict(tmp_path / kind)[1].splitlines()
     assert json.loads(predict(tmp_path / kind, "--format", "json")[1])["notes"] == [said]
-    assert next(csv.DictReader(predict(tmp_path / kind, "--format", "csv")[1].splitlines()))["warning"] == said
+    assert (
+        next(csv.DictReader(predict(tmp_path / kind, "--format", "csv")[1].splitlines()))["warning"] == said
+    )
 
 
 def test_what_a_header_says_is_noted(predict: Predict, tmp_path: Path) -> None:
@@ -357,7 +378,16 @@ def oddly(run: Path) -> Path:
 
     checkpoint = checkpoints.load(run)
     num = len(checkpoint.metadata.findings)
-    named = ("PICC+", "PICC-", "A|B", "A/B", "胸水", "M" * 300, "../up", *(f"f{place}" for place in range(7, num)))
+    named = (
+        "PICC+",
+        "PICC-",
+        "A|B",
+        "A/B",
+        "胸水",
+        "M" * 300,
+        "../up",
+        *(f"f{place}" for place in range(7, num)),
+    )
     points, degrees = (json.dumps(json.loads(text) | {"findings": named})
                        for text in (checkpoint.metadata.thresholds, checkpoint.metadata.temperatures))  # fmt: skip
     changes = {"findings": named, "thresholds": points, "temperatures": degrees}
@@ -368,14 +398,28 @@ def oddly(run: Path) -> Path:
 
 
 def test_every_finding_of_every_image_has_an_overlay(
-    oddly: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    oddly: Path,
+    images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("cxr.deploy.predict_files._shown", lambda row, checkpoint: list(range(len(row))))
     files = [images / ("x" * 240 + ".png"), images / "X.png", images / "x.png"]
     for file, name in zip(sorted(images.glob("*.png")), files, strict=True):
         file.rename(name)
     with pytest.raises(SystemExit) as ended:
-        main(["predict", str(oddly), *map(str, files), "--format", "csv", "--heatmaps", str(tmp_path / "overlays")])
+        main(
+            [
+                "predict",
+                str(oddly),
+                *map(str, files),
+                "--format",
+                "csv",
+                "--heatmaps",
+                str(tmp_path / "overlays"),
+            ]
+        )
     assert ended.value.code == 0
     assert len(found(capsys.readouterr().out)) == 3
     names = [path.name for path in (tmp_path / "overlays").iterdir()]
@@ -412,7 +456,9 @@ def test_an_image_that_is_gone_before_its_overlay_is_named(
         return grey
 
     monkeypatch.setattr("cxr.deploy.predict_files.read_file", read)
-    status, out, err = predict(*sorted(images.glob("*.png")), "--format", "csv", "--heatmaps", tmp_path / "overlays")
+    status, out, err = predict(
+        *sorted(images.glob("*.png")), "--format", "csv", "--heatmaps", tmp_path / "overlays"
+    )
     assert (status, len(found(out))) == (2, 3)
     assert err.count("No such file or directory") == 3
 
@@ -473,7 +519,9 @@ def test_overlays_of_another_image_of_the_same_name_stay_apart(
 
 
 @pytest.mark.parametrize("folder", ["", "file"])
-def test_a_folder_of_overlays_that_is_none_is_refused_first(predict: Predict, images: Path, folder: str) -> None:
+def test_a_folder_of_overlays_that_is_none_is_refused_first(
+    predict: Predict, images: Path, folder: str
+) -> None:
     (images / "file").write_text("")
     status, out, err = predict(images, "--heatmaps", images / folder if folder else "")
     assert (status, out, err.count("error: ")) == (2, "", 1)

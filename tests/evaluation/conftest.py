@@ -12,7 +12,10 @@ Draw = Callable[..., Predictions]
 
 
 def _draw(
-    num: int = 200, findings: tuple[str, ...] = ("Mass", "Edema", "Hernia"), split: str = "test", seed: int = 0
+    num: int = 200,
+    findings: tuple[str, ...] = ("Mass", "Edema", "Hernia"),
+    split: str = "test",
+    seed: int = 0,
 ) -> Predictions:
     draws = np.random.default_rng(seed)
     y = (draws.random((num, len(findings))) < 0.3).astype(np.float64)

@@ -20,7 +20,10 @@ def test_common_images_and_findings_are_kept_in_the_order_of_names(draw: Draw) -
     assert list(a.rows["image"]) == list(b.rows["image"]) == list(first.rows["image"][5:])
     assert a.findings == b.findings == ("Mass", "Hernia")
     np.testing.assert_array_equal(b.p, a.p / 2)
-    assert notes == ["5 images that only A predicts are left out", "findings that only A predicts are left out: Edema"]
+    assert notes == [
+        "5 images that only A predicts are left out",
+        "findings that only A predicts are left out: Edema",
+    ]
 
 
 def test_nothing_in_common_is_an_error(draw: Draw) -> None:
@@ -51,13 +54,17 @@ def test_other_patients_of_an_image_are_an_error(draw: Draw) -> None:
 def test_images_that_one_calls_training_and_the_other_test_are_an_error(draw: Draw) -> None:
     first = draw(6)
     second = replace(first, rows=first.rows.assign(split=["train"] * 4 + [""] * 2))
-    with pytest.raises(CxrError, match=r"4 images are in another split, the first test_0000.png: test and train"):
+    with pytest.raises(
+        CxrError, match=r"4 images are in another split, the first test_0000.png: test and train"
+    ):
         align([("A", first), ("B", second)])
 
 
 def test_a_split_that_one_model_leaves_open_is_the_others(draw: Draw) -> None:
     first = draw(6)
-    models = [replace(first, rows=first.rows.assign(split=split)) for split in ("", ["train"] * 4 + [""] * 2, "")]
+    models = [
+        replace(first, rows=first.rows.assign(split=split)) for split in ("", ["train"] * 4 + [""] * 2, "")
+    ]
     joined, _ = average([(f"{n}", own) for n, own in enumerate(models)], "probabilities")
     assert joined.rows["split"].tolist() == ["train"] * 4 + [""] * 2
 

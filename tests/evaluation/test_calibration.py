@@ -7,7 +7,14 @@ from scipy.special import expit, logit
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import log_loss
 
-from cxr.evaluation.calibration import Temperatures, calibration_table, fit, from_json, reliability_table, to_json
+from cxr.evaluation.calibration import (
+    Temperatures,
+    calibration_table,
+    fit,
+    from_json,
+    reliability_table,
+    to_json,
+)
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.metrics import Float
@@ -18,7 +25,9 @@ def sure(temperature: float, num: int = 20_000, seed: int = 0) -> Predictions:
     draws = np.random.default_rng(seed)
     right = draws.normal(-1, 1.5, num)
     y = (draws.random(num) < expit(right)).astype(np.float64)
-    rows = pd.DataFrame({"image": np.arange(num).astype(str), "patient_id": "", "split": "val", "view": "", "sex": ""})
+    rows = pd.DataFrame(
+        {"image": np.arange(num).astype(str), "patient_id": "", "split": "val", "view": "", "sex": ""}
+    )
     return Predictions(rows.assign(age=np.nan), ("Mass",), y[:, None], expit(right * temperature)[:, None])
 
 
@@ -65,14 +74,18 @@ def test_perfect_scores_cool_to_the_bound() -> None:
 
 
 def test_certain_probabilities_stay_finite() -> None:
-    predictions = replace(sure(1.0, 4), y=np.array([[1.0], [0], [0], [1]]), p=np.array([[1.0], [0], [1], [0]]))
+    predictions = replace(
+        sure(1.0, 4), y=np.array([[1.0], [0], [0], [1]]), p=np.array([[1.0], [0], [1], [0]])
+    )
     assert np.isfinite(fit(predictions).apply(predictions.p)).all()
 
 
 def test_without_temperatures_there_is_only_before() -> None:
     row = calibration_table(sure(2.0, 300), None).iloc[0]
     assert row[["temperature", "brier_after", "ece_after"]].isna().all()
-    assert row.ece == metrics.calibration_error(*(part[:, 0] for part in (sure(2.0, 300).y, sure(2.0, 300).p)))
+    assert row.ece == metrics.calibration_error(
+        *(part[:, 0] for part in (sure(2.0, 300).y, sure(2.0, 300).p))
+    )
 
 
 def test_the_reliability_table_is_that_of_scikit_learn() -> None:
@@ -86,7 +99,9 @@ def test_the_reliability_table_is_that_of_scikit_learn() -> None:
 
 def test_equal_scores_are_one_group() -> None:
     predictions = replace(sure(1.0, 8), p=np.full((8, 1), 0.25))
-    assert reliability_table(predictions)[["num", "lowest", "highest"]].to_numpy().tolist() == [[8, 0.25, 0.25]]
+    assert reliability_table(predictions)[["num", "lowest", "highest"]].to_numpy().tolist() == [
+        [8, 0.25, 0.25]
+    ]
 
 
 def test_nothing_known_is_an_empty_table() -> None:

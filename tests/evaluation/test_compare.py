@@ -43,7 +43,9 @@ def test_differences_are_of_the_points(draw: Draw) -> None:
     row = table.iloc[1]
     assert (row.auroc_a, row.auroc_b) == (metrics.auroc(y, a), metrics.auroc(y, b))
     assert row.auroc_difference == row.auroc_b - row.auroc_a
-    assert row.f1_difference == pytest.approx(metrics.at_threshold(y, b, 0.4).f1 - metrics.at_threshold(y, a, 0.4).f1)
+    assert row.f1_difference == pytest.approx(
+        metrics.at_threshold(y, b, 0.4).f1 - metrics.at_threshold(y, a, 0.4).f1
+    )
     known = ~np.isnan(y)
     assert row.delong_p == delong.compare(y[known], a[known], b[known])
 
@@ -76,9 +78,14 @@ def test_two_models_alike_are_seldom_told_apart() -> None:
     found, draws = 0, np.random.default_rng(0)
     for _ in range(200):
         y = (draws.random((300, 1)) < 0.3).astype(np.float64)
-        rows = pd.DataFrame({"image": [f"{row:03d}" for row in range(300)], "split": "", "view": "", "sex": ""})
+        rows = pd.DataFrame(
+            {"image": [f"{row:03d}" for row in range(300)], "split": "", "view": "", "sex": ""}
+        )
         rows = rows.assign(patient_id=rows["image"], age=np.nan)
-        both = [Predictions(rows, ("Mass",), y, 1 / (1 + np.exp(-y - draws.normal(size=y.shape)))) for _ in range(2)]
+        both = [
+            Predictions(rows, ("Mass",), y, 1 / (1 + np.exp(-y - draws.normal(size=y.shape))))
+            for _ in range(2)
+        ]
         table = compare(judged("a", both[0]), judged("b", both[1]), Eval(draws=200)).table
         found += bool(table["auroc_p"][0] < 0.05)
     assert 2 <= found <= 20  # 10 expected, standard deviation 3
@@ -117,7 +124,9 @@ def test_the_pages_say_what_was_compared(draw: Draw, tmp_path: Path) -> None:
     document = json.loads((tmp_path / "comparison.json").read_text())
     assert (document["a"], document["mean"]["num"]) == ("worse", 900)
     page = render_markdown(comparison)
-    assert page.startswith("# better against worse\n\nJudged on test rows (900 images, 300 patients). Intervals: 95 %,")
+    assert page.startswith(
+        "# better against worse\n\nJudged on test rows (900 images, 300 patients). Intervals: 95 %,"
+    )
     assert "Research tool, not a medical device." in page
 
 

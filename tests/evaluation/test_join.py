@@ -23,7 +23,12 @@ def test_nih_labels_are_joined_and_bring_patient_view_age_and_sex(tmp_path: Path
     header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Sex,View Position"
     first, second = "00000001_000.png,Mass|Edema,0,1,58,M,PA", "00000002_000.png,No Finding,0,2,33,F,AP"
     labels = save(tmp_path / "Data_Entry_2017_v2020.csv", header, first, second)
-    path = save(tmp_path / "p.csv", "Image Index,p_Mass,p_Hernia", "00000002_000.png,0.1,0.2", "00000001_000.png,0.8,0")
+    path = save(
+        tmp_path / "p.csv",
+        "Image Index,p_Mass,p_Hernia",
+        "00000002_000.png,0.1,0.2",
+        "00000001_000.png,0.8,0",
+    )
     predictions = read(path, labels)
     assert predictions.y.tolist() == [[0, 0], [1, 0]]
     assert predictions.rows[["patient_id", "view", "sex", "age"]].to_numpy().tolist() == [
@@ -33,19 +38,25 @@ def test_nih_labels_are_joined_and_bring_patient_view_age_and_sex(tmp_path: Path
 
 
 @pytest.mark.parametrize("blank, expected", [("negative", 0), ("masked", np.nan)])
-def test_chexpert_labels_are_joined_below_the_leading_folder(tmp_path: Path, blank: Blank, expected: float) -> None:
+def test_chexpert_labels_are_joined_below_the_leading_folder(
+    tmp_path: Path, blank: Blank, expected: float
+) -> None:
     names = [f"valid/patient0000{n}/study1/view1_frontal.jpg" for n in (1, 2, 3)]
     cells = zip(names, ("1.0", "-1.0", ""), strict=True)
     lines = [f"CheXpert-v1.0-small/{name},Female,60,Frontal,AP,{cell}" for name, cell in cells]
     labels = save(tmp_path / "valid.csv", "Path,Sex,Age,Frontal/Lateral,AP/PA,Edema", *lines)
-    path = save(tmp_path / "p.csv", "Path,Edema", *(f"/data/CheXpert-v1.0/{name},0.5" for name in reversed(names)))
+    path = save(
+        tmp_path / "p.csv", "Path,Edema", *(f"/data/CheXpert-v1.0/{name},0.5" for name in reversed(names))
+    )
     predictions = read(path, labels, blank)
     np.testing.assert_equal(predictions.y, [[expected], [np.nan], [1]])
     assert predictions.rows["patient_id"].tolist() == ["patient00003", "patient00002", "patient00001"]
 
 
 def test_plain_labels_are_joined_by_file_name_and_replace_y_columns(tmp_path: Path) -> None:
-    labels = save(tmp_path / "labels.csv", "image,patient_id,Mass", "images_001/a.png,7,1", "images_002/b.png,8,0")
+    labels = save(
+        tmp_path / "labels.csv", "image,patient_id,Mass", "images_001/a.png,7,1", "images_002/b.png,8,0"
+    )
     path = save(tmp_path / "p.csv", "image,p_Mass,y_Mass", "/elsewhere/images_002/b.png,0.5,1", "a.png,0.5,0")
     predictions = read(path, labels)
     assert predictions.y.tolist() == [[0], [1]]

@@ -124,7 +124,9 @@ def test_a_font_that_has_the_letters_is_chosen(monkeypatch: pytest.MonkeyPatch) 
 
 
 @settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(names=st.lists(st.text(min_size=1, max_size=60).filter(str.strip), min_size=2, max_size=2, unique=True))
+@given(
+    names=st.lists(st.text(min_size=1, max_size=60).filter(str.strip), min_size=2, max_size=2, unique=True)
+)
 def test_figures_of_any_name_are_drawn_without_a_warning(names: list[str], draw: Draw) -> None:
     report, predictions = scored(draw, tuple(names))
     with warnings.catch_warnings():
@@ -135,7 +137,10 @@ def test_figures_of_any_name_are_drawn_without_a_warning(names: list[str], draw:
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20), image=st.text(max_size=20))
+@given(
+    name=st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=20),
+    image=st.text(max_size=20),
+)
 def test_predictions_are_read_back_exactly(name: str, image: str, draw: Draw, tmp_path: Path) -> None:
     predictions = draw(6, (canonical(f"x{name}x"),))  # as every reader writes names and ids
     predictions.rows.loc[0, "image"] = normalise_images([f"x{image}x"])[0]

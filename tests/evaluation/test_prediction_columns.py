@@ -61,15 +61,21 @@ def test_every_finding_that_a_table_labels_is_judged_whatever_its_column_is_call
     assert len(predictions.findings) == 4 and not any("not taken" in note for note in predictions.notes)
 
 
-def test_bare_columns_are_judged_beside_y_columns_and_a_column_of_classes(truth: pd.DataFrame, tmp_path: Path) -> None:
+def test_bare_columns_are_judged_beside_y_columns_and_a_column_of_classes(
+    truth: pd.DataFrame, tmp_path: Path
+) -> None:
     truth.rename(columns={f"p_{name}": name for name in FINDINGS[1:]}).to_csv(tmp_path / "p.csv", index=False)
     check(read(tmp_path / "p.csv"), truth)
-    (tmp_path / "c.csv").write_text("image,p_Edema,covid,hilum,label\na,0.1,0.9,0.3,covid\nb,0.7,0.1,0.2,hilum\n")
+    (tmp_path / "c.csv").write_text(
+        "image,p_Edema,covid,hilum,label\na,0.1,0.9,0.3,covid\nb,0.7,0.1,0.2,hilum\n"
+    )
     assert read(tmp_path / "c.csv").y.tolist() == [[0, 1, 0], [0, 0, 1]]
 
 
 def test_columns_that_may_be_probabilities_and_are_not_taken_are_named(tmp_path: Path) -> None:
-    (tmp_path / "p.csv").write_text("image,p_Mass,y_Mass,Mass,Edema,Hernia_prob,site,age\na,0.5,1,1,0.5,0.5,x,50\n")
+    (tmp_path / "p.csv").write_text(
+        "image,p_Mass,y_Mass,Mass,Edema,Hernia_prob,site,age\na,0.5,1,1,0.5,0.5,x,50\n"
+    )
     predictions = read(tmp_path / "p.csv")
     assert predictions.findings == ("Mass",) and predictions.p.tolist() == [[0.5]]
     assert "not taken for probabilities: Mass, Edema, Hernia_prob; p_X" in predictions.notes[0]
@@ -100,7 +106,9 @@ def test_a_split_of_words_and_others_is_asked_about(tmp_path: Path) -> None:
         read(tmp_path / "p.csv")
 
 
-@pytest.mark.parametrize("column", ["Study ID", "AccessionNumber", "StudyInstanceUID", "study", "exam_id", "study_id"])
+@pytest.mark.parametrize(
+    "column", ["Study ID", "AccessionNumber", "StudyInstanceUID", "study", "exam_id", "study_id"]
+)
 def test_the_study_is_found_under_its_usual_names(tmp_path: Path, column: str) -> None:
     (tmp_path / "p.csv").write_text(f"image,p_Mass,y_Mass,{column}\na,0.5,1, 007 \nb,0.1,0,7\n")
     assert read(tmp_path / "p.csv").rows["study_id"].tolist() == ["007", "7"]
@@ -128,4 +136,7 @@ def test_words_of_one_concept_are_one_finding_and_others_are_counted(tmp_path: P
     for labels in (None, tmp_path / "l.csv"):
         predictions = read(tmp_path / "p.csv", labels, "masked", options=LabelOptions("finding"))
         np.testing.assert_equal(predictions.y.T, [[1, 1, 0, 0, np.nan], [1, 0, 0, 0, np.nan]])
-        assert any("finding that are none of the findings here: Edemma (2 rows)" in note for note in predictions.notes)
+        assert any(
+            "finding that are none of the findings here: Edemma (2 rows)" in note
+            for note in predictions.notes
+        )

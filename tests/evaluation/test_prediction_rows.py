@@ -65,12 +65,16 @@ def test_labels_of_studies_are_joined_by_patient_and_study_as_pandas_merges_them
     combined = combine(predictions, "study", "max")
     grouped = merged.groupby(keys)[["Edema", "p_Edema"]].max()
     assert len(combined) == len(grouped) == 40 and combined.rows["image"].is_unique
-    assert roc_auc_score(combined.y[:, 0], combined.p[:, 0]) == roc_auc_score(grouped["Edema"], grouped["p_Edema"])
+    assert roc_auc_score(combined.y[:, 0], combined.p[:, 0]) == roc_auc_score(
+        grouped["Edema"], grouped["p_Edema"]
+    )
 
 
 def test_labels_of_patients_are_joined_to_their_images(tmp_path: Path) -> None:
     frame, path = visits(tmp_path)
-    patients = pd.DataFrame({"subject_id": [f"P{n}" for n in range(19, -1, -1)], "Edema": [n % 2 for n in range(20)]})
+    patients = pd.DataFrame(
+        {"subject_id": [f"P{n}" for n in range(19, -1, -1)], "Edema": [n % 2 for n in range(20)]}
+    )
     patients.to_csv(tmp_path / "l.csv", index=False)
     merged = frame.merge(patients, left_on="PatientID", right_on="subject_id")
     assert read(path, tmp_path / "l.csv").y[:, 0].tolist() == merged["Edema"].tolist()
@@ -90,7 +94,9 @@ def test_doubled_labels_are_joined_by_the_rule_that_is_asked_for(tmp_path: Path,
 
 @pytest.mark.parametrize(("header", "cells", "hint"), [("image,Mass", "a,0.7", "round what lies between, or delete it"),
                                                        ("image,label", "a,Mass", "--label-column")])  # fmt: skip
-def test_hints_on_a_table_of_labels_can_be_followed(tmp_path: Path, header: str, cells: str, hint: str) -> None:
+def test_hints_on_a_table_of_labels_can_be_followed(
+    tmp_path: Path, header: str, cells: str, hint: str
+) -> None:
     (tmp_path / "l.csv").write_text(f"{header}\n{cells}\n")
     (tmp_path / "p.csv").write_text("image,p_Mass\na,0.5\n")
     with pytest.raises(CxrError) as error:

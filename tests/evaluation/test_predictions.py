@@ -26,7 +26,11 @@ def refusal(path: Path, labels: Path | None = None) -> str:
 
 def same(left: Predictions, right: Predictions) -> bool:
     pd.testing.assert_frame_equal(left.rows, right.rows)
-    return left.findings == right.findings and np.array_equal(left.y, right.y, True) and np.array_equal(left.p, right.p)
+    return (
+        left.findings == right.findings
+        and np.array_equal(left.y, right.y, True)
+        and np.array_equal(left.p, right.p)
+    )
 
 
 def test_what_is_written_is_read_back(draw: Draw, tmp_path: Path) -> None:
@@ -44,7 +48,9 @@ def test_what_is_written_is_read_back(draw: Draw, tmp_path: Path) -> None:
 def test_no_probability_loses_a_digit(tmp_path_factory: pytest.TempPathFactory, values: list[float]) -> None:
     rows = pd.DataFrame({name: [str(row) for row in range(len(values))] for name in ("image", "patient_id")})
     p = np.array(values)[:, None]
-    predictions = Predictions(rows.assign(split="", view="", sex="", age=np.nan), ("Mass",), np.zeros_like(p), p)
+    predictions = Predictions(
+        rows.assign(split="", view="", sex="", age=np.nan), ("Mass",), np.zeros_like(p), p
+    )
     path = tmp_path_factory.mktemp("p") / "p.csv"
     write(predictions, path)
     assert same(read(path), predictions)
@@ -57,7 +63,9 @@ def test_columns_are_identity_then_labels_then_probabilities(draw: Draw, tmp_pat
     )
 
 
-def test_a_failed_write_leaves_the_old_file(draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_old_file(
+    draw: Draw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = save(tmp_path / "p.csv", "old")
 
     def fail(*_: object) -> None:
@@ -141,7 +149,9 @@ def test_predictions_without_labels_ask_for_them(tmp_path: Path) -> None:
         "error: p.csv:1: y_Edema has no probability column\nhint: call it p_Edema, or delete the label column"
     )
     text = refusal(save(tmp_path / "p.csv", "image,p_Mass", "a,0.5"))
-    assert text.startswith("error: p.csv:1: no labels (no y_ column of its findings)\nhint: give a CSV of labels with")
+    assert text.startswith(
+        "error: p.csv:1: no labels (no y_ column of its findings)\nhint: give a CSV of labels with"
+    )
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,9 @@ def test_official_results_stand_beside_a_run_on_the_official_test_list(sample_da
 
 
 @pytest.mark.real
-def test_community_results_stand_beside_a_run_on_the_community_test_list(sample_data: Path, xrv_data: Path) -> None:
+def test_community_results_stand_beside_a_run_on_the_community_test_list(
+    sample_data: Path, xrv_data: Path
+) -> None:
     folds = pd.read_csv(sample_data / "splits" / "nih_community_patients.csv", dtype=str)
     test = set(folds[folds.iloc[:, 1] == "test"].iloc[:, 0].astype(int))
     table = pd.read_csv(xrv_data / "Data_Entry_2017_v2020.csv.gz")
@@ -43,8 +45,12 @@ def test_community_results_stand_beside_a_run_on_the_community_test_list(sample_
 
 def predictions(findings: tuple[str, ...]) -> Predictions:
     y = np.tile([[0.0], [1.0]], (10, len(findings)))
-    rows = pd.DataFrame({"image": [f"{row}.png" for row in range(20)], "patient_id": "", "split": "test", "view": ""})
-    return Predictions(rows.assign(sex="", age=np.nan), findings, y, np.tile([[0.4], [0.6]], (10, len(findings))))
+    rows = pd.DataFrame(
+        {"image": [f"{row}.png" for row in range(20)], "patient_id": "", "split": "test", "view": ""}
+    )
+    return Predictions(
+        rows.assign(sex="", age=np.nan), findings, y, np.tile([[0.4], [0.6]], (10, len(findings)))
+    )
 
 
 def test_other_images_are_comparable_with_nothing() -> None:

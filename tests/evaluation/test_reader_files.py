@@ -47,15 +47,24 @@ def test_findings_and_images_that_a_reader_lacks_are_named(room: pd.DataFrame, t
     assert row["model_f1"] == pytest.approx(f1_score(other["Pleural Effusion"][:10], every))
 
 
-def test_bare_columns_that_readers_read_are_probabilities_and_words_of_none_are_counted(tmp_path: Path) -> None:
+def test_bare_columns_that_readers_read_are_probabilities_and_words_of_none_are_counted(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "p.csv").write_text("image,p_Edema,blurred hilum\na,0.9,0.2\nb,0.1,0.7\n")
     (tmp_path / "r.csv").write_text("image,said\na,Edema\nb,Edemma|blurred hilum\n")
-    _, predictions, readings, notes = read_readings(tmp_path / "p.csv", [tmp_path / "r.csv"], LabelOptions("said"))
-    assert predictions.findings == ("Edema", "blurred hilum") and readings[0].calls.tolist() == [[1, 0], [0, 1]]
+    _, predictions, readings, notes = read_readings(
+        tmp_path / "p.csv", [tmp_path / "r.csv"], LabelOptions("said")
+    )
+    assert predictions.findings == ("Edema", "blurred hilum") and readings[0].calls.tolist() == [
+        [1, 0],
+        [0, 1],
+    ]
     assert notes == ["reader r: words of column said that are none of the findings here: Edemma (1 row)"]
 
 
-def test_readers_whose_files_have_one_name_are_told_apart_by_folder(room: pd.DataFrame, tmp_path: Path) -> None:
+def test_readers_whose_files_have_one_name_are_told_apart_by_folder(
+    room: pd.DataFrame, tmp_path: Path
+) -> None:
     paths = [tmp_path / folder / "r.csv" for folder in "AB"]
     for path in paths:
         path.parent.mkdir()
@@ -100,10 +109,14 @@ def test_doubled_labels_are_joined_by_every_command_as_its_hint_says(
     Path("q.csv").write_text(Path("p.csv").read_text())
     pd.concat([room, room.assign(Edema=0)]).to_csv("l.csv", index=False)
     with pytest.raises(SystemExit) as ended:
-        main([*command.split(), "eval.draws=100", *([f"data.duplicates={rule}"] if rule else []), "--out", "o"])
+        main(
+            [*command.split(), "eval.draws=100", *([f"data.duplicates={rule}"] if rule else []), "--out", "o"]
+        )
     said = capsys.readouterr()
     assert ended.value.code == status, said.err
-    assert ("data.duplicates=any" in said.err) if status else "data.duplicates=any" in " ".join(said.out.split())
+    assert (
+        ("data.duplicates=any" in said.err) if status else "data.duplicates=any" in " ".join(said.out.split())
+    )
 
 
 def test_the_rule_for_doubled_labels_needs_a_table_of_labels(

@@ -16,14 +16,18 @@ from cxr.report.readers import render_terminal, write
 HOW = Eval(draws=200)
 
 
-def reading_room(folder: Path, num_readers: int = 4, num: int = 120, seed: int = 0) -> tuple[Path, list[Path], Float]:
+def reading_room(
+    folder: Path, num_readers: int = 4, num: int = 120, seed: int = 0
+) -> tuple[Path, list[Path], Float]:
     """A predictions file, a file a reader and their calls [R, N] of Pneumonia; readers err in one image of seven."""
     draws = np.random.default_rng(seed)
     truth = draws.random(num) < 0.4
     calls = np.stack([truth ^ (draws.random(num) < 1 / 7) for _ in range(num_readers)]).astype(np.float64)
     images = [f"{row:03d}.png" for row in range(num)]
     model = np.clip(0.5 * truth + 0.6 * draws.random(num), 0, 1)
-    frame = pd.DataFrame({"image": images, "patient_id": [row // 2 for row in range(num)], "p_Pneumonia": model})
+    frame = pd.DataFrame(
+        {"image": images, "patient_id": [row // 2 for row in range(num)], "p_Pneumonia": model}
+    )
     frame.to_csv(folder / "predictions.csv", index=False)
     files = []
     for number, own in enumerate(calls):

@@ -35,9 +35,13 @@ def small() -> Report:
     """Mass: right but for one of four; Hernia: no positive; the thresholds come from two other images."""
     y = np.array([[1, 0], [1, 0], [0, 0], [0, np.nan]])
     p = np.array([[0.9, 0.1], [0.4, 0.6], [0.5, 0.3], [0.001, 0.2]])
-    rows = pd.DataFrame({"image": list("abcd"), "patient_id": list("1123"), "split": "test", "view": "", "sex": ""})
+    rows = pd.DataFrame(
+        {"image": list("abcd"), "patient_id": list("1123"), "split": "test", "view": "", "sex": ""}
+    )
     test = Predictions(rows.assign(age=np.nan), ("Mass", "Hernia"), y, p)
-    val = Predictions(test.rows.iloc[:2].assign(image=["e", "f"], split="val"), test.findings, y[1:3], p[1:3, ::-1])
+    val = Predictions(
+        test.rows.iloc[:2].assign(image=["e", "f"], split="val"), test.findings, y[1:3], p[1:3, ::-1]
+    )
     return score(test, choose(val, "f1"), {"run": "runs/small | first"})
 
 
@@ -169,7 +173,9 @@ def test_thresholds_chosen_on_judged_rows_are_marked(draw: Draw) -> None:
 def test_files_are_written(draw: Draw, tmp_path: Path) -> None:
     predictions = draw(120)
     predictions.y[:, 2] = 0
-    write_report(score(predictions, fixed(predictions.findings), how=Eval(draws=100)), predictions, tmp_path / "eval")
+    write_report(
+        score(predictions, fixed(predictions.findings), how=Eval(draws=100)), predictions, tmp_path / "eval"
+    )
     names = ["metrics.csv", "predictions.csv", "reliability.csv", "report.json", "report.md"]
     assert sorted(file.name for file in (tmp_path / "eval").iterdir()) == names
     table = pd.read_csv(tmp_path / "eval" / "metrics.csv", index_col="finding")
@@ -214,7 +220,9 @@ def both_splits(draw: Draw) -> Predictions:
     return Predictions(rows, val.findings, np.concatenate([val.y, test.y]), np.concatenate([val.p, test.p]))
 
 
-def test_a_file_of_two_splits_is_tuned_on_validation_and_judged_on_test_rows(draw: Draw, tmp_path: Path) -> None:
+def test_a_file_of_two_splits_is_tuned_on_validation_and_judged_on_test_rows(
+    draw: Draw, tmp_path: Path
+) -> None:
     write(both_splits(draw), tmp_path / "p.csv")
     report, every, judged = score_files([tmp_path / "p.csv"], NO_INTERVALS)
     assert (report.judged_on, len(every), len(judged)) == ("test rows (90 images, 30 patients)", 150, 90)
@@ -242,10 +250,14 @@ def test_a_file_in_two_parts_joined_again_changes_no_figure(draw: Draw, tmp_path
 
 
 @pytest.mark.parametrize("change", [np.sqrt, lambda p: p**3, lambda p: 0.2 + 0.5 * p])
-def test_a_monotone_map_of_the_scores_changes_no_ranking_figure(draw: Draw, change: Callable[[Float], Float]) -> None:
+def test_a_monotone_map_of_the_scores_changes_no_ranking_figure(
+    draw: Draw, change: Callable[[Float], Float]
+) -> None:
     predictions = draw(200)
     mapped = replace(predictions, p=change(predictions.p))
-    first, second = (score(own, fixed(own.findings), how=Eval(draws=100)).table for own in (predictions, mapped))
+    first, second = (
+        score(own, fixed(own.findings), how=Eval(draws=100)).table for own in (predictions, mapped)
+    )
     ranking = [f"{figure}{end}" for figure in ("auroc", "average_precision") for end in ("", "_low", "_high")]
     pd.testing.assert_frame_equal(first[ranking], second[ranking], check_exact=True)
 
@@ -254,7 +266,9 @@ def test_a_file_without_validation_rows_is_not_tuned(draw: Draw, tmp_path: Path)
     write(draw(60), tmp_path / "p.csv")
     report, _, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS)
     assert set(report.thresholds.values) == {0.5}
-    assert report.notes == ("thresholds are not tuned: there are no validation rows; give some with --validation FILE",)
+    assert report.notes == (
+        "thresholds are not tuned: there are no validation rows; give some with --validation FILE",
+    )
     assert score_files([tmp_path / "p.csv"], Eval(threshold=0.3, interval="none"))[0].notes == ()
 
 
@@ -325,14 +339,21 @@ def test_without_patients_intervals_are_over_images_and_say_so(draw: Draw) -> No
     assert report.intervals == "bootstrap over 200 images (100 draws, seed 0)"
     assert report.notes[0].startswith("no image has patient_id, so images were drawn")
     predictions.rows.loc[3:, "patient_id"] = "1"
-    assert score(predictions, fixed(predictions.findings), how=Eval(draws=100)).notes[0].startswith("3 images have no")
+    assert (
+        score(predictions, fixed(predictions.findings), how=Eval(draws=100))
+        .notes[0]
+        .startswith("3 images have no")
+    )
 
 
 def test_one_patient_has_no_interval(draw: Draw) -> None:
     predictions = draw(50)
     predictions.rows["patient_id"] = "1"
     report = score(predictions, fixed(predictions.findings), how=Eval(draws=100))
-    assert (report.intervals, report.notes[0]) == ("", "no intervals: there is only one of the patients to draw from")
+    assert (report.intervals, report.notes[0]) == (
+        "",
+        "no intervals: there is only one of the patients to draw from",
+    )
 
 
 def test_delong_gives_intervals_to_auroc_alone(draw: Draw) -> None:
@@ -362,7 +383,12 @@ def test_micro_ravels_every_known_cell(draw: Draw) -> None:
 
 def test_the_evaluation_room_imports_no_torch() -> None:
     folder = Path(cxr.evaluation.__file__).parent
-    rooms = ", ".join(f"cxr.evaluation.{file.stem}" for file in folder.glob("*.py") if file.stem != "__init__")
+    rooms = ", ".join(
+        f"cxr.evaluation.{file.stem}" for file in folder.glob("*.py") if file.stem != "__init__"
+    )
     heavy = ("torch", "sklearn", "scipy.stats", "rich.table", "matplotlib")
     code = f"import sys, {rooms}; print([name for name in {heavy} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )

@@ -43,7 +43,9 @@ def test_a_name_that_may_be_two_images_is_none_and_the_others_are_found() -> Non
     assert places(["a.png", "a.jpg", "b.png"], ["a.jpg", "b.jpg"]) == [-1, 0, 1]
 
 
-NAMES = [f"{folder}{name}{end}" for folder, name, end in product(("x/", "y/", "z/x/", ""), "ab", ("", ".png"))]
+NAMES = [
+    f"{folder}{name}{end}" for folder, name, end in product(("x/", "y/", "z/x/", ""), "ab", ("", ".png"))
+]
 
 
 @settings(max_examples=60, deadline=None)
@@ -53,7 +55,9 @@ def test_the_order_of_names_changes_no_match(names: list[str], data: st.DataObje
     found = dict(zip(ours, places(ours, theirs), strict=True))
     pairs = {(one, theirs[place]) for one, place in found.items() if place >= 0}
     mixed, others = data.draw(st.permutations(ours)), data.draw(st.permutations(theirs))
-    again = {(one, others[place]) for one, place in zip(mixed, places(mixed, others), strict=True) if place >= 0}
+    again = {
+        (one, others[place]) for one, place in zip(mixed, places(mixed, others), strict=True) if place >= 0
+    }
     assert pairs == again and len({b for _, b in pairs}) == len(pairs)
 
 

@@ -86,7 +86,15 @@ def test_few_images_have_counts_in_place_of_a_figure(draw: Draw) -> None:
 
 @pytest.mark.parametrize(
     ("age", "band"),
-    [(0, "0-19"), (19.9, "0-19"), (20, "20-39"), (59, "40-59"), (79, "60-79"), (80, "80+"), (np.nan, "unknown")],
+    [
+        (0, "0-19"),
+        (19.9, "0-19"),
+        (20, "20-39"),
+        (59, "40-59"),
+        (79, "60-79"),
+        (80, "80+"),
+        (np.nan, "unknown"),
+    ],
 )
 def test_ages_go_by_twenty_years(age: float, band: str) -> None:
     assert age_band(age) == band

@@ -19,7 +19,9 @@ FIGURES = {"f1": f1_score, "youden": balanced_accuracy_score}  # J = 2 x balance
 
 
 def of(y: list[float], p: list[float]) -> Predictions:
-    rows = pd.DataFrame({name: [f"{name}{row}" for row in range(len(y))] for name in IDENTITY}).assign(age=np.nan)
+    rows = pd.DataFrame({name: [f"{name}{row}" for row in range(len(y))] for name in IDENTITY}).assign(
+        age=np.nan
+    )
     return Predictions(rows, ("Mass",), np.array(y, np.float64)[:, None], np.array(p, np.float64)[:, None])
 
 
@@ -30,7 +32,9 @@ def chosen(y: list[float], p: list[float], rule: Rule) -> float:
 @pytest.mark.parametrize("rule", ["f1", "youden"])
 @given(cells=st.lists(CELLS, max_size=30))
 @settings(max_examples=100, deadline=None)
-def test_no_threshold_is_better_and_no_larger_one_as_good(rule: Rule, cells: list[tuple[float, float]]) -> None:
+def test_no_threshold_is_better_and_no_larger_one_as_good(
+    rule: Rule, cells: list[tuple[float, float]]
+) -> None:
     y, p = np.array(cells + BOTH_CLASSES).T
     known = ~np.isnan(y)
     figure = {t: FIGURES[str(rule)](y[known], p[known] >= t) for t in sorted(set(p[known]))}
@@ -71,7 +75,9 @@ def test_where_thresholds_come_from_is_kept(draw: Callable[..., Predictions]) ->
 
 
 def test_a_number_is_taken_as_it_is() -> None:
-    assert choose(of([0, 1], [0.1, 0.9]), 0.25) == Thresholds(("Mass",), (0.25,), "fixed 0.25", "not chosen: fixed")
+    assert choose(of([0, 1], [0.1, 0.9]), 0.25) == Thresholds(
+        ("Mass",), (0.25,), "fixed 0.25", "not chosen: fixed"
+    )
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.5, float("nan")])
@@ -91,7 +97,9 @@ def test_json_gives_the_same_thresholds_back(draw: Callable[..., Predictions]) -
 @pytest.mark.parametrize("least", [0.0, 0.5, 0.8, 0.9, 1.0])
 @given(cells=st.lists(CELLS, max_size=30))
 @settings(max_examples=60, deadline=None)
-def test_a_sensitivity_is_reached_with_the_highest_specificity(least: float, cells: list[tuple[float, float]]) -> None:
+def test_a_sensitivity_is_reached_with_the_highest_specificity(
+    least: float, cells: list[tuple[float, float]]
+) -> None:
     y, p = np.array(cells + BOTH_CLASSES).T
     own = metrics.at_threshold(y, p, chosen(list(y), list(p), f"sensitivity={least}"))
     every = [metrics.at_threshold(y, p, t) for t in p[~np.isnan(y)]]
@@ -102,7 +110,9 @@ def test_a_sensitivity_is_reached_with_the_highest_specificity(least: float, cel
 @pytest.mark.parametrize("least", [0.0, 0.5, 0.8, 0.9, 1.0])
 @given(cells=st.lists(CELLS, max_size=30))
 @settings(max_examples=60, deadline=None)
-def test_a_specificity_is_reached_with_the_highest_sensitivity(least: float, cells: list[tuple[float, float]]) -> None:
+def test_a_specificity_is_reached_with_the_highest_sensitivity(
+    least: float, cells: list[tuple[float, float]]
+) -> None:
     y, p = np.array(cells + BOTH_CLASSES).T
     thresholds = choose(of(list(y), list(p)), f"specificity={least}")
     every = [metrics.at_threshold(y, p, t) for t in p[~np.isnan(y)]]

@@ -49,7 +49,9 @@ def test_a_study_that_several_patients_have_is_one_of_each(draw: Draw) -> None:
     visit = np.arange(60) % 2
     predictions.rows["study_id"] = visit.astype(str)
     combined = combine(predictions, "study", "mean")
-    grouped = pd.Series(predictions.p[:, 0]).groupby([predictions.rows["patient_id"].to_numpy(), visit]).mean()
+    grouped = (
+        pd.Series(predictions.p[:, 0]).groupby([predictions.rows["patient_id"].to_numpy(), visit]).mean()
+    )
     assert sorted(combined.p[:, 0]) == sorted(grouped) and combined.rows["image"].is_unique
     predictions.rows.loc[0, "patient_id"] = ""  # nobody can say whose it is
     assert len(combine(predictions, "study", "mean")) == len(combined) + 1

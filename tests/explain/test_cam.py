@@ -72,7 +72,9 @@ def test_an_overlay_is_a_png_of_the_same_pixels() -> None:
     np.testing.assert_array_equal(np.asarray(decoded), picture)
 
 
-@pytest.mark.parametrize(("height", "width", "shown"), [(40, 60, (40, 60)), (90, 60, (45, 30)), (400, 210, (80, 42))])
+@pytest.mark.parametrize(
+    ("height", "width", "shown"), [(40, 60, (40, 60)), (90, 60, (45, 30)), (400, 210, (80, 42))]
+)
 def test_the_overlay_of_a_large_image_is_drawn_on_a_smaller_copy(
     height: int, width: int, shown: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

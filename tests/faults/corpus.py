@@ -139,7 +139,10 @@ def _cuts(folder: Path, name: str, data: bytes) -> list[Case]:
     ends = np.linspace(0, len(data) - 1, NUM_CUTS).astype(int)
     padded = name.endswith(("tiff", "rle.dcm"))  # their last byte is no pixel's
     whole = [None if padded and end == len(data) - 1 else False for end in ends]
-    return [_write(folder, f"cut/{end:05d}_{name}", data[:end], seen) for end, seen in zip(ends, whole, strict=True)]
+    return [
+        _write(folder, f"cut/{end:05d}_{name}", data[:end], seen)
+        for end, seen in zip(ends, whole, strict=True)
+    ]
 
 
 def _flips(folder: Path, name: str, data: bytes, draws: np.random.Generator) -> list[Case]:
@@ -147,7 +150,9 @@ def _flips(folder: Path, name: str, data: bytes, draws: np.random.Generator) -> 
     for place in draws.integers(len(data), size=NUM_FLIPS):
         flipped = bytearray(data)
         flipped[place] ^= 1 << int(draws.integers(8))
-        seen = False if name.endswith("png") else None  # every byte of a PNG is signature, length or under a checksum
+        seen = (
+            False if name.endswith("png") else None
+        )  # every byte of a PNG is signature, length or under a checksum
         cases.append(_write(folder, f"flip/{place:05d}_{name}", bytes(flipped), seen))
     return cases
 
@@ -187,7 +192,12 @@ def _inflates() -> bytes:
     """A deflated file of 1 GiB whose transfer syntax stands behind 5,000 bytes of something else."""
     plain = to_bytes(make_dicom(np.zeros((8, 8), np.uint8), syntax="1.2.840.10008.1.2.1.99"))
     syntax = plain.index(b"\x02\0\x10\0UI")
-    head = plain[:syntax] + struct.pack("<HH2sHI", 2, 1, b"OB", 0, 5000) + bytes(5000) + plain[syntax : syntax + 30]
+    head = (
+        plain[:syntax]
+        + struct.pack("<HH2sHI", 2, 1, b"OB", 0, 5000)
+        + bytes(5000)
+        + plain[syntax : syntax + 30]
+    )
     return head + _gigabyte()[2:-4]  # without zlib's own header and checksum
 
 
@@ -272,7 +282,12 @@ def _links(folder: Path, data: bytes) -> Iterator[Case]:
     """Links that lead somewhere, nowhere and round in a circle; a pipe and a device, which never end."""
     target = _write(folder, "links/target.png", data, True)
     yield target
-    made = {"good.png": "target.png", "nowhere.png": "gone.png", "circle.png": "circle.png", "folder.png": "."}
+    made = {
+        "good.png": "target.png",
+        "nowhere.png": "gone.png",
+        "circle.png": "circle.png",
+        "folder.png": ".",
+    }
     for name, to in made.items():
         (folder / "links" / name).symlink_to(to)
         yield Case(f"links/{name}", name == "good.png")

@@ -26,7 +26,9 @@ CHEXPERT = (
     "Path,Sex,Age,Frontal/Lateral,AP/PA,No Finding,Edema,Pneumonia\n"
     "CheXpert-v1.0/train/patient00001/study1/view1_frontal.jpg,Female,68,Frontal,AP,1.0,,-1.0\n"
 )
-PREDICTIONS = "image,patient_id,split,view,sex,age,y_Mass,p_Mass\na.png,1,test,PA,M,50,1,0.9\nb.png,2,val,,,,,0.2\n"
+PREDICTIONS = (
+    "image,patient_id,split,view,sex,age,y_Mass,p_Mass\na.png,1,test,PA,M,50,1,0.9\nb.png,2,val,,,,,0.2\n"
+)
 CONFIG = "seed: 1\ndata: {source: nih, root: /data, uncertain: [0.1, 0.9]}\ntrain:\n  lr: 1e-4\n  epochs: 3\n"
 NUMBERS = (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff", b"-1", b"1e999", b'"', b"\n")
 

@@ -68,7 +68,12 @@ def stages(home: Path, num_images: int = 120, size: int = 256) -> list[Stage]:
     store, run, report, maps = (home / name for name in ("store", "run", "report", "maps"))
     images = sorted(map(str, (home / "nih" / "images").iterdir()))[:20]
     return [
-        Stage("pack", ("pack", str(recipe)), store, (store.with_name("store.partial"), store.with_name("store.lock"))),
+        Stage(
+            "pack",
+            ("pack", str(recipe)),
+            store,
+            (store.with_name("store.partial"), store.with_name("store.lock")),
+        ),
         Stage("train", ("train", str(recipe)), run),
         Stage("eval", ("eval", str(run), "--out", str(report)), report),
         Stage("predict", ("predict", str(run), *images, "--heatmaps", str(maps)), maps),
@@ -113,7 +118,9 @@ def kill_at_random(stage: Stage, num_kills: int, draws: random.Random) -> Outcom
 def _compare(stage: Stage, wanted: str, num_kills: int) -> None:
     assert stage.digest() == wanted, f"{stage.name}: other bytes after {num_kills} kills"
     left = [
-        str(path) for path in stage.folder.parent.rglob("*") if path.name.startswith(".") or ".tmp" in path.suffixes
+        str(path)
+        for path in stage.folder.parent.rglob("*")
+        if path.name.startswith(".") or ".tmp" in path.suffixes
     ]
     left += [str(path) for path in stage.leaves if path.exists()]
     assert not left, f"{stage.name}: left {left} after {num_kills} kills"
@@ -164,7 +171,10 @@ def main(num_kills: int) -> None:
             outcome = kill_at_random(stage, num_kills, random.Random(num_kills))
             minutes = (time.monotonic() - began) / 60
             named = str(outcome.named) if stage.name == "train" else "not needed"
-            print(f"| `cxr {stage.name}` | {num_kills} | {outcome.compared} | {named} | {minutes:.0f} |", flush=True)
+            print(
+                f"| `cxr {stage.name}` | {num_kills} | {outcome.compared} | {named} | {minutes:.0f} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

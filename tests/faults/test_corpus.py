@@ -27,7 +27,9 @@ class Corpus(NamedTuple):
 
     def recipe(self, paths: Sequence[str], name: str) -> Path:
         """A config of a CSV that lists these files."""
-        table = pd.DataFrame({"image": paths, "patient_id": [f"p{row}" for row in range(len(paths))], "Mass": "0"})
+        table = pd.DataFrame(
+            {"image": paths, "patient_id": [f"p{row}" for row in range(len(paths))], "Mass": "0"}
+        )
         table.loc[::3, "Mass"] = "1"
         table.to_csv(self.folder.parent / f"{name}.csv", index=False)
         recipe = self.folder.parent / f"{name}.yaml"
@@ -57,7 +59,9 @@ def test_pack_names_each_bad_file_and_keeps_the_good_ones_pixels(corpus: Corpus)
     ended = run_cxr("pack", corpus.recipe(every, "every"))
     assert ended.code == 0, ended.err
     assert ended.peak_bytes < MOST_BYTES
-    lists = [pd.read_csv(corpus.folder.parent / "every" / f"{what}.csv") for what in ("unreadable", "missing")]
+    lists = [
+        pd.read_csv(corpus.folder.parent / "every" / f"{what}.csv") for what in ("unreadable", "missing")
+    ]
     named = set(pd.concat(lists)["image"])
     assert set(corpus.named(readable=False)) <= named
     assert not set(corpus.named(readable=True)) & named
@@ -75,14 +79,18 @@ def _assert_equal_rows(home: Path, found: Sequence[str], good: Sequence[str]) ->
 
 
 def test_predict_names_each_bad_file_and_says_the_same_of_the_good_ones(corpus: Corpus, run: Path) -> None:
-    files = [corpus.folder / case.path for case in corpus.cases if case.path != "links/folder.png"]  # would be searched
+    files = [
+        corpus.folder / case.path for case in corpus.cases if case.path != "links/folder.png"
+    ]  # would be searched
     ended = run_cxr("predict", run, "--format", "json", *files)
     assert ended.code == 1, ended.err[-2000:]
     assert ended.peak_bytes < MOST_BYTES
     said = [json.loads(line) for line in ended.out.splitlines()]
     assert {line["image"] for line in said} == set(map(str, files))
     refused = {line["image"] for line in said if "error" in line}
-    assert {str(corpus.folder / path) for path in corpus.named(readable=False)} & set(map(str, files)) <= refused
+    assert {str(corpus.folder / path) for path in corpus.named(readable=False)} & set(
+        map(str, files)
+    ) <= refused
     good = [corpus.folder / path for path in corpus.named(readable=True)]
     assert not {str(path) for path in good} & refused
     alone = run_cxr("predict", run, "--format", "json", *good)

@@ -13,7 +13,9 @@ CELLS = {
 BLANK = ["", " ", "NA", "N/A", "nan", "NaN", "null", "NULL", "none", "None", "<NA>", "-", ".", "\u00a0"]
 
 
-@pytest.mark.parametrize(("cell", "value"), [(cell, value) for value, cells in CELLS.items() for cell in cells])
+@pytest.mark.parametrize(
+    ("cell", "value"), [(cell, value) for value, cells in CELLS.items() for cell in cells]
+)
 def test_words_and_numbers_are_labels(cell: str, value: float) -> None:
     assert read_label(cell) == read_label(f" {cell}\u00a0") == value
 
@@ -24,7 +26,9 @@ def test_words_for_nothing_are_blank(cell: str) -> None:
     assert value is not None and math.isnan(value)
 
 
-@pytest.mark.parametrize("cell", ["2", "-2", "1.5", "-0.5", "inf", "-inf", "x", "?", "1 0", "0,5", "oui", "maybe"])
+@pytest.mark.parametrize(
+    "cell", ["2", "-2", "1.5", "-0.5", "inf", "-inf", "x", "?", "1 0", "0,5", "oui", "maybe"]
+)
 def test_anything_else_is_no_label(cell: str) -> None:
     assert read_label(cell) is None
 

@@ -27,7 +27,9 @@ def spelled(draw: st.DrawFn) -> tuple[list[str], list[str]]:
     ids = [unicodedata.normalize("NFC", one) for one in draw(IDS)]
     form: Literal["NFC", "NFD"] = "NFC" if draw(st.booleans()) else "NFD"
     inner = draw(st.sampled_from([" ", "\u00a0", "  ", "\u2009"]))
-    return ids, [draw(BLANKS) + unicodedata.normalize(form, one).replace(" ", inner) + draw(BLANKS) for one in ids]
+    return ids, [
+        draw(BLANKS) + unicodedata.normalize(form, one).replace(" ", inner) + draw(BLANKS) for one in ids
+    ]
 
 
 @given(spelled())
@@ -37,7 +39,9 @@ def test_any_spelling_of_the_ids_gives_the_same_split(both: tuple[list[str], lis
     folds = []
     for ids in both:
         rows = make_rows({"image": [str(row) for row in range(2 * len(ids))], "patient_id": both[0] + ids})
-        folds.append(assign(LabelTable("table", Path(), rows, (), np.empty((len(rows), 0), np.float32)), data).fold)
+        folds.append(
+            assign(LabelTable("table", Path(), rows, (), np.empty((len(rows), 0), np.float32)), data).fold
+        )
     assert folds[0].tolist() == folds[1].tolist()
     assert folds[1][: len(both[0])].tolist() == folds[1][len(both[0]) :].tolist()  # a patient is in one split
 
@@ -64,11 +68,23 @@ def test_ids_that_a_spreadsheet_has_rounded_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["patient_id", "Patient ID", "patientId", "PATIENTID", "PatientID ", "patient", "subject_id", "Subject ID"]
+    "name",
+    [
+        "patient_id",
+        "Patient ID",
+        "patientId",
+        "PATIENTID",
+        "PatientID ",
+        "patient",
+        "subject_id",
+        "Subject ID",
+    ],
 )
 def test_the_patient_is_found_under_any_usual_name(tmp_path: Path, name: str) -> None:
     write_lines(tmp_path / "x.csv", [f"Image,{name},Mass", "a.png, p1,1", "b.png,p1,0"])
-    table = read(Data.model_validate({"source": "table", "root": tmp_path, "csv": "x.csv", "split": "random"}))
+    table = read(
+        Data.model_validate({"source": "table", "root": tmp_path, "csv": "x.csv", "split": "random"})
+    )
     assert table.names_patients and table.rows["patient_id"].tolist() == ["p1", "p1"]
 
 
@@ -84,5 +100,7 @@ def test_two_columns_that_may_name_the_patient_and_differ_are_asked_about(tmp_pa
 
 def test_a_patient_called_like_a_missing_value_is_asked_about(tmp_path: Path) -> None:
     write_lines(tmp_path / "x.csv", ["image,patient_id,Mass", "a.png,nan,1", "b.png,nan,0", "c.png,1,0"])
-    table = read(Data.model_validate({"source": "table", "root": tmp_path, "csv": "x.csv", "split": "random"}))
+    table = read(
+        Data.model_validate({"source": "table", "root": tmp_path, "csv": "x.csv", "split": "random"})
+    )
     assert table.notes == ("2 images of a patient called 'nan': is it a missing value?",)

@@ -22,7 +22,12 @@ Pixels = npt.NDArray[Any]
 NAME, NUMBER = "SECRET^NAME", "SECRET-ID"
 
 
-def make_dicom(pixels: Pixels, bits: int = 12, syntax: str = ExplicitVRLittleEndian, **elements: Any) -> Dataset:  # noqa: ANN401
+def make_dicom(
+    pixels: Pixels,
+    bits: int = 12,
+    syntax: str = ExplicitVRLittleEndian,
+    **elements: Any,  # noqa: ANN401
+) -> Dataset:
     """A dataset of grey [H, W] or RGB [H, W, 3] pixels, stored in `bits` bits, with further elements by keyword."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
@@ -57,7 +62,9 @@ def table_item(entries: Sequence[int], first: int, bits: int) -> Dataset:
 
 def encapsulate_jpeg(pixels: Pixels, **elements: Any) -> Dataset:  # noqa: ANN401
     """A dataset of 8-bit pixels in baseline JPEG, as OpenCV encodes it."""
-    done, data = cv2.imencode(".jpg", pixels if pixels.ndim == 2 else pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    done, data = cv2.imencode(
+        ".jpg", pixels if pixels.ndim == 2 else pixels[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95]
+    )
     assert done
     dataset = make_dicom(pixels, 8, JPEGBaseline8Bit, **elements)
     dataset.PixelData = encapsulate([data.tobytes()])

@@ -66,7 +66,9 @@ def write_nih(
         write_image(root / folders[place % len(folders)] / image.name)
     write_lines(root / csv, [line + "," * trailing_comma for line in lines])
     if lists:
-        write_lines(root / "train_val_list.txt", [image.name for image in images if image.split == "train_val"])
+        write_lines(
+            root / "train_val_list.txt", [image.name for image in images if image.split == "train_val"]
+        )
         write_lines(root / "test_list.txt", [image.name for image in images if image.split == "test"])
     return root
 
@@ -102,7 +104,11 @@ def write_chexpert(
     """CheXpert's tables and images in root; `prefix` stands before each Path, `suffix` after each table's name."""
     root.mkdir(parents=True, exist_ok=True)
     for fold in files:
-        columns = ["Path", *(["Sex", "Age", "Frontal/Lateral", "AP/PA"] if demographics else []), *CHEXPERT_14]
+        columns = [
+            "Path",
+            *(["Sex", "Age", "Frontal/Lateral", "AP/PA"] if demographics else []),
+            *CHEXPERT_14,
+        ]
         lines = [",".join(columns)]
         for image in chexpert_images(fold, CHEXPERT_FILES[fold]):
             about = [image.sex, image.age, image.side, image.direction] if demographics else []
@@ -132,7 +138,9 @@ MIMIC_VIEWS = ("PA", "LATERAL", "AP", "LL", "")
 
 def write_mimic(root: Path, version: str = "2.0.0", repeats: int = 1) -> Path:
     """MIMIC-CXR-JPG of ten patients with two images each, or more; patient 3's study has no row of labels."""
-    metadata = ["dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate"]
+    metadata = [
+        "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate"
+    ]
     splits = ["dicom_id,study_id,subject_id,split"]
     labels = {name: [",".join(["subject_id", "study_id", *CHEXPERT_14])] for name in ("chexpert", "negbio")}
     for number, split in enumerate(MIMIC_SPLITS * repeats):
@@ -142,7 +150,11 @@ def write_mimic(root: Path, version: str = "2.0.0", repeats: int = 1) -> Path:
             metadata.append(f'{image},{patient},{study},"CHEST (PA, LAT)",{view},32,32,21{number:02}0506')
             splits.append(f"{image},{study},{patient},{split}")
             write_image(root / f"files/p{str(patient)[:2]}/p{patient}/s{study}/{image}.jpg")
-        cells = {"Cardiomegaly": f"{number % 2}.0", "Edema": "-1.0", "No Finding": "" if number % 2 else "1.0"}
+        cells = {
+            "Cardiomegaly": f"{number % 2}.0",
+            "Edema": "-1.0",
+            "No Finding": "" if number % 2 else "1.0",
+        }
         for name, lines in labels.items():
             own = cells if name == "chexpert" else {**cells, "Edema": "0.0"}
             if number != 3:
@@ -169,7 +181,9 @@ PADCHEST_LABELS = (
 PADCHEST_TABLE = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
 
 
-def write_padchest(root: Path, labels: Sequence[str] = PADCHEST_LABELS, flat: bool = False, repeats: int = 1) -> Path:
+def write_padchest(
+    root: Path, labels: Sequence[str] = PADCHEST_LABELS, flat: bool = False, repeats: int = 1
+) -> Path:
     """PadChest with an image for each list of labels, two images a patient, 16-bit PNGs in folders 0, 1 and 2."""
     header = (
         ",ImageID,ImageDir,StudyDate_DICOM,StudyID,PatientID,PatientBirth,PatientSex_DICOM,ViewPosition_DICOM,"
@@ -181,8 +195,19 @@ def write_padchest(root: Path, labels: Sequence[str] = PADCHEST_LABELS, flat: bo
         birth, sex = ("" if number == 4 else "1930.0"), "MFO"[number % 3]
         view = ("PA", "L", "AP_horizontal", "EXCLUDE")[number % 4]
         method = ("Physician", "RNN_model")[number % 2]
-        about = (number, image, folder, 20140915, f"study{number}", 83986048869429233 + number // 2, birth, sex)
-        lines.append(",".join(map(str, (*about, "PA", view, "Manual", '" sin, hallazg ."', method, f'"{cell}"'))))
+        about = (
+            number,
+            image,
+            folder,
+            20140915,
+            f"study{number}",
+            83986048869429233 + number // 2,
+            birth,
+            sex,
+        )
+        lines.append(
+            ",".join(map(str, (*about, "PA", view, "Manual", '" sin, hallazg ."', method, f'"{cell}"')))
+        )
         path = root / (image if flat else f"{folder}/{image}")
         path.parent.mkdir(parents=True, exist_ok=True)
         pixels = np.random.default_rng(number).integers(0, 4096, (36, 32), dtype=np.uint16)
@@ -210,13 +235,32 @@ def write_vindr(root: Path) -> Path:
 
 def write_brax(root: Path) -> Path:
     """BRAX: six images of four patients, one of them of no view and one aged `85 or more`."""
-    header = ("DicomPath", "PngPath", "PatientID", "PatientSex", "PatientAge", "AccessionNumber", *CHEXPERT_14)
+    header = (
+        "DicomPath",
+        "PngPath",
+        "PatientID",
+        "PatientSex",
+        "PatientAge",
+        "AccessionNumber",
+        *CHEXPERT_14,
+    )
     lines = [",".join((*header, "ViewPosition"))]
     for number in range(6):
         below = f"id_{number % 4}/Study_{number}/Series_1/image-{number}"
         age, view = ("85 or more" if number == 1 else "40"), ("PA", "L", "")[number % 3]
-        cells = {"Cardiomegaly": "1.0", "Edema": "-1.0", "Fracture": "0.0"} if number % 2 else {"No Finding": "1.0"}
-        about = (f"Anonymized_DICOMs/{below}.dcm", f"images/{below}.png", f"id_{number % 4}", "F", age, str(number))
+        cells = (
+            {"Cardiomegaly": "1.0", "Edema": "-1.0", "Fracture": "0.0"}
+            if number % 2
+            else {"No Finding": "1.0"}
+        )
+        about = (
+            f"Anonymized_DICOMs/{below}.dcm",
+            f"images/{below}.png",
+            f"id_{number % 4}",
+            "F",
+            age,
+            str(number),
+        )
         lines.append(",".join((*about, *(cells.get(name, "") for name in CHEXPERT_14), view)))
         write_image(root / f"images/{below}.png")
     write_lines(root / "master_spreadsheet_update.csv", lines)

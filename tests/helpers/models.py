@@ -51,7 +51,14 @@ def make_recipe(phantom: Path) -> Recipe:
 
     def make(out: Path, *overrides: str) -> Config:
         data = {"source": "phantom", "root": phantom, "findings": FINDINGS, "val_fraction": 0.3}
-        training = {"epochs": 3, "batch_size": 8, "lr": 1e-3, "ema": 0.9, "precision": "fp32", "optimizer": "sgd"}
+        training = {
+            "epochs": 3,
+            "batch_size": 8,
+            "lr": 1e-3,
+            "ema": 0.9,
+            "precision": "fp32",
+            "optimizer": "sgd",
+        }
         values = {
             "out": out,
             "data": data,
@@ -81,12 +88,16 @@ def trained(make_recipe: Recipe, dataset: Dataset, tmp_path_factory: pytest.Temp
 def start(tmp_path: Path) -> Start:
     """Starts `cxr train` on a config in a process of its own: `start(config, "--resume", launcher=("-m", "cxr"))`."""
 
-    def run(config: Config, *options: str, launcher: tuple[str, ...] = ("-m", "cxr")) -> "subprocess.Popen[str]":
+    def run(
+        config: Config, *options: str, launcher: tuple[str, ...] = ("-m", "cxr")
+    ) -> "subprocess.Popen[str]":
         file = tmp_path / "recipe.yaml"
         file.write_text(render(config))
         command = [sys.executable, *launcher, "train", str(file), *options]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     return run
 
@@ -101,7 +112,9 @@ def densenet() -> nn.Module:
     for name, tensor in model.state_dict().items():
         if name.endswith(("running_var", "classifier.bias")):
             tensor.uniform_(0.5, 1.5)
-    model.get_buffer("features.norm0.running_var").mul_(1e6)  # as after training on pixels between -1024 and 1024
+    model.get_buffer("features.norm0.running_var").mul_(
+        1e6
+    )  # as after training on pixels between -1024 and 1024
     return model
 
 

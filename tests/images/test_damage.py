@@ -41,7 +41,9 @@ def reason(data: bytes) -> str:
 def spoken(data: bytes) -> str:
     """What OpenCV alone prints about a file, in a process of its own."""
     code = "import sys, cv2, numpy; cv2.imdecode(numpy.frombuffer(sys.stdin.buffer.read(), numpy.uint8), 6)"
-    return subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True).stderr.decode()
+    return subprocess.run(
+        [sys.executable, "-c", code], input=data, capture_output=True, check=True
+    ).stderr.decode()
 
 
 def test_what_opencv_prints_about_a_file_becomes_its_reason(capfd: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +154,9 @@ def test_the_size_that_was_checked_is_the_size_that_opencv_decodes(data: st.Data
     end = JPEG.index(b"\xff\xda")
     broken = bytearray(JPEG)
     for _ in range(data.draw(st.integers(1, 4))):
-        broken[data.draw(st.integers(2, end))] = data.draw(st.sampled_from([0, 1, 2, 8, 0xC0, 0xC2, 0xD0, 0xFE, 0xFF]))
+        broken[data.draw(st.integers(2, end))] = data.draw(
+            st.sampled_from([0, 1, 2, 8, 0xC0, 0xC2, 0xD0, 0xFE, 0xFF])
+        )
     frame = read_jpeg_frame(bytes(broken))
     with listen():
         if frame is None or frame.width * frame.height < 1_000_000:
@@ -171,7 +175,11 @@ def test_lossless_and_deep_jpegs_are_called_what_they_are() -> None:
 def test_a_progressive_jpeg_counts_with_what_its_decoder_keeps() -> None:
     frames = [read_jpeg_frame(encode(Image.fromarray(COLOUR), "JPEG", progressive=progressive, subsampling=sampling))
               for progressive, sampling in ((False, 0), (True, 0), (True, 2))]  # fmt: skip
-    assert [(frame.samples, frame.is_kept) for frame in frames if frame] == [(3, False), (3, True), (1.5, True)]
+    assert [(frame.samples, frame.is_kept) for frame in frames if frame] == [
+        (3, False),
+        (3, True),
+        (1.5, True),
+    ]
 
 
 def test_a_tiff_whose_tags_are_there_twice_has_the_size_of_the_first() -> None:
@@ -205,7 +213,9 @@ def test_deflated_content_stops_at_the_limit_wherever_the_syntax_stands(
 ) -> None:
     for module in ("cxr.images.dicom.decode", "cxr.images.dicom.header"):
         monkeypatch.setattr(f"{module}.MAX_INFLATED", 1_000_000)
-    data = to_bytes(make_dicom(np.zeros((4000, 4000), np.uint16), syntax="1.2.840.10008.1.2.1.99", ViewPosition="PA"))
+    data = to_bytes(
+        make_dicom(np.zeros((4000, 4000), np.uint16), syntax="1.2.840.10008.1.2.1.99", ViewPosition="PA")
+    )
     private = struct.pack("<HH2sHI", 2, 1, b"OB", 0, length) + bytes(length)
     syntax = data.index(b"\x02\0\x10\0UI")
     path = tmp_path / "x.dcm"
@@ -229,7 +239,9 @@ def test_what_a_decoder_needs_too_much_memory_for_is_refused() -> None:
     jpeg = encode(Image.fromarray(COLOUR), "JPEG", progressive=True, subsampling=0)
     at = jpeg.index(b"\xff\xc2")
     jpeg = jpeg[: at + 5] + struct.pack(">HH", 9_999, 10_000) + jpeg[at + 9 :]
-    assert reason(jpeg) == "image of 10,000 x 9,999 pixels takes 1.00 GB to decode, which is more than 0.85 GB"
+    assert (
+        reason(jpeg) == "image of 10,000 x 9,999 pixels takes 1.00 GB to decode, which is more than 0.85 GB"
+    )
 
 
 def test_pixels_of_another_size_than_the_header_says_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

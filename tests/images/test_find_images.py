@@ -44,7 +44,9 @@ def packed(name: str) -> bytes:
     return file.getvalue()
 
 
-@pytest.mark.parametrize("name", ["IM0001", "1.2.840.113619", "x.IMA", "x.jfif", "x.txtx", ".hidden", "x.png", "x.dcm"])
+@pytest.mark.parametrize(
+    "name", ["IM0001", "1.2.840.113619", "x.IMA", "x.jfif", "x.txtx", ".hidden", "x.png", "x.dcm"]
+)
 @pytest.mark.parametrize("data", [PNG, DICOM, BARE], ids=["png", "dicom", "without preamble"])
 def test_content_decides_whatever_the_name(tmp_path: Path, name: str, data: bytes) -> None:
     (tmp_path / name).write_bytes(data)
@@ -98,9 +100,12 @@ def test_no_circle_of_links_is_endless_and_no_file_is_found_twice(tmp_path: Path
     for name, to in links.items():
         (folder / name).symlink_to(to)
     os.link(folder / "x", folder / "x3")
-    assert found(folder) == {"sub/y": "image", "x": "image", "x3": "again", "circle": "unreadable"} | dict.fromkeys(
-        ["self", "sub/back", "x2", "s2"], "again"
-    ) | dict.fromkeys(["up", "sub/root"], "above")
+    assert found(folder) == {
+        "sub/y": "image",
+        "x": "image",
+        "x3": "again",
+        "circle": "unreadable",
+    } | dict.fromkeys(["self", "sub/back", "x2", "s2"], "again") | dict.fromkeys(["up", "sub/root"], "above")
 
 
 def test_links_that_lead_nowhere_are_named_unless_no_image_could_be_there(tmp_path: Path) -> None:

@@ -96,14 +96,18 @@ def test_grey_pictures_keep_their_pixels_however_they_are_stored(picture: Image.
     ids=["rgb", "rgba", "palette"],
 )
 def test_colour_becomes_the_luminance_of_pillow_and_alpha_changes_nothing(picture: Image.Image) -> None:
-    assert np.abs(decode(encode(picture), "x") - luminance(picture)).max() <= 1  # both round, each at another step
+    assert (
+        np.abs(decode(encode(picture), "x") - luminance(picture)).max() <= 1
+    )  # both round, each at another step
 
 
 @pytest.mark.parametrize("bits", [8, 9, 12, 14, 16])
 def test_deep_pictures_are_divided_by_the_bit_depth_they_use(bits: int) -> None:
     deep = DEEP >> (16 - bits)
     deep[0, 0] = 2**bits - 1
-    np.testing.assert_array_equal(decode(encode(Image.fromarray(deep)), "x"), np.rint(deep / (2**bits - 1) * 255))
+    np.testing.assert_array_equal(
+        decode(encode(Image.fromarray(deep)), "x"), np.rint(deep / (2**bits - 1) * 255)
+    )
 
 
 def test_a_dark_deep_picture_is_not_brightened_beyond_8_bits() -> None:
@@ -112,11 +116,15 @@ def test_a_dark_deep_picture_is_not_brightened_beyond_8_bits() -> None:
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-@pytest.mark.parametrize("pixels", [SMOOTH, np.dstack([SMOOTH, SMOOTH // 2, 255 - SMOOTH])], ids=["grey", "colour"])
+@pytest.mark.parametrize(
+    "pixels", [SMOOTH, np.dstack([SMOOTH, SMOOTH // 2, 255 - SMOOTH])], ids=["grey", "colour"]
+)
 def test_jpegs_come_out_as_pillow_reads_them(pixels: Grey, progressive: bool) -> None:
     data = encode(Image.fromarray(pixels), "JPEG", quality=90, progressive=progressive)
     difference = np.abs(decode(data, "x") - luminance(Image.open(io.BytesIO(data))))
-    assert difference.max() <= 3  # decoders may differ in the inverse transform and in the colour's upsampling
+    assert (
+        difference.max() <= 3
+    )  # decoders may differ in the inverse transform and in the colour's upsampling
     assert difference.mean() < 0.5
 
 
@@ -142,7 +150,9 @@ def test_a_damaged_exif_part_turns_nothing() -> None:
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "1", "P", "CMYK"])
 def test_tiffs_have_the_luminance_of_pillow(mode: str, compression: str | None) -> None:
-    picture = Image.fromarray(np.dstack([SMOOTH, SMOOTH // 2, 255 - SMOOTH])).convert(mode if mode != "LA" else "L")
+    picture = Image.fromarray(np.dstack([SMOOTH, SMOOTH // 2, 255 - SMOOTH])).convert(
+        mode if mode != "LA" else "L"
+    )
     if mode in ("LA", "RGBA"):
         picture.putalpha(Image.fromarray(SMOOTH))
     data = encode(picture, "TIFF", compression=compression)
@@ -162,8 +172,13 @@ def test_tiffs_that_are_no_single_whole_8_or_16_bit_image_are_named() -> None:
     grey, flat = Image.fromarray(GREY), Image.fromarray(GREY.astype(np.float32))
     pages = encode(grey, "TIFF", save_all=True, append_images=[grey])
     assert reason_of(pages) == "TIFF of several pages: one image a file is read; save the page by itself"
-    assert reason_of(encode(flat, "TIFF")) == "TIFF of 32-bit floating-point values: 8 or 16 unsigned bits are read"
-    large = encode(grey, "TIFF").replace(struct.pack("<HHII", 256, 4, 1, 53), struct.pack("<HHII", 256, 4, 1, 10**9))
+    assert (
+        reason_of(encode(flat, "TIFF"))
+        == "TIFF of 32-bit floating-point values: 8 or 16 unsigned bits are read"
+    )
+    large = encode(grey, "TIFF").replace(
+        struct.pack("<HHII", 256, 4, 1, 53), struct.pack("<HHII", 256, 4, 1, 10**9)
+    )
     large = large.replace(struct.pack("<HHIHH", 256, 3, 1, 53, 0), struct.pack("<HHII", 256, 4, 1, 10**9))
     assert reason_of(large) == "image of 1,000,000,000 x 37 pixels is larger than 100,000,000 pixels"
 
@@ -197,14 +212,23 @@ def test_deep_colour_is_divided_by_the_depth_of_its_brightest_channel(channels: 
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("BMP", "BMP"), ("GIF", "GIF"), ("WEBP", "WebP"), ("AVIF", "AVIF"), ("JPEG2000", "JPEG 2000"), ("PPM", "PGM")],
+    [
+        ("BMP", "BMP"),
+        ("GIF", "GIF"),
+        ("WEBP", "WebP"),
+        ("AVIF", "AVIF"),
+        ("JPEG2000", "JPEG 2000"),
+        ("PPM", "PGM"),
+    ],
 )
 def test_other_kinds_of_image_are_named_with_what_to_do(kind: str, name: str) -> None:
     reason = f"not a PNG, JPEG, TIFF or DICOM image: it is {name}; save it as PNG"
     assert reason_of(encode(Image.fromarray(GREY), kind)) == reason
 
 
-@pytest.mark.parametrize("pixels", [SMOOTH // 3 + 40, (SMOOTH.astype(np.uint16) * 9 + 700)], ids=["8 bit", "16 bit"])
+@pytest.mark.parametrize(
+    "pixels", [SMOOTH // 3 + 40, (SMOOTH.astype(np.uint16) * 9 + 700)], ids=["8 bit", "16 bit"]
+)
 def test_range_stretches_from_the_smallest_to_the_largest(pixels: npt.NDArray[np.uint16]) -> None:
     low, high = int(pixels.min()), int(pixels.max())
     stretched = decode(encode(Image.fromarray(pixels)), "x", "range")
@@ -258,10 +282,14 @@ def test_flipped_bytes_in_a_png_are_named_with_their_part() -> None:
     start = data.index(b"IDAT") - 4
     for at in range(start + 8, len(data) - 16, 53):
         flipped = data[:at] + bytes([data[at] ^ 0x10]) + data[at + 1 :]
-        assert reason_of(flipped) == f"image file is corrupt: checksum of its IDAT part at byte {start} is wrong"
+        assert (
+            reason_of(flipped) == f"image file is corrupt: checksum of its IDAT part at byte {start} is wrong"
+        )
 
 
-@pytest.mark.parametrize("fault", ["no pixels", "half the pixels", "flipped pixels", "unknown filter", "no width"])
+@pytest.mark.parametrize(
+    "fault", ["no pixels", "half the pixels", "flipped pixels", "unknown filter", "no width"]
+)
 def test_a_png_with_right_checksums_and_wrong_content_is_refused(fault: str) -> None:
     header, pixels, end = parts(encode(Image.fromarray(GREY)))
     content = zlib.decompress(pixels[1])
@@ -432,13 +460,18 @@ def test_pngs_of_few_bits_span_black_to_white_and_transparency_changes_nothing(
     header = struct.pack(">IIBBBBB", *SMOOTH.shape[::-1], depth, colour, 0, 0, 0)
     extra = [(b"PLTE", np.repeat(levels, 3).tobytes())] if colour else []
     extra += [(b"tRNS", b"\0\0")] if is_clear else []
-    png = join([(b"IHDR", header), *extra, (b"IDAT", zlib.compress(packed_rows(values, depth))), (b"IEND", b"")])
+    png = join(
+        [(b"IHDR", header), *extra, (b"IDAT", zlib.compress(packed_rows(values, depth))), (b"IEND", b"")]
+    )
     np.testing.assert_array_equal(decode(png, "x"), levels[values])
 
 
 @pytest.mark.parametrize(("colour", "channels"), [(0, 1), (4, 2), (2, 3), (6, 4)])
 def test_pngs_of_16_bits_have_the_luminance_of_their_colours(colour: int, channels: int) -> None:
-    pixels = np.dstack([SMOOTH, SMOOTH if channels < 3 else SMOOTH // 2, 255 - SMOOTH, SMOOTH]).astype(np.uint16) * 257
+    pixels = (
+        np.dstack([SMOOTH, SMOOTH if channels < 3 else SMOOTH // 2, 255 - SMOOTH, SMOOTH]).astype(np.uint16)
+        * 257
+    )
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels[..., :channels])
     header = struct.pack(">IIBBBBB", *SMOOTH.shape[::-1], 16, colour, 0, 0, 0)
     expected = SMOOTH if channels < 3 else pixels[..., :3] @ [0.299, 0.587, 0.114] / 257

@@ -15,7 +15,9 @@ from PIL import Image
 from cxr.images.read import UnreadableImageError, decode
 from cxr.images.tiff_header import read_tiff_header
 
-RAMP = np.asarray(np.add.outer(np.arange(70) * 2, np.arange(60)) + np.random.default_rng(0).integers(0, 40, (70, 60)))
+RAMP = np.asarray(
+    np.add.outer(np.arange(70) * 2, np.arange(60)) + np.random.default_rng(0).integers(0, 40, (70, 60))
+)
 GREY: npt.NDArray[np.uint8] = np.clip(RAMP, 0, 255).astype(np.uint8)
 LACKING = "which no installed decoder reads; save it as PNG"
 
@@ -29,7 +31,9 @@ def tiff(pixels: npt.NDArray[np.uint8], compression: str) -> bytes:
 def by_hand(data: bytes, *tags: tuple[int, int, int]) -> bytes:
     """A little-endian file of one strip, or of tiles one after the other; a tag is (number, type, value)."""
     entries = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in sorted(tags))
-    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+    return (
+        b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+    )
 
 
 def reason(data: bytes) -> str:

@@ -18,10 +18,14 @@ OTHERS = ["2", "x", "0.25", "58Y", "left lung"]
 
 def sheet_of(**columns: Sequence[str]) -> Sheet:
     rows = list(zip(*columns.values(), strict=True))
-    return Sheet(Path("x.csv"), tuple(columns), list(range(2, len(rows) + 2)), [cell for row in rows for cell in row])
+    return Sheet(
+        Path("x.csv"), tuple(columns), list(range(2, len(rows) + 2)), [cell for row in rows for cell in row]
+    )
 
 
-@given(st.lists(st.lists(st.sampled_from([*LABELS, *OTHERS, "", "NA"]), min_size=12, max_size=12), min_size=1))
+@given(
+    st.lists(st.lists(st.sampled_from([*LABELS, *OTHERS, "", "NA"]), min_size=12, max_size=12), min_size=1)
+)
 @settings(max_examples=150, deadline=None)
 def test_no_column_drops_out_without_a_reason(columns: list[list[str]]) -> None:
     sheet = sheet_of(**{f"Finding {place}": cells for place, cells in enumerate(columns)})
@@ -44,7 +48,9 @@ def _kind(cell: str) -> str:
     return "blank" if value != value else "label" if value in (0, 1, -1) else "soft"
 
 
-@pytest.mark.parametrize("name", ["Sex", "fold", "Patient Age", "ID", "is_male", "Unnamed: 0", "Height]", "split", "x"])
+@pytest.mark.parametrize(
+    "name", ["Sex", "fold", "Patient Age", "ID", "is_male", "Unnamed: 0", "Height]", "split", "x"]
+)
 def test_known_metadata_is_no_finding_unless_it_is_named(name: str) -> None:
     sheet = sheet_of(Mass=["1", "0"], **{name: ["0", "1"]})
     chosen = choose_columns(sheet, (), None)
@@ -65,9 +71,14 @@ def test_soft_labels_are_read_where_they_are_asked_for() -> None:
     assert list(choose_columns(sheet, (), None, soft=True).columns) == ["Mass"]
 
 
-@pytest.mark.parametrize("asked", ["pleural_effusion", "PLEURAL EFFUSION", "Pleural-Effusion", " pleuralEffusion"])
+@pytest.mark.parametrize(
+    "asked", ["pleural_effusion", "PLEURAL EFFUSION", "Pleural-Effusion", " pleuralEffusion"]
+)
 def test_a_finding_is_found_in_any_spelling(asked: str) -> None:
-    assert choose_columns(sheet_of(**{"Pleural Effusion": ["1"]}), (), [asked]).columns[asked] == "Pleural Effusion"
+    assert (
+        choose_columns(sheet_of(**{"Pleural Effusion": ["1"]}), (), [asked]).columns[asked]
+        == "Pleural Effusion"
+    )
 
 
 def test_two_spellings_of_one_finding_are_refused() -> None:
@@ -75,7 +86,9 @@ def test_two_spellings_of_one_finding_are_refused() -> None:
         choose_columns(sheet_of(**{"COVID-19": ["1"], "covid_19": ["1"]}), (), None)
 
 
-@pytest.mark.parametrize("names", [["1e3", "Mass"], ["a 'b'", "010"], ["x\x7f", "no"], ['"', "$HOME"], ["Mass"]])
+@pytest.mark.parametrize(
+    "names", [["1e3", "Mass"], ["a 'b'", "010"], ["x\x7f", "no"], ['"', "$HOME"], ["Mass"]]
+)
 def test_a_hint_gives_back_the_same_names(names: list[str]) -> None:
     if names == ["Mass"]:
         assert as_override(names) == "data.findings=[Mass]"

@@ -40,7 +40,8 @@ def test_rows_of_an_image_are_joined_as_the_rule_says(how: str, rows: list[tuple
     images = list(dict.fromkeys(row[0] for row in rows))
     assert joined.rows["image"].tolist() == images
     expected = [
-        [reference([cells[c] for name, *cells in rows if name == image], how) for c in range(2)] for image in images
+        [reference([cells[c] for name, *cells in rows if name == image], how) for c in range(2)]
+        for image in images
     ]
     np.testing.assert_array_equal(joined.raw, np.array(expected, np.float32))
 
@@ -52,7 +53,10 @@ def test_equal_rows_are_one_and_different_ones_an_error_that_names_both() -> Non
     with pytest.raises(CxrError) as error:
         join_rows(table_of([*rows, ("b", 1.0, 0.0)]), "error", "data.source=nih reads such a table")
     assert error.value.problems == ("x.csv: row 4: image b: Mass is 1 here and 0 at x.csv: row 2",)
-    assert error.value.hint.startswith("data.duplicates=any, all or majority") and "data.source=nih" in error.value.hint
+    assert (
+        error.value.hint.startswith("data.duplicates=any, all or majority")
+        and "data.source=nih" in error.value.hint
+    )
 
 
 def test_an_image_of_two_patients_is_refused_under_every_rule() -> None:

@@ -6,7 +6,14 @@ import pytest
 from cxr.labels.lookup import find_files, say_nearest
 from tests.helpers.fakes import write_lines
 
-NAMES = ("im/a.png", "im/b.png", "im/c d.png", "other/e.dcm", "1.2.840.5", unicodedata.normalize("NFD", "Müller.png"))
+NAMES = (
+    "im/a.png",
+    "im/b.png",
+    "im/c d.png",
+    "other/e.dcm",
+    "1.2.840.5",
+    unicodedata.normalize("NFD", "Müller.png"),
+)
 
 
 @pytest.fixture

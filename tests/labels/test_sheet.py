@@ -34,7 +34,9 @@ def test_every_dialect_reads_as_the_csv_module_wrote_it(
     data = text.getvalue().encode(encoding)
     path.write_bytes(gzip.compress(data) if zipped else data)
     sheet = read_sheet(path)
-    assert sheet.header == ("image", "patient_id", "Mass") and sheet.cells == [cell for row in rows for cell in row]
+    assert sheet.header == ("image", "patient_id", "Mass") and sheet.cells == [
+        cell for row in rows for cell in row
+    ]
     assert sheet.lines == list(range(2, len(rows) + 2))
 
 
@@ -45,7 +47,9 @@ def error_of(path: Path, content: bytes) -> str:
     return error.value.render().replace(f"{path}", "x.csv")
 
 
-def test_latin_text_is_read_and_said_with_its_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_latin_text_is_read_and_said_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "x.csv"
     path.write_bytes("image,patient\na.png,p1\nb.png,Müller\n".encode("latin-1"))
     assert read_sheet(path).column("patient") == ["p1", "Müller"]
@@ -62,7 +66,9 @@ def test_a_separator_too_many_is_forgiven_and_other_lengths_are_named(tmp_path: 
     path.write_text("a,b\n1,2,\n3,4, ,\n")
     assert read_sheet(path).cells == ["1", "2", "3", "4"]
     text = error_of(path, b"a;b\n1;2\n1;2;3\n")
-    assert text.startswith("error: x.csv:3: 3 cells where the header has 2 (separated by semicolons)\nhint: put cells")
+    assert text.startswith(
+        "error: x.csv:3: 3 cells where the header has 2 (separated by semicolons)\nhint: put cells"
+    )
     assert "the file may be cut off" in error_of(path, b"a,b\n1,2\n1\n")
 
 

@@ -20,7 +20,9 @@ from tests.helpers.fakes import NihImage, write_chexpert, write_lines, write_nih
 
 def make_table(patients: Sequence[str], split: Sequence[str] = (), images: Sequence[str] = ()) -> LabelTable:
     names = list(images) or [f"{n:08}.png" for n in range(len(patients))]
-    rows = make_rows({"image": names, "patient_id": list(patients), "split": list(split) or [""] * len(patients)})
+    rows = make_rows(
+        {"image": names, "patient_id": list(patients), "split": list(split) or [""] * len(patients)}
+    )
     return LabelTable("table", Path("root"), rows, ("Mass",), np.zeros((len(patients), 1), dtype=np.float32))
 
 
@@ -130,7 +132,9 @@ def test_an_archive_without_splits_is_refused() -> None:
 def test_lists_are_read_in_the_forms_of_public_reproductions(tmp_path: Path) -> None:
     table = make_table("aabcd", images=["1.png", "2.png", "3.png", "4.png", "5.png"])
     train = ["Image Index,Mass", "1.png,0", "", "images/2.png 0 1 0"]
-    split = assign_lists(tmp_path, table, train, ["images_002\\images\\3.png"], ["./4.png", "9.png 0", "4.png"])
+    split = assign_lists(
+        tmp_path, table, train, ["images_002\\images\\3.png"], ["./4.png", "9.png 0", "4.png"]
+    )
     assert split.fold.tolist() == ["train", "train", "val", "test", ""]
     assert split.absent == ("9.png",)
     assert split.name == "lists (train.txt, val.txt, test.txt)"
@@ -139,7 +143,9 @@ def test_lists_are_read_in_the_forms_of_public_reproductions(tmp_path: Path) -> 
 
 def test_list_names_match_paths_by_their_ends_but_never_by_an_ambiguous_name(tmp_path: Path) -> None:
     table = make_table("abcd", images=["train/p1/v.jpg", "train/p2/v.jpg", "a b/x.png", "c/y.png"])
-    split = assign_lists(tmp_path, table, ["CheXpert-v1.0/train/p1/v.jpg"], ["v.jpg", "y.png"], ["a b/x.png,1"])
+    split = assign_lists(
+        tmp_path, table, ["CheXpert-v1.0/train/p1/v.jpg"], ["v.jpg", "y.png"], ["a b/x.png,1"]
+    )
     assert split.fold.tolist() == ["train", "", "test", "val"]
     assert split.absent == ("v.jpg",)
 
@@ -220,7 +226,9 @@ def test_a_partial_archive_with_full_lists_is_still_the_official_split(sample_da
 
 
 @pytest.mark.real
-def test_the_community_split_is_recognised_at_full_scale(sample_data: Path, xrv_data: Path, tmp_path: Path) -> None:
+def test_the_community_split_is_recognised_at_full_scale(
+    sample_data: Path, xrv_data: Path, tmp_path: Path
+) -> None:
     with (sample_data / "splits/nih_community_patients.csv").open() as file:
         fold_of = {row["patient_id"]: row["fold"] for row in csv.DictReader(file)}
     table = read_labels(xrv_data / "Data_Entry_2017_v2020.csv.gz")

@@ -76,7 +76,10 @@ def test_counts_add_up_to_the_rows() -> None:
 def test_an_unlabelled_finding_is_refused_with_the_labelled_ones() -> None:
     with pytest.raises(CxrError) as error:
         resolve(UNSURE, ["Mass", "Hernia"])
-    assert error.value.render() == "error: data.findings: root has no labels for 'Hernia'\nhint: it labels Mass, Edema"
+    assert (
+        error.value.render()
+        == "error: data.findings: root has no labels for 'Hernia'\nhint: it labels Mass, Edema"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +95,8 @@ def test_full_chexpert_counts_under_each_policy_equal_pandas(
 ) -> None:
     table, cells = full_chexpert
     counts = count(resolve(table, CHEXPERT_14, policy, blank))  # type: ignore[arg-type]
-    says = cells.replace(-1, {"ignore": 7, "zeros": 0, "ones": 1}[policy]).fillna(0 if blank == "negative" else 7)
+    says = cells.replace(-1, {"ignore": 7, "zeros": 0, "ones": 1}[policy]).fillna(
+        0 if blank == "negative" else 7
+    )
     for name, value in {"positive": 1, "negative": 0, "masked": 7}.items():
         assert counts[name].tolist() == (says == value).sum().tolist()

@@ -26,7 +26,9 @@ def test_a_view_is_read_from_its_words(view: str, texts: list[str]) -> None:
 
 @given(st.sampled_from([*NIH_14, *CHEXPERT_14]), st.data())
 @settings(max_examples=150, deadline=None)
-def test_a_finding_matches_in_any_case_and_with_any_signs_between_its_words(name: str, data: st.DataObject) -> None:
+def test_a_finding_matches_in_any_case_and_with_any_signs_between_its_words(
+    name: str, data: st.DataObject
+) -> None:
     letters = [data.draw(st.sampled_from([letter.lower(), letter.upper()])) for letter in name]
     sign = data.draw(st.sampled_from([" ", "_", "-", "", "\u00a0", " - "]))
     other = "".join(sign if letter in " _" else letter for letter in letters)
@@ -44,7 +46,9 @@ def test_other_findings_are_not_merged_by_their_spelling() -> None:
 
 
 def test_lists_of_words_become_columns() -> None:
-    findings, raw = read_classes(["Edema|Effusion", "No Finding", "", "mass; EDEMA", "['Mass', 'Edema']", "normal"])
+    findings, raw = read_classes(
+        ["Edema|Effusion", "No Finding", "", "mass; EDEMA", "['Mass', 'Edema']", "normal"]
+    )
     assert findings == ("Edema", "Effusion", "Mass", "No Finding")
     np.testing.assert_array_equal(
         raw, [[1, 1, 0, 0], [0, 0, 0, 1], [NAN] * 4, [1, 0, 1, 0], [1, 0, 1, 0], [0, 0, 0, 1]]

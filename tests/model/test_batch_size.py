@@ -51,7 +51,9 @@ def test_the_memory_of_an_image_is_the_models_and_not_cudnns_workspace(
     [(10**9, 10**7, 224, 64), (10**12, 1, 224, 256), (10**7, 10**8, 224, 1), (10**12, 1, 2048, 31 // 2 + 1),
      (10**12, 1, 1024, 64)],
 )  # fmt: skip
-def test_a_batch_is_a_power_of_two_that_fits_and_can_be_counted(free: int, each: int, size: int, num: int) -> None:
+def test_a_batch_is_a_power_of_two_that_fits_and_can_be_counted(
+    free: int, each: int, size: int, num: int
+) -> None:
     assert choose(free, each, size) == num
     assert num == 1 or num * 16 * size * size < 2**31
 

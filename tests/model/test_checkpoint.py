@@ -129,32 +129,71 @@ def in_section(name: str, **changes: object) -> Callable[[dict[str, Any], object
 Change = Callable[[dict[str, Any], dict[str, Tensor]], object]
 FAULTS: dict[str, tuple[Change, str]] = {
     "another version": (lambda header, _: header.update(format=3), "format input should be 1 or 2"),
-    "fewer findings": (lambda header, _: header.update(findings=["Mass"]), "thresholds are of 3 findings, and not of"),
-    "no findings": (lambda header, _: header.update(findings=[]), "findings tuple should have at least 1 item"),
-    "a finding twice": (lambda header, _: header.update(findings=["Mass", "Mass"]), "findings: one is there twice"),
-    "findings that are no texts": (lambda header, _: header.update(findings=[1, 2, 3]), r"findings\.0 input should be"),
-    "size 0": (in_section("preprocess", size=0), "preprocess: size is 0, and image.store_size of its config 64"),
+    "fewer findings": (
+        lambda header, _: header.update(findings=["Mass"]),
+        "thresholds are of 3 findings, and not of",
+    ),
+    "no findings": (
+        lambda header, _: header.update(findings=[]),
+        "findings tuple should have at least 1 item",
+    ),
+    "a finding twice": (
+        lambda header, _: header.update(findings=["Mass", "Mass"]),
+        "findings: one is there twice",
+    ),
+    "findings that are no texts": (
+        lambda header, _: header.update(findings=[1, 2, 3]),
+        r"findings\.0 input should be",
+    ),
+    "size 0": (
+        in_section("preprocess", size=0),
+        "preprocess: size is 0, and image.store_size of its config 64",
+    ),
     "size -1": (in_section("preprocess", size=-1), "preprocess: size is -1, and"),
     "size 1e9": (in_section("preprocess", size=10**9), "preprocess: size is 1000000000, and"),
     "size that is no number": (in_section("preprocess", size=None), r"preprocess\.size input should be"),
-    "another resampler": (in_section("preprocess", resize="pillow"), "resize 'pillow' and grey 'bt601' are not known"),
-    "another grey": (in_section("preprocess", grey="mean"), "resize 'cv2-area' and grey 'mean' are not known"),
+    "another resampler": (
+        in_section("preprocess", resize="pillow"),
+        "resize 'pillow' and grey 'bt601' are not known",
+    ),
+    "another grey": (
+        in_section("preprocess", grey="mean"),
+        "resize 'cv2-area' and grey 'mean' are not known",
+    ),
     "an impossible config": (in_section("config", image={"size": 1}), r"config\.image\.size input should be"),
     "a split of -1 images": (
         in_section("split", num_images={"train": -1}),
         r"split\.num_images\.train input should be",
     ),
-    "epoch -1": (lambda header, _: header.update(epoch=-1), "epoch input should be greater than or equal to 0"),
+    "epoch -1": (
+        lambda header, _: header.update(epoch=-1),
+        "epoch input should be greater than or equal to 0",
+    ),
     "step as text": (lambda header, _: header.update(step="many"), "step input should be a valid integer"),
-    "thresholds as texts": (in_text("thresholds", values=["a", "b", "c"]), r"values\.0 input should be a valid number"),
+    "thresholds as texts": (
+        in_text("thresholds", values=["a", "b", "c"]),
+        r"values\.0 input should be a valid number",
+    ),
     "thresholds nan": (in_text("thresholds", values=[float("nan"), 0.5, 0.5]), r"values\.0 input should be"),
-    "thresholds above 1": (in_text("thresholds", values=[0.5, 0.5, 1.5]), r"values\.2 input should be less than or"),
-    "thresholds below 0": (in_text("thresholds", values=[0.5, -0.5, 0.5]), r"values\.1 input should be greater than"),
+    "thresholds above 1": (
+        in_text("thresholds", values=[0.5, 0.5, 1.5]),
+        r"values\.2 input should be less than or",
+    ),
+    "thresholds below 0": (
+        in_text("thresholds", values=[0.5, -0.5, 0.5]),
+        r"values\.1 input should be greater than",
+    ),
     "two thresholds": (in_text("thresholds", values=[0.5, 0.5]), "2 thresholds for 3 findings"),
-    "thresholds of others": (in_text("thresholds", findings=["A", "B", "C"]), "thresholds are of 3 findings, and not"),
+    "thresholds of others": (
+        in_text("thresholds", findings=["A", "B", "C"]),
+        "thresholds are of 3 findings, and not",
+    ),
     "an unknown rule": (in_text("thresholds", rule="best"), "rule string should match pattern"),
     "thresholds as a list": (lambda header, _: header.update(thresholds="[]"), "input should be an object"),
-    "temperatures below 0": (in_text("temperatures", values=[1.0, -1.0, 1.0]), "input should be greater than 0"),
+    "temperatures below 0": (
+        in_text("temperatures", values=[1.0, -1.0, 1.0]),
+        "input should be greater than 0",
+    ),
     "two temperatures": (in_text("temperatures", values=[1.0, 1.0]), "2 temperatures for 3 findings"),
     "temperatures cut": (lambda header, _: header.update(temperatures="{"), "invalid JSON"),
     "patients as floats": (
@@ -176,7 +215,9 @@ FAULTS: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_checkpoint_with_values_that_cannot_be_used_is_an_error(fault: str, trained: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_with_values_that_cannot_be_used_is_an_error(
+    fault: str, trained: Path, tmp_path: Path
+) -> None:
     def change(header: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         for name in [name for name in tensors if name.startswith(("backbone.", "mean", "std"))]:
             del tensors[name]  # the values are looked at before the weights
@@ -193,7 +234,11 @@ def test_a_checkpoint_with_values_that_cannot_be_used_is_an_error(fault: str, tr
     [
         ("more", torch.zeros(1), "is of no such model"),
         ("mean", torch.zeros(4), r"is \[4\] of torch.float32 and should be \[3\]"),
-        ("mean", torch.zeros(3, dtype=torch.int64), r"is \[3\] of torch.int64 and should be \[3\] of torch.float32"),
+        (
+            "mean",
+            torch.zeros(3, dtype=torch.int64),
+            r"is \[3\] of torch.int64 and should be \[3\] of torch.float32",
+        ),
     ],
 )
 def test_tensors_of_another_model_are_an_error(name: str, tensor: Tensor, what: str) -> None:
@@ -201,7 +246,9 @@ def test_tensors_of_another_model_are_an_error(name: str, tensor: Tensor, what: 
         checkpoints.check_kinds({"mean": torch.zeros(3)}, {"mean": torch.zeros(3), name: tensor})
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, '"' + "x" * 1000, "null"], ids=lambda text: text[:2])
+@pytest.mark.parametrize(
+    "text", ["{", "[]", "[" * 100_000, '"' + "x" * 1000, "null"], ids=lambda text: text[:2]
+)
 def test_a_header_that_is_no_metadata_is_an_error(text: str, tmp_path: Path) -> None:
     save_file({"head.bias": torch.zeros(3)}, tmp_path / "new.safetensors", {"cxr": text})
     with pytest.raises(CxrError, match=r"new\.safetensors: does not fit this version of cxr: "):
@@ -273,7 +320,9 @@ def test_a_flipped_bit_refuses_a_checkpoint_by_name(share: float, trained: Path,
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(1, 255), cut=st.booleans())
-def test_any_flipped_byte_and_any_cut_of_last_pt_is_found(tmp_path: Path, place: float, byte: int, cut: bool) -> None:
+def test_any_flipped_byte_and_any_cut_of_last_pt_is_found(
+    tmp_path: Path, place: float, byte: int, cut: bool
+) -> None:
     path = tmp_path / "last.pt"
     if not path.exists():
         save_resumable(path, {"step": 1, "history": [], "model": {"a": torch.zeros(64)}})

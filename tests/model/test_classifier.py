@@ -59,7 +59,9 @@ def test_probabilities_have_the_weights_of_the_loss_undone() -> None:
     model = Classifier("resnet18", 2)
     model.logit_shift.copy_(torch.tensor([-2.0, 1.0]))
     logits = torch.randn(5, 2)
-    torch.testing.assert_close(torch.logit(model.probabilities(logits)).float(), logits + torch.tensor([-2.0, 1.0]))
+    torch.testing.assert_close(
+        torch.logit(model.probabilities(logits)).float(), logits + torch.tensor([-2.0, 1.0])
+    )
 
 
 LAST_BLOCK = {"densenet121": ("features.denseblock4.", "features.norm5."), "resnet18": ("layer4.",)}
@@ -94,7 +96,13 @@ def test_the_last_block_learns_after_its_norms_are_replaced() -> None:
     model = Classifier("densenet121", 3)
     model.set_trainable("last_block")
     shared = nn.SyncBatchNorm.convert_sync_batchnorm(model).train()  # type: ignore[no-untyped-call]
-    norms = {name: module.training for name, module in shared.named_modules() if isinstance(module, nn.SyncBatchNorm)}
+    norms = {
+        name: module.training
+        for name, module in shared.named_modules()
+        if isinstance(module, nn.SyncBatchNorm)
+    }
     assert {name for name, training in norms.items() if training} == {
-        name for name in norms if name.startswith(("backbone.features.denseblock4.", "backbone.features.norm5"))
+        name
+        for name in norms
+        if name.startswith(("backbone.features.denseblock4.", "backbone.features.norm5"))
     }

@@ -44,10 +44,17 @@ def world(gpu: torch.device) -> World:
 def losses(run: Path) -> list[float]:
     """Of each epoch, in training and in validation."""
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [line[name] for line in lines for name in ("loss", "val_loss") if name in line and line["kind"] != "step"]
+    return [
+        line[name]
+        for line in lines
+        for name in ("loss", "val_loss")
+        if name in line and line["kind"] != "step"
+    ]
 
 
-def stop_in_the_second_epoch(config: Config, dataset: Dataset, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def stop_in_the_second_epoch(
+    config: Config, dataset: Dataset, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Train until SIGTERM comes in the seventh step; an epoch has five."""
     taken: list[int] = []
 
@@ -70,7 +77,9 @@ def test_an_epoch_comes_near_that_of_float32(
     torch.compiler.reset()
     own = ("train.epochs=1", *BIG)
     exact = train(make_recipe(tmp_path / "exact", *own, "train.precision=fp32"), dataset, world)
-    fast = train(make_recipe(tmp_path / how, *own, "train.precision=bf16", f"train.compile={compiled}"), dataset, world)
+    fast = train(
+        make_recipe(tmp_path / how, *own, "train.precision=bf16", f"train.compile={compiled}"), dataset, world
+    )
     assert losses(fast) == pytest.approx(losses(exact), rel=1e-2)
 
 
@@ -126,7 +135,9 @@ def test_a_batch_that_does_not_fit_is_halved(gpu: torch.device, capsys: pytest.C
     torch.cuda.empty_cache()
 
 
-def test_the_batch_size_is_found_twice_the_same(make_recipe: Recipe, tmp_path: Path, gpu: torch.device) -> None:
+def test_the_batch_size_is_found_twice_the_same(
+    make_recipe: Recipe, tmp_path: Path, gpu: torch.device
+) -> None:
     config = make_recipe(tmp_path, "image.size=64")
     found = []
     for _ in range(2):  # a model each: what was found for one is kept

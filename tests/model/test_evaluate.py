@@ -41,7 +41,9 @@ def test_thresholds_are_those_that_training_chose_on_its_validation_rows(trained
     assert report.thresholds.values != pytest.approx(choose(predictions, "f1").values, abs=1e-6)
 
 
-def test_the_report_names_the_rows_of_its_thresholds_and_those_it_judges(trained: Path, dataset: Dataset) -> None:
+def test_the_report_names_the_rows_of_its_thresholds_and_those_it_judges(
+    trained: Path, dataset: Dataset
+) -> None:
     report, _ = evaluate_run(trained, [], "test")
     page = render_markdown(report)
     num_val, num_test = (len(dataset.rows(fold)) for fold in ("val", "test"))
@@ -52,7 +54,9 @@ def test_the_report_names_the_rows_of_its_thresholds_and_those_it_judges(trained
 
 def test_judging_the_validation_rows_says_that_their_thresholds_are_optimistic(trained: Path) -> None:
     report, predictions = evaluate_run(trained, [], "val")
-    assert report.notes[0].startswith(f"thresholds were chosen on {len(predictions)} of the {len(predictions)} images")
+    assert report.notes[0].startswith(
+        f"thresholds were chosen on {len(predictions)} of the {len(predictions)} images"
+    )
 
 
 def test_each_row_of_a_fold_is_judged_once(trained: Path, dataset: Dataset) -> None:
@@ -69,14 +73,24 @@ def test_each_row_of_a_fold_is_judged_once(trained: Path, dataset: Dataset) -> N
         (["data.split=random", "data.split_seed=1"], "val", "train"),
     ],
 )
-def test_patients_it_was_trained_on_are_refused(overrides: list[str], fold: str, seen: str, trained: Path) -> None:
-    with pytest.raises(CxrError, match=rf"\d+ of the \d+ patients to be judged were in the model's {seen} rows"):
+def test_patients_it_was_trained_on_are_refused(
+    overrides: list[str], fold: str, seen: str, trained: Path
+) -> None:
+    with pytest.raises(
+        CxrError, match=rf"\d+ of the \d+ patients to be judged were in the model's {seen} rows"
+    ):
         evaluate_run(trained, overrides, fold)
 
 
-def test_patients_whose_rows_chose_its_thresholds_are_refused(trained: Path, dataset: Dataset, tmp_path: Path) -> None:
+def test_patients_whose_rows_chose_its_thresholds_are_refused(
+    trained: Path, dataset: Dataset, tmp_path: Path
+) -> None:
     names, files = dataset.table.rows["image"], {}
-    for fold, rows in (("train", dataset.rows("train")), ("val", dataset.rows("test")), ("test", dataset.rows("val"))):
+    for fold, rows in (
+        ("train", dataset.rows("train")),
+        ("val", dataset.rows("test")),
+        ("test", dataset.rows("val")),
+    ):
         files[fold] = tmp_path / f"{fold}.txt"
         files[fold].write_text("\n".join(names.iloc[rows]) + "\n")
     lists = ", ".join(f"{fold}: {file}" for fold, file in files.items())
@@ -85,7 +99,12 @@ def test_patients_whose_rows_chose_its_thresholds_are_refused(trained: Path, dat
 
 
 def test_the_same_patients_read_as_another_source_are_refused_too(trained: Path, tmp_path: Path) -> None:
-    overrides = ["data.source=nih", f"store.path={tmp_path / 'store'}", "data.split=random", "data.split_seed=1"]
+    overrides = [
+        "data.source=nih",
+        f"store.path={tmp_path / 'store'}",
+        "data.split=random",
+        "data.split_seed=1",
+    ]
     with pytest.raises(CxrError, match="patients to be judged were in the model's train rows"):
         evaluate_run(trained, overrides, "test")
 
@@ -169,5 +188,7 @@ def test_an_ensemble_of_a_run_with_itself_is_the_run_and_copies_its_pixels_once(
 def test_seen_patients_may_be_judged_when_asked_and_are_marked(trained: Path) -> None:
     overrides = ["eval.interval=none", "data.split=random", "data.split_seed=1"]
     report, _ = evaluate_runs([trained], overrides, "test", allow_seen=True)
-    assert re.match(rf"NOT A FAIR TEST of {re.escape(str(trained))}: \d+ of the \d+ patients", report.notes[1])
+    assert re.match(
+        rf"NOT A FAIR TEST of {re.escape(str(trained))}: \d+ of the \d+ patients", report.notes[1]
+    )
     assert report.optimistic  # some of them chose its thresholds

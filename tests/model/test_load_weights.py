@@ -97,7 +97,11 @@ def old_state(model: Classifier) -> State:
             name = key.removeprefix("backbone.")
             for part in ("norm", "relu", "conv"):
                 for number in "12":
-                    name = name.replace(f".{part}{number}.", f".{part}.{number}.") if "denselayer" in name else name
+                    name = (
+                        name.replace(f".{part}{number}.", f".{part}.{number}.")
+                        if "denselayer" in name
+                        else name
+                    )
             state[f"module.densenet121.{name}"] = value
         elif key.startswith("head."):
             state[f"module.densenet121.classifier.0.{key.removeprefix('head.')}"] = value
@@ -113,10 +117,18 @@ def test_old_chexnet_checkpoints_give_the_logits_they_gave(chexnet: Classifier, 
     state = old_state(chexnet)
     assert "module.densenet121.features.denseblock1.denselayer1.norm.1.weight" in state
     assert "module.densenet121.classifier.0.weight" in state
-    torch.save({"epoch": 7, "state_dict": state, "best_loss": 0.2, "optimizer": {"state": {}}}, tmp_path / "m.pth.tar")
+    torch.save(
+        {"epoch": 7, "state_dict": state, "best_loss": 0.2, "optimizer": {"state": {}}},
+        tmp_path / "m.pth.tar",
+    )
     model = Classifier("densenet121", 14).eval()
     report = load_weights(model, str(tmp_path / "m.pth.tar"), NIH_14, NIH_14)
-    assert (report.matched, report.in_head, report.total, report.head) == (604, 2, 606, "loaded for 14 findings")
+    assert (report.matched, report.in_head, report.total, report.head) == (
+        604,
+        2,
+        606,
+        "loaded for 14 findings",
+    )
     assert all(name.endswith("num_batches_tracked") for name in report.missing)
     assert torch.equal(model(images()), chexnet(images()))
 
@@ -146,7 +158,9 @@ def test_our_own_checkpoint_gives_backbone_and_head_rows(trained: Path) -> None:
     report = load_weights(model, str(trained / checkpoints.BEST), ("Pneumothorax", "Cardiomegaly"))
     assert (report.matched, report.missing, report.head) == (120, (), "loaded for 2 findings")
     assert torch.equal(model.head.weight, source.head.weight[[2, 0]])
-    assert torch.equal(model.backbone.get_parameter("conv1.weight"), source.backbone.get_parameter("conv1.weight"))
+    assert torch.equal(
+        model.backbone.get_parameter("conv1.weight"), source.backbone.get_parameter("conv1.weight")
+    )
     assert (model.logit_shift == 0).all()
 
 
@@ -188,7 +202,11 @@ def test_the_safetensors_header_of_others_does_not_matter(trained: Path, tmp_pat
     from safetensors.torch import save_file
 
     state = checkpoints.load(trained).classifier.backbone.state_dict()
-    save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "m.safetensors", {"format": "pt"})
+    save_file(
+        {key: value.contiguous() for key, value in state.items()},
+        tmp_path / "m.safetensors",
+        {"format": "pt"},
+    )
     report = load_weights(Classifier("resnet18", 1), str(tmp_path / "m.safetensors"), ("Effusion",))
     assert (report.matched, report.head) == (120, "new")
 
@@ -202,7 +220,9 @@ def test_a_run_hands_on_the_normalisation_that_it_began_with(stem: str, tmp_path
         first.fold_stem()
     header = {"cxr": json.dumps({"findings": ["Mass"]})}
     save_file(
-        {key: value.contiguous() for key, value in first.state_dict().items()}, tmp_path / "run.safetensors", header
+        {key: value.contiguous() for key, value in first.state_dict().items()},
+        tmp_path / "run.safetensors",
+        header,
     )
     load_weights(second, str(tmp_path / "run.safetensors"), ["Mass"])
     images = torch.rand(2, 1, 32, 32) * 255

@@ -155,7 +155,9 @@ def test_texture_measures_brightness_extremes_and_detail() -> None:
     np.testing.assert_allclose(dark[4:], quiet, rtol=1e-5)
 
 
-def test_a_trained_model_flags_what_is_no_radiograph_and_leaves_held_out_ones_alone(candidate: Candidate) -> None:
+def test_a_trained_model_flags_what_is_no_radiograph_and_leaves_held_out_ones_alone(
+    candidate: Candidate,
+) -> None:
     test = rows_of(candidate, "test")
     rates = alarm_rates(candidate, {"test": test, **changed(test), **invented(64)})
     measured = candidate.checkpoint.familiarity

@@ -26,14 +26,24 @@ def test_each_row_is_predicted_once_whatever_the_batch_size(
     batch_size: int, trained: Path, make_recipe: Recipe, dataset: Dataset, loader: Loader
 ) -> None:
     classifier, rows = checkpoints.load(trained).classifier, dataset.rows("test")[::-1].copy()
-    logits = predict_rows(classifier, loader, rows, make_recipe(trained, f"eval.batch_size={batch_size}"), ALONE)
-    alone = [forward(classifier, torch.from_numpy(dataset.store.pixels[[dataset.index[r]]]), 32, None) for r in rows]
+    logits = predict_rows(
+        classifier, loader, rows, make_recipe(trained, f"eval.batch_size={batch_size}"), ALONE
+    )
+    alone = [
+        forward(classifier, torch.from_numpy(dataset.store.pixels[[dataset.index[r]]]), 32, None)
+        for r in rows
+    ]
     torch.testing.assert_close(logits, torch.cat(alone), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [2, 3])
 def test_the_shares_of_several_processes_add_up(
-    size: int, trained: Path, make_recipe: Recipe, dataset: Dataset, loader: Loader, monkeypatch: pytest.MonkeyPatch
+    size: int,
+    trained: Path,
+    make_recipe: Recipe,
+    dataset: Dataset,
+    loader: Loader,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     classifier, rows = checkpoints.load(trained).classifier, dataset.rows("train")
     config = make_recipe(trained, "eval.batch_size=4")
@@ -76,7 +86,9 @@ def test_a_file_gets_the_probabilities_that_its_row_gets(
     trained: Path, make_recipe: Recipe, dataset: Dataset, loader: Loader
 ) -> None:
     checkpoint = checkpoints.load(trained)
-    predictions, _ = predict_dataset(checkpoint.classifier, loader, dataset, "test", make_recipe(trained), ALONE)
+    predictions, _ = predict_dataset(
+        checkpoint.classifier, loader, dataset, "test", make_recipe(trained), ALONE
+    )
     for image, expected in zip(predictions.rows["image"], predictions.p, strict=True):
         grey = read_file(dataset.table.root / "images" / image)
         probabilities, features = predict_squares(
@@ -116,7 +128,9 @@ def test_bfloat16_gives_nearly_the_same_probabilities_without_ties(
 ) -> None:
     classifier = checkpoints.load(trained).classifier
     exact, _ = predict_dataset(classifier, loader, dataset, "train", make_recipe(trained), ALONE)
-    half, _ = predict_dataset(classifier, loader, dataset, "train", make_recipe(trained, "train.precision=bf16"), ALONE)
+    half, _ = predict_dataset(
+        classifier, loader, dataset, "train", make_recipe(trained, "train.precision=bf16"), ALONE
+    )
     np.testing.assert_allclose(half.p, exact.p, atol=0.02)
     assert all(len(np.unique(column)) == len(column) for column in half.p.T)
 
@@ -153,4 +167,6 @@ def test_one_image_that_does_not_fit_is_out_of_memory(
     monkeypatch.setattr("cxr.model.predict.forward", no_gpu)
     loader = Loader(dataset.store.pixels, dataset.index, dataset.targets, torch.device("cpu"))
     with pytest.raises(torch.OutOfMemoryError):
-        predict_rows(checkpoints.load(trained).classifier, loader, dataset.rows("val"), make_recipe(trained), ALONE)
+        predict_rows(
+            checkpoints.load(trained).classifier, loader, dataset.rows("val"), make_recipe(trained), ALONE
+        )

@@ -34,11 +34,15 @@ def test_eval_scores_a_model_as_it_is(plant: Plant, sized: Path, archive: Path, 
     assert call("eval", CHEX, sized, "eval.interval=none", "--out", tmp_path / "out") == 0
     rows = read_csv(tmp_path / "out" / "predictions.csv")
     image = cv2.imread(str(next(archive.rglob(rows[0]["image"]))), cv2.IMREAD_GRAYSCALE)
-    pixels = torch.nn.functional.interpolate(torch.from_numpy(image).float()[None, None], 224, mode="bilinear")
+    pixels = torch.nn.functional.interpolate(
+        torch.from_numpy(image).float()[None, None], 224, mode="bilinear"
+    )
     expected = torch.sigmoid(xrv_logits(CHEX, pixels))[0]
     outputs = xrv.find(CHEX).outputs
     ours = {name.removeprefix("p_"): float(value) for name, value in rows[0].items() if name.startswith("p_")}
-    np.testing.assert_allclose(list(ours.values()), [expected[outputs.index(name)] for name in ours], atol=1e-4)
+    np.testing.assert_allclose(
+        list(ours.values()), [expected[outputs.index(name)] for name in ours], atol=1e-4
+    )
 
 
 def test_the_report_tells_what_was_judged_and_what_not(plant: Plant, sized: Path, tmp_path: Path) -> None:
@@ -60,11 +64,17 @@ def test_the_archive_it_was_trained_on_is_marked(plant: Plant, sized: Path, tmp_
     plant(NIH)
     assert call("eval", NIH, sized, "eval.interval=none", "--out", tmp_path) == 0
     notes = json.loads((tmp_path / "report.json").read_text())["notes"]
-    assert any(note.startswith(f"NOT A FAIR TEST: {NIH} was trained on nih, by a split of its own") for note in notes)
+    assert any(
+        note.startswith(f"NOT A FAIR TEST: {NIH} was trained on nih, by a split of its own") for note in notes
+    )
 
 
 def test_without_out_the_report_names_model_and_recipe(
-    plant: Plant, sized: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    plant: Plant,
+    sized: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     plant(RSNA)
     monkeypatch.chdir(tmp_path)
@@ -78,8 +88,14 @@ def test_without_out_the_report_names_model_and_recipe(
     ("arguments", "error"),
     [
         (["image.size=96"], "error: {recipe}: image.size is 96, {model} takes images of 224 pixels\n"),
-        (["data.findings=[Mass]"], "error: {model}: was trained for none of the findings of this recipe: Mass\n"),
-        (["model.stem=rgb", "train.lr=1"], "error: {model}: model.stem=rgb changes nothing: the file says what the"),
+        (
+            ["data.findings=[Mass]"],
+            "error: {model}: was trained for none of the findings of this recipe: Mass\n",
+        ),
+        (
+            ["model.stem=rgb", "train.lr=1"],
+            "error: {model}: model.stem=rgb changes nothing: the file says what the",
+        ),
         (["xrv:nothing"], "error: xrv:nothing: torchxrayvision has no such weights here\n"),
     ],
 )
@@ -123,7 +139,12 @@ def test_training_starts_from_it_and_says_so(
     plant: Plant, sized: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant(RSNA)
-    model = ("model.backbone=densenet121", f"model.weights={RSNA}", "image.size=32", "data.findings=[Mass, Pneumonia]")
+    model = (
+        "model.backbone=densenet121",
+        f"model.weights={RSNA}",
+        "image.size=32",
+        "data.findings=[Mass, Pneumonia]",
+    )
     assert call("train", sized, f"out={tmp_path / 'run'}", *model) == 0
     said = " ".join(capsys.readouterr().err.split())
     report = f"weights {RSNA}: 727 tensors: 725 matched (under features.), 2 in the head"
@@ -154,7 +175,9 @@ def test_predict_prints_its_trained_findings_at_thresholds_of_one_half(
     assert call("predict", RSNA, image, "--format", "json") == 0
     said = capsys.readouterr()
     answer = json.loads(said.out)
-    assert said.err.startswith(f"{RSNA}: thresholds of 0.5, chosen on no rows; probabilities: sigmoid of the raw")
+    assert said.err.startswith(
+        f"{RSNA}: thresholds of 0.5, chosen on no rows; probabilities: sigmoid of the raw"
+    )
     assert answer["thresholds"] == {"Pneumonia": 0.5, "Lung Opacity": 0.5}
     assert call("predict", RSNA, image) == 0
     assert "Thresholds: fixed 0.5 for every finding." in capsys.readouterr().out

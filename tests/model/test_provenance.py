@@ -61,7 +61,9 @@ def test_a_report_of_another_checkpoint_is_named(trained: Path, tmp_path: Path) 
     report.write_text(render_json(evaluate(trained)))
     assert note_other_reports(run, checkpoint) == []
     (note,) = note_other_reports(run, replace(checkpoint, sha256="f" * 64))
-    assert note.startswith(f"{report.parent}/report.html is of another checkpoint than best.safetensors, SHA-256 ffff")
+    assert note.startswith(
+        f"{report.parent}/report.html is of another checkpoint than best.safetensors, SHA-256 ffff"
+    )
     assert note.endswith(f"cxr eval {run} evaluates this one")
 
 
@@ -75,7 +77,9 @@ def test_an_unfinished_run_is_said_to_be_one(trained: Path, tmp_path: Path) -> N
     assert note_unfinished(run, checkpoint) == []  # last.pt knows better than a log that is cut
     saved = checkpoints.load_resumable(run / checkpoints.LAST)
     (run / checkpoints.LAST).unlink()
-    expected = f"{run} is unfinished: epoch 1 of 3; this is its best so far, of epoch {checkpoint.metadata.epoch}"
+    expected = (
+        f"{run} is unfinished: epoch 1 of 3; this is its best so far, of epoch {checkpoint.metadata.epoch}"
+    )
     assert note_unfinished(run, checkpoint) == [expected]
     (run / "log.jsonl").unlink()
     assert note_unfinished(run, checkpoint) == []
@@ -85,7 +89,8 @@ def test_an_unfinished_run_is_said_to_be_one(trained: Path, tmp_path: Path) -> N
     config = override(checkpoint.metadata.config, ["train.early_stopping=1"])
     early = replace(checkpoint, metadata=checkpoint.metadata.model_copy(update={"config": config}))
     figures = [
-        {"kind": "epoch", "step": 5, "epoch": epoch, "val_auroc": auroc} for epoch, auroc in ((1, 0.7), (2, 0.6))
+        {"kind": "epoch", "step": 5, "epoch": epoch, "val_auroc": auroc}
+        for epoch, auroc in ((1, 0.7), (2, 0.6))
     ]
     (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in figures))
     assert note_unfinished(run, early) == []
@@ -120,7 +125,10 @@ def test_another_key_is_said_to_be_one_and_is_not_taken_for_other_patients(
     images = {fold: images_of(dataset, fold, hasher) for fold in folds}
     file = tmp_path / "keyed.safetensors"
     forget(trained, file, patients=patients, images=images, patient_key=hasher.key_id)
-    for key, ours in ((None, "CXR_PATIENT_KEY is not set"), ("another" * 5, "CXR_PATIENT_KEY is another key")):
+    for key, ours in (
+        (None, "CXR_PATIENT_KEY is not set"),
+        ("another" * 5, "CXR_PATIENT_KEY is another key"),
+    ):
         monkeypatch.delenv("CXR_PATIENT_KEY", raising=False)
         if key:
             monkeypatch.setenv("CXR_PATIENT_KEY", key)
@@ -149,7 +157,12 @@ def test_training_hashes_with_the_key_or_keeps_nothing(
     none = checkpoint_of(make_recipe, dataset, tmp_path, "train.remember_patients=false")
     monkeypatch.setenv("CXR_PATIENT_KEY", KEY)
     keyed = checkpoint_of(make_recipe, dataset, tmp_path)
-    assert (none.patients, none.images, none.thresholds.images, none.metadata.patient_key) == ({}, {}, frozenset(), "")
+    assert (none.patients, none.images, none.thresholds.images, none.metadata.patient_key) == (
+        {},
+        {},
+        frozenset(),
+        "",
+    )
     assert keyed.metadata.patient_key == keyed.thresholds.patient_key == own_hasher().key_id
     for fold in ("train", "val"):
         for ours, theirs in ((plain.patients, keyed.patients), (plain.images, keyed.images)):
@@ -196,12 +209,16 @@ def test_an_empty_key_is_a_mistake(key: str, monkeypatch: pytest.MonkeyPatch) ->
         own_hasher()
 
 
-def test_the_hashes_are_hmac_sha256_and_the_key_id_is_no_part_of_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hashes_are_hmac_sha256_and_the_key_id_is_no_part_of_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     import hmac
 
     monkeypatch.setenv("CXR_PATIENT_KEY", KEY)
     expected = hmac.new(KEY.encode(), b"nih\n42", "sha256").digest()[:8]
-    assert hash_patients("nih", ["42"], own_hasher()).tolist() == [int.from_bytes(expected, "big", signed=True)]
+    assert hash_patients("nih", ["42"], own_hasher()).tolist() == [
+        int.from_bytes(expected, "big", signed=True)
+    ]
     plain = hashlib.sha256(b"nih\n42").digest()[:8]
     assert hash_patients("nih", ["42"]).tolist() == [int.from_bytes(plain, "big", signed=True)]
     assert own_hasher().key_id not in KEY and KEY not in repr(own_hasher())

@@ -37,7 +37,9 @@ def test_steps_are_the_same_in_less_memory(backbone: str, share: float) -> None:
     print(backbone, less / usual)
     assert less < share * usual
     assert torch.equal(loss, same)
-    for (name, value), (other, wanted) in zip(sparing.state_dict().items(), plain.state_dict().items(), strict=True):
+    for (name, value), (other, wanted) in zip(
+        sparing.state_dict().items(), plain.state_dict().items(), strict=True
+    ):
         assert name == other
         assert torch.equal(value, wanted), name  # running statistics and their counts too
     (loss, _), (same, _) = take_step(plain), take_step(copy.deepcopy(sparing))

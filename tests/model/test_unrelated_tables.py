@@ -47,7 +47,11 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 def evaluate(run: Path, name: str, *overrides: str) -> Report:
-    data = ["data.source=table", f"data.root={run.parent / name}", f"store.path={run.parent / f'store_{name}'}"]
+    data = [
+        "data.source=table",
+        f"data.root={run.parent / name}",
+        f"store.path={run.parent / f'store_{name}'}",
+    ]
     report, _ = evaluate_runs([run], [*data, "eval.interval=none", *overrides], "test")
     return report
 

@@ -35,7 +35,10 @@ def test_the_models_are_those_that_torchxrayvision_publishes() -> None:
     for name, entry in published.items():
         points = dict(zip(entry["labels"], entry["op_threshs"], strict=True))
         trained = tuple("" if np.isnan(points[label]) else label for label in entry["labels"])
-        assert (xrv.PRETRAINED[name].outputs, xrv.PRETRAINED[name].size) == (trained, entry["input_resolution"])
+        assert (xrv.PRETRAINED[name].outputs, xrv.PRETRAINED[name].size) == (
+            trained,
+            entry["input_resolution"],
+        )
 
 
 def test_the_cache_folder_is_torchxrayvisions_own(xrv_cache: Path) -> None:
@@ -72,7 +75,9 @@ def test_the_resnet_is_read_from_its_state_dict(plant: Plant) -> None:
     plant(weights, net.state_dict(), zipped=True)
     model = Classifier("resnet50", 2).eval()
     assert load_weights(model, weights, ("Hernia", "Mass")).head == "loaded for 2 findings"
-    torch.testing.assert_close(model(grey(512)), xrv_logits(weights, grey(512))[:, [13, 12]], rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        model(grey(512)), xrv_logits(weights, grey(512))[:, [13, 12]], rtol=0, atol=1e-4
+    )
 
 
 def test_heads_go_by_the_name_of_the_finding(plant: Plant, densenet: nn.Module) -> None:
@@ -122,7 +127,9 @@ def test_a_download_lies_where_torchxrayvision_looks(
 
 
 def test_a_download_that_is_no_model_is_not_kept(xrv_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda _, to: Path(to).write_text("<html>Not found"))
+    monkeypatch.setattr(
+        torch.hub, "download_url_to_file", lambda _, to: Path(to).write_text("<html>Not found")
+    )
     with pytest.raises(CxrError, match=f"{NIH}: https://.* gave no model"):
         load_weights(Classifier("densenet121", 1), NIH, ("Mass",))
     assert list(xrv_cache.iterdir()) == []
@@ -211,10 +218,18 @@ def test_a_wrong_name_is_an_error(weights: str, what: str) -> None:
 @pytest.mark.parametrize(
     ("weights", "source", "note"),
     [
-        (NIH, "nih", "NOT A FAIR TEST: .*-nih was trained on nih, by a split of its own: it may have been trained on"),
+        (
+            NIH,
+            "nih",
+            "NOT A FAIR TEST: .*-nih was trained on nih, by a split of its own: it may have been trained on",
+        ),
         (RSNA, "nih", r"NOT A FAIR TEST: .* trained on rsna \(rsna: images of nih\)"),
         (NIH, "chexpert", "was trained on nih, not on images of chexpert"),
-        (NIH, "table", "was trained on nih; where these images are of those, it may have been trained on these"),
+        (
+            NIH,
+            "table",
+            "was trained on nih; where these images are of those, it may have been trained on these",
+        ),
     ],
 )
 def test_patients_it_may_have_seen_are_told(weights: str, source: str, note: str) -> None:

@@ -77,7 +77,8 @@ def test_the_nih_layout_has_its_header_and_every_listed_image(nih: Path) -> None
 
 def test_no_patient_is_in_both_lists(nih: Path) -> None:
     train, test = (
-        {name[:8] for name in (nih / file).read_text().split()} for file in ("train_val_list.txt", "test_list.txt")
+        {name[:8] for name in (nih / file).read_text().split()}
+        for file in ("train_val_list.txt", "test_list.txt")
     )
     assert train and test and not train & test
 
@@ -95,7 +96,9 @@ def test_every_finding_occurs_and_so_does_none(nih: Path) -> None:
 
 
 def test_boxes_lie_in_the_image_and_match_the_labels(nih: Path) -> None:
-    boxes = pd.read_csv(nih / "BBox_List_2017.csv", usecols=range(6), header=0, names=["image", "name", *"xywh"])
+    boxes = pd.read_csv(
+        nih / "BBox_List_2017.csv", usecols=range(6), header=0, names=["image", "name", *"xywh"]
+    )
     assert (boxes[["x", "y"]] >= 0).all(axis=None) and (boxes[["w", "h"]] >= 1).all(axis=None)
     assert (boxes.x + boxes.w).max() <= 64 and (boxes.y + boxes.h).max() <= 64
     found = boxes.groupby("image")["name"].agg(set).to_dict()
@@ -121,7 +124,8 @@ def test_the_smallest_picture_has_a_box_for_each_finding() -> None:
 
 def test_chexpert_cells_are_its_own_values(chexpert: Path) -> None:
     train, valid, test = (
-        pd.read_csv(chexpert / f"{split}.csv", dtype=str, keep_default_na=False) for split in ("train", "valid", "test")
+        pd.read_csv(chexpert / f"{split}.csv", dtype=str, keep_default_na=False)
+        for split in ("train", "valid", "test")
     )
     assert list(train.columns) == ["Path", "Sex", "Age", "Frontal/Lateral", "AP/PA", *CHEXPERT_14]
     assert set(train[list(CHEXPERT_14)].to_numpy().ravel()) == {"1.0", "0.0", "-1.0", ""}
@@ -146,7 +150,9 @@ def test_chexpert_boxes_are_the_positive_observations_of_the_test_set(chexpert: 
         assert set(row.index[row == 1]) - {"No Finding"} == boxes.get(str(path), set())
 
 
-def test_a_generation_that_stops_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_generation_that_stops_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise OSError("disk full")
 

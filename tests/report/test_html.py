@@ -53,7 +53,9 @@ def judged(draw: Draw) -> tuple[Report, Predictions]:
     predictions, val = draw(300), draw(200, split="val", seed=1)
     predictions.rows["sex"] = np.where(np.arange(300) // 3 % 2, "M", "F")
     about = {"run": "runs/<b>bold</b>", "model": "resnet18"}
-    return score(predictions, choose(val, "f1"), about, how=Eval(draws=100), temperatures=fit(val)), predictions
+    return score(
+        predictions, choose(val, "f1"), about, how=Eval(draws=100), temperatures=fit(val)
+    ), predictions
 
 
 def run_folder(folder: Path) -> Path:
@@ -61,7 +63,11 @@ def run_folder(folder: Path) -> Path:
     data = {"source": "table", "root": "data", "split": "random"}
     (folder / "config.yaml").write_text(render(Config.model_validate({"seed": 7, "data": data})))
     cells = [{"finding": "Mass", "positive": 3, "negative": 1200, "soft": 0, "masked": 2}]
-    counts = {"images": {"train": 1205}, "patients": {"train": 50}, "dropped": {"no file": 4, "unreadable": 0}}
+    counts = {
+        "images": {"train": 1205},
+        "patients": {"train": 50},
+        "dropped": {"no file": 4, "unreadable": 0},
+    }
     (folder / "counts.json").write_text(json.dumps(counts | {"cells": {"train": cells}}))
     return folder
 

@@ -19,12 +19,19 @@ LOG = [
     {"kind": "epoch", "step": 18, "epoch": 2, "val_loss": 0.65, "val_auroc": 0.75},
 ]
 CELLS = {"finding": "Mass", "positive": 3, "negative": 1200, "soft": 0, "masked": 2}
-COUNTS = {"images": {"train": 5}, "patients": {"train": 5}, "dropped": {"no file": 4}, "cells": {"train": [CELLS]}}
+COUNTS = {
+    "images": {"train": 5},
+    "patients": {"train": 5},
+    "dropped": {"no file": 4},
+    "cells": {"train": [CELLS]},
+}
 FILES = {
     "log.jsonl": "".join(json.dumps(line) + "\n" for line in LOG).encode(),
     "counts.json": json.dumps(COUNTS).encode(),
     "config.yaml": render(
-        Config.model_validate({"data": {"source": "table", "root": "data", "split": "random"}, "out": "runs/ü"})
+        Config.model_validate(
+            {"data": {"source": "table", "root": "data", "split": "random"}, "out": "runs/ü"}
+        )
     ).encode(),
 }
 
@@ -68,9 +75,13 @@ def test_a_file_cut_anywhere_is_left_out_with_a_warning(
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.sampled_from(sorted(FILES)),
-    places=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4),
+    places=st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4
+    ),
 )
-def test_a_garbled_file_is_never_a_traceback(tmp_path: Path, name: str, places: list[tuple[float, int]]) -> None:
+def test_a_garbled_file_is_never_a_traceback(
+    tmp_path: Path, name: str, places: list[tuple[float, int]]
+) -> None:
     data = bytearray(FILES[name])
     for share, byte in places:
         data[int(share * len(data))] = byte
@@ -78,7 +89,9 @@ def test_a_garbled_file_is_never_a_traceback(tmp_path: Path, name: str, places: 
     html._counts(read_training(tmp_path))
 
 
-@pytest.mark.parametrize("text", ["[]", "null", "3", '{"images": []}', "[" * 10**5, '{"kind": 1}', "\0", "NaN"])
+@pytest.mark.parametrize(
+    "text", ["[]", "null", "3", '{"images": []}', "[" * 10**5, '{"kind": 1}', "\0", "NaN"]
+)
 def test_other_content_is_left_out(tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
     for name in FILES:
         (tmp_path / name).write_text(text + "\n")

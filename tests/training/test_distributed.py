@@ -68,7 +68,9 @@ def test_two_processes_that_share_batch_statistics_learn_what_one_does(
     overrides = ("data.val_fraction=0.35", "train.batch_size=12", "train.epochs=1", "train.lr=1e-4")
     alone = make_recipe(tmp_path / "one", *overrides)
     every = open_dataset(alone)
-    assert len(every.rows("train")) % 12 == 0  # a share that has to be filled has statistics of its fillers too
+    assert (
+        len(every.rows("train")) % 12 == 0
+    )  # a share that has to be filled has statistics of its fillers too
     train(alone, every, ALONE)
     launch(make_recipe(tmp_path / "two", *overrides), start)  # 6 images each: auto shares
     one, two = (read_log(tmp_path / run, "train") for run in ("one", "two"))
@@ -140,7 +142,9 @@ def test_more_processes_than_gpus_is_an_error(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv(name, value)
     with pytest.raises(CxrError) as error, join_world():
         pass
-    assert error.value.render() == ("error: torchrun: 4 processes on this machine and 2 GPUs\nhint: --nproc-per-node 2")
+    assert error.value.render() == (
+        "error: torchrun: 4 processes on this machine and 2 GPUs\nhint: --nproc-per-node 2"
+    )
 
 
 def test_a_gpu_waits_ten_minutes_for_a_step_and_hours_for_packing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,12 @@ GOLDEN = Path(__file__).parent / "golden"
 STEPS = 20
 RECIPES = {
     "resnet18": ("model.backbone=resnet18", "train.accumulate=2", "train.optimizer=adamw"),
-    "densenet121": ("model.backbone=densenet121", "train.accumulate=1", "train.optimizer=adam", "model.stem=grey"),
+    "densenet121": (
+        "model.backbone=densenet121",
+        "train.accumulate=1",
+        "train.optimizer=adam",
+        "model.stem=grey",
+    ),
 }
 
 
@@ -66,7 +71,9 @@ def arithmetic() -> list[float]:
     for network in (resnet18(), densenet121()):
         loss = network.to(memory_format=torch.channels_last)(images).square().mean()
         loss.backward()
-        gradients = sum(float(one.grad.double().abs().sum()) for one in network.parameters() if one.grad is not None)
+        gradients = sum(
+            float(one.grad.double().abs().sum()) for one in network.parameters() if one.grad is not None
+        )
         found += [float(loss.detach()), gradients]
     return found
 
@@ -81,10 +88,14 @@ def test_half_precision_learns_what_float32_does(
     assert found[0] != written[0]
 
 
-def test_the_scale_of_the_loss_in_float16_is_resumed(make_recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:
+def test_the_scale_of_the_loss_in_float16_is_resumed(
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path
+) -> None:
     config = make_recipe(tmp_path, "train.precision=fp16")
     run = prepare(config, dataset, ALONE)
-    (before, _), (after, _) = (new_state(config, dataset.targets.findings, run.weights, ALONE) for _ in range(2))
+    (before, _), (after, _) = (
+        new_state(config, dataset.targets.findings, run.weights, ALONE) for _ in range(2)
+    )
     assert before.scaler and after.scaler
     before.scaler.scale(torch.zeros(1))  # which makes its scale
     before.scaler.update(7.0)

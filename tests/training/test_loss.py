@@ -26,7 +26,9 @@ def by_hand(targets: Targets, weighting: Weighting, cap: float) -> tuple[Tensor,
         positive = sum(float(cell) for cell, counts in zip(y, mask, strict=True) if counts)
         negative = sum(1 - float(cell) for cell, counts in zip(y, mask, strict=True) if counts)
         share = positive / (positive + negative)
-        plus.append({"chexnet": 1 - share, "pos_weight": min(negative / positive, cap), "none": 1.0}[weighting])
+        plus.append(
+            {"chexnet": 1 - share, "pos_weight": min(negative / positive, cap), "none": 1.0}[weighting]
+        )
         minus.append({"chexnet": share, "pos_weight": 1.0, "none": 1.0}[weighting])
     return torch.tensor(plus), torch.tensor(minus)
 
@@ -47,7 +49,9 @@ def test_pos_weight_is_torchs_pos_weight() -> None:
     targets, logits = draw()
     weights = class_weights(targets, "pos_weight", cap=5)
     y, mask = torch.from_numpy(targets.y), torch.from_numpy(targets.mask)
-    expected = F.binary_cross_entropy_with_logits(logits, y, mask.float(), reduction="sum", pos_weight=weights.positive)
+    expected = F.binary_cross_entropy_with_logits(
+        logits, y, mask.float(), reduction="sum", pos_weight=weights.positive
+    )
     torch.testing.assert_close(masked_bce(logits, y, mask, weights), expected)
 
 
@@ -58,7 +62,9 @@ def test_masked_cells_change_neither_weights_nor_loss_nor_gradients(weighting: W
     results = []
     for one in (targets, other):
         z = logits.clone().requires_grad_()
-        loss = masked_bce(z, torch.from_numpy(one.y), torch.from_numpy(one.mask), class_weights(one, weighting))
+        loss = masked_bce(
+            z, torch.from_numpy(one.y), torch.from_numpy(one.mask), class_weights(one, weighting)
+        )
         results.append((loss, *torch.autograd.grad(loss, z)))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
     assert (results[0][1][~torch.from_numpy(targets.mask)] == 0).all()
@@ -95,7 +101,9 @@ def test_the_shift_undoes_the_weights_exactly_and_keeps_the_ranking(weighting: W
     weighted = torch.sigmoid(logits.double())
     plus, minus = weights.positive.double(), weights.negative.double()
     undone = torch.sigmoid(logits.double() + logit_shift(weights).double())
-    torch.testing.assert_close(undone, weighted * minus / (weighted * minus + (1 - weighted) * plus), rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        undone, weighted * minus / (weighted * minus + (1 - weighted) * plus), rtol=1e-6, atol=0
+    )
     assert torch.equal(undone.argsort(dim=0), weighted.argsort(dim=0))
 
 

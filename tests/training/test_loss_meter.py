@@ -19,14 +19,18 @@ def test_times_are_said_in_words(seconds: float, words: str) -> None:
     assert say_time(seconds) == words
 
 
-@pytest.mark.parametrize(("waited", "words"), [(0.4, "20 images/s"), (2, "20 images/s (20% of it waiting for images)")])
+@pytest.mark.parametrize(
+    ("waited", "words"), [(0.4, "20 images/s"), (2, "20 images/s (20% of it waiting for images)")]
+)
 def test_waiting_for_images_is_said_where_it_matters(waited: float, words: str) -> None:
     assert describe_pace(Pace(10, 200, waited)) == words
 
 
 def test_the_shares_of_a_gpu_add_up() -> None:
     assert describe_shares(10, 1, 7) == "GPU computing 70%, waiting for images 10%, for the host 20%"
-    assert describe_shares(10, 5, 9) == "GPU computing 90%, waiting for images 10%, for the host 0%"  # overlapped
+    assert (
+        describe_shares(10, 5, 9) == "GPU computing 90%, waiting for images 10%, for the host 0%"
+    )  # overlapped
     assert describe_shares(10, 1, None) == "computing 90%, waiting for images 10%"
 
 

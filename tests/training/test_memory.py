@@ -45,7 +45,9 @@ def test_more_images_and_pixels_need_more_and_parts_need_less(make_recipe: Recip
 
     assert needs("train.batch_size=4") < 0 < needs("train.batch_size=16")
     assert needs("train.batch_size=16", "train.accumulate=2") == 0
-    assert needs("model.checkpointing=true") == pytest.approx(-0.4 * 8 * 22e6 * 1.3 * (32 / 224) ** 2, rel=0.01)
+    assert needs("model.checkpointing=true") == pytest.approx(
+        -0.4 * 8 * 22e6 * 1.3 * (32 / 224) ** 2, rel=0.01
+    )
     assert needs("image.size=64") == pytest.approx(3 * 8 * 22e6 * 1.3 * (32 / 224) ** 2, rel=0.01)
 
 
@@ -67,7 +69,9 @@ def test_a_gpu_without_enough_memory_is_an_error_with_what_takes_less(
         raise ValueError
 
 
-def test_images_that_are_not_trained_on_are_not_placed(make_recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:
+def test_images_that_are_not_trained_on_are_not_placed(
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path
+) -> None:
     run = prepare(make_recipe(tmp_path, "store.where=ram"), dataset, ALONE)
     used = len(dataset.rows("train")) + len(dataset.rows("val"))
     assert len(run.loader.pixels) == used < len(dataset.table)

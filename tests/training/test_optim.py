@@ -20,7 +20,9 @@ HISTORIES = st.lists(st.sampled_from([0.5, 0.6, 0.7, 0.8, -math.inf]), max_size=
 @pytest.mark.parametrize(
     ("name", "kind"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)]
 )
-def test_weight_decay_falls_on_kernels_and_matrices_only(name: str, kind: type[torch.optim.Optimizer]) -> None:
+def test_weight_decay_falls_on_kernels_and_matrices_only(
+    name: str, kind: type[torch.optim.Optimizer]
+) -> None:
     model = Classifier("resnet18", 3)
     optimizer = build_optimizer(model, Train.model_validate({"optimizer": name, "weight_decay": 0.01}), CPU)
     assert type(optimizer) is kind
@@ -33,7 +35,10 @@ def test_frozen_parameters_are_not_optimised() -> None:
     model = Classifier("resnet18", 3)
     model.set_trainable("head")
     groups = build_optimizer(model, Train(), CPU).param_groups
-    assert [id(one) for group in groups for one in group["params"]] == [id(model.head.weight), id(model.head.bias)]
+    assert [id(one) for group in groups for one in group["params"]] == [
+        id(model.head.weight),
+        id(model.head.bias),
+    ]
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])
@@ -57,12 +62,16 @@ def test_steps_are_those_of_torchs_optimiser(name: str) -> None:
 @pytest.mark.parametrize(
     ("warmup", "epochs", "per_epoch"), [(0.5, 3, 10), (0, 4, 5), (2, 2, 7), (1.3, 5, 3), (9, 2, 4)]
 )
-def test_warm_up_and_cosine_are_those_of_torchs_schedulers(warmup: float, epochs: int, per_epoch: int) -> None:
+def test_warm_up_and_cosine_are_those_of_torchs_schedulers(
+    warmup: float, epochs: int, per_epoch: int
+) -> None:
     config = Train(lr=0.1, warmup_epochs=warmup, epochs=epochs, schedule="cosine")
     first, total = warmup * per_epoch, epochs * per_epoch
     for step in range(total):
         done = (step - first) / (total - first) if step >= first else 0
-        expected = 0.1 * min(1, (step + 1) / first) if step < first else 0.1 / 2 * (1 + math.cos(math.pi * done))
+        expected = (
+            0.1 * min(1, (step + 1) / first) if step < first else 0.1 / 2 * (1 + math.cos(math.pi * done))
+        )
         assert learning_rate(step, per_epoch, (), config) == pytest.approx(expected)
 
 

@@ -22,7 +22,9 @@ def test_a_full_disk_names_the_file_and_the_log_goes_on_afterwards(
     what = r"log\.jsonl" if file == "log.jsonl" else r"tensorboard/events\.out\.tfevents\S+"
     with monkeypatch.context() as patch, pytest.raises(CxrError, match=rf"{what}: the disk is full"):
         patch.setattr(
-            log, "_events" if file == "log.jsonl" else "path", None if file == "log.jsonl" else Path(os.devnull)
+            log,
+            "_events" if file == "log.jsonl" else "path",
+            None if file == "log.jsonl" else Path(os.devnull),
         )
         for step in range(2, 2000):
             log.write("step", step, {"loss": 0.5, "lr": 1e-3})
@@ -57,7 +59,9 @@ def test_tensorboard_reads_the_events_of_a_resumed_run(tmp_path: Path) -> None:
     events = loader.EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     assert events.Tags()["scalars"] == ["step/loss"]
-    assert [(one.step, one.value) for one in events.Scalars("step/loss")] == [(step, step / 8) for step in range(1, 6)]
+    assert [(one.step, one.value) for one in events.Scalars("step/loss")] == [
+        (step, step / 8) for step in range(1, 6)
+    ]
 
 
 def test_the_text_log_keeps_what_was_noted_before_and_adds_to_that_of_a_resumed_run(tmp_path: Path) -> None:
@@ -69,7 +73,11 @@ def test_the_text_log_keeps_what_was_noted_before_and_adds_to_that_of_a_resumed_
     again.open(tmp_path, resume=True)
     again.note("resuming")
     lines = (tmp_path / "train.log").read_text().splitlines()
-    assert [line[25:] for line in lines] == ["device cpu", "epoch 1/2: validation AUROC 0.8\x1b[31m", "resuming"]
+    assert [line[25:] for line in lines] == [
+        "device cpu",
+        "epoch 1/2: validation AUROC 0.8\x1b[31m",
+        "resuming",
+    ]
     assert all(datetime.strptime(line[:24], "%Y-%m-%d %H:%M:%S%z") for line in lines)
     TextLog().open(tmp_path, resume=False)
     assert (tmp_path / "train.log").read_text() == ""

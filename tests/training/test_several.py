@@ -89,7 +89,9 @@ def evaluate_run(run: Path, *overrides: str, fold: str = "test") -> tuple[Report
 def test_a_run_on_both_archives_is_judged_on_both_and_on_each(joint_run: Path, both: Dataset) -> None:
     assert call("eval", joint_run, "--split", "train", "eval.interval=none") == 0
     rows = pd.read_csv(joint_run / "eval_train" / "predictions.csv")
-    assert rows["source"].value_counts().to_dict() == {part.name: len(part.rows("train")) for part in both.archives}
+    assert rows["source"].value_counts().to_dict() == {
+        part.name: len(part.rows("train")) for part in both.archives
+    }
     assert rows["image"].str.partition("/")[0].equals(rows["source"])
     assert rows.loc[rows["source"] == "chexpert", "y_Hernia"].isna().all()
     groups = pd.read_csv(joint_run / "eval_train" / "subgroups.csv")
@@ -165,7 +167,9 @@ def test_another_weight_is_another_recipe_but_another_root_is_not(
 
 
 def test_a_patient_of_a_joint_training_is_recognised_on_the_archive_alone(joint_run: Path) -> None:
-    with pytest.raises(CxrError, match=r"\d+ of the \d+ patients to be judged were in the model's train rows"):
+    with pytest.raises(
+        CxrError, match=r"\d+ of the \d+ patients to be judged were in the model's train rows"
+    ):
         evaluate_run(joint_run, "data.also=[]", "data.split=random", "data.split_seed=3")
 
 
@@ -194,7 +198,12 @@ def test_thresholds_chosen_on_an_image_are_marked_when_it_is_judged_alone(joint_
 @pytest.fixture(scope="session")
 def abroad(nih_run: Path, chexpert: Path) -> Path:
     """The folder of the report of the first hospital's model on the second hospital's data, made by the command."""
-    overrides = ("data.source=chexpert", f"data.root={chexpert}", "data.split=random", "data.test_fraction=0.7")
+    overrides = (
+        "data.source=chexpert",
+        f"data.root={chexpert}",
+        "data.split=random",
+        "data.test_fraction=0.7",
+    )
     assert call("eval", nih_run, *overrides, f"store.path={nih_run.parent / 'abroad'}", "eval.draws=100") == 0
     assert not (nih_run / "eval_test").exists()  # which is the run's own
     return nih_run / f"eval_test_on_chexpert-{chexpert.name}"
@@ -207,10 +216,14 @@ def test_another_hospitals_labels_are_aligned_by_concept(abroad: Path, chexpert:
     common = rows.index.intersection(csv.index)
     assert len(common) > 10
     own = csv.loc[common, "Pleural Effusion"].fillna(0)
-    assert rows.loc[common, "y_Effusion"].equals(own.where(own != -1).rename("y_Effusion").rename_axis("image"))
+    assert rows.loc[common, "y_Effusion"].equals(
+        own.where(own != -1).rename("y_Effusion").rename_axis("image")
+    )
     known = rows["y_Effusion"].notna()
     auroc = pd.read_csv(abroad / "metrics.csv").set_index("finding")["auroc"].astype(float)
-    assert auroc["Effusion"] == pytest.approx(roc_auc_score(rows["y_Effusion"][known], rows["p_Effusion"][known]))
+    assert auroc["Effusion"] == pytest.approx(
+        roc_auc_score(rows["y_Effusion"][known], rows["p_Effusion"][known])
+    )
 
 
 def test_what_another_hospital_does_not_label_is_not_available(abroad: Path) -> None:
@@ -222,8 +235,13 @@ def test_what_another_hospital_does_not_label_is_not_available(abroad: Path) -> 
     assert f"Effusion is its Pleural Effusion, not labelled: {', '.join(lacking)}" in page
 
 
-def test_the_report_says_that_the_archive_is_another_and_keeps_the_thresholds(abroad: Path, nih_run: Path) -> None:
-    assert "chexpert is another archive than the model was trained on (nih)" in (abroad / "report.md").read_text()
+def test_the_report_says_that_the_archive_is_another_and_keeps_the_thresholds(
+    abroad: Path, nih_run: Path
+) -> None:
+    assert (
+        "chexpert is another archive than the model was trained on (nih)"
+        in (abroad / "report.md").read_text()
+    )
     thresholds = pd.read_csv(abroad / "metrics.csv").set_index("finding")["threshold"]
     own = checkpoints.load(nih_run).thresholds
     assert thresholds[list(own.findings)].tolist() == pytest.approx(list(own.values))
@@ -239,7 +257,9 @@ def test_keys_of_the_training_archive_do_not_follow_to_another(nih_run: Path, ch
 
 def test_thresholds_chosen_anew_on_another_archive_are_named(nih_run: Path, chexpert: Path) -> None:
     overrides = ["data.source=chexpert", f"data.root={chexpert}", "data.split=random"]
-    report, _ = evaluate_run(nih_run, *overrides, f"store.path={nih_run.parent / 'abroad'}", "eval.views=flip")
+    report, _ = evaluate_run(
+        nih_run, *overrides, f"store.path={nih_run.parent / 'abroad'}", "eval.views=flip"
+    )
     assert "thresholds were chosen on validation rows of the archive judged" in report.notes[1]
 
 
@@ -257,7 +277,13 @@ def hospital(archive: Path, tmp_path: Path) -> Write:
         lines = [f"{name},{n},test,{n % 2}" for n, name in enumerate(names)]
         write_lines(tmp_path / "labels.csv", [f"image,patient_id,split,{heading}", *lines])
         store = f"store.path={tmp_path / 'store'}"
-        return ["data.source=table", f"data.root={tmp_path}", "data.csv=labels.csv", "data.split=column", store]
+        return [
+            "data.source=table",
+            f"data.root={tmp_path}",
+            "data.csv=labels.csv",
+            "data.split=column",
+            store,
+        ]
 
     return write
 
@@ -270,7 +296,9 @@ def test_a_table_of_another_hospital_may_call_a_finding_otherwise(nih_run: Path,
 
 
 def test_images_of_the_training_are_known_under_other_patient_ids(nih_run: Path, hospital: Write) -> None:
-    with pytest.raises(CxrError, match=r"of the 40 images, under other patient ids, to be judged were in the model's"):
+    with pytest.raises(
+        CxrError, match=r"of the 40 images, under other patient ids, to be judged were in the model's"
+    ):
         evaluate_run(nih_run, *hospital("Mass", prefix=""))
 
 

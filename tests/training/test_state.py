@@ -32,7 +32,9 @@ def floats(model: torch.nn.Module) -> dict[str, Tensor]:
     return {key: one.clone() for key, one in model.state_dict().items() if one.is_floating_point()}
 
 
-def test_averaged_weights_are_the_running_average_computed_by_hand(make_recipe: Recipe, tmp_path: Path) -> None:
+def test_averaged_weights_are_the_running_average_computed_by_hand(
+    make_recipe: Recipe, tmp_path: Path
+) -> None:
     state = start(make_recipe, tmp_path)
     expected = {key: one.double() for key, one in floats(state.model).items()}
     for step in range(1, 6):
@@ -71,7 +73,9 @@ def test_a_restored_state_goes_on_as_if_nothing_had_happened(
         take_step(one, 1)
         average_weights(one, 0.9)
     for mine, theirs in ((state.model, other.model), (state.ema, other.ema)):
-        assert all(torch.equal(a, b) for a, b in zip(floats(mine).values(), floats(theirs).values(), strict=True))
+        assert all(
+            torch.equal(a, b) for a, b in zip(floats(mine).values(), floats(theirs).values(), strict=True)
+        )
     assert (other.step, other.history) == (2, [])
 
 
@@ -96,7 +100,13 @@ def test_other_images_are_refused(make_recipe: Recipe, tmp_path: Path) -> None:
 def test_what_does_not_change_the_result_may_differ(make_recipe: Recipe, tmp_path: Path) -> None:
     state = start(make_recipe, tmp_path)
     saved = snapshot(state, make_recipe(tmp_path), IMAGES)
-    moved = ("data.root=/elsewhere", "store.path=/fast", "store.where=ram", "store.workers=2", "train.save_every=9")
+    moved = (
+        "data.root=/elsewhere",
+        "store.path=/fast",
+        "store.where=ram",
+        "store.workers=2",
+        "train.save_every=9",
+    )
     restore(state, make_recipe(tmp_path / "other", *moved), IMAGES, saved)
 
 

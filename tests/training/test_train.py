@@ -55,9 +55,14 @@ def assert_same_run(run: Path, straight: Path) -> None:
     mine, best = checkpoints.load(run), checkpoints.load(straight)
     assert same(mine.classifier.state_dict(), best.classifier.state_dict())
     assert (mine.thresholds, mine.metadata.epoch) == (best.thresholds, best.metadata.epoch)
-    for kind, names in (("train", ("epoch", "step", "loss")), ("epoch", ("epoch", "lr", "val_loss", "val_auroc"))):
+    for kind, names in (
+        ("train", ("epoch", "step", "loss")),
+        ("epoch", ("epoch", "lr", "val_loss", "val_auroc")),
+    ):
         lines, expected = read_log(run, kind), read_log(straight, kind)
-        assert [[line[name] for name in names] for line in lines] == [[one[name] for name in names] for one in expected]
+        assert [[line[name] for name in names] for line in lines] == [
+            [one[name] for name in names] for one in expected
+        ]
 
 
 def at_step(number: int, act: Callable[[], None]) -> Step:
@@ -166,7 +171,10 @@ def test_an_epoch_whose_validation_fails_is_not_lost(
 
 
 def test_two_runs_in_one_folder_are_refused(make_recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:
-    with only_one(tmp_path / ".lock", "taken"), pytest.raises(CxrError, match="another process is training in this"):
+    with (
+        only_one(tmp_path / ".lock", "taken"),
+        pytest.raises(CxrError, match="another process is training in this"),
+    ):
         train(make_recipe(tmp_path), dataset, ALONE)
     assert not list(tmp_path.iterdir())
 
@@ -184,7 +192,9 @@ def test_saving_tracing_and_computing_twice_change_nothing(
 def test_what_a_training_says_is_in_its_log_with_the_time(trained: Path) -> None:
     lines = (trained / "train.log").read_text().splitlines()
     assert [line[25:].partition(" ")[0] for line in lines[:3]] == ["device", "weights", "first"]
-    epochs = [line for line in lines if re.search(r" epoch \d/3: validation AUROC \d\.\d{4}, loss \d\.\d{4}", line)]
+    epochs = [
+        line for line in lines if re.search(r" epoch \d/3: validation AUROC \d\.\d{4}, loss \d\.\d{4}", line)
+    ]
     paces = [line for line in lines if re.search(r"  training loss \S+, lr \S+, [\d,]+ images/s", line)]
     assert (len(epochs), len(paces)) == (3, 3)
     assert [" left" in line for line in paces] == [True, True, False]
@@ -202,7 +212,9 @@ def test_a_training_that_ends_early_says_why_in_its_log(
     assert (tmp_path / "train.log").read_text().endswith(" stopped by SIGTERM\n")
 
 
-def test_parts_of_a_batch_add_up_to_its_gradient(make_recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:
+def test_parts_of_a_batch_add_up_to_its_gradient(
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path
+) -> None:
     weights = {}
     for parts in (1, 3):
         own = (f"train.accumulate={parts}", "model.train_layers=head", "train.epochs=1", "train.grad_clip=0")
@@ -291,9 +303,13 @@ def test_weights_that_break_in_the_last_step_of_an_epoch_are_neither_judged_nor_
     assert checkpoints.load(tmp_path).metadata.epoch == 1
 
 
-def test_an_absurd_learning_rate_ends_in_an_error(make_recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:
+def test_an_absurd_learning_rate_ends_in_an_error(
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path
+) -> None:
     with pytest.raises(CxrError, match=r"not finite|the loss is (nan|inf)") as error:
-        train(make_recipe(tmp_path, "train.lr=1e30", "train.optimizer=sgd", "train.grad_clip=0"), dataset, ALONE)
+        train(
+            make_recipe(tmp_path, "train.lr=1e30", "train.optimizer=sgd", "train.grad_clip=0"), dataset, ALONE
+        )
     assert "lower train.lr" in error.value.hint
 
 
@@ -333,7 +349,10 @@ def test_a_full_disk_for_the_best_checkpoint_names_it_and_the_run_goes_on(
     make_recipe: Recipe, dataset: Dataset, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = make_recipe(small_disk, "train.epochs=1", "model.train_layers=head")
-    with monkeypatch.context() as patch, pytest.raises(CxrError, match=r"best\.safetensors: the disk is full"):
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(CxrError, match=r"best\.safetensors: the disk is full"),
+    ):
         patch.setattr(Saver, "is_due", lambda _: False)  # so that last.pt is not the first
         train(config, dataset, ALONE)
     left = {path.name for path in small_disk.iterdir() if path.is_file()}
@@ -383,7 +402,9 @@ def test_a_last_batch_too_small_for_batch_norm_is_an_error(
         "hint: image.size=64, or another train.batch_size"
     )
     train(
-        make_recipe(tmp_path / "run", f"train.batch_size={num - 1}", "image.size=64", "train.epochs=1"), dataset, ALONE
+        make_recipe(tmp_path / "run", f"train.batch_size={num - 1}", "image.size=64", "train.epochs=1"),
+        dataset,
+        ALONE,
     )
 
 
@@ -417,7 +438,9 @@ def test_a_step_is_torchs_step_on_the_mean_loss_of_the_cells_that_count(
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-def test_labels_of_masked_cells_change_no_weight(make_recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:
+def test_labels_of_masked_cells_change_no_weight(
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path
+) -> None:
     rng, weights = np.random.default_rng(0), []
     mask = rng.random(dataset.targets.mask.shape) < 0.7
     for noise in (0, 1):

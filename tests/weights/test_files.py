@@ -30,7 +30,9 @@ from cxr.weights import files
 from cxr.weights.files import WeightFile, open_weights
 from cxr.weights.kinds import WeightsError
 
-MAGIC = pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
+MAGIC = (
+    pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
+)
 
 
 Small = dict[str, tuple[bytes, dict[str, Tensor]]]
@@ -85,7 +87,12 @@ def refers(module: str, name: str) -> bytes:
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_whole_pickled_network_is_read_as_its_state_dict(zipped: bool, tmp_path: Path) -> None:
     net = Net()
-    content = {"model": net, "best_loss": 0.2, "args": argparse.Namespace(lr=0.1), "net": nn.DataParallel(net)}
+    content = {
+        "model": net,
+        "best_loss": 0.2,
+        "args": argparse.Namespace(lr=0.1),
+        "net": nn.DataParallel(net),
+    }
     torch.save(content, tmp_path / "m", _use_new_zipfile_serialization=zipped)
     file, state = open_weights(str(tmp_path / "m")), net.state_dict()
     names = [name for name in file.tensors if name.startswith("model.") and name not in file.attributes]
@@ -97,7 +104,9 @@ def test_a_whole_pickled_network_is_read_as_its_state_dict(zipped: bool, tmp_pat
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_a_file_with_code_is_refused_and_not_run(zipped: bool, tmp_path: Path) -> None:
-    torch.save({"state_dict": Trap(tmp_path / "sprung")}, tmp_path / "m", _use_new_zipfile_serialization=zipped)
+    torch.save(
+        {"state_dict": Trap(tmp_path / "sprung")}, tmp_path / "m", _use_new_zipfile_serialization=zipped
+    )
     assert reason(tmp_path / "m") == "asks for posix.mkdir, which is no part of a model"
     (tmp_path / "m").write_bytes(pickle.dumps(Trap(tmp_path / "sprung")))
     assert reason(tmp_path / "m") == "is a pickle that torch.save did not write"
@@ -118,7 +127,9 @@ def test_a_file_with_code_is_refused_and_not_run(zipped: bool, tmp_path: Path) -
         b"\x80\x02]q\x00" + b"".join(b"]q%c" % n + b"h%ca" % (n - 1) * 10 for n in range(1, 20)) + b".",
     ],
 )  # fmt: skip
-def test_hostile_pickles_are_refused_in_our_words(code: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_pickles_are_refused_in_our_words(
+    code: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(files, "_MAX_NODES", 10_000)  # which takes a second to reach as it is
     for data in (in_zip(code), in_legacy(code)):
         (tmp_path / "m").write_bytes(data)
@@ -146,7 +157,9 @@ def tensor(num: int, size: int, stride: int) -> bytes:
         return b"\x8a\x08" + value.to_bytes(8, "little", signed=True)
 
     kind = refers("torch", "FloatStorage")
-    storage = b"(X\x07\x00\x00\x00storage" + kind + b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpu" + number(num) + b"tQ"
+    storage = (
+        b"(X\x07\x00\x00\x00storage" + kind + b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpu" + number(num) + b"tQ"
+    )
     view = storage + b"K\x00" + number(size) + b"\x85" + number(stride) + b"\x85\x89}t"
     return b"\x80\x02" + refers("torch._utils", "_rebuild_tensor_v2") + b"(" + view + b"R."
 
@@ -157,8 +170,12 @@ def tensor(num: int, size: int, stride: int) -> bytes:
      (1 << 62, 4, 1, "of a kind that"), (4, 1 << 60, 0, "impossible sizes"),
      (4, 5, 1, "beyond its storage"), (4, 2, -1, "impossible sizes"), (4, 4, 1, "")],
 )  # fmt: skip
-def test_a_tensor_is_never_larger_than_its_bytes(num: int, size: int, stride: int, said: str, tmp_path: Path) -> None:
-    (tmp_path / "m").write_bytes(in_zip(tensor(num, size, stride), data_0=np.arange(4, dtype=np.float32).tobytes()))
+def test_a_tensor_is_never_larger_than_its_bytes(
+    num: int, size: int, stride: int, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "m").write_bytes(
+        in_zip(tensor(num, size, stride), data_0=np.arange(4, dtype=np.float32).tobytes())
+    )
     try:
         assert open_weights(str(tmp_path / "m")).read("tensor").tolist() == [0, 1, 2, 3]
     except WeightsError as error:
@@ -245,7 +262,9 @@ def of_tar() -> bytes:
         ("m.pth", None, "no such file"),
     ],
 )
-def test_what_is_no_checkpoint_is_called_what_it_is(name: str, data: bytes | None, said: str, tmp_path: Path) -> None:
+def test_what_is_no_checkpoint_is_called_what_it_is(
+    name: str, data: bytes | None, said: str, tmp_path: Path
+) -> None:
     if data is not None:
         (tmp_path / name).write_bytes(data)
     with pytest.raises(CxrError, match=f"^model.weights: .*{name}: {said}"):
@@ -297,7 +316,9 @@ def test_the_other_file_of_a_run_is_named(trained: Path) -> None:
     assert error.value.hint == f"last.pt only resumes; give best.safetensors, or the run folder: {trained}"
 
 
-@pytest.mark.parametrize("header", ["{", "[]", '{"findings": "all"}', '{"findings": []}', '{"findings": ["A", "B"]}'])
+@pytest.mark.parametrize(
+    "header", ["{", "[]", '{"findings": "all"}', '{"findings": []}', '{"findings": ["A", "B"]}']
+)
 def test_a_damaged_header_of_ours_is_an_error(header: str, tmp_path: Path) -> None:
     from safetensors.torch import save_file
 
@@ -324,7 +345,9 @@ def test_views_of_one_storage_are_what_torch_reads(tmp_path: Path) -> None:
     for zipped in (True, False):
         torch.save(state, tmp_path / "m.pth", _use_new_zipfile_serialization=zipped)
         file, expected = open_weights(str(tmp_path / "m.pth")), torch.load(tmp_path / "m.pth")
-        assert {name: place.shape for name, place in file.tensors.items()} == {k: v.shape for k, v in expected.items()}
+        assert {name: place.shape for name, place in file.tensors.items()} == {
+            k: v.shape for k, v in expected.items()
+        }
         assert all(torch.equal(file.read(name), value) for name, value in expected.items() if value.numel())
 
 
@@ -337,13 +360,21 @@ def small() -> Small:
     both = []
     for zipped in (True, False):
         file = io.BytesIO()
-        torch.save({"model": nn.Linear(2, 3), "state": state, "epoch": 1}, file, _use_new_zipfile_serialization=zipped)
+        torch.save(
+            {"model": nn.Linear(2, 3), "state": state, "epoch": 1},
+            file,
+            _use_new_zipfile_serialization=zipped,
+        )
         both.append(file.getvalue())
     return {"zip": (both[0], state), "legacy": (both[1], state), "safetensors": (save(state), state)}
 
 
 @settings(max_examples=150, deadline=None)
-@given(kind=st.sampled_from(["zip", "legacy", "safetensors"]), seed=st.integers(0, 10**6), how=st.sampled_from("cfiz"))
+@given(
+    kind=st.sampled_from(["zip", "legacy", "safetensors"]),
+    seed=st.integers(0, 10**6),
+    how=st.sampled_from("cfiz"),
+)
 @example(kind="zip", seed=0, how="c")
 def test_a_damaged_file_is_read_or_refused_in_our_words(
     small: Small, tmp_path_factory: pytest.TempPathFactory, kind: str, seed: int, how: str

@@ -62,7 +62,10 @@ def under(prefix: str, state: State) -> State:
 def numbered(state: State) -> State:
     """As nn.Sequential(*net.children()) names them."""
     names = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool", "fc"]
-    return {f"{names.index(name.partition('.')[0])}.{name.partition('.')[2]}": value for name, value in state.items()}
+    return {
+        f"{names.index(name.partition('.')[0])}.{name.partition('.')[2]}": value
+        for name, value in state.items()
+    }
 
 
 @cache
@@ -85,7 +88,13 @@ def is_body_of(model: Classifier, state: State) -> bool:
 def num_tensors(content: object) -> int:
     if isinstance(content, Tensor):
         return 1
-    inside = content.values() if isinstance(content, dict) else content if isinstance(content, list | tuple) else ()
+    inside = (
+        content.values()
+        if isinstance(content, dict)
+        else content
+        if isinstance(content, list | tuple)
+        else ()
+    )
     return sum(num_tensors(one) for one in inside)
 
 
@@ -106,7 +115,12 @@ def test_any_prefix_wrapper_and_order_give_the_same_tensors(
     shuffled = random.Random(seed).sample(sorted(state), len(state))
     content: Any = {name: state[name] for name in shuffled}
     for key in wrappers:
-        content = {key: content, "epoch": seed, "best": torch.tensor(0.5), "optimizer": {0: {"exp_avg": torch.ones(2)}}}
+        content = {
+            key: content,
+            "epoch": seed,
+            "best": torch.tensor(0.5),
+            "optimizer": {0: {"exp_avg": torch.ones(2)}},
+        }
     model, report = load(tmp_path_factory.getbasetemp() / "any.pth", content, NIH_14, zipped=zipped)
     assert is_body_of(model, resnet)
     assert model.head.bias.tolist() == list(range(14))
@@ -145,7 +159,9 @@ def test_networks_that_cannot_be_told_apart_are_refused_until_one_is_named(
 ) -> None:
     first, second = (f"{name}." if name else "" for name in names)
     content = {**under(first, resnet), **under(second, other)}
-    with pytest.raises(CxrError, match=f"holds 2 networks that differ: {names[0] or '.'}, {names[1]}") as error:
+    with pytest.raises(
+        CxrError, match=f"holds 2 networks that differ: {names[0] or '.'}, {names[1]}"
+    ) as error:
         load(tmp_path / "m.pth", content)
     assert error.value.hint == f"say which, such as {tmp_path}/m.pth#{names[0] or '.'}"
     assert is_body_of(load(tmp_path / "m.pth", content, choice=f"#{names[0] or '.'}")[0], resnet)
@@ -160,7 +176,9 @@ def test_equal_networks_are_one(resnet: State, tmp_path: Path) -> None:
     assert dict(report.left_out) == {"copy of it": 244} and report.total == 366
 
 
-@pytest.mark.parametrize("names", [("state_dict", "state_dict_ema"), ("", "ema"), ("a.backbone", "b.backbone")])
+@pytest.mark.parametrize(
+    "names", [("state_dict", "state_dict_ema"), ("", "ema"), ("a.backbone", "b.backbone")]
+)
 def test_equal_bodies_with_other_heads_are_refused_until_one_is_named(
     names: tuple[str, str], resnet: State, tmp_path: Path
 ) -> None:
@@ -177,9 +195,13 @@ def test_of_equal_bodies_the_one_with_a_head_is_taken(resnet: State, tmp_path: P
         assert model.head.bias.tolist() == list(range(14)) and dict(report.left_out) == {"copy of it": 120}
 
 
-def test_a_network_beside_its_own_copy_and_the_copys_twin_is_taken(resnet: State, other: State, tmp_path: Path) -> None:
+def test_a_network_beside_its_own_copy_and_the_copys_twin_is_taken(
+    resnet: State, other: State, tmp_path: Path
+) -> None:
     projector = {"online_encoder.projector.0.weight": torch.zeros(64, 512)}
-    content = under("net.", resnet) | under("online_encoder.net.", resnet) | under("target_encoder.net.", other)
+    content = (
+        under("net.", resnet) | under("online_encoder.net.", resnet) | under("target_encoder.net.", other)
+    )
     model, report = load(tmp_path / "m.pth", content | projector)
     assert is_body_of(model, resnet) and dict(report.left_out)["momentum twin"] == 122
 
@@ -246,11 +268,20 @@ def test_names_of_outputs_may_be_spelled_in_any_way(
 @pytest.mark.parametrize(
     ("make_names", "said"),
     [
-        (lambda state: under("backbone.", numbered(body(state))), "120 tensors: 120 matched (under backbone.), 0 in"),
-        (lambda state: {"state_dict": under("net.", state), "epoch": 1}, "120 matched (under state_dict.net.), 2 in"),
+        (
+            lambda state: under("backbone.", numbered(body(state))),
+            "120 tensors: 120 matched (under backbone.), 0 in",
+        ),
+        (
+            lambda state: {"state_dict": under("net.", state), "epoch": 1},
+            "120 matched (under state_dict.net.), 2 in",
+        ),
         (lambda state: under("_orig_mod.", state), "122 tensors: 120 matched, 2 in the head"),
         (lambda state: {"net": state, "acc": 0.9}, "122 tensors: 120 matched (under net.), 2 in the head"),
-        (lambda state: {"model_state": state}, "122 tensors: 120 matched (under model_state.), 2 in the head"),
+        (
+            lambda state: {"model_state": state},
+            "122 tensors: 120 matched (under model_state.), 2 in the head",
+        ),
         (lambda state: grey(state), "122 tensors: 120 matched, 2 in the head"),
         (lambda state: body(state) | heads(**{"fc.1": 14}), "122 tensors: 120 matched, 2 in the head"),
     ],
@@ -261,8 +292,12 @@ def test_the_checkpoints_that_people_reported_are_matched_whole(
     assert said in str(load(tmp_path / "m.pth", make_names(resnet))[1])
 
 
-@pytest.mark.parametrize("name", ["scaler.weight", "pool.p", "ca.fc1.weight", "optim_block.weight", "lrelu.alpha"])
-def test_what_may_change_what_a_network_computes_is_never_left_out(name: str, resnet: State, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["scaler.weight", "pool.p", "ca.fc1.weight", "optim_block.weight", "lrelu.alpha"]
+)
+def test_what_may_change_what_a_network_computes_is_never_left_out(
+    name: str, resnet: State, tmp_path: Path
+) -> None:
     for prefix in ("", "net."):
         with pytest.raises(CxrError, match=f"among its parts that a resnet18 does not have: {prefix}{name}"):
             load(tmp_path / "m.pth", under(prefix, resnet | {name: torch.ones(1)}))
@@ -339,13 +374,22 @@ def in_sequence(*between: nn.Module) -> nn.Module:
         (lambda: changed("layer4.0.conv2", dilation=(2, 2)), "layer4.0.conv2 has dilation (2, 2)"),
         (lambda: changed("layer2.1.bn2", eps=0.1), "layer2.1.bn2 has eps 0.1, torchvision's 1e-05"),
         (lambda: changed("maxpool", ceil_mode=True), "maxpool has ceil_mode True"),
-        (lambda: whole(avgpool=nn.MaxPool2d(7)), "avgpool is a torch.nn.modules.pooling.MaxPool2d, torchvision's a "),
+        (
+            lambda: whole(avgpool=nn.MaxPool2d(7)),
+            "avgpool is a torch.nn.modules.pooling.MaxPool2d, torchvision's a ",
+        ),
         (lambda: whole(maxpool=nn.Identity()), "maxpool is a torch.nn.modules.linear.Identity"),
         (lambda: whole(relu=Own()), "relu is a tests.weights.test_match.Own, torchvision's a ReLU"),
-        (lambda: whole(fc=nn.Sequential(whole().fc, nn.ReLU())), "fc.1 is a torch.nn.modules.activation.ReLU that"),
+        (
+            lambda: whole(fc=nn.Sequential(whole().fc, nn.ReLU())),
+            "fc.1 is a torch.nn.modules.activation.ReLU that",
+        ),
         (lambda: Own(whole(), temperature=torch.tensor(4.0)), "temperature is a tensor that"),
         (lambda: Own(whole(), last=nn.AvgPool2d(2)), "last is a torch.nn.modules.pooling.AvgPool2d that"),
-        (lambda: in_sequence(nn.MaxPool2d(7)), "8 is a torch.nn.modules.pooling.MaxPool2d, torchvision's a Adaptive"),
+        (
+            lambda: in_sequence(nn.MaxPool2d(7)),
+            "8 is a torch.nn.modules.pooling.MaxPool2d, torchvision's a Adaptive",
+        ),
     ],
 )
 def test_a_pickled_network_that_computes_something_else_is_refused_by_name(
@@ -366,7 +410,9 @@ def test_a_pickled_network_that_computes_something_else_is_refused_by_name(
         lambda: Own(whole(), criterion=nn.BCELoss(), class_weights=torch.ones(14), sigmoid=nn.Sigmoid()),
     ],
 )  # fmt: skip
-def test_a_pickled_network_that_computes_the_same_is_taken(net: Callable[[], nn.Module], tmp_path: Path) -> None:
+def test_a_pickled_network_that_computes_the_same_is_taken(
+    net: Callable[[], nn.Module], tmp_path: Path
+) -> None:
     made = net()
     torch.save(made, tmp_path / "m.pth")
     own = open_guest(str(tmp_path / "m.pth"), NIH_14).own_classes
@@ -390,7 +436,9 @@ def test_names_that_do_not_fit_the_head_are_refused(
         load(tmp_path / "m.pth", body(resnet) | head, names)
 
 
-@pytest.mark.parametrize("name", ["fc", "fc.1", "classifier.0", "last_linear", "head.fc", "linear", "model.fc"])
+@pytest.mark.parametrize(
+    "name", ["fc", "fc.1", "classifier.0", "last_linear", "head.fc", "linear", "model.fc"]
+)
 def test_a_head_is_known_by_its_shape_not_by_its_name(name: str, resnet: State, tmp_path: Path) -> None:
     model, report = load(tmp_path / "m.pth", body(resnet) | heads(**{name: 14}), NIH_14)
     assert model.head.bias.tolist() == list(range(14)) and report.in_head == 2
@@ -450,7 +498,9 @@ def test_a_first_convolution_over_one_channel_is_loaded_as_it_is(tmp_path: Path)
         ("mobilenet_v3_small", "none of its tensors fits a resnet18", "the file has features.0.0.weight [16, 3, 3, 3]"),
     ],
 )  # fmt: skip
-def test_a_file_of_another_network_is_called_by_its_name(backbone: str, said: str, hint: str, tmp_path: Path) -> None:
+def test_a_file_of_another_network_is_called_by_its_name(
+    backbone: str, said: str, hint: str, tmp_path: Path
+) -> None:
     with pytest.raises(CxrError, match=said) as error:
         load(tmp_path / "m.pth", make(backbone, 1))
     assert error.value.hint.startswith(hint)
@@ -471,7 +521,9 @@ def test_numbers_that_are_not_finite_are_refused_by_name(
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
-def test_floats_of_other_precisions_are_brought_to_float32(dtype: torch.dtype, resnet: State, tmp_path: Path) -> None:
+def test_floats_of_other_precisions_are_brought_to_float32(
+    dtype: torch.dtype, resnet: State, tmp_path: Path
+) -> None:
     other = {name: value.to(dtype) if value.is_floating_point() else value for name, value in resnet.items()}
     model, _ = load(tmp_path / "m.pth", other, NIH_14)
     assert torch.equal(model.head.weight, other["fc.weight"].float())

@@ -7,7 +7,10 @@ from cxr.check.render import folds as folds_of
 from cxr.check.result import Check
 from cxr.text import shorten_all, width
 
-_LONGEST, _NUMBER = 200, 56  # the longest bar, and room for the number beside it, in units that the page scales
+_LONGEST, _NUMBER = (
+    200,
+    56,
+)  # the longest bar, and room for the number beside it, in units that the page scales
 _LETTER, _MOST = 7.0, 190  # width of a letter, and of the widest label
 _THICK, _GAP = 12, 7
 
@@ -52,7 +55,11 @@ class Chart:
 
 def draw(check: Check) -> dict[str, Chart]:
     """Every chart that there is something to show in, by name."""
-    charts = [_prevalence(check), _patients(check), *(_group(check, column) for column in ("view", "sex", "age"))]
+    charts = [
+        _prevalence(check),
+        _patients(check),
+        *(_group(check, column) for column in ("view", "sex", "age")),
+    ]
     return {chart.name: chart for chart in charts if chart is not None}
 
 
@@ -79,7 +86,9 @@ def _patients(check: Check) -> Chart | None:
     counts = [(label, num) for label, num in check.patients.images_each if num]
     if not counts:
         return None
-    rows = [(f"{label} image{'' if label == '1' else 's'}", [(float(num), f"{num:,}")]) for label, num in counts]
+    rows = [
+        (f"{label} image{'' if label == '1' else 's'}", [(float(num), f"{num:,}")]) for label, num in counts
+    ]
     alt = f"Patients by number of images, {check.patients.most_images:,} at most: " + _in_words(counts)
     return _chart("patients", "Patients by number of images", alt, rows)
 
@@ -114,4 +123,6 @@ def _chart(
             drawn.append(Bar(top + place * thick, _LONGEST * value / most, thick - 1, text, place))
         top += thick * len(bars) + _GAP
     start = 14 + _LETTER * max(map(width, names))
-    return Chart(name, heading, alt, series, tuple(labels), tuple(drawn), start, start + _LONGEST + _NUMBER, top)
+    return Chart(
+        name, heading, alt, series, tuple(labels), tuple(drawn), start, start + _LONGEST + _NUMBER, top
+    )

@@ -32,7 +32,9 @@ def find_unnamed(root: Path, named: Collection[str], skip: Collection[Path]) -> 
 def _walk(root: Path, skip: Collection[str]) -> Iterator[str]:
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(
-            name for name in folders if name[0] != "." and os.path.realpath(os.path.join(folder, name)) not in skip
+            name
+            for name in folders
+            if name[0] != "." and os.path.realpath(os.path.join(folder, name)) not in skip
         )
         below = os.path.relpath(folder, root)
         for name in sorted(files):

@@ -18,7 +18,10 @@ from cxr.parallel import work_through
 
 SMALL = 64
 """Side in pixels of the copy that brightness is measured on."""
-_APART, _FEW = 16, 1e-3  # grey levels between channels, and share of pixels, below which colour is noise or a stamp
+_APART, _FEW = (
+    16,
+    1e-3,
+)  # grey levels between channels, and share of pixels, below which colour is noise or a stamp
 _CORNER = SMALL // 8
 _MIDDLE = slice(SMALL // 4, 3 * SMALL // 4)
 _SPINE, _LUNGS = slice(26, 38), (slice(8, 22), slice(42, 56))
@@ -59,7 +62,9 @@ class Facts:
     notes: tuple[str, ...] = ()
 
 
-def inspect(root: Path, paths: Sequence[str], read: Read, workers: int = 0, what: str = "check") -> list[Facts]:
+def inspect(
+    root: Path, paths: Sequence[str], read: Read, workers: int = 0, what: str = "check"
+) -> list[Facts]:
     """The facts of each path, in their order; no file stops it.
 
     Args:
@@ -131,7 +136,9 @@ def _kind(file: Path, data: bytes, num_pixels: int) -> str:
     if pixels is None:
         return "grey"
     channels = cv2.split(pixels)
-    apart = cv2.subtract(cv2.max(cv2.max(*channels[:2]), channels[2]), cv2.min(cv2.min(*channels[:2]), channels[2]))
+    apart = cv2.subtract(
+        cv2.max(cv2.max(*channels[:2]), channels[2]), cv2.min(cv2.min(*channels[:2]), channels[2])
+    )
     return "colour" if np.count_nonzero(apart > _APART) > _FEW * num_pixels else "grey as colour"
 
 

@@ -79,7 +79,9 @@ class Look:
     def people(self) -> "pd.Series[str]":
         """[N] patients, by an id that is the same wherever it means the same person; blank where there is none."""
         ids = self.table.rows["patient_id"]
-        return ids.where(ids.str.strip() == "", joint.id_space(self.table.source, self.config.data.name) + "/" + ids)
+        return ids.where(
+            ids.str.strip() == "", joint.id_space(self.table.source, self.config.data.name) + "/" + ids
+        )
 
     @property
     def fold(self) -> Fold:
@@ -166,14 +168,18 @@ def _judge_readable(
     return readable, to_pack
 
 
-def _list_odd(config: Config, table: LabelTable, kept: Rows, found: Rows, facts: Sequence[Facts]) -> list[Listing]:
+def _list_odd(
+    config: Config, table: LabelTable, kept: Rows, found: Rows, facts: Sequence[Facts]
+) -> list[Listing]:
     lateral = odd.is_lateral(list(table.rows["view"]))
     without = (table.rows["path"] == "").to_numpy()
     names = [str(one.path or one.image) for one in table.rows.itertuples()]
     among = np.zeros(len(table), bool)
     among[kept] = lateral[kept]
     lists = [odd.listing("missing", "Missing files", "a row of the label table has no file", names, without)]
-    lists += odd.list_odd([names[row] for row in found], lateral[found], facts, config.image.size) if facts else []
+    lists += (
+        odd.list_odd([names[row] for row in found], lateral[found], facts, config.image.size) if facts else []
+    )
     if 0 < among.sum() < len(kept) / 2:
         rule = "the view column says lateral where most images are frontal; pixels were not asked"
         lists.append(odd.listing("lateral", "Lateral images among frontal ones", rule, names, among))

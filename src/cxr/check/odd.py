@@ -65,10 +65,16 @@ def list_odd(names: Sequence[str], lateral: Bool, facts: Sequence[Facts], size: 
         ("colour", "Colour images", "red, green and blue are more than 16 levels apart in over 1 of 1,000 pixels",
          readable & colour, sizes),
     ]  # fmt: skip
-    return [listing(kind, title, rule, names, which, notes) for kind, title, rule, which, notes in kinds if which.any()]
+    return [
+        listing(kind, title, rule, names, which, notes)
+        for kind, title, rule, which, notes in kinds
+        if which.any()
+    ]
 
 
-def listing(kind: str, title: str, rule: str, names: Sequence[str], which: Bool, notes: Sequence[str] = ()) -> Listing:
+def listing(
+    kind: str, title: str, rule: str, names: Sequence[str], which: Bool, notes: Sequence[str] = ()
+) -> Listing:
     """The Listing of the names that `which` marks."""
     rows = np.flatnonzero(which).tolist()
     return Listing(kind, title, rule, tuple(names[r] for r in rows), tuple(notes[r] for r in rows if notes))
@@ -101,7 +107,9 @@ def find_twins(
     for row, one in enumerate(facts):
         if not one.reason and not one.constant:
             groups[one.pixel_hash].append(row)
-    twins = [_twins(rows, names, patients, folds, facts, archives) for rows in groups.values() if len(rows) > 1]
+    twins = [
+        _twins(rows, names, patients, folds, facts, archives) for rows in groups.values() if len(rows) > 1
+    ]
     return sorted(twins, key=lambda one: (-len(one.folds), -len(one.archives), -one.num_patients, one.images))
 
 

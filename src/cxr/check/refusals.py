@@ -74,8 +74,12 @@ def check_generated(data: Data) -> None:
     """
     if data.source == "phantom" and not (data.root.is_dir() and any(data.root.iterdir())):
         asked = data.phantom
-        options = f"--images {asked.num_images} --size {asked.size} --layout {asked.layout} --seed {asked.seed}"
-        raise CxrError(f"{data.root}: this phantom is not generated yet", f"cxr phantom {data.root} {options}")
+        options = (
+            f"--images {asked.num_images} --size {asked.size} --layout {asked.layout} --seed {asked.seed}"
+        )
+        raise CxrError(
+            f"{data.root}: this phantom is not generated yet", f"cxr phantom {data.root} {options}"
+        )
 
 
 def try_split(table: LabelTable, data: Data, said: Said) -> Split | None:
@@ -87,11 +91,15 @@ def try_split(table: LabelTable, data: Data, said: Said) -> Split | None:
         return assign(table, data)
     except CxrError as error:
         split = said.attempt(lambda: MAKERS[data.split](table, data))
-        found = count_patients(list(table.rows["patient_id"]), split.fold if split else np.full(len(table), ""))
+        found = count_patients(
+            list(table.rows["patient_id"]), split.fold if split else np.full(len(table), "")
+        )
         if found.rows_without:
             said.refuse([f"{table.root}: images without a patient: {found.rows_without:,}"], error.hint)
         if found.in_two_splits:
-            said.refuse([f"data.split: leak: patients in more than one split: {found.in_two_splits:,}"], error.hint)
+            said.refuse(
+                [f"data.split: leak: patients in more than one split: {found.in_two_splits:,}"], error.hint
+            )
             said.private += error.problems
         if not said.problems:
             said.refuse(error.problems, error.hint)
@@ -105,7 +113,9 @@ def judge_missing(config: Config, table: LabelTable, absent: Sequence[str], said
     total, refused = len(table) + len(absent), config.data.missing == "error"
     for reason, names in (("no file", without), ("no row in the label table", absent)):
         if names:
-            what = f"{table.root}: listed images with {reason}: {len(names):,} of {total:,}: {name_first(names)}"
+            what = (
+                f"{table.root}: listed images with {reason}: {len(names):,} of {total:,}: {name_first(names)}"
+            )
             hint = "complete the archive, or data.missing=skip to go on without them"
             said.judge(refused, what, f"{near}; {hint}" if near and reason == "no file" else hint)
     if len(without) == len(table):
@@ -163,7 +173,8 @@ def judge_disk(to_pack: Mapping[Path, int], said: Said) -> None:
             needs = "the store needs" if len(paths) == 1 else "the stores need"
             what = f"the disk has {gigabytes(free)} free and {needs} {gigabytes(num_bytes)}"
             said.refuse(
-                [f"{', '.join(map(str, paths))}: {what}"], "free some space, or store.path=FOLDER on another disk"
+                [f"{', '.join(map(str, paths))}: {what}"],
+                "free some space, or store.path=FOLDER on another disk",
             )
 
 
@@ -184,10 +195,18 @@ def judge_across(
                  for place, (space, own, fold) in enumerate(zip(spaces, rows, folds, strict=True))]  # fmt: skip
         table = pd.concat(every)[lambda table: table["fold"] != ""]
         several = table.groupby(["space", "patient"])["fold"].nunique() > 1
-        alone = table.groupby(["space", "patient", "archive"])["fold"].nunique().groupby(["space", "patient"]).max() > 1
+        alone = (
+            table.groupby(["space", "patient", "archive"])["fold"]
+            .nunique()
+            .groupby(["space", "patient"])
+            .max()
+            > 1
+        )
         num = int((several & ~alone).sum())
         if num:
-            said.refuse([f"data.split: leak: patients in different splits of two archives: {num:,}"], error.hint)
+            said.refuse(
+                [f"data.split: leak: patients in different splits of two archives: {num:,}"], error.hint
+            )
             said.private += error.problems
     else:
         said.attempt(lambda: joint.check_files(tables, folds))
@@ -215,7 +234,9 @@ def judge_training(
 
         said.attempt(lambda: check_weights(config.model))
     if (config.out / "last.pt").exists():
-        said.warnings.append(f"{config.out}: holds a run already: cxr train needs --resume, --overwrite or out=FOLDER")
+        said.warnings.append(
+            f"{config.out}: holds a run already: cxr train needs --resume, --overwrite or out=FOLDER"
+        )
     return steps
 
 

@@ -28,7 +28,12 @@ _SHORT = {"uncertain": "unc.", "unlabelled": "unlab."}  # eleven columns fit a t
 
 def render_json(check: Check, subject: str = "") -> str:
     """Every fact, as check.json; no patient's id is in it. `subject` tells checks of other data apart."""
-    facts = {"cxr": __version__, "subject": subject, "verdict": verdict(check), "ready": check.ready} | asdict(check)
+    facts = {
+        "cxr": __version__,
+        "subject": subject,
+        "verdict": verdict(check),
+        "ready": check.ready,
+    } | asdict(check)
     facts["about"] = dict(check.about)
     return json_text(facts, 1)
 
@@ -54,7 +59,9 @@ def plan_lines(check: Check) -> list[str]:
     store = gigabytes(plan.store_bytes)
     lines = [f"would {', '.join(sizes)}; {count(len(plan.findings), 'finding')}; store {store}"]
     if plan.visits != plan.images["train"] or plan.archives:
-        drawn = [f"{count(one.visits, 'image')} of {one.name} ({100 * one.share:.1f} %)" for one in plan.archives]
+        drawn = [
+            f"{count(one.visits, 'image')} of {one.name} ({100 * one.share:.1f} %)" for one in plan.archives
+        ]
         whole = f"an epoch draws {count(plan.visits, 'training image')}"
         lines.append(f"{whole}: {', '.join(drawn)}" if drawn else f"{whole}, by data.weight")
     if plan.steps_per_epoch is not None:
@@ -87,7 +94,9 @@ def file_line(check: Check) -> str:
         decoded = f"{count(files.read, 'file')} decoded ({gigabytes(files.num_bytes)})"
         parts += [decoded, f"{files.unreadable:,} unreadable"]
         parts += [f"{files.not_read:,} not read"] if files.not_read else []
-        parts += [f"median {files.median_size[0]} x {files.median_size[1]} pixels"] if files.median_size else []
+        parts += (
+            [f"median {files.median_size[0]} x {files.median_size[1]} pixels"] if files.median_size else []
+        )
         parts += [f"{files.grey_as_colour:,} of them grey in colour channels"] if files.grey_as_colour else []
     else:
         parts.append("no file was decoded")
@@ -97,7 +106,9 @@ def file_line(check: Check) -> str:
 def patient_line(check: Check) -> str:
     """Patients in one sentence, none by its id."""
     own = check.patients
-    each = [f"{num:,} with {label} image{'' if label == '1' else 's'}" for label, num in own.images_each if num]
+    each = [
+        f"{num:,} with {label} image{'' if label == '1' else 's'}" for label, num in own.images_each if num
+    ]
     apart = f"{own.in_two_splits:,} in more than one split"
     return f"{own.num:,} ({', '.join(each) or 'no images'}), {apart}, {count(own.rows_without, 'row')} without one"
 
@@ -116,7 +127,9 @@ def pairs(check: Check) -> list[str]:
 
 def render_terminal(check: Check) -> "RenderableType":
     """Counts, tables, warnings and problems, at most 80 columns wide but for names of files; the verdict last."""
-    split = f"{check.about[-1][1]}; " + ", ".join(f"{fold} {num:,}" for fold, num in check.plan.images.items())
+    split = f"{check.about[-1][1]}; " + ", ".join(
+        f"{fold} {num:,}" for fold, num in check.plan.images.items()
+    )
     dropped = ", ".join(f"{num:,} {why}" for why, num in check.plan.dropped.items())
     lines = [("files", file_line(check)), ("split", split), ("patients", patient_line(check))]
     lines += [("left out", dropped)] if dropped else []

@@ -55,7 +55,9 @@ def _draw(found: Survey) -> tuple[Sample, ...]:
     kept = found.kept
     num = min(_RANDOM, len(kept))
     rows = np.sort(np.random.default_rng(_SEED).choice(len(kept), num, replace=False))
-    captions = {str(kept.rows["path"][row]): _caption(kept, found.check, str(found.fold[row]), row) for row in rows}
+    captions = {
+        str(kept.rows["path"][row]): _caption(kept, found.check, str(found.fold[row]), row) for row in rows
+    }
     return _samples(captions, found)
 
 
@@ -71,7 +73,9 @@ def _draw_twins(twins: Sequence[Twins], found: Survey) -> tuple[Sample, ...]:
     captions: dict[str, str] = {}
     for number, group in enumerate(twins[: _EACH // 2], 1):
         where = " and ".join(group.folds) or "no split"
-        captions |= {name: f"picture {number}: {where}, patients: {group.num_patients}" for name in group.images[:2]}
+        captions |= {
+            name: f"picture {number}: {where}, patients: {group.num_patients}" for name in group.images[:2]
+        }
     return _samples(captions, found)
 
 
@@ -91,6 +95,8 @@ def shrink(name: str, caption: str, read: Read, how: Preprocess) -> Sample | Non
         square = prepare(read(name), how)
     except Exception:  # it was decoded a moment ago; a page without this one is still a page
         return None
-    small = cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA if how.size > SIDE else cv2.INTER_NEAREST)
+    small = cv2.resize(
+        square, (SIDE, SIDE), interpolation=cv2.INTER_AREA if how.size > SIDE else cv2.INTER_NEAREST
+    )
     data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
     return Sample(base64.b64encode(data).decode(), name, caption)

@@ -75,12 +75,17 @@ def survey(config: Config, quick: bool = False, skip: Sequence[Path] = ()) -> Su
     targets = [resolve(look, findings, exact, look.said if all_read else Said()) for look in looks]
     refusals.judge_disk({store_path(look.config): look.to_pack for look in looks}, said)
     if exact:
-        return _conclude(looks[0], targets[0] or _no_targets(looks[0]), _plan(config, looks, targets, said), quick)
+        return _conclude(
+            looks[0], targets[0] or _no_targets(looks[0]), _plan(config, looks, targets, said), quick
+        )
     together.judge(looks, said)
     plan = _plan(config, looks, targets, said)
     whole = together.merge(config, looks, findings, said)
     shown = together.join_targets(targets, looks, findings)
-    parts = [_conclude_part(look, one or _no_targets(look), quick) for look, one in zip(looks, targets, strict=True)]
+    parts = [
+        _conclude_part(look, one or _no_targets(look), quick)
+        for look, one in zip(looks, targets, strict=True)
+    ]
     cells = tally.add_cells([tally.count_cells(look.kept, findings, look.fold, look.folds) for look in looks])
     return _conclude(whole, shown, plan, quick, cells, parts)
 
@@ -108,7 +113,12 @@ def _conclude(
         quick=quick,
         problems=tuple(look.said.problems),
         hints=tuple(look.said.hints),
-        warnings=(*look.said.warnings, *_table_warnings(look), *_warnings(look.listings, twins, files), *one_class),
+        warnings=(
+            *look.said.warnings,
+            *_table_warnings(look),
+            *_warnings(look.listings, twins, files),
+            *one_class,
+        ),
         files=files,
         listings=look.listings,
         twins=tuple(twins),
@@ -121,13 +131,17 @@ def _conclude(
         part=look.name,
         columns=look.table.columns,
     )
-    return Survey(check, kept, fold, look.read, preprocess(look.config), tuple(parts), tuple(look.said.private))
+    return Survey(
+        check, kept, fold, look.read, preprocess(look.config), tuple(parts), tuple(look.said.private)
+    )
 
 
 def _conclude_part(look: Look, targets: Targets, quick: bool) -> Survey:
     """One archive of several: for the targets that it labels, without what is only judged of all together."""
     columns = [place for place, name in enumerate(targets.findings) if find(name, look.table.findings)]
-    own = Targets(tuple(targets.findings[c] for c in columns), targets.y[:, columns], targets.mask[:, columns])
+    own = Targets(
+        tuple(targets.findings[c] for c in columns), targets.y[:, columns], targets.mask[:, columns]
+    )
     return _conclude(look, own, _plan(look.config, [look], [own]), quick)
 
 
@@ -161,7 +175,9 @@ def _count_files(look: Look) -> Files:
 
 
 def _median(good: Sequence[Facts]) -> tuple[int, int]:
-    return round(float(np.median([one.width for one in good]))), round(float(np.median([one.height for one in good])))
+    return round(float(np.median([one.width for one in good]))), round(
+        float(np.median([one.height for one in good]))
+    )
 
 
 def _table_warnings(look: Look) -> list[str]:
@@ -170,7 +186,9 @@ def _table_warnings(look: Look) -> list[str]:
     lines = [*table.notes, *([NO_PATIENTS] if not table.names_patients else [])]
     ids = table.rows["patient_id"]
     if table.names_patients and len(table) >= _MANY and ids.is_unique and not look.archives:
-        lines.append(f"each of the {len(table):,} images has another patient: is it the right column of patients?")
+        lines.append(
+            f"each of the {len(table):,} images has another patient: is it the right column of patients?"
+        )
     return lines
 
 
@@ -212,7 +230,9 @@ def _about(look: Look) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _plan(config: Config, looks: Sequence[Look], targets: Sequence[Targets | None], said: Said | None = None) -> Plan:
+def _plan(
+    config: Config, looks: Sequence[Look], targets: Sequence[Targets | None], said: Said | None = None
+) -> Plan:
     """What would be trained on; `said` is None for one archive of several, of which nothing is asked by itself."""
     shares = _shares(looks, targets)
     images = {fold: sum(one.images[fold] for one in shares) for fold in FOLDS}

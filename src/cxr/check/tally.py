@@ -18,7 +18,9 @@ Fold = npt.NDArray[np.str_]
 _BANDS = ((1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, 10**9))
 
 
-def count_cells(table: LabelTable, findings: Sequence[str], fold: Fold, names: Sequence[str] = FOLDS) -> list[Cells]:
+def count_cells(
+    table: LabelTable, findings: Sequence[str], fold: Fold, names: Sequence[str] = FOLDS
+) -> list[Cells]:
     """Cells of each finding in each split, as the source says them, under whichever name it has for the finding."""
     return [_count(table, finding, own, fold == own) for finding in findings for own in names]
 
@@ -63,9 +65,14 @@ def count_groups(rows: pd.DataFrame, fold: Fold) -> list[Group]:
 
 def _groups(column: str, values: Sequence[str], fold: Fold) -> list[Group]:
     table = pd.crosstab(pd.Series(values, dtype=object), pd.Series(list(fold), dtype=object))
-    table = table.reindex(columns=list(FOLDS), fill_value=0).assign(all=pd.Series(values, dtype=object).value_counts())
+    table = table.reindex(columns=list(FOLDS), fill_value=0).assign(
+        all=pd.Series(values, dtype=object).value_counts()
+    )
     names = sorted(table.index, key=lambda name: (name == UNKNOWN, name))
-    return [Group(column, str(name), {key: int(table.loc[name, key]) for key in (*FOLDS, "all")}) for name in names]
+    return [
+        Group(column, str(name), {key: int(table.loc[name, key]) for key in (*FOLDS, "all")})
+        for name in names
+    ]
 
 
 def count_patients(ids: Sequence[str], fold: Fold) -> Patients:

@@ -24,7 +24,9 @@ def choose(config: Config, looks: Sequence[Look], exact: bool, said: Said) -> tu
     Where an archive could not be read it might have labelled such a name, so nothing is noted.
     """
     tables = [look.table for look in looks if look.was_read]
-    chosen = said.attempt(lambda: choose_findings(config, tables, exact)) if len(tables) == len(looks) else None
+    chosen = (
+        said.attempt(lambda: choose_findings(config, tables, exact)) if len(tables) == len(looks) else None
+    )
     asked = chosen or config.data.findings or joint.choose_findings(tables, None)
     return chosen or tuple(name for name in asked if any(find(name, table.findings) for table in tables))
 
@@ -63,7 +65,9 @@ def merge(config: Config, looks: Sequence[Look], findings: Sequence[str], said: 
     )
 
 
-def join_targets(targets: Sequence[Targets | None], looks: Sequence[Look], findings: Sequence[str]) -> Targets:
+def join_targets(
+    targets: Sequence[Targets | None], looks: Sequence[Look], findings: Sequence[str]
+) -> Targets:
     """The targets of all rows kept; all masked in an archive that has none."""
     shapes = [(len(look.rows), len(findings)) for look in looks]
     y = [one.y if one else np.zeros(shape, np.float32) for one, shape in zip(targets, shapes, strict=True)]
@@ -78,7 +82,9 @@ def _join_tables(looks: Sequence[Look], findings: Sequence[str]) -> LabelTable:
         paths = (look.name + "/" + rows["path"]).where(rows["path"] != "", "")
         tables.append(replace(look.table, rows=rows.assign(path=paths)))
     joined = joint.join_tables(tables, named, findings)
-    return replace(joined, rows=joined.rows.assign(patient_id=np.concatenate([look.people for look in looks])))
+    return replace(
+        joined, rows=joined.rows.assign(patient_id=np.concatenate([look.people for look in looks]))
+    )
 
 
 def _join_listings(looks: Sequence[Look]) -> tuple[Listing, ...]:

@@ -49,7 +49,9 @@ def _subject(config: Config, recipe: Path) -> str:
     """A hash of what is checked: the recipe's place and the datasets that it names, wherever overrides say they are."""
     datasets = [(one.source, os.path.abspath(one.root), str(one.csv), one.dataset, one.name)
                 for one in (config.data, *config.data.also)]  # fmt: skip
-    return hashlib.sha256(repr((os.path.abspath(recipe), datasets)).encode(errors="surrogateescape")).hexdigest()[:16]
+    return hashlib.sha256(
+        repr((os.path.abspath(recipe), datasets)).encode(errors="surrogateescape")
+    ).hexdigest()[:16]
 
 
 def _choose_folder(config: Config, recipe: Path, subject: str) -> Path:
@@ -70,7 +72,13 @@ def _is_of_another(folder: Path, subject: str) -> bool:
     try:
         facts: Any = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
         return bool(facts["subject"] != subject)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # no report of ours, or one of an older cxr
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ):  # no report of ours, or one of an older cxr
         return True
 
 

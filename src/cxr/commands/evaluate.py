@@ -50,10 +50,14 @@ def evaluate(
         _refuse_split(fold)
         overrides, options = _take_duplicates(overrides, options, bool(labels))
         how = _eval_options(overrides)
-        report, every, shown = reports.score_files(paths, how, labels, validation, tune_on_test, averaged, options)
+        report, every, shown = reports.score_files(
+            paths, how, labels, validation, tune_on_test, averaged, options
+        )
         folder, training = out or paths[0].with_name(short_name(paths[0].stem) + "_report"), None
     else:
-        _refuse(_label_options(labels, options) | {"--validation": validation, "--tune-on-test": tune_on_test})
+        _refuse(
+            _label_options(labels, options) | {"--validation": validation, "--tune-on-test": tune_on_test}
+        )
         from cxr.model.evaluate import evaluate_runs
 
         fold = fold or "test"
@@ -78,7 +82,11 @@ def _report_name(fold: str, paths: Sequence[Path], overrides: Sequence[str]) -> 
 
 
 def compare(
-    judged: Sequence[str], fold: str | None, out: Path | None, labels: Path | None, options: LabelOptions = DEFAULT
+    judged: Sequence[str],
+    fold: str | None,
+    out: Path | None,
+    labels: Path | None,
+    options: LabelOptions = DEFAULT,
 ) -> None:
     """Compare two runs or predictions files, print the differences, and write them where `out` is given."""
     paths, overrides = _split(judged)
@@ -100,7 +108,11 @@ def compare(
 
 
 def readers(
-    predictions: Path, arguments: Sequence[str], thresholds: Path | None, out: Path | None, column: str | None = None
+    predictions: Path,
+    arguments: Sequence[str],
+    thresholds: Path | None,
+    out: Path | None,
+    column: str | None = None,
 ) -> None:
     """Compare a predictions file with the files of human readers, print, and write where `out` is given."""
     paths, overrides = _split(arguments)
@@ -184,7 +196,9 @@ def _are_files(paths: Sequence[Path]) -> bool:
     """Whether these are predictions rather than runs; both at once cannot be averaged."""
     files = [path.suffix == ".csv" for path in paths]
     if any(files) and not all(files):
-        raise CxrError(f"{paths[0]}: runs and predictions files together", "cxr eval a run first, then take its CSV")
+        raise CxrError(
+            f"{paths[0]}: runs and predictions files together", "cxr eval a run first, then take its CSV"
+        )
     return all(files)
 
 
@@ -219,7 +233,9 @@ def _take_duplicates(
     if given and given[-1] not in known:
         raise CxrError(f"{key}{given[-1]}: no such rule", f"it is one of {', '.join(known)}")
     if given and not has_labels:
-        raise CxrError(f"{key}{given[-1]}: joins rows of a table of labels", "give the table with --labels FILE")
+        raise CxrError(
+            f"{key}{given[-1]}: joins rows of a table of labels", "give the table with --labels FILE"
+        )
     rest = [text for text in overrides if not text.startswith(key)]
     return rest, replace(options, duplicates=known[given[-1]]) if given else options
 
@@ -237,15 +253,23 @@ def _eval_options(overrides: Sequence[str]) -> Eval:
 def _refuse_split(fold: str | None) -> None:
     if fold is not None:
         what = "--split: a CSV of predictions has rows of its own"
-        raise CxrError(what, "its rows of split test are judged, or all where none is; leave out those you do not mean")
+        raise CxrError(
+            what, "its rows of split test are judged, or all where none is; leave out those you do not mean"
+        )
 
 
 def _label_options(labels: Path | None, options: LabelOptions) -> dict[str, object]:
     """Options that say where labels are, by their names."""
-    return {"--labels": labels, "--label-column": options.column, "--skip-unlabelled": options.skip_unlabelled}
+    return {
+        "--labels": labels,
+        "--label-column": options.column,
+        "--skip-unlabelled": options.skip_unlabelled,
+    }
 
 
 def _refuse(options: Mapping[str, object]) -> None:
-    given = [f"{name}: a run has its own labels and validation rows" for name, value in options.items() if value]
+    given = [
+        f"{name}: a run has its own labels and validation rows" for name, value in options.items() if value
+    ]
     if given:
         raise CxrError(given, "these options go with a CSV of predictions")

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 def pack(config: Path, overrides: Sequence[str], overwrite: bool, update: bool) -> None:
     """Pack what is not packed yet, print what there is."""
     if overwrite and update:
-        raise CxrError("--overwrite and --update: one packs all images again, the other a few", "give one of them")
+        raise CxrError(
+            "--overwrite and --update: one packs all images again, the other a few", "give one of them"
+        )
     recipe = load(config, overrides)
     options = ["--overwrite"] * overwrite + ["--update"] * update
 
@@ -104,12 +106,18 @@ def _where_it_is_now(config: Path, overrides: Sequence[str], recipe: Config) -> 
 def _check_run_folder(out: Path, resume: bool, overwrite: bool, to_resume: str) -> None:
     has_last = exists(out / "last.pt")
     if resume and overwrite:
-        raise CxrError("--resume and --overwrite: one goes on, the other replaces the run", "give one of them")
+        raise CxrError(
+            "--resume and --overwrite: one goes on, the other replaces the run", "give one of them"
+        )
     if resume and not has_last:
-        raise CxrError(f"{out}: there is no last.pt to resume from", "train without --resume, or set out=FOLDER")
+        raise CxrError(
+            f"{out}: there is no last.pt to resume from", "train without --resume, or set out=FOLDER"
+        )
     if (has_last or exists(out / "best.safetensors")) and not resume and not overwrite:
         go_on = f"; go on with: {to_resume}" if has_last else ""
-        raise CxrError(f"{out}: holds a run already", f"--overwrite replaces it, out=FOLDER keeps both{go_on}")
+        raise CxrError(
+            f"{out}: holds a run already", f"--overwrite replaces it, out=FOLDER keeps both{go_on}"
+        )
     above = next(folder for folder in (out, *out.absolute().parents) if exists(folder))
     if not is_folder(above) or not os.access(above, os.W_OK | os.X_OK):
         raise CxrError(f"{out}: cannot be written", "set out=FOLDER to a folder that you may write to")

@@ -69,7 +69,9 @@ def _expand_findings(names: str | tuple[str, ...] | None) -> tuple[str, ...] | N
     if isinstance(names, str):
         group = names.strip().lower()
         if group not in GROUPS:
-            raise ValueError(f"{names!r} is no group of findings; known are {', '.join(GROUPS)}, or give a list")
+            raise ValueError(
+                f"{names!r} is no group of findings; known are {', '.join(GROUPS)}, or give a list"
+            )
         return GROUPS[group]
     if names is None:
         return None
@@ -208,7 +210,9 @@ class Archive(Section):
         if self.source == "table" and self.split == "official":
             raise ValueError("a table has no official split; use split=random, column or lists")
         if self.source == "torchxrayvision" and self.dataset is None:
-            raise ValueError("source=torchxrayvision needs dataset: the name of one of its classes, as NIH_Dataset")
+            raise ValueError(
+                "source=torchxrayvision needs dataset: the name of one of its classes, as NIH_Dataset"
+            )
         return self
 
 

@@ -44,7 +44,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     except ValidationError as error:
         problems += _explain(error, path, places)
     if problems:
-        raise CxrError(sorted(problems, key=_by_line), "cxr config configs/demo.yaml prints every key with its meaning")
+        raise CxrError(
+            sorted(problems, key=_by_line), "cxr config configs/demo.yaml prints every key with its meaning"
+        )
     return config
 
 
@@ -86,7 +88,9 @@ def _read(path: Path, places: Places, problems: list[str]) -> dict[str, Any]:
     try:
         node = compose(text)
         if not isinstance(node, yaml.MappingNode):
-            raise CxrError(f"{path}:1: a config is a mapping of keys to values", "see configs/demo.yaml for the shape")
+            raise CxrError(
+                f"{path}:1: a config is a mapping of keys to values", "see configs/demo.yaml for the shape"
+            )
         _note_places(node, (), path, places, problems)
         values: dict[str, Any] = construct(node)
     except yaml.YAMLError as error:

@@ -152,7 +152,9 @@ class Train(Section):
     @model_validator(mode="after")
     def _graphs_take_a_whole_batch(self) -> "Train":
         if self.compile == "graphs" and self.accumulate > 1:
-            raise ValueError("compile=graphs reuses the memory that accumulate keeps gradients in; use compile=true")
+            raise ValueError(
+                "compile=graphs reuses the memory that accumulate keeps gradients in; use compile=true"
+            )
         return self
 
 
@@ -219,5 +221,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _compiled_models_keep_what_they_choose(self) -> "Config":
         if self.model.checkpointing and self.train.compile:
-            raise ValueError("model.checkpointing does not go with train.compile: torch.compile cannot compile it")
+            raise ValueError(
+                "model.checkpointing does not go with train.compile: torch.compile cannot compile it"
+            )
         return self

@@ -42,7 +42,9 @@ def read_text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise CxrError(f"{path}: no such file", "shipped recipes are in configs/, such as configs/demo.yaml") from None
+        raise CxrError(
+            f"{path}: no such file", "shipped recipes are in configs/, such as configs/demo.yaml"
+        ) from None
     except OSError as error:
         raise explain(error, path) from None
     if len(data) > MAX_BYTES:
@@ -68,7 +70,10 @@ def _compose(text: str) -> tuple[yaml.Node | None, bool]:
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
-    except (ValueError, OverflowError):  # PyYAML's scanner: the letter "\\UFFFFFFFF", a version of 5,000 digits
+    except (
+        ValueError,
+        OverflowError,
+    ):  # PyYAML's scanner: the letter "\\UFFFFFFFF", a version of 5,000 digits
         raise yaml.MarkedYAMLError(problem="has an escape or a number that is too large",
                                    problem_mark=loader.get_mark()) from None  # fmt: skip
     finally:
@@ -107,7 +112,9 @@ def construct(node: yaml.Node | None) -> Any:  # noqa: ANN401  what YAML holds
 def explain_yaml(error: yaml.YAMLError, text: str) -> tuple[int | None, str]:
     """(line from 1 on where it is known, what is wrong with the text)."""
     if isinstance(error, yaml.reader.ReaderError):
-        return text.count("\n", 0, error.position) + 1, f"has the character {error.character:#04x}, which YAML has not"
+        return text.count(
+            "\n", 0, error.position
+        ) + 1, f"has the character {error.character:#04x}, which YAML has not"
     mark = getattr(error, "problem_mark", None)
     return mark.line + 1 if mark else None, getattr(error, "problem", None) or str(error)
 
@@ -140,7 +147,9 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self.has_comment = False
         self._depth = self._num_nodes = 0
-        self._measures: dict[yaml.Node, tuple[int, int]] = {}  # (values, depth) of each node, aliases written out
+        self._measures: dict[
+            yaml.Node, tuple[int, int]
+        ] = {}  # (values, depth) of each node, aliases written out
 
     def scan_to_next_token(self) -> None:
         """Go to the next token, and note a comment: nothing else with a `#` stands between tokens."""
@@ -180,9 +189,13 @@ class _Loader(yaml.SafeLoader):
         values = 1 + sum(self._measures[one][0] for one in inside)
         depth = 1 + max((self._measures[one][1] for one in inside), default=0)
         if values > MAX_VALUES:
-            raise _refuse(f"holds more than {MAX_VALUES:,} values, once its aliases (*name) are written out", node)
+            raise _refuse(
+                f"holds more than {MAX_VALUES:,} values, once its aliases (*name) are written out", node
+            )
         if depth > MAX_DEPTH:
-            raise _refuse(f"is nested more than {MAX_DEPTH} deep, once its aliases (*name) are written out", node)
+            raise _refuse(
+                f"is nested more than {MAX_DEPTH} deep, once its aliases (*name) are written out", node
+            )
         return values, depth
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: ANN401
@@ -190,13 +203,23 @@ class _Loader(yaml.SafeLoader):
         kind = node.tag.removeprefix(_PREFIX)
         if kind not in _KINDS:
             raise _refuse(f"no value of a config has the tag {node.tag.replace(_PREFIX, '!!')}", node)
-        if kind == "null" and isinstance(node, yaml.ScalarNode) and node.value.lower() not in ("", "~", "null"):
+        if (
+            kind == "null"
+            and isinstance(node, yaml.ScalarNode)
+            and node.value.lower() not in ("", "~", "null")
+        ):
             raise _refuse(f"{quote(node.value)} is not {_KINDS[kind]}", node)
         if kind == "int" and len(node.value) > 100:
             raise _refuse(f"{quote(node.value)} is too large a number", node)
         try:
             value = super().construct_object(node, deep)
-        except (ValueError, LookupError, TypeError, AttributeError, OverflowError):  # SafeLoader takes a tag's word
+        except (
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+        ):  # SafeLoader takes a tag's word
             raise _refuse(f"{quote(node.value)} is not {_KINDS[kind]}", node) from None
         if isinstance(value, int) and abs(value) >= 1 << 63:
             raise _refuse(f"{quote(node.value)} is too large a number", node)
@@ -239,7 +262,8 @@ class _Dumper(yaml.SafeDumper):
     """SafeDumper that quotes text that either YAML 1.1 or our rules take for something else."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012  PyYAML looks for it in the class
-        first: yaml.SafeDumper.yaml_implicit_resolvers.get(first, []) + pairs for first, pairs in _rules().items()
+        first: yaml.SafeDumper.yaml_implicit_resolvers.get(first, []) + pairs
+        for first, pairs in _rules().items()
     }
 
 

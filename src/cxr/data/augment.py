@@ -19,7 +19,9 @@ def resample(images: Tensor, size: int, theta: Tensor | None = None) -> Tensor:
     """Float images [B, 1, size, size] in [0, 255] from uint8 [B, S, S]; theta [B, 2, 3] maps output to input."""
     pixels = images.unsqueeze(1).float()
     enlarges, same = size > images.shape[-1], size == images.shape[-1]
-    if enlarges or (theta is None and not same):  # before grid_sample, which would mix black into an enlarged border
+    if enlarges or (
+        theta is None and not same
+    ):  # before grid_sample, which would mix black into an enlarged border
         pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
     if theta is None:
         return pixels
@@ -43,7 +45,9 @@ def look(images: Tensor, size: int, views: Views) -> Iterator[Tensor]:
             yield crop.flip(-1)
 
 
-def augment(images: Tensor, size: int, how: Augment, seed: int, step: int, first: int = 0, of: int = 0) -> Tensor:
+def augment(
+    images: Tensor, size: int, how: Augment, seed: int, step: int, first: int = 0, of: int = 0
+) -> Tensor:
     """Randomly flipped, rotated, shifted, scaled and brightened float images [B, 1, size, size] in [0, 255].
 
     What is drawn is a function of (seed, step) and the image's place in the global batch, so that a resumed run and
@@ -62,9 +66,15 @@ def augment(images: Tensor, size: int, how: Augment, seed: int, step: int, first
     draws = draw(num, seed, step)[torch.arange(first, first + len(images)) % num]
     # computed on the host and copied at once: on a GPU each of these some sixty small steps would be a launch
     theta, (contrast, brightness) = affine(draws, how), jitter_factors(draws, how)
-    values = _to_device(torch.cat([theta.flatten(1), contrast[:, None], brightness[:, None]], dim=1), images.device)
+    values = _to_device(
+        torch.cat([theta.flatten(1), contrast[:, None], brightness[:, None]], dim=1), images.device
+    )
     resampled = resample(images, size, None if _is_still(how) else values[:, :6].view(-1, 2, 3))
-    return resampled if how.brightness == 0 and how.contrast == 0 else jitter(resampled, values[:, 6], values[:, 7])
+    return (
+        resampled
+        if how.brightness == 0 and how.contrast == 0
+        else jitter(resampled, values[:, 6], values[:, 7])
+    )
 
 
 def draw(num_images: int, seed: int, step: int) -> Tensor:

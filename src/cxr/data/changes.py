@@ -123,7 +123,9 @@ def find_changes(rows: Rows, files: Files, how: Preprocess, reread: bool = True,
     return Changes(np.flatnonzero(changed).tolist(), [], bool(same.any()))
 
 
-def _give_the_same(rows: Rows, files: Files, how: Preprocess, which: Indices, workers: int) -> npt.NDArray[np.bool_]:
+def _give_the_same(
+    rows: Rows, files: Files, how: Preprocess, which: Indices, workers: int
+) -> npt.NDArray[np.bool_]:
     """Whether the files of some rows give the pixels that were packed, or still cannot be decoded."""
     same = np.zeros(len(which), bool)
 
@@ -145,7 +147,9 @@ def copy_rows(source: Grey, rows: Indices, target: Grey, crc32: npt.NDArray[np.u
 
     def copy(first: int) -> list[int]:
         block, some = target[first : first + _BLOCK], rows[first : first + _BLOCK]
-        np.take(source, some, axis=0, out=block, mode="clip")  # with "clip" NumPy copies without Python's lock
+        np.take(
+            source, some, axis=0, out=block, mode="clip"
+        )  # with "clip" NumPy copies without Python's lock
         return [] if crc32 is None else some[find_damaged(block, crc32[some])].tolist()
 
     with ThreadPoolExecutor(_SUMMING_THREADS) as pool:

@@ -54,7 +54,9 @@ def names(data: Data) -> list[str]:
     taken = [one.name for one in every if one.name]
     chosen = []
     for one in every:
-        free = (one.source if number == 1 else f"{one.source}_{number}" for number in range(1, len(every) + 2))
+        free = (
+            one.source if number == 1 else f"{one.source}_{number}" for number in range(1, len(every) + 2)
+        )
         chosen.append(one.name or next(name for name in free if name not in taken))
         taken.append(chosen[-1])
     return chosen
@@ -65,7 +67,9 @@ def id_space(source: str, name: str | None) -> str:
     return f"{source}:{name}" if source in OWN_IDS and name else source
 
 
-def check_across(id_spaces: Sequence[str], rows: Sequence[pd.DataFrame], folds: Sequence[npt.NDArray[np.str_]]) -> None:
+def check_across(
+    id_spaces: Sequence[str], rows: Sequence[pd.DataFrame], folds: Sequence[npt.NDArray[np.str_]]
+) -> None:
     """Refuse a patient who is in two folds of archives that share their patients, as two parts of one archive do.
 
     Raises:
@@ -75,11 +79,16 @@ def check_across(id_spaces: Sequence[str], rows: Sequence[pd.DataFrame], folds: 
         same = [place for place, other in enumerate(id_spaces) if other == space]
         try:
             check_leak(
-                pd.concat([rows[place]["patient_id"] for place in same]), np.concatenate([folds[p] for p in same])
+                pd.concat([rows[place]["patient_id"] for place in same]),
+                np.concatenate([folds[p] for p in same]),
             )
         except CxrError as error:
             hint = "two archives hold the same patients; give both the same split"
-            own = f", or if equal ids are other people, give each {space} a data.name" if space in OWN_IDS else ""
+            own = (
+                f", or if equal ids are other people, give each {space} a data.name"
+                if space in OWN_IDS
+                else ""
+            )
             raise CxrError(error.problems, hint + own) from None
 
 
@@ -93,8 +102,14 @@ def check_files(tables: Sequence[LabelTable], folds: Sequence[npt.NDArray[np.str
     both = [(path, fold) for place, some in enumerate(files) for path, fold in some.items()
             if any(other.get(path, fold) != fold for other in files[:place])]  # fmt: skip
     if both:
-        problems = [f"data.also: {path} is in two archives, in another split of each" for path, _ in both[:NAMED]]
-        more = [f"data.also: {len(both) - NAMED:,} more image files are in two splits"] if len(both) > NAMED else []
+        problems = [
+            f"data.also: {path} is in two archives, in another split of each" for path, _ in both[:NAMED]
+        ]
+        more = (
+            [f"data.also: {len(both) - NAMED:,} more image files are in two splits"]
+            if len(both) > NAMED
+            else []
+        )
         raise CxrError([*problems, *more], "give both archives the same split, or leave one of them out")
 
 
@@ -116,7 +131,9 @@ def naming(place: int) -> Iterator[None]:
     try:
         yield
     except CxrError as error:
-        raise CxrError([name_key(text, place) for text in error.problems], name_key(error.hint, place)) from None
+        raise CxrError(
+            [name_key(text, place) for text in error.problems], name_key(error.hint, place)
+        ) from None
 
 
 def name_key(text: str, place: int) -> str:
@@ -124,7 +141,9 @@ def name_key(text: str, place: int) -> str:
     return _KEY.sub(f"data.also.{place - 1}.", text) if place else text
 
 
-def choose_findings(tables: Sequence[LabelTable], asked: Sequence[str] | None, partly: bool = False) -> tuple[str, ...]:
+def choose_findings(
+    tables: Sequence[LabelTable], asked: Sequence[str] | None, partly: bool = False
+) -> tuple[str, ...]:
     """The targets: those asked for, else what the first table labels and then what only further ones do.
 
     Args:
@@ -163,7 +182,10 @@ def resolve_aligned(table: LabelTable, findings: Sequence[str], data: Archive, e
     labelled = {target: name for target, name in own.items() if name is not None}
     uncertain = _policies(data.uncertain, labelled, findings)
     said = resolve(table, list(labelled.values()), uncertain, data.blank, seed=data.split_seed)
-    y, mask = np.zeros((len(table), len(findings)), np.float32), np.zeros((len(table), len(findings)), np.bool_)
+    y, mask = (
+        np.zeros((len(table), len(findings)), np.float32),
+        np.zeros((len(table), len(findings)), np.bool_),
+    )
     columns = [place for place, target in enumerate(findings) if target in labelled]
     y[:, columns], mask[:, columns] = said.y, said.mask
     return Targets(tuple(findings), y, mask)

@@ -73,7 +73,10 @@ class Dataset:
     def groups(self) -> list[tuple[npt.NDArray[np.int64], float]]:
         """(training rows here, weight) of each archive."""
         starts = np.cumsum([0, *(len(part.table) for part in self.archives)])
-        return [(start + part.rows("train"), part.weight) for start, part in zip(starts, self.archives, strict=False)]
+        return [
+            (start + part.rows("train"), part.weight)
+            for start, part in zip(starts, self.archives, strict=False)
+        ]
 
     def visits(self) -> list[int]:
         """How many training rows of each archive an epoch visits."""
@@ -171,7 +174,9 @@ class Listed:
         return parts[0] if len(parts) == 1 else _join(parts, joint.names(self.config.data))
 
 
-def open_dataset(config: Config, overwrite: bool = False, may_pack: bool = True, partly: bool = False) -> Dataset:
+def open_dataset(
+    config: Config, overwrite: bool = False, may_pack: bool = True, partly: bool = False
+) -> Dataset:
     """The dataset of a config, packed first when its store is not there; several archives are joined.
 
     Args:
@@ -186,7 +191,9 @@ def open_dataset(config: Config, overwrite: bool = False, may_pack: bool = True,
     return list_dataset(config, "overwrite" if overwrite else "needed", may_pack, partly).open(may_pack)
 
 
-def list_dataset(config: Config, packing: Packing = "needed", may_pack: bool = True, partly: bool = False) -> Listed:
+def list_dataset(
+    config: Config, packing: Packing = "needed", may_pack: bool = True, partly: bool = False
+) -> Listed:
     """Read the tables of a config, split them, look for their files and open the stores that are there.
 
     Args:
@@ -219,7 +226,9 @@ def list_dataset(config: Config, packing: Packing = "needed", may_pack: bool = T
     return Listed(config, tuple(findings), exact, packing, tuple(listed), tuple(stores))
 
 
-def choose_findings(config: Config, tables: Sequence[LabelTable], exact: bool, partly: bool = False) -> tuple[str, ...]:
+def choose_findings(
+    config: Config, tables: Sequence[LabelTable], exact: bool, partly: bool = False
+) -> tuple[str, ...]:
     """The targets: those that the config asks for, else what any archive labels.
 
     Raises:
@@ -233,14 +242,18 @@ def choose_findings(config: Config, tables: Sequence[LabelTable], exact: bool, p
 def _select(archive: ListedArchive, store: Store, findings: Sequence[str], exact: bool) -> Dataset:
     """The rows of one archive that train or are evaluated."""
     table, found = archive.table, archive.found
-    rows, dropped = keep_rows(archive.config, table, archive.split, _spread(store.readable, found, len(table)))
+    rows, dropped = keep_rows(
+        archive.config, table, archive.split, _spread(store.readable, found, len(table))
+    )
     place = np.full(len(table), -1, np.int64)
     place[found] = np.arange(len(found))
     kept, data = table.select(rows), archive.config.data
     targets = joint.resolve_aligned(kept, findings, data, exact)
     fold = archive.split.fold[rows]
     space = joint.id_space(table.source, data.name)
-    return Dataset(kept, targets, fold, archive.split, store, place[rows], dropped, data.name or "", space, data.weight)
+    return Dataset(
+        kept, targets, fold, archive.split, store, place[rows], dropped, data.name or "", space, data.weight
+    )
 
 
 def _join(archives: Sequence[Dataset], named: Sequence[str]) -> Dataset:
@@ -251,7 +264,9 @@ def _join(archives: Sequence[Dataset], named: Sequence[str]) -> Dataset:
     findings = targets[0].findings
     return Dataset(
         table=joint.join_tables([part.table for part in parts], named, findings),
-        targets=Targets(findings, np.concatenate([t.y for t in targets]), np.concatenate([t.mask for t in targets])),
+        targets=Targets(
+            findings, np.concatenate([t.y for t in targets]), np.concatenate([t.mask for t in targets])
+        ),
         fold=np.concatenate([part.fold for part in parts]),
         split=joint.join_splits([part.split for part in parts], named),
         store=join_stores([part.store for part in parts]),
@@ -276,7 +291,9 @@ def keep_rows(
     reasons = {
         "no file": (table.rows["path"] == "").to_numpy(),
         "unreadable": ~readable,
-        "other view": np.zeros(len(table), bool) if views is None else ~table.rows["view"].isin(views).to_numpy(),
+        "other view": np.zeros(len(table), bool)
+        if views is None
+        else ~table.rows["view"].isin(views).to_numpy(),
         "in no split": split.fold == "",
     }
     keep, dropped = np.ones(len(table), bool), {}

@@ -177,7 +177,9 @@ def note_missing(folder: Path, missing: Sequence[tuple[str, str]]) -> None:
 
 def _find_missing(table: LabelTable, split: Split) -> list[tuple[str, str]]:
     without_file = table.rows["image"][table.rows["path"] == ""]
-    return [(name, "no file") for name in without_file] + [(name, "no row in the label table") for name in split.absent]
+    return [(name, "no file") for name in without_file] + [
+        (name, "no row in the label table") for name in split.absent
+    ]
 
 
 def _missing_error(table: LabelTable, split: Split, missing: Sequence[tuple[str, str]]) -> CxrError:

@@ -113,12 +113,16 @@ class Loader:
         self._valid = targets.mask.sum(axis=1)
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
 
-    def batches(self, order: Rows, batch_size: int, rank: int = 0, world: int = 1, skip: int = 0) -> Iterator[Batch]:
+    def batches(
+        self, order: Rows, batch_size: int, rank: int = 0, world: int = 1, skip: int = 0
+    ) -> Iterator[Batch]:
         """This process's batches of the rows in `order`, after the first `skip`; a thread copies them ahead."""
         todo = cut(order, batch_size, rank, world)[skip:]
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
         stop = threading.Event()
-        thread = threading.Thread(target=self._fill, args=(todo, rank, ready, stop), name="loader", daemon=True)
+        thread = threading.Thread(
+            target=self._fill, args=(todo, rank, ready, stop), name="loader", daemon=True
+        )
         thread.start()
         try:
             while (batch := ready.get()) is not None:
@@ -187,7 +191,9 @@ class Loader:
         if self._stream is None:
             return batch
         with torch.cuda.stream(self._stream):
-            images, y, mask = (part.to(self.device, non_blocking=True) for part in (batch.images, batch.y, batch.mask))
+            images, y, mask = (
+                part.to(self.device, non_blocking=True) for part in (batch.images, batch.y, batch.mask)
+            )
             return replace(batch, images=images, y=y, mask=mask, copied=self._stream.record_event())
 
 

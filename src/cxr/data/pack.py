@@ -32,7 +32,9 @@ _SAVE_SECONDS = 2.0
 _NAMED = 20
 
 
-def reader(root: Path, intensity: Intensity, read_pixels: Read | None = None, notes: Notes | None = None) -> Read:
+def reader(
+    root: Path, intensity: Intensity, read_pixels: Read | None = None, notes: Notes | None = None
+) -> Read:
     """Grey pixels of a path, as packing reads them: by the source's own reader, else as a file below root.
 
     What is remarkable about them goes into the notes.
@@ -126,7 +128,9 @@ def _alone(folder: Path) -> Iterator[Path]:
         refuse_other_files(one)
     with explain_os_errors(partial):
         partial.parent.mkdir(parents=True, exist_ok=True)
-        with only_one(folder.with_name(folder.name + ".lock"), f"{partial}: another process is packing this store"):
+        with only_one(
+            folder.with_name(folder.name + ".lock"), f"{partial}: another process is packing this store"
+        ):
             yield partial
 
 
@@ -296,13 +300,16 @@ def _report_denied(partial: Path, files: Files, reasons: dict[int, str]) -> None
         raise CxrError(_name(files, reasons, "more such file"), hint)
 
 
-def _report_unreadable(partial: Path, files: Files, reasons: dict[int, str], policy: Literal["error", "skip"]) -> None:
+def _report_unreadable(
+    partial: Path, files: Files, reasons: dict[int, str], policy: Literal["error", "skip"]
+) -> None:
     (partial / "unreadable.csv").unlink(missing_ok=True)
     if not reasons:
         return
     if policy == "error":
         hint = (
-            "download them again, or data.unreadable=skip; skipped files are listed in unreadable.csv beside the store"
+            "download them again, or data.unreadable=skip; "
+            "skipped files are listed in unreadable.csv beside the store"
         )
         raise CxrError(_name(files, reasons, "more unreadable file"), hint)
     table = [(files.names[row], files.paths[row], reasons[row]) for row in sorted(reasons)]

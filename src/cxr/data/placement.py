@@ -20,7 +20,12 @@ Where = Literal["auto", "disk", "ram", "gpu"]
 _BLOCK = 4096  # images of 256 pixels a side: 268 MB
 _GROUPS = {  # by what /proc/self/cgroup calls them, version 2 and 1: folder, limit, use, and file cache that may go
     "": ("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-    "memory": ("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    "memory": (
+        "sys/fs/cgroup/memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    ),
 }
 
 
@@ -67,7 +72,12 @@ class SharedPixels:
 
 
 def place(
-    store: Store, where: Where, device: torch.device, processes: int = 1, rows: Rows | None = None, spare: int = 0
+    store: Store,
+    where: Where,
+    device: torch.device,
+    processes: int = 1,
+    rows: Rows | None = None,
+    spare: int = 0,
 ) -> tuple[Pixels, str]:
     """The pixels at `where`, and a line that says where they are and why.
 
@@ -88,7 +98,9 @@ def place(
         CxrError: `gpu` without a CUDA device; rows that are damaged on the disk, by name.
     """
     if where == "gpu" and device.type != "cuda":
-        raise CxrError("store.where: gpu needs a CUDA GPU, and there is none", "use store.where=auto, ram or disk")
+        raise CxrError(
+            "store.where: gpu needs a CUDA GPU, and there is none", "use store.where=auto, ram or disk"
+        )
     rows = np.arange(len(store.readable)) if rows is None else rows
     num_bytes = len(rows) * store.manifest.preprocess.size**2
     need = f"{num_bytes / 1e6:,.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"

@@ -19,7 +19,9 @@ def num_drawn(num_rows: int, weight: float) -> int:
     return round((weight - int(weight)) * num_rows)
 
 
-def count_steps(config: Config, images: Mapping[str, int], visits: Sequence[int], num_processes: int = 1) -> int:
+def count_steps(
+    config: Config, images: Mapping[str, int], visits: Sequence[int], num_processes: int = 1
+) -> int:
     """Steps of an epoch.
 
     Args:
@@ -48,7 +50,9 @@ def check_judgeable(config: Config, validation: Targets) -> None:
     """
     both = [(validation.mask & (validation.y == label)).any(axis=0) for label in (0, 1)]
     if config.train.select == "auroc" and not (both[0] & both[1]).any():
-        what = "data.split: the validation rows hold one class only for every finding, so no epoch has an AUROC"
+        what = (
+            "data.split: the validation rows hold one class only for every finding, so no epoch has an AUROC"
+        )
         raise CxrError(what, "take another data.split or a larger data.val_fraction, or train.select=loss")
 
 
@@ -65,4 +69,6 @@ def _check_last_batch(config: Config, num_images: int, num_processes: int) -> No
     smallest = min(_smallest_part(-(-batch // num_processes), config.train.accumulate) for batch in batches)
     if smallest == 1 and config.image.size < _SMALLEST and config.model.train_layers != "head":
         what = f"image.size: {config.image.size} is too small for a batch of one, which ends an epoch of {num_images:,}"
-        raise CxrError(f"{what} in batches of {config.train.batch_size}", "image.size=64, or another train.batch_size")
+        raise CxrError(
+            f"{what} in batches of {config.train.batch_size}", "image.size=64, or another train.batch_size"
+        )

@@ -197,7 +197,9 @@ def open_store(
     if changes.changed:
         first = _name_first([files.paths[row] for row in changes.changed])
         what = f"{count(len(changes.changed), 'file')} of {len(rows):,} changed since packing: {first}"
-        raise CxrError(f"{path}: {what}", "cxr pack CONFIG --update reads these files again and keeps the rest")
+        raise CxrError(
+            f"{path}: {what}", "cxr pack CONFIG --update reads these files again and keeps the rest"
+        )
     if changes.unknown:
         say(f"{path}: {count(len(changes.unknown), 'file')} of the same size and another time, not compared")
     return store
@@ -225,7 +227,10 @@ def read_store(path: Path, wanted: Manifest, files: Files | None = None) -> tupl
     if not problems:
         size = wanted.preprocess.size
         known = NAME if found["format"] == FORMAT else "status.u8"
-        expected = {"pixels.u8": (num_bytes, wanted.num_images * size * size), known: (len(rows), wanted.num_images)}
+        expected = {
+            "pixels.u8": (num_bytes, wanted.num_images * size * size),
+            known: (len(rows), wanted.num_images),
+        }
         problems = [f"{name} has {count(num, unit)} and should have {right:,}"
                     for (name, (num, right)), unit in zip(expected.items(), ("byte", "row"), strict=True)
                     if num != right]  # fmt: skip
@@ -240,7 +245,16 @@ def read_store(path: Path, wanted: Manifest, files: Files | None = None) -> tupl
 
 
 _OVERWRITE = "cxr pack CONFIG --overwrite packs it again, or store.path=FOLDER keeps both"
-_FILES = {"pixels.u8", "images.txt", "manifest.json", "unreadable.csv", "missing.csv", NAME, "status.u8", "lock"}
+_FILES = {
+    "pixels.u8",
+    "images.txt",
+    "manifest.json",
+    "unreadable.csv",
+    "missing.csv",
+    NAME,
+    "status.u8",
+    "lock",
+}
 
 
 def refuse_other_files(folder: Path) -> None:
@@ -250,7 +264,9 @@ def refuse_other_files(folder: Path) -> None:
         CxrError: Naming the first such files; what is there is no folder.
     """
     try:
-        others = sorted(path.name for path in folder.iterdir() if path.name not in _FILES and not is_leftover(path))
+        others = sorted(
+            path.name for path in folder.iterdir() if path.name not in _FILES and not is_leftover(path)
+        )
     except FileNotFoundError:
         return
     except OSError as error:
@@ -288,7 +304,11 @@ def _other_images(path: Path, files: Files | None) -> str:
     new, gone = [name for name in now if name not in packed], [name for name in packed if name not in now]
     if not new and not gone:
         return "packed in another order than the label table now has"
-    lists = [f"{len(names):,} {what} ({_name_first(names)})" for what, names in (("new", new), ("gone", gone)) if names]
+    lists = [
+        f"{len(names):,} {what} ({_name_first(names)})"
+        for what, names in (("new", new), ("gone", gone))
+        if names
+    ]
     return f"packed from other images than the label table now names: {', '.join(lists)}"
 
 

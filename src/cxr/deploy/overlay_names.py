@@ -13,7 +13,9 @@ from cxr.images.kinds import OVERLAY, is_overlay
 
 _RESERVED = re.compile(r'[/\\:*?"<>|]+')
 _MOST_MARK = 4096
-_MOST_BYTES = 90  # of the image's and of the finding's part; names end at 255 bytes, on some file systems at 143
+_MOST_BYTES = (
+    90  # of the image's and of the finding's part; names end at 255 bytes, on some file systems at 143
+)
 
 
 class OverlayNames:
@@ -27,7 +29,9 @@ class OverlayNames:
         self.folder = folder
         self._stems: dict[str, str] = {}  # whose images' stems are
         self._names: dict[str, tuple[str, str]] = {}
-        self._there: dict[str, str] = {}  # whose the files are that lie there; of nobody where cxr did not draw them
+        self._there: dict[
+            str, str
+        ] = {}  # whose the files are that lie there; of nobody where cxr did not draw them
         self._old: dict[str, list[Path]] = defaultdict(list)  # the overlays of each image that lie there
         for path in _list_pngs(folder) if folder else ():
             owner, stem = _read_mark(path) or ("", "")

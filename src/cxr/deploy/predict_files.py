@@ -70,7 +70,9 @@ class _Account:
                 first = ", ".join(map(str, files[:_NAMED])) + (", ..." if len(files) > _NAMED else "")
                 complain(f"passed over: {count(len(files), name)} {said}: {first}")
         if self.undrawn:
-            complain(f"hint: {count(self.undrawn, 'image')} without an overlay, as said above; its probabilities hold")
+            complain(
+                f"hint: {count(self.undrawn, 'image')} without an overlay, as said above; its probabilities hold"
+            )
         if self.failed:
             more = "; ".join(self.hints) or "cxr reads PNG, JPEG, TIFF and DICOM"
             complain(f"hint: {self.failed:,} of {count(self.total, 'image')} not read, as said above; {more}")
@@ -185,16 +187,24 @@ def _try_to_read(found: Found, how: Preprocess) -> Square | CxrError | None:
         raise UnavailableFileError(found.path, error) from None
 
 
-def _account_for(found: Found, is_asked_for: bool, error: CxrError | None, writer: Writer, account: _Account) -> None:
+def _account_for(
+    found: Found, is_asked_for: bool, error: CxrError | None, writer: Writer, account: _Account
+) -> None:
     """Count a file that gave no square, and say why where it could be an image."""
     if error is None:
         account.passed[found.what].append(found.path)
-    elif isinstance(error, NoImageError) and not is_asked_for:  # the index of a CD or a report among the images
+    elif (
+        isinstance(error, NoImageError) and not is_asked_for
+    ):  # the index of a CD or a report among the images
         account.passed["other"].append(found.path)
     else:
         account.total += 1
         account.fail(error)
-        reason = error.reason if isinstance(error, UnreadableImageError | UnavailableFileError) else error.problems[0]
+        reason = (
+            error.reason
+            if isinstance(error, UnreadableImageError | UnavailableFileError)
+            else error.problems[0]
+        )
         writer.fail(found.path, reason)
 
 
@@ -253,5 +263,7 @@ def _scores(checkpoint: Checkpoint, features: torch.Tensor, squares: torch.Tenso
 
 
 def _shown(row: Sequence[float], checkpoint: Checkpoint) -> list[int]:
-    above = [place for place, (p, at) in enumerate(zip(row, checkpoint.thresholds.values, strict=True)) if p >= at]
+    above = [
+        place for place, (p, at) in enumerate(zip(row, checkpoint.thresholds.values, strict=True)) if p >= at
+    ]
     return above or [int(np.argmax(row))]

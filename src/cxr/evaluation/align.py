@@ -36,7 +36,9 @@ def align(models: Sequence[Named]) -> tuple[list[Predictions], list[str]]:
     cut = [_cut(own, images, findings) for _, own in models]
     for (name, _), own in zip(models[1:], cut[1:], strict=True):
         _check_agreement(f"{models[0][0]} and {name}", cut[0], own)
-    return cut, renamed + [note for name, own in models for note in _left_out(name, own, len(images), findings)]
+    return cut, renamed + [
+        note for name, own in models for note in _left_out(name, own, len(images), findings)
+    ]
 
 
 def _named_alike(models: Sequence[Named]) -> tuple[list[Named], list[str]]:
@@ -66,7 +68,9 @@ def average(models: Sequence[Named], how: Average) -> tuple[Predictions, list[st
 
     cut, notes = align(models)
     p = np.stack([own.p for own in cut])
-    mean = p.mean(axis=0) if how == "probabilities" else expit(logit(np.clip(p, _TINY, 1 - _TINY)).mean(axis=0))
+    mean = (
+        p.mean(axis=0) if how == "probabilities" else expit(logit(np.clip(p, _TINY, 1 - _TINY)).mean(axis=0))
+    )
     rows = cut[0].rows
     for own in cut[1:]:  # what one calls training is not judged where another leaves it open
         rows = rows.assign(split=rows["split"].where(rows["split"] != "", own.rows["split"]))
@@ -106,4 +110,6 @@ def _check_agreement(where: str, a: Predictions, b: Predictions) -> None:
     if len(others):
         first = f"{a.rows['image'].iloc[others[0]]}: {ours.iloc[others[0]]} and {theirs.iloc[others[0]]}"
         what = f"{len(others):,} images are in another split, the first {first}"
-        raise CxrError(f"{where}: {what}", "a model must not be judged on rows that the other's split trains on")
+        raise CxrError(
+            f"{where}: {what}", "a model must not be judged on rows that the other's split trains on"
+        )

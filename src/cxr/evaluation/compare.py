@@ -110,7 +110,10 @@ def _columns(points: Sequence[Float], draws: Sequence[Float]) -> dict[str, Float
     mean = by_finding[defined].mean(axis=0) if defined.any() else np.full(by_finding.shape[1], np.nan)
     differences = [*by_finding, mean]
     bounds = [difference_interval(float(point), own) for point, own in zip(b - a, differences, strict=True)]
-    p = [np.nan if np.isnan(bound.low) else bootstrap_p(own) for bound, own in zip(bounds, differences, strict=True)]
+    p = [
+        np.nan if np.isnan(bound.low) else bootstrap_p(own)
+        for bound, own in zip(bounds, differences, strict=True)
+    ]
     return {
         "a": a,
         "b": b,

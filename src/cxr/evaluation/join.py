@@ -53,7 +53,10 @@ def join_labels(
     options: LabelOptions = DEFAULT,
 ) -> tuple[pd.DataFrame, npt.NDArray[np.float64], Mistakes, list[str]]:
     """(rows completed from the label table, y [N, C], mistakes, notes); nothing is joined when there are mistakes."""
-    y, labels = np.full((len(rows), len(findings)), np.nan), source.path if isinstance(source, Sheet) else source
+    y, labels = (
+        np.full((len(rows), len(findings)), np.nan),
+        source.path if isinstance(source, Sheet) else source,
+    )
     try:
         table = read_labels(source, findings, options.column, options.duplicates)
     except CxrError as error:
@@ -65,10 +68,14 @@ def join_labels(
     if not mistakes:
         targets = resolve(table, list(common.values()), uncertain="ignore", blank=blank)
         known = np.where(targets.mask & ((targets.y == 0) | (targets.y == 1)), targets.y, np.nan)
-        known = np.vstack([known, np.full((1, len(common)), np.nan)])  # the last row is of images without labels
+        known = np.vstack(
+            [known, np.full((1, len(common)), np.nan)]
+        )  # the last row is of images without labels
         y[:, [findings.index(name) for name in common]] = known[places]
         found = places >= 0
-        joined = _completed(rows[found].reset_index(drop=True), table.rows.iloc[places[found]].reset_index(drop=True))
+        joined = _completed(
+            rows[found].reset_index(drop=True), table.rows.iloc[places[found]].reset_index(drop=True)
+        )
         rows = pd.concat([joined.set_index(np.flatnonzero(found)), rows[~found]]).sort_index()
     return rows, y, mistakes, [*table.notes, *_note_renamed(labels, common)]
 
@@ -93,7 +100,9 @@ def _join_mistakes(
     lost = images[(places < 0) & (images != "")]
     if not len(lost) or (options.skip_unlabelled and len(lost) < len(images)):
         return []
-    what = f"{path}: {len(lost):,} of {len(images):,} images have no label in {labels}, the first {lost.iloc[0]}"
+    what = (
+        f"{path}: {len(lost):,} of {len(images):,} images have no label in {labels}, the first {lost.iloc[0]}"
+    )
     hint = f"the label table names images like {table.rows['image'].iloc[0]}; file names must agree"
     if len(lost) < len(images):
         hint += ", or --skip-unlabelled evaluates the others alone"
@@ -135,6 +144,8 @@ def find_places(images: pd.Series, labelled: pd.Series) -> npt.NDArray[np.intp]:
 
 def _completed(rows: pd.DataFrame, labelled: pd.DataFrame) -> pd.DataFrame:
     names = [*IDENTITY[1:-1], *([STUDY] if (labelled[STUDY] != "").any() or STUDY in rows.columns else [])]
-    own = {name: rows[name] if name in rows.columns else pd.Series([""] * len(rows), dtype=str) for name in names}
+    own = {
+        name: rows[name] if name in rows.columns else pd.Series([""] * len(rows), dtype=str) for name in names
+    }
     text = {name: own[name].where(own[name] != "", labelled[name]) for name in names}
     return rows.assign(**text, age=rows["age"].fillna(labelled["age"].astype(np.float64)))

@@ -26,7 +26,9 @@ Float = npt.NDArray[np.float64]
 Named = Sequence[tuple[str, str]]
 """(finding, column) of each column of one kind."""
 
-_PROBABILITY_HINT = "a probability is a number from 0 to 1 in every cell; logits must go through a sigmoid first"
+_PROBABILITY_HINT = (
+    "a probability is a number from 0 to 1 in every cell; logits must go through a sigmoid first"
+)
 _LABEL_HINT = "a y_ cell is 1 (present), 0 (absent), -1 (uncertain) or empty; the last two count as unknown"
 _PROBABILITY, _LABEL = re.compile("(p|prob)_", re.IGNORECASE), re.compile("y_", re.IGNORECASE)
 _ENDING = re.compile(r"[\s_.-]+prob(ability)?$", re.IGNORECASE)
@@ -133,7 +135,12 @@ def row_columns(sheet: Sheet, taken: Collection[str]) -> dict[str, str]:
 
 def _find_split(sheet: Sheet, taken: Collection[str]) -> str | None:
     """The column of a usual name that says train, val or test anywhere; one called split, whatever it says."""
-    usual = [name for kind in KINDS["split"] for name in sheet.header if column_key(name) == kind and name not in taken]
+    usual = [
+        name
+        for kind in KINDS["split"]
+        for name in sheet.header
+        if column_key(name) == kind and name not in taken
+    ]
     words = {name: {cell.strip().lower() for cell in sheet.column(name)} - {""} for name in usual}
     called = [name for name in usual if column_key(name) == "split"]
     said = [name for name in called if words[name]] + [name for name in usual if words[name] & set(WORDS)]
@@ -181,7 +188,9 @@ def _read_y(sheet: Sheet, names: Sequence[str]) -> tuple[Float, Mistakes]:
     return values, _wrong_cells(sheet, names, wrong, "no label", _LABEL_HINT)
 
 
-def _wrong_cells(sheet: Sheet, names: Sequence[str], wrong: npt.NDArray[np.bool_], what: str, hint: str) -> Mistakes:
+def _wrong_cells(
+    sheet: Sheet, names: Sequence[str], wrong: npt.NDArray[np.bool_], what: str, hint: str
+) -> Mistakes:
     mistakes = Mistakes()
     for column, name in enumerate(names):
         rows = np.flatnonzero(wrong[:, column])
@@ -237,13 +246,23 @@ def _find_classes(sheet: Sheet, findings: Sequence[str]) -> str | None:
     return name
 
 
-def _read_classes(sheet: Sheet, findings: Sequence[str], column: str) -> tuple[Float, Mistakes, tuple[str, ...]]:
+def _read_classes(
+    sheet: Sheet, findings: Sequence[str], column: str
+) -> tuple[Float, Mistakes, tuple[str, ...]]:
     if column not in sheet.header:
         hint = f"--label-column is one of {', '.join(sheet.header)}"
-        return np.full((len(sheet), len(findings)), np.nan), [(f"{sheet.path}:1: no column {column!r}", hint)], ()
+        return (
+            np.full((len(sheet), len(findings)), np.nan),
+            [(f"{sheet.path}:1: no column {column!r}", hint)],
+            (),
+        )
     classes, raw = read_classes(sheet.column(column))
     y, said, note = match_words(findings, classes, raw, column)
     if not said:
         hint = f"the column's words are {', '.join(classes)}"
-        return y.astype(np.float64), [(f"{sheet.path}:1: {column} names none of {', '.join(findings)}", hint)], ()
+        return (
+            y.astype(np.float64),
+            [(f"{sheet.path}:1: {column} names none of {', '.join(findings)}", hint)],
+            (),
+        )
     return y.astype(np.float64), [], note

@@ -28,7 +28,9 @@ def row_mistakes(sheet: Sheet, rows: pd.DataFrame, values: Float) -> Mistakes:
         mistakes.append((f"{sheet.where(int(nameless[0]))}: no image name", "give every row its image"))
     before = _first_rows(images)
     for column, kind in _FIRM.items():
-        told = rows[column].to_numpy(dtype=object) if column in rows.columns else np.full(len(rows), "", object)
+        told = (
+            rows[column].to_numpy(dtype=object) if column in rows.columns else np.full(len(rows), "", object)
+        )
         hint = f"an image has one {kind}: keep the right row of each"
         for row, line, more in _unlike(sheet, images, told != told[before], before):
             words = [str(told[place]) or "none" for place in (row, before[row])]

@@ -72,7 +72,11 @@ class Predictions:
         """Which rows these are, as `test rows (25,596 images, 2,797 patients)`; patients only if all are known."""
         present = set(self.rows["split"])
         ordered = sorted(present, key=[*_SPLITS, *sorted(present - set(_SPLITS))].index)
-        splits = "all" if not present or "" in present else " and ".join(_SPLITS.get(name, name) for name in ordered)
+        splits = (
+            "all"
+            if not present or "" in present
+            else " and ".join(_SPLITS.get(name, name) for name in ordered)
+        )
         counts = [count(len(self), "image")]
         if len(self) and (self.rows["patient_id"] != "").all():
             counts.append(count(self.rows["patient_id"].nunique(), "patient"))
@@ -128,7 +132,9 @@ def read(
             labels at all.
     """
     sheet, table = read_sheet(path), _open(labels)
-    p_columns, y_columns, left_out = finding_columns(sheet, (*labelled, *_name_labels(sheet, table, options.column)))
+    p_columns, y_columns, left_out = finding_columns(
+        sheet, (*labelled, *_name_labels(sheet, table, options.column))
+    )
     taken = {name for _, name in (*p_columns, *y_columns)}
     columns = row_columns(sheet, taken)
     _raise(header_mistakes(sheet, columns, p_columns, y_columns if table is None and needs_labels else []))
@@ -172,7 +178,9 @@ def _name_labels(sheet: Sheet, table: Sheet | Path | None, column: str | None) -
 def _note_skipped(labels: Path, keep: npt.NDArray[np.bool_]) -> list[str]:
     if not keep.any():
         raise CxrError(f"{labels}: labels none of the images", "the file names must agree")
-    left_out = f"{int((~keep).sum()):,} of {count(len(keep), 'image')} have no label in {labels} and are left out"
+    left_out = (
+        f"{int((~keep).sum()):,} of {count(len(keep), 'image')} have no label in {labels} and are left out"
+    )
     return [] if keep.all() else [left_out]
 
 

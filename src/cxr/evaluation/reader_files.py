@@ -39,7 +39,9 @@ def read_readings(
     """
     sheets = [read_sheet(reader) for reader in readers]
     named = [name_labels(sheet, options.column) for sheet in sheets]
-    whole = read(path, needs_labels=False, labelled=list(dict.fromkeys(name for own in named for name in own)))
+    whole = read(
+        path, needs_labels=False, labelled=list(dict.fromkeys(name for own in named for name in own))
+    )
     tables = [read_labels(sheet, whole.findings, options.column, options.duplicates) for sheet in sheets]
     predictions = _with_common(whole, tables)
     found = [find_rows(predictions.rows, table.rows) for table in tables]
@@ -50,9 +52,13 @@ def read_readings(
         raise CxrError(f"{path}: no {what} in common with {others}", "name images and findings alike")
     names, readings, notes = _name_readers(readers), [], list(whole.notes)
     for name, labelled, table, own in zip(names, named, tables, found, strict=True):
-        notes += [] if options.column else _note_not_predicted(name, labelled, whole)  # else the table's notes do so
+        notes += (
+            [] if options.column else _note_not_predicted(name, labelled, whole)
+        )  # else the table's notes do so
         notes += [f"reader {name}: {note}" for note in table.notes]
-        notes += _note_findings(name, whole, table) + _note_images(name, predictions.rows["image"], table, own)
+        notes += _note_findings(name, whole, table) + _note_images(
+            name, predictions.rows["image"], table, own
+        )
         readings.append(Reading(name, _calls(table, predictions.findings)[own[places]]))
     return places, predictions, readings, notes
 
@@ -111,7 +117,9 @@ def read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:
     Raises:
         CxrError: Every mistake at once: a finding on no row or on two, a cell that is no number from 0 to 1.
     """
-    hint = "cxr eval writes metrics.csv beside predictions.csv: a row a finding with its threshold, from 0 to 1"
+    hint = (
+        "cxr eval writes metrics.csv beside predictions.csv: a row a finding with its threshold, from 0 to 1"
+    )
     sheet = read_sheet(path).spelled(("finding", "threshold"))
     sheet.require(["finding", "threshold"], hint)
     names = [canonical(cell) for cell in sheet.column("finding")]

@@ -70,7 +70,9 @@ def compare_readers(
     """F1 of the model and of each reader against the majority of the other readers."""
     resampling, notes = resampling_of(predictions.rows, how)
     if resampling is None:
-        raise CxrError("; ".join(notes) or f"eval.interval: {how.interval} is no bootstrap", "use patients or images")
+        raise CxrError(
+            "; ".join(notes) or f"eval.interval: {how.interval} is no bootstrap", "use patients or images"
+        )
     rows: list[dict[str, object]] = []
     every = [_against_others(readings, place) for place in range(len(readings))]
     for c, finding in enumerate(predictions.findings):
@@ -81,7 +83,9 @@ def compare_readers(
             ours = _f1(reference, predictions.p[:, c], thresholds.values[c], resampling)
             pairs.append((theirs, ours))
             alone = len(readings) == 1
-            rows.append(_row(finding, reading.name, metrics.count(reference), None if alone else theirs, ours))
+            rows.append(
+                _row(finding, reading.name, metrics.count(reference), None if alone else theirs, ours)
+            )
         if len(readings) > 1:
             theirs, ours = (_mean([pair[side] for pair in pairs]) for side in (0, 1))
             rows.append(_row(finding, AVERAGE, None, theirs, ours))
@@ -149,7 +153,11 @@ def _row(
     row: dict[str, object] = {"finding": finding, "reader": reader, "num": num, "num_positive": num_positive}
     for name, scored in (("reader", theirs), ("model", ours)):
         bounds = interval(*scored) if scored else NONE
-        row |= {f"{name}_f1": scored.f1 if scored else np.nan, f"{name}_low": bounds.low, f"{name}_high": bounds.high}
+        row |= {
+            f"{name}_f1": scored.f1 if scored else np.nan,
+            f"{name}_low": bounds.low,
+            f"{name}_high": bounds.high,
+        }
     difference = ours.f1 - theirs.f1 if theirs else np.nan
     bounds = difference_interval(difference, ours.draws - theirs.draws) if theirs else NONE
     return row | {"difference": difference, "difference_low": bounds.low, "difference_high": bounds.high}

@@ -165,7 +165,9 @@ def judge_files(
     notes += _shared_notes(tuned_on, judged)
     rows = tuned_on if len(tuned_on) or not tune_on_test else judged
     if isinstance(how.threshold, str) and not len(rows):
-        notes.append("thresholds are not tuned: there are no validation rows; give some with --validation FILE")
+        notes.append(
+            "thresholds are not tuned: there are no validation rows; give some with --validation FILE"
+        )
         thresholds = fixed(predictions.findings)
     else:
         thresholds = choose(rows, how.threshold)
@@ -217,7 +219,9 @@ def _table(
         bounds = {}
         if resampling:
             patients = behind(y[:, c], resampling)
-            bounds = {name: interval(getattr(point, name), own[c], patients.of(name)) for name, own in draws.items()}
+            bounds = {
+                name: interval(getattr(point, name), own[c], patients.of(name)) for name, own in draws.items()
+            }
         if by_delong:
             bounds["auroc"] = _delong(y[:, c], p[:, c])
         num, num_positive = metrics.count(y[:, c])
@@ -227,19 +231,30 @@ def _table(
 
 
 def _summary(
-    predictions: Predictions, thresholds: Thresholds, table: pd.DataFrame, draws: Mapping[str, Float], num_patients: int
+    predictions: Predictions,
+    thresholds: Thresholds,
+    table: pd.DataFrame,
+    draws: Mapping[str, Float],
+    num_patients: int,
 ) -> pd.DataFrame:
     five = [finding in CHEXPERT_5 for finding in predictions.findings]
-    rows = [{"finding": MEAN, "num": len(predictions)} | _mean(table, draws, np.ones(len(table), bool), num_patients)]
+    rows = [
+        {"finding": MEAN, "num": len(predictions)}
+        | _mean(table, draws, np.ones(len(table), bool), num_patients)
+    ]
     if sum(five) == len(CHEXPERT_5) < len(five):
-        rows.append({"finding": MEAN_5, "num": len(predictions)} | _mean(table, draws, np.array(five), num_patients))
+        rows.append(
+            {"finding": MEAN_5, "num": len(predictions)} | _mean(table, draws, np.array(five), num_patients)
+        )
     num, num_positive = metrics.count(predictions.y.ravel())
     micro = {"finding": MICRO, "num": num, "num_positive": num_positive}
     rows.append(micro | _columns(_micro(predictions, thresholds), {}))
     return _frame(rows)
 
 
-def _mean(table: pd.DataFrame, draws: Mapping[str, Float], which: np.ndarray, num_patients: int) -> dict[str, float]:
+def _mean(
+    table: pd.DataFrame, draws: Mapping[str, Float], which: np.ndarray, num_patients: int
+) -> dict[str, float]:
     """Macro means; a draw counts where every figure that the mean is over is defined in it."""
     means, bounds = {}, {}
     for figure in FIGURES:
@@ -330,7 +345,9 @@ def _undefined_notes(table: pd.DataFrame, draws: Mapping[str, Float]) -> list[st
         "no positive image": (table["num_positive"] == 0) & ~unknown,
         "no negative image": (table["num_positive"] == table["num"]) & ~unknown,
     }
-    notes = [f"n/a, {why}: {', '.join(table['finding'][which])}" for why, which in groups.items() if which.any()]
+    notes = [
+        f"n/a, {why}: {', '.join(table['finding'][which])}" for why, which in groups.items() if which.any()
+    ]
     defined = int(table["auroc"].notna().sum())
     if defined < len(table):
         notes.append(f"the mean AUROC is over {defined} of {len(table)} findings")

@@ -59,7 +59,9 @@ def _equal(names: Sequence[str], others: Sequence[str]) -> Places:
 def _longer_or_shorter(names: Sequence[str], others: Sequence[str]) -> Places:
     """[N] the place of the only other name that has more folders in front, or fewer; else -1."""
     whole, wanted = _index(others), set(names)
-    longer: dict[str, int] = {}  # ends of the others' names, of which there are many: only those that are asked for
+    longer: dict[
+        str, int
+    ] = {}  # ends of the others' names, of which there are many: only those that are asked for
     for place, other in enumerate(others):
         for end in _ends(other):
             if end in wanted:

@@ -11,7 +11,14 @@ from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.bootstrap import Resampling, draw_auroc
-from cxr.evaluation.statistics.intervals import NONE, Interval, behind, difference_interval, interval, mean_interval
+from cxr.evaluation.statistics.intervals import (
+    NONE,
+    Interval,
+    behind,
+    difference_interval,
+    interval,
+    mean_interval,
+)
 
 FEWEST = 10
 """Positive and negative rows below which a group has no figure: its AUROC would be noise."""
@@ -36,7 +43,9 @@ class Subgroups(NamedTuple):
     gaps: pd.DataFrame
 
 
-def subgroups(predictions: Predictions, attributes: Sequence[str], resampling: Resampling | None) -> Subgroups:
+def subgroups(
+    predictions: Predictions, attributes: Sequence[str], resampling: Resampling | None
+) -> Subgroups:
     """AUROC in each group of each attribute, a column of `predictions.rows`; without resampling no intervals.
 
     Raises:
@@ -44,13 +53,17 @@ def subgroups(predictions: Predictions, attributes: Sequence[str], resampling: R
     """
     missing = [name for name in attributes if name not in predictions.rows.columns]
     if missing:
-        columns = ", ".join(str(name) for name in predictions.rows.columns if name not in ("image", "patient_id"))
+        columns = ", ".join(
+            str(name) for name in predictions.rows.columns if name not in ("image", "patient_id")
+        )
         problems = [f"eval.subgroups: no column {name!r}" for name in missing]
         raise CxrError(problems, f"the predictions have the columns {columns}")
     groups: list[dict[str, object]] = []
     gaps: list[dict[str, object]] = []
     for attribute in attributes:
-        cells = [_Cell(predictions, name, own, resampling) for name, own in _groups(predictions.rows, attribute)]
+        cells = [
+            _Cell(predictions, name, own, resampling) for name, own in _groups(predictions.rows, attribute)
+        ]
         if len(cells) < 2:
             continue
         everywhere = np.all([~np.isnan(cell.auroc) for cell in cells if cell.name != UNKNOWN], axis=0)
@@ -58,7 +71,9 @@ def subgroups(predictions: Predictions, attributes: Sequence[str], resampling: R
             groups += [{"attribute": attribute, **row} for row in cell.rows(everywhere)]
         for column, finding in enumerate(predictions.findings):
             gaps += [{"attribute": attribute, "finding": finding, **row} for row in _gap(cells, column)]
-    return Subgroups(pd.DataFrame(groups, columns=list(GROUP_COLUMNS)), pd.DataFrame(gaps, columns=list(GAP_COLUMNS)))
+    return Subgroups(
+        pd.DataFrame(groups, columns=list(GROUP_COLUMNS)), pd.DataFrame(gaps, columns=list(GAP_COLUMNS))
+    )
 
 
 def age_band(age: float) -> str:
@@ -86,7 +101,9 @@ class _Cell:
         if resampling and any(enough):
             self.draws[enough] = draw_auroc(y[:, enough], p[:, enough], resampling)
             patients = [behind(y[:, c], resampling).of("auroc") for c in columns]
-            self.bounds = [interval(*each) for each in zip(self.auroc.tolist(), self.draws, patients, strict=True)]
+            self.bounds = [
+                interval(*each) for each in zip(self.auroc.tolist(), self.draws, patients, strict=True)
+            ]
             self._num_patients = len(np.unique(resampling.of_row[own]))
 
     def rows(self, everywhere: npt.NDArray[np.bool_]) -> Iterator[dict[str, object]]:
@@ -99,7 +116,9 @@ class _Cell:
             bounds = mean_interval(mean, self.draws[everywhere].mean(axis=0), self._num_patients, own)
             yield self._row("mean", self.num_rows, None, mean, bounds)
 
-    def _row(self, finding: str, num: int, positive: int | None, auroc: float, bounds: Interval) -> dict[str, object]:
+    def _row(
+        self, finding: str, num: int, positive: int | None, auroc: float, bounds: Interval
+    ) -> dict[str, object]:
         values = (self.name, finding, num, positive, auroc, *bounds)
         return dict(zip(GROUP_COLUMNS[1:], values, strict=True))
 

@@ -96,8 +96,12 @@ def fixed(findings: Sequence[str], value: float = FALLBACK) -> Thresholds:
         CxrError: A number outside [0, 1].
     """
     if not 0 <= value <= 1:
-        raise CxrError(f"eval.threshold: {value:g} is no probability", "give f1, youden or a number from 0 to 1")
-    return Thresholds(tuple(findings), (float(value),) * len(findings), f"fixed {value:g}", "not chosen: fixed")
+        raise CxrError(
+            f"eval.threshold: {value:g} is no probability", "give f1, youden or a number from 0 to 1"
+        )
+    return Thresholds(
+        tuple(findings), (float(value),) * len(findings), f"fixed {value:g}", "not chosen: fixed"
+    )
 
 
 def origin(thresholds: Thresholds) -> str:
@@ -117,7 +121,9 @@ def own_names(rows: pd.DataFrame) -> "pd.Series[str]":
     if "source" not in rows.columns:
         return rows["image"]
     both = zip(rows["image"], rows["source"], strict=True)
-    return pd.Series([image.removeprefix(f"{source}/") if source else image for image, source in both], dtype=str)
+    return pd.Series(
+        [image.removeprefix(f"{source}/") if source else image for image, source in both], dtype=str
+    )
 
 
 def hashed(images: Iterable[str], hasher: Hasher = NO_KEY) -> frozenset[str]:
@@ -154,7 +160,9 @@ class _Written(BaseModel):
     model_config = ConfigDict(strict=True)
     findings: tuple[str, ...]
     values: tuple[Annotated[float, Field(ge=0, le=1)], ...]
-    rule: Annotated[str, Field(pattern=r"^(f1|youden|as given|fixed .*|(sensitivity|specificity)=(0?\.\d+|0|1))$")]
+    rule: Annotated[
+        str, Field(pattern=r"^(f1|youden|as given|fixed .*|(sensitivity|specificity)=(0?\.\d+|0|1))$")
+    ]
     chosen_on: str
     fallback: tuple[str, ...]
     images: tuple[str, ...]

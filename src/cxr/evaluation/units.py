@@ -53,7 +53,9 @@ def _keys(predictions: Predictions, unit: Unit) -> "pd.Series[str]":
     else:
         named = rows[STUDY] if STUDY in rows.columns else pd.Series([""] * len(rows), dtype=str)
         told = rows["image"].map(lambda image: found[1] if (found := _STUDY_FOLDER.match(image)) else "")
-        keys = _tell_apart(named, rows["patient_id"]).where(named != "", told)  # a path names the patient, too
+        keys = _tell_apart(named, rows["patient_id"]).where(
+            named != "", told
+        )  # a path names the patient, too
     lost = rows["image"][keys == ""]
     if len(lost):
         column = "patient_id" if unit == "patient" else STUDY
@@ -68,6 +70,8 @@ def _tell_apart(studies: "pd.Series[str]", patients: "pd.Series[str]") -> "pd.Se
     known = patients[(studies != "") & (patients != "")].groupby(studies).agg(["nunique", "first"])
     if not len(known) or (known["nunique"] == 1).all():
         return studies
-    only = known["first"].where(known["nunique"] == 1)  # where an image names no patient, another of its study may
+    only = known["first"].where(
+        known["nunique"] == 1
+    )  # where an image names no patient, another of its study may
     whose = patients.where(patients != "", studies.map(only).fillna(""))
     return (whose + "/" + studies).where((studies != "") & (whose != ""), studies)

@@ -66,7 +66,14 @@ def _caption(shape: tuple[int, ...], caption: str) -> Colour:
     strip = np.zeros((height, width, 3), np.uint8)
     place, size = (round(6 * scale), round(height * 0.7)), 0.5 * scale
     cv2.putText(
-        strip, caption, place, cv2.FONT_HERSHEY_SIMPLEX, size, (235, 235, 235), max(1, round(scale)), cv2.LINE_AA
+        strip,
+        caption,
+        place,
+        cv2.FONT_HERSHEY_SIMPLEX,
+        size,
+        (235, 235, 235),
+        max(1, round(scale)),
+        cv2.LINE_AA,
     )
     return strip
 

@@ -38,7 +38,9 @@ def normalise_ids(values: Sequence[str]) -> list[str]:
         values: [N] cells, as the table says them.
     """
     ids = [normalise(value) for value in values]
-    if any("." in one or "," in one for one in ids) and all(_NUMBER.fullmatch(one) or is_blank(one) for one in ids):
+    if any("." in one or "," in one for one in ids) and all(
+        _NUMBER.fullmatch(one) or is_blank(one) for one in ids
+    ):
         ids = [_WHOLE.sub(r"\1", one) for one in ids]
     return ids
 
@@ -50,7 +52,9 @@ def normalise_images(values: Sequence[str]) -> list[str]:
         values: [N] cells, as the table says them.
     """
     slashed = [value.replace("\\", "/") for value in values]
-    ids = normalise_ids([_EMPTY_STEP.sub("", name) if "/." in name or "//" in name else name for name in slashed])
+    ids = normalise_ids(
+        [_EMPTY_STEP.sub("", name) if "/." in name or "//" in name else name for name in slashed]
+    )
     return [name.removeprefix("./") for name in ids]
 
 
@@ -59,4 +63,6 @@ def find_rounded(values: Sequence[str]) -> int | None:
 
     A spreadsheet writes long numbers so, and several patients then share one text.
     """
-    return next((row for row, value in enumerate(values) if "+" in value and _ROUNDED.fullmatch(value.strip())), None)
+    return next(
+        (row for row, value in enumerate(values) if "+" in value and _ROUNDED.fullmatch(value.strip())), None
+    )

@@ -21,7 +21,12 @@ _MOST_LETTERS = 100
 class _Functions(ctypes.Structure):
     """cookie_io_functions_t of stdio.h."""
 
-    _fields_ = (("read", ctypes.c_void_p), ("write", _Write), ("seek", ctypes.c_void_p), ("close", ctypes.c_void_p))
+    _fields_ = (
+        ("read", ctypes.c_void_p),
+        ("write", _Write),
+        ("seek", ctypes.c_void_p),
+        ("close", ctypes.c_void_p),
+    )
 
 
 _messages: dict[int, list[bytes]] = {}  # of each thread that listens

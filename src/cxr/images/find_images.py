@@ -33,7 +33,9 @@ class Found(NamedTuple):
     reason: str = ""
 
 
-def find_images(folder: Path, seen: set[Identity] | None = None, overlays: Path | None = None) -> Iterator[Found]:
+def find_images(
+    folder: Path, seen: set[Identity] | None = None, overlays: Path | None = None
+) -> Iterator[Found]:
     """Everything below a folder that is no folder, in the order of the names, what links lead to last.
 
     Args:
@@ -68,7 +70,9 @@ def find_images(folder: Path, seen: set[Identity] | None = None, overlays: Path 
 def _above(folder: Path) -> set[Identity]:
     """The folders that a folder is in: a link to one of them leads in a circle."""
     try:
-        return {(facts.st_dev, facts.st_ino) for facts in (above.stat() for above in folder.resolve().parents)}
+        return {
+            (facts.st_dev, facts.st_ino) for facts in (above.stat() for above in folder.resolve().parents)
+        }
     except OSError:
         return set()
 

@@ -30,10 +30,14 @@ def to_grey(pixels: npt.NDArray[Any], intensity: Intensity = "bit-depth") -> Gre
 
     def luminance(rows: slice) -> npt.NDArray[Any]:
         part = pixels[rows]
-        return part if part.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(part[..., :3]), cv2.COLOR_BGR2GRAY)
+        return (
+            part if part.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(part[..., :3]), cv2.COLOR_BGR2GRAY)
+        )
 
     colours = pixels[..., :3] if pixels.ndim == 3 else pixels  # alpha says nothing of the depth
-    return scale(luminance, pixels.shape[:2], 255 if pixels.dtype == np.uint8 else int(colours.max()), intensity)
+    return scale(
+        luminance, pixels.shape[:2], 255 if pixels.dtype == np.uint8 else int(colours.max()), intensity
+    )
 
 
 def scale(luminance: Rows, shape: tuple[int, ...], brightest: int, intensity: Intensity) -> Grey:
@@ -61,7 +65,9 @@ def scale(luminance: Rows, shape: tuple[int, ...], brightest: int, intensity: In
 
 def to_levels(values: npt.NDArray[Any], low: int, high: int) -> Grey:
     """Values from low to high as 0 to 255; those below are 0."""
-    return np.asarray(np.rint(np.maximum(values - np.float64(low), 0) * (255.0 / max(high - low, 1))), np.uint8)
+    return np.asarray(
+        np.rint(np.maximum(values - np.float64(low), 0) * (255.0 / max(high - low, 1))), np.uint8
+    )
 
 
 def blocks_of(shape: tuple[int, ...]) -> list[slice]:

@@ -7,7 +7,9 @@ from typing import NamedTuple
 _START, _END, _SCAN = 0xD8, 0xD9, 0xDA
 _WITHOUT_LENGTH = frozenset((0x01, *range(0xD0, 0xD8)))  # TEM and RSTn; libjpeg reads on after them
 _JPEG_LS, _PROGRESSIVE = 0xF7, (0xC2, 0xC6, 0xCA, 0xCE)
-_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {_JPEG_LS}  # those three have no height and width
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {
+    _JPEG_LS
+}  # those three have no height and width
 _LOSSLESS, _HIERARCHICAL = (0xC3, 0xCB), (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)
 _MOST_SEGMENTS = 100_000
 _MARKER = re.compile(rb"\xff([^\xff\0])")  # fill bytes and stuffed zeros are passed over
@@ -48,7 +50,10 @@ def read_jpeg_frame(data: bytes) -> JpegFrame | None:
         if at >= end:
             return None
         kind = data[at + 1]
-        if data[at] != 0xFF or kind in (0, 0xFF):  # not at once another marker: as decoders do, look for the next
+        if data[at] != 0xFF or kind in (
+            0,
+            0xFF,
+        ):  # not at once another marker: as decoders do, look for the next
             found = _MARKER.search(data, at)
             if not found or found.end() > end + 2:
                 return None

@@ -106,7 +106,9 @@ def _holds_image(data: bytes, path: Path, kind: str) -> bool:
             inside = zlib.decompressobj(31).decompress(data, FIRST_BYTES)
         except zlib.error:
             return False
-        return not inside.startswith(data[:2]) and may_be_image(inside, inner)  # no gzip in gzip without an end
+        return not inside.startswith(data[:2]) and may_be_image(
+            inside, inner
+        )  # no gzip in gzip without an end
     if kind == "a tar archive":
         return Path(os.fsdecode(data[:100].rstrip(b"\0"))).suffix.lower() in SUFFIXES
     starts = [found.start() for found in re.finditer(b"PK\3\4", data)] if kind == "a ZIP archive" else []

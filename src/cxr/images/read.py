@@ -88,7 +88,9 @@ def read_file(path: Path, intensity: Intensity = "bit-depth", note: Note = _no_n
             if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):
                 raise UnreadableImageError(path, "is a pipe or a device")  # reading it might never end
             if facts.st_size > MAX_BYTES:
-                raise UnreadableImageError(path, f"file of {facts.st_size:,} bytes is larger than {MAX_BYTES:,} bytes")
+                raise UnreadableImageError(
+                    path, f"file of {facts.st_size:,} bytes is larger than {MAX_BYTES:,} bytes"
+                )
             take_room(facts.st_size)
             data = _read_bytes(path, facts.st_size)  # no more, should it grow
         except OSError as error:
@@ -134,12 +136,16 @@ def _decode(data: bytes, name: Path | str, intensity: Intensity, note: Note) -> 
     with listen() as messages:
         pixels = decode_tiff(data) if data.startswith(TIFF) else decode_plain(data)
     if pixels is None:
-        raise UnreadableImageError(name, name_lacking(data) or "image file is corrupt: the decoder refuses it")
+        raise UnreadableImageError(
+            name, name_lacking(data) or "image file is corrupt: the decoder refuses it"
+        )
     problem = find_damage_in(messages)
     if problem:
         raise UnreadableImageError(name, f"image file is corrupt: its decoder reports: {problem}")
     if pixels.shape[:2] not in ((claim.height, claim.width), (claim.width, claim.height)):  # turned upright
-        raise UnreadableImageError(name, "image file is corrupt: its pixels have another size than its header says")
+        raise UnreadableImageError(
+            name, "image file is corrupt: its pixels have another size than its header says"
+        )
     return to_grey(pixels, intensity)
 
 
@@ -231,7 +237,9 @@ def _enlarge_part(
         full = cv2.resize(square, (size, size), interpolation=cv2.INTER_LINEAR)
         return np.asarray(full[top : top + height, left : left + width], np.float32)
     if height > width:  # the shorter side first, of which little is left
-        return np.ascontiguousarray(_enlarge_part(np.ascontiguousarray(square.T), size, left, top, width, height).T)
+        return np.ascontiguousarray(
+            _enlarge_part(np.ascontiguousarray(square.T), size, left, top, width, height).T
+        )
     num = len(square)
     rows = cv2.resize(square, (num, size), interpolation=cv2.INTER_LINEAR)[top : top + height]
     columns = cv2.resize(np.ascontiguousarray(rows.T), (len(rows), size), interpolation=cv2.INTER_LINEAR)

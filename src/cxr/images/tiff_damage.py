@@ -73,7 +73,9 @@ def _count_packbits(part: memoryview, full: int) -> int:
 
 def _find_in_jpeg(part: bytes, header: TiffHeader) -> str | None:
     """Whether a strip cannot be decoded, with the tables that all strips share; what libjpeg says, the caller hears."""
-    stream = header.tables.removesuffix(b"\xff\xd9") + part.removeprefix(b"\xff\xd8") if header.tables else part
+    stream = (
+        header.tables.removesuffix(b"\xff\xd9") + part.removeprefix(b"\xff\xd8") if header.tables else part
+    )
     try:
         pixels = cv2.imdecode(np.frombuffer(stream, np.uint8), cv2.IMREAD_GRAYSCALE)
     except cv2.error:

@@ -14,7 +14,9 @@ _JPEG_TABLES = 347
 _FEW = (_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _ROWS, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT,
         _FORMAT)  # fmt: skip
 # how many values of a tag are read, as each may claim billions of them
-_MOST_VALUES = dict.fromkeys(_FEW, 16) | {tag: 1 << 20 for pair in _PARTS for tag in pair} | {_JPEG_TABLES: 1 << 16}
+_MOST_VALUES = (
+    dict.fromkeys(_FEW, 16) | {tag: 1 << 20 for pair in _PARTS for tag in pair} | {_JPEG_TABLES: 1 << 16}
+)
 _MOST_ENTRIES = 4096
 _RARE = {6: "old-style JPEG", 34661: "JBIG", 34712: "JPEG 2000", 34887: "LERC", 34925: "LZMA", 50000: "Zstandard",
          50001: "WebP", 50002: "JPEG XL"}  # fmt: skip
@@ -80,7 +82,9 @@ def _read(data: bytes) -> TiffHeader:
     tags, after = _read_directory(data, order, start, big)
     width, height = tags[_WIDTH][0], tags[_HEIGHT][0]
     compression, channels = tags.get(_COMPRESSION, (1,))[0], tags.get(_SAMPLES, (1,))[0]
-    if compression == 1 and _PARTS[0][1] not in tags and len(tags.get(_PARTS[0][0], ())) == 1:  # it is known anyway
+    if (
+        compression == 1 and _PARTS[0][1] not in tags and len(tags.get(_PARTS[0][0], ())) == 1
+    ):  # it is known anyway
         tags[_PARTS[0][1]] = (-(-width * channels * max(tags.get(_BITS, (1,))) // 8) * height,)
     parts = tuple(
         one for where, length in _PARTS for one in zip(tags.get(where, ()), tags.get(length, ()), strict=True)

@@ -47,7 +47,11 @@ class Chosen:
 
 
 def choose_columns(
-    sheet: Sheet, taken: Collection[str], asked: Sequence[str] | None, soft: bool = False, partly: bool = False
+    sheet: Sheet,
+    taken: Collection[str],
+    asked: Sequence[str] | None,
+    soft: bool = False,
+    partly: bool = False,
 ) -> Chosen:
     """The columns of a table that are findings.
 
@@ -102,7 +106,9 @@ def _choose_all(sheet: Sheet, others: Sequence[str], soft: bool) -> Chosen:
             why[name] = "a probability"
         else:
             found[name] = read_column(sheet.numbers(name))
-    why |= dict.fromkeys((name for name in others if marked and name not in marked), "findings are the columns y_...")
+    why |= dict.fromkeys(
+        (name for name in others if marked and name not in marked), "findings are the columns y_..."
+    )
     columns, reasons, problems = _decide(sheet, found, soft)
     if problems:
         certain = as_override([canonical(_without_prefix(name)) for name in columns] or ["..."])
@@ -115,7 +121,9 @@ def _choose_all(sheet: Sheet, others: Sequence[str], soft: bool) -> Chosen:
     return Chosen({finding: name for name, finding in names.items()}, why | reasons, unsure)
 
 
-def _decide(sheet: Sheet, found: Mapping[str, LabelColumn], soft: bool) -> tuple[list[str], dict[str, str], list[str]]:
+def _decide(
+    sheet: Sheet, found: Mapping[str, LabelColumn], soft: bool
+) -> tuple[list[str], dict[str, str], list[str]]:
     """(columns that are findings, why others are not, a problem for each column that may be one)."""
     columns, why, problems = [], {}, []
     for name, column in found.items():
@@ -125,14 +133,20 @@ def _decide(sheet: Sheet, found: Mapping[str, LabelColumn], soft: bool) -> tuple
                 columns.append(name)
             else:
                 why[name] = "blank in every row"
-        elif column.num_labels or (column.soft is not None and column.wrong is None) or is_known(canonical(name)):
+        elif (
+            column.num_labels
+            or (column.soft is not None and column.wrong is None)
+            or is_known(canonical(name))
+        ):
             cell = sheet.column(name)[other].strip()
             kind = "a soft label" if column.wrong is None else "no label"
             rest = f", and {column.num_labels:,} other cells are 1, 0 or -1" if column.num_labels else ""
             what = f"{name} is {cell!r}, {kind}{rest}"
             problems.append(f"{sheet.where(other)}: {what}")
         else:
-            why[name] = f"no cell is a label, the first on line {sheet.lines[other]}"  # a cell may name a person
+            why[name] = (
+                f"no cell is a label, the first on line {sheet.lines[other]}"  # a cell may name a person
+            )
     return columns, why, problems
 
 

@@ -29,7 +29,9 @@ def read_classes(cells: Sequence[str]) -> tuple[tuple[str, ...], Float]:
     """
     codes, distinct = pd.factorize(np.array(cells, dtype=object))
     lists = [read_words(str(cell)) for cell in distinct]
-    spelled = {name_key(word): word for words in reversed(lists) for word in reversed(words)}  # first spelling wins
+    spelled = {
+        name_key(word): word for words in reversed(lists) for word in reversed(words)
+    }  # first spelling wins
     order = sorted(spelled, key=lambda key: (spelled[key] == NO_FINDING, spelled[key].casefold()))
     places = {key: place for place, key in enumerate(order)}
     raw = np.zeros((len(distinct), len(order)), np.float32)

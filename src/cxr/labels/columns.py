@@ -94,7 +94,9 @@ def find_name(names: Sequence[str], kind: str) -> str | None:
 def _find_all(names: Sequence[str], kind: str) -> list[str]:
     """Every name that usually means this, the most telling first."""
     order = KINDS[kind]
-    return sorted((name for name in names if column_key(name) in order), key=lambda name: order.index(column_key(name)))
+    return sorted(
+        (name for name in names if column_key(name) in order), key=lambda name: order.index(column_key(name))
+    )
 
 
 def check_same_patients(sheet: Sheet, names: Sequence[str]) -> None:
@@ -143,9 +145,16 @@ def describe(columns: Sequence[ColumnUse], most: int = 12) -> list[str]:
     findings = [one for one in columns if one.use.startswith("finding")]
     others = [one for one in columns if one.use and one not in findings]
     left = [one for one in columns if not one.use]
-    named = [one.use.removeprefix("finding ") + _in_column(one, one.use.removeprefix("finding ")) for one in findings]
+    named = [
+        one.use.removeprefix("finding ") + _in_column(one, one.use.removeprefix("finding "))
+        for one in findings
+    ]
     lines = [f"findings taken: {', '.join(named)}"] if named else []
-    lines += ["other columns: " + ", ".join(one.use + _in_column(one, one.use) for one in others)] if others else []
+    lines += (
+        ["other columns: " + ", ".join(one.use + _in_column(one, one.use) for one in others)]
+        if others
+        else []
+    )
     if left:
         first = ", ".join(f"{one.column} ({one.why})" for one in left[:most])
         more = f" and {len(left) - most:,} more" if len(left) > most else ""
@@ -178,7 +187,9 @@ def account(
     for place, name in enumerate(sheet.header):
         if name:
             found.append(
-                ColumnUse(name, " and ".join(uses.get(name, ())), "" if name in uses else why.get(name, other))
+                ColumnUse(
+                    name, " and ".join(uses.get(name, ())), "" if name in uses else why.get(name, other)
+                )
             )
         elif any(cell.strip() for cell in sheet.cells[place :: len(sheet.header)]):
             found.append(ColumnUse(f"column {place + 1}", why="has no name"))

@@ -70,10 +70,14 @@ def _check_named(images: "pd.Series[str]", where: Callable[[int], str]) -> None:
     nameless = np.flatnonzero(images == "")
     if len(nameless):
         more = f" (and {len(nameless) - 1:,} more rows)" if len(nameless) > 1 else ""
-        raise CxrError(f"{where(int(nameless[0]))}: no image name{more}", "every row needs the name of its image")
+        raise CxrError(
+            f"{where(int(nameless[0]))}: no image name{more}", "every row needs the name of its image"
+        )
 
 
-def _check_alike(rows: pd.DataFrame, column: str, codes: Rows, first: Rows, where: Callable[[int], str]) -> None:
+def _check_alike(
+    rows: pd.DataFrame, column: str, codes: Rows, first: Rows, where: Callable[[int], str]
+) -> None:
     """Refuse an image under two patients, studies or splits."""
     values = rows[column].to_numpy(dtype=object)
     wrong = np.flatnonzero(values != values[first[codes]])
@@ -88,7 +92,10 @@ def _check_alike(rows: pd.DataFrame, column: str, codes: Rows, first: Rows, wher
 def _differs(raw: Float, codes: Rows, num: int) -> npt.NDArray[np.bool_]:
     """[M, C] where the rows of an image do not all say the same; blank is something else than 0."""
     filled = np.where(np.isnan(raw), np.float32(-9), raw)
-    low, high = np.full((num, raw.shape[1]), np.inf, np.float32), np.full((num, raw.shape[1]), -np.inf, np.float32)
+    low, high = (
+        np.full((num, raw.shape[1]), np.inf, np.float32),
+        np.full((num, raw.shape[1]), -np.inf, np.float32),
+    )
     np.minimum.at(low, codes, filled)
     np.maximum.at(high, codes, filled)
     return np.asarray(low != high)
@@ -135,7 +142,12 @@ def _first_known(rows: pd.DataFrame, codes: Rows, first: Rows) -> tuple[pd.DataF
 
 
 def _difference(
-    table: LabelTable, codes: Rows, first: Rows, differs: npt.NDArray[np.bool_], where: Callable[[int], str], hint: str
+    table: LabelTable,
+    codes: Rows,
+    first: Rows,
+    differs: npt.NDArray[np.bool_],
+    where: Callable[[int], str],
+    hint: str,
 ) -> CxrError:
     problems = []
     images = np.flatnonzero(differs.any(axis=1))

@@ -180,7 +180,9 @@ def list_folder(folder: Path) -> list[str]:
     except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a NUL in the name
         return []
     except OSError as problem:
-        raise CxrError(f"{folder}: {problem.strerror or problem}", "check that you may read the folder") from None
+        raise CxrError(
+            f"{folder}: {problem.strerror or problem}", "check that you may read the folder"
+        ) from None
 
 
 def _leads_somewhere(folder: str, name: str) -> bool:

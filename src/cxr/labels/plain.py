@@ -22,7 +22,10 @@ _NAMED = 5
 _IN_CONFIG = (
     (re.escape(SOFT_HINT), "figures need labels of 1 or 0: round what lies between, or delete it"),
     (r"data\.columns\.labels=(\S+)( reads .*)?", r"--label-column \1\2"),
-    (r"keep one of them, or name it: data\.columns\.patient=.*", "rename the one that does not name the patient"),
+    (
+        r"keep one of them, or name it: data\.columns\.patient=.*",
+        "rename the one that does not name the patient",
+    ),
     (r"data\.columns\.labels .*", "--label-column names a column of classes or lists of findings"),
     (r"data\.csv (must be .*)", r"it \1"),
     (r"(?!data\.duplicates).*\bdata\.\w+.*", "mend the table, or download it again"),

@@ -97,7 +97,9 @@ def read_cells(sheet: Sheet, columns: Sequence[str], soft: bool = False) -> Floa
         column = read_column(sheet.numbers(name))
         raw[:, place] = column.values
         if column.wrong is not None:
-            problems.append(f"{sheet.where(column.wrong)}: {name} is {sheet.column(name)[column.wrong]!r}, no label")
+            problems.append(
+                f"{sheet.where(column.wrong)}: {name} is {sheet.column(name)[column.wrong]!r}, no label"
+            )
         elif column.soft is not None and not soft:
             cell = sheet.column(name)[column.soft].strip()
             problems.append(f"{sheet.where(column.soft)}: {name} is {cell!r}, a soft label")

@@ -111,7 +111,9 @@ def read_sheet(path: Path) -> Sheet:
         what = getattr(problem, "strerror", None) or str(problem)
         raise CxrError(f"{path}: {what}", "check that it is a file and that you may read it") from None
     if not sheet.lines:
-        raise CxrError(f"{path}: no rows", "the file is empty or has only a header; download or export it again")
+        raise CxrError(
+            f"{path}: no rows", "the file is empty or has only a header; download or export it again"
+        )
     return sheet
 
 
@@ -121,7 +123,9 @@ def _read_bytes(path: Path) -> bytes:
         start = file.read(4)
     for mark, kind in _OTHER_FILES:
         if start.startswith(mark):
-            raise CxrError(f"{path}: is {kind}, not a CSV file", "save the table as CSV (comma-separated, UTF-8)")
+            raise CxrError(
+                f"{path}: is {kind}, not a CSV file", "save the table as CSV (comma-separated, UTF-8)"
+            )
     return gzip.decompress(path.read_bytes()) if start.startswith(b"\x1f\x8b") else path.read_bytes()
 
 
@@ -139,7 +143,9 @@ def decode_text(path: Path, data: bytes, kind: str = "CSV file") -> str:
     except UnicodeDecodeError as problem:
         line = data.count(b"\n", 0, problem.start) + 1
         text = data.decode("cp1252", errors="replace")
-        damaged = set(data.decode("utf-8", errors="replace")) - set(_ASCII)  # UTF-8 elsewhere: no other encoding
+        damaged = set(data.decode("utf-8", errors="replace")) - set(
+            _ASCII
+        )  # UTF-8 elsewhere: no other encoding
         if damaged or _REPLACED in text or _CONTROLS.search(text):  # or bytes that no Windows text holds
             what = f"{path}:{line}: not a readable {kind} (byte 0x{data[problem.start]:02x} is not UTF-8)"
             raise CxrError(what, "save it as comma-separated text in UTF-8, or download it again") from None
@@ -197,7 +203,9 @@ def _header_lines(text: str) -> Iterator[str]:
 
 
 def _length_error(path: Path, line: int, found: int, wanted: int, separator: str) -> CxrError:
-    what = f"{path}:{line}: {found} cells where the header has {wanted} (separated by {SEPARATORS[separator]})"
+    what = (
+        f"{path}:{line}: {found} cells where the header has {wanted} (separated by {SEPARATORS[separator]})"
+    )
     if found < wanted:
         hint = "the file may be cut off: download or export it again"
     else:
@@ -211,7 +219,9 @@ def _check_header(path: Path, header: tuple[str, ...], text: str) -> None:
         raise CxrError(what, "save it as comma-separated text in UTF-8, or download it again")
     twice = sorted({name for name in header if name and header.count(name) > 1})
     if twice:
-        raise CxrError([f"{path}:1: column {name!r} is there twice" for name in twice], "rename or delete one of them")
+        raise CxrError(
+            [f"{path}:1: column {name!r} is there twice" for name in twice], "rename or delete one of them"
+        )
     first = next(_header_lines(text), "").strip()
     for name, word in (("|", "bars"), (" ", "blanks")):
         if len(header) == 1 and first.count(name) > 1:

@@ -86,9 +86,13 @@ def assign(table: LabelTable, data: Data) -> Split:
     unnamed = table.rows["image"][table.rows["patient_id"] == ""]
     if len(unnamed):
         what = f"{count(len(unnamed), 'image')} without a patient, the first {unnamed.iloc[0]}"
-        raise CxrError(f"{table.root}: {what}", "a patient's images must stay in one split; fill in the patient")
+        raise CxrError(
+            f"{table.root}: {what}", "a patient's images must stay in one split; fill in the patient"
+        )
     split = MAKERS[data.split](table, data)
-    by_name = "; or, if equal names are different people, data.columns.patient=null counts each image as a patient"
+    by_name = (
+        "; or, if equal names are different people, data.columns.patient=null counts each image as a patient"
+    )
     check_leak(table.rows["patient_id"], split.fold, by_name if table.source == "folder" else "")
     return split
 
@@ -105,8 +109,14 @@ def check_leak(patient_ids: Iterable[str], fold: Iterable[str], more_hint: str =
             folds.setdefault(patient, set()).add(str(name))
     leaked = {patient: names for patient, names in folds.items() if len(names) > 1}
     if leaked:
-        problems = [f"data.split: patient {patient} is in {_join(names)}" for patient, names in leaked.items()]
-        more = [f"data.split: {len(leaked) - NAMED:,} more patients are in two splits"] if len(leaked) > NAMED else []
+        problems = [
+            f"data.split: patient {patient} is in {_join(names)}" for patient, names in leaked.items()
+        ]
+        more = (
+            [f"data.split: {len(leaked) - NAMED:,} more patients are in two splits"]
+            if len(leaked) > NAMED
+            else []
+        )
         hint = "all images of a patient must be in one split; mend the lists, or use data.split=random"
         raise CxrError([*problems[:NAMED], *more], hint + more_hint)
 
@@ -130,17 +140,22 @@ def rank_patients(patients: Iterable[str], seed: int) -> list[str]:
     The order is that of a hash of seed and id, so a table that lacks some patients ranks the others alike.
     """
     return sorted(
-        set(patients), key=lambda patient: hashlib.sha256(f"{seed}:{patient}".encode(errors="surrogatepass")).digest()
+        set(patients),
+        key=lambda patient: hashlib.sha256(f"{seed}:{patient}".encode(errors="surrogatepass")).digest(),
     )
 
 
 def _official(table: LabelTable, data: Data) -> Split:
     says = table.rows["split"].replace("train_val", "train").to_numpy(dtype=str)
     listed = {fold: list(table.rows["image"][says == fold]) for fold in FOLDS}
-    absent = {fold: [name for name, own in table.absent if own.removesuffix("_val") == fold] for fold in FOLDS}
+    absent = {
+        fold: [name for name, own in table.absent if own.removesuffix("_val") == fold] for fold in FOLDS
+    }
     if not any(listed.values()):
         what = "no image is in the archive's own lists" if table.absent else "the archive names no splits"
-        raise CxrError(f"{table.root}: {what}", "use data.split=random, lists or column, or complete data.root")
+        raise CxrError(
+            f"{table.root}: {what}", "use data.split=random, lists or column, or complete data.root"
+        )
     name = recognise({fold: listed[fold] + absent[fold] for fold in FOLDS})
     fold = _cut_validation(table, says, data)
     return _split(table, "official", name or "official lists of this archive (unrecognised)", fold, absent)
@@ -174,7 +189,9 @@ def _lists(table: LabelTable, data: Data) -> Split:
     files = {"train": data.lists.train, "val": data.lists.val, "test": data.lists.test}
     rows = {name: row for row, name in enumerate(table.rows["image"])}
     find = _finder(list(rows))
-    listed = {fold: [find(n) for n in read_names(_locate(file, data.root), rows)] for fold, file in files.items()}
+    listed = {
+        fold: [find(n) for n in read_names(_locate(file, data.root), rows)] for fold, file in files.items()
+    }
     _check_disjoint(listed, files)
     fold = np.full(len(table), "", dtype="<U5")
     for name, images in listed.items():
@@ -209,7 +226,9 @@ def read_names(path: Path, known: Container[str] = ()) -> list[str]:
     try:
         lines = decode_text(path, path.read_bytes(), "list of names").splitlines()
     except (UnicodeDecodeError, OSError) as problem:
-        raise CxrError(f"{path}: not a readable list of names ({problem})", "a list has an image name a line") from None
+        raise CxrError(
+            f"{path}: not a readable list of names ({problem})", "a list has an image name a line"
+        ) from None
     names = [_first_name(line.strip(), known) for line in lines if line.strip()]
     if names and names[0] not in known and "." not in names[0]:
         others_have_endings = "." in "".join(names[1:2])
@@ -222,7 +241,9 @@ def read_names(path: Path, known: Container[str] = ()) -> list[str]:
 def _first_name(line: str, known: Container[str]) -> str:
     line = normalise(line.replace("\\", "/")).removeprefix("./")
     whole = (line, *(line.split(sign, 1)[0].strip().strip('"') for sign in ",;"))
-    return next((name for name in whole if name in known), re.split(r"[\s,;]", line, maxsplit=1)[0].strip('"'))
+    return next(
+        (name for name in whole if name in known), re.split(r"[\s,;]", line, maxsplit=1)[0].strip('"')
+    )
 
 
 def _is_heading(name: str) -> bool:
@@ -267,11 +288,18 @@ def _locate(file: Path, root: Path) -> Path:
 def _check_disjoint(listed: Listed, files: Mapping[str, Path]) -> None:
     first: dict[str, str] = {}
     twice = [
-        (name, first[name], fold) for fold in FOLDS for name in listed[fold] if first.setdefault(name, fold) != fold
+        (name, first[name], fold)
+        for fold in FOLDS
+        for name in listed[fold]
+        if first.setdefault(name, fold) != fold
     ]
     problems = [f"data.lists: {name} is in {files[a].name} and {files[b].name}" for name, a, b in twice]
     if problems:
-        more = [f"data.lists: {len(problems) - NAMED:,} more names are in two lists"] if len(problems) > NAMED else []
+        more = (
+            [f"data.lists: {len(problems) - NAMED:,} more names are in two lists"]
+            if len(problems) > NAMED
+            else []
+        )
         raise CxrError([*problems[:NAMED], *more], "a name belongs in one list")
 
 
@@ -293,10 +321,11 @@ def _share(fraction: float, patients: Sequence[str]) -> int:
 
 def _check_enough(patients: Sequence[str], num_taken: int) -> None:
     if num_taken >= len(patients):
-        what = (
-            f"of {count(len(patients), 'patient')} none is left for training after {num_taken} for validation and test"
+        taken = f"{num_taken} for validation and test"
+        what = f"of {count(len(patients), 'patient')} none is left for training after {taken}"
+        raise CxrError(
+            f"data.split: {what}", "lower data.val_fraction and data.test_fraction, or add patients"
         )
-        raise CxrError(f"data.split: {what}", "lower data.val_fraction and data.test_fraction, or add patients")
 
 
 def _split(table: LabelTable, kind: str, name: str, fold: Fold, absent: Listed | None = None) -> Split:

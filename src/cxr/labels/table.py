@@ -18,7 +18,9 @@ Bool = npt.NDArray[np.bool_]
 Uncertain = Literal["ignore", "zeros", "ones"] | tuple[float, float]
 Blank = Literal["negative", "masked"]
 
-NO_PATIENTS = "the dataset names no patient: splits, leak checks and intervals are per image, as if none had two"
+NO_PATIENTS = (
+    "the dataset names no patient: splits, leak checks and intervals are per image, as if none had two"
+)
 """The warning of a check, a training and a report for a dataset that does not say whose its images are."""
 
 ROW_COLUMNS = ("image", "path", "patient_id", "study_id", "view", "age", "sex", "split")

@@ -44,6 +44,8 @@ def texture(grey: Tensor) -> Tensor:
         *(share.mean(dim=(1, 2)) for share in extremes),
     ]
     while grey.shape[-1] >= _SMALLEST:
-        values += [torch.log(grey.diff(dim=axis).square().mean(dim=(1, 2)).sqrt() + _QUIET) for axis in (2, 1)]
+        values += [
+            torch.log(grey.diff(dim=axis).square().mean(dim=(1, 2)).sqrt() + _QUIET) for axis in (2, 1)
+        ]
         grey = F.avg_pool2d(grey[:, None], 2)[:, 0]
     return torch.stack(values, dim=1)

@@ -32,7 +32,9 @@ def shares_statistics(config: Config, world: World) -> bool:
         return False
     if train.compile:
         what = f"train.compile: with {world.size} processes and batch statistics shared between them"
-        raise CxrError(what, "train.compile=false, or train.sync_batchnorm=false with at least 16 images a process")
+        raise CxrError(
+            what, "train.compile=false, or train.sync_batchnorm=false with at least 16 images a process"
+        )
     if config.model.checkpointing:
         what = f"model.checkpointing: with {world.size} processes and batch statistics shared between them"
         raise CxrError(what, "model.checkpointing=false, or train.sync_batchnorm=false")
@@ -56,7 +58,9 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
                 images, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
         normal: Tensor
-        normal, mean, variance, num = _Normalise.apply(images, self.weight, self.bias, self.running_mean, self.eps)
+        normal, mean, variance, num = _Normalise.apply(
+            images, self.weight, self.bias, self.running_mean, self.eps
+        )
         self._note(mean, variance * (num / max(1, num - 1)))
         return normal
 

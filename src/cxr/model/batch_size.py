@@ -12,7 +12,9 @@ from cxr.console import warn
 Forward = Callable[[Tensor], Tensor]
 
 _CPU_BATCH, _MOST = 32, 256  # beyond some 128 images no GPU gets faster
-_LARGEST_MAP = 16  # numbers in the largest feature map of an image, by its pixels: 64 channels of half the side
+_LARGEST_MAP = (
+    16  # numbers in the largest feature map of an image, by its pixels: 64 channels of half the side
+)
 _MOST_NUMBERS = 2**31 - 1  # cuDNN counts the numbers of a tensor in 32 bits
 _found: "weakref.WeakKeyDictionary[nn.Module, dict[tuple[int, int, str], int]]" = weakref.WeakKeyDictionary()
 
@@ -43,11 +45,15 @@ def find_batch_size(model: nn.Module, compute: Forward, config: Config, device: 
 def _measure(compute: Forward, config: Config, device: torch.device) -> int:
     """The memory of an image is what a batch of 16 takes beyond one of 8; each is run twice, as cuDNN keeps some."""
     try:
-        _, eight, _, sixteen = [_peak(compute, num, config.image.store_size, device) for num in (8, 8, 16, 16)]
+        _, eight, _, sixteen = [
+            _peak(compute, num, config.image.store_size, device) for num in (8, 8, 16, 16)
+        ]
     except torch.OutOfMemoryError:
         return 8  # and fewer where that is too many, see InParts
     each = max(1, (sixteen - eight) // 8)
-    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by training, which waits
+    unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(
+        device
+    )  # by training, which waits
     free = torch.cuda.mem_get_info(device)[0] + unused
     return choose(free, each, config.image.size)
 

@@ -74,7 +74,9 @@ class Metadata(BaseModel):
         if (how.resize, how.grey) != (Preprocess.resize, Preprocess.grey):
             raise ValueError(f"preprocess: resize {how.resize!r} and grey {how.grey!r} are not known")
         if how.size != image.store_size:
-            raise ValueError(f"preprocess: size is {how.size}, and image.store_size of its config {image.store_size}")
+            raise ValueError(
+                f"preprocess: size is {how.size}, and image.store_size of its config {image.store_size}"
+            )
         return self
 
 
@@ -119,7 +121,9 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:
     """A checkpoint as its file holds it."""
-    weights = {key: value.detach().cpu().contiguous() for key, value in checkpoint.classifier.state_dict().items()}
+    weights = {
+        key: value.detach().cpu().contiguous() for key, value in checkpoint.classifier.state_dict().items()
+    }
     seen = {_PATIENTS + fold: hashes for fold, hashes in checkpoint.patients.items()}
     seen |= {_IMAGES + fold: hashes for fold, hashes in checkpoint.images.items()}
     known = checkpoint.familiarity
@@ -145,11 +149,16 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
         sha256, is_sealed = checksums.check_safetensors(path)
     except (SafetensorError, OSError) as error:
         _refuse_kind(path)
-        hints = {".pt": f"{LAST} only resumes; give {BEST}", ".safetensors": "copy it again; was the disk full?"}
+        hints = {
+            ".pt": f"{LAST} only resumes; give {BEST}",
+            ".safetensors": "copy it again; was the disk full?",
+        }
         hint = hints.get(path.suffix, "the run comes first: its folder, or its .safetensors file")
         raise CxrError(f"{path}: is no whole safetensors file: {error}", hint) from None
     if header is None:
-        raise CxrError(f"{path}: was not written by cxr train", "foreign weights go in through model.weights=FILE")
+        raise CxrError(
+            f"{path}: was not written by cxr train", "foreign weights go in through model.weights=FILE"
+        )
     try:
         metadata = Metadata.model_validate(json.loads(header))
         if metadata.format > 1 and not is_sealed:
@@ -161,7 +170,9 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
         raise CxrError(f"{path}: does not fit this version of cxr: {first}", hint) from None
     if not all(tensor.isfinite().all() for tensor in checkpoint.classifier.state_dict().values()):
         raise CxrError(f"{path}: its weights are not all finite numbers", "train again with a lower train.lr")
-    checkpoint.classifier.to(device).to(memory_format=torch.channels_last)  # as in training: no sum in another order
+    checkpoint.classifier.to(device).to(
+        memory_format=torch.channels_last
+    )  # as in training: no sum in another order
     return checkpoint
 
 
@@ -175,22 +186,32 @@ def _build(metadata: Metadata, tensors: dict[str, Tensor], sha256: str) -> Check
     temperatures = calibration.from_json(metadata.temperatures)
     for what, names in (("thresholds", points.findings), ("temperatures", temperatures.findings)):
         if names != metadata.findings:
-            raise ValueError(f"{what} are of {len(names)} findings, and not of the model's {len(metadata.findings)}")
+            raise ValueError(
+                f"{what} are of {len(names)} findings, and not of the model's {len(metadata.findings)}"
+            )
     patients, images, familiar = (_take(tensors, prefix) for prefix in (_PATIENTS, _IMAGES, _FAMILIARITY))
     for name, hashes in (*patients.items(), *images.items()):
         if hashes.dtype != torch.int64 or hashes.ndim != 1:
-            raise ValueError(f"the hashes of {name} have the kind {hashes.dtype} and the shape {list(hashes.shape)}")
+            raise ValueError(
+                f"the hashes of {name} have the kind {hashes.dtype} and the shape {list(hashes.shape)}"
+            )
     rows = tensors["head.bias"].shape  # before a model of so many findings is made
     if rows != (len(metadata.findings),):
-        raise ValueError(f"the head has the shape {list(rows)}, and there are {len(metadata.findings)} findings")
+        raise ValueError(
+            f"the head has the shape {list(rows)}, and there are {len(metadata.findings)} findings"
+        )
     with without_first_weights():
-        classifier = Classifier(metadata.config.model.backbone, len(metadata.findings), metadata.config.model.stem)
+        classifier = Classifier(
+            metadata.config.model.backbone, len(metadata.findings), metadata.config.model.stem
+        )
     check_kinds(classifier.state_dict(), tensors)
     classifier.load_state_dict(tensors)
     arrays = {name: tensor.numpy() for name, tensor in familiar.items()}
     width, measured = classifier.head.in_features, metadata.familiarity
     familiarity = familiarities.from_arrays(measured, arrays, width) if measured else None
-    return Checkpoint(classifier.eval(), metadata, points, temperatures, patients, familiarity, images, sha256)
+    return Checkpoint(
+        classifier.eval(), metadata, points, temperatures, patients, familiarity, images, sha256
+    )
 
 
 def _refuse_kind(path: Path) -> None:
@@ -233,7 +254,9 @@ def find(run: Path) -> Path:
     path = run / BEST if run.is_dir() else run
     if not path.is_file():
         what = f"no {BEST} in it" if run.is_dir() else "no such run folder or checkpoint file"
-        raise CxrError(f"{run}: {what}", "give the run folder that cxr train wrote, such as runs/nih_densenet121")
+        raise CxrError(
+            f"{run}: {what}", "give the run folder that cxr train wrote, such as runs/nih_densenet121"
+        )
     return path
 
 
@@ -254,7 +277,9 @@ def load_resumable(path: Path) -> dict[str, object]:
     Raises:
         CxrError: Not such a file.
     """
-    hint = f"train again with --overwrite, also from its best: model.weights={path.with_name(BEST)} out=FOLDER"
+    hint = (
+        f"train again with --overwrite, also from its best: model.weights={path.with_name(BEST)} out=FOLDER"
+    )
     if not path.is_file():  # reading a pipe might never end
         raise CxrError(f"{path}: is no file", hint)
     try:
@@ -268,7 +293,9 @@ def load_resumable(path: Path) -> dict[str, object]:
         what = f"{path}: cannot be resumed from, it is cut off or damaged ({type(error).__name__})"
         raise CxrError(what, hint) from None
     if not isinstance(state, dict) or "history" not in state:
-        raise CxrError(f"{path}: was not written by cxr train", "train again with --overwrite, or set out=FOLDER")
+        raise CxrError(
+            f"{path}: was not written by cxr train", "train again with --overwrite, or set out=FOLDER"
+        )
     if not is_sealed and state.get("format", 1) != 1:
         raise CxrError(checksums.damage_error(path).problems, hint)
     return state

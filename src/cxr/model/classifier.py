@@ -58,7 +58,9 @@ class Classifier(nn.Module):
         (x - m) / s, m and s being the channels' means, with weight sum of w_c s / s_c and bias sum of w_c (m - m_c) /
         s_c. At the border the zeros around the image mean m instead of m_c.
         """
-        name, old = next((name, part) for name, part in self.backbone.named_modules() if isinstance(part, nn.Conv2d))
+        name, old = next(
+            (name, part) for name, part in self.backbone.named_modules() if isinstance(part, nn.Conv2d)
+        )
         mean, std = self.mean.mean(), self.std.mean()
         new = nn.Conv2d(1, old.out_channels, (7, 7), stride=(2, 2), padding=(3, 3), device=old.weight.device)
         new.weight.copy_((old.weight * (std / self.std).view(1, -1, 1, 1)).sum(dim=1, keepdim=True))
@@ -105,7 +107,9 @@ class Classifier(nn.Module):
         self.train(self.training)
 
     def _last_block(self) -> Iterator[nn.Module]:
-        names = ("features.denseblock4", "features.norm5") if self.name.startswith("densenet") else ("layer4",)
+        names = (
+            ("features.denseblock4", "features.norm5") if self.name.startswith("densenet") else ("layer4",)
+        )
         return (self.backbone.get_submodule(name) for name in names)
 
     def train(self, mode: bool = True) -> "Classifier":
@@ -123,5 +127,7 @@ def _build_backbone(name: str) -> tuple[nn.Sequential, int]:
     if name.startswith("densenet"):
         parts = OrderedDict(features=net.features, relu=nn.ReLU(inplace=True))
         return nn.Sequential(parts), net.classifier.in_features
-    children = OrderedDict((key, child) for key, child in net.named_children() if key not in ("avgpool", "fc"))
+    children = OrderedDict(
+        (key, child) for key, child in net.named_children() if key not in ("avgpool", "fc")
+    )
     return nn.Sequential(children), net.fc.in_features

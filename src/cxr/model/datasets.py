@@ -66,7 +66,9 @@ def guard_is_off(checkpoint: Checkpoint) -> str:
     metadata = checkpoint.metadata
     if not len(checkpoint.patients.get("train", _NOBODY)):
         remembered = metadata.config.train.remember_patients
-        return "the checkpoint holds no patients" + ("" if remembered else " (train.remember_patients was false)")
+        return "the checkpoint holds no patients" + (
+            "" if remembered else " (train.remember_patients was false)"
+        )
     if find_hasher(metadata.patient_key) is None:
         own = own_hasher().key_id
         ours = f"CXR_PATIENT_KEY is another key ({own})" if own else "CXR_PATIENT_KEY is not set"
@@ -95,7 +97,9 @@ def _seen(archive: Dataset, rows: npt.NDArray[np.int64], checkpoint: Checkpoint,
 def shares_validation_rows(dataset: Dataset, checkpoint: Checkpoint) -> bool:
     """Whether a dataset may hold images of the validation rows that the checkpoint's thresholds were chosen on."""
     every = ((archive, np.arange(len(archive.table))) for archive in dataset.archives)
-    return bool(guard_is_off(checkpoint)) or any(_seen(archive, rows, checkpoint, "val") for archive, rows in every)
+    return bool(guard_is_off(checkpoint)) or any(
+        _seen(archive, rows, checkpoint, "val") for archive, rows in every
+    )
 
 
 def check_seen(run: str, dataset: Dataset, checkpoint: Checkpoint, fold: str, allowed: bool) -> list[str]:
@@ -131,7 +135,10 @@ def describe(dataset: Dataset, config: Config) -> list[tuple[str, str]]:
         ("split", [archive.split.name for archive in dataset.archives]),
         ("labels", policies),
     ]
-    pairs = [(key, "; ".join(f"{name}{text}" for name, text in zip(named, texts, strict=True))) for key, texts in said]
+    pairs = [
+        (key, "; ".join(f"{name}{text}" for name, text in zip(named, texts, strict=True)))
+        for key, texts in said
+    ]
     aligned = [f"{name}{_alignment(archive)}" for name, archive in zip(named, dataset.archives, strict=True)
                if _alignment(archive)]  # fmt: skip
     return pairs + ([("findings", "; ".join(aligned))] if aligned else [])

@@ -99,11 +99,15 @@ def judge(run: Path, overrides: Sequence[str], fold: str, recipe: Path | None = 
 
 
 def _choose_device(overrides: Sequence[str]) -> torch.device:
-    asked = next((text.removeprefix("device=") for text in reversed(overrides) if text.startswith("device=")), "auto")
+    asked = next(
+        (text.removeprefix("device=") for text in reversed(overrides) if text.startswith("device=")), "auto"
+    )
     return choose_device(asked)
 
 
-def open_candidate(run: Path, overrides: Sequence[str], pixels: SharedPixels, recipe: Path | None = None) -> Candidate:
+def open_candidate(
+    run: Path, overrides: Sequence[str], pixels: SharedPixels, recipe: Path | None = None
+) -> Candidate:
     """A checkpoint with the data of its own config, or a model from elsewhere with that of a recipe, and overrides."""
     if pretrained.is_guest(run):
         return _open_pretrained(str(run), overrides, recipe, pixels)
@@ -123,7 +127,9 @@ def overrides_for(run: Path, runs: Sequence[Path], overrides: Sequence[str]) -> 
     return [text for text in overrides if not (beside and text.startswith("model.head_findings="))]
 
 
-def _open_pretrained(name: str, overrides: Sequence[str], recipe: Path | None, pixels: SharedPixels) -> Candidate:
+def _open_pretrained(
+    name: str, overrides: Sequence[str], recipe: Path | None, pixels: SharedPixels
+) -> Candidate:
     """A model from elsewhere with the data of a recipe: a YAML file, or a run whose own it takes."""
     published = xrv.find(name) if xrv.is_named(name) else None
     if recipe is None:
@@ -154,7 +160,9 @@ def _open_pretrained(name: str, overrides: Sequence[str], recipe: Path | None, p
 def _refuse_training_keys(name: str, overrides: Sequence[str]) -> None:
     """Refuse overrides that change nothing where the model is as its file has it."""
     fixed = ("model.", "train.", "loss.", "seed=")
-    given = [text for text in overrides if text.startswith(fixed) and not text.startswith("model.head_findings=")]
+    given = [
+        text for text in overrides if text.startswith(fixed) and not text.startswith("model.head_findings=")
+    ]
     if given:
         what = [f"{name}: {text} changes nothing: the file says what the model is" for text in given]
         raise CxrError(what, "leave it out; of model.* only model.head_findings is used here")
@@ -200,10 +208,14 @@ def _what_decides(how: Eval) -> tuple[object, ...]:
 
 def _other_notes(candidates: Sequence[Candidate], thresholds: Thresholds) -> list[str]:
     """Notes on archives that were no part of the training, and on thresholds that come from them."""
-    own = [candidate for candidate in candidates if not candidate.pretrained]  # what the others saw is told elsewhere
+    own = [
+        candidate for candidate in candidates if not candidate.pretrained
+    ]  # what the others saw is told elsewhere
     notes = [note for candidate in own for note in note_others(candidate.dataset, candidate.checkpoint)]
     if notes and thresholds is not candidates[0].checkpoint.thresholds:
-        notes.append("thresholds were chosen on validation rows of the archive judged, not on those of the training")
+        notes.append(
+            "thresholds were chosen on validation rows of the archive judged, not on those of the training"
+        )
     return list(dict.fromkeys(notes))
 
 
@@ -213,7 +225,9 @@ def _check_config(config: Config, checkpoint: Checkpoint, run: Path) -> None:
     if preprocess(config) != trained.preprocess:
         problems.append(f"{run}: trained on {trained.preprocess}, asked to read {preprocess(config)}")
     if config.image.size != trained.config.image.size:
-        problems.append(f"{run}: trained at {trained.config.image.size} pixels, asked for {config.image.size}")
+        problems.append(
+            f"{run}: trained at {trained.config.image.size} pixels, asked for {config.image.size}"
+        )
     if config.data.findings != trained.findings:
         problems.append(f"{run}: data.findings cannot change, the model has its own")
     for section in ("model", "loss", "train", "seed"):

@@ -28,7 +28,10 @@ def hash_images(
     """
     texts = [f"{_kind(source)}\n{image}" for image in images]
     if sums is not None and _kind(source) == "own":
-        texts += [_PIXELS, *(f"{_PIXELS}\n{number}\n{image}" for image, number in zip(images, sums, strict=True))]
+        texts += [
+            _PIXELS,
+            *(f"{_PIXELS}\n{number}\n{image}" for image, number in zip(images, sums, strict=True)),
+        ]
     return _sorted(_hash(text, hasher) for text in texts)
 
 
@@ -42,7 +45,9 @@ def patients_of(dataset: Dataset, fold: str, hasher: Hasher = NO_KEY) -> Tensor:
 
 def images_of(dataset: Dataset, fold: str, hasher: Hasher = NO_KEY) -> Tensor:
     """Hashes of the images of a fold, by which they are recognised in another table whose patients have other ids."""
-    keys = [np.array(image_keys(list(part.table.rows["image"])))[part.rows(fold)] for part in dataset.archives]
+    keys = [
+        np.array(image_keys(list(part.table.rows["image"])))[part.rows(fold)] for part in dataset.archives
+    ]
     return _joined(
         hash_images(part.table.source, own.tolist(), hasher, pixel_sums(part, part.rows(fold)))
         for part, own in zip(dataset.archives, keys, strict=True)
@@ -73,7 +78,11 @@ def knows_pixels(seen: Tensor, hasher: Hasher = NO_KEY) -> bool:
 
 
 def count_images(
-    seen: Tensor, source: str, names: Sequence[str], hasher: Hasher = NO_KEY, sums: Sequence[int] | None = None
+    seen: Tensor,
+    source: str,
+    names: Sequence[str],
+    hasher: Hasher = NO_KEY,
+    sums: Sequence[int] | None = None,
 ) -> int:
     """How many of these images are among the hashed ones, whichever folders stand before their names.
 

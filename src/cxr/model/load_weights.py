@@ -178,7 +178,9 @@ def _download(backbone: str) -> WeightFile:
         why = visible(str(getattr(error, "reason", error)).strip() or type(error).__name__, 200)
         raise WeightsError(f"ImageNet weights of {backbone} cannot be downloaded: {why}", hint) from None
     except WeightsError as error:
-        raise WeightsError([f"{path}: {reason}" for reason in error.reasons], f"delete it, then {hint}") from None
+        raise WeightsError(
+            [f"{path}: {reason}" for reason in error.reasons], f"delete it, then {hint}"
+        ) from None
     return replace(file, origin=f"imagenet ({backbone})")
 
 
@@ -214,7 +216,9 @@ def fill(
     others = [str(one) for one in match.heads if one != head]
     if head and others:  # two linear layers in a row look like two heads
         beside = f"{'; '.join(others[:_NAMED])} beside {visible(head.name)}"
-        notes += (f"further layers on its features: {beside}, which means nothing here if it sees their outputs",)
+        notes += (
+            f"further layers on its features: {beside}, which means nothing here if it sees their outputs",
+        )
     return _report(match, _describe_head(match, findings, names, rows), notes)
 
 
@@ -274,7 +278,9 @@ def match_rows(findings: Sequence[str], names: Sequence[str]) -> dict[int, int]:
     return {place: list(names).index(name) for place, name in found.items() if name is not None}
 
 
-def _describe_head(match: Match, findings: Sequence[str], names: Sequence[str] | None, rows: Mapping[int, int]) -> str:
+def _describe_head(
+    match: Match, findings: Sequence[str], names: Sequence[str] | None, rows: Mapping[int, int]
+) -> str:
     """What became of the head, and why it is new where it is."""
     new = [name for place, name in enumerate(findings) if place not in rows]
     if rows:
@@ -300,5 +306,13 @@ def _report(match: Match, head: str, notes: tuple[str, ...]) -> LoadReport:
         notes += (f"{twin} takes the other",)
     left_out = tuple((reason, len(names)) for reason, names in match.left_out.items())
     return LoadReport(
-        match.file.origin, len(match.file.tensors), len(fit.names), fit.prefix, in_head, left_out, missing, head, notes
+        match.file.origin,
+        len(match.file.tensors),
+        len(fit.names),
+        fit.prefix,
+        in_head,
+        left_out,
+        missing,
+        head,
+        notes,
     )

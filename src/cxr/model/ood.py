@@ -111,7 +111,9 @@ class Familiarity:
 
 def whole_patients(rows: Integers, patients: npt.ArrayLike, most: int) -> Integers:
     """At most `most` of the rows [n] of `patients` [n], in their order: all images of patients drawn at random."""
-    names, numbers, counts = np.unique(np.asarray(patients, dtype=str), return_inverse=True, return_counts=True)
+    names, numbers, counts = np.unique(
+        np.asarray(patients, dtype=str), return_inverse=True, return_counts=True
+    )
     order = np.random.default_rng(0).permutation(len(names))
     taken = order[np.cumsum(counts[order]) <= most]
     return rows[np.isin(numbers, taken)]
@@ -137,7 +139,9 @@ def fit(values: Float, width: int, patients: Sequence[str]) -> Familiarity | Non
         return None
     groups = np.random.default_rng(0).permutation(num_patients)[numbers]
     alarms = 0
-    with threadpool_limits(1, user_api="blas"):  # three times as fast for a few hundred rows, as fast for 2,000
+    with threadpool_limits(
+        1, user_api="blas"
+    ):  # three times as fast for a few hundred rows, as fast for 2,000
         for half in (groups % 2 == 0, groups % 2 == 1):
             part = _fit(values[half], width, groups[half] // 2, 0)
             alarms += int((part.score(values[~half]) > part.measured.limit).sum())
@@ -214,7 +218,9 @@ def fit_gaussian(rows: Float) -> Gaussian:
     round_part = share * total / width
     left = (1 - share) * (total - float(variances.sum())) / max(1, width - len(variances))
     rest = max(left + round_part, 1e-6)
-    return Gaussian(mean, scale, directions, np.maximum((1 - share) * variances + round_part, 1e-6), np.array([rest]))
+    return Gaussian(
+        mean, scale, directions, np.maximum((1 - share) * variances + round_part, 1e-6), np.array([rest])
+    )
 
 
 def _widest(scaled: Float) -> tuple[Float, Float]:

@@ -29,7 +29,9 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         return None
     if precision == "fp16":
         return torch.float16
-    if precision == "bf16" or (device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)):
+    if precision == "bf16" or (
+        device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
         return torch.bfloat16
     asks = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # not in every build
     return torch.bfloat16 if device.type == "cpu" and asks is not None and asks() else None
@@ -74,12 +76,16 @@ def predict_rows(
     return _over_rows(InParts(compute, batch_size), loader, rows, len(classifier.logit_shift), world)
 
 
-def _over_rows(in_parts: InParts, loader: Loader, rows: npt.NDArray[np.int64], width: int, world: World) -> Tensor:
+def _over_rows(
+    in_parts: InParts, loader: Loader, rows: npt.NDArray[np.int64], width: int, world: World
+) -> Tensor:
     """[n, width] of dataset rows, each computed once, on every process after all have done their share."""
     place = {int(row): number for number, row in enumerate(rows)}
     values = torch.zeros(len(rows), width, device=world.device)
     for batch in loader.batches(rows, in_parts.batch_size * world.size, world.rank, world.size):
-        real = torch.from_numpy(np.flatnonzero(batch.rows >= 0)).to(world.device)  # a mask would make the GPU wait
+        real = torch.from_numpy(np.flatnonzero(batch.rows >= 0)).to(
+            world.device
+        )  # a mask would make the GPU wait
         where = torch.tensor([place[int(row)] for row in batch.rows if row >= 0], dtype=torch.int64)
         values[where.to(world.device)] = in_parts(batch.images)[real]
     return world.sum(values)
@@ -126,7 +132,9 @@ def predict_squares(checkpoint: Checkpoint, squares: Tensor) -> tuple[Tensor, Te
     features = feature_map(classifier, squares.to(device), config.image.size, dtype)
     with torch.inference_mode():
         logits = classifier.pool(features)
-    if config.eval.views != "single":  # as the operating points were chosen; the map stays that of the whole image
+    if (
+        config.eval.views != "single"
+    ):  # as the operating points were chosen; the map stays that of the whole image
         logits = forward(classifier, squares.to(device), config.image.size, dtype, config.eval.views)
     return classifier.probabilities(logits), features
 
@@ -134,7 +142,9 @@ def predict_squares(checkpoint: Checkpoint, squares: Tensor) -> tuple[Tensor, Te
 def familiarity_values(features: Tensor, squares: Tensor) -> Tensor:
     """What `Familiarity` judges, [n, D + k]: pooled features [n, D, h, w] and the appearance of images [n, S, S]."""
     with torch.inference_mode():
-        return torch.cat([features.float().mean(dim=(2, 3)), appearance.describe(squares.to(features.device))], dim=1)
+        return torch.cat(
+            [features.float().mean(dim=(2, 3)), appearance.describe(squares.to(features.device))], dim=1
+        )
 
 
 def learn_familiarity(
@@ -155,4 +165,8 @@ def learn_familiarity(
     num_numbers = appearance.count(config.image.store_size)
     width = classifier.head.in_features
     values = _over_rows(InParts(compute, batch_size), loader, rows, width + num_numbers, world)
-    return fit(values.cpu().numpy().astype(np.float64), width, ids.iloc[rows].tolist()) if world.is_first else None
+    return (
+        fit(values.cpu().numpy().astype(np.float64), width, ids.iloc[rows].tolist())
+        if world.is_first
+        else None
+    )

@@ -90,7 +90,9 @@ def open_guest(name: str, head_findings: Sequence[str] | None, key: str = "model
     try:
         _check_whole(match)
         if not match.heads:
-            raise WeightsError("has no linear head, so that it finds nothing", "train from it: model.weights=FILE")
+            raise WeightsError(
+                "has no linear head, so that it finds nothing", "train from it: model.weights=FILE"
+            )
         if not head_findings:
             heads = "; ".join(str(head) for head in match.heads[:3])
             hint = f"add {suggest(match, key)}, in their order"
@@ -153,7 +155,9 @@ def _check_sigmoid(names: Sequence[str]) -> None:
     nothing = [name for name in names if canonical(name) == NO_FINDING or name.strip().lower() in _NO_FINDING]
     if len(names) == 2 and nothing:
         what = f"has two outputs, of which one is {nothing[0]}: that is a softmax of two classes"
-        hint = "cxr gives each output its own sigmoid; run it in its own program, then cxr eval predictions.csv"
+        hint = (
+            "cxr gives each output its own sigmoid; run it in its own program, then cxr eval predictions.csv"
+        )
         raise WeightsError(what, hint)
 
 
@@ -321,7 +325,9 @@ def notes(guest: Guest, config: Config, before: Dataset, kept: Dataset) -> tuple
 
 def _said_of_outputs(guest: Guest, key: str) -> str:
     names = ", ".join(guest.trained)
-    return f"its outputs are taken to be {names}, in the order of {key}; in another order every figure is wrong"
+    return (
+        f"its outputs are taken to be {names}, in the order of {key}; in another order every figure is wrong"
+    )
 
 
 def _probabilities(guest: Guest) -> str:
@@ -335,6 +341,8 @@ def about(guest: Guest) -> list[tuple[str, str]]:
         what = f"{model.backbone} of torchxrayvision, {model.name}, {len(model.trained)} trained outputs"
         trained = f"{', '.join(model.archives)} ({xrv.path_of(model).name})"
     else:
-        what = f"{guest.backbone} of {guest}, {count(len(guest.trained), 'output')} named by model.head_findings"
+        what = (
+            f"{guest.backbone} of {guest}, {count(len(guest.trained), 'output')} named by model.head_findings"
+        )
         trained = "unknown: the file does not say"
     return [("model", what), ("trained on", trained), ("probabilities", _probabilities(guest))]

@@ -34,7 +34,9 @@ def note_unfinished(run: Path, checkpoint: Checkpoint) -> list[str]:
     if history is None or len(history) >= config.epochs or _stopped_early(history, config):
         return []
     best = checkpoint.metadata.epoch
-    return [f"{run} is unfinished: epoch {len(history)} of {config.epochs}; this is its best so far, of epoch {best}"]
+    return [
+        f"{run} is unfinished: epoch {len(history)} of {config.epochs}; this is its best so far, of epoch {best}"
+    ]
 
 
 def _read_history(folder: Path) -> list[Figures] | None:
@@ -44,7 +46,9 @@ def _read_history(folder: Path) -> list[Figures] | None:
         return [{"auroc": float(one["auroc"]), "loss": float(one["loss"])} for one in saved]
     except Exception:  # torch raises many kinds for a broken file, which is the business of --resume
         epochs = {line.epoch: line for line in read_log(folder / LOG, warns=False) if line.kind == "epoch"}
-        return [{"auroc": one.val_auroc or 0.0, "loss": one.val_loss or 0.0} for one in epochs.values()] or None
+        return [
+            {"auroc": one.val_auroc or 0.0, "loss": one.val_loss or 0.0} for one in epochs.values()
+        ] or None
 
 
 def _stopped_early(history: Sequence[Figures], config: Train) -> bool:

@@ -31,7 +31,9 @@ def _recomputed(kind: type[nn.Module]) -> type[nn.Module]:
                 result: Tensor = super().forward(inputs)
                 return result
             contexts = partial(_contexts, self)
-            inputs = list(inputs) if isinstance(inputs, list) else inputs  # a dense block appends to its list later
+            inputs = (
+                list(inputs) if isinstance(inputs, list) else inputs
+            )  # a dense block appends to its list later
             # nothing in these blocks draws random numbers, and asking a GPU for its state would wait for it
             result = checkpoint(
                 super().forward, inputs, use_reentrant=False, preserve_rng_state=False, context_fn=contexts

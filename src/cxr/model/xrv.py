@@ -81,7 +81,9 @@ _WITHOUT = ("Lung Lesion", "Enlarged Cardiomediastinum")  # no images of these i
 PRETRAINED = {
     model.name: model
     for model in (
-        Pretrained("densenet121-res224-all", f"nih-pc-chex-mimic_ch-google-openi-kaggle-{_SEED_0}", _OUTPUTS, _ALL),
+        Pretrained(
+            "densenet121-res224-all", f"nih-pc-chex-mimic_ch-google-openi-kaggle-{_SEED_0}", _OUTPUTS, _ALL
+        ),
         Pretrained("densenet121-res224-nih", f"nih-{_SEED_0}", _OF_NIH, ("nih",)),
         Pretrained("densenet121-res224-rsna", f"kaggle-{_SEED_0}", ("Pneumonia", "Lung Opacity"), ("rsna",)),
         Pretrained("densenet121-res224-pc", f"pc-{_SEED_0}", (*_OF_NIH, "Fracture"), ("pc",)),

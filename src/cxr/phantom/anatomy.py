@@ -86,7 +86,9 @@ class Canvas:
         atrium = self.ellipse(0.5 - 0.15 * reach, floor - 0.9 * tall, 0.57 * reach, 1.1 * tall, 0.12)
         return np.maximum(ventricle, atrium)
 
-    def ellipse(self, x: float, y: float, rx: float, ry: float, soft: float = 0.2, turn: float = 0.0) -> Float:
+    def ellipse(
+        self, x: float, y: float, rx: float, ry: float, soft: float = 0.2, turn: float = 0.0
+    ) -> Float:
         """A mask of an ellipse turned by `turn` radians; `soft` is the share of the radius over which it fades."""
         window = self._window(x, y, max(rx, ry) * (1 + soft))
         right, down = self.x[:, window[1]] - x, self.y[window[0]] - y
@@ -100,7 +102,9 @@ class Canvas:
         """Rows and columns within `reach` and a pixel of a point: most shapes are small, and the rest stays 0."""
         pixels = math.ceil(reach * self.size) + 1
         row, column = int(y * self.size), int(x * self.size)
-        return slice(max(row - pixels, 0), row + pixels + 1), slice(max(column - pixels, 0), column + pixels + 1)
+        return slice(max(row - pixels, 0), row + pixels + 1), slice(
+            max(column - pixels, 0), column + pixels + 1
+        )
 
     def lines(self, paths: list[list[tuple[float, float]]], thickness: float, closed: bool = False) -> Float:
         """A mask of smooth lines through the points of each path, or of the polygons they close."""
@@ -115,14 +119,18 @@ class Canvas:
     def cloud(self, cells: int) -> Float:
         """Smooth noise from 0 to 1 with about `cells` lumps across."""
         lumps = self.rng.random((cells, cells), np.float32)
-        smooth: Float = np.clip(cv2.resize(lumps, (self.size, self.size), interpolation=cv2.INTER_CUBIC), 0, 1)
+        smooth: Float = np.clip(
+            cv2.resize(lumps, (self.size, self.size), interpolation=cv2.INTER_CUBIC), 0, 1
+        )
         return smooth
 
     def paint(self, mask: Float, brightness: float, strength: float = 0.8) -> None:
         """Blends the picture towards one brightness where the mask is."""
         self.image += (strength * mask) * (brightness - self.image)
 
-    def place(self, side: int, depth: tuple[float, float], across: tuple[float, float]) -> tuple[float, float]:
+    def place(
+        self, side: int, depth: tuple[float, float], across: tuple[float, float]
+    ) -> tuple[float, float]:
         """A random point (x, y) of a lung: `depth` from apex to base, `across` from hilum to rib cage."""
         share = self.rng.uniform(*depth)
         y = self.chest.apex + share * (self.chest.domes[side > 0] - self.chest.apex)
@@ -178,7 +186,9 @@ def _bones(c: Canvas) -> None:
     for side in (-1, 1):
         for level in top + np.arange(9) * 0.078:
             reach = w * (0.42 + 0.58 * min(1, (level - top + 0.05) / 0.25) ** 0.5)
-            back.append([(0.5 + side * reach * a, level - 0.035 * np.sin(2.2 * a) + 0.10 * a**3) for a in arc])
+            back.append(
+                [(0.5 + side * reach * a, level - 0.035 * np.sin(2.2 * a) + 0.10 * a**3) for a in arc]
+            )
             front.append([(0.5 + side * reach * a, level + 0.16 - 0.10 * a**2) for a in arc[3:]])
         collar.append([(0.5 + side * w * a, top + 0.075 - 0.07 * a + 0.012 * np.sin(6 * a)) for a in arc])
     c.image += (0.10 * c.lines(back, 0.014) + 0.05 * c.lines(front, 0.016)) * (0.3 + 0.7 * c.clear)

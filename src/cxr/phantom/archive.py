@@ -166,7 +166,9 @@ def _chest(build: Iterable[float], view: str, rng: np.random.Generator) -> Chest
     )
 
 
-def _draw(path: Path, exam: Exam, phantom: Phantom, known: Iterable[str], height: int, options: list[int]) -> Drawn:
+def _draw(
+    path: Path, exam: Exam, phantom: Phantom, known: Iterable[str], height: int, options: list[int]
+) -> Drawn:
     rng = _random(phantom, 1, exam.index)
     findings = frozenset(name for name in known if rng.random() < PREVALENCE[name])
     image, boxes = radiograph(exam.chest, findings, (height, phantom.size), rng)
@@ -182,7 +184,12 @@ def _nih_name(exam: Exam) -> str:
 def _save_nih(root: Path, exam: Exam, phantom: Phantom) -> Drawn:
     path = root / "images" / _nih_name(exam)
     return _draw(
-        path, exam, phantom, NIH_14, phantom.size, [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY]
+        path,
+        exam,
+        phantom,
+        NIH_14,
+        phantom.size,
+        [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_HUFFMAN_ONLY],
     )
 
 
@@ -217,7 +224,9 @@ def _chexpert_path(exam: Exam) -> str:
 
 def _save_chexpert(root: Path, exam: Exam, phantom: Phantom) -> Drawn:
     height = round(exam.height * phantom.size)
-    return _draw(root / _chexpert_path(exam), exam, phantom, OBSERVATIONS, height, [cv2.IMWRITE_JPEG_QUALITY, 90])
+    return _draw(
+        root / _chexpert_path(exam), exam, phantom, OBSERVATIONS, height, [cv2.IMWRITE_JPEG_QUALITY, 90]
+    )
 
 
 def _write_chexpert(root: Path, drawn: list[Drawn], phantom: Phantom) -> None:
@@ -249,7 +258,8 @@ def _hedged(present: set[str], rng: np.random.Generator) -> list[str]:
     first, *cells = _sure(present)
     draws = rng.random(len(cells))
     blanked = [
-        "-1.0" if u < 0.1 else "" if cell == "0.0" and u < 0.9 else cell for cell, u in zip(cells, draws, strict=True)
+        "-1.0" if u < 0.1 else "" if cell == "0.0" and u < 0.9 else cell
+        for cell, u in zip(cells, draws, strict=True)
     ]
     return [first if first == "1.0" else "", *blanked]
 

@@ -25,7 +25,9 @@ def radiograph(
     frame = _frame(chest, shape)
     image = cv2.warpAffine(canvas.image, frame, shape[::-1], None, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
     image = np.clip(image + 0.04 * (rng.random(shape, np.float32) - 0.5), 0, 1) ** np.float32(chest.gamma)
-    return (image * 255).astype(np.uint8), {name: _box(regions[name], frame, shape) for name in sorted(regions)}
+    return (image * 255).astype(np.uint8), {
+        name: _box(regions[name], frame, shape) for name in sorted(regions)
+    }
 
 
 def _reshape(chest: Chest, findings: frozenset[str], rng: np.random.Generator) -> Chest:
@@ -33,7 +35,9 @@ def _reshape(chest: Chest, findings: frozenset[str], rng: np.random.Generator) -
     domes, side = list(chest.domes), int(rng.integers(2))
     if "Emphysema" in findings:
         domes = [0.80, 0.80]
-        chest = replace(chest, arch=0.015, air=chest.air + 0.09, apex=chest.apex - 0.02, heart=chest.heart - 0.06)
+        chest = replace(
+            chest, arch=0.015, air=chest.air + 0.09, apex=chest.apex - 0.02, heart=chest.heart - 0.06
+        )
     if "Cardiomegaly" in findings:
         chest = replace(chest, heart=chest.heart + rng.uniform(0.19, 0.27))
     if "Atelectasis" in findings:
@@ -60,7 +64,9 @@ def _effusion(c: Canvas) -> Float:
     side, rise = c.side(), c.rng.uniform(0.09, 0.2)
     across = np.clip(c.outwards(side) / c.chest.width, 0, 1)
     surface = c.chest.domes[side > 0] + 0.04 - rise - 0.10 * across**4
-    fluid = c.ramp(c.y - surface, 0.02) * c.ramp(c.lateral - c.outwards(side)) * c.ramp(c.outwards(side) - 0.03)
+    fluid = (
+        c.ramp(c.y - surface, 0.02) * c.ramp(c.lateral - c.outwards(side)) * c.ramp(c.outwards(side) - 0.03)
+    )
     fluid = fluid * c.ramp(c.base(side) - c.y, 0.03)
     c.paint(fluid, 0.68, 0.9)
     return fluid
@@ -126,7 +132,9 @@ def _pneumonia(c: Canvas) -> Float:
     bronchi = []
     for slope in (-0.8, 0.0, 0.8):
         root = (x - side * 0.07, y + 0.01 * slope)
-        bronchi.append([root, (x, y + 0.05 * slope), (x + side * 0.07, y + (0.09 + c.rng.normal(0, 0.015)) * slope)])
+        bronchi.append(
+            [root, (x, y + 0.05 * slope), (x + side * 0.07, y + (0.09 + c.rng.normal(0, 0.015)) * slope)]
+        )
     c.paint(focus, 0.75, 0.9)
     c.paint(focus * c.lines(bronchi, 0.010), 0.25, 0.75)
     return focus
@@ -150,7 +158,9 @@ def _fibrosis(c: Canvas) -> Float:
 def _pleural_thickening(c: Canvas) -> Float:
     side = c.side()
     thick = c.rng.uniform(0.026, 0.036) * (0.75 + 0.5 * c.cloud(8)[:, :1])
-    extent = c.ramp(c.depth - c.rng.uniform(0.1, 0.25), 0.05) * c.ramp(c.rng.uniform(0.85, 0.95) - c.depth, 0.05)
+    extent = c.ramp(c.depth - c.rng.uniform(0.1, 0.25), 0.05) * c.ramp(
+        c.rng.uniform(0.85, 0.95) - c.depth, 0.05
+    )
     rim = c.lungs[side] * c.ramp(c.outwards(side) - c.lateral + thick) * extent
     c.paint(rim, 0.85, 0.9)
     return rim
@@ -178,7 +188,9 @@ def _device(c: Canvas) -> Float:
     side, top = c.side(), c.chest.apex
     x, y = 0.5 + side * 0.72 * c.chest.width, top + 0.12
     turn = np.linspace(0, np.pi / 2, 9)
-    bend = [(0.5 + (x - 0.5) * (1 - np.sin(t)), y - 0.06 * np.sin(2 * t) + 0.1 * (1 - np.cos(t))) for t in turn]
+    bend = [
+        (0.5 + (x - 0.5) * (1 - np.sin(t)), y - 0.06 * np.sin(2 * t) + 0.1 * (1 - np.cos(t))) for t in turn
+    ]
     lead = c.lines([[*bend, (0.52, top + 0.42)]], 0.008)
     if c.rng.random() < 0.5:
         lead = np.maximum(lead, c.ellipse(x, y, 0.045, 0.035, 0.1))

@@ -38,7 +38,10 @@ def write(comparison: Comparison, folder: Path) -> None:
 def render_markdown(comparison: Comparison) -> str:
     """The comparison as a Markdown page."""
     a, b = map(markdown, comparison.names)
-    blocks = [[f"# {b} against {a}"], [f"Judged on {comparison.judged_on}. Intervals: 95 %, {comparison.how}."]]
+    blocks = [
+        [f"# {b} against {a}"],
+        [f"Judged on {comparison.judged_on}. Intervals: 95 %, {comparison.how}."],
+    ]
     for figure, name in _FIGURES.items():
         headings, rows = _cells(comparison, figure)
         blocks += [[f"## {name}"], markdown_table(headings, rows, "-" + ":" * (len(headings) - 1))]
@@ -79,7 +82,9 @@ def _cells(comparison: Comparison, figure: str) -> tuple[list[str], list[list[st
             str(row["finding"]),
             number(row[f"{figure}_a"]),
             number(row[f"{figure}_b"]),
-            with_bounds(row[f"{figure}_difference"], row[f"{figure}_low"], row[f"{figure}_high"], signed=True),
+            with_bounds(
+                row[f"{figure}_difference"], row[f"{figure}_low"], row[f"{figure}_high"], signed=True
+            ),
         ]
         p_values = [row[f"{figure}_p"], row[f"{figure}_p_holm"]]
         p_values += [row["delong_p_holm"]] if figure == "auroc" else []

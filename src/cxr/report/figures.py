@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BLUE, _ORANGE, _GREY = "#1f5f99", "#c25b12", "#767676"  # told apart by the colour-blind, and dark enough in print
+_BLUE, _ORANGE, _GREY = (
+    "#1f5f99",
+    "#c25b12",
+    "#767676",
+)  # told apart by the colour-blind, and dark enough in print
 _COLUMNS, _PANEL = 4, 2.3  # panels a row, inches
 _MOST_POINTS = 300
 _TITLE, _LABEL = 28, 36  # columns of a name above a panel, and beside an axis
@@ -46,7 +50,9 @@ class Picture:
     png: bytes
 
 
-def draw(report: Report, predictions: Predictions, history: Sequence[Mapping[str, float | None]] = ()) -> list[Picture]:
+def draw(
+    report: Report, predictions: Predictions, history: Sequence[Mapping[str, float | None]] = ()
+) -> list[Picture]:
     """Every picture that the report has something to show in.
 
     Args:
@@ -54,14 +60,18 @@ def draw(report: Report, predictions: Predictions, history: Sequence[Mapping[str
         predictions: The rows that it judged.
         history: Per epoch `loss` and `val_loss`, `val_auroc`, of the run's log.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it tells how it looks for fonts and where it keeps them
+    logging.getLogger("matplotlib").setLevel(
+        logging.ERROR
+    )  # it tells how it looks for fonts and where it keeps them
     import matplotlib as mpl
 
     families, lacking = choose_fonts(_names(report))
     if lacking:
         warn(say_lacking(lacking))
     with mpl.rc_context(rc=_STYLE | {"font.family": families}), warnings.catch_warnings():  # type: ignore[arg-type]
-        warnings.filterwarnings("ignore", r"Glyph \d+ ")  # said above, once and not for each letter of each panel
+        warnings.filterwarnings(
+            "ignore", r"Glyph \d+ "
+        )  # said above, once and not for each letter of each panel
         return _draw(report, predictions, history)
 
 
@@ -72,7 +82,9 @@ def _names(report: Report) -> list[str]:
     return [visible(str(name)) for name in [*report.table["finding"], *named]]
 
 
-def _draw(report: Report, predictions: Predictions, history: Sequence[Mapping[str, float | None]]) -> list[Picture]:
+def _draw(
+    report: Report, predictions: Predictions, history: Sequence[Mapping[str, float | None]]
+) -> list[Picture]:
     pictures = []
     if report.table["auroc"].notna().any():
         pictures = [_intervals(report), _roc(report, predictions), _precision_recall(report, predictions)]
@@ -116,7 +128,9 @@ def _roc(report: Report, predictions: Predictions) -> Picture:
         axes.plot(1 - row["specificity"], row["sensitivity"], "o", color=_ORANGE, ms=4)
         axes.set_title(f"{row['title']}\nAUROC {row['auroc']:.3f}")
 
-    alt = "ROC curves, a panel a finding; the dot is the operating point. The table of findings has the AUROCs."
+    alt = (
+        "ROC curves, a panel a finding; the dot is the operating point. The table of findings has the AUROCs."
+    )
     return _panels("roc", "ROC curves", alt, report, ("1 - specificity", "sensitivity"), plot)
 
 
@@ -192,8 +206,12 @@ def _training(history: Sequence[Mapping[str, float | None]]) -> Picture:
         axes.legend(handles, labels, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.15), ncols=3)
 
     last = history[-1]
-    shown = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in last.items() if value is not None)
-    alt = f"Training and validation loss and validation AUROC by epoch; at the last of {len(history)}: {shown}."
+    shown = ", ".join(
+        f"{name.replace('_', ' ')} {value:.4f}" for name, value in last.items() if value is not None
+    )
+    alt = (
+        f"Training and validation loss and validation AUROC by epoch; at the last of {len(history)}: {shown}."
+    )
     return _single("training", "Training", alt, (6.4, 3.2), plot)
 
 
@@ -239,11 +257,15 @@ def _panels(
     return _save(name, heading, alt, (_PANEL * num_columns, _PANEL * num_rows), fill)
 
 
-def _single(name: str, heading: str, alt: str, inches: tuple[float, float], plot: "Callable[[Axes], None]") -> Picture:
+def _single(
+    name: str, heading: str, alt: str, inches: tuple[float, float], plot: "Callable[[Axes], None]"
+) -> Picture:
     return _save(name, heading, alt, inches, lambda figure: plot(figure.subplots()))
 
 
-def _save(name: str, heading: str, alt: str, inches: tuple[float, float], fill: "Callable[[Figure], None]") -> Picture:
+def _save(
+    name: str, heading: str, alt: str, inches: tuple[float, float], fill: "Callable[[Figure], None]"
+) -> Picture:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=inches, layout="constrained")

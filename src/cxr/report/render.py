@@ -76,10 +76,14 @@ def write(report: Report, predictions: Predictions, folder: Path) -> None:
 
 def render_terminal(report: Report) -> "RenderableType":
     """A table of at most 80 columns for rich, with what it was judged on above and the notes below."""
-    below = [line(f"Thresholds: {origin(report.thresholds)}; judged on {report.judged_on.partition(' (')[0]}.")]
+    below = [
+        line(f"Thresholds: {origin(report.thresholds)}; judged on {report.judged_on.partition(' (')[0]}.")
+    ]
     if report.intervals:
         below.append(line(f"Intervals: 95 %, {report.intervals}."))
-    below += [line(text) for text in [*subgroup_lines(report), *calibration_lines(report), *published_lines(report)]]
+    below += [
+        line(text) for text in [*subgroup_lines(report), *calibration_lines(report), *published_lines(report)]
+    ]
     below += [line(f"Note: {note}", style="yellow") for note in report.notes]
     above = line("Scored on ", (report.judged_on, "bold"))
     return stack(above, "", _terminal_table(report), "", *below, line(DISCLAIMER, style="italic"))
@@ -108,7 +112,9 @@ def _subgroup_blocks(report: Report) -> list[Block]:
         return []
     blocks: list[Block] = [["## Subgroups"]]
     for attribute, cells, names in subgroup_cells(report):
-        blocks.append(markdown_table([f"AUROC by {attribute}", *names, "Gap"], cells, "-" + ":" * (len(names) + 1)))
+        blocks.append(
+            markdown_table([f"AUROC by {attribute}", *names, "Gap"], cells, "-" + ":" * (len(names) + 1))
+        )
     return [*blocks, [SUBGROUP_NOTE]]
 
 
@@ -116,7 +122,9 @@ def _calibration_blocks(report: Report) -> list[Block]:
     if report.calibration is None:
         return []
     how = (
-        f"Temperatures were fitted on {markdown(report.calibrated_on)}." if report.calibrated_on else "No temperatures."
+        f"Temperatures were fitted on {markdown(report.calibrated_on)}."
+        if report.calibrated_on
+        else "No temperatures."
     )
     cells = calibration_cells(report)
     return [["## Calibration"], markdown_table(list(CALIBRATION_HEADINGS.values()), cells, "-:::::"), [how]]
@@ -129,7 +137,10 @@ def _published_blocks(report: Report) -> list[Block]:
     heading = ["Result", "Views", "Mean AUROC", "Source"]
     blocks: list[Block] = [["## Published results on ChestX-ray14"]]
     if report.published.split:
-        blocks += [[f"On the same test images ({report.published.split}):"], markdown_table(heading, same, "--:-")]
+        blocks += [
+            [f"On the same test images ({report.published.split}):"],
+            markdown_table(heading, same, "--:-"),
+        ]
     else:
         blocks.append(["None was measured on exactly these test images."])
     return [*blocks, ["On other patients, not comparable:"], markdown_table(heading, other, "--:-")]
@@ -152,7 +163,10 @@ def render_json(report: Report) -> str:
         "summary": records(report.summary),
     }
     if report.subgroups is not None:
-        document["subgroups"] = {"auroc": records(report.subgroups.groups), "gaps": records(report.subgroups.gaps)}
+        document["subgroups"] = {
+            "auroc": records(report.subgroups.groups),
+            "gaps": records(report.subgroups.gaps),
+        }
     if report.calibration is not None and report.reliability is not None:
         document["calibration"] = {
             "fitted_on": report.calibrated_on,

@@ -49,7 +49,11 @@ def begin(run: Run, resume: bool) -> TrainState:
             _say_where_it_began(saved, world.device)
             finished = len(state.history) >= config.train.epochs
             where = f"epoch {len(state.history) + 1}, step {state.step:,}"
-            say(f"finished already, after {count(len(state.history), 'epoch')}" if finished else f"resuming at {where}")
+            say(
+                f"finished already, after {count(len(state.history), 'epoch')}"
+                if finished
+                else f"resuming at {where}"
+            )
     elif world.is_first:
         _start_folder(run)
     return state
@@ -59,7 +63,9 @@ def _say_where_it_began(saved: Mapping[str, object], device: torch.device) -> No
     """Warn where a run goes on on another card, which adds in another order."""
     before, now = saved.get("device"), name_device(device)
     if before not in (None, now):  # which earlier versions did not note
-        warn(f"resuming on {now}; the run was on {before} before, and its last digits will differ from there on")
+        warn(
+            f"resuming on {now}; the run was on {before} before, and its last digits will differ from there on"
+        )
 
 
 def wrap(model: nn.Module, run: Run) -> nn.Module:

@@ -46,7 +46,9 @@ def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> chec
     split = checkpoints.SplitIdentity(
         kind=dataset.split.kind,
         name=dataset.split.name,
-        hashes=dict(dataset.split.hashes) if remember and not hasher.key_id else {},  # a fold may be one patient
+        hashes=dict(dataset.split.hashes)
+        if remember and not hasher.key_id
+        else {},  # a fold may be one patient
         num_images={fold: len(dataset.rows(fold)) for fold in FOLDS},
     )
     metadata = checkpoints.Metadata(

@@ -24,7 +24,9 @@ class Compiled(nn.Module):
         super().__init__()
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "cxr" / "inductor"))
         self.model, self.size = model, size
-        self.compiled = torch.compile(model, dynamic=False, mode="reduce-overhead" if how == "graphs" else None)
+        self.compiled = torch.compile(
+            model, dynamic=False, mode="reduce-overhead" if how == "graphs" else None
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """The model's logits [B, C] of images [B, 3, H, W]."""

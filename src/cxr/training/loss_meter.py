@@ -64,7 +64,9 @@ class LossMeter:
         pace: How fast the run is, which is kept up here.
     """
 
-    def __init__(self, run: Run, state: TrainState, log: RunLog, bar: Progress, task: TaskID, pace: Pace) -> None:
+    def __init__(
+        self, run: Run, state: TrainState, log: RunLog, bar: Progress, task: TaskID, pace: Pace
+    ) -> None:
         self.run, self.state, self.log, self.bar, self.task, self.pace = run, state, log, bar, task, pace
         self.every = READ_EVERY if run.world.device.type == "cuda" else 1
         self.waiting: list[tuple[int, float, Tensor, int]] = []
@@ -206,4 +208,6 @@ def _not_finite(run: Run, state: TrainState, what: str, step: int, rate: float) 
     last = run.config.out / checkpoints.LAST
     good = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was saved before"
     what = f"{what} at step {step:,} (epoch {len(state.history) + 1}), learning rate {rate:.3g}; {good}"
-    return CxrError(f"{run.config.out}: {what}", "lower train.lr, set train.grad_clip=1 or train.precision=fp32")
+    return CxrError(
+        f"{run.config.out}: {what}", "lower train.lr, set train.grad_clip=1 or train.precision=fp32"
+    )

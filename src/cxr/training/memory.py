@@ -19,7 +19,9 @@ _KEPT = {"densenet": 0.2, "resnet": 0.6}
 
 _AT = 224
 _ON_TOP = 1.3  # gradients of activations, cuDNN's workspaces, the allocator's blocks
-_STATES = 5 * 4 * 20_000_000  # weights, gradients, two moments and the average of the largest network, in bytes
+_STATES = (
+    5 * 4 * 20_000_000
+)  # weights, gradients, two moments and the average of the largest network, in bytes
 
 
 def spare_for_steps(config: Config, processes: int, dtype: torch.dtype | None) -> int:
@@ -49,6 +51,10 @@ def explain_no_memory(config: Config) -> Iterator[None]:
         hint += "" if train.compile != "graphs" else " (with train.compile=true)"
         hint += f"; or train.batch_size={max(1, train.batch_size // 2)}"
         hint += ", or model.checkpointing=true" if not (config.model.checkpointing or train.compile) else ""
-        hint += ", or store.where=ram, which keeps the images out of the GPU" if config.store.where != "ram" else ""
+        hint += (
+            ", or store.where=ram, which keeps the images out of the GPU"
+            if config.store.where != "ram"
+            else ""
+        )
         said = str(error).split(". ")[0]
         raise OneProcessError(f"{what} do not fit into the GPU's memory ({said})", hint) from None

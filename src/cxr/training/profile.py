@@ -32,7 +32,12 @@ class StepProfiler:
     """
 
     def __init__(
-        self, num_steps: int, steps_per_epoch: int, folder: Path, device: torch.device, waited: Callable[[], float]
+        self,
+        num_steps: int,
+        steps_per_epoch: int,
+        folder: Path,
+        device: torch.device,
+        waited: Callable[[], float],
     ) -> None:
         self.begin = min(_BEFORE, steps_per_epoch // 2)
         self.end = self.begin + num_steps

@@ -87,7 +87,9 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
     )
     if world.is_first:
         processes = f" in each of {world.size} processes" if world.size > 1 else ""
-        say(f"device {world.device}{processes}, {str(dtype or torch.float32).removeprefix('torch.')}, {where}")
+        say(
+            f"device {world.device}{processes}, {str(dtype or torch.float32).removeprefix('torch.')}, {where}"
+        )
         _say_how_patients_are_kept(config)
         if weights.one_class:
             names = ", ".join(weights.one_class)
@@ -98,7 +100,9 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
 def _say_how_patients_are_kept(config: Config) -> None:
     hasher = own_hasher()
     if not config.train.remember_patients:
-        warn("train.remember_patients=false: cxr eval will not recognise patients of this training: no leak guard")
+        warn(
+            "train.remember_patients=false: cxr eval will not recognise patients of this training: no leak guard"
+        )
     elif hasher.key_id:
         say(f"patients are kept as hashes with the key of CXR_PATIENT_KEY (id {hasher.key_id})")
         if hasher.is_weak:

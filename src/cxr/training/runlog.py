@@ -49,7 +49,10 @@ class TextLog:
 
     def _append(self, lines: list[str]) -> None:
         assert self._path is not None
-        with explain_os_errors(self._path), self._path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        with (
+            explain_os_errors(self._path),
+            self._path.open("a", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             file.writelines(lines)
 
 
@@ -84,7 +87,9 @@ class RunLog:
         with explain_os_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, "step": step} | values) + "\n")
         if self._events is not None:
-            numbers = {f"{kind}/{name}": value for name, value in values.items() if isinstance(value, int | float)}
+            numbers = {
+                f"{kind}/{name}": value for name, value in values.items() if isinstance(value, int | float)
+            }
             self._events.add(step, numbers)
 
     def close(self) -> None:

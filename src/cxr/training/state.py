@@ -144,7 +144,9 @@ def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[st
     changed = [key for key in changed if re.sub(r"\balso\.\d+\.", "", key) not in _MAY_DIFFER]
     if changed:
         problems = [f"{config.out}: {key} was {before.get(key)} and is now {now.get(key)}" for key in changed]
-        raise CxrError(problems, "resume with the run's own config.yaml, or train again into another out=FOLDER")
+        raise CxrError(
+            problems, "resume with the run's own config.yaml, or train again into another out=FOLDER"
+        )
     key, own = saved.get("patient_key"), own_hasher().key_id if config.train.remember_patients else ""
     if key is not None and key != own:
         before_it, now_it = (f"the key {one}" if one else "no key" for one in (key, own))
@@ -152,7 +154,9 @@ def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[st
         raise CxrError(what, "set CXR_PATIENT_KEY as it was, or train again into another out=FOLDER")
     begun_with = cast(dict[str, str], saved["images"])
     others = [key for key, digest in images.items() if begun_with.get(key) != digest]
-    others = [key for key in others if key != "pixels" or key in begun_with]  # which earlier versions did not note
+    others = [
+        key for key in others if key != "pixels" or key in begun_with
+    ]  # which earlier versions did not note
     if others:
         what = others[0] if others in (["labels"], ["pixels"]) else "images"
         problem = f"{config.out}: the {what} in {config.data.root} are not those that the run began with"
@@ -207,7 +211,9 @@ _KINDS: dict[str, Callable[[object], bool]] = {
     "loss_sum": _is_number,
     "patient_key": lambda value: value is None or isinstance(value, str),
     "device": lambda value: value is None or isinstance(value, str),
-    "scaler": lambda value: value is None or (isinstance(value, dict) and all(map(_is_number, value.values()))),
+    "scaler": lambda value: (
+        value is None or (isinstance(value, dict) and all(map(_is_number, value.values())))
+    ),
     "config": lambda value: isinstance(value, str),
     "images": lambda value: isinstance(value, dict) and all(isinstance(one, str) for one in value.values()),
 }

@@ -81,7 +81,9 @@ def _noting_the_end(text: TextLog) -> Iterator[None]:
         yield
     except (CxrError, Stopped) as end:
         with suppress(CxrError):  # of the log itself, whose disk is full
-            text.note(end.render() if isinstance(end, CxrError) else f"stopped by {signal.Signals(end.signal).name}")
+            text.note(
+                end.render() if isinstance(end, CxrError) else f"stopped by {signal.Signals(end.signal).name}"
+            )
         raise
 
 
@@ -124,7 +126,9 @@ def _run_epochs(run: Run, state: TrainState, text: TextLog) -> None:
         Saver() as saver,
         catch_signals() as request,
         progress("{task.fields[status]}") as bar,
-        StepProfiler(num_traced, run.steps_per_epoch, config.out, world.device, lambda: pace.waited) as profiler,
+        StepProfiler(
+            num_traced, run.steps_per_epoch, config.out, world.device, lambda: pace.waited
+        ) as profiler,
     ):
         session = _Session(log, saver, request, bar, pace, profiler)
         while len(state.history) < config.train.epochs and not _has_stalled(run, state):
@@ -181,7 +185,9 @@ def train_step(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> T
     if config.train.grad_clip:
         nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
     if state.scaler:
-        state.scaler.step(state.optimizer)  # left out where a gradient has overflowed; the scale is then halved
+        state.scaler.step(
+            state.optimizer
+        )  # left out where a gradient has overflowed; the scale is then halved
         state.scaler.update()
     else:
         state.optimizer.step()
@@ -247,7 +253,12 @@ def _finish_epoch(run: Run, state: TrainState, session: _Session, learned: str) 
         rate = state.optimizer.param_groups[0]["lr"]
         save_state(run, state, predictions if is_best else None, session.saver)
         session.pace.validation_seconds = time.monotonic() - begun
-        values = {"epoch": len(state.history), "lr": rate, "val_loss": loss, "val_auroc": number_or_none(auroc)}
+        values = {
+            "epoch": len(state.history),
+            "lr": rate,
+            "val_loss": loss,
+            "val_auroc": number_or_none(auroc),
+        }
         seconds = session.pace.validation_seconds
         session.log.write("epoch", state.step, {**values, "best": int(is_best), "seconds": seconds})
         best = ", best so far" if is_best else ""
@@ -266,7 +277,11 @@ def validate(run: Run, classifier: Classifier) -> tuple[float, float, Prediction
     y, mask = (torch.from_numpy(part).to(logits.device) for part in (targets.y, targets.mask))
     loss = masked_bce(logits, y, mask, run.weights) / mask.sum().clamp(min=1)
     each = [metrics.auroc(predictions.y[:, c], predictions.p[:, c]) for c in range(len(predictions.findings))]
-    return metrics.macro_mean(each), float(loss), predictions  # as in the report, whose other figures take a second
+    return (
+        metrics.macro_mean(each),
+        float(loss),
+        predictions,
+    )  # as in the report, whose other figures take a second
 
 
 def save_last(run: Run, state: TrainState, saver: Saver) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from cxr.errors import CxrError
 
 ZEROS = "0" * 64
-_FIELD = re.compile(rb'\\"sha256\\":\\"([0-9a-f]{64})\\"')  # inside the JSON text that is a value of the header's JSON
+_FIELD = re.compile(
+    rb'\\"sha256\\":\\"([0-9a-f]{64})\\"'
+)  # inside the JSON text that is a value of the header's JSON
 _LONGEST_HEADER = 100_000_000  # as safetensors allows
 _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64

@@ -12,7 +12,10 @@ from cxr.weights.match import Match, account, asked_for, choose, list_fits
 
 _NAMED, _COMPARED = 2, 1_000
 _LIKENESS = (
-    (r"(^|\.)(blocks\.\d+\.attn\.qkv|encoder_layer_\d+\.self_attention|encoder\.layer\.\d+\.attention)", "transformer"),
+    (
+        r"(^|\.)(blocks\.\d+\.attn\.qkv|encoder_layer_\d+\.self_attention|encoder\.layer\.\d+\.attention)",
+        "transformer",
+    ),
     (r"(^|\.)layers\.\d+\.blocks\.\d+\.attn", "Swin transformer"),
     (r"(^|\.)_blocks\.\d+\._(depthwise|project)_conv", "EfficientNet"),
     (r"(^|\.)blocks\.\d+\.\d+\.(conv_dw|conv_pw)", "EfficientNet or MobileNet of timm"),
@@ -44,7 +47,9 @@ def find_backbone(file: WeightFile) -> Match:
         WeightsError: None of the supported ones does, or more than one.
     """
     every = {name: find_fits(file, layout_of(name)) for name in SUPPORTED}
-    whole = [name for name, fits in every.items() if any(fit.is_whole for fit in asked_for(fits, file.choice))]
+    whole = [
+        name for name, fits in every.items() if any(fit.is_whole for fit in asked_for(fits, file.choice))
+    ]
     if len(whole) > 1:
         networks = ", ".join(f"{name} ({list_fits(every[name])})" for name in whole)
         hint = f"say which, such as {file.path}#{list_fits(every[whole[0]][:1])}"
@@ -58,7 +63,9 @@ def find_backbone(file: WeightFile) -> Match:
 def explain(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> WeightsError:
     """The error for a file in which the backbone does not stand whole; `fits` is where most of it stands."""
     if not file.tensors and any(name.startswith("numpy.") for name in file.classes):
-        return WeightsError("holds NumPy arrays, not tensors", "save them as tensors: torch.from_numpy(array)")
+        return WeightsError(
+            "holds NumPy arrays, not tensors", "save them as tensors: torch.from_numpy(array)"
+        )
     if not file.tensors:
         return WeightsError("holds no tensors", "give a file that torch.save(model.state_dict(), ...) wrote")
     others = [name for name in (*SUPPORTED, *OTHERS) if name != layout.name and _stands(file, name)]
@@ -111,7 +118,9 @@ def _compare(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> str:
         name = fit.missing[0]
         theirs = _nearest(fit.prefix + name, list(file.tensors))
     else:
-        weights = [name for name, place in file.tensors.items() if len(place.shape) == 4] or list(file.tensors)
+        weights = [name for name, place in file.tensors.items() if len(place.shape) == 4] or list(
+            file.tensors
+        )
         theirs, name = weights[0], layout.stem
     ours = layout.ours.removeprefix("backbone.") + name
     shape = _shape(file.tensors[theirs].shape)
@@ -126,7 +135,9 @@ def _nearest(name: str, names: Sequence[str]) -> str:
 
 def _first(texts: Iterable[str], between: str = ", ") -> str:
     every = list(texts)
-    return between.join([*(visible(text, 200) for text in every[:_NAMED]), *(["..."] if len(every) > _NAMED else [])])
+    return between.join(
+        [*(visible(text, 200) for text in every[:_NAMED]), *(["..."] if len(every) > _NAMED else [])]
+    )
 
 
 def _shape(sizes: Iterable[int]) -> str:

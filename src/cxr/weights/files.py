@@ -20,7 +20,11 @@ from cxr.weights.safe_unpickle import Module, Name, Part, as_module
 from cxr.weights.torch_file import open_legacy, open_zip
 
 _MAX_TENSORS, _MAX_NODES, _MAX_DEPTH = 100_000, 500_000, 200
-_MAX_NAME, _MAX_SEGMENTS, _MAX_LETTERS = 1_000, 100, 10_000_000  # of one tensor; of all: a DenseNet-201 has 60,000
+_MAX_NAME, _MAX_SEGMENTS, _MAX_LETTERS = (
+    1_000,
+    100,
+    10_000_000,
+)  # of one tensor; of all: a DenseNet-201 has 60,000
 _TOO_MUCH = WeightsError("holds more than any model does", "give a file of weights alone")
 _OF_A_RUN = {"model", "ema", "optimizer", "step", "history", "config", "images"}  # keys of last.pt
 _SAFE_DTYPES = {
@@ -89,7 +93,9 @@ def open_weights(text: str) -> WeightFile:
         raise WeightsError("is last.pt of a run", hint)
     tensors, attributes, classes, modules = _collect(opened.root)
     read = opened.read
-    return WeightFile(text, tensors, lambda _, place: read(place), None, False, attributes, classes, choice, modules)
+    return WeightFile(
+        text, tensors, lambda _, place: read(place), None, False, attributes, classes, choice, modules
+    )
 
 
 def _open_safetensors(path: Path, origin: str, choice: str) -> WeightFile:
@@ -168,7 +174,9 @@ def _collect(root: object) -> tuple[dict[str, Place], frozenset[str], frozenset[
                 module = None if node.is_attribute else as_module(node.value)
                 modules |= {node.name: module} if module else {}
             below = (one for one in _below(node) if isinstance(one.value, dict | list | tuple | Part | Place))
-            waiting += [*islice(below, _MAX_NODES)][::-1]  # one more than there may be is noticed at the next node
+            waiting += [*islice(below, _MAX_NODES)][
+                ::-1
+            ]  # one more than there may be is noticed at the next node
     return tensors, frozenset(attributes), frozenset(classes), modules
 
 
@@ -213,14 +221,18 @@ def _below(node: _Node) -> Iterator[_Node]:
         yield from _below_part(value, under, node.is_attribute)
 
 
-def _below_part(part: Part, under: Callable[[object, object, bool], _Node], is_attribute: bool) -> Iterator[_Node]:
+def _below_part(
+    part: Part, under: Callable[[object, object, bool], _Node], is_attribute: bool
+) -> Iterator[_Node]:
     state = part.state
     if isinstance(state, dict) and {"_parameters", "_buffers", "_modules"} <= state.keys():
         for kind in ("_parameters", "_buffers", "_modules"):
             inside = state[kind]
             for key, value in inside.items() if isinstance(inside, dict) else ():
                 yield under(key, value, is_attribute)
-        state = {key: value for key, value in state.items() if key not in ("_parameters", "_buffers", "_modules")}
+        state = {
+            key: value for key, value in state.items() if key not in ("_parameters", "_buffers", "_modules")
+        }
         is_attribute = True
     if isinstance(state, dict):
         for key, value in state.items():

@@ -23,11 +23,17 @@ _RECIPES = (".yaml", ".yml")
 _MOST_NAMES, _MOST_LETTERS = 1_000, 100  # compared with one that is not there
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number, a pickle of one long integer
 _MAX_HEADER = 100_000_000  # bytes; the limit of the safetensors format
-_STATE_DICT = "save its weights alone in the program that made it: torch.save(model.state_dict(), 'weights.pth')"
+_STATE_DICT = (
+    "save its weights alone in the program that made it: torch.save(model.state_dict(), 'weights.pth')"
+)
 _AGAIN = "download or copy it again, and compare its size with that of the original"
 _UNPACK = "unpack it, and give the file of weights inside"
 _MAGIC = (
-    (b"\x89HDF\r\n\x1a\n", "is a Keras or HDF5 file", "cxr reads PyTorch and safetensors files: convert it first"),
+    (
+        b"\x89HDF\r\n\x1a\n",
+        "is a Keras or HDF5 file",
+        "cxr reads PyTorch and safetensors files: convert it first",
+    ),
     (b"\x93NUMPY", "is a NumPy array", "cxr reads PyTorch and safetensors files"),
     (b"version https://git-lfs", "is a Git LFS pointer, not the file itself", "run: git lfs pull"),
     (b"\x1f\x8b", "is compressed with gzip", _UNPACK),
@@ -44,8 +50,14 @@ _MAGIC = (
 _SUFFIXES = {
     ".onnx": ("is an ONNX program", _STATE_DICT),
     ".pb": ("is a TensorFlow program", "cxr reads PyTorch and safetensors files: convert it first"),
-    ".index": ("is a part of a TensorFlow checkpoint", "cxr reads PyTorch and safetensors files: convert it first"),
-    ".meta": ("is a part of a TensorFlow checkpoint", "cxr reads PyTorch and safetensors files: convert it first"),
+    ".index": (
+        "is a part of a TensorFlow checkpoint",
+        "cxr reads PyTorch and safetensors files: convert it first",
+    ),
+    ".meta": (
+        "is a part of a TensorFlow checkpoint",
+        "cxr reads PyTorch and safetensors files: convert it first",
+    ),
     ".tflite": ("is a TensorFlow Lite program", "cxr reads PyTorch and safetensors files: convert it first"),
 }
 
@@ -142,13 +154,19 @@ def locate(path: Path) -> Path:
     if path.exists() and not path.is_file():
         raise WeightsError("is no regular file", "give the file of weights")
     if not path.exists() and path.with_name(path.name + ".index").exists():
-        raise WeightsError("is a TensorFlow checkpoint", "cxr reads PyTorch and safetensors files: convert it first")
+        raise WeightsError(
+            "is a TensorFlow checkpoint", "cxr reads PyTorch and safetensors files: convert it first"
+        )
     if not path.exists():
         try:
             paths.exists(path)
         except CxrError as error:  # a circle of links, a folder that may not be entered
-            raise WeightsError([one.removeprefix(f"{path}: ") for one in error.problems], error.hint) from None
-        raise WeightsError(f"no such file{_near(path)}", "give imagenet, xrv:NAME, none, a checkpoint file or a run")
+            raise WeightsError(
+                [one.removeprefix(f"{path}: ") for one in error.problems], error.hint
+            ) from None
+        raise WeightsError(
+            f"no such file{_near(path)}", "give imagenet, xrv:NAME, none, a checkpoint file or a run"
+        )
     return path
 
 
@@ -160,12 +178,18 @@ def _look_into(folder: Path) -> Path:
         raise WeightsError("is a run without best.safetensors: its first epoch is not finished",
                                      f"let it finish: cxr train {folder / 'config.yaml'} --resume")  # fmt: skip
     if "saved_model.pb" in inside or any(name.endswith(".index") for name in inside):
-        raise WeightsError("is a TensorFlow model", "cxr reads PyTorch and safetensors files: convert it first")
+        raise WeightsError(
+            "is a TensorFlow model", "cxr reads PyTorch and safetensors files: convert it first"
+        )
     if "data.pkl" in inside:
         raise WeightsError("is a PyTorch file that was unpacked", "give the file that it was unpacked from")
     suffixes = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".tar", ".pkl")
     files = sorted(name for name in inside if name.lower().endswith(suffixes))
-    hint = f"give the file, such as {visible(str(folder / files[0]), 200)}" if files else "give the run or the file"
+    hint = (
+        f"give the file, such as {visible(str(folder / files[0]), 200)}"
+        if files
+        else "give the run or the file"
+    )
     raise WeightsError("is a folder, but of no run: there is no best.safetensors in it", hint)
 
 
@@ -228,18 +252,28 @@ def _name_other(path: Path, head: bytes) -> tuple[str, str]:
             return what, hint
     text = head.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
     if text.startswith("<"):
-        hint = "the download needs a login or another link; open the link in a browser and save the file itself"
+        hint = (
+            "the download needs a login or another link; open the link in a browser and save the file itself"
+        )
         return "is a web page, saved in place of the file", hint
     if text.startswith("{"):
         if '"weight_map"' in text or "index.json" in path.name:
-            return "lists the parts of a model in several files", "join them into one file, or give the single file"
+            return (
+                "lists the parts of a model in several files",
+                "join them into one file, or give the single file",
+            )
         return "is a JSON text", "give the file of weights"
-    if b"pytorch" in head[:64] and head[0] == 8:  # a protocol buffer whose second field is the program that wrote it
+    if (
+        b"pytorch" in head[:64] and head[0] == 8
+    ):  # a protocol buffer whose second field is the program that wrote it
         return _SUFFIXES[".onnx"]
     if path.suffix.lower() in _SUFFIXES:
         return _SUFFIXES[path.suffix.lower()]
     if ".data-00000-of-" in path.name or text.startswith("model_checkpoint_path"):
-        return "is a part of a TensorFlow checkpoint", "cxr reads PyTorch and safetensors files: convert it first"
+        return (
+            "is a part of a TensorFlow checkpoint",
+            "cxr reads PyTorch and safetensors files: convert it first",
+        )
     if _is_tar(head):
         return "is a tar archive", f"{_UNPACK} (torch.save writes no tar archive, whatever the suffix)"
     if head[0] == 0x80 or head[:1] in (b"(", b"c"):

@@ -13,12 +13,21 @@ from cxr.weights.files import WeightFile
 from cxr.weights.kinds import WeightsError
 
 SUPPORTED: tuple[str, ...] = Model.model_fields["backbone"].annotation.__args__  # type: ignore[union-attr]
-OTHERS = ("resnet152", "wide_resnet50_2", "wide_resnet101_2", "resnext50_32x4d", "resnext101_32x8d", "densenet161")
+OTHERS = (
+    "resnet152",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+    "resnext50_32x4d",
+    "resnext101_32x8d",
+    "densenet161",
+)
 """Relatives of the supported ones, which have their names and other shapes."""
 
 _MAX_PREFIXES, _MAX_LENGTHS = 5_000, 100
 _NUMBER = re.compile(r"(\d{1,3})\.")
-_COUNTER = "num_batches_tracked"  # of batch norms; younger than PyTorch 0.3, and no part of what a network computes
+_COUNTER = (
+    "num_batches_tracked"  # of batch norms; younger than PyTorch 0.3, and no part of what a network computes
+)
 _SPELLINGS = (
     # parts that torch.compile, FSDP and checkpointing of activations put between
     (re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."), ""),
@@ -175,7 +184,10 @@ def _numbered_roots(spelled: Mapping[str, str], layout: Layout) -> Iterator[tupl
         # children without tensors (ReLU, pooling) leave gaps; a head may follow
         first = sorted(known)[: len(layout.parts)]
         if len(first) == len(layout.parts) and f"{prefix}{first[0]}.weight" in spelled:
-            yield prefix, {part: f"{prefix}{number}" for part, number in zip(layout.parts, first, strict=True)}
+            yield (
+                prefix,
+                {part: f"{prefix}{number}" for part, number in zip(layout.parts, first, strict=True)},
+            )
 
 
 def _fit(file: WeightFile, layout: Layout, spelled: Mapping[str, str], prefix: str, roots: Roots) -> Fit:
@@ -188,7 +200,9 @@ def _fit(file: WeightFile, layout: Layout, spelled: Mapping[str, str], prefix: s
              and name.startswith(prefix) and name[: name.find(".", len(prefix)) + 1] in own]  # fmt: skip
     # a stem of one channel may have a bias: fold_stem makes one
     bias = spelled.get(root_of(layout.stem.replace(".weight", ".bias"), roots))
-    has_bias = bias in extra and shapes.get(layout.stem, ())[1:2] == (1,) and file.tensors[bias].shape == (64,)
+    has_bias = (
+        bias in extra and shapes.get(layout.stem, ())[1:2] == (1,) and file.tensors[bias].shape == (64,)
+    )
     if has_bias and bias is not None:
         extra.remove(bias)
         names[layout.stem.replace(".weight", ".bias")] = bias

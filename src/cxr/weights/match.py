@@ -27,7 +27,9 @@ _OURS = re.compile(r"^(mean|std|logit_shift|patients\..*|images\..*|familiarity\
 _TRAINING = re.compile(r"optim|sched|(^|[._])(opt|rng|callbacks|loops)([._]|$)", re.I)
 _MOMENTS = re.compile(r"(^|\.)(exp_avg|exp_avg_sq|momentum_buffer|square_avg|param_groups)(\.|$)")
 _LOSS = re.compile(r"loss|criterion|pos_?weight|class_?weight|metric|auroc|accuracy", re.I)
-_COUNTED = re.compile(r"(^|[._])(best|acc|auc|score|epoch|step|lr|version|num|count|n|averaged)([._]|$)", re.I)
+_COUNTED = re.compile(
+    r"(^|[._])(best|acc|auc|score|epoch|step|lr|version|num|count|n|averaged)([._]|$)", re.I
+)
 _POINTS = re.compile(r"(^|\.)op_threshs$")
 _PROJECTION = re.compile(r"project|predictor|proto|(^|[._])(proj|queue|queue_ptr|center|mlp)([._]|$)", re.I)
 _NAMED = 3
@@ -91,7 +93,10 @@ def choose(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> tuple[Fit, 
     rests = _rests(file, layout, asked) if len(asked) > 1 else {}
     # of equal bodies the one with most beside it is taken: the other lacks its head
     for fit in sorted(asked, key=lambda fit: -len(rests.get(fit.prefix, ()))):
-        if any(_are_equal(file, fit, one) and _agree(file, rests[fit.prefix], rests[one.prefix]) for one in different):
+        if any(
+            _are_equal(file, fit, one) and _agree(file, rests[fit.prefix], rests[one.prefix])
+            for one in different
+        ):
             others.setdefault("copy of it", []).append(fit)
         else:
             different.append(fit)
@@ -202,10 +207,14 @@ def account(file: WeightFile, layout: Layout, fit: Fit, others: Mapping[str, Seq
             hint = f"a {layout.name} with more than torchvision's parts computes something else; give another file"
             raise WeightsError(f"holds {what}: {visible(members[0])}", hint)
     twin = next((_called(one) for one in others.get("momentum twin", ())), "")
-    return Match(file, layout, fit, tuple(heads), {reason: tuple(names) for reason, names in left_out.items()}, twin)
+    return Match(
+        file, layout, fit, tuple(heads), {reason: tuple(names) for reason, names in left_out.items()}, twin
+    )
 
 
-def _known_reason(name: str, file: WeightFile, layout: Layout, fit: Fit, others: Mapping[str, Sequence[Fit]]) -> str:
+def _known_reason(
+    name: str, file: WeightFile, layout: Layout, fit: Fit, others: Mapping[str, Sequence[Fit]]
+) -> str:
     """Why a tensor is left out whatever its shape; empty where that depends on its neighbours."""
     if file.is_ours and _OURS.match(name):
         return "records of the run"
@@ -285,7 +294,8 @@ def _reason(members: Sequence[str], file: WeightFile, layout: Layout, fit: Fit) 
         return "projection head"
     # one float may be a part that computes, such as the exponent of a pooling
     is_count = [
-        not place.dtype.is_floating_point or _COUNTED.search(name) for name, place in zip(apart, places, strict=True)
+        not place.dtype.is_floating_point or _COUNTED.search(name)
+        for name, place in zip(apart, places, strict=True)
     ]
     if all(place.shape in ((), (1,)) for place in places) and all(is_count):
         return "counters"
@@ -308,7 +318,9 @@ def choose_head(match: Match, names: Sequence[str] | None, key: str = "model.hea
     fitting = [head for head in match.heads if head.num_outputs == len(names)]
     if len(fitting) == 1:
         return fitting[0]
-    there = "; ".join(str(head) for head in match.heads[:_NAMED]) or "no linear head on the network's features"
+    there = (
+        "; ".join(str(head) for head in match.heads[:_NAMED]) or "no linear head on the network's features"
+    )
     if match.file.findings is not None:
         raise WeightsError(f"names {count(len(names), 'finding')}, but has {there}: it is damaged")
     option = key.rstrip("= ")

@@ -50,7 +50,9 @@ def check_modules(match: Match, head: Head | None) -> tuple[str, ...]:
         WeightsError: What differs.
     """
     differ, own = compare(match.file, match.layout, match.fit, head.name if head else None)
-    tensors = [name for name in match.left_out.get("attributes", ()) if match.file.modules and may_compute(name)]
+    tensors = [
+        name for name in match.left_out.get("attributes", ()) if match.file.modules and may_compute(name)
+    ]
     differ += [f"{visible(name)} is a tensor that torchvision's network does not have" for name in tensors]
     if differ:
         more = [f"and {len(differ) - 3} more differences"] if len(differ) > 3 else []
@@ -93,7 +95,9 @@ def _network_of(backbone: str) -> Mapping[str, nn.Module]:
     with torch.device("meta"), without_first_weights():
         net = get_model(backbone, weights=None)
     named = {path.removeprefix("features."): module for path, module in net.named_modules()}
-    return {path: module for path, module in named.items() if path not in ("", "features", "fc", "classifier")}
+    return {
+        path: module for path, module in named.items() if path not in ("", "features", "fc", "classifier")
+    }
 
 
 def _roots(fit: Fit, layout: Layout) -> Mapping[str, str]:
@@ -136,7 +140,9 @@ def _compare_one(path: str, theirs: Module, ours: nn.Module) -> list[str]:
         return [f"{where} has hooks or a forward of its own"]
     if next(ours.children(), None) is not None:  # a block, whose layers are compared one by one
         return []
-    if (kind, wanted) == ("AvgPool2d", "AdaptiveAvgPool2d") and _pair(theirs.values.get("kernel_size")) == _WHOLE_MAP:
+    if (kind, wanted) == ("AvgPool2d", "AdaptiveAvgPool2d") and _pair(
+        theirs.values.get("kernel_size")
+    ) == _WHOLE_MAP:
         return []
     if kind != wanted or not theirs.kind.startswith(_KNOWN_PACKAGES):
         return [f"{where} is a {visible(theirs.kind)}, torchvision's a {wanted}"]

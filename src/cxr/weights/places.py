@@ -67,7 +67,9 @@ def refer(reference: object) -> object:
     """The storage that a persistent id of torch.save names, or the class of a module in old files."""
     if not isinstance(reference, tuple) or not reference:
         raise WeightsError("is damaged: it refers to something outside itself")
-    if reference[0] == "module" and len(reference) > 1:  # (word, class, its file, its source) before PyTorch 1.6
+    if (
+        reference[0] == "module" and len(reference) > 1
+    ):  # (word, class, its file, its source) before PyTorch 1.6
         return reference[1]
     if reference[0] != "storage" or len(reference) < 5 or not isinstance(reference[1], Name):
         raise WeightsError("is damaged: it refers to something outside itself")
@@ -94,9 +96,13 @@ def build(name: Name, given: tuple[Any, ...]) -> object:
     match name.name:
         case "_rebuild_tensor" | "_rebuild_tensor_v2" | "_rebuild_tensor_v3":
             return _view(name.name, given)
-        case "_rebuild_parameter" | "_rebuild_parameter_with_state" | "_rebuild_device_tensor_from_cpu_tensor":
+        case (
+            "_rebuild_parameter" | "_rebuild_parameter_with_state" | "_rebuild_device_tensor_from_cpu_tensor"
+        ):
             return given[0]
-        case "_rebuild_from_type_v2":  # (function, class, its arguments, state) of a subclass or one with attributes
+        case (
+            "_rebuild_from_type_v2"
+        ):  # (function, class, its arguments, state) of a subclass or one with attributes
             made = build(given[0], given[2]) if isinstance(given[0], Name) else NotImplemented
             return made
         case "_rebuild_qtensor":

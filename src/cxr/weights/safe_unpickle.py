@@ -23,7 +23,18 @@ _HARMLESS = {
     "threading", "time", "types", "typing", "uuid",
 }  # fmt: skip
 """Modules of Python that hyperparameters and counters come from."""
-_RUNS_CODE = {"__import__", "apply", "breakpoint", "compile", "eval", "exec", "execfile", "file", "input", "open"}
+_RUNS_CODE = {
+    "__import__",
+    "apply",
+    "breakpoint",
+    "compile",
+    "eval",
+    "exec",
+    "execfile",
+    "file",
+    "input",
+    "open",
+}
 
 
 class Name(NamedTuple):
@@ -89,7 +100,9 @@ def read_pickle(file: IO[bytes], build: Build, refer: Refer) -> Any:  # noqa: AN
         return machine.result
     except WeightsError:
         raise
-    except Exception:  # a damaged pickle fails anywhere: an empty stack, a key that is a list, letters that are none
+    except (
+        Exception
+    ):  # a damaged pickle fails anywhere: an empty stack, a key that is a list, letters that are none
         raise WeightsError(_DAMAGED) from None
 
 
@@ -109,7 +122,9 @@ def _call(build: Build, kind: object, arguments: object) -> object:
     given = arguments if isinstance(arguments, tuple) else ()
     if not isinstance(kind, Name):
         return Part(kind, given)
-    if kind.module in ("copyreg", "copy_reg") and given:  # (class, arguments ...) of objects of the first protocols
+    if (
+        kind.module in ("copyreg", "copy_reg") and given
+    ):  # (class, arguments ...) of objects of the first protocols
         return _call(build, given[0], given[1:])
     if kind in (("collections", "OrderedDict"), ("collections", "defaultdict"), ("builtins", "dict")):
         pairs = given[0] if given and isinstance(given[0], list) else []
@@ -128,7 +143,9 @@ def _set_item(target: object, key: object, value: object) -> None:
     items = target.items if isinstance(target, Part) else target
     if not isinstance(items, dict):
         raise WeightsError(_DAMAGED)
-    plain = isinstance(key, str | bool | float | bytes | None) or (isinstance(key, int) and abs(key) < 1 << 60)
+    plain = isinstance(key, str | bool | float | bytes | None) or (
+        isinstance(key, int) and abs(key) < 1 << 60
+    )
     items[key if plain or isinstance(key, Part) else object()] = value
 
 

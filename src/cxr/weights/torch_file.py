@@ -126,7 +126,9 @@ def open_legacy(path: Path) -> TorchFile:
         referred = refer(reference)
         if isinstance(referred, Storage):
             whole: Any = reference
-            storages[referred.key] = Storage(referred.key, referred.dtype, whole[4])  # of which it may be a view
+            storages[referred.key] = Storage(
+                referred.key, referred.dtype, whole[4]
+            )  # of which it may be a view
         return referred
 
     size = path.stat().st_size
@@ -140,7 +142,9 @@ def open_legacy(path: Path) -> TorchFile:
     return TorchFile(path, records, root)
 
 
-def _walk_storages(file: IO[bytes], size: int, keys: list[str], storages: dict[str, Storage]) -> dict[str, _Record]:
+def _walk_storages(
+    file: IO[bytes], size: int, keys: list[str], storages: dict[str, Storage]
+) -> dict[str, _Record]:
     """Eight bytes with a storage's number of entries, then these, for one storage after the other."""
     records: dict[str, Any] = {}
     at = file.tell()

@@ -9,7 +9,14 @@ from cxr.weights.match import Head, Match
 
 _NAMED = 3
 _COUNTS = (torch.int64, torch.int32, torch.float32)
-_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2)
+_FLOATS = (
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+)
 
 
 def read_values(match: Match, head: Head | None = None) -> dict[str, Tensor]:
@@ -31,7 +38,9 @@ def read_values(match: Match, head: Head | None = None) -> dict[str, Tensor]:
             values[name] = value
     if wrong:
         more = [f"and {len(wrong) - _NAMED} more tensors are unfit"] if len(wrong) > _NAMED else []
-        raise WeightsError([*wrong[:_NAMED], *more], "its training failed, or the file is damaged: give another one")
+        raise WeightsError(
+            [*wrong[:_NAMED], *more], "its training failed, or the file is damaged: give another one"
+        )
     return values
 
 

@@ -9,7 +9,14 @@ from sklearn.metrics import average_precision_score, brier_score_loss, f1_score,
 
 from cxr.config.schema import Eval
 from cxr.evaluation.statistics import bootstrap, metrics
-from cxr.evaluation.statistics.bootstrap import Ranked, Summed, draw_auroc, draw_figures, resample_units, resampling_of
+from cxr.evaluation.statistics.bootstrap import (
+    Ranked,
+    Summed,
+    draw_auroc,
+    draw_figures,
+    resample_units,
+    resampling_of,
+)
 from cxr.evaluation.statistics.metrics import Float, Point
 
 CELLS = st.tuples(
@@ -17,7 +24,9 @@ CELLS = st.tuples(
     st.integers(0, 12).map(lambda part: part / 12),  # ties
     st.sampled_from([0.0, 0.0, 0.5, 1.0, 2.0, 3.75]),  # rows left out, and weights that are no counts
 )
-ROWS = st.lists(CELLS, min_size=1, max_size=60).map(lambda cells: np.array(cells, np.float64).reshape(-1, 3).T)
+ROWS = st.lists(CELLS, min_size=1, max_size=60).map(
+    lambda cells: np.array(cells, np.float64).reshape(-1, 3).T
+)
 
 
 def by_sklearn(y: Float, p: Float, w: Float, threshold: float = 0.5) -> tuple[float, ...]:
@@ -25,7 +34,9 @@ def by_sklearn(y: Float, p: Float, w: Float, threshold: float = 0.5) -> tuple[fl
     counts = ~np.isnan(y) & (w > 0)
     y, p, w = y[counts].astype(int), p[counts], w[counts]
     both = 0 < y.sum() < len(y)
-    ranking = [figure(y, p, sample_weight=w) for figure in (roc_auc_score, average_precision_score)] if both else []
+    ranking = (
+        [figure(y, p, sample_weight=w) for figure in (roc_auc_score, average_precision_score)] if both else []
+    )
     f1 = f1_score(y, p >= threshold, sample_weight=w, zero_division=0.0) if y.any() else np.nan
     brier = brier_score_loss(y, p, sample_weight=w, pos_label=1) if len(y) else np.nan
     return *(ranking or [np.nan, np.nan]), f1, brier
@@ -102,7 +113,8 @@ def test_a_draw_takes_as_many_patients_as_there_are() -> None:
 
 def test_the_seed_is_the_draws() -> None:
     first, again, other = (
-        np.concatenate(list(resample_units(range(50), "images", 200, seed).counts()), axis=1) for seed in (0, 0, 1)
+        np.concatenate(list(resample_units(range(50), "images", 200, seed).counts()), axis=1)
+        for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()

@@ -12,7 +12,9 @@ from cxr.evaluation.statistics.metrics import Float
 def has_proc() -> bool:
     if shutil.which("Rscript") is None:
         return False
-    return subprocess.run(["Rscript", "-e", "library(pROC)"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(["Rscript", "-e", "library(pROC)"], capture_output=True, check=False).returncode == 0
+    )
 
 
 def drawn(num: int = 200, seed: int = 0) -> tuple[Float, Float]:

@@ -23,7 +23,9 @@ def figures(y: metrics.Float, p: metrics.Float, threshold: float = 0.5) -> metri
 
 @given(ROWS, st.integers(0, 20).map(lambda part: part / 20))
 @settings(max_examples=150, deadline=None)
-def test_every_figure_of_the_known_rows_is_that_of_scikit_learn(rows: metrics.Float, threshold: float) -> None:
+def test_every_figure_of_the_known_rows_is_that_of_scikit_learn(
+    rows: metrics.Float, threshold: float
+) -> None:
     y, p = rows
     known = ~np.isnan(y)
     truth, scores = y[known], p[known]

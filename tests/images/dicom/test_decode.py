@@ -132,7 +132,9 @@ def test_a_drawing_in_the_unused_bits_is_not_seen() -> None:
 
 @pytest.mark.parametrize("pixels", [DEEP, SIGNED, SHALLOW], ids=["12 bit", "signed", "8 bit"])
 @pytest.mark.parametrize("syntax", ["1.2.840.10008.1.2", "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"])
-def test_uncompressed_files_read_the_same_in_every_syntax(pixels: npt.NDArray[np.uint16], syntax: str) -> None:
+def test_uncompressed_files_read_the_same_in_every_syntax(
+    pixels: npt.NDArray[np.uint16], syntax: str
+) -> None:
     np.testing.assert_array_equal(grey(make_dicom(pixels, syntax=syntax)), grey(make_dicom(pixels)))
 
 
@@ -218,7 +220,9 @@ def test_a_decoder_that_crashes_costs_its_file_alone(lossless: Path, monkeypatch
     assert reason_of(lossless.read_bytes()) == "DICOM file is corrupt: its header or pixels cannot be decoded"
 
 
-def test_a_decoder_that_cannot_run_says_nothing_of_the_file(lossless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_that_cannot_run_says_nothing_of_the_file(
+    lossless: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     killed = lossless.with_name("killed")
     killed.write_text("#!/bin/sh\nkill -KILL $$\n")
     killed.chmod(0o755)
@@ -264,17 +268,35 @@ def test_objects_without_an_image_are_named() -> None:
     assert reason_of(report) == "DICOM object without an image (Basic Text SR Storage)"
     report.SOPClassUID = "1.2.3.4.5"
     assert reason_of(report) == "DICOM object without an image (unknown kind)"
-    assert reason_of(without("PixelData")) == "DICOM file without pixels: it is truncated, or its pixels are elsewhere"
+    assert (
+        reason_of(without("PixelData"))
+        == "DICOM file without pixels: it is truncated, or its pixels are elsewhere"
+    )
 
 
 @pytest.mark.parametrize(
     ("elements", "reason"),
     [
-        ({"NumberOfFrames": 3}, "DICOM file of 3 frames: one image a file is read; export the frame by itself"),
-        ({"Rows": 20_000, "Columns": 10_000}, "image of 10,000 x 20,000 pixels is larger than 100,000,000 pixels"),
-        ({"Rows": 0}, "DICOM image of 50 x 0 pixels with 1 values of 16 bits, 12 stored: grey or colour of 8 to"),
-        ({"BitsAllocated": 32}, "DICOM image of 50 x 60 pixels with 1 values of 32 bits, 12 stored: grey or colour of"),
-        ({"BitsStored": 17}, "DICOM image of 50 x 60 pixels with 1 values of 16 bits, 17 stored: grey or colour of"),
+        (
+            {"NumberOfFrames": 3},
+            "DICOM file of 3 frames: one image a file is read; export the frame by itself",
+        ),
+        (
+            {"Rows": 20_000, "Columns": 10_000},
+            "image of 10,000 x 20,000 pixels is larger than 100,000,000 pixels",
+        ),
+        (
+            {"Rows": 0},
+            "DICOM image of 50 x 0 pixels with 1 values of 16 bits, 12 stored: grey or colour of 8 to",
+        ),
+        (
+            {"BitsAllocated": 32},
+            "DICOM image of 50 x 60 pixels with 1 values of 32 bits, 12 stored: grey or colour of",
+        ),
+        (
+            {"BitsStored": 17},
+            "DICOM image of 50 x 60 pixels with 1 values of 16 bits, 17 stored: grey or colour of",
+        ),
         ({"PixelData": DEEP.tobytes()[:-2]}, "image file is truncated ("),
         (
             {"PhotometricInterpretation": "SECRET"},
@@ -286,7 +308,10 @@ def test_objects_without_an_image_are_named() -> None:
         ),
         ({"HighBit": 10}, "DICOM file is corrupt: HighBit 10 with 12 bits of 16 stored"),
         ({"HighBit": 16}, "DICOM file is corrupt: HighBit 16 with 12 bits of 16 stored"),
-        ({"PixelData": DEEP.tobytes() * 2}, "DICOM file of 2 frames: one image a file is read; export the frame by it"),
+        (
+            {"PixelData": DEEP.tobytes() * 2},
+            "DICOM file of 2 frames: one image a file is read; export the frame by it",
+        ),
     ],
 )
 def test_what_is_no_single_whole_image_is_named(elements: dict[str, Any], reason: str) -> None:
@@ -307,7 +332,9 @@ def test_a_lacking_element_is_named(keyword: str) -> None:
     [("1.2.840.10008.1.2.4.52", "JPEG Extended (Process 3 and 5)"), ("1.2.3.4", "a private transfer syntax")],
 )
 def test_a_compression_that_nothing_reads_is_named(syntax: str, name: str) -> None:
-    data = to_bytes(encapsulate_jpeg(SHALLOW)).replace(b"1.2.840.10008.1.2.4.50", syntax.encode().ljust(22, b"\0"))
+    data = to_bytes(encapsulate_jpeg(SHALLOW)).replace(
+        b"1.2.840.10008.1.2.4.50", syntax.encode().ljust(22, b"\0")
+    )
     assert reason_of(data).startswith(f"DICOM pixels in {name}, which no installed decoder reads")
 
 
@@ -379,7 +406,9 @@ def test_without_pydicom_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     "kind", ["elements", "items", "items of a known length", "deflated items", "deflated elements"]
 )
-def test_a_file_of_millions_of_elements_is_refused_by_their_number(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_millions_of_elements_is_refused_by_their_number(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for module in ("cxr.images.dicom.decode", "cxr.images.dicom.header"):
         monkeypatch.setattr(f"{module}.MOST_ELEMENTS", 10_000)
     monkeypatch.setattr("cxr.images.dicom.header._MOST_IN_SEQUENCE", 100_000)

@@ -33,7 +33,9 @@ def as_png(pixels: npt.NDArray[Any]) -> Grey:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(8, 16), st.integers(1, 16), st.integers(0, 2**16))
-def test_dicom_without_a_window_has_the_grey_of_the_same_pixels_as_png(stored: int, used: int, seed: int) -> None:
+def test_dicom_without_a_window_has_the_grey_of_the_same_pixels_as_png(
+    stored: int, used: int, seed: int
+) -> None:
     pixels = np.random.default_rng(seed).integers(0, 2 ** min(used, stored), (7, 9), dtype=np.uint16)
     np.testing.assert_array_equal(grey(make_dicom(pixels, stored)), as_png(pixels))
     inverted = make_dicom(pixels, stored, PhotometricInterpretation="MONOCHROME1")
@@ -157,7 +159,9 @@ def test_an_image_is_inverted_once_and_a_contradiction_is_noted(
     photometric: str, shape: str, is_inverted: bool
 ) -> None:
     result, notes = shown(make_dicom(DEEP, PhotometricInterpretation=photometric, PresentationLUTShape=shape))
-    np.testing.assert_array_equal(result, 255 - grey(make_dicom(DEEP)) if is_inverted else grey(make_dicom(DEEP)))
+    np.testing.assert_array_equal(
+        result, 255 - grey(make_dicom(DEEP)) if is_inverted else grey(make_dicom(DEEP))
+    )
     contradicts = (photometric, shape) in (("MONOCHROME2", "INVERSE"), ("MONOCHROME1", "IDENTITY"))
     said = f"{photometric} with PresentationLUTShape {shape}: its smallest value is taken for white"
     assert notes == ([said] if contradicts else [])
@@ -190,7 +194,9 @@ def test_pixels_over_ten_times_as_long_as_wide_are_taken_for_a_mistake() -> None
 def test_an_image_that_would_become_too_large_is_refused() -> None:
     dataset = make_dicom(np.zeros((8, 8), np.uint8), 8, PixelSpacing=[9, 1])
     dataset.Rows, dataset.Columns, dataset.PixelData = 4_000, 4_000, bytes(16_000_000)
-    with pytest.raises(UnreadableImageError, match=r"larger than 100,000,000 pixels once its pixels are square"):
+    with pytest.raises(
+        UnreadableImageError, match=r"larger than 100,000,000 pixels once its pixels are square"
+    ):
         decode(to_bytes(dataset), "x.dcm")
 
 
@@ -201,7 +207,10 @@ def test_an_image_that_would_become_too_large_is_refused() -> None:
         ({"Modality": "SECRET"}, "DICOM of an unknown modality"),
         ({"Modality": "DX", "BodyPartExamined": "SKULL"}, "DICOM of body part SKULL"),
         ({"BodyPartExamined": "left hand SECRET"}, "DICOM of body part HAND"),
-        ({"PresentationIntentType": "FOR PROCESSING"}, "DICOM with raw values for processing, not for presentation"),
+        (
+            {"PresentationIntentType": "FOR PROCESSING"},
+            "DICOM with raw values for processing, not for presentation",
+        ),
     ],
 )
 def test_what_is_no_chest_radiograph_is_noted_and_read(elements: dict[str, Any], note: str) -> None:
@@ -301,13 +310,18 @@ def test_padding_is_known_by_its_bits_whatever_its_sign(vr: str, value: int) -> 
 @pytest.mark.parametrize(
     ("elements", "said"),
     [
-        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "Modality": "CR"}, "CT Image Storage, not a radiograph"),
+        (
+            {"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2", "Modality": "CR"},
+            "CT Image Storage, not a radiograph",
+        ),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.4"}, "MR Image Storage, not a radiograph"),
         ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.7", "Modality": "DX"}, ""),
         ({"BodyPartExamined": "BRAIN"}, "BRAIN"),
     ],
 )
-def test_what_is_no_radiograph_of_the_chest_by_any_element_is_noted(elements: dict[str, Any], said: str) -> None:
+def test_what_is_no_radiograph_of_the_chest_by_any_element_is_noted(
+    elements: dict[str, Any], said: str
+) -> None:
     notes = shown(make_dicom(DEEP, **elements))[1]
     assert len(notes) == bool(said)
     assert not said or notes[0].endswith(said)

@@ -21,15 +21,21 @@ def test_view_positions_become_pa_ap_and_lateral(tmp_path: Path, position: str, 
     assert read_header(write_dicom(tmp_path / "x", PIXELS, ViewPosition=position)).view == view
 
 
-@pytest.mark.parametrize(("age", "years"), [("045Y", 45), ("006M", 0.5), ("007D", 7 / 365.25), ("old", np.nan)])
+@pytest.mark.parametrize(
+    ("age", "years"), [("045Y", 45), ("006M", 0.5), ("007D", 7 / 365.25), ("old", np.nan)]
+)
 def test_ages_are_years(tmp_path: Path, age: str, years: float) -> None:
     path = write_dicom(tmp_path / "x", PIXELS)
-    path.write_bytes(write_dicom(tmp_path / "y", PIXELS, PatientAge="100Y").read_bytes().replace(b"100Y", age.encode()))
+    path.write_bytes(
+        write_dicom(tmp_path / "y", PIXELS, PatientAge="100Y").read_bytes().replace(b"100Y", age.encode())
+    )
     np.testing.assert_equal(read_header(path).age, years)
 
 
 def test_a_header_holds_sex_and_side_and_nobody(tmp_path: Path) -> None:
-    header = read_header(write_dicom(tmp_path / "x", PIXELS, PatientSex="F", ImageLaterality="L", PatientAge="001Y"))
+    header = read_header(
+        write_dicom(tmp_path / "x", PIXELS, PatientSex="F", ImageLaterality="L", PatientAge="001Y")
+    )
     assert header == Header("", "L", 1.0, "F")
     assert "SECRET" not in repr(header)
 

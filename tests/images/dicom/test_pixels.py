@@ -41,7 +41,9 @@ def parsed_pixels(dataset: Dataset) -> npt.NDArray[Any]:
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(9, 16), st.integers(0, 7), st.booleans(), st.booleans(), st.integers(0, 2**16))
-def test_samples_are_found_wherever_high_bit_says(stored: int, above: int, signed: bool, rle: bool, seed: int) -> None:
+def test_samples_are_found_wherever_high_bit_says(
+    stored: int, above: int, signed: bool, rle: bool, seed: int
+) -> None:
     draws, above = np.random.default_rng(seed), min(above, 16 - stored)
     samples = draws.integers(0, 2**stored, (6, 9), dtype=np.uint16)
     samples[0, :2] = 0, 2**stored - 1
@@ -80,7 +82,9 @@ def planar(pixels: npt.NDArray[Any]) -> bytes:
 def test_colour_of_8_bits_has_the_luminance_of_pillow(photometric: str, by_plane: bool, syntax: str) -> None:
     pixels = convert_color_space(COLOUR, "RGB", photometric) if photometric != "RGB" else COLOUR
     native = syntax.startswith(("1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"))
-    dataset = make_dicom(pixels, 8, syntax if native else "1.2.840.10008.1.2.1", PhotometricInterpretation=photometric)
+    dataset = make_dicom(
+        pixels, 8, syntax if native else "1.2.840.10008.1.2.1", PhotometricInterpretation=photometric
+    )
     if by_plane and native:
         dataset.PixelData = planar(pixels)
     dataset = dataset if native else compressed(dataset, syntax)
@@ -95,7 +99,9 @@ def test_half_of_the_colours_are_enough() -> None:
     halved = np.stack([ybr[:, 0, 0], ybr[:, 1, 0], ybr[:, 0, 1], ybr[:, 0, 2]], axis=1)
     dataset = make_dicom(COLOUR, 8, PhotometricInterpretation="YBR_FULL_422", PixelData=halved.tobytes())
     assert np.abs(grey(dataset) - luminance(parsed_pixels(dataset))).max() <= 1
-    whole = make_dicom(ybr.reshape(COLOUR.shape), 8, PhotometricInterpretation="YBR_FULL_422")  # its name is wrong
+    whole = make_dicom(
+        ybr.reshape(COLOUR.shape), 8, PhotometricInterpretation="YBR_FULL_422"
+    )  # its name is wrong
     assert np.abs(grey(whole) - luminance(COLOUR)).max() <= 2
 
 
@@ -131,7 +137,10 @@ def test_palettes_give_the_luminance_of_their_colours(number: int, bits: int) ->
 @pytest.mark.parametrize("photometric", ["CMYK", "HSV", "YBR_PARTIAL_420"])
 def test_retired_colours_are_named(photometric: str) -> None:
     dataset = make_dicom(COLOUR, 8, PhotometricInterpretation=photometric)
-    assert reason_of(dataset) == f"DICOM pixels in {photometric}, which is not read; export it as MONOCHROME2 or RGB"
+    assert (
+        reason_of(dataset)
+        == f"DICOM pixels in {photometric}, which is not read; export it as MONOCHROME2 or RGB"
+    )
 
 
 def test_jpeg_extended_of_12_bits_is_read(cases: Path) -> None:
@@ -144,7 +153,9 @@ def test_jpeg_extended_of_12_bits_is_read(cases: Path) -> None:
 
 def test_what_no_decoder_reads_is_not_called_corrupt(cases: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pydicom.pixels.decoders.base.Decoder.available_plugins", ("pillow",))
-    with pytest.raises(UnreadableImageError, match="JPEG Extended of 12 bits, which no installed decoder reads"):
+    with pytest.raises(
+        UnreadableImageError, match="JPEG Extended of 12 bits, which no installed decoder reads"
+    ):
         read_file(cases / "11-jpeg-extended-12bit" / "JPGExtended.dcm")
 
 
@@ -153,7 +164,9 @@ def test_damage_that_the_decoder_of_a_jpeg_reports_is_refused() -> None:
     stream = bytearray(frame_of(dataset))
     stream[-9:-2] = bytes(7)
     dataset.PixelData = encapsulate([bytes(stream)])
-    assert reason_of(dataset).startswith("DICOM file is corrupt: the decoder of its pixels reports: Corrupt JPEG data")
+    assert reason_of(dataset).startswith(
+        "DICOM file is corrupt: the decoder of its pixels reports: Corrupt JPEG data"
+    )
 
 
 @pytest.mark.parametrize("marker", ["JFIF", "Adobe", "none"])
@@ -201,7 +214,9 @@ def test_a_frame_in_several_fragments_is_read_and_several_frames_are_refused(syn
 def test_a_second_table_of_offsets_does_not_lead_to_other_pixels() -> None:
     dataset = compressed(make_dicom(DEEP), J2K)
     frame, other = frame_of(dataset), frame_of(compressed(make_dicom(DEEP[:, ::-1]), J2K))
-    dataset.PixelData = encapsulate([frame], has_bot=False) + struct.pack("<HHI", 0xFFFE, 0xE000, len(other)) + other
+    dataset.PixelData = (
+        encapsulate([frame], has_bot=False) + struct.pack("<HHI", 0xFFFE, 0xE000, len(other)) + other
+    )
     dataset.ExtendedOffsetTable = struct.pack("<Q", 8 + len(frame))
     dataset.ExtendedOffsetTableLengths = struct.pack("<Q", len(other))
     assert reason_of(dataset).startswith(("DICOM file of 2 frames", "DICOM file is corrupt"))
@@ -214,14 +229,18 @@ def codestream(
     siz = struct.pack(">HH8IH", 41, 0, width, height, 0, 0, tile, tile, 0, 0, 1) + part
     cod = struct.pack(">BBHBBBBBB", bool(precincts), 0, 1, 0, 5, blocks, blocks, 0, 1) + precincts
     tiles = struct.pack(">HHHIBB", 0xFF90, 10, 0, 14, 0, 1) + b"\xff\x93"
-    return b"\xff\x4f\xff\x51" + siz + b"\xff\x52" + struct.pack(">H", len(cod) + 2) + cod + tiles + b"\xff\xd9"
+    return (
+        b"\xff\x4f\xff\x51" + siz + b"\xff\x52" + struct.pack(">H", len(cod) + 2) + cod + tiles + b"\xff\xd9"
+    )
 
 
 def test_the_header_of_a_jpeg_2000_stream_is_where_the_decoder_looks() -> None:
     stream, large = codestream(50, 60, 50), codestream(9000, 9000, 9000)
     jp2 = b"\0\0\0\x0cjP  \r\n\x87\n"
     decoy = struct.pack(">I4s", 8 + len(stream), b"free") + stream
-    found = [read_j2k_header(data) for data in (stream, jp2 + decoy + struct.pack(">I4s", 0, b"jp2c") + large)]
+    found = [
+        read_j2k_header(data) for data in (stream, jp2 + decoy + struct.pack(">I4s", 0, b"jp2c") + large)
+    ]
     assert [one[:4] for one in found if one] == [(50, 60, 1, 12), (9000, 9000, 1, 12)]
     for odd in (b"\0" + stream, codestream(50, 60, 0), codestream(50, 60, 50, b"\x0b\x02\x01"), stream[:44],
                 stream[:-2], stream[:-3] + b"\xff\xd9", jp2 + decoy):  # fmt: skip
@@ -248,7 +267,8 @@ def test_a_jpeg_2000_stream_of_too_many_parts_is_refused(stream: bytes, is_bomb:
     dataset.Rows, dataset.Columns, dataset.PixelData = 9000, 9000, encapsulate([stream])
     if is_bomb:
         assert (
-            reason_of(dataset) == "DICOM file is corrupt: its pixels are cut into more parts than there is memory for"
+            reason_of(dataset)
+            == "DICOM file is corrupt: its pixels are cut into more parts than there is memory for"
         )
 
 

@@ -76,4 +76,6 @@ def test_faults_are_named_by_file_and_line(tmp_path: Path, old: str, new: str, w
 
 
 def test_a_folder_without_the_table_says_what_was_looked_for(tmp_path: Path) -> None:
-    assert error_of(tmp_path).startswith(f"error: ROOT: no {TABLE}, plain or gzipped\nhint: data.root must be")
+    assert error_of(tmp_path).startswith(
+        f"error: ROOT: no {TABLE}, plain or gzipped\nhint: data.root must be"
+    )

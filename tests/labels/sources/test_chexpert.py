@@ -110,7 +110,9 @@ def test_faults_are_named_by_file_and_line(tmp_path: Path) -> None:
 def test_a_missing_observation_is_named(tmp_path: Path) -> None:
     write_chexpert(tmp_path)
     edit(tmp_path / "valid.csv", "Fracture", "Fractures")
-    assert error_of(tmp_path) == ("error: ROOT/valid.csv: no column 'Fracture'\nhint: CheXpert's tables have all 14")
+    assert error_of(tmp_path) == (
+        "error: ROOT/valid.csv: no column 'Fracture'\nhint: CheXpert's tables have all 14"
+    )
 
 
 def test_a_path_without_a_patient_is_refused(tmp_path: Path) -> None:
@@ -191,11 +193,15 @@ def test_a_range_draws_every_target_of_the_full_training_table_inside_it(
     assert abs(drawn.mean() - 0.7) < 0.001
 
 
-def test_cells_of_a_patients_studies_are_never_merged(full: tuple[LabelTable, pd.DataFrame], xrv_data: Path) -> None:
+def test_cells_of_a_patients_studies_are_never_merged(
+    full: tuple[LabelTable, pd.DataFrame], xrv_data: Path
+) -> None:
     table, cells = full
     paths = pd.read_csv(xrv_data / "chexpert_train.csv.gz")["Path"].str.removeprefix("CheXpert-v1.0-small/")
     assert table.rows["image"].tolist() == paths.tolist()
     targets = resolve(table, CHEXPERT_14, "zeros", "masked")
-    np.testing.assert_array_equal(np.where(targets.mask, targets.y, np.nan), cells.replace(-1, 0).to_numpy(np.float32))
+    np.testing.assert_array_equal(
+        np.where(targets.mask, targets.y, np.nan), cells.replace(-1, 0).to_numpy(np.float32)
+    )
     merged = cells.groupby(table.rows["patient_id"]).first()  # what a merge by patient would leave
     assert len(merged) == 64_540 and len(table) == 223_414

@@ -39,7 +39,9 @@ def test_kermanys_layout_gives_classes_splits_and_patients(tmp_path: Path) -> No
 @pytest.mark.parametrize("around", ["chest_xray/", "a/chest_xray/", "data/", ""])
 @pytest.mark.parametrize("inside", ["", "images/"])
 def test_folders_around_and_inside_count_for_nothing(tmp_path: Path, around: str, inside: str) -> None:
-    names = [f"{around}{kind}/{inside}{n}.png" for kind in ("COVID", "Normal", "Viral Pneumonia") for n in range(2)]
+    names = [
+        f"{around}{kind}/{inside}{n}.png" for kind in ("COVID", "Normal", "Viral Pneumonia") for n in range(2)
+    ]
     table = read_folder(tmp_path, *names, f"{around}COVID/masks/0.png", "__MACOSX/._0.png", split="random")
     assert table.findings == ("COVID", "Viral Pneumonia", "No Finding") and len(table) == 6
     assert not table.names_patients
@@ -50,7 +52,10 @@ def test_folders_of_patients_are_named_by_a_key(tmp_path: Path) -> None:
     with pytest.raises(CxrError, match="its folders do not tell which is the class, such as Mass/p1"):
         read_folder(tmp_path, *names, split="random")
     table = read_folder(tmp_path, split="random", folders=["class", "patient"])
-    assert table.rows["patient_id"].tolist() == ["p1", "p1", "p2"] and table.findings == ("Mass", "No Finding")
+    assert table.rows["patient_id"].tolist() == ["p1", "p1", "p2"] and table.findings == (
+        "Mass",
+        "No Finding",
+    )
 
 
 def test_a_patient_in_two_folders_of_splits_is_a_leak_with_a_way_out(tmp_path: Path) -> None:

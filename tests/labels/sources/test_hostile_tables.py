@@ -40,7 +40,9 @@ def table(tmp_path: Path) -> Read:
     return read_lines
 
 
-@pytest.mark.parametrize("heading", ["patientId,Patient ID", "patient_id,MRN", "Patient ID,subject", "patient_id,pid"])
+@pytest.mark.parametrize(
+    "heading", ["patientId,Patient ID", "patient_id,MRN", "Patient ID,subject", "patient_id,pid"]
+)
 def test_two_columns_that_group_patients_differently_are_refused(table: Read, heading: str) -> None:
     nested = [f"a{row}.png,v{row},{row // 2},{row % 2}" for row in range(NUM)]
     with pytest.raises(CxrError, match="may name the patient, and they differ") as error:
@@ -82,7 +84,9 @@ def test_rounded_ids_are_refused_for_every_kind_of_id(table: Read, number: str) 
     "cell", ["['Edema', 'Mass']", "['Edema' 'Mass']", "{Edema,Mass}", "('Edema', 'Mass')", "Edema;Mass"]
 )
 def test_lists_are_read_however_they_are_written(table: Read, cell: str) -> None:
-    found = table("image,patient_id,finding", f'a0.png,p,"{cell}"', "a1.png,q,Mass", columns={"labels": "finding"})
+    found = table(
+        "image,patient_id,finding", f'a0.png,p,"{cell}"', "a1.png,q,Mass", columns={"labels": "finding"}
+    )
     assert found.findings == ("Edema", "Mass")
     np.testing.assert_array_equal(found.raw, [[1, 1], [0, 1]])
 
@@ -94,9 +98,16 @@ def test_words_that_are_no_finding_asked_for_are_counted(table: Read) -> None:
 
 
 def test_words_of_padchest_count_in_any_spelling_and_others_are_told(tmp_path: Path) -> None:
-    lists = ["['Pleural Effusion']", "['pleural_effusion' 'CARDIOMEGALY']", "['normal']", "['apple', 'nodule']"]
+    lists = [
+        "['Pleural Effusion']",
+        "['pleural_effusion' 'CARDIOMEGALY']",
+        "['normal']",
+        "['apple', 'nodule']",
+    ]
     root = write_padchest(tmp_path, lists)
-    found = read(Data.model_validate({"source": "padchest", "root": root, "split": "random", "missing": "skip"}))
+    found = read(
+        Data.model_validate({"source": "padchest", "root": root, "split": "random", "missing": "skip"})
+    )
     columns = [padchest.FINDINGS.index(name) for name in ("Effusion", "Cardiomegaly", "Nodule")]
     np.testing.assert_array_equal(found.raw[:, columns], [[1, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 1]])
     assert found.notes == ("words in Labels that are no finding here, blanks left out: apple (1)",)
@@ -153,7 +164,10 @@ def test_images_of_series_below_a_study_are_the_studys(tmp_path: Path) -> None:
 def test_separators_are_those_that_divide_all_lines_alike(tmp_path: Path, text: str, encoding: str) -> None:
     (tmp_path / "x.csv").write_bytes(text.encode(encoding))
     sheet = read_sheet(tmp_path / "x.csv")
-    assert sheet.column("image") == ["a", "b"] and sheet.column("Edema (yes, no, unclear, none)") == ["1", "0"]
+    assert sheet.column("image") == ["a", "b"] and sheet.column("Edema (yes, no, unclear, none)") == [
+        "1",
+        "0",
+    ]
 
 
 @pytest.mark.parametrize(("word", "view"), [("P.A.", "PA"), ("a.p. supine", "AP"), ("p-a", "PA"), ("L", "lateral"),
@@ -197,15 +211,25 @@ def test_a_column_without_a_name_is_accounted_for(table: Read) -> None:
 def test_file_names_that_are_no_utf8_are_split_and_listed(tmp_path: Path) -> None:
     for name in (b"A/x\xe9_1.png", b"A/y.png", b"B/z.png", b"B/\xff.png"):
         write_image(tmp_path / os.fsdecode(name))
-    keys = {"source": "folder", "root": tmp_path, "split": "random", "val_fraction": 0.25, "test_fraction": 0.25}
+    keys = {
+        "source": "folder",
+        "root": tmp_path,
+        "split": "random",
+        "val_fraction": 0.25,
+        "test_fraction": 0.25,
+    }
     data = Data.model_validate(keys)
     split = assign(read(data), data)
     assert sorted(split.fold) == ["test", "train", "train", "val"]
-    config = Config.model_validate({"data": keys, "store": {"path": tmp_path / "store"}, "image": {"store_size": 32}})
+    config = Config.model_validate(
+        {"data": keys, "store": {"path": tmp_path / "store"}, "image": {"store_size": 32}}
+    )
     assert open_dataset(config).store.readable.sum() == 4
 
 
-def test_a_store_that_may_not_be_read_is_not_called_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_may_not_be_read_is_not_called_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(path: Path, *_: object) -> str:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 

@@ -63,7 +63,11 @@ def test_rows_tell_patient_study_view_and_split(tmp_path: Path) -> None:
 
 def test_the_official_split_is_the_archives_own(tmp_path: Path) -> None:
     split = assign(read_mimic(write_mimic(tmp_path)), data_of(tmp_path))
-    assert {fold: len(split.rows(fold)) for fold in ("train", "val", "test")} == {"train": 12, "val": 4, "test": 4}
+    assert {fold: len(split.rows(fold)) for fold in ("train", "val", "test")} == {
+        "train": 12,
+        "val": 4,
+        "test": 4,
+    }
 
 
 @pytest.mark.parametrize("version", ["2.0.0", "2.1.0"])
@@ -88,7 +92,10 @@ def test_images_are_found_with_and_without_the_folder_files(tmp_path: Path) -> N
 
 
 def test_age_and_sex_come_from_mimic_ivs_table_of_patients(tmp_path: Path) -> None:
-    lines = ["subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod", "10000002,F,50,2100,2014 - 2016,"]
+    lines = [
+        "subject_id,gender,anchor_age,anchor_year,anchor_year_group,dod",
+        "10000002,F,50,2100,2014 - 2016,",
+    ]
     write_lines(write_mimic(tmp_path) / "patients.csv", lines)
     rows = read_mimic(tmp_path).rows
     here = rows["patient_id"] == "10000002"  # its study is of 2102
@@ -120,12 +127,22 @@ def test_every_lacking_table_is_named_and_the_split_only_when_it_is_needed(tmp_p
     ("table", "old", "new", "what"),
     [
         ("chexpert", "-1.0", "-2", "chexpert.csv:2: Edema is '-2'"),
-        ("chexpert", "50000001", "50000000", "chexpert.csv:2: study_id 50000000 is there twice (again on line 3)"),
+        (
+            "chexpert",
+            "50000001",
+            "50000000",
+            "chexpert.csv:2: study_id 50000000 is there twice (again on line 3)",
+        ),
         ("chexpert", "study_id", "study", "chexpert.csv: no column 'study_id'"),
         ("split", "validate", "later", "split.csv:14: split is 'later'"),
         ("metadata", "subject_id", "patient", "metadata.csv: no column 'subject_id'"),
         ("metadata", ",10000001,", ",,", "metadata.csv:4: no patient in subject_id (and 1 more rows)"),
-        ("metadata", "00000001-AP-0003", "00000000-PA-0001", "metadata.csv:4: image 00000000-PA-0001 is of patient "),
+        (
+            "metadata",
+            "00000001-AP-0003",
+            "00000000-PA-0001",
+            "metadata.csv:4: image 00000000-PA-0001 is of patient ",
+        ),
     ],
 )
 def test_faults_are_named_by_file_and_line(tmp_path: Path, table: str, old: str, new: str, what: str) -> None:
@@ -138,4 +155,6 @@ def test_a_table_of_labels_named_by_data_csv_takes_the_labelers_place(tmp_path: 
     table = read_mimic(tmp_path, csv="mine.csv")
     assert table.findings == ("Pleural Effusion",)
     np.testing.assert_array_equal(table.raw[:6, 0], [np.nan, np.nan, 1, 1, 0, 0])
-    assert error_of(tmp_path, csv="no.csv").startswith("error: data.csv: no file ROOT/no.csv; there is ROOT/mine.csv\n")
+    assert error_of(tmp_path, csv="no.csv").startswith(
+        "error: data.csv: no file ROOT/no.csv; there is ROOT/mine.csv\n"
+    )

@@ -109,7 +109,9 @@ def test_a_missing_table_says_what_was_looked_for(tmp_path: Path) -> None:
         "Data_Entry_2017_v2020.csv.gz, Data_Entry_2017.csv, Data_Entry_2017.csv.gz; "
         "data.root must be the folder that holds Data_Entry_2017_v2020.csv, or set data.csv"
     )
-    assert error_of(tmp_path, csv="x.csv").startswith("error: data.csv: no file ROOT/x.csv\nhint: data.csv is relative")
+    assert error_of(tmp_path, csv="x.csv").startswith(
+        "error: data.csv: no file ROOT/x.csv\nhint: data.csv is relative"
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,8 +120,14 @@ def test_a_missing_table_says_what_was_looked_for(tmp_path: Path) -> None:
         ([], "/x.csv: no rows"),
         (["Image Index,Finding Labels,Patient ID"], "/x.csv: no rows"),
         (["Image Index,Patient ID", "a.png,1"], "/x.csv: no column 'Finding Labels'"),
-        (["Image Index,Finding Labels,Patient ID", "a.png,Mass,1", "b.png,Mass"], "/x.csv:3: 2 cells where the header"),
-        (["Image Index,Finding Labels,Patient ID", "", "a.png,Mass|Flu,1"], "/x.csv:3: unknown finding 'Flu' in Find"),
+        (
+            ["Image Index,Finding Labels,Patient ID", "a.png,Mass,1", "b.png,Mass"],
+            "/x.csv:3: 2 cells where the header",
+        ),
+        (
+            ["Image Index,Finding Labels,Patient ID", "", "a.png,Mass|Flu,1"],
+            "/x.csv:3: unknown finding 'Flu' in Find",
+        ),
         (["Image Index,Finding Labels,Patient ID", "a.png,Mass, "], "/x.csv:2: no patient in Patient ID"),
         (
             ["Image Index,Finding Labels,Patient ID", "a.png,Mass,1", "b.png,Mass,1", "a.png,Hernia,1"],

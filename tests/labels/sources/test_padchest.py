@@ -70,7 +70,9 @@ def test_images_are_found_in_folders_and_beside_the_table(tmp_path: Path, flat: 
     assert read_padchest(tmp_path).rows["path"].eq("").tolist() == [False, True] + [False] * 8
 
 
-@pytest.mark.parametrize("cell", ["['mass'", "__import__('os')", "{'mass': 1}", "[1]", "mass", "[" * 300, "['a']*9"])
+@pytest.mark.parametrize(
+    "cell", ["['mass'", "__import__('os')", "{'mass': 1}", "[1]", "mass", "[" * 300, "['a']*9"]
+)
 def test_labels_that_are_no_list_of_texts_are_refused_by_line(tmp_path: Path, cell: str) -> None:
     write_padchest(tmp_path, ["['mass']", cell])
     assert error_of(tmp_path) == (
@@ -80,7 +82,9 @@ def test_labels_that_are_no_list_of_texts_are_refused_by_line(tmp_path: Path, ce
 
 
 def test_a_missing_table_a_missing_patient_and_a_missing_column_are_named(tmp_path: Path) -> None:
-    assert error_of(tmp_path).startswith("error: ROOT: no label table of PadChest (PADCHEST_chest_x_ray_images_labels_")
+    assert error_of(tmp_path).startswith(
+        "error: ROOT: no label table of PadChest (PADCHEST_chest_x_ray_images_labels_"
+    )
     write_lines(tmp_path / "x.csv", ["ImageID,PatientID,Labels", "a.png,,['normal']"])
     assert error_of(tmp_path, csv="x.csv").startswith("error: ROOT/x.csv:2: no patient in PatientID\n")
     write_lines(tmp_path / "x.csv", ["ImageID,Labels", "a.png,['normal']"])
@@ -110,7 +114,9 @@ def test_the_full_table_agrees_with_torchxrayvision_but_for_the_words_that_are_s
         import torchxrayvision as xrv
 
         theirs = xrv.datasets.PC_Dataset(tmp_path, views=["*"], unique_patients=False)
-    table = full.select(full.rows.reset_index().set_index("image").loc[theirs.csv["ImageID"], "index"].to_numpy())
+    table = full.select(
+        full.rows.reset_index().set_index("image").loc[theirs.csv["ImageID"], "index"].to_numpy()
+    )
     assert len(full) == 160_861 and len(table) == 158_616  # theirs drops the youngest
     for place, finding in enumerate(theirs.pathologies):
         ours = table.raw[:, table.findings.index(finding)] == 1
@@ -132,7 +138,9 @@ def test_every_word_of_the_terms_is_in_the_full_table_and_blank_rows_are_as_pand
     partial = {"unchanged", "exclude", "suboptimal study"}
     nothing = words.map(lambda said: not said - {""} or bool(said & partial and not said & known))
     np.testing.assert_array_equal(np.isnan(full.raw).all(axis=1), nothing)
-    assert (full.raw[:, full.findings.index("No Finding")] == 1).sum() == words.map(lambda said: "normal" in said).sum()
+    assert (full.raw[:, full.findings.index("No Finding")] == 1).sum() == words.map(
+        lambda said: "normal" in said
+    ).sum()
 
 
 def test_a_truncated_file_of_the_archive_is_skipped_and_listed(tmp_path: Path) -> None:

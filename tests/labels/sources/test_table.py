@@ -47,7 +47,9 @@ def test_a_column_of_labels_and_of_other_cells_is_asked_about_whatever_its_share
     write_table(tmp_path)
     keys = {"columns": {"image": "file", "patient": "who"}, "missing": "skip"}
     for num in (1, 10, 19):
-        lines = ["file,who,Mass,count"] + [f"a/{n}.png,{n},{n % 2},{n % 2 if n >= num else n + 2}" for n in range(20)]
+        lines = ["file,who,Mass,count"] + [
+            f"a/{n}.png,{n},{n % 2},{n % 2 if n >= num else n + 2}" for n in range(20)
+        ]
         write_lines(tmp_path / "x.csv", lines)
         text = error_of(tmp_path, **keys)
         assert text.startswith(
@@ -145,7 +147,9 @@ def test_a_table_needs_its_csv_and_a_column_split_its_column(tmp_path: Path) -> 
     assert error_of(tmp_path, csv="y.csv").startswith(
         "error: data.csv: no file ROOT/y.csv; there is ROOT/x.csv\nhint: "
     )
-    assert error_of(tmp_path, split="column", split_column="part").startswith("error: ROOT/x.csv: no column 'part'\n")
+    assert error_of(tmp_path, split="column", split_column="part").startswith(
+        "error: ROOT/x.csv: no column 'part'\n"
+    )
 
 
 def test_a_plain_label_file_is_read_by_its_usual_column_names(tmp_path: Path) -> None:

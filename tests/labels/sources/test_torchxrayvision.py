@@ -27,7 +27,9 @@ from tests.helpers.fakes import (
 )
 
 NIH = [
-    NihImage(f"{row:08}_000.png", ("Mass|Nodule", "No Finding")[row % 2], str(row // 2), "58", "MF"[row % 2], view)
+    NihImage(
+        f"{row:08}_000.png", ("Mass|Nodule", "No Finding")[row % 2], str(row // 2), "58", "MF"[row % 2], view
+    )
     for row, view in enumerate(("PA", "AP") * 6)
 ]
 
@@ -78,7 +80,9 @@ def test_labels_equal_those_of_our_own_reader(tmp_path: Path) -> None:
     root, keys = nih(tmp_path)
     theirs = read_xrv(root, "NIH_Dataset", **keys)
     ours = read(Data(source="nih", root=tmp_path))
-    np.testing.assert_array_equal(theirs.raw, ours.raw[:, [ours.findings.index(name) for name in theirs.findings]])
+    np.testing.assert_array_equal(
+        theirs.raw, ours.raw[:, [ours.findings.index(name) for name in theirs.findings]]
+    )
 
 
 @pytest.mark.parametrize("level", [0, 1, 127, 128, 254, 255])
@@ -121,7 +125,9 @@ def test_other_archives_are_read_through_their_classes(tmp_path: Path) -> None:
     chexpert = write_chexpert(tmp_path / "chexpert")
     table = read_xrv(chexpert, "CheX_Dataset", csv="train.csv")
     assert (len(table), pixels_of(table, 1).shape, table.rows["age"][1]) == (6, (32, 32), 68)
-    write_lines(write_brax(tmp_path / "brax") / "x.csv", sized(tmp_path / "brax/master_spreadsheet_update.csv"))
+    write_lines(
+        write_brax(tmp_path / "brax") / "x.csv", sized(tmp_path / "brax/master_spreadsheet_update.csv")
+    )
     table = read_xrv(tmp_path / "brax/images", "BRAX_Dataset", csv="../x.csv")
     assert (len(table), pixels_of(table, 5).shape, table.rows["view"][2]) == (6, (32, 32), "")
 
@@ -137,7 +143,9 @@ def test_an_archive_of_another_shape_is_named_by_its_own_arguments(tmp_path: Pat
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as file:
         file.write(tmp_path / "a.png", "train/a.png")
     write_lines(tmp_path / "x.csv", ["image_name,annotation", "a.png,0 1 2"])
-    table = read_xrv(tmp_path, "ObjectCXR_Dataset", csv="x.csv", arguments={"imgzippath": f"{tmp_path}/images.zip"})
+    table = read_xrv(
+        tmp_path, "ObjectCXR_Dataset", csv="x.csv", arguments={"imgzippath": f"{tmp_path}/images.zip"}
+    )
     assert table.findings == ("Foreign Object",) and table.raw.tolist() == [[1]]
     np.testing.assert_array_equal(pixels_of(table, 0), read_file(tmp_path / "a.png"))
     assert "hint: it needs imgzippath, csvpath in data.arguments" in error_of(tmp_path, "ObjectCXR_Dataset")
@@ -152,7 +160,9 @@ def test_rows_of_one_image_are_one_under_its_name(tmp_path: Path) -> None:
     assert "2 images on 3 rows" in table.notes[0] and not table.names_patients
 
 
-@pytest.mark.parametrize("name", ["patientid", "Patient ID", "patientId", "PATIENT_ID", "Subject ID", "subject"])
+@pytest.mark.parametrize(
+    "name", ["patientid", "Patient ID", "patientId", "PATIENT_ID", "Subject ID", "subject"]
+)
 def test_the_patient_is_found_under_many_names(tmp_path: Path, name: str) -> None:
     lines = [
         f"{name},finding,view,filename,offset",
@@ -244,7 +254,11 @@ def test_a_run_trains_through_the_command_line(tmp_path: Path) -> None:
         "model: {backbone: resnet18, weights: none}\n"
         "train: {epochs: 1, batch_size: 8, precision: fp32}\n"
     )
-    extra = (f"data.arguments.csvpath={tmp_path}/metadata.csv", f"out={tmp_path}/run", f"store.path={tmp_path}/store")
+    extra = (
+        f"data.arguments.csvpath={tmp_path}/metadata.csv",
+        f"out={tmp_path}/run",
+        f"store.path={tmp_path}/store",
+    )
     with pytest.raises(SystemExit) as ended:
         main(["train", str(tmp_path / "tiny.yaml"), *extra])
     assert ended.value.code == 0 and (tmp_path / "run/best.safetensors").exists()

@@ -33,7 +33,13 @@ def test_a_cell_is_what_the_majority_says_and_uncertain_below_it(tmp_path: Path)
     share = pd.read_csv(tmp_path / TRAIN).groupby("image_id")[list(VINDR_FINDINGS)].mean()
     np.testing.assert_array_equal(table.raw[:3], share.map(lambda part: part and (1 if part > 0.5 else -1)))
     assert table.raw[0].tolist() == [1, 1, 0, -1, 0]
-    assert table.findings == ("Cardiomegaly", "Nodule/Mass", "Pleural Effusion", "Other diseases", "No Finding")
+    assert table.findings == (
+        "Cardiomegaly",
+        "Nodule/Mass",
+        "Pleural Effusion",
+        "Other diseases",
+        "No Finding",
+    )
 
 
 def test_the_test_table_has_one_row_an_image_and_its_own_spelling(tmp_path: Path) -> None:
@@ -53,7 +59,12 @@ def test_images_are_found_under_every_suffix(tmp_path: Path, suffix: str) -> Non
     write_vindr(tmp_path)
     (tmp_path / "train/a1.png").rename(tmp_path / f"train/a1{suffix}")
     (tmp_path / "test/d4.png").unlink()
-    assert read_vindr(tmp_path).rows["path"].tolist() == [f"train/a1{suffix}", "train/b2.png", "train/c3.png", ""]
+    assert read_vindr(tmp_path).rows["path"].tolist() == [
+        f"train/a1{suffix}",
+        "train/b2.png",
+        "train/c3.png",
+        "",
+    ]
 
 
 def test_a_reader_table_by_itself_is_read_as_labels(tmp_path: Path) -> None:
@@ -77,7 +88,11 @@ def test_faults_are_named(tmp_path: Path, old: str, new: str, what: str) -> None
 
 
 def test_a_folder_without_tables_and_a_table_without_findings_are_named(tmp_path: Path) -> None:
-    assert error_of(tmp_path).startswith("error: ROOT: no label table of VinDr-CXR\nhint: looked for annotations/")
+    assert error_of(tmp_path).startswith(
+        "error: ROOT: no label table of VinDr-CXR\nhint: looked for annotations/"
+    )
     write_lines(tmp_path / "x.csv", ["image_id,rad_id", "a1,R1"])
     assert error_of(tmp_path, csv="x.csv").startswith("error: ROOT/x.csv: no column of a finding\n")
-    assert error_of(tmp_path, split="column").startswith("error: data.split: the tables of VinDr-CXR have no split")
+    assert error_of(tmp_path, split="column").startswith(
+        "error: data.split: the tables of VinDr-CXR have no split"
+    )

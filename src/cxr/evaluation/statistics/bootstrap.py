@@ -80,7 +80,9 @@ def resampling_of(rows: pd.DataFrame, how: Eval) -> tuple[Resampling | None, lis
     notes = []
     if unnamed and how.interval == "patients":
         what = "no image has" if unnamed == len(rows) else f"{unnamed:,} images have no"
-        notes.append(f"{what} patient_id, so images were drawn: intervals are too narrow where patients recur")
+        notes.append(
+            f"{what} patient_id, so images were drawn: intervals are too narrow where patients recur"
+        )
     names = rows["image" if unit == "images" else "patient_id"]
     resampling = resample_units(names, unit, how.draws, how.draw_seed)
     if resampling.num_units < 2:
@@ -123,7 +125,9 @@ class Ranked:
         true, not_below = np.cumsum(positives, axis=0), negatives[1::2]
         with np.errstate(invalid="ignore", divide="ignore"):
             precision = np.where(positives > 0, true / (true + not_below), 0.0)
-            mean_precision = np.einsum("kd,kd->d", positives, precision) / true[-1] if len(true) else negatives[-1]
+            mean_precision = (
+                np.einsum("kd,kd->d", positives, precision) / true[-1] if len(true) else negatives[-1]
+            )
         auroc = _auroc(positives, negatives)
         return auroc, np.where(np.isnan(auroc), np.nan, mean_precision)
 
@@ -144,7 +148,9 @@ def _auroc(positives: Float, negatives: Float) -> Float:
 class Summed:
     """One finding's counts per unit, ready for every figure that is a function of sums over rows."""
 
-    def __init__(self, y: Float, p: Float, threshold: float, of_row: npt.NDArray[np.intp], num_units: int) -> None:
+    def __init__(
+        self, y: Float, p: Float, threshold: float, of_row: npt.NDArray[np.intp], num_units: int
+    ) -> None:
         called, squares = p >= threshold, np.where(np.isnan(y), 0.0, (p - y) ** 2)
         cells = [(y == 1) & called, (y == 0) & called, (y == 1) & ~called, (y == 0) & ~called]
         rows = [*(cell.astype(np.float64) for cell in cells), squares]
@@ -163,7 +169,9 @@ def draw_figures(y: Float, p: Float, thresholds: Float, resampling: Resampling) 
     of_row, num = resampling.of_row, resampling.num_units
     ranked = _rank(y, p, resampling)
     summed = [Summed(y[:, c], p[:, c], float(thresholds[c]), of_row, num) for c in range(y.shape[1])]
-    draws = _draw(resampling, y.shape[1], lambda c, weights: [*ranked[c].figures(weights), *summed[c].figures(weights)])
+    draws = _draw(
+        resampling, y.shape[1], lambda c, weights: [*ranked[c].figures(weights), *summed[c].figures(weights)]
+    )
     return {name: draws[:, place] for place, name in enumerate(RESAMPLED)}
 
 
@@ -174,7 +182,9 @@ def draw_auroc(y: Float, p: Float, resampling: Resampling) -> Float:
 
 
 def _rank(y: Float, p: Float, resampling: Resampling) -> list[Ranked]:
-    return _in_threads(lambda c: Ranked(y[:, c], p[:, c], resampling.of_row, resampling.num_units), y.shape[1])
+    return _in_threads(
+        lambda c: Ranked(y[:, c], p[:, c], resampling.of_row, resampling.num_units), y.shape[1]
+    )
 
 
 def _draw(resampling: Resampling, num: int, figures: Callable[[int, Float], Sequence[Float]]) -> Float:

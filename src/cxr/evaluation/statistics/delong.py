@@ -18,7 +18,9 @@ def covariance(y: Float, scores: Float) -> tuple[Float, Float]:
     if not num_positive or not num_negative:
         return np.full(num_scores, np.nan), np.full((num_scores, num_scores), np.nan)
     ranks = rankdata(np.concatenate([positive, negative]), axis=0)
-    below = (ranks[:num_positive] - rankdata(positive, axis=0)) / num_negative  # share of negatives below a positive
+    below = (
+        ranks[:num_positive] - rankdata(positive, axis=0)
+    ) / num_negative  # share of negatives below a positive
     above = 1 - (ranks[num_positive:] - rankdata(negative, axis=0)) / num_positive
     return below.mean(axis=0), _variance_of_mean(below) + _variance_of_mean(above)
 

@@ -34,7 +34,9 @@ class Behind(NamedTuple):
         """Patients that a figure's error depends on: those of the rarer class, where it needs both."""
         if figure in ("specificity", "npv"):
             return self.negative
-        return {"sensitivity": self.positive, "brier": self.either}.get(figure, min(self.positive, self.negative))
+        return {"sensitivity": self.positive, "brier": self.either}.get(
+            figure, min(self.positive, self.negative)
+        )
 
 
 def behind(y: Float, resampling: Resampling) -> Behind:

@@ -43,7 +43,9 @@ def decode_apart(stream: bytes, syntax: str, options: dict[str, Any]) -> tuple[n
     except OSError as error:
         raise _not_started(error.strerror or "unknown reason") from None
     except subprocess.SubprocessError as error:
-        if getattr(error, "returncode", 0) == -signal.SIGKILL:  # as the system ends a process that takes its memory
+        if (
+            getattr(error, "returncode", 0) == -signal.SIGKILL
+        ):  # as the system ends a process that takes its memory
             raise _not_started("it was killed, perhaps for want of memory") from None
         raise ValueError("GDCM does not decode it") from None
     if find_damage_in([done.stderr]):
@@ -59,7 +61,11 @@ def _command() -> list[str]:
 
     Where this program lies comes last on the child's path, so that it is found however the parent found it.
     """
-    flags = ["-P", *(["-E"] if sys.flags.ignore_environment else []), *(["-s"] if sys.flags.no_user_site else [])]
+    flags = [
+        "-P",
+        *(["-E"] if sys.flags.ignore_environment else []),
+        *(["-s"] if sys.flags.no_user_site else []),
+    ]
     start = f"import sys; sys.path.append(sys.argv[1]); from {__name__} import run_child; run_child()"
     return [sys.executable, *flags, "-c", start, str(Path(__file__).resolve().parents[3])]
 
@@ -86,7 +92,11 @@ def run_child() -> None:
     pixels, facts = get_decoder(syntax).as_array(
         content, index=0, validate=False, raw=True, decoding_plugin="gdcm", **request["options"]
     )
-    said = {"photometric": facts["photometric_interpretation"], "kind": pixels.dtype.str, "shape": pixels.shape}
+    said = {
+        "photometric": facts["photometric_interpretation"],
+        "kind": pixels.dtype.str,
+        "shape": pixels.shape,
+    }
     answer.write(json.dumps(said).encode().ljust(_HEADER - 1) + b"\n")
     answer.write(np.ascontiguousarray(pixels).data)
     answer.flush()

@@ -30,7 +30,14 @@ if TYPE_CHECKING:
 _UNKNOWN = "unknown kind"
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _DEFER = 1 << 20  # bytes of a value from which on it is left in the file
-_NEEDED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation", "PhotometricInterpretation")
+_NEEDED = (
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
+    "PhotometricInterpretation",
+)
 _CHANNELS = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3, "YBR_FULL": 3, "YBR_FULL_422": 3,
              "YBR_ICT": 3, "YBR_RCT": 3}  # fmt: skip
 _RETIRED = ("HSV", "ARGB", "CMYK", "YBR_PARTIAL_422", "YBR_PARTIAL_420")
@@ -63,10 +70,14 @@ def decode_dicom(data: bytes, name: Path | str, intensity: Intensity, note: Note
         raise UnreadableImageError(name, f"DICOM file of more than {MOST_ELEMENTS:,} elements") from None
     except CxrError:
         raise
-    except Exception as error:  # on hostile bytes pydicom and its plugins raise anything; messages quote the header
+    except (
+        Exception
+    ) as error:  # on hostile bytes pydicom and its plugins raise anything; messages quote the header
         if says_nothing_of_the_file(error):
             raise
-        raise UnreadableImageError(name, "DICOM file is corrupt: its header or pixels cannot be decoded") from None
+        raise UnreadableImageError(
+            name, "DICOM file is corrupt: its header or pixels cannot be decoded"
+        ) from None
 
 
 def _read(data: bytes) -> "FileDataset":
@@ -102,7 +113,9 @@ def _check_kind(dataset: "FileDataset", name: Path | str) -> None:
     if frames < 1:
         raise Refused(f"DICOM file is corrupt: its NumberOfFrames is {frames:,}")
     if frames > 1:
-        raise Refused(f"DICOM file of {frames:,} frames: one image a file is read; export the frame by itself")
+        raise Refused(
+            f"DICOM file of {frames:,} frames: one image a file is read; export the frame by itself"
+        )
 
 
 def _read_layout(dataset: "FileDataset") -> Layout:
@@ -141,9 +154,13 @@ def _check_layout(layout: Layout) -> None:
             f"bits, {layout.stored} stored: grey or colour of 8 to 16 bits is read"
         )
     if not layout.stored - 1 <= layout.high < layout.bits:
-        raise Refused(f"DICOM file is corrupt: HighBit {layout.high} with {layout.stored} bits of {layout.bits} stored")
+        raise Refused(
+            f"DICOM file is corrupt: HighBit {layout.high} with {layout.stored} bits of {layout.bits} stored"
+        )
     if layout.photometric in _RETIRED:
-        raise Refused(f"DICOM pixels in {layout.photometric}, which is not read; export it as MONOCHROME2 or RGB")
+        raise Refused(
+            f"DICOM pixels in {layout.photometric}, which is not read; export it as MONOCHROME2 or RGB"
+        )
     if _CHANNELS.get(layout.photometric) != layout.channels:
         known = layout.photometric if layout.photometric in _CHANNELS else "unknown"
         raise Refused(

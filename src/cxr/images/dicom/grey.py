@@ -118,7 +118,11 @@ def _grey_of_colour(pixels: Stored, intensity: Intensity) -> Grey:
 
     def luminance(rows: slice) -> npt.NDArray[Any]:
         part = colours(rows)
-        return part[..., 0] if is_ybr and kind is np.uint16 else np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY))
+        return (
+            part[..., 0]
+            if is_ybr and kind is np.uint16
+            else np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY))
+        )
 
     brightest = 255 if kind is np.uint8 else max(int(colours(rows).max()) for rows in blocks_of(shape))
     return scale(luminance, shape, brightest, intensity)
@@ -311,7 +315,9 @@ def _is_padding(dataset: "Dataset", stored: npt.NDArray[np.int32]) -> Bool:
         return np.zeros(len(stored), bool)
     limit = dataset.get("PixelPaddingRangeLimit", value)
     ends = [value, limit if isinstance(limit, int) else value]
-    if int(dataset.BitsAllocated) == 16:  # some writers give these the other sign than the pixels have: same bits
+    if (
+        int(dataset.BitsAllocated) == 16
+    ):  # some writers give these the other sign than the pixels have: same bits
         lowest = -0x8000 if dataset.PixelRepresentation else 0
         ends = [(one - lowest) % 0x10000 + lowest for one in ends]
     first, last = sorted(ends)

@@ -27,7 +27,21 @@ SUFFIXES = (".dcm", ".dicom")
 
 _FIRST_GROUPS = (b"\x02\0", b"\0\x02", b"\x08\0", b"\0\x08")  # in either byte order
 _EARLY_GROUPS, _EARLY_ELEMENTS, _MOST_BYTES = (0x0002, 0x0008, 0x0010), 0x0080, 400
-_LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")  # 4 bytes of length
+_LONG = (
+    b"OB",
+    b"OD",
+    b"OF",
+    b"OL",
+    b"OV",
+    b"OW",
+    b"SQ",
+    b"SV",
+    b"UC",
+    b"UN",
+    b"UR",
+    b"UT",
+    b"UV",
+)  # 4 bytes of length
 _SEQUENCES = ("ModalityLUTSequence", "VOILUTSequence", "ViewCodeSequence")
 _MOST_IN_SEQUENCE = 1 << 20  # bytes; a table of 65,536 entries takes 131 kB
 _PIECE, _FIRST_BYTES = 1 << 16, 512
@@ -70,7 +84,11 @@ def _is_dataset(data: bytes) -> bool:
     if end > _MOST_BYTES or end + 4 > len(data):
         return False
     group, element = struct.unpack_from("<HH", data, end)
-    return group in _EARLY_GROUPS and (group, element) > (first & 0xFFFF, first >> 16) and first >> 16 < _EARLY_ELEMENTS
+    return (
+        group in _EARLY_GROUPS
+        and (group, element) > (first & 0xFFFF, first >> 16)
+        and first >> 16 < _EARLY_ELEMENTS
+    )
 
 
 def load_pydicom(name: Path | str) -> ModuleType:
@@ -85,7 +103,9 @@ def load_pydicom(name: Path | str) -> ModuleType:
     except ImportError:
         raise CxrError(f"{name}: reading DICOM needs pydicom", "pip install 'cxr[dicom]'") from None
     warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")  # not catch_warnings, which mixes up threads
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)  # its messages hold values, perhaps the patient's name
+    logging.getLogger("pydicom").setLevel(
+        logging.CRITICAL + 1
+    )  # its messages hold values, perhaps the patient's name
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     return pydicom
 
@@ -173,7 +193,9 @@ def _check_sequences(dataset: "FileDataset") -> None:
 
     for keyword in _SEQUENCES:
         element = dataset.get_item(keyword, keep_deferred=True) if keyword in dataset else None
-        if isinstance(element, RawDataElement) and (element.value is None or len(element.value) > _MOST_IN_SEQUENCE):
+        if isinstance(element, RawDataElement) and (
+            element.value is None or len(element.value) > _MOST_IN_SEQUENCE
+        ):
             raise TooManyElementsError
 
 
@@ -194,7 +216,9 @@ def read_dataset(file: BinaryIO, only: list[str] | None = None, defer: int | Non
 
     guarded = _Guarded(file)
     try:
-        dataset = pydicom.dcmread(cast(BinaryIO, guarded), defer, only is not None, force=True, specific_tags=only)
+        dataset = pydicom.dcmread(
+            cast(BinaryIO, guarded), defer, only is not None, force=True, specific_tags=only
+        )
     except Exception:
         if guarded.is_spent:  # pydicom makes other errors of ours
             raise TooManyElementsError from None
@@ -219,7 +243,9 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             dataset = read_dataset(file, _TAGS)
-        text = {tag: str(dataset.get(tag) or "").strip().upper() for tag in _TAGS if tag != "ViewCodeSequence"}
+        text = {
+            tag: str(dataset.get(tag) or "").strip().upper() for tag in _TAGS if tag != "ViewCodeSequence"
+        }
         codes = [str(code.get("CodeMeaning", "")).lower() for code in dataset.get("ViewCodeSequence") or ()]
     except Exception:  # hostile bytes make pydicom raise anything; packing names the file
         return Header()

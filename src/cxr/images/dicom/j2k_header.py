@@ -42,7 +42,9 @@ def read_j2k_header(stream: bytes) -> J2kHeader | None:
         header = _read_size(stream, at + 2)
         for marker, start in _walk(stream, at + 2) if header else ():
             if header and marker in (_COD, _COC):
-                header = header._replace(num_parts=max(header.num_parts, _count_parts(stream, marker, start, header)))
+                header = header._replace(
+                    num_parts=max(header.num_parts, _count_parts(stream, marker, start, header))
+                )
         return header
     except (struct.error, IndexError, ValueError):
         return None
@@ -104,7 +106,11 @@ def _walk(stream: bytes, at: int) -> Iterator[tuple[int, int]]:
 def _count_parts(stream: bytes, marker: int, at: int, header: J2kHeader) -> int:
     """What a COD or COC segment makes a decoder reserve for the whole image."""
     if marker == _COD:
-        has_precincts, layers, levels = stream[at + 2] & 1, struct.unpack_from(">H", stream, at + 4)[0], at + 7
+        has_precincts, layers, levels = (
+            stream[at + 2] & 1,
+            struct.unpack_from(">H", stream, at + 4)[0],
+            at + 7,
+        )
     else:
         has_precincts, layers, levels = stream[at + 3] & 1, 1, at + 4
     num_levels, across, down = stream[levels : levels + 3]

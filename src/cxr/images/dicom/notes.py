@@ -76,7 +76,9 @@ def square_pixels(dataset: "Dataset", grey: Grey, note: Note) -> Grey:
     Raises:
         Refused: The result would be too large.
     """
-    down, across = next((sides for keyword in _SPACINGS if (sides := _read_sides(dataset, keyword))), (1.0, 1.0))
+    down, across = next(
+        (sides for keyword in _SPACINGS if (sides := _read_sides(dataset, keyword))), (1.0, 1.0)
+    )
     ratio = max(down, across) / min(down, across)
     if ratio < _LEAST:
         return grey

@@ -56,7 +56,9 @@ def _join_fragments(content: bytes, is_rle: bool) -> bytes:
     buffer = BytesIO(content)
     offsets = parse_basic_offsets(buffer)
     fragments = list(generate_fragments(buffer))
-    starts = (fragments[0][:4],) if is_rle and fragments else (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
+    starts = (
+        (fragments[0][:4],) if is_rle and fragments else (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
+    )
     frames = max(len(offsets), sum(fragment.startswith(starts) for fragment in fragments))
     if frames > 1:
         raise _several(frames)
@@ -80,7 +82,9 @@ def _check_syntax(syntax: "UID") -> None:
 
 
 def _lacking(named: str) -> Refused:
-    return Refused(f"DICOM pixels in {named}, which no installed decoder reads; pip install 'cxr[dicom]' adds some")
+    return Refused(
+        f"DICOM pixels in {named}, which no installed decoder reads; pip install 'cxr[dicom]' adds some"
+    )
 
 
 def _take_room(layout: Layout, num_bytes: int, per_sample: int) -> None:
@@ -98,11 +102,15 @@ def _cut(stored: Stored, layout: Layout, high: int) -> Stored:
     return stored._replace(left=left, right=right)
 
 
-def _read_native(syntax: "UID", layout: Layout, content: bytes | memoryview, vr: str | None, data: bytes) -> Stored:
+def _read_native(
+    syntax: "UID", layout: Layout, content: bytes | memoryview, vr: str | None, data: bytes
+) -> Stored:
     from pydicom.pixels.decoders.base import get_decoder
 
     if layout.photometric == "YBR_FULL_422" and len(content) >= layout.num_bytes * 3 // 2:
-        layout = layout._replace(photometric="YBR_FULL")  # it has every pixel's colour, whatever its name says
+        layout = layout._replace(
+            photometric="YBR_FULL"
+        )  # it has every pixel's colour, whatever its name says
     if len(content) < layout.num_bytes:
         raise Refused(truncated(data))
     if len(content) >= max(2 * layout.num_bytes, layout.num_bytes + 16):  # more than padding
@@ -151,7 +159,9 @@ def _read_stream(syntax: "UID", layout: Layout, stream: bytes, data: bytes) -> S
 def _check_room_of_child(layout: Layout, num_bytes: int) -> None:
     """Refuse what takes too much in both processes: 0.82 GB for 36 million pixels of 16 bits in 58 MB (measured)."""
     words = layout.width * layout.height * layout.channels * layout.bits // 8
-    excess = find_excess(layout.width, layout.height, 6 * num_bytes + 6 * words + layout.width * layout.height)
+    excess = find_excess(
+        layout.width, layout.height, 6 * num_bytes + 6 * words + layout.width * layout.height
+    )
     if excess:
         raise Refused(excess)
 
@@ -200,4 +210,8 @@ def _has_colour_marker(stream: bytes) -> bool:
 def _is_made_rgb(stream: bytes) -> bool:
     """Whether Pillow converts a JPEG's colours: with Adobe's marker it does, and pydicom would convert them again."""
     marker = stream.find(b"\xff\xee", 0, stream.find(_SCAN))
-    return marker > 0 and stream[marker + 4 : marker + 9] == b"Adobe" and stream[marker + 15 : marker + 16] == b"\1"
+    return (
+        marker > 0
+        and stream[marker + 4 : marker + 9] == b"Adobe"
+        and stream[marker + 15 : marker + 16] == b"\1"
+    )

@@ -81,7 +81,9 @@ def _name_by_file(table: LabelTable) -> LabelTable:
     paths = table.rows["path"].to_numpy(dtype=object)
     if any(".." in path or "//" in path or path.startswith("/") for path in paths):
         top = str(table.root)
-        paths = np.array([os.path.normpath(os.path.join(top, path)) if path else "" for path in paths], dtype=object)
+        paths = np.array(
+            [os.path.normpath(os.path.join(top, path)) if path else "" for path in paths], dtype=object
+        )
     codes, files = pd.factorize(paths)
     if len(files) == len(paths):
         return table
@@ -106,7 +108,10 @@ def _question_ids(table: LabelTable) -> LabelTable:
 
 
 def read_labels(
-    csv: Path | Sheet, findings: Sequence[str] | None = None, words: str | None = None, duplicates: Duplicates = "error"
+    csv: Path | Sheet,
+    findings: Sequence[str] | None = None,
+    words: str | None = None,
+    duplicates: Duplicates = "error",
 ) -> LabelTable:
     """The labels of a CSV alone, in the form of a public dataset or plain; no image is looked for.
 
@@ -126,12 +131,18 @@ def read_labels(
     """
     sheet = csv if isinstance(csv, Sheet) else read_sheet(csv)
     try:
-        found = table.parse_plain(sheet, sheet.path.parent, findings, words) if words else _parse(sheet, findings)
+        found = (
+            table.parse_plain(sheet, sheet.path.parent, findings, words) if words else _parse(sheet, findings)
+        )
         return join_rows(found, duplicates)
     except CxrError as error:
         hint = plain.hint_without_config(error.hint)
         column = None if words else looks_like_classes(sheet, [name for name in sheet.header if name])
-        reads = f"; --label-column {column} reads its words as findings" if column and "--label" not in hint else ""
+        reads = (
+            f"; --label-column {column} reads its words as findings"
+            if column and "--label" not in hint
+            else ""
+        )
         raise CxrError(error.problems, hint + reads) from None
 
 
@@ -157,7 +168,10 @@ def _parse(sheet: Sheet, findings: Sequence[str] | None) -> LabelTable:
 
 def _find_form(sheet: Sheet) -> tuple[Callable[[Sheet, Path], LabelTable], Sheet] | None:
     """The reader of a public dataset whose table this is, and the table spelled as it wants; None for a plain one."""
-    for known, parse in (((nih.IMAGE, nih.LABELS), nih.parse), ((padchest.IMAGE, padchest.LABELS), padchest.parse)):
+    for known, parse in (
+        ((nih.IMAGE, nih.LABELS), nih.parse),
+        ((padchest.IMAGE, padchest.LABELS), padchest.parse),
+    ):
         if set(known) <= set(sheet.spelled(known).header):
             return parse, sheet.spelled(known)
     both = sheet.spelled(vindr.KNOWN)

@@ -57,13 +57,17 @@ def read(data: Data) -> LabelTable:
 def parse(sheet: Sheet, root: Path) -> LabelTable:
     """The table of a CSV in BRAX's form, without looking for images, labels of the observations that it has."""
     named = {"image": PNG} | {name: own for own, name in COLUMNS.items() if own in sheet.header}
-    named |= {name: own for name, own in (("view", "ViewPosition"), ("age", "PatientAge")) if own in sheet.header}
+    named |= {
+        name: own for name, own in (("view", "ViewPosition"), ("age", "PatientAge")) if own in sheet.header
+    }
     columns = {name: sheet.column(own) for name, own in named.items()}
     if "age" in columns:
         columns["age"] = [age.removesuffix(" or more") for age in columns["age"]]
     every = {canonical(name): name for name in sheet.header}
     labels = {name: every[name] for name in CHEXPERT_14 if name in every}
-    uses = account(sheet, named, labels, {DICOM: "the file, where there is no PNG"}, "not read by data.source=brax")
+    uses = account(
+        sheet, named, labels, {DICOM: "the file, where there is no PNG"}, "not read by data.source=brax"
+    )
     cells = read_cells(sheet, list(labels.values()))
     return LabelTable("brax", root, make_rows(columns), tuple(labels), cells, columns=uses, where=sheet.where)
 

@@ -36,7 +36,15 @@ from cxr.fields.views import LATERAL, read_views
 from cxr.findings import CHEXPERT_14, canonical
 from cxr.labels.columns import account
 from cxr.labels.lookup import existing
-from cxr.labels.reading import check_filled, find_csv, make_rows, read_cells, root_folder, slashes, split_column
+from cxr.labels.reading import (
+    check_filled,
+    find_csv,
+    make_rows,
+    read_cells,
+    root_folder,
+    slashes,
+    split_column,
+)
 from cxr.labels.sheet import Sheet, read_sheet
 from cxr.labels.table import LabelTable
 
@@ -76,10 +84,16 @@ def parse(sheet: Sheet, root: Path) -> LabelTable:
     columns["view"] = _views(sheet, images)
     every = {canonical(name): name for name in sheet.header}
     labels = {name: every[name] for name in CHEXPERT_14 if name in every}
-    named = {"image": PATH, "view": "Frontal/Lateral"} | {n: c for n, c in COLUMNS.items() if c in sheet.header}
-    uses = account(sheet, named, labels, {"AP/PA": "read with Frontal/Lateral"}, "not read by data.source=chexpert")
+    named = {"image": PATH, "view": "Frontal/Lateral"} | {
+        n: c for n, c in COLUMNS.items() if c in sheet.header
+    }
+    uses = account(
+        sheet, named, labels, {"AP/PA": "read with Frontal/Lateral"}, "not read by data.source=chexpert"
+    )
     cells = read_cells(sheet, list(labels.values()))
-    return LabelTable("chexpert", root, make_rows(columns), tuple(labels), cells, columns=uses, where=sheet.where)
+    return LabelTable(
+        "chexpert", root, make_rows(columns), tuple(labels), cells, columns=uses, where=sheet.where
+    )
 
 
 def _read_sheet(sheet: Sheet, split: str, folder: Path, data: Data) -> LabelTable:
@@ -87,9 +101,13 @@ def _read_sheet(sheet: Sheet, split: str, folder: Path, data: Data) -> LabelTabl
     table = parse(sheet, folder)
     lacking = [name for name in CHEXPERT_14 if name not in table.findings]
     if lacking:
-        raise CxrError([f"{sheet.path}: no column {name!r}" for name in lacking], "CheXpert's tables have all 14")
+        raise CxrError(
+            [f"{sheet.path}: no column {name!r}" for name in lacking], "CheXpert's tables have all 14"
+        )
     images, patients = list(table.rows["image"]), list(table.rows["patient_id"])
-    check_filled(sheet, "patient (patient00001/) in Path", patients, "read other archives with data.source=table")
+    check_filled(
+        sheet, "patient (patient00001/) in Path", patients, "read other archives with data.source=table"
+    )
     own = [split or FOLDERS.get(image.split("/", 1)[0], "") for image in images]
     table.rows["split"] = pd.Series(split_column(sheet, data) or own, dtype=str)
     table.rows["path"] = pd.Series(_find_images(folder, images, slashes(sheet.column(PATH))), dtype=str)

@@ -57,12 +57,16 @@ def read(data: Data) -> LabelTable:
     """
     root = root_folder(data, "folders of images, called by their classes")
     if data.split == "column":
-        raise CxrError("data.split: folders have no split column", "use official (the folders'), random or lists")
+        raise CxrError(
+            "data.split: folders have no split column", "use official (the folders'), random or lists"
+        )
     every = Index.of(root).paths
     paths = [path for path in every if not _is_left_out(path) and _is_image(root, path)]
     others = sorted(set(every) - set(paths))
     if not paths:
-        raise CxrError(f"{root}: no image in it", "data.root must hold folders of images, called by their classes")
+        raise CxrError(
+            f"{root}: no image in it", "data.root must hold folders of images, called by their classes"
+        )
     levels = data.folders or _guess_levels([tuple(path.split("/")[:-1]) for path in paths], root)
     inside = [_read_folders(path, levels, root) for path in paths]
     patients, note = _read_patients(paths, inside, data)
@@ -73,7 +77,9 @@ def read(data: Data) -> LabelTable:
     notes = [note] if note and names_patients else []  # else the general warning says it
     if others:
         notes.append(f"{count(len(others), 'file')} left out, without an image or of masks: {others[0]}")
-    uses = tuple(ColumnUse(word, f"finding {name_class(word)}") for word in sorted({one["class"] for one in inside}))
+    uses = tuple(
+        ColumnUse(word, f"finding {name_class(word)}") for word in sorted({one["class"] for one in inside})
+    )
     return LabelTable(
         "folder", root, rows, findings, raw, columns=uses, notes=tuple(notes), names_patients=names_patients
     )
@@ -104,7 +110,9 @@ def _guess_levels(folders: Sequence[Parts], root: Path) -> Parts:
     depths = Counter(map(len, folders))
     if len(depths) > 1:
         what = f"{root}: images lie at different depths, {_say_depths(folders)}"
-        raise CxrError(what, "move them to folders of one depth, as train/CLASS/image, or set data.root deeper")
+        raise CxrError(
+            what, "move them to folders of one depth, as train/CLASS/image, or set data.root deeper"
+        )
     levels, unknown = [], []
     for level, names in enumerate(zip(*set(folders), strict=True)):
         different = set(names)
@@ -136,14 +144,18 @@ def _read_folders(path: str, levels: Parts, root: Path) -> dict[str, str]:
     """
     folders = path.split("/")[:-1]
     if len(folders) < len(levels) or "class" not in levels:
-        raise CxrError(f"{root}: {path} does not lie in folders of {', '.join(levels)}", "correct data.folders")
+        raise CxrError(
+            f"{root}: {path} does not lie in folders of {', '.join(levels)}", "correct data.folders"
+        )
     found = {level: normalise(name) for level, name in zip(levels, folders, strict=False) if level != "other"}
     if "split" in found and not _split_of(found["split"]):
         raise CxrError(f"{root}: folder {found['split']} is no split", "a split is called train, val or test")
     return found | ({"split": _split_of(found["split"])} if "split" in found else {})
 
 
-def _read_patients(paths: Sequence[str], inside: Sequence[dict[str, str]], data: Data) -> tuple[list[str], str]:
+def _read_patients(
+    paths: Sequence[str], inside: Sequence[dict[str, str]], data: Data
+) -> tuple[list[str], str]:
     """(the patient of each image, what to say where some images name none)."""
     if data.columns.patient is None:
         return list(paths), ""

@@ -32,7 +32,15 @@ from cxr.fields.identity import normalise_ids, normalise_images
 from cxr.findings import CHEXPERT_14, canonical
 from cxr.labels.columns import ColumnUse, account
 from cxr.labels.lookup import existing
-from cxr.labels.reading import find_table, index_rows, make_rows, read_cells, read_patients, root_folder, split_column
+from cxr.labels.reading import (
+    find_table,
+    index_rows,
+    make_rows,
+    read_cells,
+    read_patients,
+    root_folder,
+    split_column,
+)
 from cxr.labels.sheet import Sheet, read_sheet
 from cxr.labels.table import Float, LabelTable
 
@@ -53,7 +61,9 @@ def read(data: Data) -> LabelTable:
     metadata, labels, splits = _find_tables(root, data)
     metadata.require([IMAGE, PATIENT, STUDY], "the metadata table of MIMIC-CXR-JPG has them")
     images, studies = normalise_images(metadata.column(IMAGE)), normalise_ids(metadata.column(STUDY))
-    patients = read_patients(metadata, PATIENT, "a patient's images must stay in one split; fill in the patient")
+    patients = read_patients(
+        metadata, PATIENT, "a patient's images must stay in one split; fill in the patient"
+    )
     columns = {"image": images, "patient_id": patients, "study_id": studies}
     columns["path"] = existing(root, _paths(root, columns))
     if VIEW in metadata.header:
@@ -67,7 +77,9 @@ def read(data: Data) -> LabelTable:
     own = {"image": IMAGE, "patient_id": PATIENT, "study_id": STUDY, "view": VIEW}
     uses = account(metadata, own, {}, {DATE: "for the age"}, "not read by data.source=mimic")
     uses += tuple(use for use in label_uses if use.use.startswith("finding") or use.why)
-    return LabelTable("mimic", root, make_rows(columns), findings, raw, absent, columns=uses, where=metadata.where)
+    return LabelTable(
+        "mimic", root, make_rows(columns), findings, raw, absent, columns=uses, where=metadata.where
+    )
 
 
 def _find_tables(root: Path, data: Data) -> tuple[Sheet, Sheet, Sheet | None]:
@@ -79,7 +91,9 @@ def _find_tables(root: Path, data: Data) -> tuple[Sheet, Sheet, Sheet | None]:
     if problems:
         hint = "data.root must be the folder of MIMIC-CXR-JPG that holds its tables and files/"
         raise CxrError(problems, f"{hint}; without the split's table use data.split=random, lists or column")
-    metadata, labels, split = (None if path is None else read_sheet(path).spelled(KNOWN) for path in found.values())
+    metadata, labels, split = (
+        None if path is None else read_sheet(path).spelled(KNOWN) for path in found.values()
+    )
     assert metadata and labels
     return metadata, labels, split
 
@@ -96,7 +110,9 @@ def _read_labels(sheet: Sheet, studies: list[str]) -> tuple[tuple[str, ...], Flo
     names = {canonical(name): name for name in sheet.header}
     findings = tuple(name for name in CHEXPERT_14 if name in names)
     if not findings:
-        raise CxrError(f"{sheet.path}: no column of an observation", f"observations are {', '.join(CHEXPERT_14)}")
+        raise CxrError(
+            f"{sheet.path}: no column of an observation", f"observations are {', '.join(CHEXPERT_14)}"
+        )
     rows = index_rows(sheet, STUDY)
     cells = read_cells(sheet, [names[name] for name in findings])
     cells = np.vstack([cells, np.full((1, len(findings)), np.nan, np.float32)])  # the last row is of no study

@@ -150,20 +150,26 @@ def read(data: Data) -> LabelTable:
     read_patients(sheet, PATIENT, "a patient's images must stay in one split; fill in the patient")
     table = parse(sheet, root)
     split = split_column(sheet, data) or [""] * len(sheet)
-    rows = table.rows.assign(path=pd.Series(_find_images(sheet, root), dtype=str), split=pd.Series(split, dtype=str))
+    rows = table.rows.assign(
+        path=pd.Series(_find_images(sheet, root), dtype=str), split=pd.Series(split, dtype=str)
+    )
     return replace(table, rows=rows)
 
 
 def parse(sheet: Sheet, root: Path) -> LabelTable:
     """The table of a CSV in PadChest's form, without looking for images; only image and labels are needed."""
     named = {"image": IMAGE} | {name: own for own, name in COLUMNS.items() if own in sheet.header}
-    named |= {name: own for name, own in (("patient_id", PATIENT), ("view", "Projection")) if own in sheet.header}
+    named |= {
+        name: own for name, own in (("patient_id", PATIENT), ("view", "Projection")) if own in sheet.header
+    }
     columns = {name: sheet.column(own) for name, own in named.items()}
     if {BIRTH, DATE} <= set(sheet.header):
         columns["age"] = [_age(*both) for both in zip(sheet.column(BIRTH), sheet.column(DATE), strict=True)]
         named["age"] = BIRTH
     words = {f"list of {len(FINDINGS)}": LABELS}
-    uses = account(sheet, named, words, {DATE: "read with the year of birth"}, "not read by data.source=padchest")
+    uses = account(
+        sheet, named, words, {DATE: "read with the year of birth"}, "not read by data.source=padchest"
+    )
     raw, notes = _read_findings(sheet)
     rows = make_rows(columns)
     return LabelTable("padchest", root, rows, FINDINGS, raw, columns=uses, notes=notes, where=sheet.where)
@@ -181,20 +187,26 @@ def _find_images(sheet: Sheet, root: Path) -> list[str]:
 
 def _read_findings(sheet: Sheet) -> tuple[Float, tuple[str, ...]]:
     """(cells [N, C], a note on words that are none of TERMS)."""
-    codes, cells = pd.factorize(np.array(sheet.column(LABELS), dtype=object))  # 28,809 distinct lists in 160,861
+    codes, cells = pd.factorize(
+        np.array(sheet.column(LABELS), dtype=object)
+    )  # 28,809 distinct lists in 160,861
     raw = np.full((len(cells), len(FINDINGS)), np.nan, dtype=np.float32)
     problems, others, rows_of = [], Counter[str](), np.bincount(codes)
     for place, cell in enumerate(cells):
         words = read_words(str(cell))
         if words is None:
-            problems.append(f"{sheet.where(int(np.flatnonzero(codes == place)[0]))}: {LABELS} is {cell[:60]!r}")
+            problems.append(
+                f"{sheet.where(int(np.flatnonzero(codes == place)[0]))}: {LABELS} is {cell[:60]!r}"
+            )
         elif words - _PARTIAL:
             raw[place] = np.nan if words & _PARTIAL else 0
             raw[place, [column for word in words for column in _COLUMNS_OF.get(word, ())]] = 1
             others.update(dict.fromkeys(words - _PARTIAL - _COLUMNS_OF.keys(), int(rows_of[place])))
     if problems:
         more = [f"{sheet.path}: {len(problems) - NAMED:,} more such lists"] if len(problems) > NAMED else []
-        raise CxrError([*problems[:NAMED], *more], "a list of words is like ['pleural effusion', 'cardiomegaly']")
+        raise CxrError(
+            [*problems[:NAMED], *more], "a list of words is like ['pleural effusion', 'cardiomegaly']"
+        )
     note = f"words in {LABELS} that are no finding here, blanks left out: {count_words(others)}"
     return raw[codes], (note,) if others else ()
 

@@ -31,18 +31,39 @@ from cxr.labels.classes import read_classes
 from cxr.labels.columns import account, find_column
 from cxr.labels.lookup import IMAGE_SUFFIXES, Index, find_files, list_folder
 from cxr.labels.plain import IDS, match_words, name_studies, name_usual, say_rounded
-from cxr.labels.reading import find_csv, make_rows, read_cells, read_patients, root_folder, slashes, split_column
+from cxr.labels.reading import (
+    find_csv,
+    make_rows,
+    read_cells,
+    read_patients,
+    root_folder,
+    slashes,
+    split_column,
+)
 from cxr.labels.recognise import name_reader
 from cxr.labels.sheet import Sheet, read_sheet
 from cxr.labels.table import ROW_COLUMNS, Float, LabelTable
 
 Rows = npt.NDArray[np.intp]
 
-_KINDS = {"image": "image", "patient": "patient_id", "study": "study_id", "view": "view", "sex": "sex", "age": "age"}
+_KINDS = {
+    "image": "image",
+    "patient": "patient_id",
+    "study": "study_id",
+    "view": "view",
+    "sex": "sex",
+    "age": "age",
+}
 _USUAL = Columns()
 """data.columns as long as nobody sets them: then columns of other usual names are looked for, too."""
 _IN_HEADERS = ("view", "sex", "age")
-_NO_HEADER = (".png", ".jpg", ".jpeg", ".tif", ".tiff")  # any other file may be DICOM, which often has no suffix
+_NO_HEADER = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".tif",
+    ".tiff",
+)  # any other file may be DICOM, which often has no suffix
 _PATIENT_HINT = "a patient's images must stay in one split, so every row needs its patient"
 
 
@@ -67,7 +88,9 @@ def read(data: Data, exact: bool = True) -> LabelTable:
     """
     root = root_folder(data, "the images that data.csv names")
     if data.csv is None:
-        raise CxrError("data.csv: a table source needs its CSV", "set data.csv, relative to data.root or absolute")
+        raise CxrError(
+            "data.csv: a table source needs its CSV", "set data.csv, relative to data.root or absolute"
+        )
     sheet = read_sheet(find_csv(root, data.csv))
     named = _name_columns(sheet, data, root)
     kept = {name: name for name in data.columns.others if name not in ROW_COLUMNS}
@@ -126,7 +149,9 @@ def _name_columns(sheet: Sheet, data: Data, root: Path) -> dict[str, str]:
     named = {kind: column for kind, column in named.items() if column in sheet.header}
     for kind, column in asked.items():
         free = column == usual[kind] and not (kind == "patient" and column is None)
-        if free and (_KINDS[kind] not in named or kind == "patient"):  # another column may name other patients
+        if free and (
+            _KINDS[kind] not in named or kind == "patient"
+        ):  # another column may name other patients
             others = {name for other, name in named.items() if other != _KINDS[kind]}
             taken = {*others, *data.columns.others, data.split_column, data.columns.labels or ""}
             found = find_column(sheet, _KINDS[kind], taken)
@@ -172,7 +197,12 @@ def _read_labels(sheet: Sheet, taken: Collection[str], data: Data, exact: bool) 
 
 
 def _labels(
-    sheet: Sheet, taken: Collection[str], asked: Sequence[str] | None, words: str | None, soft: bool, partly: bool
+    sheet: Sheet,
+    taken: Collection[str],
+    asked: Sequence[str] | None,
+    words: str | None,
+    soft: bool,
+    partly: bool,
 ) -> _Labels:
     """The labels of every row of the file: of a column of words, or of a column per finding."""
     if words:
@@ -203,7 +233,9 @@ def _read_words(
     sheet.require([column], "data.columns.labels is the column of classes")
     findings, raw = read_classes(sheet.column(column))
     if not findings:
-        raise CxrError(f"{sheet.path}: {column} is blank in every row", "data.columns.labels names the findings")
+        raise CxrError(
+            f"{sheet.path}: {column} is blank in every row", "data.columns.labels names the findings"
+        )
     if asked is None:
         return findings, raw, ()
     y, said, note = match_words(asked, findings, raw, column, find if partly else find_spelling)
@@ -220,7 +252,9 @@ def _no_labels(sheet: Sheet, why: Mapping[str, str]) -> CxrError:
     if words:
         hints.append(f"data.columns.labels={words} reads its words as findings")
     hints += [reader] if (reader := name_reader(sheet.header)) else []
-    hints.append(f"looked at {', '.join(f'{name} ({reason})' for name, reason in why.items()) or 'no further column'}")
+    hints.append(
+        f"looked at {', '.join(f'{name} ({reason})' for name, reason in why.items()) or 'no further column'}"
+    )
     return CxrError(f"{sheet.path}: no label column", "; ".join(hints))
 
 
@@ -265,7 +299,9 @@ def _images_of_studies(root: Path, sheet: Sheet, studies: Sequence[str]) -> tupl
         more = f" (and {len(empty) - 1:,} more)" if len(empty) > 1 else ""
         what = f"{sheet.where(empty[0])}: study {first!r} has no folder of images below {root}{more}"
         hint = "a table without an image column names folders of images in its study column"
-        raise CxrError(what, f"{hint}; else set data.columns.image; its columns are {', '.join(sheet.header)}")
+        raise CxrError(
+            what, f"{hint}; else set data.columns.image; its columns are {', '.join(sheet.header)}"
+        )
     return images, np.array(rows, np.intp)
 
 

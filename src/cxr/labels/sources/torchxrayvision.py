@@ -83,7 +83,9 @@ def read(data: Data) -> LabelTable:
     rows, names_patients = _rows(table, data)
     findings = tuple(canonical(str(name)) for name in archive.pathologies)
     if len(set(map(name_key, findings))) < len(findings):
-        raise CxrError(f"data.dataset: {data.dataset} names a finding twice", f"its findings are {', '.join(findings)}")
+        raise CxrError(
+            f"data.dataset: {data.dataset} names a finding twice", f"its findings are {', '.join(findings)}"
+        )
     read_pixels = _reader(archive, list(rows["path"]), root)
     return LabelTable(
         "torchxrayvision", root, rows, findings, raw, read_pixels=read_pixels, names_patients=names_patients
@@ -100,24 +102,33 @@ def _find_class(name: str) -> Callable[..., Archive]:
     kinds = {
         key: value
         for key, value in vars(datasets).items()
-        if isinstance(value, type) and issubclass(value, base) and _image_argument(value) and key not in made_of_others
+        if isinstance(value, type)
+        and issubclass(value, base)
+        and _image_argument(value)
+        and key not in made_of_others
     }
     if name not in kinds:
         close = difflib.get_close_matches(name, kinds, n=1)
         like = f"; did you mean {close[0]}?" if close else ""
-        raise CxrError(f"data.dataset: torchxrayvision has no {name}{like}", f"its classes are {', '.join(kinds)}")
+        raise CxrError(
+            f"data.dataset: torchxrayvision has no {name}{like}", f"its classes are {', '.join(kinds)}"
+        )
     return cast(Callable[..., Archive], kinds[name])
 
 
 def _image_argument(kind: Callable[..., object]) -> str:
     """imgpath, or what a class calls it; empty for a class that is no archive."""
-    return next((name for name in ("imgpath", "imgzippath") if name in inspect.signature(kind).parameters), "")
+    return next(
+        (name for name in ("imgpath", "imgzippath") if name in inspect.signature(kind).parameters), ""
+    )
 
 
 def _open(kind: Callable[..., Archive], data: Data) -> Archive:
     """The class's object, with imgpath from data.root and the SAFE arguments unless data.arguments says otherwise."""
     known = inspect.signature(kind).parameters
-    problems = [f"data.arguments: {data.dataset} takes no {name}" for name in data.arguments if name not in known]
+    problems = [
+        f"data.arguments: {data.dataset} takes no {name}" for name in data.arguments if name not in known
+    ]
     if data.csv is not None and "csvpath" not in known:
         problems.append(f"data.csv: {data.dataset} takes no csvpath")
     if problems:
@@ -139,7 +150,11 @@ def _open(kind: Callable[..., Archive], data: Data) -> Archive:
 
 
 def _say(problem: Exception) -> str:
-    return f"{type(problem).__name__}: {problem}" if isinstance(problem, LookupError) else str(problem) or repr(problem)
+    return (
+        f"{type(problem).__name__}: {problem}"
+        if isinstance(problem, LookupError)
+        else str(problem) or repr(problem)
+    )
 
 
 def _labels(archive: Archive, name: str, soft: bool) -> Float:
@@ -151,7 +166,11 @@ def _labels(archive: Archive, name: str, soft: bool) -> Float:
     if not known.all():
         row, column = np.argwhere(~known)[0]
         what = f"{archive.pathologies[column]} is {raw[row, column]:g} in row {row}"
-        hints = [LABEL_HINT, SOFT_HINT] if between[row, column] else [f"{LABEL_HINT}; scores cannot be classified"]
+        hints = (
+            [LABEL_HINT, SOFT_HINT]
+            if between[row, column]
+            else [f"{LABEL_HINT}; scores cannot be classified"]
+        )
         raise CxrError(f"data.dataset: {name}: {what}", "; ".join(hints))
     return raw
 
@@ -166,7 +185,12 @@ def _rows(table: pd.DataFrame, data: Data) -> tuple[pd.DataFrame, bool]:
         say(f"{data.dataset}: {len(nameless):,} of {len(table):,} rows name no image: {rest}")
     images = [file or f"row {number}" for number, file in zip(numbers, files, strict=True)]
     patients = _text(table, "patient_id")
-    columns = {"image": images, "path": images, "patient_id": patients or images, "study_id": _text(table, "study_id")}
+    columns = {
+        "image": images,
+        "path": images,
+        "patient_id": patients or images,
+        "study_id": _text(table, "study_id"),
+    }
     columns["view"] = _text(table, "view")
     columns["age"] = _text(table, "age")
     columns["sex"] = _sexes(table)
@@ -219,10 +243,14 @@ def to_grey(pixels: npt.NDArray[np.float32], row: str) -> npt.NDArray[np.uint8]:
         CxrError: Another shape or range, naming the row.
     """
     if pixels.ndim != 3 or len(pixels) != 1 or not pixels.size:
-        raise CxrError(f"data.dataset: {row} has pixels of shape {pixels.shape}", "an image is [1, height, width]")
+        raise CxrError(
+            f"data.dataset: {row} has pixels of shape {pixels.shape}", "an image is [1, height, width]"
+        )
     low, high = float(pixels.min()), float(pixels.max())
     if not (low >= -1024 - _ROUNDING and high <= 1024 + _ROUNDING):
         what = f"{row} has pixels from {low:g} to {high:g}"
-        raise CxrError(f"data.dataset: {what}", "torchxrayvision's pixels are from -1024 to 1024; use another dataset")
+        raise CxrError(
+            f"data.dataset: {what}", "torchxrayvision's pixels are from -1024 to 1024; use another dataset"
+        )
     grey = np.round((np.asarray(pixels[0], np.float64) / 1024 + 1) / 2 * 255)
     return np.clip(grey, 0, 255).astype(np.uint8)

@@ -41,7 +41,9 @@ from cxr.labels.table import Float, LabelTable
 
 IMAGE, READER, CLASS = "image_id", "rad_id", "class_name"
 KNOWN = (IMAGE, READER, CLASS)
-BOXES = {"class_id": "the number of class_name"} | dict.fromkeys(("x_min", "y_min", "x_max", "y_max"), "a box")
+BOXES = {"class_id": "the number of class_name"} | dict.fromkeys(
+    ("x_min", "y_min", "x_max", "y_max"), "a box"
+)
 FOLDS = ("train", "test")
 SUFFIXES = (".dicom", ".dcm", ".png", ".jpg", ".jpeg")
 SPELLINGS = {"Other disease": "Other diseases"}
@@ -56,14 +58,18 @@ def read(data: Data) -> LabelTable:
     """
     root = root_folder(data, "annotations/, train/ and test/")
     if data.split == "column":
-        raise CxrError("data.split: the tables of VinDr-CXR have no split column", "use official, random or lists")
+        raise CxrError(
+            "data.split: the tables of VinDr-CXR have no split column", "use official, random or lists"
+        )
     tables = [parse(read_sheet(path), root) for path in _find_tables(root, data.csv)]
     findings = tuple(dict.fromkeys(name for table in tables for name in table.findings))
     raw = np.concatenate([_spread(table, findings) for table in tables])
     rows = pd.concat([table.rows for table in tables], ignore_index=True)
     twice = rows["image"][rows["image"].duplicated()]
     if len(twice):
-        raise CxrError(f"{root}: image {twice.iloc[0]} is in two of its tables", "keep each image in one table")
+        raise CxrError(
+            f"{root}: image {twice.iloc[0]} is in two of its tables", "keep each image in one table"
+        )
     files = _find_images(root)
     rows["path"] = pd.Series([files.get(image, "") for image in rows["image"]], dtype=str)
     return replace(tables[0], rows=rows, findings=findings, raw=raw)
@@ -75,9 +81,13 @@ def parse(sheet: Sheet, root: Path) -> LabelTable:
     sheet.require([IMAGE], "a label table of VinDr-CXR has a row per image, or per image and reader")
     own = normalise_images(sheet.column(IMAGE))
     if "" in own:
-        raise CxrError(f"{sheet.where(own.index(''))}: no image name", "every row needs the name of its image")
+        raise CxrError(
+            f"{sheet.where(own.index(''))}: no image name", "every row needs the name of its image"
+        )
     readers = [normalise(one) for one in sheet.column(READER)] if READER in sheet.header else None
-    names, votes = _read_boxes(sheet, own, readers) if CLASS in sheet.header else _read_votes(sheet, own, readers)
+    names, votes = (
+        _read_boxes(sheet, own, readers) if CLASS in sheet.header else _read_votes(sheet, own, readers)
+    )
     codes, images = pd.factorize(votes.index.get_level_values(0))
     split = next((fold for fold in FOLDS if fold in sheet.path.name), "")
     columns = {"image": list(images), "patient_id": list(images), "split": [split] * len(images)}
@@ -88,21 +98,27 @@ def parse(sheet: Sheet, root: Path) -> LabelTable:
     columns_of = {f"list of {len(findings)}": CLASS} if CLASS in sheet.header else findings
     uses = account(sheet, named, columns_of, BOXES, "not read by data.source=vindr")
     raw = _vote(votes.to_numpy(np.float32), codes)
-    return LabelTable("vindr", root, make_rows(columns), tuple(findings), raw, columns=uses, names_patients=False)
+    return LabelTable(
+        "vindr", root, make_rows(columns), tuple(findings), raw, columns=uses, names_patients=False
+    )
 
 
 def _read_votes(sheet: Sheet, images: list[str], readers: list[str] | None) -> tuple[list[str], pd.DataFrame]:
     """(columns of findings, their cells by image and reader) of a table with a column a finding."""
     names = [name for name in sheet.header if name not in (IMAGE, READER)]
     if not names:
-        raise CxrError(f"{sheet.path}: no column of a finding", "every column but image_id and rad_id is a finding")
+        raise CxrError(
+            f"{sheet.path}: no column of a finding", "every column but image_id and rad_id is a finding"
+        )
     keys = list(zip(images, readers or images, strict=True))
     first: dict[tuple[str, str], int] = {}
     for row, key in enumerate(keys):
         if first.setdefault(key, row) != row:
             by = f" by reader {key[1]}" if readers else ""
             what = f"image {key[0]}{by} is there twice (first on line {sheet.lines[first[key]]})"
-            raise CxrError(f"{sheet.where(row)}: {what}", "a reader has one row for each image; delete the other rows")
+            raise CxrError(
+                f"{sheet.where(row)}: {what}", "a reader has one row for each image; delete the other rows"
+            )
     cells = read_cells(sheet, names)
     if (cells == -1).any():
         row, column = np.argwhere(cells == -1)[0]
@@ -115,9 +131,13 @@ def _read_boxes(sheet: Sheet, images: list[str], readers: list[str] | None) -> t
     classes = [normalise(one) for one in sheet.column(CLASS)]
     if "" in classes:
         what = f"{sheet.where(classes.index(''))}: no {CLASS}"
-        raise CxrError(what, "every row of Kaggle's train.csv of VinDr-CXR names a class, `No finding` among them")
+        raise CxrError(
+            what, "every row of Kaggle's train.csv of VinDr-CXR names a class, `No finding` among them"
+        )
     rows = pd.DataFrame({"image": images, "reader": readers or images, "class": classes, "said": 1.0})
-    votes = rows.pivot_table(index=["image", "reader"], columns="class", values="said", aggfunc="max", fill_value=0.0)
+    votes = rows.pivot_table(
+        index=["image", "reader"], columns="class", values="said", aggfunc="max", fill_value=0.0
+    )
     order = pd.MultiIndex.from_frame(rows[["image", "reader"]].drop_duplicates())  # as the table has them
     return [str(name) for name in votes.columns], votes.reindex(order)
 
