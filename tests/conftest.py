@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest_plugins = ("tests.helpers.models",)
+pytest_plugins = ("tests.helpers.models", "tests.helpers.predictions")
 
 if TYPE_CHECKING:
     import torch

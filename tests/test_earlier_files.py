@@ -31,7 +31,7 @@ def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     metadata = checkpoint.metadata
     assert metadata.findings == ("Cardiomegaly", "Effusion")
     assert (metadata.config.train.batch_size, metadata.config.image.size) == (5, 32)
-    assert metadata.config.eval.views == "flip"
+    assert metadata.config.eval.tta == "flip"
     assert checkpoint.patients.keys() == {"train", "val"} and len(checkpoint.patients["train"]) > 1
     with torch.inference_mode():
         logits = checkpoint.classifier(torch.zeros(1, 1, 32, 32, dtype=torch.uint8))

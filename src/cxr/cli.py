@@ -184,7 +184,7 @@ def train(
     "eval",
     epilog=_example(
         "cxr eval runs/nih_densenet121",
-        "cxr eval runs/first runs/second eval.views=flip",
+        "cxr eval runs/first runs/second eval.tta=flip",
         "cxr eval predictions.csv --labels Data_Entry_2017_v2020.csv",
         "cxr eval test.csv --validation val.csv eval.threshold=sensitivity=0.9",
         "cxr eval xrv:densenet121-res224-all configs/nih_densenet121.yaml",

@@ -12,7 +12,7 @@ from cxr.config.schema import Phantom
 from cxr.phantom.archive import generate
 from tests.helpers.fakes import write_mimic, write_padchest
 
-CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 SHIPPED = {"demo", "nih_densenet121", "nih_resnet50", "nih_pneumonia", "chexpert_densenet121", "chexnet_2017"}
 SHIPPED |= {"mimic_densenet121", "padchest_densenet121", "nih_chexpert_densenet121"}
 ALIKE = {"demo", "chexnet_2017", "nih_resnet50"}

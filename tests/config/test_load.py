@@ -135,8 +135,8 @@ def test_the_two_keys_without_a_default_are_asked_for(tmp_path: Path) -> None:
          "specificity=0.9 or a number from 0 to 1, not 1.5"),
         ("model: {backbone: vgg16}\n", "model.backbone: input should be 'densenet121', 'densenet169', 'densenet201', "
          "'resnet18', 'resnet34', 'resnet50' or 'resnet101', not 'vgg16'"),
-        ("train: {compile: graphs, accumulate: 2}\n", "train: compile=graphs reuses the memory that accumulate keeps "
-         "gradients in; use compile=true"),
+        ("train: {compile: graphs, accumulate: 2}\n", "train: compile=graphs and accumulate cannot be combined; "
+         "use compile=true"),
         ("train: {augment: {scale: [2, 1]}}\n", "train.augment: scale is a range [low, high] with 0 < low <= high"),
     ],
 )  # fmt: skip
@@ -267,9 +267,9 @@ def test_a_rendered_config_of_several_archives_loads_as_an_equal_one(tmp_path: P
     assert loaded(tmp_path, render(config)) == config
 
 
-def test_two_archives_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_datasets_of_one_name_are_refused(tmp_path: Path) -> None:
     line = problems(tmp_path, DATA, "data.name=a", "data.also=[{source: nih, root: b, name: a}]")[0]
-    assert line == "error: bad.yaml:1: data: two archives have the name a; each needs a name of its own"
+    assert line == "error: bad.yaml:1: data: two datasets are named a; give each its own data.name"
 
 
 @pytest.mark.parametrize(
@@ -327,7 +327,7 @@ def test_a_rendered_config_holds_every_key_and_its_meaning(tmp_path: Path) -> No
         if keys[:2] != ("data", "lists"):
             assert keys[-1] in shown
             assert any(line.endswith(f"  # {meaning}") for line in lines), keys
-    assert "  lr: 0.0001                              # Largest learning rate." in lines
+    assert "  lr: 0.0001                              # Peak learning rate." in lines
 
 
 text = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn", "Co"]), min_size=1).map(str)
@@ -352,3 +352,13 @@ def test_a_rendered_config_loads_as_an_equal_one(
     path = tmp_path_factory.getbasetemp() / "again.yaml"
     path.write_text(render(config), encoding="utf-8")
     assert load(path) == config
+
+
+def test_an_old_name_of_a_key_is_read_and_noted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "old.yaml"
+    path.write_text("data: {source: nih, root: nih}\neval:\n  views: single\n")
+    assert load(path).eval.tta == "none"
+    assert f"{path}:3: eval.views is now called eval.tta; the old name still works" in capsys.readouterr().err
+    assert load(path, ["eval.views=flip"]).eval.tta == "flip"
+    with pytest.raises(CxrError, match=r"unknown key eval\.views"):
+        load(path, ["eval.tta=flip"])

@@ -13,7 +13,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as reference
 
 from cxr.config.schema import Augment
-from cxr.data.augment import affine, augment, crop_window, draw, look, resample
+from cxr.data.augment import affine, augment, crop_window, draw, resample, tta_versions
 
 STILL = Augment(flip=0, rotate=0, shift=0, scale=(1, 1), brightness=0, contrast=0)
 EVERYTHING = Augment(flip=0.5, rotate=30, shift=0.2, scale=(0.7, 1.4), brightness=0.2, contrast=0.5)
@@ -288,17 +288,17 @@ def test_the_gpu_augments_as_the_cpu_does(gpu: torch.device) -> None:
 
 
 def test_a_single_view_is_the_whole_image() -> None:
-    (view,) = look(pictures(), 32, "single")
+    (view,) = tta_versions(pictures(), 32, "none")
     torch.testing.assert_close(view, resample(pictures(), 32))
 
 
 def test_flip_adds_the_mirror_image() -> None:
-    view, mirrored = look(pictures(), 32, "flip")
+    view, mirrored = tta_versions(pictures(), 32, "flip")
     torch.testing.assert_close(mirrored, view.flip(-1))
 
 
 def test_ten_crops_are_those_of_torchvision() -> None:
-    views = list(look(pictures(size=40), 32, "ten_crop"))
+    views = list(tta_versions(pictures(size=40), 32, "ten_crop"))
     expected = reference.ten_crop(pictures(size=40)[:, None], [32, 32])
     for own in expected:
         assert any(torch.equal(view, own.float()) for view in views)

@@ -57,7 +57,7 @@ class _Text(HTMLParser):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole report on NAMES, drawn with every warning an error."""
-    from tests.evaluation.conftest import _draw
+    from tests.helpers.predictions import _draw
 
     folder = tmp_path_factory.mktemp("names")
     report, predictions = scored(_draw, NAMES)

@@ -156,12 +156,12 @@ def test_another_rule_chooses_on_validation_rows_anew(trained: Path) -> None:
 
 
 def test_other_views_choose_on_validation_rows_anew(trained: Path) -> None:
-    _, validation = evaluate_run(trained, ["eval.views=flip"], "val")
-    report, predictions = evaluate_run(trained, ["eval.views=flip"], "test")
+    _, validation = evaluate_run(trained, ["eval.tta=flip"], "val")
+    report, predictions = evaluate_run(trained, ["eval.tta=flip"], "test")
     _, single = evaluate_run(trained, [], "test")
     assert report.thresholds.values == choose(validation, "f1").values
     assert (predictions.p != single.p).any()
-    assert ("views", "flip") in report.about
+    assert ("test-time augmentation", "flip") in report.about
 
 
 def test_an_ensemble_of_a_run_with_itself_is_the_run_and_copies_its_pixels_once(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cxr.config.schema import Views
+from cxr.config.schema import TTA
 from cxr.data.dataset import Dataset
 from cxr.data.loader import Loader
 from cxr.distributed import World
@@ -147,11 +147,11 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
     whole = predict_rows(classifier, loader, rows, make_recipe(trained), ALONE)
 
     def small_gpu(
-        model: Classifier, images: torch.Tensor, size: int, dtype: torch.dtype | None, views: Views
+        model: Classifier, images: torch.Tensor, size: int, dtype: torch.dtype | None, tta: TTA
     ) -> torch.Tensor:
         if len(images) > 5:
             raise torch.OutOfMemoryError
-        return forward(model, images, size, dtype, views)
+        return forward(model, images, size, dtype, tta)
 
     monkeypatch.setattr("cxr.model.predict.forward", small_gpu)
     torch.testing.assert_close(predict_rows(classifier, loader, rows, make_recipe(trained), ALONE), whole)

@@ -257,9 +257,7 @@ def test_keys_of_the_training_archive_do_not_follow_to_another(nih_run: Path, ch
 
 def test_thresholds_chosen_anew_on_another_archive_are_named(nih_run: Path, chexpert: Path) -> None:
     overrides = ["data.source=chexpert", f"data.root={chexpert}", "data.split=random"]
-    report, _ = evaluate_run(
-        nih_run, *overrides, f"store.path={nih_run.parent / 'abroad'}", "eval.views=flip"
-    )
+    report, _ = evaluate_run(nih_run, *overrides, f"store.path={nih_run.parent / 'abroad'}", "eval.tta=flip")
     assert "thresholds were chosen on validation rows of the archive judged" in report.notes[1]
 
 

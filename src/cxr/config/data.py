@@ -1,4 +1,4 @@
-"""The keys of `data`: which archives, which labels, which patients in which split."""
+"""The keys of `data`: datasets, labels, splits."""
 
 import os
 from pathlib import Path
@@ -44,7 +44,7 @@ UserPath = Annotated[Path, BeforeValidator(_named_by_number), AfterValidator(_us
 
 
 class Section(BaseModel):
-    """A frozen group of keys; the line under a key is its meaning."""
+    """A frozen group of keys; the docstring under a key is its meaning."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -102,7 +102,7 @@ def must_be(what: str) -> WrapValidator:
 
 
 class Lists(Section):
-    """Files with one image name a line; further columns are ignored."""
+    """Files with one image name per line; further columns are ignored."""
 
     train: UserPath
     """Names of the training images."""
@@ -113,41 +113,41 @@ class Lists(Section):
 
 
 class Columns(Section):
-    """Columns of a `table` source's CSV; a `folder` source heeds patient=null."""
+    """Columns of the CSV of source=table; source=folder uses patient alone."""
 
     image: str = "image"
-    """Column with the image's path, relative to data.root; where it is not there, one of a usual name is taken."""
+    """Image path, relative to data.root; if there is no such column, one with a common name is used."""
     patient: str | None = "patient_id"
-    """Column with the patient, so that no patient is in two splits; null where there is none: then split per image."""
+    """Patient, so that no patient is in two splits; null if there is none (splits are then by image)."""
     study: str | None = None
-    """Column with the study; null takes one of a usual name."""
+    """Study; null uses a column with a common name."""
     view: str | None = None
-    """Column with the view (PA, AP, lateral); null takes one of a usual name, else the DICOM headers."""
+    """View (PA, AP, lateral); null uses a column with a common name, else the DICOM headers."""
     sex: str | None = None
-    """Column with the sex; null takes one of a usual name, else the DICOM headers."""
+    """Sex; null uses a column with a common name, else the DICOM headers."""
     age: str | None = None
-    """Column with the age in years; null takes one of a usual name, else the DICOM headers."""
+    """Age in years; null uses a column with a common name, else the DICOM headers."""
     labels: str | None = None
-    """Column of classes or lists of findings, as `Edema|Effusion`; null takes a column per finding."""
+    """One column of classes or lists of findings, such as `Edema|Effusion`; null: one column per finding."""
     others: tuple[str, ...] = ()
-    """Further columns to keep, such as [scanner], for eval.subgroups."""
+    """Further columns to keep for eval.subgroups, such as [scanner]."""
 
 
 class Phantom(Section):
-    """What the `phantom` source generates into data.root when nothing is there yet."""
+    """Generated images for source=phantom, written to data.root if it is empty."""
 
     num_images: int = Field(2000, ge=1)
     """Number of images."""
     layout: Literal["nih", "chexpert"] = "nih"
-    """Archive whose folders and files are imitated."""
+    """Dataset whose folders and files are imitated."""
     size: int = Field(256, ge=32, le=4096)
     """Width and height in pixels."""
     seed: int = 0
-    """Seed of the generated patients and images."""
+    """Random seed of patients and images."""
 
 
-class Archive(Section):
-    """What is said of one archive: its images, its labels, its patients in which split."""
+class OneDataset(Section):
+    """One dataset: its images, its labels, its splits."""
 
     source: Literal[
         "nih", "chexpert", "mimic", "padchest", "vindr", "brax", "torchxrayvision", "table", "folder",
@@ -155,53 +155,53 @@ class Archive(Section):
     ]  # fmt: skip
     """Reader: nih, chexpert, mimic, padchest, vindr, brax, torchxrayvision, table (CSV), folder (classes), phantom."""
     root: UserPath
-    """Folder of the archive."""
+    """Folder of the dataset."""
     csv: UserPath | None = None
-    """Label table, relative to data.root; null takes the archive's own."""
+    """Label table, relative to data.root; null uses the dataset's own."""
     split: Literal["official", "lists", "random", "column"] = "official"
-    """How rows become train, val and test: the archive's own lists, data.lists, by patient, or data.split_column."""
+    """Train, val and test: the dataset's official lists, data.lists, random by patient, or data.split_column."""
     lists: Lists | None = None
     """Name lists for split=lists: {train: FILE, val: FILE, test: FILE}."""
     split_column: str = "split"
-    """Column for split=column, holding train, val or test."""
+    """For split=column: the column that holds train, val or test."""
     val_fraction: float = Field(0.1, gt=0, lt=1)
-    """Share of patients for validation where the split names none."""
+    """Fraction of patients for validation, if the split has no validation part."""
     test_fraction: float = Field(0.2, ge=0, lt=1)
-    """Share of patients for testing under split=random."""
+    """Fraction of patients for testing, under split=random."""
     split_seed: int = 0
-    """Seed of the patients drawn for val_fraction and test_fraction, apart from `seed` so that runs share a split."""
+    """Random seed of val_fraction and test_fraction; separate from `seed`, so that runs share a split."""
     views: tuple[str, ...] | None = None
     """Views to keep, such as [PA, AP]; null keeps all."""
     missing: Literal["error", "skip"] = "error"
-    """When a listed image has no file or no labels: stop, or go on and list it beside the store."""
+    """If an image has no file or no labels: stop, or skip it and list it beside the store."""
     unreadable: Literal["error", "skip"] = "error"
-    """When a file cannot be decoded: stop, or go on and list it beside the store."""
+    """If an image cannot be decoded: stop, or skip it and list it beside the store."""
     uncertain: Annotated[Policy | dict[str, Policy], must_be(
         "ignore, zeros, ones, a range [low, high] with 0 <= low <= high <= 1, or a mapping of findings to these"
     )] = "ignore"  # fmt: skip
-    """Uncertain (-1) cells: ignore, zeros, ones, a smoothing range [0.55, 0.85], or one of these per finding."""
+    """Uncertain (-1) labels: ignore, zeros, ones, a range [0.55, 0.85], or one of these per finding."""
     blank: Literal["negative", "masked"] = "negative"
-    """Blank cells: negative, or masked out of the loss and the metrics."""
+    """Blank labels: negative, or masked (left out of the loss and of the metrics)."""
     soft_labels: Literal["error", "keep"] = "error"
-    """Label cells between 0 and 1: an error, or soft targets of the loss, unknown to the metrics."""
+    """Labels between 0 and 1: an error, or keep (soft targets of the loss, left out of the metrics)."""
     duplicates: Literal["error", "any", "all", "majority"] = "error"
-    """Rows of one image with different labels: an error, or 1 where any, all or most of the rows say 1."""
+    """Rows of one image that disagree: an error, or positive if any, all or most of them are."""
     columns: Columns = Columns()
-    """Column names of a `table` source."""
+    """Column names for source=table."""
     folders: tuple[Literal["split", "class", "patient", "other"], ...] | None = None
-    """What the folders below data.root of a `folder` source are, from the top, as [split, class]; null finds out."""
+    """For source=folder: levels of folders from the top, such as [split, class]; null detects them."""
     labeler: Literal["chexpert", "negbio"] = "chexpert"
-    """Which of MIMIC-CXR's two label tables a `mimic` source takes."""
+    """For source=mimic: which of MIMIC-CXR's two label tables is used."""
     dataset: str | None = None
-    """Class of torchxrayvision that a `torchxrayvision` source reads with, such as RSNA_Pneumonia_Dataset."""
+    """For source=torchxrayvision: its class, such as RSNA_Pneumonia_Dataset."""
     arguments: dict[str, str | int | float | bool | list[str]] = {}
-    """Arguments of that class besides imgpath (data.root by default), such as {csvpath: labels.csv}."""
+    """For source=torchxrayvision: arguments of the class, such as {csvpath: labels.csv}."""
     phantom: Phantom = Phantom()
-    """What a `phantom` source generates."""
+    """Settings for source=phantom."""
     name: Annotated[str, Field(pattern=r"^\w[\w.+-]*$")] | None = None
-    """Name in reports and before image names where there are several archives; null takes the source's."""
+    """Name in reports and image names when there are several datasets; null uses the source."""
     weight: float = Field(1.0, gt=0, le=100)
-    """Visits of each training row an epoch: 2 is twice, 0.5 a half of the rows, drawn anew each epoch."""
+    """How often each training image is seen per epoch: 2 is twice; 0.5 draws half of them each epoch."""
 
     @model_validator(mode="after")
     def _lists_are_there(self) -> Self:
@@ -216,23 +216,23 @@ class Archive(Section):
         return self
 
 
-class Also(Archive):
-    """A further archive, described by the keys of `data` itself."""
+class Also(OneDataset):
+    """A further dataset, with the keys of `data`."""
 
 
-class Data(Archive):
-    """Which images, which labels, which patients in which split."""
+class Data(OneDataset):
+    """Dataset, labels and splits."""
 
     findings: Annotated[str | tuple[str, ...] | None, AfterValidator(_expand_findings)] = None
-    """Targets: a list, or nih14, chexpert14, chexpert5; null takes all that is labelled but No Finding."""
+    """Findings to learn: a list, nih14, chexpert14 or chexpert5; null: all labelled ones except No Finding."""
     also: tuple[Also, ...] = ()
-    """Further archives to learn from at once: a list of sections with the keys above, from source to weight."""
+    """Further datasets to train on at once: a list of sections with the keys above, source to weight."""
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        every: tuple[Archive, ...] = (self, *self.also)
+        every: tuple[OneDataset, ...] = (self, *self.also)
         given = [one.name for one in every if one.name]
         twice = sorted({name for name in given if given.count(name) > 1})
         if twice:
-            raise ValueError(f"two archives have the name {', '.join(twice)}; each needs a name of its own")
+            raise ValueError(f"two datasets are named {', '.join(twice)}; give each its own data.name")
         return self

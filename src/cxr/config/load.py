@@ -10,8 +10,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cxr.config.keys import KeyPath, find_entry, find_section, walk
+from cxr.config.renamed import RENAMED
 from cxr.config.schema import Config
 from cxr.config.yaml_reader import MAX_BYTES, compose, construct, explain_yaml, read_argument, read_text
+from cxr.console import say
 from cxr.errors import CxrError
 from cxr.text import quote, shorten
 
@@ -38,6 +40,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     values = _read(path, places, problems)
     for text in overrides:
         _override(values, text, places, problems)
+    _note_renamed(values, places)
     values = {"out": f"runs/{path.stem}", "data": {}} | values
     try:
         config = Config.model_validate(values)
@@ -81,6 +84,17 @@ def override(
     if problems:
         raise CxrError(problems, "an override is key=value, with a key that cxr config CONFIG prints")
     return changed
+
+
+def _note_renamed(values: Mapping[str, object], places: Places) -> None:
+    """Note keys that have another name now; they are read under it."""
+    for key in RENAMED:
+        section = values.get(key.section)
+        if isinstance(section, Mapping) and key.old in section:
+            old, new = (f"{key.section}.{name}" for name in (key.old, key.new))
+            say(
+                f"{places.get((key.section, key.old), old)}: {old} is now called {new}; the old name still works"
+            )
 
 
 def _read(path: Path, places: Places, problems: list[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The frozen Config tree: every key, its type, its default, and one line of meaning, which `cxr config` prints."""
+"""The frozen Config: every key with its type, its default and its meaning, which `cxr config` prints."""
 
 import os
 from pathlib import Path
@@ -7,62 +7,63 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from cxr.config.data import Also as Also
-from cxr.config.data import Archive as Archive
 from cxr.config.data import Columns as Columns
 from cxr.config.data import Data as Data
 from cxr.config.data import Lists as Lists
+from cxr.config.data import OneDataset as OneDataset
 from cxr.config.data import Phantom as Phantom
 from cxr.config.data import Policy as Policy
 from cxr.config.data import Section, UserPath, _expand_findings, must_be
+from cxr.config.renamed import use_new_names
 
-Views = Literal["single", "flip", "ten_crop"]
+TTA = Literal["none", "flip", "ten_crop"]
 
 
 class Image(Section):
-    """How pixels are prepared."""
+    """How an image file becomes the model's input."""
 
     store_size: int = Field(256, ge=16, le=4096)
-    """Width and height of the packed images in pixels."""
+    """Width and height, in pixels, of the images in the store."""
     size: int = Field(224, ge=32, le=4096)
-    """Width and height of the model's input; the whole packed image is resampled to it."""
+    """Width and height, in pixels, of the model's input; stored images are resampled to it."""
     fit: Literal["pad", "squash", "crop"] = "pad"
-    """Files that are not square: pad with black, squash, or crop the centre."""
+    """Images that are not square: pad with black, squash (distort), or crop to the central square."""
     intensity: Literal["bit-depth", "range"] = "bit-depth"
-    """Grey values to 8 bit: by the file's bit depth or window, or each image's own minimum to maximum (range)."""
+    """Conversion to 8 bits: by bit depth or DICOM window, or by each image's minimum and maximum (range)."""
     borders: Literal["keep", "crop"] = "keep"
-    """Even black or white borders of scanned films: keep, or crop before fitting."""
+    """Uniform black or white borders of scanned films: keep them, or crop them first."""
 
 
 class Store(Section):
-    """Where packed pixels live."""
+    """Where decoded images are stored."""
 
     path: UserPath | None = None
     """Folder of the store; null takes stores/<source>-<root folder's name>-<store_size>."""
     where: Literal["auto", "disk", "ram", "gpu"] = "auto"
-    """Where pixels are read from while training: auto takes the GPU, then RAM, then disk, by free memory."""
+    """Where training reads pixels: auto chooses GPU memory, RAM or disk by the memory that is free."""
     workers: int = Field(0, ge=0)
-    """Decoding threads while packing; 0 takes one a core."""
+    """Decoding threads; 0 uses one per CPU core."""
 
 
 class Augment(Section):
-    """Random changes of training images, drawn for each image from (seed, step)."""
+    """Random augmentation of training images, drawn per image from the seed and the step."""
 
     flip: float = Field(0.5, ge=0, le=1)
     """Probability of a horizontal flip."""
     rotate: float = Field(7.0, ge=0, le=180)
-    """Largest rotation in degrees, either way."""
+    """Maximum rotation in degrees, in either direction."""
     shift: float = Field(0.05, ge=0, lt=1)
-    """Largest shift as a share of the width and the height, either way."""
+    """Maximum shift as a fraction of width and height, in either direction."""
     scale: tuple[float, float] = (0.9, 1.1)
-    """Range of the magnification."""
+    """Range of the scale factor."""
     crop: tuple[float, float] = (1.0, 1.0)
-    """Range of the share of the image's area that a random resized crop keeps; [1, 1] crops nothing."""
+    """Random resized crop: range of the fraction of the area that is kept; [1, 1] crops nothing."""
     crop_ratio: tuple[float, float] = (0.75, 1.3333)
-    """Range of the crop's width over its height, as far as the crop stays inside the image."""
+    """Random resized crop: range of the aspect ratio (width / height)."""
     brightness: float = Field(0.1, ge=0, lt=1)
-    """Largest change of brightness as a share of full white, either way."""
+    """Maximum change of brightness as a fraction of full white, in either direction."""
     contrast: float = Field(0.1, ge=0, lt=1)
-    """Largest relative change of contrast about the image's mean, either way."""
+    """Maximum relative change of contrast around the image's mean, in either direction."""
 
     @model_validator(mode="after")
     def _ranges_are_ranges(self) -> "Augment":
@@ -76,90 +77,88 @@ class Augment(Section):
 
 
 class Model(Section):
-    """Backbone and its first weights."""
+    """The network and its initial weights."""
 
     backbone: Literal[
         "densenet121", "densenet169", "densenet201", "resnet18", "resnet34", "resnet50", "resnet101"
     ] = "densenet121"  # fmt: skip
-    """Architecture of torchvision."""
+    """Architecture, built by torchvision."""
     weights: Annotated[str, AfterValidator(os.path.expanduser)] = "imagenet"
-    """First weights: imagenet (torchvision's), xrv:NAME (torchxrayvision's), none, a file, FILE#NETWORK, or a run."""
+    """Initial weights: imagenet, xrv:NAME (torchxrayvision), none, a file, FILE#NETWORK, or a run folder."""
     head_findings: Annotated[str | tuple[str, ...] | None, AfterValidator(_expand_findings)] = None
-    """Findings of the outputs of a file's head, in their order: a list, nih14, chexpert14, chexpert5; null: unknown."""
+    """Findings that the outputs of a weight file stand for, in order: a list, nih14, chexpert14 or chexpert5."""
     stem: Literal["rgb", "grey"] = "rgb"
-    """First convolution: rgb as torchvision's, or grey: one channel, colours and normalisation folded in."""
+    """First convolution: rgb (three channels), or grey (one channel; normalisation folded into its weights)."""
     train_layers: Literal["all", "head", "last_block"] = "all"
-    """Layers that learn: all, the head alone (feature extraction), or the head and the last block."""
+    """Layers that are trained: all, head (feature extraction), or last_block (head and last block)."""
     checkpointing: bool = False
-    """Keep a fifth (DenseNet) to a half of the activations and compute the rest again: larger images, slower steps."""
+    """Activation checkpointing: keep 18 to 50 % of the activations, recompute the rest; less memory, slower."""
 
 
 class Loss(Section):
-    """Masked binary cross-entropy."""
+    """Binary cross-entropy over the known labels."""
 
     weighting: Literal["chexnet", "pos_weight", "none"] = "chexnet"
-    """Class weights per finding from training rows: chexnet (|N|, |P| over both), pos_weight (|N|/|P|), or none."""
+    """Class weights per finding: chexnet (|N|/(|P|+|N|) and |P|/(|P|+|N|)), pos_weight (|N|/|P|), or none."""
     pos_weight_cap: float = Field(20.0, ge=1)
-    """Largest pos_weight."""
+    """Upper limit of pos_weight."""
 
 
 class Train(Section):
-    """The loop."""
+    """Training: schedule, optimiser, precision."""
 
     epochs: int = Field(10, ge=1)
-    """Passes over the training rows."""
+    """Passes over the training images."""
     batch_size: int = Field(64, ge=1)
-    """Images a step over all GPUs together."""
+    """Images per optimiser step, over all GPUs."""
     accumulate: int = Field(1, ge=1)
-    """Parts in which a GPU computes its share of a batch, one after the other, to save memory."""
+    """Gradient accumulation: micro-batches per optimiser step; more of them need less memory."""
     lr: float = Field(1e-4, gt=0)
-    """Largest learning rate."""
+    """Peak learning rate."""
     weight_decay: float = Field(1e-4, ge=0)
-    """Weight decay: decoupled in adamw, L2 in adam and sgd."""
+    """Weight decay: decoupled for adamw, an L2 penalty for adam and sgd."""
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    """Optimiser; sgd has Nesterov momentum 0.9."""
+    """Optimiser; sgd uses Nesterov momentum of 0.9."""
     schedule: Literal["cosine", "plateau", "constant"] = "cosine"
-    """Learning rate after warm-up: cosine to zero, divided by 10 when validation stalls, or constant."""
+    """Learning rate after warm-up: cosine decay to 0, divided by 10 on a plateau, or constant."""
     patience: int = Field(1, ge=1)
-    """Epochs without a better validation figure before schedule=plateau divides the learning rate."""
+    """For schedule=plateau: epochs without improvement before the learning rate is divided by 10."""
     warmup_epochs: float = Field(0.5, ge=0)
-    """Epochs of linear warm-up."""
+    """Epochs of linear learning-rate warm-up."""
     ema: float = Field(0.999, ge=0, lt=1)
-    """Decay a step of the averaged weights that are validated and kept; 0 turns averaging off."""
+    """Per-step decay of the exponential moving average (EMA) of the weights; the EMA is validated and saved."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
-    """Arithmetic of the forward pass: auto takes bf16 where the device computes in it; fp16 scales the loss."""
+    """Precision of the forward pass: auto uses bf16 where the device supports it; fp16 scales the loss."""
     compile: bool | Literal["graphs"] = False
-    """Compile the model with torch.compile: slow first step, faster after; graphs also replays CUDA graphs."""
+    """Use torch.compile: the first step is slow, later ones are faster; graphs also uses CUDA graphs."""
     deterministic: bool = False
-    """Use only GPU kernels that give the same bits on the same card each time; slower, and no kernel is tried out."""
+    """Use deterministic GPU kernels, so that two runs on one card are identical; slower."""
     grad_clip: float = Field(1.0, ge=0)
-    """Largest gradient norm; 0 turns clipping off."""
+    """Maximum gradient norm; 0 disables clipping."""
     select: Literal["auroc", "loss"] = "auroc"
-    """Validation figure that chooses the best checkpoint: highest macro AUROC or lowest loss."""
+    """Metric that selects the best checkpoint: highest validation macro AUROC, or lowest validation loss."""
     early_stopping: int = Field(0, ge=0)
-    """Epochs without a better validation figure before training ends; 0 never ends early."""
+    """Epochs without improvement after which training stops; 0 disables early stopping."""
     save_every: int = Field(0, ge=0)
-    """Steps between saves of last.pt inside an epoch; 0 saves after each epoch only."""
+    """Save last.pt every N steps too; 0 saves it only after each epoch."""
     profile: int = Field(0, ge=0, le=1000)
-    """Steps to trace with torch.profiler (trace.json, profile.txt, and the shares of time); 0 traces none."""
+    """Steps to record with torch.profiler, into trace.json and profile.txt; 0 records none."""
     remember_patients: bool = True
-    """Keep hashes of the patients and images in the checkpoint, by which cxr eval refuses them (docs/privacy.md)."""
+    """Store hashes of patients and images in the checkpoint, so that cxr eval detects leaks (docs/privacy.md)."""
     sync_batchnorm: bool | Literal["auto"] = "auto"
-    """Share batch statistics between processes, so that several equal one; auto: where each has under 16 images."""
+    """Share batch statistics between processes; auto: when each process has fewer than 16 images per step."""
     augment: Augment = Augment()
-    """Random changes of training images."""
+    """Random augmentation of training images."""
 
     @model_validator(mode="after")
     def _graphs_take_a_whole_batch(self) -> "Train":
         if self.compile == "graphs" and self.accumulate > 1:
-            raise ValueError(
-                "compile=graphs reuses the memory that accumulate keeps gradients in; use compile=true"
-            )
+            raise ValueError("compile=graphs and accumulate cannot be combined; use compile=true")
         return self
 
 
 class Eval(Section):
-    """How predictions are judged."""
+    """How predictions are evaluated."""
 
     threshold: Annotated[
         Literal["f1", "youden"]
@@ -167,42 +166,47 @@ class Eval(Section):
         | Annotated[str, Field(pattern=r"^(sensitivity|specificity)=(0?\.\d+|0|1)$")],
         must_be("f1, youden, sensitivity=0.9, specificity=0.9 or a number from 0 to 1"),
     ] = "f1"
-    """Operating point from validation rows: best f1 or youden, sensitivity=X or specificity=X at least, or a number."""
-    views: Views = "single"
-    """Views of an image whose logits are averaged: itself, its mirror image too, or four corners and centre of both."""
+    """Threshold, chosen on validation images: f1, youden, sensitivity=X, specificity=X; or a fixed number."""
+    tta: TTA = "none"
+    """Test-time augmentation, logits averaged: none, flip (mirror image), or ten_crop (corners and centre)."""
     batch_size: int = Field(0, ge=0)
-    """Images a batch while predicting, halved when too many; 0 takes the most that fit on the GPU, 32 on the CPU."""
+    """Images per batch, halved when memory runs out; 0 uses what fits on a GPU, and 32 on a CPU."""
     unit: Literal["image", "study", "patient"] = "image"
-    """What is evaluated: each image, or each study or patient by the probabilities of its images."""
+    """Unit of evaluation: image, study or patient (study and patient combine the probabilities of their images)."""
     combine: Literal["max", "mean"] = "max"
-    """How the probabilities of the images of a study or patient become one."""
+    """How the probabilities of several images are combined into one per study or patient."""
     interval: Literal["patients", "images", "delong", "none"] = "patients"
-    """95 % intervals: bootstrap over patients or over single images, delong (AUROC alone), or none."""
+    """95 % confidence intervals: bootstrap over patients or images, delong (AUROC only), or none."""
     draws: int = Field(1000, ge=100, le=100_000)
-    """Bootstrap draws."""
+    """Number of bootstrap draws."""
     draw_seed: int = Field(0, ge=0)
-    """Seed of the bootstrap draws."""
+    """Random seed of the bootstrap."""
     subgroups: tuple[str, ...] = ("sex", "age", "view", "source")
-    """Columns whose groups are judged by themselves; age goes by bands of twenty years."""
+    """Columns that define subgroups; age is cut into bands of twenty years."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_old_names(cls, values: object) -> object:
+        return use_new_names("eval", values)
 
 
 class EvalOnly(Section):
-    """What can be set where there is no recipe: for predictions made elsewhere."""
+    """Settings for predictions made elsewhere, which have no config."""
 
     eval: Eval = Eval()
 
 
 class Config(Section):
-    """A whole recipe."""
+    """A whole config."""
 
     seed: int = 0
-    """Seed of first weights, order and augmentation."""
+    """Random seed of initial weights, order of images and augmentation."""
     out: UserPath = Path("runs/unnamed")
-    """Run folder; runs/<config name> by default."""
+    """Run folder; by default runs/<config name>."""
     device: Annotated[
         str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d{1,3}|mps)$"), must_be("auto, cpu, cuda, cuda:N or mps")
     ] = "auto"
-    """What computes: auto takes a GPU where there is one; cuda:N is the GPU of that number."""
+    """Device: auto uses a GPU if there is one; cuda:N is the GPU with that number."""
     data: Data
     image: Image = Image()
     store: Store = Store()
@@ -213,15 +217,13 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _crops_fit(self) -> "Config":
-        if self.eval.views == "ten_crop" and self.image.store_size <= self.image.size:
+        if self.eval.tta == "ten_crop" and self.image.store_size <= self.image.size:
             sizes = f"image.store_size={self.image.store_size} and image.size={self.image.size}"
-            raise ValueError(f"eval.views=ten_crop cuts smaller images out of larger ones, not with {sizes}")
+            raise ValueError(f"eval.tta=ten_crop needs image.store_size above image.size, not {sizes}")
         return self
 
     @model_validator(mode="after")
     def _compiled_models_keep_what_they_choose(self) -> "Config":
         if self.model.checkpointing and self.train.compile:
-            raise ValueError(
-                "model.checkpointing does not go with train.compile: torch.compile cannot compile it"
-            )
+            raise ValueError("model.checkpointing and train.compile cannot be combined")
         return self

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxr.config.schema import Augment, Views
+from cxr.config.schema import TTA, Augment
 from cxr.vision import five_crop
 
 
@@ -29,19 +29,19 @@ def resample(images: Tensor, size: int, theta: Tensor | None = None) -> Tensor:
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def look(images: Tensor, size: int, views: Views) -> Iterator[Tensor]:
-    """The views [B, 1, size, size] of an image that a prediction averages, from uint8 [B, S, S].
+def tta_versions(images: Tensor, size: int, tta: TTA) -> Iterator[Tensor]:
+    """Versions [B, 1, size, size] of images uint8 [B, S, S], whose logits test-time augmentation averages.
 
-    single is the whole image; flip its mirror image too; ten_crop four corners and the centre in full resolution and
-    their mirror images (Krizhevsky et al. 2012), where S must be larger than size.
+    none yields the whole image; flip its mirror image too; ten_crop the four corners and the centre in full
+    resolution and their mirror images (Krizhevsky et al. 2012), where S must be larger than size.
     """
-    if views == "ten_crop":
+    if tta == "ten_crop":
         crops = five_crop(images.unsqueeze(1).float(), [size, size])
     else:
         crops = (resample(images, size),)
     for crop in crops:
         yield crop
-        if views != "single":
+        if tta != "none":
             yield crop.flip(-1)
 
 

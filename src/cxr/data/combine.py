@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cxr.config.schema import Archive, Config, Data, Policy
+from cxr.config.schema import Config, Data, OneDataset, Policy
 from cxr.errors import CxrError
 from cxr.findings import NO_FINDING, canonical, find
 from cxr.labels.splits import FOLDS, NAMED, Split, check_leak, hash_names
@@ -27,17 +27,17 @@ SOURCE = "source"
 OWN_IDS = ("table", "folder", "torchxrayvision")
 """Sources whose patients' ids mean something within one archive only; data.name says which."""
 
-_KEY = re.compile(rf"(?<![\w./-])data\.(?=(?:{'|'.join(Archive.model_fields)})\b)")
+_KEY = re.compile(rf"(?<![\w./-])data\.(?=(?:{'|'.join(OneDataset.model_fields)})\b)")
 
 
 def separate(config: Config) -> list[Config]:
     """A config for each archive, as if it were alone: its keys of `data` and the folder of its store."""
-    archives: tuple[Archive, ...] = (config.data, *config.data.also)
+    archives: tuple[OneDataset, ...] = (config.data, *config.data.also)
     if len(archives) == 1:
         return [config]
     configs: list[Config] = []
     for one, name in zip(archives, names(config.data), strict=True):
-        said = {key: getattr(one, key) for key in Archive.model_fields}
+        said = {key: getattr(one, key) for key in OneDataset.model_fields}
         data = Data.model_construct(**said, findings=config.data.findings)
         path = store_path(config, data)
         if configs and (config.store.path or path in [own.store.path for own in configs]):
@@ -166,7 +166,7 @@ def choose_findings(
     return tuple(asked)
 
 
-def resolve_aligned(table: LabelTable, findings: Sequence[str], data: Archive, exact: bool) -> Targets:
+def resolve_aligned(table: LabelTable, findings: Sequence[str], data: OneDataset, exact: bool) -> Targets:
     """Targets [n, C] of one archive under its own policies; what it does not label is masked in every row.
 
     Args:

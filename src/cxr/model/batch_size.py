@@ -35,7 +35,7 @@ def find_batch_size(model: nn.Module, compute: Forward, config: Config, device: 
         return config.eval.batch_size
     if device.type != "cuda":
         return _CPU_BATCH
-    key = config.image.store_size, config.image.size, config.eval.views
+    key = config.image.store_size, config.image.size, config.eval.tta
     known = _found.setdefault(model, {})
     if key not in known:
         known[key] = _measure(compute, config, device)

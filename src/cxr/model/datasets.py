@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 
 from cxr.config.load import override
-from cxr.config.schema import Archive, Config
+from cxr.config.schema import Config, OneDataset
 from cxr.data import combine as joint
 from cxr.data.dataset import Dataset
 from cxr.errors import CxrError
@@ -50,7 +50,7 @@ def is_other(archive: Dataset, checkpoint: Checkpoint) -> bool:
 def count_seen(archive: Dataset, ids: Iterable[str], checkpoint: Checkpoint, fold: str) -> int:
     """How many of an archive's patients were in a fold of the training; a table without a name may be any table."""
     data, own = checkpoint.metadata.config.data, archive.id_space
-    trained: tuple[Archive, ...] = (data, *data.also)
+    trained: tuple[OneDataset, ...] = (data, *data.also)
     spaces = {own, archive.table.source}
     if own in joint.OWN_IDS:
         spaces |= {joint.id_space(one.source, one.name) for one in trained if one.source in joint.OWN_IDS}

@@ -203,7 +203,7 @@ def _without_chance(candidate: Candidate, thresholds: Thresholds) -> Thresholds:
 
 def _what_decides(how: Eval) -> tuple[object, ...]:
     """The keys that thresholds were chosen under."""
-    return how.threshold, how.views, how.unit, how.combine
+    return how.threshold, how.tta, how.unit, how.combine
 
 
 def _other_notes(candidates: Sequence[Candidate], thresholds: Thresholds) -> list[str]:
@@ -265,7 +265,7 @@ def _about(candidates: Sequence[Candidate], averaged: Average) -> list[tuple[str
         *describe(dataset, first.config),
         ("dropped rows", dropped or "none"),
         ("pixels", f"{how.size} ({how.fit}, {how.resize}, {how.intensity}) to {first.config.image.size}"),
-        ("views", first.config.eval.views),
+        ("test-time augmentation", first.config.eval.tta),
         *(("loss weighting", text) for text in weighting),
         ("versions", ", ".join(f"{name} {number}" for name, number in trained.versions.items())),
     ]

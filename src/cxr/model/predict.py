@@ -8,8 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cxr.config.schema import Config, Views
-from cxr.data.augment import look, resample
+from cxr.config.schema import TTA, Config
+from cxr.data.augment import resample, tta_versions
 from cxr.data.dataset import Dataset
 from cxr.data.loader import Loader
 from cxr.distributed import World
@@ -38,11 +38,11 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
 
 
 def forward(
-    classifier: Classifier, images: Tensor, size: int, dtype: torch.dtype | None, views: Views = "single"
+    classifier: Classifier, images: Tensor, size: int, dtype: torch.dtype | None, tta: TTA = "none"
 ) -> Tensor:
-    """Logits [B, C] of packed images uint8 [B, S, S], as every prediction computes them: the mean over the views."""
+    """Logits [B, C] of packed images uint8 [B, S, S], averaged over TTA; all predictions come from here."""
     with prediction(), torch.autocast(images.device.type, dtype, enabled=dtype is not None):
-        logits: list[Tensor] = [classifier(view) for view in look(images, size, views)]
+        logits: list[Tensor] = [classifier(version) for version in tta_versions(images, size, tta)]
     return logits[0] if len(logits) == 1 else torch.stack(logits).mean(dim=0)
 
 
@@ -70,7 +70,7 @@ def predict_rows(
     dtype = autocast_dtype(config.train.precision, world.device)
 
     def compute(images: Tensor) -> Tensor:
-        return forward(classifier, images, config.image.size, dtype, config.eval.views)
+        return forward(classifier, images, config.image.size, dtype, config.eval.tta)
 
     batch_size = world.least(find_batch_size(classifier, compute, config, world.device))
     return _over_rows(InParts(compute, batch_size), loader, rows, len(classifier.logit_shift), world)
@@ -132,10 +132,9 @@ def predict_squares(checkpoint: Checkpoint, squares: Tensor) -> tuple[Tensor, Te
     features = feature_map(classifier, squares.to(device), config.image.size, dtype)
     with torch.inference_mode():
         logits = classifier.pool(features)
-    if (
-        config.eval.views != "single"
-    ):  # as the operating points were chosen; the map stays that of the whole image
-        logits = forward(classifier, squares.to(device), config.image.size, dtype, config.eval.views)
+    # as when thresholds were chosen; the map is that of the whole image
+    if config.eval.tta != "none":
+        logits = forward(classifier, squares.to(device), config.image.size, dtype, config.eval.tta)
     return classifier.probabilities(logits), features
 
 

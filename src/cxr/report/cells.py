@@ -97,7 +97,7 @@ def published_cells(report: Report) -> tuple[list[list[str]], list[list[str]]]:
     ]
     mean = records(report.summary)[0]
     ours = number(mean["auroc"]) + bounds(mean["auroc_low"], mean["auroc_high"])
-    views = next((value for key, value in report.about if key == "views"), "")
+    views = next((value for key, value in report.about if key == "test-time augmentation"), "")
     return [["this report", views, ours, ""], *tables[0]], tables[1]
 
 
