@@ -15,7 +15,7 @@ import typer
 from benchmarks import data_rows, process_rows, step_rows
 from benchmarks.curves import curves
 from benchmarks.full_epoch import full_epoch
-from benchmarks.results import HERE, machine_of, write_readme
+from benchmarks.results import HERE, machine_of, result_path, write_readme
 from benchmarks.results import table as markdown_table
 from benchmarks.statistics_rows import intervals
 from benchmarks.timing import Row
@@ -31,7 +31,7 @@ def main(
     rounds: Annotated[int, typer.Option(help="Counted rounds of every race.")] = 5,
     save: Annotated[bool, typer.Option(help="Write the JSON file and the table.")] = True,
 ) -> None:
-    """Measure and print; results go to benchmarks/<device>.json and benchmarks/README.md."""
+    """Measure and print; results go to benchmarks/ and its README.md."""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
         groups, what = _groups(torch.device(device), Path(folder), rounds)
@@ -47,7 +47,7 @@ def main(
             "versions": versions(),
             "date": str(date.today()),
         }
-        path = HERE / f"{device}.json"
+        path = result_path(device)
         kept = _other_rows(path, about["machine"], {row.group for row in rows}) if only else []
         path.write_text(json.dumps(about | {"rows": kept + [asdict(row) for row in rows]}, indent=1) + "\n")
         write_readme()

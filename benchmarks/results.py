@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 from pathlib import Path
 
 import torch
@@ -28,6 +29,13 @@ def machine_of(device: str) -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
     }
     return machine | ({"gpu": torch.cuda.get_device_name()} if device == "cuda" else {})
+
+
+def result_path(device: str) -> Path:
+    """The result file of this machine, such as cpu_amd_epyc.json: another machine's rows are kept beside it."""
+    machine = machine_of(device)
+    words = re.findall("[a-z0-9]+", re.sub(r"\(\w+\)", "", str(machine.get("gpu", machine["cpu"]))).lower())
+    return HERE / f"{device}_{'_'.join(words[:2])}.json"
 
 
 def table(rows: list[Row]) -> str:
