@@ -51,7 +51,7 @@ def make_run(work: Path) -> Run:
     targets = resolve(table, NIH_14)
     manifest = describe("nih", list(table.rows["image"]), Preprocess(SIZE))
     store = Store(work / "store", manifest, np.zeros((num, SIZE, SIZE), np.uint8), np.ones(num, bool))
-    split = Split(kind="official", name="benchmark", fold=fold, hashes={})  # type: ignore[call-arg, unused-ignore]
+    split = Split(kind="official", name="benchmark", assigned=fold, hashes={})  # type: ignore[call-arg, unused-ignore]
     dataset = Dataset(table, targets, fold, split, store, np.arange(num), {})
     config = Config.model_validate(
         {

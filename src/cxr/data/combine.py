@@ -18,7 +18,7 @@ import pandas as pd
 from cxr.config.schema import Config, Data, OneDataset, Policy
 from cxr.errors import CxrError
 from cxr.findings import NO_FINDING, canonical, find
-from cxr.labels.splits import FOLDS, NAMED, Split, check_leak, hash_names
+from cxr.labels.splits import NAMED, SPLITS, Split, check_leak, hash_names
 from cxr.labels.table import LabelTable, Targets, resolve
 from cxr.text import short_name
 
@@ -246,7 +246,7 @@ def align(table: LabelTable, findings: Sequence[str]) -> LabelTable:
 def join_splits(splits: Sequence[Split], named: Sequence[str]) -> Split:
     """The archives' own splits side by side: each is made as if its archive were alone."""
     both = list(zip(named, splits, strict=True))
-    hashes = {fold: hash_names(f"{name}/{split.hashes[fold]}" for name, split in both) for fold in FOLDS}
+    hashes = {fold: hash_names(f"{name}/{split.hashes[fold]}" for name, split in both) for fold in SPLITS}
     absent = tuple(f"{name}/{image}" for name, split in both for image in split.absent)
-    fold = np.concatenate([split.fold for split in splits])
+    fold = np.concatenate([split.assigned for split in splits])
     return Split("several", "; ".join(f"{name}: {split.name}" for name, split in both), fold, hashes, absent)

@@ -18,15 +18,15 @@ from cxr.labels.lookup import stem
 from cxr.labels.sheet import decode_text
 from cxr.labels.table import LabelTable
 
-Fold = npt.NDArray[np.str_]
+Assigned = npt.NDArray[np.str_]
 Listed = Mapping[str, Sequence[str]]
 
-FOLDS = ("train", "val", "test")
-WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
+SPLITS = ("train", "val", "test")
+SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test",
          "testing": "test", "": ""}  # fmt: skip
 """What a split column may say, in any case."""
 
-KNOWN: tuple[tuple[str, Mapping[str, str]], ...] = (
+KNOWN_SPLITS: tuple[tuple[str, Mapping[str, str]], ...] = (
     (
         "NIH official",  # train_val_list.txt (86,524 names) and test_list.txt (25,596) of NIH's release
         {
@@ -59,20 +59,20 @@ class Split:
     Attributes:
         kind: official, lists, random or column.
         name: What a report calls it, such as `NIH official` or `random by patient (seed 0)`.
-        fold: [N] train, val, test, or empty for a row in no fold.
+        assigned: [N] train, val, test, or empty for a row in no split.
         hashes: Per fold `hash_names` of its images, listed ones without a row included.
         absent: Listed names that the table has no row for.
     """
 
     kind: str
     name: str
-    fold: Fold
+    assigned: Assigned
     hashes: Mapping[str, str]
     absent: tuple[str, ...] = ()
 
-    def rows(self, fold: str) -> npt.NDArray[np.intp]:
+    def rows(self, split: str) -> npt.NDArray[np.intp]:
         """Indices of the rows in train, val or test."""
-        return np.flatnonzero(self.fold == fold)
+        return np.flatnonzero(self.assigned == split)
 
 
 def assign(table: LabelTable, data: Data) -> Split:
@@ -89,11 +89,11 @@ def assign(table: LabelTable, data: Data) -> Split:
         raise CxrError(
             f"{table.root}: {what}", "a patient's images must stay in one split; fill in the patient"
         )
-    split = MAKERS[data.split](table, data)
+    split = SPLIT_RULES[data.split](table, data)
     by_name = (
         "; or, if equal names are different people, data.columns.patient=null counts each image as a patient"
     )
-    check_leak(table.rows["patient_id"], split.fold, by_name if table.source == "folder" else "")
+    check_leak(table.rows["patient_id"], split.assigned, by_name if table.source == "folder" else "")
     return split
 
 
@@ -128,7 +128,7 @@ def hash_names(names: Iterable[str]) -> str:
 
 def recognise(listed: Listed) -> str | None:
     """The name of the known split whose lists hold exactly these images."""
-    for name, hashes in KNOWN:
+    for name, hashes in KNOWN_SPLITS:
         if all(hash_names(_together(listed, folds)) == digest for folds, digest in hashes.items()):
             return name
     return None
@@ -147,28 +147,28 @@ def rank_patients(patients: Iterable[str], seed: int) -> list[str]:
 
 def _official(table: LabelTable, data: Data) -> Split:
     says = table.rows["split"].replace("train_val", "train").to_numpy(dtype=str)
-    listed = {fold: list(table.rows["image"][says == fold]) for fold in FOLDS}
+    listed = {fold: list(table.rows["image"][says == fold]) for fold in SPLITS}
     absent = {
-        fold: [name for name, own in table.absent if own.removesuffix("_val") == fold] for fold in FOLDS
+        fold: [name for name, own in table.absent if own.removesuffix("_val") == fold] for fold in SPLITS
     }
     if not any(listed.values()):
         what = "no image is in the archive's own lists" if table.absent else "the archive names no splits"
         raise CxrError(
             f"{table.root}: {what}", "use data.split=random, lists or column, or complete data.root"
         )
-    name = recognise({fold: listed[fold] + absent[fold] for fold in FOLDS})
+    name = recognise({fold: listed[fold] + absent[fold] for fold in SPLITS})
     fold = _cut_validation(table, says, data)
     return _split(table, "official", name or "official lists of this archive (unrecognised)", fold, absent)
 
 
 def _column(table: LabelTable, data: Data) -> Split:
     values = table.rows["split"].str.strip().str.lower()
-    unknown = table.rows["image"][~values.isin(list(WORDS))]
+    unknown = table.rows["image"][~values.isin(list(SPLIT_WORDS))]
     if len(unknown):
         first = table.rows["split"][unknown.index[0]]
         what = f"{data.split_column} is {first!r} for image {unknown.iloc[0]} ({len(unknown):,} such rows)"
         raise CxrError(f"{table.root}: {what}", "data.split_column holds train, val or test, or nothing")
-    fold = _cut_validation(table, values.map(WORDS).to_numpy(dtype=str), data)
+    fold = _cut_validation(table, values.map(SPLIT_WORDS).to_numpy(dtype=str), data)
     return _split(table, "column", f"column {data.split_column}", fold)
 
 
@@ -205,7 +205,7 @@ def _lists(table: LabelTable, data: Data) -> Split:
     return _split(table, "lists", recognise(listed) or own, fold, absent)
 
 
-MAKERS: dict[str, Callable[[LabelTable, Data], Split]] = {
+SPLIT_RULES: dict[str, Callable[[LabelTable, Data], Split]] = {
     "official": _official,
     "lists": _lists,
     "random": _random,
@@ -289,7 +289,7 @@ def _check_disjoint(listed: Listed, files: Mapping[str, Path]) -> None:
     first: dict[str, str] = {}
     twice = [
         (name, first[name], fold)
-        for fold in FOLDS
+        for fold in SPLITS
         for name in listed[fold]
         if first.setdefault(name, fold) != fold
     ]
@@ -303,7 +303,7 @@ def _check_disjoint(listed: Listed, files: Mapping[str, Path]) -> None:
         raise CxrError([*problems[:NAMED], *more], "a name belongs in one list")
 
 
-def _cut_validation(table: LabelTable, fold: Fold, data: Data) -> Fold:
+def _cut_validation(table: LabelTable, fold: Assigned, data: Data) -> Assigned:
     """The folds with data.val_fraction of the training patients moved to val, unless val has images already."""
     if "val" in fold or "train" not in fold:
         return fold
@@ -328,9 +328,9 @@ def _check_enough(patients: Sequence[str], num_taken: int) -> None:
         )
 
 
-def _split(table: LabelTable, kind: str, name: str, fold: Fold, absent: Listed | None = None) -> Split:
+def _split(table: LabelTable, kind: str, name: str, fold: Assigned, absent: Listed | None = None) -> Split:
     absent = absent or {}
-    named = {own: [*table.rows["image"][fold == own], *absent.get(own, ())] for own in FOLDS}
+    named = {own: [*table.rows["image"][fold == own], *absent.get(own, ())] for own in SPLITS}
     hashes = {own: hash_names(names) for own, names in named.items()}
     return Split(kind, name, fold, hashes, tuple(image for images in absent.values() for image in images))
 
@@ -340,4 +340,4 @@ def _together(listed: Listed, folds: str) -> Iterable[str]:
 
 
 def _join(folds: Iterable[str]) -> str:
-    return " and ".join(sorted(folds, key=FOLDS.index))
+    return " and ".join(sorted(folds, key=SPLITS.index))

@@ -220,7 +220,7 @@ def test_file_names_that_are_no_utf8_are_split_and_listed(tmp_path: Path) -> Non
     }
     data = Data.model_validate(keys)
     split = assign(read(data), data)
-    assert sorted(split.fold) == ["test", "train", "train", "val"]
+    assert sorted(split.assigned) == ["test", "train", "train", "val"]
     config = Config.model_validate(
         {"data": keys, "store": {"path": tmp_path / "store"}, "image": {"store_size": 32}}
     )
