@@ -25,7 +25,7 @@ from cxr.findings import NIH_14
 from cxr.images.read import Preprocess
 from cxr.labels import sources
 from cxr.labels.splits import Split
-from cxr.labels.table import resolve
+from cxr.labels.targets import resolve
 from cxr.model import predict as predictions
 from cxr.training import train as loop
 from cxr.training.loss import class_weights

@@ -21,7 +21,8 @@ from cxr.images.notes import CONSTANT, Notes
 from cxr.labels import sources
 from cxr.labels.reading import make_rows
 from cxr.labels.splits import SPLITS, Split
-from cxr.labels.table import LabelTable, Targets
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets
 
 ALL = "all"
 """The fold of every row where no split could be made."""

@@ -24,7 +24,8 @@ from cxr.images.dicom.header import SUFFIXES as DICOM
 from cxr.images.dicom.header import read_header
 from cxr.labels.lookup import say_nearest
 from cxr.labels.splits import SPLIT_RULES, SPLITS, Split, assign
-from cxr.labels.table import LabelTable, Targets
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets
 
 _T = TypeVar("_T")
 _NAMED = 3

@@ -21,7 +21,8 @@ from cxr.data.sampling import num_visits
 from cxr.findings import find
 from cxr.images.read import Preprocess
 from cxr.labels.splits import SPLITS
-from cxr.labels.table import NO_PATIENTS, LabelTable, Targets
+from cxr.labels.table import NO_PATIENTS, LabelTable
+from cxr.labels.targets import Targets
 
 _SIZES = 8
 _MANY = 40  # images of as many patients that are remarkable

@@ -11,7 +11,8 @@ from cxr.check.result import Cells, Group, Patients, Together
 from cxr.evaluation.subgroups import UNKNOWN, age_band
 from cxr.findings import find
 from cxr.labels.splits import SPLITS
-from cxr.labels.table import LabelTable, Targets
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets
 
 Fold = npt.NDArray[np.str_]
 

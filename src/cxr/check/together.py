@@ -15,7 +15,8 @@ from cxr.data import combine as joint
 from cxr.data.dataset import choose_findings
 from cxr.findings import find
 from cxr.images.read import Grey
-from cxr.labels.table import LabelTable, Targets
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets
 
 
 def choose(config: Config, looks: Sequence[Look], exact: bool, said: Said) -> tuple[str, ...]:

@@ -19,7 +19,8 @@ from cxr.config.schema import Config, Data, OneDataset, Policy
 from cxr.errors import CxrError
 from cxr.findings import NO_FINDING, canonical, find
 from cxr.labels.splits import NAMED, SPLITS, Split, check_leak, hash_names
-from cxr.labels.table import LabelTable, Targets, resolve
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets, resolve
 from cxr.text import short_name
 
 SOURCE = "source"

@@ -7,7 +7,8 @@ from cxr.console import line, stack
 from cxr.data.dataset import Dataset
 from cxr.labels.columns import describe
 from cxr.labels.splits import SPLITS
-from cxr.labels.table import NO_PATIENTS, count
+from cxr.labels.table import NO_PATIENTS
+from cxr.labels.targets import count_targets
 from cxr.tables import Table
 
 _SHORT = {"positive": "pos.", "negative": "neg."}  # nine columns fit a terminal of 80
@@ -17,7 +18,7 @@ def render_counts(dataset: Dataset) -> RenderableType:
     """Rows kept and dropped, and positives, negatives and masked cells per finding and fold."""
     headings, columns = ["\nFinding"], []
     for fold in SPLITS:
-        cells = count(dataset.select(dataset.rows(fold)))
+        cells = count_targets(dataset.select(dataset.rows(fold)))
         for kind in ("positive", "negative", "masked"):
             if kind != "masked" or cells["masked"].any() or cells["soft"].any():
                 values = cells[kind] + (cells["soft"] if kind == "positive" else 0)

@@ -30,7 +30,8 @@ from cxr.data.sampling import num_visits
 from cxr.data.store import Store, join_stores
 from cxr.fields.views import read_views
 from cxr.labels.splits import SPLITS, Split
-from cxr.labels.table import LabelTable, Targets, count
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets, count_targets
 
 _NONE = np.array([], np.intp)
 
@@ -98,7 +99,7 @@ class Dataset:
 
     def counts(self) -> dict[str, object]:
         """Rows per fold, rows dropped by reason, and cells per fold and finding, as stored with the run."""
-        cells = {fold: count(self.select(self.rows(fold))).to_dict("records") for fold in SPLITS}
+        cells = {fold: count_targets(self.select(self.rows(fold))).to_dict("records") for fold in SPLITS}
         images = {fold: len(self.rows(fold)) for fold in SPLITS}
         patients = {fold: int(self.table.rows["patient_id"][self.rows(fold)].nunique()) for fold in SPLITS}
         own = {"images": images, "patients": patients, "dropped": self.dropped, "cells": cells}

@@ -28,7 +28,7 @@ from cxr.labels.plain import IDS, say_rounded
 from cxr.labels.sheet import Sheet, read_sheet
 from cxr.labels.sources import name_labels
 from cxr.labels.splits import SPLIT_WORDS
-from cxr.labels.table import Blank
+from cxr.labels.targets import Blank
 
 Float = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
