@@ -13,7 +13,8 @@ from cxr.config.schema import Data
 from cxr.errors import CxrError
 from cxr.labels.reading import make_rows
 from cxr.labels.sources import read, read_labels
-from cxr.labels.splits import SPLITS, Split, assign, check_leak, hash_names
+from cxr.labels.split_lists import hash_names
+from cxr.labels.splits import SPLITS, Split, assign, check_leak
 from cxr.labels.table import LabelTable
 from tests.helpers.fakes import NihImage, write_chexpert, write_lines, write_nih
 
@@ -99,7 +100,7 @@ def test_the_official_lists_are_kept_and_validation_is_cut_by_patient(tmp_path: 
     split = assign(read(data), data)
     assert [len(split.rows(fold)) for fold in SPLITS] == [39, 9, 12]
     assert set(split.rows("test")) == set(range(48, 60))
-    assert split.name == "official lists of this archive (unrecognised)"
+    assert split.name == "official lists of this dataset (unrecognised)"
     assert split.hashes["test"] == hash_names(image.name for image in images[48:])
 
 
@@ -125,7 +126,7 @@ def test_chexpert_without_validation_cuts_it_from_training_and_may_have_no_test(
 
 def test_an_archive_without_splits_is_refused() -> None:
     assert error_of(make_table(["a", "b"]), config("official")) == (
-        "error: root: the archive names no splits\nhint: use data.split=random, lists or column, or complete data.root"
+        "error: root: the dataset names no splits\nhint: use data.split=random, lists or column, or complete data.root"
     )
 
 
@@ -222,7 +223,7 @@ def test_a_partial_archive_with_full_lists_is_still_the_official_split(sample_da
     split = assign(read(data), data)
     assert split.name == "NIH official" and len(split.absent) == 111_990
     data = config("official", sample_data / "nih-256")
-    assert assign(read(data), data).name == "official lists of this archive (unrecognised)"
+    assert assign(read(data), data).name == "official lists of this dataset (unrecognised)"
 
 
 @pytest.mark.real

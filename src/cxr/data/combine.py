@@ -18,7 +18,9 @@ import pandas as pd
 from cxr.config.schema import Config, Data, OneDataset, Policy
 from cxr.errors import CxrError
 from cxr.findings import NO_FINDING, canonical, find
-from cxr.labels.splits import NAMED, SPLITS, Split, check_leak, hash_names
+from cxr.labels.problems import MAX_NAMED
+from cxr.labels.split_lists import hash_names
+from cxr.labels.splits import SPLITS, Split, check_leak
 from cxr.labels.table import LabelTable
 from cxr.labels.targets import Targets, resolve
 from cxr.text import short_name
@@ -104,11 +106,11 @@ def check_files(tables: Sequence[LabelTable], folds: Sequence[npt.NDArray[np.str
             if any(other.get(path, fold) != fold for other in files[:place])]  # fmt: skip
     if both:
         problems = [
-            f"data.also: {path} is in two archives, in another split of each" for path, _ in both[:NAMED]
+            f"data.also: {path} is in two archives, in another split of each" for path, _ in both[:MAX_NAMED]
         ]
         more = (
-            [f"data.also: {len(both) - NAMED:,} more image files are in two splits"]
-            if len(both) > NAMED
+            [f"data.also: {len(both) - MAX_NAMED:,} more image files are in two splits"]
+            if len(both) > MAX_NAMED
             else []
         )
         raise CxrError([*problems, *more], "give both archives the same split, or leave one of them out")

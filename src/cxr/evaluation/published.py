@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cxr.labels.splits import KNOWN_SPLITS, hash_names
+from cxr.labels.split_lists import KNOWN_SPLITS, hash_names
 
 _SPLITS = {"NIH official": "official", "NIH community": "community"}
 COLUMNS = ("result", "year", "split", "views", "mean", "source")

@@ -16,7 +16,8 @@ from cxr.data.loader import Loader
 from cxr.data.placement import open_loader
 from cxr.data.sampling import check_judgeable, count_steps
 from cxr.distributed import World
-from cxr.labels.splits import SPLITS, hash_names
+from cxr.labels.split_lists import hash_names
+from cxr.labels.splits import SPLITS
 from cxr.model.leakage import images_of, patients_of
 from cxr.model.predict import autocast_dtype
 from cxr.patient_hash import MAKE_ONE, VARIABLE, own_hasher

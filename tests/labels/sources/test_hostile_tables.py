@@ -18,7 +18,8 @@ from cxr.images.read import Preprocess
 from cxr.labels.choose import choose_columns
 from cxr.labels.sheet import read_sheet
 from cxr.labels.sources import padchest, read
-from cxr.labels.splits import assign, read_names
+from cxr.labels.split_lists import read_names
+from cxr.labels.splits import assign
 from cxr.labels.table import LabelTable
 from tests.helpers.fakes import write_image, write_lines, write_padchest
 
