@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from cxr.config.schema import Data
 from cxr.errors import CxrError
+from cxr.labels.label_csv import read_labels
 from cxr.labels.reading import make_rows
-from cxr.labels.sources import read, read_labels
+from cxr.labels.sources import read
 from cxr.labels.split_lists import hash_names
 from cxr.labels.splits import SPLITS, Split, assign, check_leak
 from cxr.labels.table import LabelTable

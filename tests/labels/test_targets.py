@@ -6,8 +6,8 @@ import pytest
 
 from cxr.errors import CxrError
 from cxr.findings import CHEXPERT_14
+from cxr.labels.label_csv import read_labels
 from cxr.labels.reading import make_rows
-from cxr.labels.sources import read_labels
 from cxr.labels.table import LabelTable
 from cxr.labels.targets import count_targets, resolve
 

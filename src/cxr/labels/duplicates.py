@@ -86,7 +86,7 @@ def _check_alike(
         before = int(first[codes[row]])
         kind = column.removesuffix("_id")
         what = f"image {rows['image'].iloc[row]} is of {kind} {values[row]!r} here and {values[before]!r} at"
-        raise CxrError(f"{where(row)}: {what} {where(before)}", f"an image has one {kind}; mend the table")
+        raise CxrError(f"{where(row)}: {what} {where(before)}", f"an image has one {kind}; correct the table")
 
 
 def _differs(raw: Float, codes: Rows, num: int) -> npt.NDArray[np.bool_]:

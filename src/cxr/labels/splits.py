@@ -29,6 +29,8 @@ SPLIT_WORDS = {
 }
 """What a split column may say, in any case."""
 
+PATIENT_HINT = "a patient's images must stay in one split; fill in the patient"
+
 
 @dataclass(frozen=True)
 class Split:
@@ -63,9 +65,8 @@ def assign(table: LabelTable, data: Data) -> Split:
     """
     nameless = table.rows["image"][table.rows["patient_id"] == ""]
     if len(nameless):
-        what = f"{count(len(nameless), 'image')} without a patient, the first {nameless.iloc[0]}"
-        hint = "a patient's images must stay in one split; fill in the patient"
-        raise CxrError(f"{table.root}: {what}", hint)
+        problem = f"{count(len(nameless), 'image')} without a patient, the first {nameless.iloc[0]}"
+        raise CxrError(f"{table.root}: {problem}", PATIENT_HINT)
     split = SPLIT_RULES[data.split](table, data)
     more_hint = ""
     if table.source == "folder":  # whose patients are told by file names
@@ -115,9 +116,9 @@ def _split_officially(table: LabelTable, data: Data) -> Split:
     for image, split in table.absent:
         absent[split.removesuffix("_val")].append(image)  # train_val is train
     if not any(listed.values()):
-        what = "no image is in the dataset's lists" if table.absent else "the dataset names no splits"
+        problem = "no image is in the dataset's lists" if table.absent else "the dataset names no splits"
         hint = "use data.split=random, lists or column, or complete data.root"
-        raise CxrError(f"{table.root}: {what}", hint)
+        raise CxrError(f"{table.root}: {problem}", hint)
     # The lists are recognised as a whole: also with names whose images are not here, and before validation is taken
     name = recognise_split({split: listed[split] + absent[split] for split in SPLITS})
     assigned = _take_validation(table, assigned, data)
@@ -131,8 +132,8 @@ def _split_by_column(table: LabelTable, data: Data) -> Split:
     unknown = table.rows["image"][~words.isin(list(SPLIT_WORDS))]
     if len(unknown):
         first = table.rows["split"][unknown.index[0]]
-        what = f"{data.split_column} is {first!r} for image {unknown.iloc[0]} ({len(unknown):,} such rows)"
-        raise CxrError(f"{table.root}: {what}", "data.split_column holds train, val or test, or nothing")
+        problem = f"{data.split_column} is {first!r} for image {unknown.iloc[0]} ({len(unknown):,} such rows)"
+        raise CxrError(f"{table.root}: {problem}", "data.split_column holds train, val or test, or nothing")
     assigned = _take_validation(table, words.map(SPLIT_WORDS).to_numpy(dtype=str), data)
     return _make_split(table, "column", f"column {data.split_column}", assigned)
 
@@ -162,9 +163,9 @@ def _split_by_lists(table: LabelTable, data: Data) -> Split:
         absent[split] = [image for image in images if image not in row_of]
     if not (assigned != "").any():
         num_names = sum(len(names) for names in listed.values())
-        what = f"none of their {num_names:,} names is an image of {table.root}"
+        problem = f"none of their {num_names:,} names is an image of {table.root}"
         hint = f"a name there is like {listed['train'][0]}, an image like {table.rows['image'].iloc[0]}"
-        raise CxrError(f"data.lists: {what}", hint)
+        raise CxrError(f"data.lists: {problem}", hint)
     unrecognised = f"lists ({', '.join(file.name for file in files.values())})"
     return _make_split(table, "lists", recognise_split(listed) or unrecognised, assigned, absent)
 
@@ -197,10 +198,10 @@ def _count_share(fraction: float, patients: Sequence[str]) -> int:
 
 def _check_enough(patients: Sequence[str], num_taken: int) -> None:
     if num_taken >= len(patients):
-        what = f"of {count(len(patients), 'patient')} none is left for training"
-        what += f" after {num_taken} for validation and test"
+        problem = f"of {count(len(patients), 'patient')} none is left for training"
+        problem += f" after {num_taken} for validation and test"
         hint = "lower data.val_fraction and data.test_fraction, or add patients"
-        raise CxrError(f"data.split: {what}", hint)
+        raise CxrError(f"data.split: {problem}", hint)
 
 
 def _make_split(

@@ -7,7 +7,8 @@ import pytest
 from cxr.config.schema import Data
 from cxr.errors import CxrError
 from cxr.findings import CHEXPERT_14
-from cxr.labels.sources import read, read_labels
+from cxr.labels.label_csv import read_labels
+from cxr.labels.sources import read
 from cxr.labels.table import LabelTable
 from cxr.labels.targets import Blank, Uncertain, count_targets, resolve
 from tests.helpers.fakes import write_chexpert, write_lines
@@ -120,7 +121,7 @@ def test_a_path_without_a_patient_is_refused(tmp_path: Path) -> None:
     write_chexpert(tmp_path)
     edit(tmp_path / "train.csv", "patient00003", "someone")
     assert error_of(tmp_path) == (
-        "error: ROOT/train.csv:5: no patient (patient00001/) in Path\nhint: read other archives with data.source=table"
+        "error: ROOT/train.csv:5: no patient (patient00001/) in Path\nhint: read other datasets with data.source=table"
     )
 
 
