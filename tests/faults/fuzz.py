@@ -14,7 +14,7 @@ from cxr.config.load import load
 from cxr.errors import CxrError
 from cxr.evaluation import predictions
 from cxr.images.read import MAX_PIXELS, UnreadableImageError, decode
-from cxr.labels.sources import read_labels
+from cxr.labels.label_csv import read_labels
 from cxr.labels.table import LabelTable
 from tests.faults.corpus import encodings, picture
 

@@ -20,8 +20,9 @@ from cxr.data.pack import Read, reader
 from cxr.images.notes import CONSTANT, Notes
 from cxr.labels import sources
 from cxr.labels.reading import make_rows
-from cxr.labels.splits import FOLDS, Split
-from cxr.labels.table import LabelTable, Targets
+from cxr.labels.splits import SPLITS, Split
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets
 
 ALL = "all"
 """The fold of every row where no split could be made."""
@@ -86,12 +87,12 @@ class Look:
     @property
     def fold(self) -> Fold:
         """[n] their splits."""
-        return self.split.fold[self.rows]
+        return self.split.assigned[self.rows]
 
     @property
     def folds(self) -> tuple[str, ...]:
         """What cells are counted in: the splits, or all rows together."""
-        return FOLDS if self.has_split else (ALL,)
+        return SPLITS if self.has_split else (ALL,)
 
 
 def look_at(config: Config, name: str, place: int, exact: bool, quick: bool, skip: Sequence[Path]) -> Look:
@@ -111,7 +112,7 @@ def look_at(config: Config, name: str, place: int, exact: bool, quick: bool, ski
         config.data.source, config.data.root, make_rows({"image": []}), (), np.empty((0, 0), np.float32)
     )
     known = was_read and refusals.try_split(table, config.data, said)
-    split = known or Split("none", "none could be made", np.full(len(table), ALL), dict.fromkeys(FOLDS, ""))
+    split = known or Split("none", "none could be made", np.full(len(table), ALL), dict.fromkeys(SPLITS, ""))
     found = np.flatnonzero((table.rows["path"] != "").to_numpy())
     notes = Notes()
     read = reader(table.root, config.image.intensity, table.read_pixels, notes)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from cxr.check.inspect import Facts
 from cxr.check.result import Listing, Twins
 from cxr.fields.views import LATERAL, read_views
-from cxr.labels.splits import FOLDS
+from cxr.labels.splits import SPLITS
 
 Bool = npt.NDArray[np.bool_]
 
@@ -127,7 +127,7 @@ def _twins(
         tuple(names[row] for row in rows),
         "file" if len(files) == 1 and b"" not in files else "pixels",
         len({patients[row] for row in rows}),
-        tuple(fold for fold in FOLDS if fold in inside),
+        tuple(fold for fold in SPLITS if fold in inside),
         tuple(dict.fromkeys(archives[row] for row in rows if archives)),
     )
 

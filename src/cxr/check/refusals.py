@@ -23,8 +23,9 @@ from cxr.errors import CxrError
 from cxr.images.dicom.header import SUFFIXES as DICOM
 from cxr.images.dicom.header import read_header
 from cxr.labels.lookup import say_nearest
-from cxr.labels.splits import FOLDS, MAKERS, Split, assign
-from cxr.labels.table import LabelTable, Targets
+from cxr.labels.splits import SPLIT_RULES, SPLITS, Split, assign
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets
 
 _T = TypeVar("_T")
 _NAMED = 3
@@ -90,9 +91,9 @@ def try_split(table: LabelTable, data: Data, said: Said) -> Split | None:
     try:
         return assign(table, data)
     except CxrError as error:
-        split = said.attempt(lambda: MAKERS[data.split](table, data))
+        split = said.attempt(lambda: SPLIT_RULES[data.split](table, data))
         found = count_patients(
-            list(table.rows["patient_id"]), split.fold if split else np.full(len(table), "")
+            list(table.rows["patient_id"]), split.assigned if split else np.full(len(table), "")
         )
         if found.rows_without:
             said.refuse([f"{table.root}: images without a patient: {found.rows_without:,}"], error.hint)
@@ -252,4 +253,4 @@ def gigabytes(num_bytes: int) -> str:
 
 def count_folds(fold: npt.NDArray[np.str_]) -> dict[str, int]:
     """Rows in each split."""
-    return {name: int((fold == name).sum()) for name in FOLDS}
+    return {name: int((fold == name).sum()) for name in SPLITS}

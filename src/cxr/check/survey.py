@@ -20,8 +20,9 @@ from cxr.data.pack import Read
 from cxr.data.sampling import num_visits
 from cxr.findings import find
 from cxr.images.read import Preprocess
-from cxr.labels.splits import FOLDS
-from cxr.labels.table import NO_PATIENTS, LabelTable, Targets
+from cxr.labels.splits import SPLITS
+from cxr.labels.table import NO_PATIENTS, LabelTable
+from cxr.labels.targets import Targets
 
 _SIZES = 8
 _MANY = 40  # images of as many patients that are remarkable
@@ -125,7 +126,7 @@ def _conclude(
         cells=tuple(cells),
         together=tally.count_together(kept, targets.findings),
         groups=tuple(tally.count_groups(kept.rows, fold)),
-        patients=tally.count_patients(list(look.table.rows["patient_id"]), look.split.fold),
+        patients=tally.count_patients(list(look.table.rows["patient_id"]), look.split.assigned),
         split_hashes=dict(look.split.hashes),
         plan=plan,
         part=look.name,
@@ -150,7 +151,7 @@ def _find_twins(look: Look) -> list[Twins]:
         return []
     own = look.table.rows.iloc[look.found]
     archives = [look.archives[row] for row in look.found] if look.archives else ()
-    return odd.find_twins(list(own["path"]), list(own["patient_id"]), list(look.split.fold[look.found]), look.facts,
+    return odd.find_twins(list(own["path"]), list(own["patient_id"]), list(look.split.assigned[look.found]), look.facts,
                           archives)  # fmt: skip
 
 
@@ -235,7 +236,7 @@ def _plan(
 ) -> Plan:
     """What would be trained on; `said` is None for one archive of several, of which nothing is asked by itself."""
     shares = _shares(looks, targets)
-    images = {fold: sum(one.images[fold] for one in shares) for fold in FOLDS}
+    images = {fold: sum(one.images[fold] for one in shares) for fold in SPLITS}
     known = all(look.has_split for look in looks)
     findings = next((one.findings for one in targets if one), ())
     visits, steps = [one.visits for one in shares], None
@@ -246,7 +247,7 @@ def _plan(
     named = len(looks) > 1
     return Plan(
         images=images,
-        patients={name: len(set(ids[fold == name])) for name in FOLDS},
+        patients={name: len(set(ids[fold == name])) for name in SPLITS},
         findings=findings,
         dropped={f"{look.name}: {why}" if named else why: num
                  for look in looks for why, num in look.dropped.items() if num},
@@ -283,7 +284,7 @@ def _shares(looks: Sequence[Look], targets: Sequence[Targets | None]) -> list[Sh
             Share(
                 name=look.name,
                 images=refusals.count_folds(fold),
-                patients={name: int(ids[fold == name].nunique()) for name in FOLDS},
+                patients={name: int(ids[fold == name].nunique()) for name in SPLITS},
                 findings=tuple(labelled),
                 weight=look.config.data.weight,
                 visits=drawn,

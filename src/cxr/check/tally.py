@@ -10,8 +10,9 @@ import pandas as pd
 from cxr.check.result import Cells, Group, Patients, Together
 from cxr.evaluation.subgroups import UNKNOWN, age_band
 from cxr.findings import find
-from cxr.labels.splits import FOLDS
-from cxr.labels.table import LabelTable, Targets
+from cxr.labels.splits import SPLITS
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets
 
 Fold = npt.NDArray[np.str_]
 
@@ -19,7 +20,7 @@ _BANDS = ((1, 1), (2, 2), (3, 5), (6, 10), (11, 20), (21, 10**9))
 
 
 def count_cells(
-    table: LabelTable, findings: Sequence[str], fold: Fold, names: Sequence[str] = FOLDS
+    table: LabelTable, findings: Sequence[str], fold: Fold, names: Sequence[str] = SPLITS
 ) -> list[Cells]:
     """Cells of each finding in each split, as the source says them, under whichever name it has for the finding."""
     return [_count(table, finding, own, fold == own) for finding in findings for own in names]
@@ -40,7 +41,7 @@ def add_cells(archives: Sequence[Sequence[Cells]]) -> list[Cells]:
     every = pd.DataFrame([asdict(one) for cells in archives for one in cells])
     if every.empty:
         return []
-    order = [name for name in (*FOLDS, "all") if name in set(every["fold"])]
+    order = [name for name in (*SPLITS, "all") if name in set(every["fold"])]
     sums = every.groupby(["finding", "fold"], sort=False).sum()
     pairs = pd.MultiIndex.from_product([every["finding"].unique(), order])
     return [Cells(*pair, *map(int, row)) for pair, row in zip(pairs, sums.reindex(pairs, fill_value=0).to_numpy(),
@@ -65,12 +66,12 @@ def count_groups(rows: pd.DataFrame, fold: Fold) -> list[Group]:
 
 def _groups(column: str, values: Sequence[str], fold: Fold) -> list[Group]:
     table = pd.crosstab(pd.Series(values, dtype=object), pd.Series(list(fold), dtype=object))
-    table = table.reindex(columns=list(FOLDS), fill_value=0).assign(
+    table = table.reindex(columns=list(SPLITS), fill_value=0).assign(
         all=pd.Series(values, dtype=object).value_counts()
     )
     names = sorted(table.index, key=lambda name: (name == UNKNOWN, name))
     return [
-        Group(column, str(name), {key: int(table.loc[name, key]) for key in (*FOLDS, "all")})
+        Group(column, str(name), {key: int(table.loc[name, key]) for key in (*SPLITS, "all")})
         for name in names
     ]
 
@@ -99,7 +100,7 @@ def find_one_class(targets: Targets, fold: Fold) -> list[str]:
     everywhere = _one_class(targets, np.ones(len(fold), bool), least=0)  # soft labels teach, too
     lines = _lines("in any split: nothing to learn or measure", everywhere)
     constant = {finding for findings in everywhere.values() for finding in findings}
-    for own in FOLDS:
+    for own in SPLITS:
         found = _one_class(targets, fold == own) if (fold == own).any() else {}
         effect = "nothing to learn there" if own == "train" else "AUROC is undefined there"
         rest = {lack: [name for name in findings if name not in constant] for lack, findings in found.items()}

@@ -15,7 +15,8 @@ from cxr.data import combine as joint
 from cxr.data.dataset import choose_findings
 from cxr.findings import find
 from cxr.images.read import Grey
-from cxr.labels.table import LabelTable, Targets
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets
 
 
 def choose(config: Config, looks: Sequence[Look], exact: bool, said: Said) -> tuple[str, ...]:
@@ -35,7 +36,9 @@ def judge(looks: Sequence[Look], said: Said) -> None:
     """What cxr train refuses of archives that are each fine: shared patients in two splits, a column of our own."""
     split = [look for look in looks if look.has_split]
     spaces = [joint.id_space(look.table.source, look.config.data.name) for look in split]
-    refusals.judge_across(spaces, [look.table for look in split], [look.split.fold for look in split], said)
+    refusals.judge_across(
+        spaces, [look.table for look in split], [look.split.assigned for look in split], said
+    )
     said.attempt(lambda: joint.join_tables([look.kept for look in looks], [look.name for look in looks], ()))
 
 

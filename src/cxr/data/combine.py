@@ -18,8 +18,11 @@ import pandas as pd
 from cxr.config.schema import Config, Data, OneDataset, Policy
 from cxr.errors import CxrError
 from cxr.findings import NO_FINDING, canonical, find
-from cxr.labels.splits import FOLDS, NAMED, Split, check_leak, hash_names
-from cxr.labels.table import LabelTable, Targets, resolve
+from cxr.labels.problems import MAX_NAMED
+from cxr.labels.split_lists import hash_names
+from cxr.labels.splits import SPLITS, Split, check_leak
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets, resolve
 from cxr.text import short_name
 
 SOURCE = "source"
@@ -103,11 +106,11 @@ def check_files(tables: Sequence[LabelTable], folds: Sequence[npt.NDArray[np.str
             if any(other.get(path, fold) != fold for other in files[:place])]  # fmt: skip
     if both:
         problems = [
-            f"data.also: {path} is in two archives, in another split of each" for path, _ in both[:NAMED]
+            f"data.also: {path} is in two archives, in another split of each" for path, _ in both[:MAX_NAMED]
         ]
         more = (
-            [f"data.also: {len(both) - NAMED:,} more image files are in two splits"]
-            if len(both) > NAMED
+            [f"data.also: {len(both) - MAX_NAMED:,} more image files are in two splits"]
+            if len(both) > MAX_NAMED
             else []
         )
         raise CxrError([*problems, *more], "give both archives the same split, or leave one of them out")
@@ -246,7 +249,7 @@ def align(table: LabelTable, findings: Sequence[str]) -> LabelTable:
 def join_splits(splits: Sequence[Split], named: Sequence[str]) -> Split:
     """The archives' own splits side by side: each is made as if its archive were alone."""
     both = list(zip(named, splits, strict=True))
-    hashes = {fold: hash_names(f"{name}/{split.hashes[fold]}" for name, split in both) for fold in FOLDS}
+    hashes = {fold: hash_names(f"{name}/{split.hashes[fold]}" for name, split in both) for fold in SPLITS}
     absent = tuple(f"{name}/{image}" for name, split in both for image in split.absent)
-    fold = np.concatenate([split.fold for split in splits])
+    fold = np.concatenate([split.assigned for split in splits])
     return Split("several", "; ".join(f"{name}: {split.name}" for name, split in both), fold, hashes, absent)

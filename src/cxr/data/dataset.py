@@ -29,8 +29,9 @@ from cxr.data.listing import preprocess as preprocess  # here for everybody who 
 from cxr.data.sampling import num_visits
 from cxr.data.store import Store, join_stores
 from cxr.fields.views import read_views
-from cxr.labels.splits import FOLDS, Split
-from cxr.labels.table import LabelTable, Targets, count
+from cxr.labels.splits import SPLITS, Split
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets, count_targets
 
 _NONE = np.array([], np.intp)
 
@@ -98,9 +99,9 @@ class Dataset:
 
     def counts(self) -> dict[str, object]:
         """Rows per fold, rows dropped by reason, and cells per fold and finding, as stored with the run."""
-        cells = {fold: count(self.select(self.rows(fold))).to_dict("records") for fold in FOLDS}
-        images = {fold: len(self.rows(fold)) for fold in FOLDS}
-        patients = {fold: int(self.table.rows["patient_id"][self.rows(fold)].nunique()) for fold in FOLDS}
+        cells = {fold: count_targets(self.select(self.rows(fold))).to_dict("records") for fold in SPLITS}
+        images = {fold: len(self.rows(fold)) for fold in SPLITS}
+        patients = {fold: int(self.table.rows["patient_id"][self.rows(fold)].nunique()) for fold in SPLITS}
         own = {"images": images, "patients": patients, "dropped": self.dropped, "cells": cells}
         return own | ({"archives": {part.name: part.counts() for part in self.parts}} if self.parts else {})
 
@@ -213,9 +214,9 @@ def list_dataset(
             listed.append(list_archive(one, exact))
     findings = choose_findings(config, [one.table for one in listed], exact, partly)
     id_spaces = [joint.id_space(one.table.source, one.config.data.name) for one in listed]
-    joint.check_across(id_spaces, [one.table.rows for one in listed], [one.split.fold for one in listed])
+    joint.check_across(id_spaces, [one.table.rows for one in listed], [one.split.assigned for one in listed])
     if len(listed) > 1:
-        joint.check_files([one.table for one in listed], [one.split.fold for one in listed])
+        joint.check_files([one.table for one in listed], [one.split.assigned for one in listed])
     stores = []
     for place, archive in enumerate(listed):
         with joint.naming(place):  # on no rows: what is wrong shows before hours of packing
@@ -249,7 +250,7 @@ def _select(archive: ListedArchive, store: Store, findings: Sequence[str], exact
     place[found] = np.arange(len(found))
     kept, data = table.select(rows), archive.config.data
     targets = joint.resolve_aligned(kept, findings, data, exact)
-    fold = archive.split.fold[rows]
+    fold = archive.split.assigned[rows]
     space = joint.id_space(table.source, data.name)
     return Dataset(
         kept, targets, fold, archive.split, store, place[rows], dropped, data.name or "", space, data.weight
@@ -294,7 +295,7 @@ def keep_rows(
         "other view": np.zeros(len(table), bool)
         if views is None
         else ~table.rows["view"].isin(views).to_numpy(),
-        "in no split": split.fold == "",
+        "in no split": split.assigned == "",
     }
     keep, dropped = np.ones(len(table), bool), {}
     for reason, drop in reasons.items():

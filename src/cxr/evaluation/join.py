@@ -12,9 +12,10 @@ from cxr.errors import CxrError
 from cxr.evaluation.same_names import below_chexpert, match_names, slashed
 from cxr.findings import find, name_key
 from cxr.labels.duplicates import Duplicates
+from cxr.labels.label_csv import read_labels
 from cxr.labels.sheet import Sheet
-from cxr.labels.sources import read_labels
-from cxr.labels.table import Blank, LabelTable, resolve
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Blank, resolve
 
 IDENTITY = ("image", "patient_id", "split", "view", "sex", "age")
 """Columns that say which image a row is: text, age in years."""

@@ -24,11 +24,12 @@ from cxr.evaluation.prediction_columns import (
 )
 from cxr.evaluation.prediction_rows import note_equal, row_mistakes
 from cxr.files import write_text
-from cxr.labels.plain import IDS, say_rounded
+from cxr.labels.label_csv import name_labels
+from cxr.labels.plain import IDS
+from cxr.labels.reading import find_rounded_ids
 from cxr.labels.sheet import Sheet, read_sheet
-from cxr.labels.sources import name_labels
-from cxr.labels.splits import WORDS
-from cxr.labels.table import Blank
+from cxr.labels.splits import SPLIT_WORDS
+from cxr.labels.targets import Blank
 
 Float = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -141,7 +142,7 @@ def read(
     findings = tuple(finding for finding, _ in p_columns)
     rows = identity(sheet, columns, taken)
     p, mistakes = probabilities(sheet, [name for _, name in p_columns])
-    mistakes += say_rounded(sheet, [columns[kind] for kind in IDS if kind in columns])
+    mistakes += find_rounded_ids(sheet, [columns[kind] for kind in IDS if kind in columns])
     rows, unknown = _with_folds(sheet, rows, columns.get("split", ""))
     told = rows
     if table is None:
@@ -190,8 +191,8 @@ def _with_folds(sheet: Sheet, rows: pd.DataFrame, column: str) -> tuple[pd.DataF
     Of a row with another word nobody could say whether it may be judged.
     """
     words = rows["split"].str.strip().str.lower()
-    unknown = np.flatnonzero(~words.isin(list(WORDS)))
-    rows = rows.assign(split=words.map(WORDS).fillna(words))
+    unknown = np.flatnonzero(~words.isin(list(SPLIT_WORDS)))
+    rows = rows.assign(split=words.map(SPLIT_WORDS).fillna(words))
     if not len(unknown):
         return rows, []
     more = f" (and {len(unknown) - 1:,} more such rows)" if len(unknown) > 1 else ""

@@ -26,9 +26,11 @@ from cxr.labels.columns import is_metadata
 from cxr.labels.sheet import Sheet, column_key
 
 _LABEL, _PROBABILITY = re.compile("^y_", re.IGNORECASE), re.compile("^(p|prob)_", re.IGNORECASE)
-_CLASS_NAMES = ("label", "labels", "class", "classes", "classname", "finding", "findings", "findinglabels", "diagnosis",
-                "target", "category", "disease", "diseases", "pathology", "pathologies", "groundtruth")  # fmt: skip
-_MOST_CLASSES = 100
+_CLASS_NAMES = (
+    "label", "labels", "class", "classes", "classname", "finding", "findings", "findinglabels", "diagnosis",
+    "target", "category", "disease", "diseases", "pathology", "pathologies", "groundtruth",
+)  # fmt: skip
+_MAX_CLASSES = 100
 
 
 @dataclass(frozen=True)
@@ -68,117 +70,118 @@ def choose_columns(
     others = [name for name in sheet.header if name and name not in taken]
     if asked is None:
         return _choose_all(sheet, others, soft)
-    names = {name: canonical(_without_prefix(name)) for name in others}
-    columns = _match(sheet, names, asked, partly)
-    why = dict.fromkeys((name for name in others if name not in columns.values()), "not in data.findings")
-    return Chosen(columns, why)
+    finding_of = {name: _name_finding(name) for name in others}
+    columns = _match(sheet, finding_of, asked, partly)
+    left = [name for name in others if name not in columns.values()]
+    return Chosen(columns, dict.fromkeys(left, "not in data.findings"))
 
 
 def as_override(names: Sequence[str]) -> str:
     """The names as data.findings=... takes them, quoted where YAML would read something else."""
-    text = dump(list(names))
-    if '"' in text:
-        return shlex.quote(f"data.findings={text}")
-    return f"data.findings={text}" if "'" not in text else f'"data.findings={text}"'
+    override = f"data.findings={dump(list(names))}"
+    if '"' in override:
+        return shlex.quote(override)
+    return f'"{override}"' if "'" in override else override
 
 
 def looks_like_classes(sheet: Sheet, names: Sequence[str]) -> str | None:
     """The first of these columns that seems to hold the names of findings, None where none does."""
     for name in names:
         words = {cell.strip() for cell in sheet.column(name)} - {""}
-        if column_key(name) in _CLASS_NAMES and 0 < len(words) <= _MOST_CLASSES:
+        if column_key(name) in _CLASS_NAMES and 0 < len(words) <= _MAX_CLASSES:
             return name
     return None
 
 
-def _without_prefix(column: str) -> str:
-    return _LABEL.sub("", column)
+def _name_finding(column: str) -> str:
+    """The finding that a column is called by: `y_Mass` is Mass."""
+    return canonical(_LABEL.sub("", column))
 
 
 def _choose_all(sheet: Sheet, others: Sequence[str], soft: bool) -> Chosen:
+    """The columns whose names or cells say that they are findings."""
     marked = [name for name in others if _LABEL.match(name) and not is_metadata(name)]  # y_min is of a box
     why: dict[str, str] = {}
-    found: dict[str, LabelColumn] = {}
-    for name in marked or others:
-        if not marked and is_metadata(name):
+    read: dict[str, LabelColumn] = {}
+    for name in others:
+        if marked and name not in marked:
+            why[name] = "findings are the columns y_..."
+        elif not marked and is_metadata(name):
             why[name] = "known to be no finding"
         elif not marked and _PROBABILITY.match(name):
             why[name] = "a probability"
         else:
-            found[name] = read_column(sheet.numbers(name))
-    why |= dict.fromkeys(
-        (name for name in others if marked and name not in marked), "findings are the columns y_..."
-    )
-    columns, reasons, problems = _decide(sheet, found, soft)
+            read[name] = read_column(sheet.numbers(name))
+    columns, reasons, problems = _decide(sheet, read, soft)
     if problems:
-        certain = as_override([canonical(_without_prefix(name)) for name in columns] or ["..."])
-        hint = f"name the findings: {certain}, or keep a column with data.columns.others=[...]"
-        kinds = [LABEL_HINT] + ([SOFT_HINT] if any(one.soft is not None for one in found.values()) else [])
-        raise CxrError(problems, "; ".join([*kinds, hint]))
-    names = {name: canonical(_without_prefix(name)) for name in columns}
-    _check_different(sheet, names)
-    unsure = tuple(finding for name, finding in names.items() if name not in marked and not is_known(finding))
-    return Chosen({finding: name for name, finding in names.items()}, why | reasons, unsure)
+        certain = as_override([_name_finding(name) for name in columns] or ["..."])
+        hints = [LABEL_HINT]
+        if any(column.soft is not None for column in read.values()):
+            hints.append(SOFT_HINT)
+        hints.append(f"name the findings: {certain}, or keep a column with data.columns.others=[...]")
+        raise CxrError(problems, "; ".join(hints))
+    finding_of = {name: _name_finding(name) for name in columns}
+    _check_different(sheet, finding_of)
+    unsure = [finding for name, finding in finding_of.items() if name not in marked and not is_known(finding)]
+    return Chosen({finding: name for name, finding in finding_of.items()}, why | reasons, tuple(unsure))
 
 
 def _decide(
-    sheet: Sheet, found: Mapping[str, LabelColumn], soft: bool
+    sheet: Sheet, read: Mapping[str, LabelColumn], soft: bool
 ) -> tuple[list[str], dict[str, str], list[str]]:
-    """(columns that are findings, why others are not, a problem for each column that may be one)."""
+    """(columns that are findings, why others are not, a problem for each column that may be a finding)."""
     columns, why, problems = [], {}, []
-    for name, column in found.items():
-        other = column.wrong if column.wrong is not None else None if soft else column.soft
-        if other is None:
-            if column.num_labels or (soft and column.soft is not None) or _LABEL.match(name):
-                columns.append(name)
-            else:
-                why[name] = "blank in every row"
-        elif (
-            column.num_labels
-            or (column.soft is not None and column.wrong is None)
-            or is_known(canonical(name))
-        ):
-            cell = sheet.column(name)[other].strip()
+    for name, column in read.items():
+        row = column.wrong  # the first whose cell is no label
+        if row is None and not soft:
+            row = column.soft
+        has_soft = column.soft is not None
+        if row is None and (column.num_labels or has_soft or _LABEL.match(name)):
+            columns.append(name)
+        elif row is None:
+            why[name] = "blank in every row"
+        elif column.num_labels or (has_soft and column.wrong is None) or is_known(canonical(name)):
+            cell = sheet.column(name)[row].strip()
             kind = "a soft label" if column.wrong is None else "no label"
             rest = f", and {column.num_labels:,} other cells are 1, 0 or -1" if column.num_labels else ""
-            what = f"{name} is {cell!r}, {kind}{rest}"
-            problems.append(f"{sheet.where(other)}: {what}")
+            problems.append(f"{sheet.where(row)}: {name} is {cell!r}, {kind}{rest}")
         else:
-            why[name] = (
-                f"no cell is a label, the first on line {sheet.lines[other]}"  # a cell may name a person
-            )
+            # the cell is not shown: it may be the name of a person
+            why[name] = f"no cell is a label, the first on line {sheet.lines[row]}"
     return columns, why, problems
 
 
-def _match(sheet: Sheet, names: Mapping[str, str], asked: Sequence[str], partly: bool) -> dict[str, str]:
-    """The column of each finding asked for."""
-    spelled = list(names.values())
+def _match(sheet: Sheet, finding_of: Mapping[str, str], asked: Sequence[str], partly: bool) -> dict[str, str]:
+    """The column of each finding asked for, from the finding of each column."""
+    spellings = list(finding_of.values())
     columns, problems = {}, []
     for finding in asked:
-        same = [name for name, own in names.items() if name_key(own) == name_key(canonical(finding))]
-        meant = find(finding, spelled) if partly else find_spelling(finding, spelled)
+        key = name_key(canonical(finding))
+        same = [name for name, other in finding_of.items() if name_key(other) == key]
+        meant = find(finding, spellings) if partly else find_spelling(finding, spellings)
         if len(same) > 1:
             problems.append(f"{sheet.path}: two columns for finding {finding!r}: {', '.join(same)}")
         elif meant is not None:
-            columns[finding] = next(name for name, own in names.items() if own == meant)
+            columns[finding] = next(name for name, other in finding_of.items() if other == meant)
         elif not partly:
-            problems.append(f"{sheet.path}: no column for finding {finding!r}{_like(finding, spelled)}")
+            close = difflib.get_close_matches(finding, spellings, n=1)
+            like = f"; did you mean {close[0]}?" if close else ""
+            problems.append(f"{sheet.path}: no column for finding {finding!r}{like}")
+    names = ", ".join(finding_of)
     if not columns and partly:
-        raise CxrError(f"{sheet.path}: labels none of {', '.join(asked)}", f"it has {', '.join(names)}")
+        raise CxrError(f"{sheet.path}: labels none of {', '.join(asked)}", f"it has {names}")
     if problems:
-        raise CxrError(problems, f"data.findings must be columns of the file, which has {', '.join(names)}")
+        raise CxrError(problems, f"data.findings must be columns of the file, which has {names}")
     return columns
 
 
-def _check_different(sheet: Sheet, names: Mapping[str, str]) -> None:
+def _check_different(sheet: Sheet, finding_of: Mapping[str, str]) -> None:
+    """Refuse two columns of one finding."""
     first: dict[str, str] = {}
-    twice = [(first[name_key(own)], name) for name, own in names.items()
-             if first.setdefault(name_key(own), name) != name]  # fmt: skip
-    if twice:
-        problems = [f"{sheet.path}: two columns for finding {names[a]!r}: {a}, {b}" for a, b in twice]
+    problems = []
+    for name, finding in finding_of.items():
+        other = first.setdefault(name_key(finding), name)
+        if other != name:
+            problems.append(f"{sheet.path}: two columns for finding {finding_of[other]!r}: {other}, {name}")
+    if problems:
         raise CxrError(problems, "rename one of them, or delete it")
-
-
-def _like(name: str, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {close[0]}?" if close else ""

@@ -2,13 +2,15 @@
 
 import ast
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from cxr.console import count
 from cxr.fields.cells import is_blank
-from cxr.findings import NO_FINDING, canonical, name_key
+from cxr.findings import NO_FINDING, canonical, find, name_key
+from cxr.labels.problems import MAX_NAMED
 from cxr.labels.table import Float
 
 _BETWEEN = re.compile(r"[|,;]")
@@ -22,24 +24,64 @@ def read_classes(cells: Sequence[str]) -> tuple[tuple[str, ...], Float]:
     """(findings in the order of their names, [N, C] 1 where a cell names the finding and 0 where it does not).
 
     A cell is a word, or several separated by `|`, `,` or `;`, or a list such as ['a', 'b']. `normal`, `healthy`
-    and `negative` mean No Finding. A blank cell says nothing: its row is blank throughout.
+    and `negative` mean No Finding, which comes last. A blank cell says nothing: its row is blank throughout.
 
     Args:
         cells: [N] cells, as the table says them.
     """
     codes, distinct = pd.factorize(np.array(cells, dtype=object))
     lists = [read_words(str(cell)) for cell in distinct]
-    spelled = {
-        name_key(word): word for words in reversed(lists) for word in reversed(words)
-    }  # first spelling wins
-    order = sorted(spelled, key=lambda key: (spelled[key] == NO_FINDING, spelled[key].casefold()))
-    places = {key: place for place, key in enumerate(order)}
-    raw = np.zeros((len(distinct), len(order)), np.float32)
+    spellings: dict[
+        str, str
+    ] = {}  # by key: `Mass` and `mass` are the same finding, and the first spelling is kept
+    for words in lists:
+        for word in words:
+            spellings.setdefault(name_key(word), word)
+    findings = sorted(spellings.values(), key=lambda name: (name == NO_FINDING, name.casefold()))
+    column_of = {name_key(name): column for column, name in enumerate(findings)}
+    raw = np.zeros((len(distinct), len(findings)), np.float32)
     for row, words in enumerate(lists):
-        raw[row, [places[name_key(word)] for word in words]] = 1
+        raw[row, [column_of[name_key(word)] for word in words]] = 1
         if not words:
             raw[row] = np.nan
-    return tuple(spelled[key] for key in order), raw[codes]
+    return tuple(findings), raw[codes]
+
+
+def match_words(
+    asked: Sequence[str],
+    words: Sequence[str],
+    raw: Float,
+    column: str,
+    match: Callable[[str, Sequence[str]], str | None] = find,
+) -> tuple[Float, tuple[str, ...], tuple[str, ...]]:
+    """([N, C] 1 where a row says a word for the finding, findings that any row says, a note on words that are none).
+
+    Args:
+        asked: C findings.
+        words: W words of a column, as `read_classes` returns them; several may mean one finding.
+        raw: [N, W] 1 where a row says the word, nan where it says nothing.
+        column: Name of the column.
+        match: Which of the findings a word means.
+    """
+    y = np.full((len(raw), len(asked)), np.nan, np.float32)
+    if len(words):
+        y[~np.isnan(raw).all(axis=1)] = 0  # a row that names other findings has none of these
+    named = set()
+    others: dict[str, int] = {}  # rows of each word that is no finding asked for
+    for index, word in enumerate(words):
+        is_word = raw[:, index] == 1
+        finding = match(word, asked)
+        if finding is not None:
+            named.add(finding)
+            y[is_word, asked.index(finding)] = 1
+        elif word != NO_FINDING:
+            others[word] = int(is_word.sum())
+    findings = tuple(finding for finding in asked if finding in named)
+    if not others:
+        return y, findings, ()
+    first = ", ".join(f"{word} ({count(num, 'row')})" for word, num in list(others.items())[:MAX_NAMED])
+    more = f" and {len(others) - MAX_NAMED:,} more" if len(others) > MAX_NAMED else ""
+    return y, findings, (f"words of column {column} that are none of the findings here: {first}{more}",)
 
 
 def read_words(cell: str) -> list[str]:
@@ -53,16 +95,17 @@ def split_words(cell: str) -> list[str]:
     if (text[:1], text[-1:]) in _BRACKETS:
         text = text[1:-1]
         quoted = _QUOTED.findall(text)
-        if quoted and not _QUOTED.sub("", text).strip(" ,;|\n\t"):
-            return [word for one in quoted if not is_blank(word := _unquote(one))]
-    words = (word.strip().strip("'\"").strip() for word in _BETWEEN.split(text))
+        if quoted and not _QUOTED.sub("", text).strip(" ,;|\n\t"):  # nothing but quoted words and separators
+            words = [_unquote(literal) for literal in quoted]
+            return [word for word in words if not is_blank(word)]
+    words = [word.strip().strip("'\"").strip() for word in _BETWEEN.split(text)]
     return [word for word in words if not is_blank(word)]
 
 
-def count_words(numbers: Mapping[str, int], most: int = 5) -> str:
-    """The words and in how many rows each is, the most frequent first."""
-    first = sorted(numbers.items(), key=lambda pair: -pair[1])[:most]
-    more = f" and {len(numbers) - most:,} more" if len(numbers) > most else ""
+def count_words(num_rows: Mapping[str, int]) -> str:
+    """The words and in how many rows each is, the most frequent first, equally frequent ones by name."""
+    first = sorted(num_rows.items(), key=lambda item: (-item[1], item[0]))[:MAX_NAMED]
+    more = f" and {len(num_rows) - MAX_NAMED:,} more" if len(num_rows) > MAX_NAMED else ""
     return ", ".join(f"{word} ({num:,})" for word, num in first) + more
 
 

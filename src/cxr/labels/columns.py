@@ -1,6 +1,6 @@
 """What a column of a label table is: found by its name where that is usual, counted where it is not taken.
 
-Names are compared without case, blanks and signs: `Patient ID`, `patientId` and `PATIENT_ID` are one.
+Names are compared without case, blanks and signs: `Patient ID`, `patientId` and `PATIENT_ID` are the same.
 """
 
 import re
@@ -64,7 +64,7 @@ _METADATA = frozenset(
 
 
 def is_metadata(name: str) -> bool:
-    """Whether a column is known to say something of the image other than what is seen in it."""
+    """Whether a column is known to say something about the image that is no finding."""
     key = column_key(name)
     return not is_known(name) and (key in _METADATA or any(key in usual for usual in KINDS.values()))
 
@@ -94,9 +94,8 @@ def find_name(names: Sequence[str], kind: str) -> str | None:
 def _find_all(names: Sequence[str], kind: str) -> list[str]:
     """Every name that usually means this, the most telling first."""
     order = KINDS[kind]
-    return sorted(
-        (name for name in names if column_key(name) in order), key=lambda name: order.index(column_key(name))
-    )
+    known = [name for name in names if column_key(name) in order]
+    return sorted(known, key=lambda name: order.index(column_key(name)))
 
 
 def check_same_patients(sheet: Sheet, names: Sequence[str]) -> None:
@@ -109,13 +108,13 @@ def check_same_patients(sheet: Sheet, names: Sequence[str]) -> None:
         return
     first, *others = (normalise_ids(sheet.column(name)) for name in names)
     for name, other in zip(names[1:], others, strict=True):
-        both = [(a, b) for a, b in zip(first, other, strict=True) if not (is_blank(a) or is_blank(b))]
-        if len(set(both)) > min(len({a for a, _ in both}), len({b for _, b in both})):
-            raise CxrError(
-                f"{sheet.path}: both {names[0]} and {name} may name the patient, and they differ",
-                f"keep one of them, or name it: data.columns.patient={quoted(name)}, or, where {names[0]} is it, "
-                f"data.columns.others=[{quoted(name)}]",
-            )
+        pairs = {(a, b) for a, b in zip(first, other, strict=True) if not (is_blank(a) or is_blank(b))}
+        num_first, num_other = len({a for a, _ in pairs}), len({b for _, b in pairs})
+        # as many pairs as ids of either column: each id of it goes with a single id of the other
+        if len(pairs) > min(num_first, num_other):
+            problem = f"{sheet.path}: both {names[0]} and {name} may name the patient, and they differ"
+            hint = f"keep one of them, or name it: data.columns.patient={quoted(name)}, or, where {names[0]} is it, "
+            raise CxrError(problem, hint + f"data.columns.others=[{quoted(name)}]")
 
 
 def quoted(name: str) -> str:
@@ -140,36 +139,34 @@ class ColumnUse:
 
 def describe(columns: Sequence[ColumnUse], most: int = 12) -> list[str]:
     """Lines on the columns taken and those that were not, for a terminal; at most so many of the latter are named."""
-    if not columns:
-        return []
-    findings = [one for one in columns if one.use.startswith("finding")]
-    others = [one for one in columns if one.use and one not in findings]
-    left = [one for one in columns if not one.use]
-    named = [
-        one.use.removeprefix("finding ") + _in_column(one, one.use.removeprefix("finding "))
-        for one in findings
-    ]
-    lines = [f"findings taken: {', '.join(named)}"] if named else []
-    lines += (
-        ["other columns: " + ", ".join(one.use + _in_column(one, one.use) for one in others)]
-        if others
-        else []
-    )
+    findings, others, left = [], [], []
+    for column in columns:
+        if column.use.startswith("finding"):
+            findings.append(_name_use(column, column.use.removeprefix("finding ")))
+        elif column.use:
+            others.append(_name_use(column, column.use))
+        else:
+            left.append(f"{column.column} ({column.why})")
+    lines = []
+    if findings:
+        lines.append(f"findings taken: {', '.join(findings)}")
+    if others:
+        lines.append(f"other columns: {', '.join(others)}")
     if left:
-        first = ", ".join(f"{one.column} ({one.why})" for one in left[:most])
         more = f" and {len(left) - most:,} more" if len(left) > most else ""
-        lines.append(f"columns not taken: {first}{more}")
+        lines.append(f"columns not taken: {', '.join(left[:most])}{more}")
     return lines
 
 
-def _in_column(one: ColumnUse, use: str) -> str:
-    return "" if column_key(one.column) == column_key(use) else f" from {one.column!r}"
+def _name_use(column: ColumnUse, use: str) -> str:
+    """The use, and the column's name where it says something else."""
+    return use if column_key(column.column) == column_key(use) else f"{use} from {column.column!r}"
 
 
 def account(
     sheet: Sheet, named: Mapping[str, str], findings: Mapping[str, str], why: Mapping[str, str], other: str
 ) -> tuple[ColumnUse, ...]:
-    """A line for every column of a table, so that none drops out in silence.
+    """The use of every column of a table, so that none drops out in silence.
 
     Args:
         sheet: The table.
@@ -184,13 +181,11 @@ def account(
     for finding, column in findings.items():
         uses.setdefault(column, []).append(f"finding {finding}")
     found = []
-    for place, name in enumerate(sheet.header):
-        if name:
-            found.append(
-                ColumnUse(
-                    name, " and ".join(uses.get(name, ())), "" if name in uses else why.get(name, other)
-                )
-            )
-        elif any(cell.strip() for cell in sheet.cells[place :: len(sheet.header)]):
-            found.append(ColumnUse(f"column {place + 1}", why="has no name"))
+    for index, name in enumerate(sheet.header):
+        if name in uses:
+            found.append(ColumnUse(name, use=" and ".join(uses[name])))
+        elif name:
+            found.append(ColumnUse(name, why=why.get(name, other)))
+        elif any(cell.strip() for cell in sheet.cells[index :: len(sheet.header)]):
+            found.append(ColumnUse(f"column {index + 1}", why="has no name"))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""One image, one row: tables with a row per box, mask or reader become tables with a row per image.
+"""An image, a row: tables with a row per box, mask or reader become tables with a row per image.
 
 Rows of an image whose labels are equal are one row. Rows whose labels differ are an error, or joined by a rule:
 
@@ -21,22 +21,22 @@ import numpy.typing as npt
 import pandas as pd
 
 from cxr.errors import CxrError
+from cxr.labels.problems import MAX_NAMED, count_more
 from cxr.labels.table import Float, LabelTable
 
 Duplicates = Literal["error", "any", "all", "majority"]
 Rows = npt.NDArray[np.intp]
 
-_FIRM = ("patient_id", "study_id", "split")
-"""What all rows of an image must say alike: another patient or split is a mistake that no rule mends."""
-_NAMED = 5
+_SAME = ("patient_id", "study_id", "split")
+"""What all rows of an image must say alike: another patient or split is a mistake, whatever the rule."""
 
 
-def join_rows(table: LabelTable, how: Duplicates, hint: str = "") -> LabelTable:
+def join_rows(table: LabelTable, rule: Duplicates, hint: str = "") -> LabelTable:
     """The table with one row an image, in the order of the images' first rows.
 
     Args:
-        table: N rows, with `where` for errors.
-        how: What becomes of rows of an image whose labels differ.
+        table: N rows of M images, with `where` for errors.
+        rule: What becomes of rows of an image whose labels differ.
         hint: The reader that understands such a table, for the error.
 
     Raises:
@@ -44,35 +44,29 @@ def join_rows(table: LabelTable, how: Duplicates, hint: str = "") -> LabelTable:
     """
     images = table.rows["image"]
     where = table.where or (lambda row: f"{table.root}: row {row + 1}")
-    _check_named(images, where)
-    codes, names = pd.factorize(images)
+    nameless = np.flatnonzero(images == "")
+    if len(nameless):
+        problem = f"{where(int(nameless[0]))}: no image name{count_more(len(nameless))}"
+        raise CxrError(problem, "every row needs the name of its image")
+    codes, names = pd.factorize(images)  # [N] the image of each row, in the order of the first rows; [M]
     if len(names) == len(table):
         return table
-    first = np.unique(codes, return_index=True)[1]
-    for column in _FIRM:
+    first = np.unique(codes, return_index=True)[1]  # [M] the first row of each image
+    for column in _SAME:
         _check_alike(table.rows, column, codes, first, where)
-    differs = _differs(table.raw, codes, len(names))
-    if how == "error" and differs.any():
+    differs = _find_different(table.raw, codes, len(names))
+    if rule == "error" and differs.any():
         raise _difference(table, codes, first, differs, where, hint)
     raw = table.raw[first]
     note = f"{len(names):,} images on {len(table):,} rows: equal rows of an image are one"
     if differs.any():
-        raw = np.where(differs, _joined(table.raw, codes, len(names), how), raw).astype(np.float32)
-        num = int(differs.any(axis=1).sum())
-        note += f"; the labels of {num:,} differ and are joined by data.duplicates={how}"
+        raw = np.where(differs, _join_labels(table.raw, codes, len(names), rule), raw).astype(np.float32)
+        num_differing = int(differs.any(axis=1).sum())
+        note += f"; the labels of {num_differing:,} differ and are joined by data.duplicates={rule}"
     rows, unlike = _first_known(table.rows, codes, first)
     if unlike:
         note += f"; rows of an image differ in {', '.join(unlike)}: the first that is not blank is kept"
     return replace(table, rows=rows, raw=raw, notes=(*table.notes, note), where=None)
-
-
-def _check_named(images: "pd.Series[str]", where: Callable[[int], str]) -> None:
-    nameless = np.flatnonzero(images == "")
-    if len(nameless):
-        more = f" (and {len(nameless) - 1:,} more rows)" if len(nameless) > 1 else ""
-        raise CxrError(
-            f"{where(int(nameless[0]))}: no image name{more}", "every row needs the name of its image"
-        )
 
 
 def _check_alike(
@@ -85,60 +79,63 @@ def _check_alike(
         row = int(wrong[0])
         before = int(first[codes[row]])
         kind = column.removesuffix("_id")
-        what = f"image {rows['image'].iloc[row]} is of {kind} {values[row]!r} here and {values[before]!r} at"
-        raise CxrError(f"{where(row)}: {what} {where(before)}", f"an image has one {kind}; mend the table")
+        problem = f"image {rows['image'].iloc[row]} is of {kind} {values[row]!r} here"
+        problem += f" and {values[before]!r} at {where(before)}"
+        raise CxrError(f"{where(row)}: {problem}", f"an image has one {kind}; correct the table")
 
 
-def _differs(raw: Float, codes: Rows, num: int) -> npt.NDArray[np.bool_]:
+def _find_different(raw: Float, codes: Rows, num_images: int) -> npt.NDArray[np.bool_]:
     """[M, C] where the rows of an image do not all say the same; blank is something else than 0."""
-    filled = np.where(np.isnan(raw), np.float32(-9), raw)
-    low, high = (
-        np.full((num, raw.shape[1]), np.inf, np.float32),
-        np.full((num, raw.shape[1]), -np.inf, np.float32),
-    )
-    np.minimum.at(low, codes, filled)
+    filled = np.where(np.isnan(raw), np.float32(-9), raw)  # [N, C]; -9 is no label
+    low = np.full((num_images, raw.shape[1]), np.inf, np.float32)
+    high = np.full((num_images, raw.shape[1]), -np.inf, np.float32)
+    np.minimum.at(low, codes, filled)  # the smallest and the largest cell of each image's rows
     np.maximum.at(high, codes, filled)
     return np.asarray(low != high)
 
 
-def _joined(raw: Float, codes: Rows, num: int, how: Duplicates) -> Float:
+def _join_labels(raw: Float, codes: Rows, num_images: int, rule: Duplicates) -> Float:
     """[M, C] labels of the rows of each image by the rule; see the table above."""
 
     def total(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
-        sums = np.zeros((num, raw.shape[1]))
+        """[M, C] the sum over the rows of each image."""
+        sums = np.zeros((num_images, raw.shape[1]))
         np.add.at(sums, codes, values.astype(np.float64))
         return sums
 
-    soft = (raw > 0) & (raw < 1)
-    is_soft = total(soft) > 0
-    yes, no, says = total(raw == 1), total(raw == 0), total(~np.isnan(raw))
-    sure = (raw >= 0) & ~np.isnan(raw)  # soft ones among them
-    if how == "any":
-        present, absent = yes > 0, no == says
-        level = np.zeros_like(yes)
-        np.maximum.at(level, codes, np.where(sure, raw, 0))
-    elif how == "all":
-        present, absent = yes == says, no > 0
-        level = np.ones_like(yes)
-        np.minimum.at(level, codes, np.where(sure, raw, 1))
+    num_present, num_absent = total(raw == 1), total(raw == 0)
+    num_said = total(~np.isnan(raw))  # uncertain cells included
+    has_soft = total((raw > 0) & (raw < 1)) > 0
+    is_sure = (raw >= 0) & ~np.isnan(raw)  # soft cells included
+    # `level` is the label where any row is soft; elsewhere present, absent, or else uncertain
+    if rule == "any":
+        present, absent = num_present > 0, num_absent == num_said
+        level = np.zeros_like(num_present)
+        np.maximum.at(level, codes, np.where(is_sure, raw, 0))
+    elif rule == "all":
+        present, absent = num_present == num_said, num_absent > 0
+        level = np.ones_like(num_present)
+        np.minimum.at(level, codes, np.where(is_sure, raw, 1))
     else:
-        present, absent = 2 * yes > says, 2 * no > says
-        level = total(np.where(sure, raw, 0)) / np.maximum(total(sure), 1)
-    value = np.where(is_soft, level, np.where(present, 1, np.where(absent, 0, -1)))
-    return np.where(says == 0, np.nan, value).astype(np.float32)
+        present, absent = 2 * num_present > num_said, 2 * num_absent > num_said
+        level = total(np.where(is_sure, raw, 0)) / np.maximum(total(is_sure), 1)
+    label = np.where(has_soft, level, np.where(present, 1, np.where(absent, 0, -1)))
+    return np.where(num_said == 0, np.nan, label).astype(np.float32)
 
 
 def _first_known(rows: pd.DataFrame, codes: Rows, first: Rows) -> tuple[pd.DataFrame, list[str]]:
     """(the first row of each image, cells empty there filled from its next rows; columns in which rows differ)."""
-    whole, unlike = rows.iloc[first].reset_index(drop=True), []
+    joined = rows.iloc[first].reset_index(drop=True)
+    unlike = []
     for column in rows.columns:
-        if column in ("image", "path", *_FIRM):
+        if column in ("image", "path", *_SAME):
             continue
         known = rows[column].replace("", np.nan).groupby(codes)
         filled = known.first().reset_index(drop=True)
-        whole[column] = filled if column == "age" else filled.fillna("").astype(str)
-        unlike += [column] if (known.nunique() > 1).any() else []
-    return whole, unlike
+        joined[column] = filled if column == "age" else filled.fillna("").astype(str)
+        if (known.nunique() > 1).any():
+            unlike.append(column)
+    return joined, unlike
 
 
 def _difference(
@@ -149,21 +146,25 @@ def _difference(
     where: Callable[[int], str],
     hint: str,
 ) -> CxrError:
-    problems = []
+    """The error that names the first finding of each image in which its rows differ."""
     images = np.flatnonzero(differs.any(axis=1))
-    for image in images[:_NAMED]:
+    problems = []
+    for image in images[:MAX_NAMED]:
         column = int(np.argmax(differs[image]))
         rows = np.flatnonzero(codes == image)
-        own = table.raw[rows, column]
-        other = int(rows[np.argmax(~((own == own[0]) | (np.isnan(own) & np.isnan(own[0]))))])
+        cells = table.raw[rows, column]
+        is_same = (cells == cells[0]) | (np.isnan(cells) & np.isnan(cells[0]))
+        other = int(np.argmax(~is_same))
         name = table.rows["image"].iloc[int(first[image])]
-        what = f"image {name}: {table.findings[column]} is {_cell(table.raw[other, column])} here and"
-        problems.append(f"{where(other)}: {what} {_cell(own[0])} at {where(int(first[image]))}")
-    if len(images) > _NAMED:
-        problems.append(f"{table.root}: {len(images) - _NAMED:,} more images have rows with different labels")
-    how = "data.duplicates=any, all or majority joins the rows of an image"
-    return CxrError(problems, f"{how}; {hint}" if hint else how)
+        problem = f"image {name}: {table.findings[column]} is {_show(cells[other])} here"
+        problem += f" and {_show(cells[0])} at {where(int(first[image]))}"
+        problems.append(f"{where(int(rows[other]))}: {problem}")
+    if len(images) > MAX_NAMED:
+        num_more = len(images) - MAX_NAMED
+        problems.append(f"{table.root}: {num_more:,} more images have rows with different labels")
+    rules = "data.duplicates=any, all or majority joins the rows of an image"
+    return CxrError(problems, f"{rules}; {hint}" if hint else rules)
 
 
-def _cell(value: float) -> str:
-    return "blank" if np.isnan(value) else f"{value:g}"
+def _show(cell: float) -> str:
+    return "blank" if np.isnan(cell) else f"{cell:g}"

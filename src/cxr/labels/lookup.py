@@ -11,10 +11,12 @@ from cxr.console import count
 from cxr.errors import CxrError
 from cxr.fields.identity import normalise
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".tif", ".tiff", ".bmp", ".gif", ".webp",
-                  ".dcm", ".dicom", ".ima")  # fmt: skip
+IMAGE_SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".j2k", ".tif", ".tiff", ".bmp", ".gif", ".webp",
+    ".dcm", ".dicom", ".ima",
+)  # fmt: skip
 """Endings that are no part of an image's name."""
-_NAMED = 3
+_MAX_NEAREST = 3
 
 
 def stem(name: str) -> str:
@@ -44,16 +46,19 @@ def find_files(root: Path, images: Sequence[str]) -> tuple[list[str], list[str]]
     if not lost:
         return paths, []
     index = Index.of(root)
-    rules = {"but for white space or the Unicode form": index.same, "with an ending": index.with_ending,
-             "in a folder below": index.in_folder}  # fmt: skip
+    rules = {
+        "but for white space or the Unicode form": index.same,
+        "with an ending": index.with_ending,
+        "in a folder below": index.in_folder,
+    }
     notes = []
-    for how, rule in rules.items():
-        found = [(row, path) for row in lost if (path := rule(images[row]))]
-        for row, path in found:
-            paths[row] = path
+    for difference, find in rules.items():
+        found = [row for row in lost if find(images[row])]
+        for row in found:
+            paths[row] = find(images[row])
         if found:
-            row, path = found[0]
-            notes.append(f"{count(len(found), 'image file')} found {how}, such as {path} for {images[row]}")
+            num_files, row = count(len(found), "image file"), found[0]
+            notes.append(f"{num_files} found {difference}, such as {paths[row]} for {images[row]}")
         lost = [row for row in lost if not paths[row]]
     return paths, notes
 
@@ -68,39 +73,42 @@ class Index:
     def of(cls, root: Path) -> "Index":
         """Every file below root but hidden ones, of each folder once.
 
-        Links to folders are followed after all that is really there, so that a file has its own name; what was seen is
-        not looked at again, so no circle is endless.
+        Links to folders are followed after all that is really there, so that a file has its real name. A folder that
+        was seen is not entered again, so a circle of links ends.
         """
         found: list[str] = []
-        seen, todo = {_identity(above) for above in Path(root).resolve().parents}, [str(root)]
-        for start in todo:  # grows
+        seen = {_identity(above) for above in Path(root).resolve().parents}
+        starts = [str(root)]
+        for start in starts:  # grows while it is read: links are appended
             for folder, folders, files in os.walk(start):
                 if _identity(folder) in seen:
-                    folders.clear()
+                    folders.clear()  # os.walk then enters none of them
                     continue
                 seen.add(_identity(folder))
                 folders[:] = sorted(name for name in folders if not name.startswith("."))
-                todo += [path for name in folders if os.path.islink(path := os.path.join(folder, name))]
+                paths = [os.path.join(folder, name) for name in folders]
+                starts += [path for path in paths if os.path.islink(path)]
                 below = os.path.relpath(folder, root)
-                own = (name for name in files if not name.startswith(".") and _leads_somewhere(folder, name))
-                found += [name if below == "." else f"{below}/{name}" for name in own]
+                for name in files:
+                    if not name.startswith(".") and not _is_broken_link(os.path.join(folder, name)):
+                        found.append(name if below == "." else f"{below}/{name}")
         return cls(tuple(sorted(found)))
 
     @cached_property
     def _same(self) -> dict[str, str]:
-        return _unique((_clean(path), path) for path in self.paths)
+        return map_unique((_clean(path), path) for path in self.paths)
 
     @cached_property
     def _stems(self) -> dict[str, str]:
-        return _unique((stem(_clean(path)), path) for path in self.paths)
+        return map_unique((stem(_clean(path)), path) for path in self.paths)
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        return _unique((_last(_clean(path)), path) for path in self.paths)
+        return map_unique((PurePosixPath(_clean(path)).name, path) for path in self.paths)
 
     @cached_property
     def _name_stems(self) -> dict[str, str]:
-        return _unique((stem(_last(_clean(path))), path) for path in self.paths)
+        return map_unique((stem(PurePosixPath(_clean(path)).name), path) for path in self.paths)
 
     @cached_property
     def _folded(self) -> dict[str, str]:
@@ -108,7 +116,7 @@ class Index:
 
     @cached_property
     def _folded_stems(self) -> dict[str, str]:
-        return {stem(_last(_clean(path))).casefold(): path for path in reversed(self.paths)}
+        return {stem(PurePosixPath(_clean(path)).name).casefold(): path for path in reversed(self.paths)}
 
     def same(self, image: str) -> str:
         """The only file of this path but for white space and Unicode form, empty where there is none."""
@@ -124,7 +132,10 @@ class Index:
         clean = _clean(image)
         if "/" in clean:
             return ""
-        return self._names.get(clean, "") or (self._name_stems.get(clean, "") if stem(clean) == clean else "")
+        path = self._names.get(clean, "")
+        if not path and stem(clean) == clean:
+            path = self._name_stems.get(clean, "")
+        return path
 
     def nearest(self, image: str) -> tuple[str, str] | None:
         """(a file, how it differs from the image's name), None where nothing is near."""
@@ -136,11 +147,11 @@ class Index:
             end = "/".join(parts[start:]).casefold()
             if end in self._folded:
                 return self._folded[end], f"without {'/'.join(parts[:start])}/"
-        if stem(parts[-1]).casefold() in self._folded_stems:
-            path = self._folded_stems[stem(parts[-1]).casefold()]
-            same_name = _last(_clean(path)).casefold() == parts[-1].casefold()
-            return path, "another folder" if same_name else "another ending"
-        return None
+        path = self._folded_stems.get(stem(parts[-1]).casefold(), "")
+        if not path:
+            return None
+        has_same_name = PurePosixPath(_clean(path)).name.casefold() == parts[-1].casefold()
+        return path, "another folder" if has_same_name else "another ending"
 
 
 def say_nearest(root: Path, images: Iterable[str]) -> str:
@@ -150,22 +161,33 @@ def say_nearest(root: Path, images: Iterable[str]) -> str:
         near = index.nearest(image)
         if near:
             found.append(f"for {image} there is {near[0]} ({near[1]})")
-        if len(found) == _NAMED:
+        if len(found) == _MAX_NEAREST:
             break
     return "; ".join(found)
+
+
+def first_existing(root: Path, candidates: Iterable[Sequence[str]]) -> list[str]:
+    """Of the candidates [K, N] for N images the first path of each below root that is a file, empty where none is."""
+    first, *others = candidates
+    found = existing(root, first)
+    for paths in others:
+        lost = [row for row, path in enumerate(found) if not path]
+        for row, path in zip(lost, existing(root, [paths[row] for row in lost]), strict=True):
+            found[row] = path
+    return found
 
 
 def existing(root: Path, paths: Sequence[str]) -> list[str]:
     """Each path that is below root, empty where there is no file.
 
-    A folder is listed once for all its images; where nearly every image has a folder of its own, as in CheXpert, one
-    question a file is cheaper.
+    A folder is listed once for all its images; where nearly every image has another folder, as in CheXpert, it is
+    cheaper to ask for each file.
     """
     folders = {os.path.dirname(path) for path in paths}
     if len(folders) > len(paths) // 4:
         return [path if _exists(os.path.join(root, path)) else "" for path in paths]
-    there = {os.path.join(folder, name) for folder in folders for name in list_folder(root / folder)}
-    return [path if path in there else "" for path in paths]
+    files = {os.path.join(folder, name) for folder in folders for name in list_folder(root / folder)}
+    return [path if path in files else "" for path in paths]
 
 
 def list_folder(folder: Path) -> list[str]:
@@ -185,18 +207,17 @@ def list_folder(folder: Path) -> list[str]:
         ) from None
 
 
-def _leads_somewhere(folder: str, name: str) -> bool:
-    path = os.path.join(folder, name)
-    return not os.path.islink(path) or os.path.isfile(path)
+def _is_broken_link(path: str) -> bool:
+    return os.path.islink(path) and not os.path.isfile(path)
 
 
 def _identity(folder: Path | str) -> tuple[int, int]:
-    """Device and number of a folder, whatever it is called."""
+    """Device and number of a folder, by which it is known under any name."""
     try:
-        facts = os.stat(folder)
+        status = os.stat(folder)
     except OSError:  # gone, or it may not be entered: os.walk passes it over
         return 0, 0
-    return facts.st_dev, facts.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _exists(path: str) -> bool:
@@ -209,21 +230,17 @@ def _exists(path: str) -> bool:
 def _is_file(entry: "os.DirEntry[str]") -> bool:
     try:
         return entry.is_file()
-    except OSError:  # a link that leads round in a circle
+    except OSError:  # a circle of links
         return False
 
 
 def _clean(path: str) -> str:
-    """A path as it is compared: forward slashes, no `./`, names in one Unicode form and without odd white space."""
+    """A path as it is compared: forward slashes, no `./`, names in one Unicode form and without white space around."""
     parts = unicodedata.normalize("NFC", path.replace("\\", "/")).split("/")
     return "/".join(normalise(part) for part in parts if part not in ("", "."))
 
 
-def _last(path: str) -> str:
-    return PurePosixPath(path).name
-
-
-def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def map_unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """By key, the only path of that key; empty where there are several."""
     found: dict[str, str] = {}
     for key, path in pairs:

@@ -1,7 +1,8 @@
-"""What the readers of datasets share: folders and tables found, label cells, patients, ages and sexes read."""
+"""What the readers of datasets share: folders and tables are found, and cells become labels, patients and rows."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,33 +15,40 @@ from cxr.fields.cells import LABEL_HINT, SOFT_HINT, is_blank, read_column
 from cxr.fields.identity import find_rounded, normalise, normalise_ids, normalise_images
 from cxr.fields.people import read_age, read_sex
 from cxr.fields.views import read_views
+from cxr.findings import CHEXPERT_14, canonical
 from cxr.labels.lookup import list_folder
-from cxr.labels.sheet import Sheet
-from cxr.labels.splits import WORDS
-from cxr.labels.table import ROW_COLUMNS, Float
+from cxr.labels.problems import count_more
+from cxr.labels.sheet import Sheet, read_sheet
+from cxr.labels.splits import PATIENT_HINT, SPLIT_WORDS
+from cxr.labels.table import ROW_COLUMNS, Float, LabelTable
 from cxr.paths import check_listable, exists, is_folder
 
-NAMED = 5  # names that an error lists before it only counts
+_AS_TEXT = "export the table again with this column as text"
 
 
 def root_folder(data: Data, holds: str) -> Path:
     """data.root, once it is known to be a folder; `holds` names the file to look for in the hint."""
     if not is_folder(data.root):
-        what = "is a file" if exists(data.root) else "no such folder"
-        raise CxrError(f"{data.root}: {what}", f"data.root must be the folder that holds {holds}")
+        problem = "is a file" if exists(data.root) else "no such folder"
+        raise CxrError(f"{data.root}: {problem}", f"data.root must be the folder that holds {holds}")
     check_listable(data.root)
     return data.root
 
 
-def find_table(root: Path, csv: Path | None, pattern: str) -> Path | None:
-    """data.csv where it is set, else the first file in root that the pattern names, plain before gzipped.
+def find_table(root: Path, csv: Path | None, *patterns: str) -> Path | None:
+    """data.csv where it is set, else the first file in root that the patterns name, plain before gzipped.
 
     Raises:
         CxrError: data.csv is set and not there.
     """
-    if csv is None:
-        return next((path for end in ("", ".gz") for path in sorted(root.glob(pattern + end))), None)
-    return find_csv(root, csv)
+    if csv is not None:
+        return find_csv(root, csv)
+    for pattern in patterns:
+        for ending in ("", ".gz"):
+            paths = sorted(root.glob(pattern + ending))
+            if paths:
+                return paths[0]
+    return None
 
 
 def find_csv(root: Path, csv: Path) -> Path:
@@ -58,6 +66,40 @@ def find_csv(root: Path, csv: Path) -> Path:
     raise CxrError(f"data.csv: no file {path}{like}", hint)
 
 
+def read_label_table(
+    root: Path, csv: Path | None, dataset: str, patterns: Sequence[str], beside: str
+) -> Sheet:
+    """The only label table of a dataset: data.csv, else the first file in root that the patterns name.
+
+    Args:
+        root: Folder of the dataset.
+        csv: data.csv.
+        dataset: Its name, for the error.
+        patterns: Names of the file, plain or gzipped.
+        beside: What data.root holds beside it, for the error.
+
+    Raises:
+        CxrError: No such file, or not a CSV file.
+    """
+    path = find_table(root, csv, *patterns)
+    if path is None:
+        hint = f"looked for {', '.join(patterns)}, plain or gzipped; "
+        hint += f"data.root must be the folder that holds it and {beside}, or set data.csv"
+        raise CxrError(f"{root}: no label table of {dataset}", hint)
+    return read_sheet(path)
+
+
+def pick_columns(sheet: Sheet, columns: Mapping[str, str]) -> dict[str, str]:
+    """The row columns whose column the file has, such as {"view": "ViewPosition"}."""
+    return {name: column for name, column in columns.items() if column in sheet.header}
+
+
+def find_observations(sheet: Sheet) -> dict[str, str]:
+    """The file's column of each of CheXpert's 14 observations that it has, in CheXpert's order."""
+    columns = {canonical(column): column for column in sheet.header}
+    return {finding: columns[finding] for finding in CHEXPERT_14 if finding in columns}
+
+
 def index_rows(sheet: Sheet, name: str) -> dict[str, int]:
     """The row of each value of a column.
 
@@ -66,16 +108,17 @@ def index_rows(sheet: Sheet, name: str) -> dict[str, int]:
     """
     values = normalise_ids(sheet.column(name))
     check_filled(sheet, name, values, "every row needs one; download the table again")
-    rows = dict(zip(values, range(len(values)), strict=True))
+    rows = {value: row for row, value in enumerate(values)}  # the last row of each
     if len(rows) < len(values):
-        last = next(row for row, value in enumerate(values) if rows[value] != row)
-        what = f"{name} {values[last]} is there twice (again on line {sheet.lines[rows[values[last]]]})"
-        raise CxrError(f"{sheet.where(last)}: {what}", "keep one of the rows, or download the table again")
+        first = next(row for row, value in enumerate(values) if rows[value] != row)
+        last_line = sheet.lines[rows[values[first]]]
+        problem = f"{sheet.where(first)}: {name} {values[first]} is there twice (again on line {last_line})"
+        raise CxrError(problem, "keep one of the rows, or download the table again")
     return rows
 
 
 def map_distinct(values: Sequence[str], read: Callable[[str], float]) -> npt.NDArray[np.float64]:
-    """`read` of each value, called once for each distinct one."""
+    """[N] `read` of each value, called once for each distinct one."""
     codes, words = pd.factorize(np.array(values, dtype=object))
     return np.array([read(str(word)) for word in words], dtype=np.float64)[codes]
 
@@ -93,13 +136,12 @@ def read_cells(sheet: Sheet, columns: Sequence[str], soft: bool = False) -> Floa
     """
     raw = np.empty((len(sheet), len(columns)), dtype=np.float32)
     problems, hints = [], [LABEL_HINT]
-    for place, name in enumerate(columns):
+    for index, name in enumerate(columns):
         column = read_column(sheet.numbers(name))
-        raw[:, place] = column.values
+        raw[:, index] = column.values
         if column.wrong is not None:
-            problems.append(
-                f"{sheet.where(column.wrong)}: {name} is {sheet.column(name)[column.wrong]!r}, no label"
-            )
+            cell = sheet.column(name)[column.wrong]
+            problems.append(f"{sheet.where(column.wrong)}: {name} is {cell!r}, no label")
         elif column.soft is not None and not soft:
             cell = sheet.column(name)[column.soft].strip()
             problems.append(f"{sheet.where(column.soft)}: {name} is {cell!r}, a soft label")
@@ -109,20 +151,30 @@ def read_cells(sheet: Sheet, columns: Sequence[str], soft: bool = False) -> Floa
     return raw
 
 
-def read_patients(sheet: Sheet, name: str, hint: str) -> list[str]:
+def read_patients(sheet: Sheet, name: str) -> list[str]:
     """The patient of each row, by `normalise_ids`.
 
     Raises:
         CxrError: A row without a patient, or ids that a spreadsheet has rounded, so that patients share one.
     """
-    cells = sheet.column(name)
-    rounded = find_rounded(cells)
-    if rounded is not None:
-        what = f"{sheet.where(rounded)}: {name} is {cells[rounded].strip()!r}, a rounded number that patients may share"
-        raise CxrError(what, "export the table again with this column as text")
-    patients = normalise_ids(cells)
-    check_filled(sheet, f"patient in {name}", patients, hint)
+    for problem, hint in find_rounded_ids(sheet, [name]):
+        raise CxrError(problem, hint)
+    patients = normalise_ids(sheet.column(name))
+    check_filled(sheet, f"patient in {name}", patients, PATIENT_HINT)
     return patients
+
+
+def find_rounded_ids(sheet: Sheet, names: Sequence[str]) -> list[tuple[str, str]]:
+    """(`WHERE: WHAT`, hint) of each column of ids that a spreadsheet has rounded, so that several share one."""
+    problems = []
+    for name in names:
+        cells = sheet.column(name)
+        row = find_rounded(cells)
+        if row is not None:
+            cell = cells[row].strip()
+            problem = f"{sheet.where(row)}: {name} is {cell!r}, a rounded number that several may share"
+            problems.append((problem, _AS_TEXT))
+    return problems
 
 
 def slashes(paths: Sequence[str]) -> list[str]:
@@ -134,44 +186,54 @@ def make_rows(columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """ROW_COLUMNS, then the others; what a source lacks is empty, an unknown age nan.
 
     Every id is normalised and every view, sex and age read here, so that all sources do it alike.
+
+    Raises:
+        CxrError: Ids that a spreadsheet has rounded.
     """
     empty = [""] * len(columns["image"])
     text = {name: columns.get(name, empty) for name in dict.fromkeys([*ROW_COLUMNS, *columns])}
     for name in ("image", "patient_id", "study_id"):
-        _refuse_rounded(text[name], name.removesuffix("_id"))
+        row = find_rounded(text[name])
+        if row is not None:
+            kind, cell = name.removesuffix("_id"), text[name][row].strip()
+            problem = f"{kind} {cell!r} in row {row + 1} is a rounded number that several may share"
+            raise CxrError(problem, _AS_TEXT)
     text["image"] = normalise_images(text["image"])
-    text |= {name: normalise_ids(text[name]) for name in ("patient_id", "study_id")}
+    text["patient_id"] = normalise_ids(text["patient_id"])
+    text["study_id"] = normalise_ids(text["study_id"])
     text["view"] = read_views(text["view"])
     text["sex"] = [read_sex(word) for word in text["sex"]]
     rows = pd.DataFrame({name: pd.Series(list(cells), dtype=str) for name, cells in text.items()})
     return rows.assign(age=map_distinct(text["age"], read_age))
 
 
-def _refuse_rounded(cells: Sequence[str], kind: str) -> None:
-    row = find_rounded(cells)
-    if row is not None:
-        what = f"{kind} {cells[row].strip()!r} in row {row + 1} is a rounded number that several may share"
-        raise CxrError(what, "export the table again with this column as text")
-
-
 def check_filled(sheet: Sheet, name: str, values: Sequence[str], hint: str) -> None:
     """Refuse empty values, naming the first line that has one."""
     empty = [row for row, value in enumerate(values) if not value.strip()]
     if empty:
-        more = f" (and {len(empty) - 1:,} more rows)" if len(empty) > 1 else ""
-        raise CxrError(f"{sheet.where(empty[0])}: no {name}{more}", hint)
+        raise CxrError(f"{sheet.where(empty[0])}: no {name}{count_more(len(empty))}", hint)
 
 
-def split_column(sheet: Sheet, data: Data) -> list[str] | None:
-    """The values of data.split_column under split=column, None under any other split."""
+def add_files(table: LabelTable, paths: Sequence[str], splits: Sequence[str] = ()) -> LabelTable:
+    """The table with the file of each row below root, and with its split; without splits every row's is empty."""
+    rows = table.rows.assign(
+        path=pd.Series(paths, dtype=str), split=pd.Series(splits or [""] * len(table), dtype=str)
+    )
+    return replace(table, rows=rows)
+
+
+def split_column(sheet: Sheet, data: Data) -> list[str]:
+    """The split of each row by data.split_column under split=column, nothing under any other split."""
     if data.split != "column":
-        return None
+        return []
     sheet.require([data.split_column], "data.split_column names the column that holds train, val or test")
     return read_splits(sheet.column(data.split_column))
 
 
 def read_splits(cells: Sequence[str]) -> list[str]:
     """train, val or test for each cell, empty for a blank one; another word as it is, which `splits.assign` refuses."""
-    words = {cell: normalise(cell) for cell in set(cells)}
-    meant = {cell: "" if is_blank(word) else WORDS.get(word.casefold(), word) for cell, word in words.items()}
-    return [meant[cell] for cell in cells]
+    meaning = {}
+    for cell in set(cells):
+        word = normalise(cell)
+        meaning[cell] = "" if is_blank(word) else SPLIT_WORDS.get(word.casefold(), word)
+    return [meaning[cell] for cell in cells]

@@ -32,11 +32,15 @@ _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _ASCII = _REPLACED + "".join(map(chr, range(128)))
 _SNIFFED = 1 << 16  # bytes in which NULs tell UTF-16 without a mark
 _LINES_TRIED = 20  # in which every separator is counted
+_SAVE_AGAIN = "save it as comma-separated text in UTF-8, or download it again"
 
 
 @dataclass(frozen=True)
 class Sheet:
     """A CSV file as text: nothing is read as a number, and nothing, not even `NA`, as missing.
+
+    It is no DataFrame: pandas fills and shifts rows of another length in silence, renames columns without a name or of
+    an equal one, and readers want a column as a list of str, which is what this holds.
 
     Attributes:
         path: The file.
@@ -77,12 +81,9 @@ class Sheet:
 
     def require(self, names: Sequence[str], hint: str) -> None:
         """Refuse a header without these columns."""
-        missing = [name for name in names if name not in self.header]
-        if missing:
-            raise CxrError(
-                [f"{self.path}: no column {name!r}" for name in missing],
-                f"{hint}; its columns are {', '.join(self.header)}",
-            )
+        problems = [f"{self.path}: no column {name!r}" for name in names if name not in self.header]
+        if problems:
+            raise CxrError(problems, f"{hint}; its columns are {', '.join(self.header)}")
 
 
 def column_key(name: str) -> str:
@@ -104,16 +105,14 @@ def read_sheet(path: Path) -> Sheet:
         sheet = _parse(path, decode_text(path, _read_bytes(path)))
     except FileNotFoundError:
         raise CxrError(f"{path}: no such file", "check the path of the CSV file") from None
-    except (csv.Error, EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as problem:
-        hint = "save it as comma-separated text in UTF-8, or download it again"
-        raise CxrError(f"{path}: not a readable CSV file ({problem})", hint) from None
-    except (OSError, ValueError) as problem:  # ValueError: a NUL in the path
-        what = getattr(problem, "strerror", None) or str(problem)
-        raise CxrError(f"{path}: {what}", "check that it is a file and that you may read it") from None
+    except (csv.Error, EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
+        raise CxrError(f"{path}: not a readable CSV file ({error})", _SAVE_AGAIN) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        problem = getattr(error, "strerror", None) or str(error)
+        raise CxrError(f"{path}: {problem}", "check that it is a file and that you may read it") from None
     if not sheet.lines:
-        raise CxrError(
-            f"{path}: no rows", "the file is empty or has only a header; download or export it again"
-        )
+        hint = "the file is empty or has only a header; download or export it again"
+        raise CxrError(f"{path}: no rows", hint)
     return sheet
 
 
@@ -123,10 +122,10 @@ def _read_bytes(path: Path) -> bytes:
         start = file.read(4)
     for mark, kind in _OTHER_FILES:
         if start.startswith(mark):
-            raise CxrError(
-                f"{path}: is {kind}, not a CSV file", "save the table as CSV (comma-separated, UTF-8)"
-            )
-    return gzip.decompress(path.read_bytes()) if start.startswith(b"\x1f\x8b") else path.read_bytes()
+            hint = "save the table as CSV (comma-separated, UTF-8)"
+            raise CxrError(f"{path}: is {kind}, not a CSV file", hint)
+    data = path.read_bytes()
+    return gzip.decompress(data) if start.startswith(b"\x1f\x8b") else data
 
 
 def decode_text(path: Path, data: bytes, kind: str = "CSV file") -> str:
@@ -135,27 +134,27 @@ def decode_text(path: Path, data: bytes, kind: str = "CSV file") -> str:
         if data.startswith(mark):
             return data.decode(encoding)
     if b"\0" in data[:_SNIFFED]:
-        even, odd = data[:_SNIFFED:2].count(0), data[1:_SNIFFED:2].count(0)
-        if max(even, odd) * 4 > min(len(data), _SNIFFED):  # every second byte of English UTF-16 is NUL
-            return data.decode("utf-16-be" if even > odd else "utf-16-le")
+        num_even, num_odd = data[:_SNIFFED:2].count(0), data[1:_SNIFFED:2].count(0)
+        # every second byte of English UTF-16 is NUL; a quarter of all will do
+        if max(num_even, num_odd) * 4 > min(len(data), _SNIFFED):
+            return data.decode("utf-16-be" if num_even > num_odd else "utf-16-le")
     try:
         return data.decode("utf-8")
-    except UnicodeDecodeError as problem:
-        line = data.count(b"\n", 0, problem.start) + 1
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
         text = data.decode("cp1252", errors="replace")
-        damaged = set(data.decode("utf-8", errors="replace")) - set(
-            _ASCII
-        )  # UTF-8 elsewhere: no other encoding
-        if damaged or _REPLACED in text or _CONTROLS.search(text):  # or bytes that no Windows text holds
-            what = f"{path}:{line}: not a readable {kind} (byte 0x{data[problem.start]:02x} is not UTF-8)"
-            raise CxrError(what, "save it as comma-separated text in UTF-8, or download it again") from None
+        # damaged UTF-8, which is UTF-8 elsewhere, or bytes that no Windows text holds are not guessed at
+        has_utf8 = not set(data.decode("utf-8", errors="replace")) <= set(_ASCII)
+        if has_utf8 or _REPLACED in text or _CONTROLS.search(text):
+            problem = f"not a readable {kind} (byte 0x{data[error.start]:02x} is not UTF-8)"
+            raise CxrError(f"{path}:{line}: {problem}", _SAVE_AGAIN) from None
         say(f"{path}:{line}: not UTF-8, read as Windows-1252 (Latin-1)")
         return text
 
 
 def _parse(path: Path, text: str) -> Sheet:
     lines: list[int] = []
-    cells: list[str] = []  # one flat list: 112,120 lists of cells would keep the garbage collector busy
+    cells: list[str] = []  # a flat list: 112,120 lists of cells would keep the garbage collector busy
     stated = re.match(r'"?sep=([,;\t])"?\r?\n', text)  # a line for Excel before the header
     separator = stated[1] if stated else _find_separator(text)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
@@ -163,31 +162,38 @@ def _parse(path: Path, text: str) -> Sheet:
         next(reader)
     header = tuple(normalise(name) for name in next((row for row in reader if any(row)), []))
     _check_header(path, header, text)
-    has_spare = len(header) > 2 and not header[-1]  # a separator too many at the end of the header
+    num_columns = len(header)
+    has_spare = num_columns > 2 and not header[-1]  # a separator too many at the end of the header
     for row in reader:
-        if has_spare and len(row) == len(header) - 1:
+        if not row:
+            continue  # a blank line
+        if has_spare and len(row) == num_columns - 1:
             row.append("")
-        if len(row) == len(header):
-            lines.append(reader.line_num)
-            cells.extend(row)
-        elif len(row) > len(header) and not any(cell.strip() for cell in row[len(header) :]):
-            lines.append(reader.line_num)  # a separator too many at the end of the row
-            cells.extend(row[: len(header)])
-        elif row:
-            raise _length_error(path, reader.line_num, len(row), len(header), separator)
+        if len(row) > num_columns and not any(cell.strip() for cell in row[num_columns:]):
+            row = row[:num_columns]  # separators too many at the end of the row
+        if len(row) != num_columns:
+            raise _length_error(path, reader.line_num, len(row), num_columns, separator)
+        lines.append(reader.line_num)
+        cells.extend(row)
     return Sheet(path, header, lines, cells, separator)
 
 
 def _find_separator(text: str) -> str:
-    """What separates the cells: of those that divide the first lines into as many as the header the one of most cells.
+    """What separates the cells: comma, semicolon or tab.
 
-    Where none does, the one outside quotes that is most frequent in the header; commas go before others.
+    Of those that divide each of the first lines into as many cells as the header it is the most frequent in the header;
+    where none does, the most frequent of all. Cells in quotes do not count, and a comma goes before others.
     """
     lines = [re.sub(r'"[^"]*"', "", line) for line in itertools.islice(_header_lines(text), 1 + _LINES_TRIED)]
     header, *rows = lines or [""]
-    counts = {sign: {line.count(sign) for line in rows} or {header.count(sign)} for sign in SEPARATORS}
-    even = [sign for sign, each in counts.items()
-            if len(each) == 1 and header.count(sign) - min(each) in (0, 1) and min(each) > 0]  # fmt: skip
+    even = []
+    for sign in SEPARATORS:
+        num_signs = {line.count(sign) for line in rows} or {
+            header.count(sign)
+        }  # equal in all lines, or several
+        has_same_number = len(num_signs) == 1 and min(num_signs) > 0
+        if has_same_number and header.count(sign) - min(num_signs) in (0, 1):  # a spare one ends the header
+            even.append(sign)
     return max(even or SEPARATORS, key=header.count)
 
 
@@ -203,27 +209,24 @@ def _header_lines(text: str) -> Iterator[str]:
 
 
 def _length_error(path: Path, line: int, found: int, wanted: int, separator: str) -> CxrError:
-    what = (
-        f"{path}:{line}: {found} cells where the header has {wanted} (separated by {SEPARATORS[separator]})"
-    )
+    sign = SEPARATORS[separator]
     if found < wanted:
         hint = "the file may be cut off: download or export it again"
     else:
-        hint = f"put cells that hold {SEPARATORS[separator]} in quotes, or export the table again"
-    return CxrError(what, hint)
+        hint = f"put cells that hold {sign} in quotes, or export the table again"
+    return CxrError(f"{path}:{line}: {found} cells where the header has {wanted} (separated by {sign})", hint)
 
 
 def _check_header(path: Path, header: tuple[str, ...], text: str) -> None:
     if any("\0" in name for name in header):  # csv takes it, and numpy forgets it at the end of a name
-        what = f"{path}:1: a column's name holds a NUL character"
-        raise CxrError(what, "save it as comma-separated text in UTF-8, or download it again")
-    twice = sorted({name for name in header if name and header.count(name) > 1})
-    if twice:
-        raise CxrError(
-            [f"{path}:1: column {name!r} is there twice" for name in twice], "rename or delete one of them"
-        )
+        raise CxrError(f"{path}:1: a column's name holds a NUL character", _SAVE_AGAIN)
+    doubled = sorted({name for name in header if name and header.count(name) > 1})
+    if doubled:
+        problems = [f"{path}:1: column {name!r} is there twice" for name in doubled]
+        raise CxrError(problems, "rename or delete one of them")
     first = next(_header_lines(text), "").strip()
-    for name, word in (("|", "bars"), (" ", "blanks")):
-        if len(header) == 1 and first.count(name) > 1:
-            what = f"{path}:1: one column only, {header[0][:60]!r}: its cells seem to be separated by {word}"
-            raise CxrError(what, "save it as comma-separated text with a line of column names first")
+    for sign, word in (("|", "bars"), (" ", "blanks")):
+        if len(header) == 1 and first.count(sign) > 1:
+            problem = f"one column only, {header[0][:60]!r}: its cells seem to be separated by {word}"
+            hint = "save it as comma-separated text with a line of column names first"
+            raise CxrError(f"{path}:1: {problem}", hint)

@@ -7,7 +7,8 @@ import pytest
 from cxr.config.schema import Data
 from cxr.errors import CxrError
 from cxr.findings import CHEXPERT_14
-from cxr.labels.sources import read, read_labels
+from cxr.labels.label_csv import read_labels
+from cxr.labels.sources import read
 from cxr.labels.table import LabelTable
 from tests.helpers.fakes import write_brax, write_gzip
 
@@ -77,5 +78,5 @@ def test_faults_are_named_by_file_and_line(tmp_path: Path, old: str, new: str, w
 
 def test_a_folder_without_the_table_says_what_was_looked_for(tmp_path: Path) -> None:
     assert error_of(tmp_path).startswith(
-        f"error: ROOT: no {TABLE}, plain or gzipped\nhint: data.root must be"
+        f"error: ROOT: no label table of BRAX\nhint: looked for {TABLE}, plain or gzipped; data.root must be"
     )

@@ -9,7 +9,8 @@ import pytest
 from cxr.config.schema import Data
 from cxr.errors import CxrError
 from cxr.findings import NIH_14
-from cxr.labels.sources import nih, read, read_labels
+from cxr.labels.label_csv import read_labels
+from cxr.labels.sources import nih, read
 from cxr.labels.table import LabelTable
 from tests.helpers.fakes import NIH_IMAGES, NihImage, write_lines, write_nih
 
@@ -106,8 +107,8 @@ def test_a_missing_folder_says_what_data_root_must_be(tmp_path: Path) -> None:
 def test_a_missing_table_says_what_was_looked_for(tmp_path: Path) -> None:
     assert error_of(tmp_path) == (
         "error: ROOT: no label table of ChestX-ray14\nhint: looked for Data_Entry_2017_v2020.csv, "
-        "Data_Entry_2017_v2020.csv.gz, Data_Entry_2017.csv, Data_Entry_2017.csv.gz; "
-        "data.root must be the folder that holds Data_Entry_2017_v2020.csv, or set data.csv"
+        "Data_Entry_2017.csv, plain or gzipped; "
+        "data.root must be the folder that holds it and images/, or set data.csv"
     )
     assert error_of(tmp_path, csv="x.csv").startswith(
         "error: data.csv: no file ROOT/x.csv\nhint: data.csv is relative"
@@ -166,7 +167,7 @@ def test_labels_are_read_without_a_patient_or_an_image(tmp_path: Path) -> None:
 
 
 def test_the_full_table_equals_torchxrayvisions_cell_by_cell(xrv_data: Path, tmp_path: Path) -> None:
-    table = read_labels(xrv_data / nih.CSV_NAMES[0].replace(".csv", ".csv.gz"))
+    table = read_labels(xrv_data / nih.TABLES[0].replace(".csv", ".csv.gz"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import torchxrayvision as xrv

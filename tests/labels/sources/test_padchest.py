@@ -11,7 +11,8 @@ from cxr.data.dataset import open_dataset
 from cxr.errors import CxrError
 from cxr.findings import NIH_14
 from cxr.images.read import read_file
-from cxr.labels.sources import padchest, read, read_labels
+from cxr.labels.label_csv import read_labels
+from cxr.labels.sources import padchest, read
 from cxr.labels.table import LabelTable
 from tests.helpers.fakes import PADCHEST_LABELS, PADCHEST_TABLE, write_gzip, write_lines, write_padchest
 
@@ -83,7 +84,7 @@ def test_labels_that_are_no_list_of_texts_are_refused_by_line(tmp_path: Path, ce
 
 def test_a_missing_table_a_missing_patient_and_a_missing_column_are_named(tmp_path: Path) -> None:
     assert error_of(tmp_path).startswith(
-        "error: ROOT: no label table of PadChest (PADCHEST_chest_x_ray_images_labels_"
+        "error: ROOT: no label table of PadChest\nhint: looked for PADCHEST_chest_x_ray_images_labels_*.csv, "
     )
     write_lines(tmp_path / "x.csv", ["ImageID,PatientID,Labels", "a.png,,['normal']"])
     assert error_of(tmp_path, csv="x.csv").startswith("error: ROOT/x.csv:2: no patient in PatientID\n")

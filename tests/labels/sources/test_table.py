@@ -5,7 +5,8 @@ import pytest
 
 from cxr.config.schema import Data
 from cxr.errors import CxrError
-from cxr.labels.sources import read, read_labels
+from cxr.labels.label_csv import read_labels
+from cxr.labels.sources import read
 from cxr.labels.table import LabelTable
 from tests.helpers.fakes import write_image, write_lines
 

@@ -17,21 +17,33 @@ Citation: Reis et al. "BRAX, Brazilian labeled chest x-ray dataset." Scientific 
 
 from pathlib import Path
 
-import pandas as pd
-
 from cxr.config.schema import Data
-from cxr.errors import CxrError
 from cxr.fields.identity import normalise_images
-from cxr.findings import CHEXPERT_14, canonical
+from cxr.findings import CHEXPERT_14
 from cxr.labels.columns import account
-from cxr.labels.lookup import existing
-from cxr.labels.reading import find_table, make_rows, read_cells, read_patients, root_folder, split_column
-from cxr.labels.sheet import Sheet, read_sheet
+from cxr.labels.lookup import first_existing
+from cxr.labels.reading import (
+    add_files,
+    find_observations,
+    make_rows,
+    pick_columns,
+    read_cells,
+    read_label_table,
+    read_patients,
+    root_folder,
+    split_column,
+)
+from cxr.labels.sheet import Sheet
 from cxr.labels.table import LabelTable
 
 TABLE, PATIENT, PNG, DICOM = "master_spreadsheet_update.csv", "PatientID", "PngPath", "DicomPath"
-COLUMNS = {PATIENT: "patient_id", "AccessionNumber": "study_id", "PatientSex": "sex"}
-KNOWN = (PNG, DICOM, *COLUMNS, "ViewPosition", "PatientAge")
+COLUMNS = {
+    "patient_id": PATIENT,
+    "study_id": "AccessionNumber",
+    "sex": "PatientSex",
+    "view": "ViewPosition",
+    "age": "PatientAge",
+}
 
 
 def read(data: Data) -> LabelTable:
@@ -41,43 +53,23 @@ def read(data: Data) -> LabelTable:
         CxrError: No folder, no spreadsheet, a column or a patient missing, a cell that is no label, a doubled image.
     """
     root = root_folder(data, TABLE)
-    path = find_table(root, data.csv, TABLE)
-    if path is None:
-        hint = "data.root must be the folder that holds it and images/, or set data.csv"
-        raise CxrError(f"{root}: no {TABLE}, plain or gzipped", hint)
-    sheet = read_sheet(path).spelled((*KNOWN, *CHEXPERT_14))
+    sheet = read_label_table(root, data.csv, "BRAX", [TABLE], "images/")
+    sheet = sheet.spelled((PNG, DICOM, *COLUMNS.values(), *CHEXPERT_14))
     sheet.require([PNG, PATIENT, *CHEXPERT_14], f"data.csv must be BRAX's table, {TABLE}")
-    read_patients(sheet, PATIENT, "a patient's images must stay in one split; fill in the patient")
+    read_patients(sheet, PATIENT)  # refuses rows without one
     table = parse(sheet, root)
-    table.rows["path"] = pd.Series(_find_images(sheet, root), dtype=str)
-    table.rows["split"] = pd.Series(split_column(sheet, data) or [""] * len(sheet), dtype=str)
-    return table
+    paths = [normalise_images(sheet.column(name)) for name in (PNG, DICOM) if name in sheet.header]
+    return add_files(table, first_existing(root, paths), split_column(sheet, data))
 
 
 def parse(sheet: Sheet, root: Path) -> LabelTable:
     """The table of a CSV in BRAX's form, without looking for images, labels of the observations that it has."""
-    named = {"image": PNG} | {name: own for own, name in COLUMNS.items() if own in sheet.header}
-    named |= {
-        name: own for name, own in (("view", "ViewPosition"), ("age", "PatientAge")) if own in sheet.header
-    }
-    columns = {name: sheet.column(own) for name, own in named.items()}
+    named = {"image": PNG} | pick_columns(sheet, COLUMNS)
+    columns = {name: sheet.column(column) for name, column in named.items()}
     if "age" in columns:
         columns["age"] = [age.removesuffix(" or more") for age in columns["age"]]
-    every = {canonical(name): name for name in sheet.header}
-    labels = {name: every[name] for name in CHEXPERT_14 if name in every}
-    uses = account(
-        sheet, named, labels, {DICOM: "the file, where there is no PNG"}, "not read by data.source=brax"
-    )
-    cells = read_cells(sheet, list(labels.values()))
-    return LabelTable("brax", root, make_rows(columns), tuple(labels), cells, columns=uses, where=sheet.where)
-
-
-def _find_images(sheet: Sheet, root: Path) -> list[str]:
-    found = existing(root, normalise_images(sheet.column(PNG)))
-    if DICOM not in sheet.header:
-        return found
-    lost = [row for row, path in enumerate(found) if not path]
-    dicom = normalise_images(sheet.column(DICOM))
-    for row, path in zip(lost, existing(root, [dicom[row] for row in lost]), strict=True):
-        found[row] = path
-    return found
+    labels = find_observations(sheet)
+    why = {DICOM: "the file, where there is no PNG"}
+    uses = account(sheet, named, labels, why, "not read by data.source=brax")
+    raw = read_cells(sheet, list(labels.values()))
+    return LabelTable("brax", root, make_rows(columns), tuple(labels), raw, columns=uses, where=sheet.where)

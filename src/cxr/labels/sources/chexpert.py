@@ -33,13 +33,17 @@ from cxr.config.schema import Data
 from cxr.errors import CxrError
 from cxr.fields.identity import normalise_images
 from cxr.fields.views import LATERAL, read_views
-from cxr.findings import CHEXPERT_14, canonical
+from cxr.findings import CHEXPERT_14
 from cxr.labels.columns import account
-from cxr.labels.lookup import existing
+from cxr.labels.lookup import first_existing
 from cxr.labels.reading import (
+    add_files,
     check_filled,
     find_csv,
+    find_observations,
+    find_table,
     make_rows,
+    pick_columns,
     read_cells,
     root_folder,
     slashes,
@@ -48,15 +52,14 @@ from cxr.labels.reading import (
 from cxr.labels.sheet import Sheet, read_sheet
 from cxr.labels.table import LabelTable
 
-PATH = "Path"
-CSV_NAMES = {"train": ("train.csv",), "val": ("valid.csv",), "test": ("test.csv", "test_labels.csv")}
+PATH, SIDE, DIRECTION = "Path", "Frontal/Lateral", "AP/PA"
+TABLES = {"train": ("train.csv",), "val": ("valid.csv",), "test": ("test.csv", "test_labels.csv")}
 FOLDERS = {"train": "train", "valid": "val", "test": "test"}
 BATCHES = "CheXpert-v1.0 batch *"
-COLUMNS = {"age": "Age", "sex": "Sex"}
 
 
 def read(data: Data) -> LabelTable:
-    """Every row of the archive's tables: train, val and test as its files, or as the paths of data.csv, say.
+    """Every row of the dataset's tables: train, val and test as its files, or as the paths of data.csv, say.
 
     Raises:
         CxrError: No folder, no table, a column or a patient missing, a cell that is no label, a doubled image.
@@ -66,8 +69,8 @@ def read(data: Data) -> LabelTable:
     tables = [_read_sheet(sheet, split, folder, data) for split, sheet in sheets]
     rows = pd.concat([table.rows for table in tables], ignore_index=True)
     raw = np.concatenate([table.raw for table in tables])
-    places = [sheet.where(row) for _, sheet in sheets for row in range(len(sheet))]
-    return replace(tables[0], root=folder, rows=rows, findings=CHEXPERT_14, raw=raw, where=places.__getitem__)
+    lines = [sheet.where(row) for _, sheet in sheets for row in range(len(sheet))]
+    return replace(tables[0], root=folder, rows=rows, findings=CHEXPERT_14, raw=raw, where=lines.__getitem__)
 
 
 def parse(sheet: Sheet, root: Path) -> LabelTable:
@@ -77,55 +80,49 @@ def parse(sheet: Sheet, root: Path) -> LabelTable:
     `CheXpert-v1.0-small/`. Patient and study come from it; view is AP, PA or lateral.
     """
     images = [_strip(path) for path in normalise_images(sheet.column(PATH))]
-    columns = {"image": images} | {n: sheet.column(c) for n, c in COLUMNS.items() if c in sheet.header}
-    patients = [re.search(r"(?:^|/)(patient\d+)(?:/(study\d+))?", image) for image in images]
-    columns["patient_id"] = [match[1] if match else "" for match in patients]
-    columns["study_id"] = [f"{match[1]}/{match[2]}" if match and match[2] else "" for match in patients]
-    columns["view"] = _views(sheet, images)
-    every = {canonical(name): name for name in sheet.header}
-    labels = {name: every[name] for name in CHEXPERT_14 if name in every}
-    named = {"image": PATH, "view": "Frontal/Lateral"} | {
-        n: c for n, c in COLUMNS.items() if c in sheet.header
-    }
-    uses = account(
-        sheet, named, labels, {"AP/PA": "read with Frontal/Lateral"}, "not read by data.source=chexpert"
-    )
-    cells = read_cells(sheet, list(labels.values()))
-    return LabelTable(
-        "chexpert", root, make_rows(columns), tuple(labels), cells, columns=uses, where=sheet.where
-    )
+    about = pick_columns(sheet, {"age": "Age", "sex": "Sex"})
+    columns = {"image": images} | {name: sheet.column(column) for name, column in about.items()}
+    matches = [re.search(r"(?:^|/)(patient\d+)(?:/(study\d+))?", image) for image in images]
+    columns["patient_id"] = [match[1] if match else "" for match in matches]
+    # studies are counted for each patient, so the patient is part of their name
+    columns["study_id"] = [f"{match[1]}/{match[2]}" if match and match[2] else "" for match in matches]
+    columns["view"] = _read_views(sheet, images)
+    labels = find_observations(sheet)
+    named = {"image": PATH, "view": SIDE} | about
+    why = {DIRECTION: f"read with {SIDE}"}
+    uses = account(sheet, named, labels, why, "not read by data.source=chexpert")
+    raw = read_cells(sheet, list(labels.values()))
+    rows = make_rows(columns)
+    return LabelTable("chexpert", root, rows, tuple(labels), raw, columns=uses, where=sheet.where)
 
 
 def _read_sheet(sheet: Sheet, split: str, folder: Path, data: Data) -> LabelTable:
+    """One of the tables, with its files; an empty `split` is told by the path of each image."""
     sheet.require([PATH], "data.csv must be a table of CheXpert, such as train.csv")
     table = parse(sheet, folder)
-    lacking = [name for name in CHEXPERT_14 if name not in table.findings]
-    if lacking:
-        raise CxrError(
-            [f"{sheet.path}: no column {name!r}" for name in lacking], "CheXpert's tables have all 14"
-        )
+    missing = [name for name in CHEXPERT_14 if name not in table.findings]
+    if missing:
+        problems = [f"{sheet.path}: no column {name!r}" for name in missing]
+        raise CxrError(problems, "CheXpert's tables have all 14")
     images, patients = list(table.rows["image"]), list(table.rows["patient_id"])
-    check_filled(
-        sheet, "patient (patient00001/) in Path", patients, "read other archives with data.source=table"
-    )
-    own = [split or FOLDERS.get(image.split("/", 1)[0], "") for image in images]
-    table.rows["split"] = pd.Series(split_column(sheet, data) or own, dtype=str)
-    table.rows["path"] = pd.Series(_find_images(folder, images, slashes(sheet.column(PATH))), dtype=str)
-    return table
+    hint = "read other datasets with data.source=table"
+    check_filled(sheet, "patient (patient00001/) in Path", patients, hint)
+    splits = split_column(sheet, data)
+    if not splits:
+        splits = [split or FOLDERS.get(image.split("/", 1)[0], "") for image in images]
+    return add_files(table, _find_images(folder, images, slashes(sheet.column(PATH))), splits)
 
 
 def _find_images(folder: Path, images: Sequence[str], paths: Sequence[str]) -> list[str]:
     """Paths below the folder: without the leading folder name, as written, or in the batches of the full resolution."""
     batches = [batch.name for batch in sorted(folder.glob(BATCHES))]
-    places = [images, paths]
-    places += [[f"{batch}/{image}" for image in images] for batch in batches if _has_images(folder / batch)]
-    places += [[f"{batch}/{image.partition('/')[2]}" for image in images] for batch in batches]
-    found = [""] * len(images)
-    for place in places:
-        lost = [row for row, path in enumerate(found) if not path]
-        for row, path in zip(lost, existing(folder, [place[row] for row in lost]), strict=True):
-            found[row] = path
-    return found
+    candidates = [images, paths]
+    for batch in batches:
+        if _has_images(folder / batch):
+            candidates.append([f"{batch}/{image}" for image in images])
+    for batch in batches:  # of the training images, whose folder train/ is left out there
+        candidates.append([f"{batch}/{image.partition('/')[2]}" for image in images])
+    return first_existing(folder, candidates)
 
 
 def _has_images(folder: Path) -> bool:
@@ -133,41 +130,39 @@ def _has_images(folder: Path) -> bool:
 
 
 def _find_sheets(root: Path, csv: Path | None) -> tuple[Path, list[tuple[str, Sheet]]]:
-    """The archive's folder and its tables by split; data.csv stands alone, its splits (``) told by its paths."""
+    """The dataset's folder and its tables by split; data.csv stands alone, its splits (``) told by its paths."""
     batches = root.parent if root.match(BATCHES) else root  # either may be given as data.root
     folders = [root, *sorted(root.glob("CheXpert-v1.0*"))]
     if csv is not None:
         path = find_csv(root, csv)
-        folder = next((f for f in folders if _has_images(f)), root)
+        folder = next((folder for folder in folders if _has_images(folder)), root)
         return batches if folder.match(BATCHES) else folder, [("", read_sheet(path))]
     for folder in folders:
-        found = {split: _first(folder, names) for split, names in CSV_NAMES.items()}
-        sheets = [(split, read_sheet(path)) for split, path in found.items() if path]
+        paths = {split: find_table(folder, None, *names) for split, names in TABLES.items()}
+        sheets = [(split, read_sheet(path)) for split, path in paths.items() if path]
         if sheets:
             return batches if folder.match(BATCHES) else folder, sheets
-    raise CxrError(
-        f"{root}: no table of CheXpert",
-        f"looked for {', '.join(name for names in CSV_NAMES.values() for name in names)} there and in CheXpert-v1.0*/; "
-        "data.root must be the folder that holds train.csv, or set data.csv",
-    )
-
-
-def _first(folder: Path, names: Sequence[str]) -> Path | None:
-    paths = [folder / (name + end) for name in names for end in ("", ".gz")]
-    return next((path for path in paths if path.exists()), None)
+    names = ", ".join(name for names in TABLES.values() for name in names)
+    hint = f"looked for {names} there and in CheXpert-v1.0*/; "
+    hint += "data.root must be the folder that holds train.csv, or set data.csv"
+    raise CxrError(f"{root}: no table of CheXpert", hint)
 
 
 def _strip(path: str) -> str:
+    """The path from the folder train, valid or test on, whole where there is none."""
     parts = path.split("/")
-    start = next((place for place, part in enumerate(parts) if part in FOLDERS), 0)
+    start = next((index for index, part in enumerate(parts) if part in FOLDERS), 0)
     return "/".join(parts[start:])
 
 
-def _views(sheet: Sheet, images: Sequence[str]) -> list[str]:
-    if "Frontal/Lateral" not in sheet.header:
-        return ["lateral" if "lateral" in image.rsplit("/", 1)[-1].lower() else "" for image in images]
-    directions = sheet.column("AP/PA") if "AP/PA" in sheet.header else [""] * len(images)
-    sides = read_views(sheet.column("Frontal/Lateral"))
-    # a frontal image whose direction is LL or RL contradicts itself: its view is unknown
-    frontal = [view if view in ("AP", "PA") else "" for view in read_views(directions)]
-    return [LATERAL if side == LATERAL else view for side, view in zip(sides, frontal, strict=True)]
+def _read_views(sheet: Sheet, images: Sequence[str]) -> list[str]:
+    if SIDE not in sheet.header:  # as in the table of test: view1_frontal.jpg, view2_lateral.jpg
+        return [LATERAL if "lateral" in image.rsplit("/", 1)[-1].lower() else "" for image in images]
+    directions = sheet.column(DIRECTION) if DIRECTION in sheet.header else [""] * len(images)
+    views = []
+    for side, direction in zip(read_views(sheet.column(SIDE)), read_views(directions), strict=True):
+        if side == LATERAL:
+            views.append(LATERAL)
+        else:  # a frontal image whose direction is LL or RL contradicts itself: its view is unknown
+            views.append(direction if direction in ("AP", "PA") else "")
+    return views

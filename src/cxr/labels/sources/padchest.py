@@ -6,15 +6,15 @@ patients; 50,616 rows say `normal`.
 Labels: words for 24 % of the rows come from physicians who read the reports (MethodLabel `Physician`), for the others
 from a recurrent network trained on those (`RNN_model`); the row column `labelled_by` keeps which. A cell is 1 when a
 word of TERMS (below) is in the list and 0 when none is. `unchanged`, `exclude` and `suboptimal study` say that the list
-is not whole, so beside them a finding that is not named is blank; so is every cell where Labels is `nan` (103 rows) or
-holds no other word. data.blank=negative counts blank cells as negative, data.blank=masked leaves them out.
+is not whole, so beside them a finding that is not named is blank. Every cell is blank where Labels is `nan` (103 rows)
+or holds no other word. data.blank=negative counts blank cells as negative, data.blank=masked leaves them out.
 
 TERMS follows the groups of torchxrayvision's PC_Dataset where those name a finding alike, except that a pseudonodule is
 no nodule, subcutaneous emphysema no emphysema, pericardial effusion no (pleural) Effusion, and masses outside the lung
 no Mass; and that Support Devices holds tubes, catheters and valves too, as in CheXpert.
 
-Known faults: the first column has no name; words have blanks around them, are empty or doubled; a few files of the
-archive are truncated (data.unreadable=skip); Projection is EXCLUDE or UNK in 19 rows; 6 rows lack the year of birth.
+Known faults: the first column has no name; words have blanks around them, are empty or doubled; a few image files are
+truncated (data.unreadable=skip); Projection is EXCLUDE or UNK in 19 rows; 6 rows lack the year of birth.
 Age is the study's year minus the year of birth.
 
 Files expected in data.root:
@@ -27,7 +27,6 @@ Analysis 66, 2020.
 
 import re
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -40,9 +39,18 @@ from cxr.fields.identity import normalise_ids, normalise_images
 from cxr.findings import NO_FINDING, name_key
 from cxr.labels.classes import count_words, split_words
 from cxr.labels.columns import account
-from cxr.labels.lookup import existing
-from cxr.labels.reading import NAMED, find_table, make_rows, read_patients, root_folder, split_column
-from cxr.labels.sheet import Sheet, read_sheet
+from cxr.labels.lookup import first_existing
+from cxr.labels.problems import shorten_problems
+from cxr.labels.reading import (
+    add_files,
+    make_rows,
+    pick_columns,
+    read_label_table,
+    read_patients,
+    root_folder,
+    split_column,
+)
+from cxr.labels.sheet import Sheet
 from cxr.labels.table import Float, LabelTable
 
 _LIST = re.compile(r"""\[\s*(?:(?:'[^']*'|"[^"]*")\s*(?:,\s*)?)*\]""")
@@ -50,8 +58,14 @@ _LIST = re.compile(r"""\[\s*(?:(?:'[^']*'|"[^"]*")\s*(?:,\s*)?)*\]""")
 TABLE = "PADCHEST_chest_x_ray_images_labels_*.csv"
 IMAGE, FOLDER, PATIENT, LABELS = "ImageID", "ImageDir", "PatientID", "Labels"
 BIRTH, DATE = "PatientBirth", "StudyDate_DICOM"
-COLUMNS = {"PatientSex_DICOM": "sex", "StudyID": "study_id", "MethodLabel": "labelled_by"}
-KNOWN = (IMAGE, FOLDER, PATIENT, LABELS, BIRTH, DATE, *COLUMNS, "Projection")
+COLUMNS = {
+    "sex": "PatientSex_DICOM",
+    "study_id": "StudyID",
+    "labelled_by": "MethodLabel",
+    "patient_id": PATIENT,
+    "view": "Projection",
+}
+KNOWN = (IMAGE, FOLDER, LABELS, BIRTH, DATE, *COLUMNS.values())
 
 _PATTERNS = (
     "infiltrates", "interstitial pattern", "ground glass pattern", "reticular interstitial pattern",
@@ -124,14 +138,22 @@ TERMS: dict[str, tuple[str, ...]] = {
 """PadChest's words of each finding: ChestX-ray14's 14, torchxrayvision's further ones, and other frequent ones."""
 
 PARTIAL = frozenset({"unchanged", "exclude", "suboptimal study"})
-"""Words that say that what a list does not name is not said, rather than absent."""
+"""Words beside which a finding that the list does not name is blank rather than absent."""
 
 FINDINGS = tuple(TERMS)
-_PARTIAL = frozenset(map(name_key, PARTIAL))
-_COLUMNS_OF = {
-    name_key(word): [column for column, terms in enumerate(TERMS.values()) if word in terms]
-    for word in {word for terms in TERMS.values() for word in terms}
-}
+_PARTIAL_KEYS = frozenset(map(name_key, PARTIAL))
+
+
+def _map_words() -> dict[str, list[int]]:
+    """The columns of `raw` that each word, by `name_key`, is a label of; a word may name several findings."""
+    columns: dict[str, list[int]] = {}
+    for column, words in enumerate(TERMS.values()):
+        for word in words:
+            columns.setdefault(name_key(word), []).append(column)
+    return columns
+
+
+_COLUMNS_OF = _map_words()
 
 
 def read(data: Data) -> LabelTable:
@@ -140,75 +162,61 @@ def read(data: Data) -> LabelTable:
     Raises:
         CxrError: No folder, no label table, a column or a patient missing, a doubled image, Labels that are no list.
     """
-    root = root_folder(data, TABLE)
-    path = find_table(root, data.csv, TABLE)
-    if path is None:
-        hint = "data.root must be the folder that holds it and the folders 0 to 54, or set data.csv"
-        raise CxrError(f"{root}: no label table of PadChest ({TABLE}, plain or gzipped)", hint)
-    sheet = read_sheet(path).spelled(KNOWN)
+    root = root_folder(data, f"{TABLE} and the folders 0 to 54")
+    sheet = read_label_table(root, data.csv, "PadChest", [TABLE], "the folders 0 to 54").spelled(KNOWN)
     sheet.require([IMAGE, PATIENT, LABELS], "data.csv must be PadChest's table")
-    read_patients(sheet, PATIENT, "a patient's images must stay in one split; fill in the patient")
+    read_patients(sheet, PATIENT)  # refuses rows without one
     table = parse(sheet, root)
-    split = split_column(sheet, data) or [""] * len(sheet)
-    rows = table.rows.assign(
-        path=pd.Series(_find_images(sheet, root), dtype=str), split=pd.Series(split, dtype=str)
-    )
-    return replace(table, rows=rows)
+    # in the folder that ImageDir names, else beside the table
+    images = normalise_images(sheet.column(IMAGE))
+    candidates = [images]
+    if FOLDER in sheet.header:
+        folders = normalise_ids(sheet.column(FOLDER))
+        below = [f"{folder}/{image}" for folder, image in zip(folders, images, strict=True)]
+        candidates = [below, images]
+    return add_files(table, first_existing(root, candidates), split_column(sheet, data))
 
 
 def parse(sheet: Sheet, root: Path) -> LabelTable:
     """The table of a CSV in PadChest's form, without looking for images; only image and labels are needed."""
-    named = {"image": IMAGE} | {name: own for own, name in COLUMNS.items() if own in sheet.header}
-    named |= {
-        name: own for name, own in (("patient_id", PATIENT), ("view", "Projection")) if own in sheet.header
-    }
-    columns = {name: sheet.column(own) for name, own in named.items()}
-    if {BIRTH, DATE} <= set(sheet.header):
-        columns["age"] = [_age(*both) for both in zip(sheet.column(BIRTH), sheet.column(DATE), strict=True)]
+    named = {"image": IMAGE} | pick_columns(sheet, COLUMNS)
+    columns = {name: sheet.column(column) for name, column in named.items()}
+    if BIRTH in sheet.header and DATE in sheet.header:
         named["age"] = BIRTH
-    words = {f"list of {len(FINDINGS)}": LABELS}
-    uses = account(
-        sheet, named, words, {DATE: "read with the year of birth"}, "not read by data.source=padchest"
-    )
+        dates = zip(sheet.column(BIRTH), sheet.column(DATE), strict=True)
+        columns["age"] = [_age(birth, date) for birth, date in dates]
+    labels = {f"list of {len(FINDINGS)}": LABELS}
+    why = {DATE: "read with the year of birth"}
+    uses = account(sheet, named, labels, why, "not read by data.source=padchest")
     raw, notes = _read_findings(sheet)
     rows = make_rows(columns)
     return LabelTable("padchest", root, rows, FINDINGS, raw, columns=uses, notes=notes, where=sheet.where)
 
 
-def _find_images(sheet: Sheet, root: Path) -> list[str]:
-    """Paths below root, in the folder that ImageDir names, else in root."""
-    images = normalise_images(sheet.column(IMAGE))
-    found = [""] * len(images)
-    if FOLDER in sheet.header:
-        dirs = normalise_ids(sheet.column(FOLDER))
-        found = existing(root, [f"{folder}/{image}" for folder, image in zip(dirs, images, strict=True)])
-    return [path or own for path, own in zip(found, existing(root, images), strict=True)]
-
-
 def _read_findings(sheet: Sheet) -> tuple[Float, tuple[str, ...]]:
     """(cells [N, C], a note on words that are none of TERMS)."""
-    codes, cells = pd.factorize(
-        np.array(sheet.column(LABELS), dtype=object)
-    )  # 28,809 distinct lists in 160,861
+    codes, cells = pd.factorize(np.array(sheet.column(LABELS), dtype=object))  # 28,809 distinct in 160,861
+    num_rows = np.bincount(codes)
     raw = np.full((len(cells), len(FINDINGS)), np.nan, dtype=np.float32)
-    problems, others, rows_of = [], Counter[str](), np.bincount(codes)
-    for place, cell in enumerate(cells):
+    problems = []
+    unknown = Counter[str]()  # rows of each word that is no finding here
+    for index, cell in enumerate(cells):
         words = read_words(str(cell))
         if words is None:
-            problems.append(
-                f"{sheet.where(int(np.flatnonzero(codes == place)[0]))}: {LABELS} is {cell[:60]!r}"
-            )
-        elif words - _PARTIAL:
-            raw[place] = np.nan if words & _PARTIAL else 0
-            raw[place, [column for word in words for column in _COLUMNS_OF.get(word, ())]] = 1
-            others.update(dict.fromkeys(words - _PARTIAL - _COLUMNS_OF.keys(), int(rows_of[place])))
+            row = int(np.flatnonzero(codes == index)[0])
+            problems.append(f"{sheet.where(row)}: {LABELS} is {cell[:60]!r}")
+            continue
+        findings = words - _PARTIAL_KEYS
+        if findings:  # else nothing is said, and the row stays blank
+            if findings == words:
+                raw[index] = 0
+            raw[index, [column for word in findings for column in _COLUMNS_OF.get(word, ())]] = 1
+            unknown.update(dict.fromkeys(findings - _COLUMNS_OF.keys(), int(num_rows[index])))
     if problems:
-        more = [f"{sheet.path}: {len(problems) - NAMED:,} more such lists"] if len(problems) > NAMED else []
-        raise CxrError(
-            [*problems[:NAMED], *more], "a list of words is like ['pleural effusion', 'cardiomegaly']"
-        )
-    note = f"words in {LABELS} that are no finding here, blanks left out: {count_words(others)}"
-    return raw[codes], (note,) if others else ()
+        shown = shorten_problems(problems, str(sheet.path), "such lists")
+        raise CxrError(shown, "a list of words is like ['pleural effusion', 'cardiomegaly']")
+    note = f"words in {LABELS} that are no finding here, blanks left out: {count_words(unknown)}"
+    return raw[codes], (note,) if unknown else ()
 
 
 def read_words(cell: str) -> frozenset[str] | None:
@@ -221,5 +229,6 @@ def read_words(cell: str) -> frozenset[str] | None:
 
 
 def _age(birth: str, date: str) -> str:
-    birth = birth.strip().removesuffix(".0")
-    return str(int(date[:4]) - int(birth)) if birth.isdecimal() and date[:4].isdecimal() else ""
+    """The year of a date such as 20140915 minus that of birth, written 1930.0; empty where either is missing."""
+    birth, year = birth.strip().removesuffix(".0"), date[:4]
+    return str(int(year) - int(birth)) if birth.isdecimal() and year.isdecimal() else ""
