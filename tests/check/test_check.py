@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr.check import odd
-from cxr.check.inspect import inspect
+from cxr.check import outliers
+from cxr.check.files import read_files
 from cxr.findings import NIH_14
 from cxr.images.damage import MAX_BYTES
 from cxr.images.read import Preprocess, prepare, read_file
@@ -136,7 +136,7 @@ def test_a_picture_in_train_and_test_is_a_leak(archive: Path, recipe: Path, tmp_
     (root / "images" / second).write_bytes((root / "images" / first).read_bytes())
     status, facts = check(recipe, tmp_path / "out", f"data.root={root}", "data.split_seed=3")
     assert (status, facts["twins"][0]["same"], facts["twins"][0]["folds"][-1]) == (0, "file", "test")
-    leak = f"leak: equal pictures in more than one split: 1: images/{first} = images/{second}"
+    leak = f"leak: duplicate images in more than one split: 1: images/{first} = images/{second}"
     assert leak in facts["warnings"]
 
 
@@ -319,7 +319,7 @@ def test_any_failure_of_a_decoder_is_a_reason(archive: Path) -> None:
         return read_file(archive / path)
 
     good = (archive / "images").iterdir().__next__().relative_to(archive).as_posix()
-    bad, full, fine = inspect(archive, ["bad", "full", good], fail, workers=1)
+    bad, full, fine = read_files(archive, ["bad", "full", good], fail, workers=1)
     assert (bad.reason, bad.hint) == ("the decoder failed: ValueError: too large", "")
     assert (
         full.reason == "cannot be read: Cannot allocate memory" and full.hint
@@ -366,10 +366,10 @@ def test_no_radiograph_is_taken_for_odd_and_most_inverted_ones_are_found(sample_
     root = sample_data / "nih-256"
     names = sorted(path.relative_to(root).as_posix() for path in (root / "images").iterdir())
     frontal = np.zeros(len(names), bool)
-    facts = inspect(root, names, lambda name: read_file(root / name))
-    assert [one.kind for one in odd.list_odd(names, frontal, facts, 224)] == []
-    turned = inspect(root, names, lambda name: 255 - read_file(root / name))
-    found = {one.kind: one.images for one in odd.list_odd(names, frontal, turned, 224)}
+    facts = read_files(root, names, lambda name: read_file(root / name))
+    assert [one.kind for one in outliers.list_outliers(names, frontal, facts, 224)] == []
+    turned = read_files(root, names, lambda name: 255 - read_file(root / name))
+    found = {one.kind: one.images for one in outliers.list_outliers(names, frontal, turned, 224)}
     assert set(found) == {"inverted"}
     assert len(found["inverted"]) > 0.9 * len(names)
 

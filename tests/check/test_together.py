@@ -140,8 +140,10 @@ def test_equal_pictures_of_two_archives_are_found_and_leaks_told_apart(
     assert [one["images"] for one in facts["twins"]] == [leak, same]
     assert [one["archives"] for one in facts["twins"]] == [["nih", "chexpert"]] * 2
     assert [one["folds"] for one in facts["twins"]] == [["train", "test"], ["val"]]
-    assert warned(facts, "leak") == [f"leak: equal pictures in splits of two archives: 1: {' = '.join(leak)}"]
-    assert warned(facts, "equal pictures in more than one archive: 2: ")
+    assert warned(facts, "leak") == [
+        f"leak: duplicate images in splits of two datasets: 1: {' = '.join(leak)}"
+    ]
+    assert warned(facts, "duplicate images in more than one dataset: 2: ")
     assert status == 0
     assert len(re.findall('alt="One of several equal images: (?:nih|chexpert)/', page_of(tmp_path))) == 4
 
@@ -155,7 +157,7 @@ def test_a_patient_in_splits_of_two_archives_is_counted_and_not_named(
         trained(recipe, tmp_path, again)
     assert (status, facts["hints"]) == (1, [error.value.hint])
     assert facts["problems"] == [
-        f"data.split: leak: patients in different splits of two archives: {facts['patients']['in_two_splits']}"
+        f"data.split: leak: patients in different splits of two datasets: {facts['patients']['in_two_splits']}"
     ]
     assert (
         facts["patients"]["num"] == pd.read_csv(archive / "Data_Entry_2017_v2020.csv")["Patient ID"].nunique()

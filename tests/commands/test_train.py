@@ -230,7 +230,7 @@ def test_what_is_wrong_with_the_data_is_said_before_weights_are_fetched_and_a_fi
     if fault == "a store of other pixels":
         assert call("pack", *small).status == 0
     monkeypatch.setattr("cxr.model.load_weights.check_weights", lambda *_, **__: pytest.fail("fetched"))
-    monkeypatch.setattr("cxr.data.listing.pack", lambda *_: pytest.fail("packed"))
+    monkeypatch.setattr("cxr.data.open_stores.pack", lambda *_: pytest.fail("packed"))
     ended = call("train", *small, *(text.replace("FILE", str(tmp_path / "FILE")) for text in overrides))
     assert ended.status == 2
     assert what in ended.err
@@ -243,7 +243,7 @@ def test_another_run_is_refused_on_resuming_before_a_file_is_packed(
     home = Path(small[0]).parent
     assert call("train", *small).status == 0
     shutil.rmtree(home / "store")
-    monkeypatch.setattr("cxr.data.listing.pack", lambda *_: pytest.fail("packed"))
+    monkeypatch.setattr("cxr.data.open_stores.pack", lambda *_: pytest.fail("packed"))
     assert "train.lr was 0.0001 and is now 0.5" in call("train", *small, "train.lr=0.5", "--resume").err
     table = home / "nih" / "Data_Entry_2017_v2020.csv"
     table.write_text(table.read_text().replace("Mass|Nodule", "Nodule"))

@@ -11,7 +11,7 @@ from rich.console import Console
 from cxr.config.load import override
 from cxr.config.schema import Config
 from cxr.data import combine as joint
-from cxr.data import listing
+from cxr.data import open_stores
 from cxr.data.counts import render_counts
 from cxr.data.dataset import Dataset, open_dataset
 from cxr.data.placement import place
@@ -107,7 +107,7 @@ def test_a_store_of_each_archive_serves_it_alone_and_together(
     def never(*_: object) -> None:
         raise AssertionError("packed again")
 
-    monkeypatch.setattr(listing, "pack", never)
+    monkeypatch.setattr(open_stores, "pack", never)
     alone = [open_dataset(one) for one in joint.separate(config)]
     expected = np.concatenate([np.asarray(one.store.pixels)[one.index] for one in alone])
     np.testing.assert_array_equal(both.store.pixels[both.index], expected)
@@ -153,12 +153,12 @@ def test_an_error_names_the_further_archives_key(config: Config) -> None:
     assert error_of(config, "data.also.0.uncertain={Oedema: ones}").startswith(
         "error: data.also.0.uncertain: 'Oedema' is no finding here\n"
     )
-    assert error_of(config, "data.also.0.csv=absent.csv").startswith("error: data.also.0.csv: no file")
+    assert error_of(config, "data.also.0.csv=absent.csv").startswith("error: data.also.0: data.csv: no file")
 
 
 def test_a_finding_that_no_archive_labels_is_refused(config: Config) -> None:
     assert error_of(config, "data.findings=[Effusion, Scoliosis, Hernia]").startswith(
-        "error: data.findings: no archive has labels for 'Scoliosis'\nhint: "
+        "error: data.findings: no dataset has labels for 'Scoliosis'\nhint: "
     )
 
 
@@ -183,7 +183,7 @@ def test_patients_of_one_archive_read_twice_are_not_in_two_folds(config: Config,
     again = f"data.also=[{{source: nih, root: {archive}, split: random, split_seed: 4}}]"
     text = error_of(config, again)
     assert "error: data.split: patient" in text
-    assert text.endswith("hint: two archives hold the same patients; give both the same split")
+    assert text.endswith("hint: two datasets hold the same patients; give both the same split")
 
 
 def test_equal_ids_of_two_tables_are_other_people_only_where_names_say_so(

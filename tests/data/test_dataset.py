@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from cxr.config.schema import Config
-from cxr.data import listing
+from cxr.data import open_stores
 from cxr.data.counts import render_counts
 from cxr.data.dataset import Dataset, open_dataset, store_path
 from cxr.errors import CxrError
@@ -163,7 +163,8 @@ def test_missing_files_are_an_error_that_counts_them_and_names_the_first(archive
     archive.remove([3, 4, 8, 9, 10, 20, 21])
     assert error_of(archive) == (
         "error: ROOT: 7 of 24 listed images have no file: 3.png, 4.png, 8.png, 9.png, 10.png, ...\n"
-        "hint: unpack the rest of the archive there, or data.missing=skip to go on without them (listed in missing.csv)"
+        "hint: unpack the rest of the dataset there, or data.missing=skip to continue without them "
+        "(listed in missing.csv)"
     )
     assert not archive.store.exists()
 
@@ -226,7 +227,7 @@ def test_a_store_with_skipped_files_is_refused_where_they_are_an_error(archive: 
     archive.open(unreadable="skip")
     assert error_of(archive) == (
         "error: STORE: 1 of its files were unreadable and are listed in unreadable.csv\n"
-        "hint: data.unreadable=skip goes on without them; cxr pack CONFIG --update reads them again"
+        "hint: data.unreadable=skip continues without them; cxr pack CONFIG --update reads them again"
     )
     archive.draw(6)
     assert 6 in rows_of(archive.open(overwrite=True))
@@ -250,7 +251,7 @@ def test_a_store_serves_every_config_of_the_same_images(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
 ) -> None:
     archive.open()
-    monkeypatch.setattr(listing, "pack", never)
+    monkeypatch.setattr(open_stores, "pack", never)
     dataset = open_dataset(archive.config(change))
     check_pixels(dataset)
     assert len(dataset.table) + sum(dataset.dropped.values()) == NUM

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from cxr import __version__
-from cxr.check.refusals import gigabytes
+from cxr.check.problems import gigabytes
 from cxr.check.result import Cells, Check
 from cxr.console import count, line, stack
 from cxr.labels.columns import describe

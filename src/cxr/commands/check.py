@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr.check import page, render, samples
-from cxr.check.survey import Survey, survey
+from cxr.check.run import Checked, run_check
 from cxr.config.schema import Config
 from cxr.console import line, say, warn
 from cxr.console import out as terminal
@@ -38,7 +38,7 @@ def check(config: Config, recipe: Path, out: Path | None, quick: bool = False) -
     folder = out or _choose_folder(config, recipe, subject)
     if out and _is_of_another(out, subject):
         warn(f"{out}: the report of another check is replaced")
-    found = survey(config, quick, [folder])
+    found = run_check(config, quick, [folder])
     for part in found.parts:
         _show(part, f"{recipe.stem}, {part.check.part}", folder / part.check.part, part.check.part, subject)
     _show(found, recipe.stem, folder, "all archives together" if found.parts else "", subject)
@@ -82,7 +82,7 @@ def _is_of_another(folder: Path, subject: str) -> bool:
         return True
 
 
-def _show(found: Survey, name: str, folder: Path, heading: str, subject: str) -> None:
+def _show(found: Checked, name: str, folder: Path, heading: str, subject: str) -> None:
     write_text(folder / _REPORT, render.render_json(found.check, subject))
     write_text(folder / "check.html", page.render_html(found.check, samples.take(found), name))
     if heading:
