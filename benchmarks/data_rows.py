@@ -29,7 +29,8 @@ from cxr.data.placement import place
 from cxr.data.store import Store, describe
 from cxr.images.read import Preprocess
 from cxr.labels import sources
-from cxr.labels.table import LabelTable, resolve
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import resolve
 from cxr.model.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier
 from cxr.phantom.archive import generate
 

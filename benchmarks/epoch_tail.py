@@ -25,7 +25,7 @@ from cxr.findings import NIH_14
 from cxr.images.read import Preprocess
 from cxr.labels import sources
 from cxr.labels.splits import Split
-from cxr.labels.table import resolve
+from cxr.labels.targets import resolve
 from cxr.model import predict as predictions
 from cxr.training import train as loop
 from cxr.training.loss import class_weights
@@ -51,7 +51,7 @@ def make_run(work: Path) -> Run:
     targets = resolve(table, NIH_14)
     manifest = describe("nih", list(table.rows["image"]), Preprocess(SIZE))
     store = Store(work / "store", manifest, np.zeros((num, SIZE, SIZE), np.uint8), np.ones(num, bool))
-    split = Split(kind="official", name="benchmark", fold=fold, hashes={})  # type: ignore[call-arg, unused-ignore]
+    split = Split(kind="official", name="benchmark", assigned=fold, hashes={})  # type: ignore[call-arg, unused-ignore]
     dataset = Dataset(table, targets, fold, split, store, np.arange(num), {})
     config = Config.model_validate(
         {

@@ -16,7 +16,7 @@ from cxr.data.freed_memory import keep_freed_memory
 from cxr.data.loader import Batch, Loader, Pixels, epoch_order
 from cxr.distributed import World
 from cxr.findings import NIH_14
-from cxr.labels.table import Targets
+from cxr.labels.targets import Targets
 from cxr.model.predict import autocast_dtype, forward
 from cxr.training.compiled import Compiled
 from cxr.training.loss import class_weights

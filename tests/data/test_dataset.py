@@ -16,7 +16,7 @@ from cxr.data import open_stores
 from cxr.data.counts import render_counts
 from cxr.data.dataset import Dataset, open_dataset, store_path
 from cxr.errors import CxrError
-from cxr.labels.table import count
+from cxr.labels.targets import count_targets
 from tests.helpers.fakes import NihImage, write_lines, write_nih
 
 NUM = 24
@@ -348,7 +348,7 @@ def test_the_printed_counts_are_those_of_the_targets(archive: Archive) -> None:
     console = Console(width=120, file=io.StringIO(), record=True)
     console.print(render_counts(dataset))
     lines = [line.split() for line in console.export_text().splitlines()]
-    cells = [count(dataset.select(dataset.rows(fold))) for fold in ("train", "val", "test")]
+    cells = [count_targets(dataset.select(dataset.rows(fold))) for fold in ("train", "val", "test")]
     kinds = [("positive", "negative", *(["masked"] if fold["masked"].any() else [])) for fold in cells]
     edema = [str(fold[kind][1]) for fold, shown in zip(cells, kinds, strict=True) for kind in shown]
     assert next(line for line in lines if line and line[0] == "Edema") == ["Edema", *edema]

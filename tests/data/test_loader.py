@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cxr.data.loader import Batch, Loader, Rows, cut, epoch_order, gather, visits
 from cxr.data.sampling import num_visits
 from cxr.data.store import Stacked
-from cxr.labels.table import Targets
+from cxr.labels.targets import Targets
 
 CPU = torch.device("cpu")
 SOME = st.tuples(st.integers(1, 60), st.integers(1, 20), st.integers(1, 5), st.integers(0, 10_000))

@@ -5,7 +5,7 @@ import pytest
 
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import read
-from cxr.labels.table import Blank
+from cxr.labels.targets import Blank
 
 
 def save(path: Path, *lines: str) -> Path:

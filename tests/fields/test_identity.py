@@ -40,7 +40,7 @@ def test_any_spelling_of_the_ids_gives_the_same_split(both: tuple[list[str], lis
     for ids in both:
         rows = make_rows({"image": [str(row) for row in range(2 * len(ids))], "patient_id": both[0] + ids})
         folds.append(
-            assign(LabelTable("table", Path(), rows, (), np.empty((len(rows), 0), np.float32)), data).fold
+            assign(LabelTable("table", Path(), rows, (), np.empty((len(rows), 0), np.float32)), data).assigned
         )
     assert folds[0].tolist() == folds[1].tolist()
     assert folds[1][: len(both[0])].tolist() == folds[1][len(both[0]) :].tolist()  # a patient is in one split

@@ -13,7 +13,8 @@ from cxr.config.schema import Data
 from cxr.errors import CxrError
 from cxr.labels.reading import make_rows
 from cxr.labels.sources import read, read_labels
-from cxr.labels.splits import FOLDS, Split, assign, check_leak, hash_names
+from cxr.labels.split_lists import hash_names
+from cxr.labels.splits import SPLITS, Split, assign, check_leak
 from cxr.labels.table import LabelTable
 from tests.helpers.fakes import NihImage, write_chexpert, write_lines, write_nih
 
@@ -53,17 +54,17 @@ def test_a_random_split_keeps_patients_whole_in_any_order_of_rows(patients: list
     split = assign(make_table(patients), data)
     order = np.random.default_rng(seed).permutation(len(patients))
     shuffled = assign(make_table([patients[row] for row in order]), data)
-    assert (shuffled.fold == split.fold[order]).all()
-    assert set(split.fold) == set(FOLDS)
-    assert len(set(zip(patients, split.fold, strict=True))) == len(set(patients))
+    assert (shuffled.assigned == split.assigned[order]).all()
+    assert set(split.assigned) == set(SPLITS)
+    assert len(set(zip(patients, split.assigned, strict=True))) == len(set(patients))
 
 
 def test_a_random_split_takes_the_shares_of_patients_and_another_seed_takes_others() -> None:
     table = make_table([str(n) for n in range(1000)])
     split = assign(table, config("random"))
-    assert [len(split.rows(fold)) for fold in FOLDS] == [700, 100, 200]
+    assert [len(split.rows(fold)) for fold in SPLITS] == [700, 100, 200]
     assert split.name == "random by patient (seed 0)" and split.kind == "random"
-    assert (assign(table, config("random", split_seed=1)).fold != split.fold).any()
+    assert (assign(table, config("random", split_seed=1)).assigned != split.assigned).any()
 
 
 def test_too_few_patients_are_refused() -> None:
@@ -97,9 +98,9 @@ def test_the_official_lists_are_kept_and_validation_is_cut_by_patient(tmp_path: 
     ]  # fmt: skip
     data = config("official", write_nih(tmp_path, images), val_fraction=0.2)
     split = assign(read(data), data)
-    assert [len(split.rows(fold)) for fold in FOLDS] == [39, 9, 12]
+    assert [len(split.rows(fold)) for fold in SPLITS] == [39, 9, 12]
     assert set(split.rows("test")) == set(range(48, 60))
-    assert split.name == "official lists of this archive (unrecognised)"
+    assert split.name == "official lists of this dataset (unrecognised)"
     assert split.hashes["test"] == hash_names(image.name for image in images[48:])
 
 
@@ -114,7 +115,7 @@ def test_a_leak_in_the_archives_own_lists_is_refused(tmp_path: Path) -> None:
 def test_chexpert_keeps_its_own_validation_and_test(tmp_path: Path) -> None:
     write_chexpert(tmp_path, files=["train", "valid", "test"])
     data = config("official", tmp_path, "chexpert")
-    assert [len(assign(read(data), data).rows(fold)) for fold in FOLDS] == [6, 3, 2]
+    assert [len(assign(read(data), data).rows(fold)) for fold in SPLITS] == [6, 3, 2]
 
 
 def test_chexpert_without_validation_cuts_it_from_training_and_may_have_no_test(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_chexpert_without_validation_cuts_it_from_training_and_may_have_no_test(
 
 def test_an_archive_without_splits_is_refused() -> None:
     assert error_of(make_table(["a", "b"]), config("official")) == (
-        "error: root: the archive names no splits\nhint: use data.split=random, lists or column, or complete data.root"
+        "error: root: the dataset names no splits\nhint: use data.split=random, lists or column, or complete data.root"
     )
 
 
@@ -135,7 +136,7 @@ def test_lists_are_read_in_the_forms_of_public_reproductions(tmp_path: Path) -> 
     split = assign_lists(
         tmp_path, table, train, ["images_002\\images\\3.png"], ["./4.png", "9.png 0", "4.png"]
     )
-    assert split.fold.tolist() == ["train", "train", "val", "test", ""]
+    assert split.assigned.tolist() == ["train", "train", "val", "test", ""]
     assert split.absent == ("9.png",)
     assert split.name == "lists (train.txt, val.txt, test.txt)"
     assert split.hashes["test"] == hash_names(["4.png", "9.png"])
@@ -146,7 +147,7 @@ def test_list_names_match_paths_by_their_ends_but_never_by_an_ambiguous_name(tmp
     split = assign_lists(
         tmp_path, table, ["CheXpert-v1.0/train/p1/v.jpg"], ["v.jpg", "y.png"], ["a b/x.png,1"]
     )
-    assert split.fold.tolist() == ["train", "", "test", "val"]
+    assert split.assigned.tolist() == ["train", "", "test", "val"]
     assert split.absent == ("v.jpg",)
 
 
@@ -164,24 +165,24 @@ def test_lists_that_fit_nothing_or_are_not_there_are_refused(tmp_path: Path) -> 
     assert error.value.hint == "a name there is like x.png, an image like 00000000.png"
     with pytest.raises(CxrError, match=r"test\.txt: no names"):
         assign_lists(tmp_path, make_table("a"), ["x.png"], ["y.png"], ["name"])
-    lists = dict.fromkeys(FOLDS, "no.txt")
+    lists = dict.fromkeys(SPLITS, "no.txt")
     assert error_of(make_table("a"), config("lists", lists=lists)) == (
         "error: data.lists: no file no.txt\nhint: looked for no.txt and root/no.txt"
     )
     (tmp_path / "bad.txt").write_bytes(b"\x81\x8d")
-    text = error_of(make_table("a"), config("lists", lists=dict.fromkeys(FOLDS, tmp_path / "bad.txt")))
+    text = error_of(make_table("a"), config("lists", lists=dict.fromkeys(SPLITS, tmp_path / "bad.txt")))
     assert "bad.txt:1: not a readable list of names (byte 0x81 is not UTF-8)" in text
 
 
 def test_a_column_says_the_split_in_the_usual_words() -> None:
     split = assign(make_table("abcde", ["train", "Valid", "validation", "test", ""]), config("column"))
-    assert split.fold.tolist() == ["train", "val", "val", "test", ""]
+    assert split.assigned.tolist() == ["train", "val", "val", "test", ""]
     assert split.name == "column split"
 
 
 def test_a_column_without_validation_has_it_cut_from_training() -> None:
     split = assign(make_table("abcde", ["train"] * 4 + ["test"]), config("column"))
-    assert [len(split.rows(fold)) for fold in FOLDS] == [3, 1, 1]
+    assert [len(split.rows(fold)) for fold in SPLITS] == [3, 1, 1]
 
 
 def test_an_unknown_word_in_the_column_is_named() -> None:
@@ -200,7 +201,7 @@ def test_a_split_column_works_for_any_source(tmp_path: Path) -> None:
     ]
     write_lines(tmp_path / "x.csv", lines)
     data = config("column", tmp_path, csv="x.csv", split_column="fold")
-    assert assign(read(data), data).fold.tolist() == ["train", "val", "test"]
+    assert assign(read(data), data).assigned.tolist() == ["train", "val", "test"]
 
 
 @pytest.mark.real
@@ -222,7 +223,7 @@ def test_a_partial_archive_with_full_lists_is_still_the_official_split(sample_da
     split = assign(read(data), data)
     assert split.name == "NIH official" and len(split.absent) == 111_990
     data = config("official", sample_data / "nih-256")
-    assert assign(read(data), data).name == "official lists of this archive (unrecognised)"
+    assert assign(read(data), data).name == "official lists of this dataset (unrecognised)"
 
 
 @pytest.mark.real
@@ -233,10 +234,14 @@ def test_the_community_split_is_recognised_at_full_scale(
         fold_of = {row["patient_id"]: row["fold"] for row in csv.DictReader(file)}
     table = read_labels(xrv_data / "Data_Entry_2017_v2020.csv.gz")
     folds = table.rows["patient_id"].map(fold_of)
-    lines = {fold: [f"{name} 0 1 0" for name in table.rows["image"][folds == fold]] for fold in FOLDS}
+    lines = {fold: [f"{name} 0 1 0" for name in table.rows["image"][folds == fold]] for fold in SPLITS}
     split = assign_lists(tmp_path, table, lines["train"], lines["val"], lines["test"])
     assert split.name == "NIH community"
-    assert pd.Series(split.fold).value_counts().to_dict() == {"train": 78_468, "val": 11_219, "test": 22_433}
+    assert pd.Series(split.assigned).value_counts().to_dict() == {
+        "train": 78_468,
+        "val": 11_219,
+        "test": 22_433,
+    }
 
 
 def test_the_full_chexpert_training_table_is_recognised(xrv_data: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from cxr.data.dataset import Dataset, preprocess
 from cxr.errors import CxrError
 from cxr.files import write_bytes
-from cxr.labels.splits import FOLDS
+from cxr.labels.splits import SPLITS
 from cxr.model import checkpoint as checkpoints
 from cxr.model.checkpoint import load, load_resumable, save, save_resumable
 from cxr.model.leakage import count_images, count_patients, hash_images, hash_patients, image_keys
@@ -44,7 +44,7 @@ def test_a_checkpoint_says_what_made_it(trained: Path, make_recipe: Recipe, data
     metadata = checkpoint.metadata
     assert (metadata.config, metadata.findings, metadata.preprocess) == (config, FINDINGS, preprocess(config))
     assert metadata.split.hashes == dataset.split.hashes
-    assert metadata.split.num_images == {fold: len(dataset.rows(fold)) for fold in FOLDS}
+    assert metadata.split.num_images == {fold: len(dataset.rows(fold)) for fold in SPLITS}
     assert torch.__version__.startswith(metadata.versions["torch"])
     assert checkpoint.thresholds.chosen_on.startswith(f"validation rows ({len(dataset.rows('val'))} images")
 

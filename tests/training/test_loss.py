@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxr.labels.table import Targets
+from cxr.labels.targets import Targets
 from cxr.training.loss import ClassWeights, Weighting, class_weights, logit_shift, masked_bce
 
 WEIGHTINGS: list[Weighting] = ["chexnet", "pos_weight", "none"]

@@ -18,7 +18,7 @@ from cxr.data.dataset import Dataset
 from cxr.data.loader import Batch, Loader
 from cxr.errors import CxrError
 from cxr.files import only_one
-from cxr.labels.table import Targets
+from cxr.labels.targets import Targets
 from cxr.model import checkpoint as checkpoints
 from cxr.training import train as loop
 from cxr.training.loss import class_weights

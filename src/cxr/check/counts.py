@@ -12,8 +12,9 @@ from cxr.check.files import Facts
 from cxr.check.result import Cells, Files, Group, Patients, Together
 from cxr.evaluation.subgroups import UNKNOWN, age_band
 from cxr.findings import find
-from cxr.labels.splits import FOLDS
-from cxr.labels.table import LabelTable, Targets
+from cxr.labels.splits import SPLITS
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets
 
 RowSplits = npt.NDArray[np.str_]
 
@@ -24,7 +25,7 @@ _NUM_SIZES = 8
 
 
 def count_cells(
-    table: LabelTable, findings: Sequence[str], splits: RowSplits, names: Sequence[str] = FOLDS
+    table: LabelTable, findings: Sequence[str], splits: RowSplits, names: Sequence[str] = SPLITS
 ) -> list[Cells]:
     """Cells of each finding in each split, as the source says them, under whichever name it has for the finding."""
     return [_count_cells(table, finding, name, splits == name) for finding in findings for name in names]
@@ -53,7 +54,7 @@ def add_cells(datasets: Sequence[Sequence[Cells]]) -> list[Cells]:
         by_place[cell.finding, cell.fold].append(cell)
     findings = list(dict.fromkeys(finding for finding, _ in by_place))
     used = {split for _, split in by_place}
-    splits = [name for name in (*FOLDS, "all") if name in used]
+    splits = [name for name in (*SPLITS, "all") if name in used]
     added = []
     for finding, split in itertools.product(findings, splits):
         cells = by_place[finding, split]
@@ -92,7 +93,7 @@ def count_groups(rows: pd.DataFrame, splits: RowSplits) -> list[Group]:
         counted = Counter(zip(values, splits.tolist(), strict=True))
         total = Counter(values)
         for name in sorted(total, key=lambda name: (name == UNKNOWN, name)):
-            images = {split: counted[name, split] for split in FOLDS}
+            images = {split: counted[name, split] for split in SPLITS}
             groups.append(Group(column, name, images | {"all": total[name]}))
     return groups
 
@@ -165,7 +166,7 @@ def find_one_class(targets: Targets, splits: RowSplits) -> list[str]:
     everywhere = _list_one_class(targets, np.ones(len(splits), bool), least=0)  # soft labels teach, too
     lines = _write_lines("in any split: nothing to learn or measure", everywhere)
     named = {finding for findings in everywhere.values() for finding in findings}
-    for split in FOLDS:
+    for split in SPLITS:
         rows = splits == split
         if not rows.any():
             continue

@@ -23,7 +23,7 @@ from cxr.data.problems import Problems
 from cxr.data.store import Store, check_pixels, open_store
 from cxr.images.notes import CONSTANT, Notes
 from cxr.images.read import Grey
-from cxr.labels.splits import FOLDS
+from cxr.labels.splits import SPLITS
 from cxr.labels.table import LabelTable
 
 Rows = npt.NDArray[np.intp]
@@ -63,12 +63,12 @@ class ExaminedDataset:
     @property
     def splits(self) -> npt.NDArray[np.str_]:
         """[n] their splits."""
-        return self.listed.split.fold[self.rows]
+        return self.listed.split.assigned[self.rows]
 
     @property
     def split_names(self) -> tuple[str, ...]:
         """What cells are counted in: the splits, or all rows together."""
-        return FOLDS if self.listed.has_split else (ALL,)
+        return SPLITS if self.listed.has_split else (ALL,)
 
     @property
     def patients(self) -> "pd.Series[str]":

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from cxr.check.files import Facts
 from cxr.check.result import Listing, Twins
 from cxr.fields.views import LATERAL, read_views
-from cxr.labels.splits import FOLDS
+from cxr.labels.splits import SPLITS
 
 Bool = npt.NDArray[np.bool_]
 
@@ -155,7 +155,7 @@ def find_duplicates(
                 images=tuple(names[row] for row in rows),
                 same="file" if len(files) == 1 and b"" not in files else "pixels",
                 num_patients=len({patients[row] for row in rows}),
-                folds=tuple(split for split in FOLDS if split in used),
+                folds=tuple(split for split in SPLITS if split in used),
                 archives=tuple(dict.fromkeys(datasets[row] for row in rows)) if datasets else (),
             )
         )

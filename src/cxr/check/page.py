@@ -9,7 +9,7 @@ from cxr import __version__
 from cxr.check import charts, render, samples
 from cxr.check.result import Check
 from cxr.check.samples import Gallery
-from cxr.labels.splits import FOLDS
+from cxr.labels.splits import SPLITS
 from cxr.report.html import show
 from cxr.text import DISCLAIMER, visible
 
@@ -46,7 +46,7 @@ def render_html(check: Check, galleries: Sequence[Gallery], name: str) -> str:
         label_rows=_label_rows(check),
         group_rows=[[f"{one.column} {one.group}", *(f"{num:,}" for num in one.images.values())]
                     for one in check.groups],
-        folds=FOLDS,
+        folds=SPLITS,
         columns=[[one.column, one.use or f"not taken: {one.why}"] for one in check.columns],
         shades=_shades(check),
     )  # fmt: skip
@@ -63,7 +63,7 @@ def _key(check: Check) -> list[tuple[str, str]]:
     odd = sum(len(one.images) for one in check.listings)
     return [
         *((f"images to {verb}", f"{plan.images[fold]:,}") for verb, fold in
-          zip(("train on", "validate on", "test on"), FOLDS, strict=True)),
+          zip(("train on", "validate on", "test on"), SPLITS, strict=True)),
         ("patients", f"{check.patients.num:,}"),
         ("findings", f"{len(plan.findings):,}"),
         ("files listed as odd", f"{odd:,}"),

@@ -11,8 +11,8 @@ from cxr.config.schema import Config
 from cxr.data.problems import Problems
 from cxr.data.sampling import num_visits
 from cxr.findings import find
-from cxr.labels.splits import FOLDS
-from cxr.labels.table import Targets
+from cxr.labels.splits import SPLITS
+from cxr.labels.targets import Targets
 
 
 def make_plan(
@@ -32,7 +32,7 @@ def make_plan(
         problems: Takes what training refuses; None for one dataset of several, which nobody trains on alone.
     """
     shares = _share(datasets, targets)
-    images = {split: sum(share.images[split] for share in shares) for split in FOLDS}
+    images = {split: sum(share.images[split] for share in shares) for split in SPLITS}
     visits = [share.visits for share in shares]
     steps = None
     if problems and all(dataset.listed.has_split for dataset in datasets):
@@ -44,7 +44,7 @@ def make_plan(
     splits = np.concatenate([dataset.splits for dataset in datasets])
     return Plan(
         images=images,
-        patients={split: len(set(patients[splits == split])) for split in FOLDS},
+        patients={split: len(set(patients[splits == split])) for split in SPLITS},
         findings=tuple(findings),
         dropped={reason: num for reason, num in join_dropped(datasets).items() if num},
         batch_size=config.train.batch_size,
@@ -85,8 +85,8 @@ def _share(datasets: Sequence[ExaminedDataset], targets: Sequence[Targets]) -> l
         shares.append(
             Share(
                 name=listed.name,
-                images={split: int((splits == split).sum()) for split in FOLDS},
-                patients={split: int(patients[splits == split].nunique()) for split in FOLDS},
+                images={split: int((splits == split).sum()) for split in SPLITS},
+                patients={split: int(patients[splits == split].nunique()) for split in SPLITS},
                 findings=tuple(name for name in known.findings if find(name, listed.table.findings)),
                 weight=weight,
                 visits=drawn,

@@ -14,7 +14,8 @@ from cxr.data.sampling import check_judgeable, count_steps
 from cxr.errors import CxrError
 from cxr.images.dicom.header import SUFFIXES as DICOM
 from cxr.images.dicom.header import read_header
-from cxr.labels.table import NO_PATIENTS, LabelTable, Targets
+from cxr.labels.table import NO_PATIENTS, LabelTable
+from cxr.labels.targets import Targets
 
 _NUM_NAMED = 3
 _MANY_IMAGES = 40  # if so many images all have another patient, the column of patients may be the wrong one

@@ -9,7 +9,7 @@ from cxr.check.problems import gigabytes
 from cxr.check.result import Cells, Check
 from cxr.console import count, line, stack
 from cxr.labels.columns import describe
-from cxr.labels.splits import FOLDS
+from cxr.labels.splits import SPLITS
 from cxr.tables import Table
 from cxr.text import json_text
 
@@ -55,7 +55,7 @@ def plan_lines(check: Check) -> list[str]:
     """What would be trained on, in a few sentences."""
     plan = check.plan
     sizes = [f"{verb} on {count(plan.images[fold], 'image')} of {count(plan.patients[fold], 'patient')}"
-             for verb, fold in zip(("train", "validate", "test"), FOLDS, strict=True)]  # fmt: skip
+             for verb, fold in zip(("train", "validate", "test"), SPLITS, strict=True)]  # fmt: skip
     store = gigabytes(plan.store_bytes)
     lines = [f"would {', '.join(sizes)}; {count(len(plan.findings), 'finding')}; store {store}"]
     if plan.visits != plan.images["train"] or plan.archives:
@@ -72,7 +72,7 @@ def plan_lines(check: Check) -> list[str]:
     return [*lines, f"store: {store} in {plan.store}; {_WHERE[plan.where]}"]
 
 
-SHARES = ("Archive", *FOLDS, "weight", "drawn", "share", "findings")
+SHARES = ("Archive", *SPLITS, "weight", "drawn", "share", "findings")
 """Headings of `share_rows`."""
 
 
@@ -166,7 +166,7 @@ def _sum(cells: Sequence[Cells], kind: str) -> int:
 
 
 def _groups(check: Check) -> Table:
-    table = Table(["Images", *FOLDS, "all"])
+    table = Table(["Images", *SPLITS, "all"])
     for group in check.groups:
         table.add([f"{group.column} {group.group}", *(f"{num:,}" for num in group.images.values())])
     return table

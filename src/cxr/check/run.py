@@ -19,7 +19,8 @@ from cxr.data.pack import Read
 from cxr.data.problems import Problems, new_stages
 from cxr.findings import find
 from cxr.images.read import Preprocess
-from cxr.labels.table import LabelTable, Targets
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets
 
 
 @dataclass(frozen=True)
@@ -168,7 +169,7 @@ def _conclude(
         cells=tuple(cells),
         together=counts.count_together(kept, findings),
         groups=tuple(counts.count_groups(kept.rows, splits)),
-        patients=counts.count_patients(list(listed.table.rows["patient_id"]), listed.split.fold),
+        patients=counts.count_patients(list(listed.table.rows["patient_id"]), listed.split.assigned),
         split_hashes=dict(listed.split.hashes),
         plan=plan,
         part=listed.name,
@@ -187,7 +188,7 @@ def _find_duplicates(dataset: ExaminedDataset) -> list[Twins]:
     return outliers.find_duplicates(
         names=list(rows["path"]),
         patients=list(rows["patient_id"]),
-        splits=list(dataset.listed.split.fold[found]),
+        splits=list(dataset.listed.split.assigned[found]),
         facts=dataset.facts,
         datasets=[dataset.datasets[row] for row in found] if dataset.datasets else (),
     )

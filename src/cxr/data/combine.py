@@ -17,8 +17,10 @@ import pandas as pd
 from cxr.config.schema import Config, Data, OneDataset, Policy
 from cxr.errors import CxrError
 from cxr.findings import NO_FINDING, canonical, find
-from cxr.labels.splits import FOLDS, Split, hash_names
-from cxr.labels.table import LabelTable, Targets, resolve
+from cxr.labels.split_lists import hash_names
+from cxr.labels.splits import SPLITS, Split
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets, resolve
 from cxr.text import short_name
 
 SOURCE = "source"
@@ -188,7 +190,7 @@ def align(table: LabelTable, findings: Sequence[str]) -> LabelTable:
 def join_splits(splits: Sequence[Split], named: Sequence[str]) -> Split:
     """The splits of the datasets side by side: each is made as if its dataset were the only one."""
     pairs = list(zip(named, splits, strict=True))
-    hashes = {part: hash_names(f"{name}/{split.hashes[part]}" for name, split in pairs) for part in FOLDS}
+    hashes = {part: hash_names(f"{name}/{split.hashes[part]}" for name, split in pairs) for part in SPLITS}
     absent = tuple(f"{name}/{image}" for name, split in pairs for image in split.absent)
     title = "; ".join(f"{name}: {split.name}" for name, split in pairs)
-    return Split("several", title, np.concatenate([split.fold for split in splits]), hashes, absent)
+    return Split("several", title, np.concatenate([split.assigned for split in splits]), hashes, absent)

@@ -6,8 +6,9 @@ from cxr.console import count as count_of
 from cxr.console import line, stack
 from cxr.data.dataset import Dataset
 from cxr.labels.columns import describe
-from cxr.labels.splits import FOLDS
-from cxr.labels.table import NO_PATIENTS, count
+from cxr.labels.splits import SPLITS
+from cxr.labels.table import NO_PATIENTS
+from cxr.labels.targets import count_targets
 from cxr.tables import Table
 
 _SHORT = {"positive": "pos.", "negative": "neg."}  # nine columns fit a terminal of 80
@@ -16,8 +17,8 @@ _SHORT = {"positive": "pos.", "negative": "neg."}  # nine columns fit a terminal
 def render_counts(dataset: Dataset) -> RenderableType:
     """Rows kept and dropped, and positives, negatives and masked cells per finding and fold."""
     headings, columns = ["\nFinding"], []
-    for fold in FOLDS:
-        cells = count(dataset.select(dataset.rows(fold)))
+    for fold in SPLITS:
+        cells = count_targets(dataset.select(dataset.rows(fold)))
         for kind in ("positive", "negative", "masked"):
             if kind != "masked" or cells["masked"].any() or cells["soft"].any():
                 values = cells[kind] + (cells["soft"] if kind == "positive" else 0)
@@ -38,7 +39,7 @@ def render_counts(dataset: Dataset) -> RenderableType:
 def _describe(archive: Dataset) -> list[str]:
     """Lines on the rows of one archive."""
     ids = archive.table.rows["patient_id"]
-    sizes = [f"{fold} {count_of(len(rows), 'image')} of {count_of(ids[rows].nunique(), 'patient')}" for fold in FOLDS
+    sizes = [f"{fold} {count_of(len(rows), 'image')} of {count_of(ids[rows].nunique(), 'patient')}" for fold in SPLITS
              for rows in [archive.rows(fold)]]  # fmt: skip
     named = f"{archive.name}: " if archive.name else ""
     visited = f", training rows {archive.weight:g} times an epoch" if archive.weight != 1 else ""

@@ -28,8 +28,9 @@ from cxr.data.problems import in_section, new_stages
 from cxr.data.sampling import num_visits
 from cxr.data.store import Store, join_stores
 from cxr.fields.views import read_views
-from cxr.labels.splits import FOLDS, Split
-from cxr.labels.table import LabelTable, Targets, count
+from cxr.labels.splits import SPLITS, Split
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets, count_targets
 
 
 @dataclass(frozen=True)
@@ -95,13 +96,15 @@ class Dataset:
 
     def counts(self) -> dict[str, object]:
         """Rows per split, rows dropped by reason, and cells per split and finding, as stored with the run."""
-        rows = {split: self.rows(split) for split in FOLDS}
+        rows = {split: self.rows(split) for split in SPLITS}
         patients = self.table.rows["patient_id"]
         counts: dict[str, object] = {
             "images": {split: len(some) for split, some in rows.items()},
             "patients": {split: int(patients[some].nunique()) for split, some in rows.items()},
             "dropped": self.dropped,
-            "cells": {split: count(self.select(some)).to_dict("records") for split, some in rows.items()},
+            "cells": {
+                split: count_targets(self.select(some)).to_dict("records") for split, some in rows.items()
+            },
         }
         if self.parts:
             counts["archives"] = {part.name: part.counts() for part in self.parts}
@@ -229,7 +232,7 @@ def _select(dataset: ListedDataset, store: Store, tables: ListedDatasets) -> Dat
     return Dataset(
         table=kept,
         targets=joint.resolve_aligned(kept, tables.findings, data, tables.by_concept, dataset.key),
-        fold=dataset.split.fold[rows],
+        fold=dataset.split.assigned[rows],
         split=dataset.split,
         store=store,
         index=store_row[rows],
@@ -278,7 +281,7 @@ def keep_rows(
         "no file": (table.rows["path"] == "").to_numpy(),
         "unreadable": ~readable,
         "other view": other_view,
-        "in no split": split.fold == "",
+        "in no split": split.assigned == "",
     }
     keep = np.ones(len(table), bool)
     dropped = {}

@@ -11,7 +11,8 @@ from cxr.config.schema import Data
 from cxr.data.combine import OWN_IDS
 from cxr.data.problems import Problems, in_section
 from cxr.errors import CxrError
-from cxr.labels.splits import MAKERS, NAMED, Split, assign, check_leak
+from cxr.labels.problems import shorten_problems
+from cxr.labels.splits import SPLIT_RULES, Split, assign, check_leak
 from cxr.labels.table import LabelTable
 
 RowSplits = npt.NDArray[np.str_]
@@ -26,12 +27,12 @@ def split_rows(table: LabelTable, data: Data, problems: Problems) -> Split | Non
     except CxrError as error:
         refused = error
     # a check shows a refused split, too; if it cannot be made at all, its own error says why
-    split = problems.attempt(lambda: MAKERS[data.split](table, data))
+    split = problems.attempt(lambda: SPLIT_RULES[data.split](table, data))
     ids = table.rows["patient_id"]
     has_nameless = bool((ids.str.strip() == "").any())
     if has_nameless:
         problems.add_error(refused)
-    num_leaked = int((_count_splits(ids, split.fold) > 1).sum()) if split else 0
+    num_leaked = int((_count_splits(ids, split.assigned) > 1).sum()) if split else 0
     if num_leaked:
         text = f"{problems.key}.split: leak: patients in more than one split: {num_leaked:,}"
         # `assign` raises for rows without a patient first, and then names no patient of a leak
@@ -95,7 +96,6 @@ def _check_shared_files(
         shared += [path for path, split in files.items() if first.get(path, split) != split]
         first = files | first
     if shared:
-        texts = [f"data.also: {path} is in two datasets, in another split of each" for path in shared[:NAMED]]
-        if len(shared) > NAMED:
-            texts.append(f"data.also: {len(shared) - NAMED:,} more image files are in two splits")
+        texts = [f"data.also: {path} is in two datasets, in another split of each" for path in shared]
+        texts = shorten_problems(texts, "data.also", "image files are in two splits")
         problems.add(texts, "give both datasets the same split, or leave one of them out")

@@ -30,9 +30,11 @@ from cxr.findings import find
 from cxr.images.read import Preprocess
 from cxr.labels import sources
 from cxr.labels.lookup import say_nearest
+from cxr.labels.problems import MAX_NAMED
 from cxr.labels.reading import make_rows
-from cxr.labels.splits import FOLDS, NAMED, Split
-from cxr.labels.table import LabelTable, Targets
+from cxr.labels.splits import SPLITS, Split
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets
 
 ALL = "all"
 """The split of every row where none could be made."""
@@ -153,7 +155,7 @@ def list_datasets(config: Config, stages: Stages, partly: bool = False) -> Liste
     check_shared_patients(
         [dataset.id_space for dataset in split],
         [dataset.table for dataset in split],
-        [dataset.split.fold for dataset in split],
+        [dataset.split.assigned for dataset in split],
         stages.together,
     )
     stages.end_stage()
@@ -189,7 +191,7 @@ def _describe(
     data = config.data
     nothing = LabelTable(data.source, data.root, make_rows({"image": []}), (), np.empty((0, 0), np.float32))
     rows = nothing if table is None else table
-    without = Split("none", "none could be made", np.full(len(rows), ALL), dict.fromkeys(FOLDS, ""))
+    without = Split("none", "none could be made", np.full(len(rows), ALL), dict.fromkeys(SPLITS, ""))
     found = np.flatnonzero((rows.rows["path"] != "").to_numpy())
     return ListedDataset(
         config=config,
@@ -218,7 +220,7 @@ def check_missing(dataset: ListedDataset, problems: Problems) -> None:
     for reason in ("no file", "no row in the label table"):
         names = [name for name, why in dataset.missing if why == reason]
         if names:
-            first = ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")
+            first = ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
             texts.append(f"{table.root}: {len(names):,} of {total:,} listed images have {reason}: {first}")
     without_file = list(table.rows["image"][table.rows["path"] == ""])
     near = say_nearest(table.root, without_file) if without_file and table.read_pixels is None else ""

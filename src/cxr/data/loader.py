@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cxr.data.sampling import num_drawn
 from cxr.data.store import Stacked
-from cxr.labels.table import Targets
+from cxr.labels.targets import Targets
 
 Rows = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8] | Stacked | Tensor

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from cxr.config.schema import Config
 from cxr.errors import CxrError
-from cxr.labels.table import Targets
+from cxr.labels.targets import Targets
 
 _SMALLEST = 64  # model inputs from here on have a last feature map of more than one pixel
 

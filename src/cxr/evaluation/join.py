@@ -14,7 +14,8 @@ from cxr.findings import find, name_key
 from cxr.labels.duplicates import Duplicates
 from cxr.labels.sheet import Sheet
 from cxr.labels.sources import read_labels
-from cxr.labels.table import Blank, LabelTable, resolve
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Blank, resolve
 
 IDENTITY = ("image", "patient_id", "split", "view", "sex", "age")
 """Columns that say which image a row is: text, age in years."""

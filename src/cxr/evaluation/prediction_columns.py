@@ -20,7 +20,7 @@ from cxr.labels.columns import KINDS, find_column, is_metadata
 from cxr.labels.plain import hint_without_config, match_words
 from cxr.labels.reading import map_distinct
 from cxr.labels.sheet import Sheet, column_key
-from cxr.labels.splits import WORDS
+from cxr.labels.splits import SPLIT_WORDS
 
 Float = npt.NDArray[np.float64]
 Named = Sequence[tuple[str, str]]
@@ -143,7 +143,9 @@ def _find_split(sheet: Sheet, taken: Collection[str]) -> str | None:
     ]
     words = {name: {cell.strip().lower() for cell in sheet.column(name)} - {""} for name in usual}
     called = [name for name in usual if column_key(name) == "split"]
-    said = [name for name in called if words[name]] + [name for name in usual if words[name] & set(WORDS)]
+    said = [name for name in called if words[name]] + [
+        name for name in usual if words[name] & set(SPLIT_WORDS)
+    ]
     return next(iter(said + called), None)
 
 

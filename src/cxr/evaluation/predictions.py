@@ -27,8 +27,8 @@ from cxr.files import write_text
 from cxr.labels.plain import IDS, say_rounded
 from cxr.labels.sheet import Sheet, read_sheet
 from cxr.labels.sources import name_labels
-from cxr.labels.splits import WORDS
-from cxr.labels.table import Blank
+from cxr.labels.splits import SPLIT_WORDS
+from cxr.labels.targets import Blank
 
 Float = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
@@ -190,8 +190,8 @@ def _with_folds(sheet: Sheet, rows: pd.DataFrame, column: str) -> tuple[pd.DataF
     Of a row with another word nobody could say whether it may be judged.
     """
     words = rows["split"].str.strip().str.lower()
-    unknown = np.flatnonzero(~words.isin(list(WORDS)))
-    rows = rows.assign(split=words.map(WORDS).fillna(words))
+    unknown = np.flatnonzero(~words.isin(list(SPLIT_WORDS)))
+    rows = rows.assign(split=words.map(SPLIT_WORDS).fillna(words))
     if not len(unknown):
         return rows, []
     more = f" (and {len(unknown) - 1:,} more such rows)" if len(unknown) > 1 else ""

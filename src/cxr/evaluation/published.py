@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from cxr.labels.splits import KNOWN, hash_names
+from cxr.labels.split_lists import KNOWN_SPLITS, hash_names
 
 _SPLITS = {"NIH official": "official", "NIH community": "community"}
 COLUMNS = ("result", "year", "split", "views", "mean", "source")
@@ -30,7 +30,7 @@ class Published(NamedTuple):
 def recognise_test(images: Iterable[str]) -> str:
     """The known split whose test list is exactly these images, by the hash of their file names; empty if none is."""
     digest = hash_names(image.rsplit("/", 1)[-1] for image in images)
-    return next((name for name, hashes in KNOWN if hashes.get("test") == digest), "")
+    return next((name for name, hashes in KNOWN_SPLITS if hashes.get("test") == digest), "")
 
 
 def beside(images: Iterable[str]) -> Published:

@@ -16,7 +16,8 @@ from cxr.evaluation.thresholds import GIVEN, Thresholds
 from cxr.findings import NO_FINDING, canonical, find, name_key
 from cxr.labels.sheet import read_sheet
 from cxr.labels.sources import name_labels, read_labels
-from cxr.labels.table import LabelTable, resolve
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import resolve
 
 Places = npt.NDArray[np.intp]
 

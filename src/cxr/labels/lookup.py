@@ -88,19 +88,19 @@ class Index:
 
     @cached_property
     def _same(self) -> dict[str, str]:
-        return _unique((_clean(path), path) for path in self.paths)
+        return map_unique((_clean(path), path) for path in self.paths)
 
     @cached_property
     def _stems(self) -> dict[str, str]:
-        return _unique((stem(_clean(path)), path) for path in self.paths)
+        return map_unique((stem(_clean(path)), path) for path in self.paths)
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        return _unique((_last(_clean(path)), path) for path in self.paths)
+        return map_unique((_last(_clean(path)), path) for path in self.paths)
 
     @cached_property
     def _name_stems(self) -> dict[str, str]:
-        return _unique((stem(_last(_clean(path))), path) for path in self.paths)
+        return map_unique((stem(_last(_clean(path))), path) for path in self.paths)
 
     @cached_property
     def _folded(self) -> dict[str, str]:
@@ -223,7 +223,7 @@ def _last(path: str) -> str:
     return PurePosixPath(path).name
 
 
-def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+def map_unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     """By key, the only path of that key; empty where there are several."""
     found: dict[str, str] = {}
     for key, path in pairs:

@@ -16,7 +16,7 @@ from cxr.fields.people import read_age, read_sex
 from cxr.fields.views import read_views
 from cxr.labels.lookup import list_folder
 from cxr.labels.sheet import Sheet
-from cxr.labels.splits import WORDS
+from cxr.labels.splits import SPLIT_WORDS
 from cxr.labels.table import ROW_COLUMNS, Float
 from cxr.paths import check_listable, exists, is_folder
 
@@ -173,5 +173,7 @@ def split_column(sheet: Sheet, data: Data) -> list[str] | None:
 def read_splits(cells: Sequence[str]) -> list[str]:
     """train, val or test for each cell, empty for a blank one; another word as it is, which `splits.assign` refuses."""
     words = {cell: normalise(cell) for cell in set(cells)}
-    meant = {cell: "" if is_blank(word) else WORDS.get(word.casefold(), word) for cell, word in words.items()}
+    meant = {
+        cell: "" if is_blank(word) else SPLIT_WORDS.get(word.casefold(), word) for cell, word in words.items()
+    }
     return [meant[cell] for cell in cells]

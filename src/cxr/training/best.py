@@ -9,7 +9,7 @@ from cxr.evaluation import calibration
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.predictions import Predictions
 from cxr.files import write_bytes
-from cxr.labels.splits import FOLDS
+from cxr.labels.splits import SPLITS
 from cxr.model import checkpoint as checkpoints
 from cxr.model.predict import learn_familiarity
 from cxr.patient_hash import own_hasher
@@ -49,7 +49,7 @@ def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> chec
         hashes=dict(dataset.split.hashes)
         if remember and not hasher.key_id
         else {},  # a fold may be one patient
-        num_images={fold: len(dataset.rows(fold)) for fold in FOLDS},
+        num_images={fold: len(dataset.rows(fold)) for fold in SPLITS},
     )
     metadata = checkpoints.Metadata(
         config=config,

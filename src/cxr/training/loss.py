@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cxr.labels.table import Targets
+from cxr.labels.targets import Targets
 
 Weighting = Literal["chexnet", "pos_weight", "none"]
 

@@ -16,7 +16,8 @@ from cxr.data.loader import Loader
 from cxr.data.placement import open_loader
 from cxr.data.sampling import check_judgeable, count_steps
 from cxr.distributed import World
-from cxr.labels.splits import FOLDS, hash_names
+from cxr.labels.split_lists import hash_names
+from cxr.labels.splits import SPLITS
 from cxr.model.leakage import images_of, patients_of
 from cxr.model.predict import autocast_dtype
 from cxr.patient_hash import MAKE_ONE, VARIABLE, own_hasher
@@ -56,7 +57,7 @@ def identify(dataset: Dataset) -> dict[str, str]:
     """
     names, targets = dataset.table.rows["image"], dataset.targets
     labels = hashlib.sha256(targets.y.tobytes() + targets.mask.tobytes()).hexdigest()
-    found = {fold: hash_names(names.iloc[dataset.rows(fold)]) for fold in FOLDS} | {"labels": labels}
+    found = {fold: hash_names(names.iloc[dataset.rows(fold)]) for fold in SPLITS} | {"labels": labels}
     pixels = hashlib.sha256()
     for part in dataset.archives:
         if part.store.crc32 is None:
@@ -71,7 +72,7 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
     Raises:
         CxrError: No training or validation images, none to tell epochs apart by; a last batch too small for batch norm.
     """
-    images = {fold: len(dataset.rows(fold)) for fold in FOLDS}
+    images = {fold: len(dataset.rows(fold)) for fold in SPLITS}
     steps = count_steps(config, images, dataset.visits(), world.size)
     check_judgeable(config, dataset.select(dataset.rows("val")))
     keep_freed_memory(world.device)

@@ -25,7 +25,7 @@ from cxr.distributed import World
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import metrics
-from cxr.labels.splits import FOLDS
+from cxr.labels.splits import SPLITS
 from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
 from cxr.model.history import epochs_since_best
@@ -96,7 +96,7 @@ def check_before_packing(config: Config, listed: Listed, world: World, resume: b
     """
     own_hasher()
     planned = listed.plan()
-    images = {fold: len(planned.rows(fold)) for fold in FOLDS}
+    images = {fold: len(planned.rows(fold)) for fold in SPLITS}
     if listed.is_certain or not (images["train"] and images["val"]):
         count_steps(config, images, planned.visits(), world.size)
     check_judgeable(config, planned.select(planned.rows("val")))

@@ -8,7 +8,8 @@ from cxr.config.schema import Data
 from cxr.errors import CxrError
 from cxr.findings import CHEXPERT_14
 from cxr.labels.sources import read, read_labels
-from cxr.labels.table import Blank, LabelTable, Uncertain, count, resolve
+from cxr.labels.table import LabelTable
+from cxr.labels.targets import Blank, Uncertain, count_targets, resolve
 from tests.helpers.fakes import write_chexpert, write_lines
 
 
@@ -176,7 +177,7 @@ def test_the_full_training_tables_counts_under_every_policy_equal_pandas(
     full: tuple[LabelTable, pd.DataFrame], uncertain: Uncertain, becomes: float, blank: Blank
 ) -> None:
     table, cells = full
-    counts = count(resolve(table, CHEXPERT_14, uncertain, blank)).set_index("finding")
+    counts = count_targets(resolve(table, CHEXPERT_14, uncertain, blank)).set_index("finding")
     said = (cells.fillna(0) if blank == "negative" else cells).replace(-1, becomes)
     assert counts["positive"].tolist() == (said == 1).sum().tolist()
     assert counts["negative"].tolist() == (said == 0).sum().tolist()

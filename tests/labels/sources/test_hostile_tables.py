@@ -18,7 +18,8 @@ from cxr.images.read import Preprocess
 from cxr.labels.choose import choose_columns
 from cxr.labels.sheet import read_sheet
 from cxr.labels.sources import padchest, read
-from cxr.labels.splits import assign, read_names
+from cxr.labels.split_lists import read_names
+from cxr.labels.splits import assign
 from cxr.labels.table import LabelTable
 from tests.helpers.fakes import write_image, write_lines, write_padchest
 
@@ -220,7 +221,7 @@ def test_file_names_that_are_no_utf8_are_split_and_listed(tmp_path: Path) -> Non
     }
     data = Data.model_validate(keys)
     split = assign(read(data), data)
-    assert sorted(split.fold) == ["test", "train", "train", "val"]
+    assert sorted(split.assigned) == ["test", "train", "train", "val"]
     config = Config.model_validate(
         {"data": keys, "store": {"path": tmp_path / "store"}, "image": {"store_size": 32}}
     )

@@ -39,7 +39,7 @@ from cxr.labels.classes import name_class
 from cxr.labels.columns import ColumnUse
 from cxr.labels.lookup import IMAGE_SUFFIXES, Index
 from cxr.labels.reading import make_rows, root_folder
-from cxr.labels.splits import WORDS
+from cxr.labels.splits import SPLIT_WORDS
 from cxr.labels.table import LabelTable
 
 _NEUTRAL = frozenset(("images", "image", "imgs", "img", "data", "jpeg", "jpg", "png"))
@@ -98,7 +98,7 @@ def _is_left_out(path: str) -> bool:
 
 
 def _split_of(folder: str) -> str:
-    return WORDS.get(folder.strip().casefold(), "")
+    return SPLIT_WORDS.get(folder.strip().casefold(), "")
 
 
 def _guess_levels(folders: Sequence[Parts], root: Path) -> Parts:
