@@ -16,7 +16,7 @@ PIXELS = np.add.outer(np.arange(50), np.arange(40)).astype(np.uint16) * 40
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """A config of six files: a CT, one with an impossible rescale, a constant one, and three without fault."""
+    """A config of six files: a CT, one with an impossible rescale, a constant one and three good ones."""
     root = tmp_path / "images"
     write_dicom(root / "ct", PIXELS, Modality="CT")
     write_dicom(root / "slope0", PIXELS, RescaleSlope=0, RescaleIntercept=0)

@@ -27,7 +27,7 @@ _NUM_SIZES = 8
 def count_cells(
     table: LabelTable, findings: Sequence[str], splits: RowSplits, names: Sequence[str] = SPLITS
 ) -> list[Cells]:
-    """Cells of each finding in each split, as the source says them, under whichever name it has for the finding."""
+    """Cells of each finding in each split, as the source gives them under its own name of the finding."""
     return [_count_cells(table, finding, name, splits == name) for finding in findings for name in names]
 
 
@@ -51,7 +51,7 @@ def add_cells(datasets: Sequence[Sequence[Cells]]) -> list[Cells]:
     """The cells of several datasets together, by finding and then by split."""
     by_place: dict[tuple[str, str], list[Cells]] = defaultdict(list)
     for cell in itertools.chain.from_iterable(datasets):
-        by_place[cell.finding, cell.fold].append(cell)
+        by_place[cell.finding, cell.split].append(cell)
     findings = list(dict.fromkeys(finding for finding, _ in by_place))
     used = {split for _, split in by_place}
     splits = [name for name in (*SPLITS, "all") if name in used]
@@ -162,7 +162,7 @@ def count_files(
 
 
 def find_one_class(targets: Targets, splits: RowSplits) -> list[str]:
-    """A line for each split, and for all together, in which kept targets of some findings are of one class."""
+    """A line for each split, and for all together, in which targets of some findings are of one class."""
     everywhere = _list_one_class(targets, np.ones(len(splits), bool), least=0)  # soft labels teach, too
     lines = _write_lines("in any split: nothing to learn or measure", everywhere)
     named = {finding for findings in everywhere.values() for finding in findings}

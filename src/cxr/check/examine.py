@@ -1,4 +1,4 @@
-"""Listed datasets -> examined datasets: files decoded, outliers listed, rows kept that would be trained on."""
+"""Listed datasets -> examined datasets: files decoded, outliers listed, rows kept; and several joined."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +31,9 @@ Rows = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class ExaminedDataset:
-    """A dataset whose files were examined, or several joined, whose paths, images and patients begin with their names.
+    """A dataset whose files were examined, or several joined.
+
+    Paths, images and patients of joined datasets begin with the dataset's name.
 
     Attributes:
         listed: Its table [N], its split and its files [m].
@@ -72,7 +74,7 @@ class ExaminedDataset:
 
     @property
     def patients(self) -> "pd.Series[str]":
-        """[N] patients, by an id that is the same wherever it means the same person; blank where there is none."""
+        """[N] patients as `id space/id`, the same wherever they are the same person; blank where unknown."""
         ids = self.listed.table.rows["patient_id"]
         return ids.where(ids.str.strip() == "", self.listed.id_space + "/" + ids)
 
@@ -183,7 +185,7 @@ def _find_unnamed(listed: ListedDataset, skip: Sequence[Path]) -> tuple[int, tup
 
 
 def join(config: Config, datasets: Sequence[ExaminedDataset], findings: Sequence[str]) -> ExaminedDataset:
-    """Several datasets as one: names begin with their dataset's, patients with where their id means the same person."""
+    """Several datasets as one; images begin with the name of the dataset, patients with the id space."""
     names = [dataset.listed.name for dataset in datasets]
     sizes = [len(dataset.listed.table) for dataset in datasets]
     starts = [0, *accumulate(sizes)][:-1]

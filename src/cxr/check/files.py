@@ -1,4 +1,4 @@
-"""Every image file read once, on all cores, whatever it holds, and image files below a folder that no row names."""
+"""Facts of every image file, read once on all cores, and image files below a folder that no row names."""
 
 import hashlib
 import os
@@ -51,7 +51,7 @@ class Facts:
         spread: Standard deviation in grey levels of a copy of SMALL x SMALL pixels.
         corners: Upper corners' median minus the mediastinum's mean, in grey levels of that copy.
         spine: Mediastinum's mean minus the lung fields' mean, in grey levels of that copy.
-        hint: What to do where the file is not at fault: something is not installed, say. The reason then says what.
+        hint: What to do where not the file is at fault, but a package is not installed, say.
         notes: What is remarkable about it: a header of another modality, a transform that was ignored.
     """
 
@@ -121,7 +121,7 @@ def _measure(grey: Grey, file: Path, num_bytes: int) -> Facts:
     data = file.read_bytes() if num_bytes else b""
     height, width = grey.shape
     small = cv2.resize(grey, (SMALL, SMALL), interpolation=cv2.INTER_AREA).astype(np.float32)
-    # A frontal radiograph has dark upper corners, a bright mediastinum and dark lung fields on both sides of it.
+    # A frontal radiograph has dark upper corners, and a bright mediastinum between dark lung fields.
     spine = small[_MIDDLE, _SPINE].mean()
     corners = np.concatenate([small[:_CORNER, :_CORNER], small[:_CORNER, -_CORNER:]])
     lungs = np.concatenate([small[_MIDDLE, side] for side in _LUNGS])
@@ -146,7 +146,7 @@ def _hash(data: bytes | memoryview, before: bytes = b"") -> bytes:
 
 
 def _find_kind(file: Path, data: bytes, num_pixels: int) -> str:
-    """Kind of a file, see Facts; only files whose header names several channels are decoded again, in colour."""
+    """Kind of a file, see Facts; only files with several channels by their header are decoded again."""
     if not data or _count_channels(file, num_pixels) < 2:
         return "grey"
     pixels = decode_colour(data)

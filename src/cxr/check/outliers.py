@@ -17,7 +17,7 @@ MAX_FLAT = 8.0
 """Spread in grey levels below which an image is nearly constant; the smallest of 1,039 radiographs is 27."""
 MIN_BRIGHT_CORNERS = 40.0
 MAX_DARK_SPINE = 10.0
-"""Grey levels of the rule for inverted images, chosen on the radiographs and phantoms that it was measured on."""
+"""Grey levels of the rule for inverted images, chosen on the images that it was measured on."""
 SIZE_FACTOR = 4.0
 """How many times longer or shorter than the median an image's longer side is when its size is unusual."""
 MAX_ASPECT = 2.0
@@ -33,10 +33,10 @@ _KINDS = {
     ),
     "inverted": (
         "Inverted-looking images",
-        f"the upper corners are more than {MIN_BRIGHT_CORNERS:.0f} grey levels brighter than the mediastinum, which "
-        f"is less than {MAX_DARK_SPINE:.0f} brighter than the lung fields (measured on frontal images: marks none of "
-        "1,039 radiographs of ChestX-ray14 and none of 1,000 phantoms, and 92 % of the radiographs once they are "
-        "inverted)",
+        f"the upper corners are more than {MIN_BRIGHT_CORNERS:.0f} grey levels brighter than the "
+        f"mediastinum, which is less than {MAX_DARK_SPINE:.0f} brighter than the lung fields (measured on "
+        "frontal images: marks none of 1,039 radiographs of ChestX-ray14 and none of 1,000 phantoms, and 92 % of the "
+        "radiographs once they are inverted)",
     ),
     "small": ("Small images", "the shorter side is below image.size={size}"),
     "odd_size": (
@@ -118,7 +118,7 @@ def make_listing(
 
 
 def is_lateral(views: Sequence[str]) -> Bool:
-    """[n] which views are lateral by their column; pixels are not looked at, as no rule for them was measured."""
+    """[n] which views are lateral by their column, not by pixels, for which no rule was measured."""
     return np.array([view == LATERAL for view in read_views(views)], bool)
 
 
@@ -129,9 +129,10 @@ def find_duplicates(
     facts: Sequence[Facts],
     datasets: Sequence[str] = (),
 ) -> list[Twins]:
-    """Groups of files with the same decoded pixels, those in several splits first, then those of several patients.
+    """Groups of files with the same decoded pixels.
 
-    Constant images are left out: they are listed as such.
+    Those in several splits come first, then those of several datasets and patients. Constant images are left
+    out: they are listed as such.
 
     Args:
         names: [n] what to call each file.
@@ -155,11 +156,11 @@ def find_duplicates(
                 images=tuple(names[row] for row in rows),
                 same="file" if len(files) == 1 and b"" not in files else "pixels",
                 num_patients=len({patients[row] for row in rows}),
-                folds=tuple(split for split in SPLITS if split in used),
-                archives=tuple(dict.fromkeys(datasets[row] for row in rows)) if datasets else (),
+                splits=tuple(split for split in SPLITS if split in used),
+                datasets=tuple(dict.fromkeys(datasets[row] for row in rows)) if datasets else (),
             )
         )
     return sorted(
         duplicates,
-        key=lambda group: (-len(group.folds), -len(group.archives), -group.num_patients, group.images),
+        key=lambda group: (-len(group.splits), -len(group.datasets), -group.num_patients, group.images),
     )

@@ -54,7 +54,7 @@ def make_plan(
         store=", ".join(share.store for share in shares),
         store_bytes=sum(share.store_bytes for share in shares),
         where=config.store.where,
-        archives=tuple(shares) if len(datasets) > 1 else (),
+        datasets=tuple(shares) if len(datasets) > 1 else (),
     )
 
 

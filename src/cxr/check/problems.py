@@ -1,4 +1,4 @@
-"""What a check finds beyond the stages of `cxr.data`: phantoms, files, disks, and whether training could begin."""
+"""Problems and warnings of a check beyond the stages of `cxr.data`: files, disks, and training itself."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -27,14 +27,15 @@ _BY_POLICY = (
 
 
 def check_generated(data: Data) -> None:
-    """Refuse a phantom that is not there: its reader would draw it, and a check writes nothing beside its report.
+    """Refuse a phantom that is not there: reading would draw it, and a check writes only its report.
 
     Raises:
         CxrError: With the command that draws it.
     """
     if data.source == "phantom" and not (data.root.is_dir() and any(data.root.iterdir())):
         phantom = data.phantom
-        options = f"--images {phantom.num_images} --size {phantom.size} --layout {phantom.layout} --seed {phantom.seed}"
+        options = f"--images {phantom.num_images} --size {phantom.size}"
+        options += f" --layout {phantom.layout} --seed {phantom.seed}"
         raise CxrError(
             f"{data.root}: this phantom is not generated yet", f"cxr phantom {data.root} {options}"
         )
@@ -115,7 +116,7 @@ def check_training(
 
 
 def warn_of_table(table: LabelTable, is_joined: bool) -> list[str]:
-    """A line for each thing that a label table leaves open; whether ids look like patients' is said per dataset."""
+    """A line for each thing that a label table leaves open, such as who the patients are."""
     lines = list(table.notes)
     if not table.names_patients:
         lines.append(NO_PATIENTS)
@@ -127,13 +128,13 @@ def warn_of_table(table: LabelTable, is_joined: bool) -> list[str]:
 
 def warn_of_images(listings: Sequence[Listing], duplicates: Sequence[Twins], files: Files) -> list[str]:
     """A line for each kind of duplicates and outliers, and for files that no row names."""
-    across = [group for group in duplicates if len(group.archives) > 1]
-    within = [group for group in duplicates if len(group.archives) < 2]
+    across = [group for group in duplicates if len(group.datasets) > 1]
+    within = [group for group in duplicates if len(group.datasets) < 2]
     kinds = {
         "leak: duplicate images in splits of two datasets": [
-            group for group in across if len(group.folds) > 1
+            group for group in across if len(group.splits) > 1
         ],
-        "leak: duplicate images in more than one split": [group for group in within if len(group.folds) > 1],
+        "leak: duplicate images in more than one split": [group for group in within if len(group.splits) > 1],
         "duplicate images in more than one dataset": across,
         "duplicate images of several patients": [group for group in within if group.num_patients > 1],
         "duplicate images": within,

@@ -63,8 +63,8 @@ def run_check(config: Config, quick: bool = False, skip: Sequence[Path] = ()) ->
     tables = list_datasets(config, stages)
     findings = tables.findings
 
-    # Files and stores, and then the targets of the rows that are left. What is wrong with policies was noted for no
-    # rows already; where it was, a dataset has no targets.
+    # Files and stores, then the targets of the rows that are left. What is wrong with policies was noted
+    # by `list_datasets`; such a dataset has no targets.
     datasets, targets = [], []
     for listed, problems in zip(tables.datasets, stages.datasets, strict=True):
         dataset = examine(listed, quick, skip, problems)

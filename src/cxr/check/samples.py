@@ -72,7 +72,7 @@ def _caption(kept: LabelTable, check: Check, fold: str, row: int) -> str:
 def _draw_twins(twins: Sequence[Twins], found: Checked) -> tuple[Sample, ...]:
     captions: dict[str, str] = {}
     for number, group in enumerate(twins[: _EACH // 2], 1):
-        where = " and ".join(group.folds) or "no split"
+        where = " and ".join(group.splits) or "no split"
         captions |= {
             name: f"picture {number}: {where}, patients: {group.num_patients}" for name in group.images[:2]
         }
