@@ -75,7 +75,7 @@ def small(tmp_path: Path) -> tuple[str, str]:
 
 
 def link(folder: Path, to: Path) -> Path:
-    """A copy of a run folder without logs that shares its files, which are replaced and never changed in place."""
+    """A copy of a run folder without logs; the files are shared: they are replaced, not changed in place."""
     shutil.copytree(
         folder, to, copy_function=os.link, ignore=shutil.ignore_patterns("tensorboard", "train.log")
     )

@@ -25,7 +25,7 @@ VIEWS = ("PA", "AP", "lateral")
 
 
 class Archive:
-    """A table of 24 images, each of one grey level that says its row, of three views, two findings and three folds."""
+    """A table of 24 images of three views, two findings and three splits; the grey level tells the row."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.store = root / "archive", root / "store"

@@ -1,8 +1,9 @@
 """Several datasets in one training: findings aligned by concept, and rows joined, one dataset after another.
 
 Each dataset is read as if it were the only one.
-Names of images and patients then begin with `name/`, since two datasets may use the same names, and the column `source`
-holds the dataset's name. A finding that a dataset does not label is masked in all its rows, whatever data.blank says.
+Names of images and patients then begin with `name/`, since two datasets may use the same names, and the
+column `source` holds the dataset's name. A finding that a dataset does not label is masked in all its rows,
+whatever data.blank says.
 """
 
 import os
@@ -30,7 +31,7 @@ OWN_IDS = ("table", "folder", "torchxrayvision")
 
 
 def separate(config: Config) -> list[Config]:
-    """A config for each dataset, as if it were the only one: its keys of `data` and the folder of its store."""
+    """A config for each dataset as if it were the only one: its keys of `data`, its store's folder."""
     datasets: tuple[OneDataset, ...] = (config.data, *config.data.also)
     if len(datasets) == 1:
         return [config]
@@ -40,7 +41,7 @@ def separate(config: Config) -> list[Config]:
         data = Data.model_construct(**keys, findings=config.data.findings)
         path = store_path(config, data)
         taken = [earlier.store.path for earlier in configs]
-        # two datasets never share a store: neither the one that store.path names nor a default of the same name
+        # two datasets never share a store, neither at store.path nor at a default path of the same name
         if configs and (config.store.path or path in taken):
             path = path.with_name(f"{path.name}-{name}")
         store = config.store.model_copy(update={"path": path})
@@ -49,7 +50,7 @@ def separate(config: Config) -> list[Config]:
 
 
 def names(data: Data) -> list[str]:
-    """The names of the datasets: as given, else the source, with a number from the second of the same name on."""
+    """The datasets' names: as given, else the source, numbered from the second of the same source on."""
     datasets = (data, *data.also)
     taken = [dataset.name for dataset in datasets if dataset.name]
     chosen: list[str] = []
@@ -69,7 +70,7 @@ def id_space(source: str, name: str | None) -> str:
 
 
 def store_path(config: Config, data: Data) -> Path:
-    """The folder of a dataset's store: store.path, or a name made of the source, the root folder and the size."""
+    """The folder of a dataset's store: store.path, or one named by source, root folder and size."""
     if config.store.path:
         return config.store.path
     root = re.sub(r"[^\w.-]+", "_", os.path.basename(os.path.realpath(data.root))) or "root"
@@ -104,14 +105,14 @@ def choose_findings(
 def resolve_aligned(
     table: LabelTable, findings: Sequence[str], data: OneDataset, by_concept: bool, key: str
 ) -> Targets:
-    """Targets [n, C] of one dataset under its own policies; what it does not label is masked in every row.
+    """Targets [n, C] of one dataset under its policies; what it does not label is masked in every row.
 
     Args:
         table: What the dataset says, under its own names.
         findings: C targets, under the names of the training.
         data: The dataset's policies.
-        by_concept: Whether findings are matched by concept, and may be lacking; else each must be labelled, under
-            this very name.
+        by_concept: Whether findings are matched by concept, and may be lacking; else each must be labelled,
+            under this very name.
         key: The section of the config that `data` is.
 
     Raises:
@@ -178,7 +179,7 @@ def join_tables(tables: Sequence[LabelTable], named: Sequence[str], findings: Se
 
 
 def align(table: LabelTable, findings: Sequence[str]) -> LabelTable:
-    """The same rows under the training's findings; a cell is nan where the dataset does not label the finding."""
+    """The same rows under the training's findings; nan where the dataset does not label the finding."""
     raw = np.full((len(table), len(findings)), np.nan, np.float32)
     for column, target in enumerate(findings):
         name = find(target, table.findings)

@@ -1,8 +1,12 @@
 """Config -> Dataset: the rows that train and are evaluated, their targets, and the store of their pixels.
 
-The order matters: 1. to 4. list, split, locate and resolve (see `listing`), 5. open the stores that are there, 6. pack
-those that are not, 7. drop rows that are unreadable, of other views or in no split, 8. resolve the rest. With several
-datasets (`data.also`) each goes through all of it as if it were the only one, and they are joined at the end.
+The order matters:
+1. to 4. list, split, locate and resolve (see `listing`),
+5. open the stores that are there,
+6. pack those that are not,
+7. drop rows that are unreadable, of other views or in no split,
+8. resolve the rest.
+With several datasets (`data.also`) each goes through all of it alone, and they are joined last.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,7 +52,8 @@ class Dataset:
         name: Its name where there are several.
         id_space: Where a patient id means the same person, see `joint.id_space`.
         weight: Visits of each training row per epoch.
-        parts: The datasets that were joined, each as if it were the only one, their rows in this order; empty for one.
+        parts: The datasets that were joined, in the order of the rows, each as if it were the only one; empty
+            for one.
     """
 
     table: LabelTable
@@ -89,13 +94,13 @@ class Dataset:
         return Targets(self.targets.findings, self.targets.y[rows], self.targets.mask[rows])
 
     def keep_findings(self, columns: Sequence[int]) -> "Dataset":
-        """The same rows with some of the findings, given by their columns in the targets; in every part, too."""
+        """The same rows with some of the findings, given by their columns in the targets, in all parts."""
         findings, y, mask = self.targets.findings, self.targets.y, self.targets.mask
         targets = Targets(tuple(findings[column] for column in columns), y[:, columns], mask[:, columns])
         return replace(self, targets=targets, parts=tuple(part.keep_findings(columns) for part in self.parts))
 
     def counts(self) -> dict[str, object]:
-        """Rows per split, rows dropped by reason, and cells per split and finding, as stored with the run."""
+        """Rows per split, rows dropped by reason, cells per split and finding, as stored with the run."""
         rows = {split: self.rows(split) for split in SPLITS}
         patients = self.table.rows["patient_id"]
         counts: dict[str, object] = {
@@ -134,14 +139,14 @@ class Listed:
 
     @property
     def is_certain(self) -> bool:
-        """Whether it is known which rows will be left: nothing is to be packed, or no file may be unreadable."""
+        """Whether the rows that will be left are known: all is packed, or no file may be unreadable."""
         return all(
             store is not None or dataset.config.data.unreadable == "error"
             for dataset, store in zip(self.tables.datasets, self.stores, strict=True)
         )
 
     def plan(self) -> Dataset:
-        """The dataset as it will be if every file that is still to be packed can be decoded; it has no pixels yet."""
+        """The dataset as it will be if every file that is to be packed can be decoded; without pixels yet."""
         pairs = zip(self.tables.datasets, self.stores, strict=True)
         return _select_all(
             self.config, self.tables, [store or planned_store(dataset) for dataset, store in pairs]
@@ -181,7 +186,8 @@ def open_dataset(
         config: The recipe.
         overwrite: Pack again even where a store is there.
         may_pack: False where another process of this run packs.
-        partly: Whether targets that no dataset labels are masked, as another hospital's may be, rather than refused.
+        partly: Whether targets that no dataset labels are masked rather than refused, as for another
+            hospital's data.
 
     Raises:
         CxrError: Whatever is wrong with folders, tables, splits, files or an existing store.
@@ -192,13 +198,14 @@ def open_dataset(
 def list_dataset(
     config: Config, packing: Packing = "needed", may_pack: bool = True, partly: bool = False
 ) -> Listed:
-    """The datasets of a config before a file is packed: their tables, splits, files, and the stores that are there.
+    """The datasets of a config before a file is packed: tables, splits, files, and the stores that are there.
 
     Args:
         config: The recipe.
         packing: When files are packed.
         may_pack: False where another process of this run packs.
-        partly: Whether targets that no dataset labels are masked, as another hospital's may be, rather than refused.
+        partly: Whether targets that no dataset labels are masked rather than refused, as for another
+            hospital's data.
 
     Raises:
         CxrError: All problems of the first stage that has some.

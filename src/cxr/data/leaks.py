@@ -1,4 +1,4 @@
-"""The split of a dataset's rows, and patients and files that are in two splits, in one dataset or across several."""
+"""The split of a dataset's rows, and leaks: patients and files in two splits, in one dataset or several."""
 
 import os
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ def check_shared_patients(
     """Note patients, or else image files, that two datasets put into different splits.
 
     Args:
-        id_spaces: Where a patient id means the same person, for each dataset: two parts of one table share it.
+        id_spaces: For each dataset, where a patient id means the same person; parts of one table share it.
         tables: What the datasets say.
         splits: The splits of their rows.
         problems: Takes what is found.

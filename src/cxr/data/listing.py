@@ -2,12 +2,12 @@
 
 Four stages, each for all datasets before the next:
 1. list: read each label table,
-2. split: train, val and test of every row; before any row is dropped, so that it does not depend on missing files,
+2. split: train, val or test for every row, before any is dropped: it must not depend on missing files,
 3. locate: which rows have a file,
 4. resolve: which findings are learned, and whether the policies for their labels make sense.
 
-Opening or packing stores is the fifth, in `open_stores`. What is wrong goes into `Stages`: training and packing end at
-the first stage with problems, a check continues and shows them all.
+Opening or packing stores is the fifth, in `open_stores`. Problems go into `Stages`: training and packing end
+at the first stage that has some, a check continues and shows them all.
 """
 
 from collections.abc import Sequence
@@ -130,7 +130,8 @@ def list_datasets(config: Config, stages: Stages, partly: bool = False) -> Liste
     Args:
         config: The recipe.
         stages: Takes the problems of each dataset.
-        partly: Whether targets that no dataset labels are masked, as another hospital's may be, rather than refused.
+        partly: Whether targets that no dataset labels are masked rather than refused, as for another
+            hospital's data.
 
     Raises:
         CxrError: All problems of a stage, unless `stages` only gathers them.
@@ -187,7 +188,7 @@ def read_table(data: Data, by_concept: bool, problems: Problems) -> LabelTable |
 def _describe(
     config: Config, name: str, key: str, table: LabelTable | None, split: Split | None
 ) -> ListedDataset:
-    """The dataset, without rows where there is no table, and with one split of all rows where none could be made."""
+    """The dataset: no rows where there is no table, all rows in one split where none could be made."""
     data = config.data
     nothing = LabelTable(data.source, data.root, make_rows({"image": []}), (), np.empty((0, 0), np.float32))
     rows = nothing if table is None else table
@@ -213,7 +214,7 @@ def find_missing(table: LabelTable, split: Split) -> list[tuple[str, str]]:
 
 
 def check_missing(dataset: ListedDataset, problems: Problems) -> None:
-    """Note images without a file and listed names without a row, by data.missing; and a folder without any image."""
+    """Note images without a file and names without a row, by data.missing, and folders without images."""
     table, policy = dataset.table, dataset.config.data.missing
     total = len(table) + len(dataset.split.absent)
     texts = []
@@ -244,8 +245,8 @@ def choose_findings(
 ) -> tuple[str, ...]:
     """The targets: those that the config asks for, else what any dataset labels.
 
-    A name that no dataset labels is noted and left out; nothing is noted where a table could not be read, since it may
-    label that name. Of a single dataset, `resolve_rows` notes what it does not label.
+    A name that no dataset labels is noted and left out; nothing is noted where a table could not be read: it
+    may label that name. For a single dataset, `resolve_rows` notes what it does not label.
     """
     asked = data.findings
     assert not isinstance(asked, str)

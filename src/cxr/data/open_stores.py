@@ -15,14 +15,14 @@ from cxr.data.store import Store, open_store
 from cxr.files import clear_leftovers
 
 Packing = Literal["needed", "go on", "overwrite", "update"]
-"""When files are packed: where there is no store; also where an interrupted pack can be continued; all of them, again;
-those that have changed, and those whose rows are damaged."""
+"""When files are packed: where there is no store; also where an interrupted pack can be continued; all of
+them again; those that have changed, and those whose rows are damaged."""
 
 
 def open_existing(
     dataset: ListedDataset, packing: Packing, may_pack: bool, problems: Problems
 ) -> Store | None:
-    """The store that is there; None where one is to be packed, or once it is noted why it cannot be used."""
+    """The store that is there; None where one is to be packed, or is noted as unusable."""
     path = dataset.store_path
     is_safe = check_folder(dataset, problems)
     is_to_pack = packing in ("overwrite", "update") or (packing == "go on" and is_begun(path, dataset.wanted))
@@ -32,13 +32,14 @@ def open_existing(
     num_unreadable = 0 if store is None else int((~store.readable).sum())
     if num_unreadable and dataset.config.data.unreadable == "error":
         text = f"{path}: {num_unreadable:,} of its files were unreadable and are listed in unreadable.csv"
-        hint = f"{problems.key}.unreadable=skip continues without them; cxr pack CONFIG --update reads them again"
+        hint = f"{problems.key}.unreadable=skip continues without them; "
+        hint += "cxr pack CONFIG --update reads them again"
         problems.add([text], hint)
     return store
 
 
 def check_folder(dataset: ListedDataset, problems: Problems) -> bool:
-    """Whether the store's folder does not hold the dataset, which packing would replace; noted where it does."""
+    """Whether the store's folder is not the dataset's, which packing would replace; noted where it is."""
     path = dataset.store_path
     store, images = os.path.realpath(path), os.path.realpath(dataset.table.root)
     is_safe = os.path.commonpath([store, images]) != store

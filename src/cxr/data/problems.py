@@ -1,4 +1,4 @@
-"""What is wrong with the datasets of a config, gathered stage by stage: training stops at a stage, a check goes on."""
+"""Problems of a config's datasets, gathered stage by stage: training stops at a stage, a check continues."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -69,7 +69,7 @@ class Stages:
     Attributes:
         datasets: Problems of each dataset.
         together: Problems that no dataset has alone.
-        stop: Whether `end_stage` raises: True for training and packing, False for a check, which shows all problems.
+        stop: Whether `end_stage` raises: True for training and packing, False for a check.
     """
 
     datasets: tuple[Problems, ...]
