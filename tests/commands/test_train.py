@@ -364,7 +364,7 @@ def test_a_store_never_takes_the_place_of_the_images(
     for place in (home / "nih", home):
         for options in ((), ("--overwrite",), ("--update",)):
             ended = call("pack", *small, f"store.path={place}", *options)
-            assert ended.status == 2 and "is the folder of the images, or above it" in ended.err
+            assert ended.status == 2 and "is the folder of the images, or a folder above it" in ended.err
     assert sorted((home / "nih").rglob("*")) == before
 
 

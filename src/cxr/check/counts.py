@@ -55,26 +55,18 @@ def add_cells(datasets: Sequence[Sequence[Cells]]) -> list[Cells]:
     findings = list(dict.fromkeys(finding for finding, _ in by_place))
     used = {split for _, split in by_place}
     splits = [name for name in (*SPLITS, "all") if name in used]
+    kinds = ("positive", "negative", "uncertain", "blank", "unlabelled", "soft")  # in the order of Cells
     added = []
     for finding, split in itertools.product(findings, splits):
         cells = by_place[finding, split]
-        added.append(
-            Cells(
-                finding,
-                split,
-                positive=sum(cell.positive for cell in cells),
-                negative=sum(cell.negative for cell in cells),
-                uncertain=sum(cell.uncertain for cell in cells),
-                blank=sum(cell.blank for cell in cells),
-                unlabelled=sum(cell.unlabelled for cell in cells),
-                soft=sum(cell.soft for cell in cells),
-            )
-        )
+        sums = [sum(getattr(cell, kind) for cell in cells) for kind in kinds]
+        added.append(Cells(finding, split, *sums))
     return added
 
 
 def count_together(table: LabelTable, findings: Sequence[str]) -> Together:
     """How many rows are positive for each pair of findings."""
+    # on the diagonal each finding meets itself: how many rows are positive for it
     columns = [table.findings.index(finding) for finding in findings]
     positive = (table.raw[:, columns] == 1).astype(np.int64)  # [N, C]
     pairs = positive.T @ positive  # [C, C]
@@ -103,6 +95,7 @@ def count_patients(ids: Sequence[str], splits: RowSplits) -> Patients:
     rows = pd.DataFrame({"patient": list(ids), "split": list(splits)}, dtype=object)
     known = rows[np.array([bool(name.strip()) for name in ids], bool)]
     num_images = known["patient"].value_counts()
+    # rows in no split are left out here: they leak nothing
     num_splits = known[known["split"] != ""].groupby("patient")["split"].nunique()
     return Patients(
         num=len(num_images),
@@ -165,6 +158,7 @@ def find_one_class(targets: Targets, splits: RowSplits) -> list[str]:
     """A line for each split, and for all together, in which targets of some findings are of one class."""
     everywhere = _list_one_class(targets, np.ones(len(splits), bool), least=0)  # soft labels teach, too
     lines = _write_lines("in any split: nothing to learn or measure", everywhere)
+    # what holds everywhere is not repeated for each split
     named = {finding for findings in everywhere.values() for finding in findings}
     for split in SPLITS:
         rows = splits == split

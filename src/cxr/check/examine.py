@@ -91,6 +91,7 @@ def examine(listed: ListedDataset, quick: bool, skip: Sequence[Path], problems: 
     config, table, found = listed.config, listed.table, listed.found
     notes = Notes()
     read = reader(table.root, config.image.intensity, table.read_pixels, notes)
+    # every file is read by the function that packing uses, so that both find the same faults
     facts: list[Facts] = []
     if not quick:
         title = f"check {listed.name}".rstrip()
@@ -110,6 +111,7 @@ def examine(listed: ListedDataset, quick: bool, skip: Sequence[Path], problems: 
         check_decoded(listed, facts, problems)
         if facts:
             readable[found] = [not fact.is_faulty for fact in facts]
+    # a store knows which files were unreadable, and their facts tell why
     unreadable = []
     reasons = {row: fact.reason for row, fact in zip(found, facts, strict=False)}
     for row in np.flatnonzero(~readable):
@@ -180,6 +182,7 @@ def _find_unnamed(listed: ListedDataset, skip: Sequence[Path]) -> tuple[int, tup
         return 0, ()
     store = listed.store_path
     beside = [store.with_name(store.name + ending) for ending in (".partial", ".old")]
+    # reports, run folders and stores may stand below data.root; their images are not the dataset's
     skipped = [*skip, listed.config.out, store, *beside]
     return find_unnamed(listed.table.root, set(listed.table.rows["path"]), skipped)
 
@@ -189,6 +192,7 @@ def join(config: Config, datasets: Sequence[ExaminedDataset], findings: Sequence
     names = [dataset.listed.name for dataset in datasets]
     sizes = [len(dataset.listed.table) for dataset in datasets]
     starts = [0, *accumulate(sizes)][:-1]
+    # rows of a dataset begin at its start in the joined table
     pairs = list(zip(datasets, starts, strict=True))
     first_unnamed = [f"{dataset.listed.name}/{path}" for dataset in datasets for path in dataset.unnamed[1]]
     listed = ListedDataset(

@@ -120,6 +120,7 @@ def _measure(grey: Grey, file: Path, num_bytes: int) -> Facts:
     """The facts of a decoded file; grey is uint8 [H, W]."""
     data = file.read_bytes() if num_bytes else b""
     height, width = grey.shape
+    # area averages, so that noise and the burnt-in marker do not count
     small = cv2.resize(grey, (SMALL, SMALL), interpolation=cv2.INTER_AREA).astype(np.float32)
     # A frontal radiograph has dark upper corners, and a bright mediastinum between dark lung fields.
     spine = small[_MIDDLE, _SPINE].mean()
@@ -128,6 +129,7 @@ def _measure(grey: Grey, file: Path, num_bytes: int) -> Facts:
     return Facts(
         num_bytes=num_bytes,
         file_hash=_hash(data) if data else b"",
+        # with the shape: the same bytes may be the rows of two images of other widths
         pixel_hash=_hash(np.ascontiguousarray(grey).data, f"{height} {width} ".encode()),
         width=width,
         height=height,
@@ -152,6 +154,7 @@ def _find_kind(file: Path, data: bytes, num_pixels: int) -> str:
     pixels = decode_colour(data)
     if pixels is None:
         return "grey"
+    # a pixel is coloured if its channels differ by more than the noise of a JPEG
     blue, green, red = cv2.split(pixels)[:3]
     brightest = cv2.max(cv2.max(blue, green), red)
     darkest = cv2.min(cv2.min(blue, green), red)

@@ -35,8 +35,8 @@ _KINDS = {
         "Inverted-looking images",
         f"the upper corners are more than {MIN_BRIGHT_CORNERS:.0f} grey levels brighter than the "
         f"mediastinum, which is less than {MAX_DARK_SPINE:.0f} brighter than the lung fields (measured on "
-        "frontal images: marks none of 1,039 radiographs of ChestX-ray14 and none of 1,000 phantoms, and 92 % of the "
-        "radiographs once they are inverted)",
+        "frontal images: marks none of 1,039 radiographs of ChestX-ray14 and none of 1,000 phantoms, and "
+        "92 % of the radiographs once they are inverted)",
     ),
     "small": ("Small images", "the shorter side is below image.size={size}"),
     "odd_size": (
@@ -79,6 +79,7 @@ def list_outliers(names: Sequence[str], lateral: Bool, facts: Sequence[Facts], s
     # the rule was measured on frontal images, and flat images have no corners to speak of
     inverted = (corners > MIN_BRIGHT_CORNERS) & (spine < MAX_DARK_SPINE) & ~flat & ~constant & ~lateral
 
+    # sides in pixels; 0 where a file could not be read
     longer = np.array([max(fact.width, fact.height) for fact in facts])
     shorter = np.array([min(fact.width, fact.height) for fact in facts])
     median = float(np.median(longer[readable])) if readable.any() else 0.0
@@ -146,6 +147,7 @@ def find_duplicates(
         if not fact.reason and not fact.constant:
             groups[fact.pixel_hash].append(row)
     duplicates = []
+    # the same bytes give the same pixels, so the hash of the pixels alone makes the groups
     for rows in groups.values():
         if len(rows) < 2:
             continue

@@ -31,6 +31,7 @@ def make_plan(
         findings: The targets' names.
         problems: Takes what training refuses; None for one dataset of several, which nobody trains on alone.
     """
+    # sums over datasets are right for images, which are in one dataset each
     shares = _share(datasets, targets)
     images = {split: sum(share.images[split] for share in shares) for split in SPLITS}
     visits = [share.visits for share in shares]

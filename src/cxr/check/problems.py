@@ -65,6 +65,7 @@ def check_unreadable(data: Data, names: Sequence[str], problems: Problems) -> No
 
 def check_disks(bytes_to_pack: Mapping[Path, int], problems: Problems) -> None:
     """Note stores, by their folders, that do not fit on their disk together."""
+    # two stores that fit one by one may not fit together, so needs are summed per disk
     by_disk: dict[int, list[Path]] = {}
     for path, num_bytes in bytes_to_pack.items():
         if num_bytes:
@@ -129,6 +130,7 @@ def warn_of_table(table: LabelTable, is_joined: bool) -> list[str]:
 def warn_of_images(listings: Sequence[Listing], duplicates: Sequence[Twins], files: Files) -> list[str]:
     """A line for each kind of duplicates and outliers, and for files that no row names."""
     across = [group for group in duplicates if len(group.datasets) > 1]
+    # across datasets it may be two editions of one collection, within a dataset it is a fault of it
     within = [group for group in duplicates if len(group.datasets) < 2]
     kinds = {
         "leak: duplicate images in splits of two datasets": [

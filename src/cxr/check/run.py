@@ -74,20 +74,24 @@ def run_check(config: Config, quick: bool = False, skip: Sequence[Path] = ()) ->
         datasets.append(dataset)
         targets.append(known or _no_targets(len(dataset.rows), ()))
 
+    # What is asked of all datasets together: the disk, steps of an epoch, weights, the run folder.
     together = stages.together
     check_disks({dataset.listed.store_path: dataset.bytes_to_pack for dataset in datasets}, together)
+    # none are known where every dataset has a problem with its labels
     named = next((known.findings for known in targets if known.findings), ())
     plan = make_plan(config, datasets, targets, named, together)
     joined = _join_problems([*stages.datasets, together])
     if len(datasets) == 1:
         return _conclude(datasets[0], targets[0], plan, quick, joined)
 
+    # Several datasets: a Check of each, then one of all rows joined.
     parts = [
         _conclude_part(dataset, known, quick, problems)
         for dataset, known, problems in zip(datasets, targets, stages.datasets, strict=True)
     ]
     joined.private = together.private  # those of each dataset are shown with it
     all_targets = _join_targets(targets, findings)
+    # Cells are counted per dataset and added: in the joined table blank and unlabelled cells are both nan.
     cells = counts.add_cells(
         [
             counts.count_cells(dataset.kept, findings, dataset.splits, dataset.split_names)

@@ -39,6 +39,7 @@ def check(config: Config, recipe: Path, out: Path | None, quick: bool = False) -
     if out and _holds_other_check(out, subject):
         warn(f"{out}: the report of another check is replaced")
     checked = run_check(config, quick, [folder])
+    # each dataset first, so that what all have in common stands last, above the prompt
     for part in checked.parts:
         name = part.check.part
         _show(part, f"{recipe.stem}, {name}", folder / name, name, subject)
@@ -62,6 +63,7 @@ def _choose_folder(config: Config, recipe: Path, subject: str) -> Path:
     usual = Path("checks") / short_name(recipe.stem)
     if not _holds_other_check(usual, subject):
         return usual
+    # the folder's name tells two reports apart for a person, the hash for certain
     root = re.sub(r"[^\w.+-]+", "_", Path(os.path.abspath(config.data.root)).name)
     name = short_name(f"{usual.name}-{root}")
     folder = usual.with_name(f"{name}-{subject[:6]}")

@@ -52,6 +52,7 @@ def separate(config: Config) -> list[Config]:
 def names(data: Data) -> list[str]:
     """The datasets' names: as given, else the source, numbered from the second of the same source on."""
     datasets = (data, *data.also)
+    # names that the config gives come first: a default never takes one of them
     taken = [dataset.name for dataset in datasets if dataset.name]
     chosen: list[str] = []
     for dataset in datasets:
@@ -122,6 +123,7 @@ def resolve_aligned(
     labelled = {target: name for target, name in named.items() if name is not None}
     uncertain = _policies(data.uncertain, labelled, findings, key)
     known = resolve(table, list(labelled.values()), uncertain, data.blank, seed=data.split_seed)
+    # [n, C] all masked, then the columns that the dataset labels
     y = np.zeros((len(table), len(findings)), np.float32)
     mask = np.zeros((len(table), len(findings)), np.bool_)
     columns = [column for column, target in enumerate(findings) if target in labelled]
@@ -140,6 +142,7 @@ def _policies(
     if unknown:
         problems = [f"{key}.uncertain: {name!r} is no finding here" for name in unknown]
         raise CxrError(problems, f"findings are {', '.join(findings)}")
+    # by the dataset's names, since its table is resolved under them; a finding that it lacks needs no policy
     policies: dict[str, Policy] = {}
     for name, policy in uncertain.items():
         target = find(canonical(name), list(labelled))
@@ -173,6 +176,7 @@ def join_tables(tables: Sequence[LabelTable], named: Sequence[str], findings: Se
     # a column that only some datasets have is blank in the rows of the others; an unknown age stays nan
     text = [column for column in joined.columns if column != "age"]
     joined[text] = joined[text].fillna("")
+    # [sum of N, C], findings in the order of the training
     raw = np.concatenate([align(table, findings).raw for table in tables])
     source = "+".join(dict.fromkeys(table.source for table in tables))
     return LabelTable(source, tables[0].root, joined, tuple(findings), raw)

@@ -166,7 +166,7 @@ class Listed:
         for dataset in self.tables.datasets:  # all of them first: a stop then forgets none of them
             with in_section(dataset.key):
                 begin_again(dataset, self.packing)
-        begun()
+        begun()  # from here on the same command without --overwrite or --update continues
         stores = []
         for dataset, store in zip(self.tables.datasets, self.stores, strict=True):
             with in_section(dataset.key):
@@ -290,6 +290,7 @@ def keep_rows(
         "other view": other_view,
         "in no split": split.assigned == "",
     }
+    # each row is counted once, under the first reason that drops it
     keep = np.ones(len(table), bool)
     dropped = {}
     for reason, drop in reasons.items():

@@ -35,7 +35,7 @@ def split_rows(table: LabelTable, data: Data, problems: Problems) -> Split | Non
     num_leaked = int((_count_splits(ids, split.assigned) > 1).sum()) if split else 0
     if num_leaked:
         text = f"{problems.key}.split: leak: patients in more than one split: {num_leaked:,}"
-        # `assign` raises for rows without a patient first, and then names no patient of a leak
+        # `assign` raises for rows without a patient first; the error then names no patient of the leak
         problems.add([text] if has_nameless else refused.problems, refused.hint, for_report=[text])
     return split
 
@@ -66,7 +66,7 @@ def check_shared_patients(
         try:
             check_leak(ids, together)
         except CxrError as error:
-            # patients who are in two splits of one dataset are noted with that dataset
+            # In how many splits of a single dataset a patient is at most; two are noted with that dataset.
             alone = pd.concat([_count_splits(patients[number], splits[number]) for number in same])
             num_splits = _count_splits(ids, together)
             is_leak_alone = alone.groupby(level=0).max().reindex(num_splits.index) > 1
@@ -85,7 +85,7 @@ def _check_shared_files(
     tables: Sequence[LabelTable], splits: Sequence[RowSplits], problems: Problems
 ) -> None:
     """Note image files that are in different splits of two datasets, whatever these call them."""
-    first: dict[str, str] = {}
+    first: dict[str, str] = {}  # the split of each file in the first dataset that has it, by its real path
     shared: list[str] = []
     for table, row_splits in zip(tables, splits, strict=True):
         top = os.path.realpath(table.root)

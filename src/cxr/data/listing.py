@@ -68,8 +68,10 @@ class ListedDataset:
 
     @property
     def missing(self) -> list[tuple[str, str]]:
-        """(image, reason) of each image without a file or a row."""
-        return find_missing(self.table, self.split)
+        """(image, reason) of each image without a file, then of each listed name without a row."""
+        without_file = self.table.rows["image"][self.table.rows["path"] == ""]
+        missing = [(name, "no file") for name in without_file]
+        return missing + [(name, "no row in the label table") for name in self.split.absent]
 
     @property
     def store_path(self) -> Path:
@@ -140,14 +142,14 @@ def list_datasets(config: Config, stages: Stages, partly: bool = False) -> Liste
     named = joint.names(config.data) if len(configs) > 1 else [""]
     by_concept = len(configs) > 1 or partly
 
-    # 1. list
+    # 1. list; a table that cannot be read leaves no rows, so that a check can continue with the others
     tables = [
         read_table(alone.data, by_concept, problems)
         for alone, problems in zip(configs, stages.datasets, strict=True)
     ]
     stages.end_stage()
 
-    # 2. split
+    # 2. split each dataset as if it were the only one, then search for patients and files that two share
     datasets = []
     for alone, name, table, problems in zip(configs, named, tables, stages.datasets, strict=True):
         made = split_rows(table, alone.data, problems) if table is not None else None
@@ -161,15 +163,15 @@ def list_datasets(config: Config, stages: Stages, partly: bool = False) -> Liste
     )
     stages.end_stage()
 
-    # 3. locate
+    # 3. locate: the readers have looked for the files already, and whether that is enough is decided here
     for dataset, problems in zip(datasets, stages.datasets, strict=True):
         if dataset.was_read:
             check_missing(dataset, problems)
     stages.end_stage()
 
-    # 4. resolve, on no rows: what is wrong shows before hours of packing
+    # 4. resolve, on no rows: what is wrong shows before hours of packing. Policies are not checked where a table
+    # could not be read: they may name a finding that only this table labels.
     findings = choose_findings(config.data, datasets, by_concept, partly, stages.together)
-    # a policy may name a finding that only a table which could not be read labels
     all_read = all(dataset.was_read for dataset in datasets)
     for dataset, problems in zip(datasets, stages.datasets, strict=True):
         if all_read and findings:
@@ -206,16 +208,9 @@ def _describe(
     )
 
 
-def find_missing(table: LabelTable, split: Split) -> list[tuple[str, str]]:
-    """(image, reason) of each image without a file, then of each listed name without a row."""
-    without_file = table.rows["image"][table.rows["path"] == ""]
-    missing = [(name, "no file") for name in without_file]
-    return missing + [(name, "no row in the label table") for name in split.absent]
-
-
 def check_missing(dataset: ListedDataset, problems: Problems) -> None:
     """Note images without a file and names without a row, by data.missing, and folders without images."""
-    table, policy = dataset.table, dataset.config.data.missing
+    table, key = dataset.table, problems.key
     total = len(table) + len(dataset.split.absent)
     texts = []
     for reason in ("no file", "no row in the label table"):
@@ -223,21 +218,21 @@ def check_missing(dataset: ListedDataset, problems: Problems) -> None:
         if names:
             first = ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
             texts.append(f"{table.root}: {len(names):,} of {total:,} listed images have {reason}: {first}")
+    if dataset.config.data.missing == "skip":
+        problems.warnings += texts
+        texts = []
+
+    # files below root whose names are like those of rows without one; keys of a package are no names of files
     without_file = list(table.rows["image"][table.rows["path"] == ""])
     near = say_nearest(table.root, without_file) if without_file and table.read_pixels is None else ""
-    key = problems.key
-    if not len(dataset.found):
+    if not len(dataset.found):  # refused whatever data.missing says, since nothing is left
+        texts.append(f"{table.root}: none of its {len(table):,} images has a file")
         hint = f"{near}; correct the names or {key}.root" if near else f"is {key}.root the right folder?"
-        nothing = f"{table.root}: none of its {len(table):,} images has a file"
-        problems.add([*(texts if policy == "error" else []), nothing], hint)
-    elif texts and policy == "error":
-        hint = (
-            f"unpack the rest of the dataset there, or {key}.missing=skip to continue without them "
-            "(listed in missing.csv)"
-        )
+        problems.add(texts, hint)
+    elif texts:
+        hint = f"unpack the rest of the dataset there, or {key}.missing=skip to continue without them"
+        hint += " (listed in missing.csv)"
         problems.add(texts, f"{near}; {hint}" if near else hint)
-    if policy != "error":
-        problems.warnings += texts
 
 
 def choose_findings(

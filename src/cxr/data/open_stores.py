@@ -24,6 +24,7 @@ def open_existing(
 ) -> Store | None:
     """The store that is there; None where one is to be packed, or is noted as unusable."""
     path = dataset.store_path
+    # before anything else: packing would replace the images, --overwrite would delete them
     is_safe = check_folder(dataset, problems)
     is_to_pack = packing in ("overwrite", "update") or (packing == "go on" and is_begun(path, dataset.wanted))
     if not is_safe or (may_pack and (is_to_pack or not path.exists())):
@@ -41,6 +42,7 @@ def open_existing(
 def check_folder(dataset: ListedDataset, problems: Problems) -> bool:
     """Whether the store's folder is not the dataset's, which packing would replace; noted where it is."""
     path = dataset.store_path
+    # real paths, as a link may lead to the images
     store, images = os.path.realpath(path), os.path.realpath(dataset.table.root)
     is_safe = os.path.commonpath([store, images]) != store
     if not is_safe:
