@@ -50,7 +50,7 @@ def entries(root: Path) -> pd.DataFrame:
     return pd.read_csv(root / "Data_Entry_2017_v2020.csv", dtype={"Patient ID": str})
 
 
-def test_a_clean_archive_is_ready_and_nothing_in_it_is_odd(
+def test_a_clean_dataset_is_ready_and_has_no_outliers(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, facts = check(recipe, tmp_path / "out")
@@ -115,7 +115,7 @@ def test_groups_are_those_of_pandas(recipe: Path, archive: Path, tmp_path: Path)
     )
 
 
-def test_equal_pictures_are_grouped_and_leaks_come_first(
+def test_duplicate_images_are_grouped_and_leaks_come_first(
     faulty: Faulty, recipe: Path, tmp_path: Path
 ) -> None:
     root, planted = faulty
@@ -130,7 +130,7 @@ def test_equal_pictures_are_grouped_and_leaks_come_first(
     )
 
 
-def test_a_picture_in_train_and_test_is_a_leak(archive: Path, recipe: Path, tmp_path: Path) -> None:
+def test_a_duplicate_image_in_train_and_test_is_a_leak(archive: Path, recipe: Path, tmp_path: Path) -> None:
     root = copy(archive, tmp_path)
     first, second = ((root / file).read_text().split()[0] for file in ("train_val_list.txt", "test_list.txt"))
     (root / "images" / second).write_bytes((root / "images" / first).read_bytes())
@@ -362,7 +362,7 @@ def test_what_a_store_could_not_read_counts_under_quick(faulty: Faulty, recipe: 
 
 
 @pytest.mark.real
-def test_no_radiograph_is_taken_for_odd_and_most_inverted_ones_are_found(sample_data: Path) -> None:
+def test_no_radiograph_is_an_outlier_and_most_inverted_ones_are_found(sample_data: Path) -> None:
     root = sample_data / "nih-256"
     names = sorted(path.relative_to(root).as_posix() for path in (root / "images").iterdir())
     frontal = np.zeros(len(names), bool)
@@ -374,7 +374,7 @@ def test_no_radiograph_is_taken_for_odd_and_most_inverted_ones_are_found(sample_
     assert len(found["inverted"]) > 0.9 * len(names)
 
 
-def test_several_archives_are_each_looked_at_by_themselves(
+def test_several_datasets_are_each_checked_alone(
     recipe: Path, chexpert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     also = f"data.also=[{{source: chexpert, root: {chexpert}}}]"

@@ -73,7 +73,7 @@ def test_the_plan_is_what_training_does(weight: float, recipe: Path, chexpert: P
     assert plan["findings"] == list(dataset.targets.findings)
 
 
-def test_a_weight_changes_the_steps_of_a_single_archive_too(recipe: Path, tmp_path: Path) -> None:
+def test_a_weight_changes_the_steps_of_a_single_dataset_too(recipe: Path, tmp_path: Path) -> None:
     _, facts = check(recipe, tmp_path / "out", "data.weight=2.5", "train.batch_size=7")
     config, dataset = trained(recipe, tmp_path, "data.weight=2.5", "train.batch_size=7")
     assert facts["plan"]["steps_per_epoch"] == prepare(config, dataset, ALONE).steps_per_epoch
@@ -95,7 +95,7 @@ def test_cells_are_those_of_training_and_tell_blank_from_not_labelled(
     assert facts["together"]["counts"] == (positive.T @ positive).to_numpy().tolist()
 
 
-def test_each_archive_is_shown_by_itself_under_the_names_of_the_training(
+def test_each_dataset_is_shown_alone_under_the_names_of_the_training(
     recipe: Path, chexpert: Path, tmp_path: Path
 ) -> None:
     check(recipe, tmp_path / "out", also(chexpert), "data.findings=[Effusion, Hernia, Fracture]")
@@ -106,7 +106,7 @@ def test_each_archive_is_shown_by_itself_under_the_names_of_the_training(
         assert (tmp_path / "out" / name / "check.html").exists()
 
 
-def test_a_name_that_no_archive_labels_is_one_problem_and_the_rest_is_counted(
+def test_a_name_that_no_dataset_labels_is_one_problem_and_the_rest_is_counted(
     recipe: Path, chexpert: Path, tmp_path: Path
 ) -> None:
     findings = "data.findings=[Edema, Hernai, Fracture]"
@@ -122,7 +122,7 @@ def test_a_policy_for_no_finding_is_named_by_its_key(recipe: Path, chexpert: Pat
     assert (status, facts["problems"]) == (1, ["data.also.0.uncertain: 'Oedema' is no finding here"])
 
 
-def test_equal_pictures_of_two_archives_are_found_and_leaks_told_apart(
+def test_duplicate_images_of_two_datasets_are_found_and_leaks_told_apart(
     recipe: Path, archive: Path, tmp_path: Path, chexpert: Path
 ) -> None:
     root = Path(shutil.copytree(chexpert, tmp_path / "chexpert"))
@@ -148,7 +148,7 @@ def test_equal_pictures_of_two_archives_are_found_and_leaks_told_apart(
     assert len(re.findall('alt="One of several equal images: (?:nih|chexpert)/', page_of(tmp_path))) == 4
 
 
-def test_a_patient_in_splits_of_two_archives_is_counted_and_not_named(
+def test_a_patient_in_splits_of_two_datasets_is_counted_and_not_named(
     recipe: Path, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again = also(archive, source="nih", split_seed=4)
@@ -166,7 +166,7 @@ def test_a_patient_in_splits_of_two_archives_is_counted_and_not_named(
 
 
 @pytest.mark.parametrize("folds", ["val", "test", "val test test", "train train train"])
-def test_a_further_archive_may_lack_splits_as_in_training(folds: str, recipe: Path, tmp_path: Path) -> None:
+def test_a_further_dataset_may_lack_splits_as_in_training(folds: str, recipe: Path, tmp_path: Path) -> None:
     keys = write_table(tmp_path / "more", folds)
     status, facts = check(recipe, tmp_path / "out", also(tmp_path / "more", **keys))
     config, dataset = trained(recipe, tmp_path, also(tmp_path / "more", **keys))
@@ -175,7 +175,7 @@ def test_a_further_archive_may_lack_splits_as_in_training(folds: str, recipe: Pa
     assert facts["plan"]["datasets"][1]["images"] == dataset.parts[1].counts()["images"]
 
 
-def test_no_archive_with_training_rows_is_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:
+def test_no_dataset_with_training_rows_is_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:
     keys = write_table(tmp_path / "a", "val test"), write_table(tmp_path / "b", "test val", first=200)
     main = [f"data.{name}={json.dumps(value)}" for name, value in keys[0].items()]
     overrides = [
@@ -191,7 +191,7 @@ def test_no_archive_with_training_rows_is_refused_as_in_training(recipe: Path, t
     assert facts["plan"]["steps_per_epoch"] is None
 
 
-def test_a_fault_of_a_further_archive_names_its_own_keys(
+def test_a_fault_of_a_further_dataset_names_its_own_keys(
     recipe: Path, chexpert: Path, tmp_path: Path
 ) -> None:
     root = Path(shutil.copytree(chexpert, tmp_path / "chexpert"))
@@ -209,14 +209,14 @@ def test_a_fault_of_a_further_archive_names_its_own_keys(
     assert (status, facts["plan"]["dropped"]) == (0, {"chexpert: no file": 1, "chexpert: unreadable": 1})
 
 
-def test_an_unread_archive_blames_no_finding(recipe: Path, tmp_path: Path) -> None:
+def test_a_dataset_that_cannot_be_read_makes_no_problem_of_a_finding(recipe: Path, tmp_path: Path) -> None:
     findings = "data.findings=[Edema, Fracture]"
     status, facts = check(recipe, tmp_path / "out", also(tmp_path / "absent"), findings)
     assert (status, len(facts["problems"]), facts["plan"]["findings"]) == (1, 1, ["Edema"])
     assert "absent: no such folder" in facts["problems"][0]
 
 
-def test_a_column_of_our_own_name_is_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:
+def test_a_column_called_source_is_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:
     keys = write_table(tmp_path / "more", "train val test", source="x")
     status, facts = check(recipe, tmp_path / "out", also(tmp_path / "more", **keys))
     with pytest.raises(CxrError) as error:
@@ -260,7 +260,7 @@ def test_terminal_json_and_page_say_the_same(
     assert [line for line in lines if line not in page] == []
 
 
-def test_a_single_archive_keeps_its_keys(recipe: Path, tmp_path: Path) -> None:
+def test_a_single_dataset_keeps_its_keys(recipe: Path, tmp_path: Path) -> None:
     _, facts = check(recipe, tmp_path / "out")
     keys = """cxr verdict ready about quick problems hints warnings files listings twins cells together groups
               patients split_hashes plan"""
@@ -299,7 +299,9 @@ def test_without_pydicom_all_dicom_files_are_one_problem(
         assert (facts["files"]["not_read"], facts["files"]["unreadable"]) == (20, 0)
 
 
-def test_one_is_not_said_as_several(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_count_of_one_is_written_in_the_singular(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     keys = write_table(tmp_path / "few", "train val test", "Mass")
     more = [f"data.{name}={json.dumps(value)}" for name, value in keys.items()]
     out = tmp_path / "out"

@@ -99,7 +99,7 @@ def kill_at(number: signal.Signals, name: str, monkeypatch: pytest.MonkeyPatch) 
     [(signal.SIGTERM, ()), (signal.SIGHUP, ("--overwrite",)), (signal.SIGINT, ())],
     ids=["TERM", "HUP while overwriting", "INT"],
 )
-def test_a_signal_stops_pack_with_the_command_that_goes_on(
+def test_a_signal_stops_pack_with_the_command_that_continues(
     call: Call,
     small: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
@@ -127,7 +127,7 @@ def test_a_signal_stops_pack_with_the_command_that_goes_on(
     assert not partial.exists()
 
 
-def test_an_overwrite_of_two_archives_that_is_stopped_in_the_first_forgets_none(
+def test_an_overwrite_of_two_datasets_that_is_stopped_in_the_first_forgets_none(
     call: Call, small: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_nih(tmp_path / "more")
@@ -222,7 +222,7 @@ ORDER = {
 
 
 @pytest.mark.parametrize("fault", ORDER)
-def test_what_is_wrong_with_the_data_is_said_before_weights_are_fetched_and_a_file_is_packed(
+def test_problems_of_the_data_are_shown_before_weights_are_fetched_and_a_file_is_packed(
     call: Call, small: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     overrides, what = ORDER[fault]
@@ -254,7 +254,7 @@ def test_another_run_is_refused_on_resuming_before_a_file_is_packed(
     assert f"{last}: cannot be resumed from" in call("train", *small, "--resume").err
 
 
-def test_a_run_that_was_moved_goes_on_where_it_and_its_data_are_now(
+def test_a_run_that_was_moved_continues_where_it_and_its_data_are_now(
     call: Call, run: Path, tmp_path: Path
 ) -> None:
     moved = link(run, tmp_path / "moved here")
@@ -314,7 +314,7 @@ def test_a_damaged_row_is_named_by_train_and_check(call: Call, small: tuple[str,
     assert call("check", *small, "--out", home / "check").status == 0
 
 
-def test_predict_names_a_file_that_cannot_be_read_now_and_goes_on(
+def test_predict_names_a_file_that_cannot_be_read_now_and_continues(
     call: Call, run: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = sorted((archive / "images").iterdir())[:3]
@@ -356,9 +356,7 @@ def current_umask() -> int:
     return mask
 
 
-def test_a_store_never_takes_the_place_of_the_images(
-    call: Call, small: tuple[str, str], tmp_path: Path
-) -> None:
+def test_a_store_never_replaces_the_images(call: Call, small: tuple[str, str], tmp_path: Path) -> None:
     home = Path(small[0]).parent
     before = sorted((home / "nih").rglob("*"))
     for place in (home / "nih", home):
