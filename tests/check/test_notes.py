@@ -1,4 +1,4 @@
-"""What is remarkable about images is said by check and pack, with how many they are."""
+"""What is remarkable about images is shown by check and pack, with counts."""
 
 import json
 import shutil
@@ -37,7 +37,8 @@ def recipe(tmp_path: Path) -> Path:
 def test_check_lists_images_with_their_notes(recipe: Path, tmp_path: Path) -> None:
     call("check", recipe, "--out", tmp_path / "out")
     listings = {
-        one["kind"]: one for one in json.loads((tmp_path / "out" / "check.json").read_text())["listings"]
+        listing["kind"]: listing
+        for listing in json.loads((tmp_path / "out" / "check.json").read_text())["listings"]
     }
     assert listings["constant"]["images"] == ["flat.png"]
     assert dict(zip(listings["noted"]["images"], listings["noted"]["notes"], strict=True)) == {

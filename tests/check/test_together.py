@@ -29,8 +29,8 @@ Facts = dict[str, Any]
 
 def also(root: Path, **keys: object) -> str:
     """The override that adds an archive in CheXpert's layout, or as `keys` say."""
-    said: dict[str, object] = {"source": "chexpert", "root": str(root), "split": "random"} | keys
-    return f"data.also=[{json.dumps(said)}]"
+    section: dict[str, object] = {"source": "chexpert", "root": str(root), "split": "random"} | keys
+    return f"data.also=[{json.dumps(section)}]"
 
 
 def trained(recipe: Path, folder: Path, *overrides: str) -> tuple[Config, Dataset]:
@@ -66,8 +66,8 @@ def test_the_plan_is_what_training_does(weight: float, recipe: Path, chexpert: P
     assert plan["patients"] == counts["patients"]
     assert plan["steps_per_epoch"] == prepare(config, dataset, ALONE).steps_per_epoch
     assert plan["visits"] == sum(dataset.visits())
-    assert [one["visits"] for one in plan["datasets"]] == dataset.visits()
-    assert [one["share"] for one in plan["datasets"]] == [
+    assert [share["visits"] for share in plan["datasets"]] == dataset.visits()
+    assert [share["share"] for share in plan["datasets"]] == [
         num / sum(dataset.visits()) for num in dataset.visits()
     ]
     assert plan["findings"] == list(dataset.targets.findings)
@@ -128,18 +128,18 @@ def test_duplicate_images_of_two_datasets_are_found_and_leaks_told_apart(
     root = Path(shutil.copytree(chexpert, tmp_path / "chexpert"))
     _, dataset = trained(recipe, tmp_path, also(root))
     rows = dataset.table.rows.assign(fold=dataset.fold)
-    of = {(source, fold): own["path"].iloc[0] for (source, fold), own in rows.groupby(["source", "fold"])}
+    of = {(source, fold): some["path"].iloc[0] for (source, fold), some in rows.groupby(["source", "fold"])}
     planted = {of["nih", "test"]: of["chexpert", "train"], of["nih", "val"]: of["chexpert", "val"]}
-    for own, other in planted.items():
-        (root / other).write_bytes((archive / own).read_bytes())
+    for path, other in planted.items():
+        (root / other).write_bytes((archive / path).read_bytes())
     status, facts = check(recipe, tmp_path / "out", also(root))
     leak, same = (
         [f"{name}/{path}" for name, path in zip(("nih", "chexpert"), pair, strict=True)]
         for pair in planted.items()
     )
-    assert [one["images"] for one in facts["twins"]] == [leak, same]
-    assert [one["datasets"] for one in facts["twins"]] == [["nih", "chexpert"]] * 2
-    assert [one["splits"] for one in facts["twins"]] == [["train", "test"], ["val"]]
+    assert [group["images"] for group in facts["twins"]] == [leak, same]
+    assert [group["datasets"] for group in facts["twins"]] == [["nih", "chexpert"]] * 2
+    assert [group["splits"] for group in facts["twins"]] == [["train", "test"], ["val"]]
     assert warned(facts, "leak") == [
         f"leak: duplicate images in splits of two datasets: 1: {' = '.join(leak)}"
     ]
@@ -161,8 +161,10 @@ def test_a_patient_in_splits_of_two_datasets_is_counted_and_not_named(
     assert (
         facts["patients"]["num"] == pd.read_csv(archive / "Data_Entry_2017_v2020.csv")["Patient ID"].nunique()
     )
-    said = capsys.readouterr()
-    assert not re.search(r"patient \d", said.out) and re.search(r"data\.split: patient \d+ is in ", said.err)
+    printed = capsys.readouterr()
+    assert not re.search(r"patient \d", printed.out) and re.search(
+        r"data\.split: patient \d+ is in ", printed.err
+    )
 
 
 @pytest.mark.parametrize("folds", ["val", "test", "val test test", "train train train"])
@@ -245,18 +247,20 @@ def test_terminal_json_and_page_say_the_same(
     monkeypatch.setenv("COLUMNS", "1000")
     findings = "data.findings=[Edema, Hernai, Fracture]"
     _, facts = check(recipe, tmp_path / "out", also(chexpert, weight=0.5), findings)
-    said = capsys.readouterr().out.split("all datasets together")[1]
+    printed = capsys.readouterr().out.split("all datasets together")[1]
     page = re.sub(r"<[^>]*>", " ", page_of(tmp_path)).replace("&#39;", "'")
     lines = [*facts["problems"], *facts["warnings"], facts["verdict"]]
-    for one in facts["plan"]["datasets"]:
-        lines += [f"{one['visits']} images of {one['name']} ({100 * one['share']:.1f} %)"]
-        cells = [one["name"], *one["images"].values(), f"{one['weight']:g}", one["visits"]]
-        assert re.search(r"\s+".join(map(str, cells)), said) and re.search(r"\s+".join(map(str, cells)), page)
+    for share in facts["plan"]["datasets"]:
+        lines += [f"{share['visits']} images of {share['name']} ({100 * share['share']:.1f} %)"]
+        cells = [share["name"], *share["images"].values(), f"{share['weight']:g}", share["visits"]]
+        assert re.search(r"\s+".join(map(str, cells)), printed) and re.search(
+            r"\s+".join(map(str, cells)), page
+        )
     lines += [
         f"{facts['plan']['steps_per_epoch']} steps each",
         f"an epoch draws {facts['plan']['visits']} training",
     ]
-    assert [line for line in lines if line not in said] == []
+    assert [line for line in lines if line not in printed] == []
     assert [line for line in lines if line not in page] == []
 
 
@@ -319,14 +323,14 @@ def test_a_count_of_one_is_written_in_the_singular(
         )
         == 0
     )
-    said = " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().out.split())
     assert (
         "train on 1 image of 1 patient, validate on 1 image of 1 patient, test on 1 image of 1 patient; 1 f"
-        in said
+        in printed
     )
-    assert "1 epoch in batches of 16: 1 step each, 1 step in all" in said
+    assert "1 epoch in batches of 16: 1 step each, 1 step in all" in printed
     several = "images|patients|rows|files|findings|epochs|steps|warnings|problems"
-    assert not re.search(rf"(?<![\d,.])1 ({several})\b(?!:)", f"{said} {page_of(tmp_path)}")
+    assert not re.search(rf"(?<![\d,.])1 ({several})\b(?!:)", f"{printed} {page_of(tmp_path)}")
 
 
 def test_validation_rows_of_one_class_are_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:

@@ -45,16 +45,16 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
         with pytest.raises(SystemExit) as ended:
             main([str(argument) for argument in arguments])
         assert isinstance(ended.value.code, int)
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return Ended(ended.value.code, said.out, said.err)
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err
+        return Ended(ended.value.code, printed.out, printed.err)
 
     return run
 
 
-def go_on(call: Call, said: str) -> Ended:
-    """Give the command that a stopped one has said."""
-    program, *arguments = shlex.split(said.splitlines()[-1].partition(HINT)[2])
+def go_on(call: Call, printed: str) -> Ended:
+    """Give the command that a stopped one has printed."""
+    program, *arguments = shlex.split(printed.splitlines()[-1].partition(HINT)[2])
     assert program == "cxr"
     return call(*arguments)
 
@@ -327,8 +327,8 @@ def test_predict_names_a_file_that_cannot_be_read_now_and_continues(
     monkeypatch.setattr("cxr.deploy.predict_files.read_file", read)
     ended = call("predict", run, "--format", "json", *files)
     assert ended.status == 1
-    said = [json.loads(line) for line in ended.out.splitlines()]
-    assert {line["image"]: line.get("error") for line in said} == {
+    printed = [json.loads(line) for line in ended.out.splitlines()]
+    assert {line["image"]: line.get("error") for line in printed} == {
         str(files[0]): None,
         str(files[1]): "cannot be read: Too many open files",
         str(files[2]): None,
@@ -367,7 +367,7 @@ def test_a_store_never_replaces_the_images(call: Call, small: tuple[str, str], t
 
 
 def stop_after_one_epoch(call: Call, small: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """Train and stop between two epochs; returns what was said."""
+    """Train and stop between two epochs; returns what was printed."""
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_is_stop_agreed", lambda world, request: True)
         patch.setattr(loop, "_save_or_stop", lambda *_: None)
@@ -379,12 +379,12 @@ def stop_after_one_epoch(call: Call, small: tuple[str, str], monkeypatch: pytest
 def test_other_pixels_are_refused_on_resuming(
     call: Call, small: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = stop_after_one_epoch(call, small, monkeypatch)
+    printed = stop_after_one_epoch(call, small, monkeypatch)
     home = Path(small[0]).parent
     for path in (home / "nih" / "images").iterdir():
         path.write_bytes(cv2.imencode(".png", np.asarray(255 - read_file(path), np.uint8))[1].tobytes())
     assert call("pack", *small, "--overwrite").status == 0
-    refused = go_on(call, said)
+    refused = go_on(call, printed)
     assert refused.status == 2
     assert "the pixels in" in refused.err and "are not those that the run began with" in refused.err
 
@@ -393,14 +393,14 @@ def test_another_patient_key_is_refused_on_resuming(
     call: Call, small: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXR_PATIENT_KEY", "0123456789abcdef0123456789abcdef")
-    said = stop_after_one_epoch(call, small, monkeypatch)
+    printed = stop_after_one_epoch(call, small, monkeypatch)
     monkeypatch.setenv("CXR_PATIENT_KEY", "another key of thirty two letters")
-    assert "the run's patients are hashed with the key" in go_on(call, said).err
+    assert "the run's patients are hashed with the key" in go_on(call, printed).err
     monkeypatch.delenv("CXR_PATIENT_KEY")
-    refused = go_on(call, said)
+    refused = go_on(call, printed)
     assert refused.status == 2 and "and now with no key" in refused.err
     monkeypatch.setenv("CXR_PATIENT_KEY", "0123456789abcdef0123456789abcdef")
-    assert go_on(call, said).status == 0
+    assert go_on(call, printed).status == 0
 
 
 @pytest.mark.parametrize("option", ["--overwrite", "--update"])

@@ -62,10 +62,10 @@ def test_what_only_resembles_a_finding_is_not_merged(lookalike: str) -> None:
 
 def test_a_merged_finding_has_the_labels_of_each_datasets_table(both: Dataset, chexpert: Path) -> None:
     csv = pd.concat([pd.read_csv(chexpert / f"{name}.csv") for name in ("train", "valid", "test")])
-    own = csv.set_index("Path")["Pleural Effusion"]
-    own.index = "chexpert/" + own.index.str.extract("((?:train|valid|test)/.*)", expand=False)
+    labels = csv.set_index("Path")["Pleural Effusion"]
+    labels.index = "chexpert/" + labels.index.str.extract("((?:train|valid|test)/.*)", expand=False)
     rows = rows_of(both, "chexpert")
-    expected = own[both.table.rows["image"].iloc[rows]].to_numpy()
+    expected = labels[both.table.rows["image"].iloc[rows]].to_numpy()
     np.testing.assert_array_equal(both.table.raw[rows, column(both, "Effusion")], expected)
     np.testing.assert_array_equal(both.targets.y[rows, column(both, "Effusion")], expected == 1)
     np.testing.assert_array_equal(both.targets.mask[rows, column(both, "Effusion")], expected != -1)
@@ -92,13 +92,15 @@ def test_names_of_images_and_patients_tell_their_dataset(both: Dataset) -> None:
 
 
 def test_each_dataset_is_split_and_resolved_as_if_it_were_alone(config: Config, both: Dataset) -> None:
-    alone = [open_dataset(one) for one in joint.separate(config)]
-    assert both.fold.tolist() == [fold for one in alone for fold in one.fold]
-    for one, source in zip(alone, ("nih", "chexpert"), strict=True):
-        own = [find(name, both.targets.findings) for name in one.targets.findings]
-        columns = [both.targets.findings.index(name) for name in own if name]
-        np.testing.assert_array_equal(both.targets.y[rows_of(both, source)][:, columns], one.targets.y)
-        np.testing.assert_array_equal(both.targets.mask[rows_of(both, source)][:, columns], one.targets.mask)
+    alone = [open_dataset(dataset) for dataset in joint.separate(config)]
+    assert both.fold.tolist() == [fold for dataset in alone for fold in dataset.fold]
+    for dataset, source in zip(alone, ("nih", "chexpert"), strict=True):
+        names = [find(name, both.targets.findings) for name in dataset.targets.findings]
+        columns = [both.targets.findings.index(name) for name in names if name]
+        np.testing.assert_array_equal(both.targets.y[rows_of(both, source)][:, columns], dataset.targets.y)
+        np.testing.assert_array_equal(
+            both.targets.mask[rows_of(both, source)][:, columns], dataset.targets.mask
+        )
 
 
 def test_a_store_of_each_dataset_serves_it_alone_and_together(
@@ -108,11 +110,11 @@ def test_a_store_of_each_dataset_serves_it_alone_and_together(
         raise AssertionError("packed again")
 
     monkeypatch.setattr(open_stores, "pack", never)
-    alone = [open_dataset(one) for one in joint.separate(config)]
-    expected = np.concatenate([np.asarray(one.store.pixels)[one.index] for one in alone])
+    alone = [open_dataset(dataset) for dataset in joint.separate(config)]
+    expected = np.concatenate([np.asarray(dataset.store.pixels)[dataset.index] for dataset in alone])
     np.testing.assert_array_equal(both.store.pixels[both.index], expected)
     assert config.store.path is not None
-    assert [one.store.path.name for one in alone] == ["store", "store-chexpert"]
+    assert [dataset.store.path.name for dataset in alone] == ["store", "store-chexpert"]
     open_dataset(override(config, ["data.also=[]"]))
 
 
@@ -195,11 +197,13 @@ def test_equal_ids_of_two_tables_are_other_people_only_where_names_say_so(
             (tmp_path / root / f"{fold}.png").write_bytes(
                 next((archive / "images").glob("*.png")).read_bytes()
             )
-    said = {"image": {"store_size": 32}, "store": {"path": tmp_path / "store"}}
+    sections = {"image": {"store_size": 32}, "store": {"path": tmp_path / "store"}}
     assert "patient 1 is in train and val" in error_of(
-        Config.model_validate({"data": {**first, "also": [second]}, **said})
+        Config.model_validate({"data": {**first, "also": [second]}, **sections})
     )
-    named = Config.model_validate({"data": {**first, "name": "A", "also": [{**second, "name": "B"}]}, **said})
+    named = Config.model_validate(
+        {"data": {**first, "name": "A", "also": [{**second, "name": "B"}]}, **sections}
+    )
     dataset = open_dataset(named)
     assert dataset.table.rows["patient_id"].tolist() == ["A/1", "A/2", "A/3", "B/3", "B/1", "B/2"]
     assert dataset.targets.findings == ("Effusion",) and dataset.targets.y.all()
@@ -229,7 +233,7 @@ def test_two_datasets_never_share_a_store_by_its_default_name(tmp_path: Path) ->
         {"source": "chexpert", "root": tmp_path / "chexpert"},
     ]
     config = Config.model_validate({"data": {"source": "nih", "root": tmp_path / "a" / "nih", "also": also}})
-    assert [str(one.store.path) for one in joint.separate(config)] == [
+    assert [str(alone.store.path) for alone in joint.separate(config)] == [
         "stores/nih-nih-256",
         "stores/nih-nih-256-nih_2",
         "stores/chexpert-chexpert-256",

@@ -58,7 +58,7 @@ class Archive:
     def config(
         self, data: Mapping[str, object] | None = None, image: Mapping[str, object] | None = None
     ) -> Config:
-        said: dict[str, Any] = {
+        keys: dict[str, Any] = {
             "source": "table",
             "csv": "labels.csv",
             "split": "column",
@@ -66,7 +66,7 @@ class Archive:
         }
         return Config.model_validate(
             {
-                "data": {**said, "root": self.root, **(data or {})},
+                "data": {**keys, "root": self.root, **(data or {})},
                 "image": {"store_size": 16, **(image or {})},
                 "store": {"path": self.store, "workers": 2},
             }
@@ -113,7 +113,7 @@ def test_a_dataset_holds_every_row_that_is_in_a_split_with_its_own_pixels(archiv
     dataset = archive.open()
     assert rows_of(dataset) == [row for row in range(NUM) if row % 6 != 5]
     check_pixels(dataset)
-    assert [dataset.fold[place] for place in range(len(dataset.fold))] == [
+    assert [dataset.fold[row] for row in range(len(dataset.fold))] == [
         FOLDS[row % 6] for row in rows_of(dataset)
     ]
     assert {fold: len(dataset.rows(fold)) for fold in ("train", "val", "test")} == {
@@ -190,7 +190,7 @@ def test_names_in_lists_without_a_row_are_missing_too(tmp_path: Path) -> None:
     images = [NihImage(f"{row:08}_000.png", patient=str(row), split="train_val") for row in range(1, 9)]
     root = write_nih(tmp_path / "nih", [*images, NihImage("00000009_000.png", patient="9", split="test")])
     write_lines(root / "test_list.txt", ["00000009_000.png", "00000010_000.png"])
-    said: dict[str, Any] = {
+    sections: dict[str, Any] = {
         "data": {"source": "nih", "root": root},
         "image": {"store_size": 16},
         "store": {"path": tmp_path / "store"},
@@ -198,9 +198,9 @@ def test_names_in_lists_without_a_row_are_missing_too(tmp_path: Path) -> None:
     with pytest.raises(
         CxrError, match=r"1 of 10 listed images have no row in the label table: 00000010_000\.png"
     ):
-        open_dataset(Config.model_validate(said))
-    said["data"]["missing"] = "skip"
-    dataset = open_dataset(Config.model_validate(said))
+        open_dataset(Config.model_validate(sections))
+    sections["data"]["missing"] = "skip"
+    dataset = open_dataset(Config.model_validate(sections))
     assert len(dataset.table) == 9
     assert dataset.dropped["listed but not in the label table"] == 1
     assert "00000010_000.png,no row in the label table" in (tmp_path / "store" / "missing.csv").read_text()
@@ -365,7 +365,7 @@ def test_a_store_is_named_by_source_folder_and_size(archive: Archive) -> None:
 def test_real_radiographs_whose_files_are_missing_are_named_or_skipped(
     sample_data: Path, tmp_path: Path
 ) -> None:
-    said: dict[str, Any] = {
+    sections: dict[str, Any] = {
         "data": {"source": "nih", "root": sample_data / "nih-1024"},
         "image": {"store_size": 64},
         "store": {"path": tmp_path / "store", "workers": 2},
@@ -373,8 +373,8 @@ def test_real_radiographs_whose_files_are_missing_are_named_or_skipped(
     with pytest.raises(
         CxrError, match="111,990 of 112,120 listed images have no row in the label table: 0000"
     ):
-        open_dataset(Config.model_validate(said))
-    said["data"]["missing"] = "skip"
-    dataset = open_dataset(Config.model_validate(said))
+        open_dataset(Config.model_validate(sections))
+    sections["data"]["missing"] = "skip"
+    dataset = open_dataset(Config.model_validate(sections))
     assert len(dataset.store.pixels) == 130
     assert len(dataset.table) == 130

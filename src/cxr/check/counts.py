@@ -158,7 +158,7 @@ def find_one_class(targets: Targets, splits: RowSplits) -> list[str]:
     """A line for each split, and for all together, in which targets of some findings are of one class."""
     everywhere = _list_one_class(targets, np.ones(len(splits), bool), least=0)  # soft labels teach, too
     lines = _write_lines("in any split: nothing to learn or measure", everywhere)
-    # what holds everywhere is not repeated for each split
+    # findings of one class everywhere are not named again for each split
     named = {finding for findings in everywhere.values() for finding in findings}
     for split in SPLITS:
         rows = splits == split

@@ -37,7 +37,7 @@ class ExaminedDataset:
 
     Attributes:
         listed: Its table [N], its split and its files [m].
-        facts: [m] what is known of the files; none under --quick.
+        facts: [m] facts of the files; none under --quick.
         read: Grey pixels of a path, as packing reads them.
         rows: [n] rows that would be trained on or evaluated.
         dropped: How many others, by reason.
@@ -80,13 +80,13 @@ class ExaminedDataset:
 
 
 def examine(listed: ListedDataset, quick: bool, skip: Sequence[Path], problems: Problems) -> ExaminedDataset:
-    """A dataset with its files examined; what is wrong with them and with its store is noted.
+    """A dataset with its files examined; problems of the files and of the store are noted.
 
     Args:
         listed: The dataset.
         quick: Look whether files are there, and decode none.
         skip: Folders below data.root that hold no images of the dataset.
-        problems: Takes what is found.
+        problems: Collects the problems.
     """
     config, table, found = listed.config, listed.table, listed.found
     notes = Notes()

@@ -37,7 +37,7 @@ _MAX_NAMED = 100
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of one file.
+    """Facts of one file.
 
     Attributes:
         reason: Why it cannot be read; empty where it can, and then the rest is known.

@@ -60,9 +60,9 @@ def list_outliers(names: Sequence[str], lateral: Bool, facts: Sequence[Facts], s
     """What is unusual about files, by kind; kinds without an image are left out.
 
     Args:
-        names: [n] what to call each file.
+        names: [n] name of each file in the report.
         lateral: [n] whether its view column says lateral.
-        facts: [n] what is known of it.
+        facts: [n] its facts.
         size: image.size of the config.
     """
     readable = np.array([not fact.reason for fact in facts], bool)
@@ -136,10 +136,10 @@ def find_duplicates(
     out: they are listed as such.
 
     Args:
-        names: [n] what to call each file.
+        names: [n] name of each file in the report.
         patients: [n] whose it is.
         splits: [n] its split.
-        facts: [n] what is known of it.
+        facts: [n] its facts.
         datasets: [n] its dataset, where there are several.
     """
     groups: dict[bytes, list[int]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""What cxr train would do with examined datasets: images, steps, stores, and what each dataset gives."""
+"""The plan of a training on examined datasets: images, steps, stores, and the share of each dataset."""
 
 from collections.abc import Sequence
 
@@ -22,14 +22,14 @@ def make_plan(
     findings: Sequence[str],
     problems: Problems | None = None,
 ) -> Plan:
-    """What would be trained on.
+    """The plan: images, patients, findings, steps and stores of a training.
 
     Args:
         config: The recipe.
         datasets: All of its datasets, or one of several.
         targets: Targets of their rows; without findings where they are not known.
         findings: The targets' names.
-        problems: Takes what training refuses; None for one dataset of several, which nobody trains on alone.
+        problems: Collects the refusals of training; None for one dataset of several, not trained on alone.
     """
     # sums over datasets are right for images, which are in one dataset each
     shares = _share(datasets, targets)
@@ -72,7 +72,7 @@ def _join_validation(
 
 
 def _share(datasets: Sequence[ExaminedDataset], targets: Sequence[Targets]) -> list[Share]:
-    """What each dataset gives."""
+    """The share of each dataset in the training."""
     weights = [dataset.listed.config.data.weight for dataset in datasets]
     visits = [
         num_visits(int((dataset.splits == "train").sum()), weight)

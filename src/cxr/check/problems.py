@@ -92,14 +92,14 @@ def check_training(
     validation: Targets | None,
     problems: Problems,
 ) -> int | None:
-    """Steps of an epoch, None where there can be none; notes what training refuses once the rows are known.
+    """Steps of an epoch, None where there can be none; notes refusals of training that depend on the rows.
 
     Args:
         config: The recipe.
         images: Rows of all datasets by split.
         visits: Training rows that an epoch draws from each dataset.
         validation: Targets of the validation rows, None where they are not known.
-        problems: Takes what is found.
+        problems: Collects the problems.
     """
     steps = problems.attempt(lambda: count_steps(config, images, visits))
     if validation is not None and images["val"]:

@@ -25,14 +25,14 @@ from cxr.labels.targets import Targets
 
 @dataclass(frozen=True)
 class Checked:
-    """The Check, and what thumbnails are drawn from.
+    """The Check, and the rows that thumbnails are drawn from.
 
     Attributes:
         check: What was found.
         kept: [n] rows that would be trained on or evaluated.
         fold: [n] their splits.
         read: Grey pixels of one of their files.
-        how: What packing makes of these.
+        how: How packing prepares them.
         parts: Each dataset alone, where there are several.
         private: Lines that name patients, for the terminal alone.
     """
@@ -116,7 +116,7 @@ def _join_targets(targets: Sequence[Targets], findings: Sequence[str]) -> Target
 
 
 def _join_problems(problems: Sequence[Problems]) -> Problems:
-    """What was found in each dataset, then what was found in all of them together."""
+    """The problems of each dataset, then those of all together."""
     joined = Problems()
     for part in problems:
         joined.errors += part.errors
@@ -128,7 +128,7 @@ def _join_problems(problems: Sequence[Problems]) -> Problems:
 
 
 def _conclude_part(dataset: ExaminedDataset, targets: Targets, quick: bool, problems: Problems) -> Checked:
-    """One dataset of several: for the targets that it labels, without what is only asked of all together."""
+    """One dataset of several: for the targets that it labels, without the problems of all together."""
     labels = dataset.listed.table.findings
     columns = [column for column, name in enumerate(targets.findings) if find(name, labels)]
     findings = tuple(targets.findings[column] for column in columns)

@@ -84,7 +84,7 @@ def choose_findings(
     """The targets: those asked for, else what the main dataset labels, then what only further ones do.
 
     Args:
-        tables: What each dataset says.
+        tables: The label table of each dataset.
         asked: data.findings.
         partly: Whether it is enough that one of those asked for is labelled anywhere.
 
@@ -109,7 +109,7 @@ def resolve_aligned(
     """Targets [n, C] of one dataset under its policies; what it does not label is masked in every row.
 
     Args:
-        table: What the dataset says, under its own names.
+        table: Its label table, under its own names of findings.
         findings: C targets, under the names of the training.
         data: The dataset's policies.
         by_concept: Whether findings are matched by concept, and may be lacking; else each must be labelled,

@@ -54,9 +54,9 @@ def check_shared_patients(
 
     Args:
         id_spaces: For each dataset, where a patient id means the same person; parts of one table share it.
-        tables: What the datasets say.
+        tables: Their label tables.
         splits: The splits of their rows.
-        problems: Takes what is found.
+        problems: Collects the problems.
     """
     patients = [table.rows["patient_id"] for table in tables]
     for space in dict.fromkeys(space for space in id_spaces if id_spaces.count(space) > 1):

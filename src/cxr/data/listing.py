@@ -131,7 +131,7 @@ def list_datasets(config: Config, stages: Stages, partly: bool = False) -> Liste
 
     Args:
         config: The recipe.
-        stages: Takes the problems of each dataset.
+        stages: Collects the problems of each dataset.
         partly: Whether targets that no dataset labels are masked rather than refused, as for another
             hospital's data.
 
@@ -169,8 +169,8 @@ def list_datasets(config: Config, stages: Stages, partly: bool = False) -> Liste
             check_missing(dataset, problems)
     stages.end_stage()
 
-    # 4. resolve, on no rows: what is wrong shows before hours of packing. Policies are not checked where a table
-    # could not be read: they may name a finding that only this table labels.
+    # 4. resolve, on no rows: what is wrong shows before hours of packing. Policies are not checked where a
+    # table could not be read: they may name a finding that only this table labels.
     findings = choose_findings(config.data, datasets, by_concept, partly, stages.together)
     all_read = all(dataset.was_read for dataset in datasets)
     for dataset, problems in zip(datasets, stages.datasets, strict=True):

@@ -77,7 +77,7 @@ class Stages:
     stop: bool = True
 
     def end_stage(self) -> None:
-        """Raise what the datasets' stage has found, all of it at once.
+        """Raise all problems that the stage has found.
 
         Raises:
             CxrError: There are errors, unless they are only gathered.
