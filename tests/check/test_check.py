@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cxr.check import odd
-from cxr.check.inspect import inspect
+from cxr.check import outliers
+from cxr.check.files import read_files
 from cxr.findings import NIH_14
 from cxr.images.damage import MAX_BYTES
 from cxr.images.read import Preprocess, prepare, read_file
@@ -37,7 +37,7 @@ def page_of(folder: Path) -> str:
 
 
 def listed(facts: dict) -> dict[str, list[str]]:  # type: ignore[type-arg]
-    return {one["kind"]: one["images"] for one in facts["listings"]}
+    return {listing["kind"]: listing["images"] for listing in facts["listings"]}
 
 
 def hashes(root: Path) -> dict[str, str]:
@@ -50,15 +50,15 @@ def entries(root: Path) -> pd.DataFrame:
     return pd.read_csv(root / "Data_Entry_2017_v2020.csv", dtype={"Patient ID": str})
 
 
-def test_a_clean_archive_is_ready_and_nothing_in_it_is_odd(
+def test_a_clean_dataset_is_ready_and_has_no_outliers(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, facts = check(recipe, tmp_path / "out")
-    said = capsys.readouterr().out
+    printed = capsys.readouterr().out
     assert (status, facts["listings"], facts["twins"], facts["problems"]) == (0, [], [], [])
     images, patients = facts["plan"]["images"], facts["plan"]["patients"]
-    assert f"would train on {images['train']} images of {patients['train']} patients, validate on" in said
-    assert said.splitlines()[-2].startswith("ready")
+    assert f"would train on {images['train']} images of {patients['train']} patients, validate on" in printed
+    assert printed.splitlines()[-2].startswith("ready")
     assert facts["files"]["read"] == 40
 
 
@@ -90,7 +90,7 @@ def test_counts_are_those_of_pandas(recipe: Path, archive: Path, tmp_path: Path)
     table = entries(archive)
     test = table["Image Index"].isin((archive / "test_list.txt").read_text().split())
     positive = table["Finding Labels"].str.get_dummies("|").reindex(columns=list(NIH_14), fill_value=0)
-    cells = pd.DataFrame(facts["cells"]).pivot(index="finding", columns="fold", values="positive")
+    cells = pd.DataFrame(facts["cells"]).pivot(index="finding", columns="split", values="positive")
     assert cells["test"].to_dict() == positive[test].sum().to_dict()
     assert cells.sum(axis=1).to_dict() == positive.sum().to_dict()
     assert facts["together"]["counts"] == (positive.T @ positive).to_numpy().tolist()
@@ -105,7 +105,7 @@ def test_counts_are_those_of_pandas(recipe: Path, archive: Path, tmp_path: Path)
 def test_groups_are_those_of_pandas(recipe: Path, archive: Path, tmp_path: Path) -> None:
     _, facts = check(recipe, tmp_path / "out")
     table, groups = entries(archive), pd.DataFrame(facts["groups"])
-    every = {(one["column"], one["group"]): one["images"] for one in facts["groups"]}
+    every = {(group["column"], group["group"]): group["images"] for group in facts["groups"]}
     for view, num in table["View Position"].value_counts().items():
         assert every["view", view]["all"] == num
         assert sum(every["view", view][fold] for fold in ("train", "val", "test")) == num
@@ -115,12 +115,12 @@ def test_groups_are_those_of_pandas(recipe: Path, archive: Path, tmp_path: Path)
     )
 
 
-def test_equal_pictures_are_grouped_and_leaks_come_first(
+def test_duplicate_images_are_grouped_and_leaks_come_first(
     faulty: Faulty, recipe: Path, tmp_path: Path
 ) -> None:
     root, planted = faulty
     _, facts = check(recipe, tmp_path / "out", f"data.root={root}", *SKIP)
-    assert [sorted(one["images"]) for one in facts["twins"]] == [
+    assert [sorted(group["images"]) for group in facts["twins"]] == [
         sorted(planted[kind] for kind in ("twin_file", "twin_pixels", "good"))
     ]
     assert facts["twins"][0]["same"] == "pixels"
@@ -130,13 +130,13 @@ def test_equal_pictures_are_grouped_and_leaks_come_first(
     )
 
 
-def test_a_picture_in_train_and_test_is_a_leak(archive: Path, recipe: Path, tmp_path: Path) -> None:
+def test_a_duplicate_image_in_train_and_test_is_a_leak(archive: Path, recipe: Path, tmp_path: Path) -> None:
     root = copy(archive, tmp_path)
     first, second = ((root / file).read_text().split()[0] for file in ("train_val_list.txt", "test_list.txt"))
     (root / "images" / second).write_bytes((root / "images" / first).read_bytes())
     status, facts = check(recipe, tmp_path / "out", f"data.root={root}", "data.split_seed=3")
-    assert (status, facts["twins"][0]["same"], facts["twins"][0]["folds"][-1]) == (0, "file", "test")
-    leak = f"leak: equal pictures in more than one split: 1: images/{first} = images/{second}"
+    assert (status, facts["twins"][0]["same"], facts["twins"][0]["splits"][-1]) == (0, "file", "test")
+    leak = f"leak: duplicate images in more than one split: 1: images/{first} = images/{second}"
     assert leak in facts["warnings"]
 
 
@@ -153,9 +153,9 @@ def test_a_patient_in_two_splits_is_a_problem_and_is_named_on_the_terminal_alone
     assert (status, facts["patients"]["in_two_splits"]) == (1, 1)
     assert facts["problems"] == ["data.split: leak: patients in more than one split: 1"]
     assert facts["files"]["read"] == 40
-    said = capsys.readouterr()
-    assert "data.split: patient secret77 is in train and test" in said.err
-    assert "secret77" not in said.out + (tmp_path / "out" / "check.html").read_text() + json.dumps(facts)
+    printed = capsys.readouterr()
+    assert "data.split: patient secret77 is in train and test" in printed.err
+    assert "secret77" not in printed.out + (tmp_path / "out" / "check.html").read_text() + json.dumps(facts)
 
 
 def copy(archive: Path, folder: Path) -> Path:
@@ -181,7 +181,7 @@ def test_the_page_asks_no_network_and_escapes_names(faulty: Faulty, recipe: Path
 def test_thumbnails_are_what_packing_makes_of_the_images(
     image: dict[str, Any], recipe: Path, tmp_path: Path
 ) -> None:
-    root, how = tmp_path / "table", Preprocess(64, **image)
+    root, preprocess = tmp_path / "table", Preprocess(64, **image)
     dark = (
         np.linspace(2000, 2600, 90 * 70).reshape(90, 70).astype(np.uint16)
     )  # 12 bits, a seventh of their range
@@ -194,7 +194,7 @@ def test_thumbnails_are_what_packing_makes_of_the_images(
     data, name = re.findall(r'base64,([^"]*)"[^>]*alt="Random image: ([^;"]*)', page_of(tmp_path))[0]
     shown = cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_GRAYSCALE)
     assert shown is not None
-    packed = prepare(read_file(root / name, how.intensity), how)
+    packed = prepare(read_file(root / name, preprocess.intensity), preprocess)
     assert (
         np.abs(shown.astype(float) - cv2.resize(packed, shown.shape, interpolation=cv2.INTER_NEAREST)).mean()
         < 2
@@ -262,13 +262,13 @@ def test_lateral_images_among_frontal_ones_are_named_by_their_column(tmp_path: P
     ]
     _, facts = check(recipe, tmp_path / "out", "data.findings=[Edema, Fracture]", "data.views=[AP]")
     assert "lateral" not in listed(facts)
-    cells = {(one["finding"], one["fold"]): one for one in facts["cells"]}
+    cells = {(cell["finding"], cell["split"]): cell for cell in facts["cells"]}
     assert cells["Edema", "val"]["negative"] == 2
     assert cells["Fracture", "val"]["blank"] == 2
 
 
 @pytest.mark.parametrize(
-    ("change", "what"),
+    ("change", "problem"),
     [
         (["data.root=absent"], "absent: no such folder"),
         (
@@ -281,11 +281,11 @@ def test_lateral_images_among_frontal_ones_are_named_by_their_column(tmp_path: P
     ],
 )
 def test_what_training_refuses_is_not_ready(
-    change: list[str], what: str, recipe: Path, tmp_path: Path
+    change: list[str], problem: str, recipe: Path, tmp_path: Path
 ) -> None:
     status, facts = check(recipe, tmp_path / "out", *change)
     assert status == 1
-    assert what in facts["problems"][0]
+    assert problem in facts["problems"][0]
     assert len(facts["problems"]) == 1
     assert (tmp_path / "out" / "check.html").exists()
 
@@ -319,7 +319,7 @@ def test_any_failure_of_a_decoder_is_a_reason(archive: Path) -> None:
         return read_file(archive / path)
 
     good = (archive / "images").iterdir().__next__().relative_to(archive).as_posix()
-    bad, full, fine = inspect(archive, ["bad", "full", good], fail, workers=1)
+    bad, full, fine = read_files(archive, ["bad", "full", good], fail, workers=1)
     assert (bad.reason, bad.hint) == ("the decoder failed: ValueError: too large", "")
     assert (
         full.reason == "cannot be read: Cannot allocate memory" and full.hint
@@ -362,19 +362,19 @@ def test_what_a_store_could_not_read_counts_under_quick(faulty: Faulty, recipe: 
 
 
 @pytest.mark.real
-def test_no_radiograph_is_taken_for_odd_and_most_inverted_ones_are_found(sample_data: Path) -> None:
+def test_no_radiograph_is_an_outlier_and_most_inverted_ones_are_found(sample_data: Path) -> None:
     root = sample_data / "nih-256"
     names = sorted(path.relative_to(root).as_posix() for path in (root / "images").iterdir())
     frontal = np.zeros(len(names), bool)
-    facts = inspect(root, names, lambda name: read_file(root / name))
-    assert [one.kind for one in odd.list_odd(names, frontal, facts, 224)] == []
-    turned = inspect(root, names, lambda name: 255 - read_file(root / name))
-    found = {one.kind: one.images for one in odd.list_odd(names, frontal, turned, 224)}
+    facts = read_files(root, names, lambda name: read_file(root / name))
+    assert [listing.kind for listing in outliers.list_outliers(names, frontal, facts, 224)] == []
+    turned = read_files(root, names, lambda name: 255 - read_file(root / name))
+    found = {listing.kind: listing.images for listing in outliers.list_outliers(names, frontal, turned, 224)}
     assert set(found) == {"inverted"}
     assert len(found["inverted"]) > 0.9 * len(names)
 
 
-def test_several_archives_are_each_looked_at_by_themselves(
+def test_several_datasets_are_each_checked_alone(
     recipe: Path, chexpert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     also = f"data.also=[{{source: chexpert, root: {chexpert}}}]"

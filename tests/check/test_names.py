@@ -46,12 +46,12 @@ def test_the_reported_names_are_shown_as_they_are(
     data = make_table(tmp_path / "data", (cases / case).read_bytes())
     view = ["data.columns={view: view, others: [scanner]}"] if "viewb" in case else []
     assert call("check", recipe, *data, *view, "--out", tmp_path / "out", "--quick") == 0
-    said = shown(capsys.readouterr().out)
+    printed = shown(capsys.readouterr().out)
     page = "\n".join(_Text((tmp_path / "out" / "check.html").read_text()).texts)
-    assert all(name in said and name in page for name in names)
+    assert all(name in printed and name in page for name in names)
     assert call("pack", recipe, *data, *view) == 0
-    said = shown(capsys.readouterr().err)
-    assert view or all(name in said for name in names)
+    printed = shown(capsys.readouterr().err)
+    assert view or all(name in printed for name in names)
 
 
 def test_names_of_files_cannot_act_in_a_report(
@@ -62,9 +62,9 @@ def test_names_of_files_cannot_act_in_a_report(
     for name in (b"x\x1b]0;PWN\x07\xff.png", b"y\nerror: fake.png", "z\u202e[bold]\u2028.png".encode()):
         (tmp_path / "data" / os.fsdecode(name)).write_bytes(b"no image")
     call("check", recipe, *data, "--out", tmp_path / "out")
-    said = shown(capsys.readouterr().out)
+    printed = shown(capsys.readouterr().out)
     assert "x\\x1b]0;PWN\\x07\\xff.png, y\\nerror: fake.png, z\\u202e[bold]\\u2028.png" in re.sub(
-        r" ?\n", " ", said
+        r" ?\n", " ", printed
     )
     assert "\\x1b]0;PWN" in shown((tmp_path / "out" / "check.html").read_text())
     facts = json.loads((tmp_path / "out" / "check.json").read_text())
@@ -80,11 +80,11 @@ def test_a_check_of_other_data_keeps_the_first_report(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other").symlink_to(archive)
-    own = write_lines(tmp_path / "tiny.yaml", recipe.read_text().splitlines())
+    copied = write_lines(tmp_path / "tiny.yaml", recipe.read_text().splitlines())
     for arguments in (
         [recipe],
         [recipe, "data.root=other"],
-        [own],
+        [copied],
         [recipe, "train.epochs=2"],
         [recipe, "data.root=other"],
     ):
@@ -95,8 +95,8 @@ def test_a_check_of_other_data_keeps_the_first_report(
         "tiny-nih-HASH",
         "tiny-other-HASH",
     ]
-    said = capsys.readouterr().err
-    assert said.count("checks/tiny holds the report of a check of other data and stays") == 3
+    printed = capsys.readouterr().err
+    assert printed.count("checks/tiny holds the report of a check of other data and stays") == 3
     folders = {
         name: json.loads((tmp_path / "checks" / name / "check.json").read_text())["about"]["folder"]
         for name in reports

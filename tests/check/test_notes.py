@@ -1,4 +1,4 @@
-"""What is remarkable about images is said by check and pack, with how many they are."""
+"""What is remarkable about images is shown by check and pack, with counts."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ PIXELS = np.add.outer(np.arange(50), np.arange(40)).astype(np.uint16) * 40
 
 @pytest.fixture
 def recipe(tmp_path: Path) -> Path:
-    """A config of six files: a CT, one with an impossible rescale, a constant one, and three without fault."""
+    """A config of six files: a CT, one with an impossible rescale, a constant one and three good ones."""
     root = tmp_path / "images"
     write_dicom(root / "ct", PIXELS, Modality="CT")
     write_dicom(root / "slope0", PIXELS, RescaleSlope=0, RescaleIntercept=0)
@@ -37,7 +37,8 @@ def recipe(tmp_path: Path) -> Path:
 def test_check_lists_images_with_their_notes(recipe: Path, tmp_path: Path) -> None:
     call("check", recipe, "--out", tmp_path / "out")
     listings = {
-        one["kind"]: one for one in json.loads((tmp_path / "out" / "check.json").read_text())["listings"]
+        listing["kind"]: listing
+        for listing in json.loads((tmp_path / "out" / "check.json").read_text())["listings"]
     }
     assert listings["constant"]["images"] == ["flat.png"]
     assert dict(zip(listings["noted"]["images"], listings["noted"]["notes"], strict=True)) == {

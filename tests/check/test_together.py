@@ -29,8 +29,8 @@ Facts = dict[str, Any]
 
 def also(root: Path, **keys: object) -> str:
     """The override that adds an archive in CheXpert's layout, or as `keys` say."""
-    said: dict[str, object] = {"source": "chexpert", "root": str(root), "split": "random"} | keys
-    return f"data.also=[{json.dumps(said)}]"
+    section: dict[str, object] = {"source": "chexpert", "root": str(root), "split": "random"} | keys
+    return f"data.also=[{json.dumps(section)}]"
 
 
 def trained(recipe: Path, folder: Path, *overrides: str) -> tuple[Config, Dataset]:
@@ -66,18 +66,18 @@ def test_the_plan_is_what_training_does(weight: float, recipe: Path, chexpert: P
     assert plan["patients"] == counts["patients"]
     assert plan["steps_per_epoch"] == prepare(config, dataset, ALONE).steps_per_epoch
     assert plan["visits"] == sum(dataset.visits())
-    assert [one["visits"] for one in plan["archives"]] == dataset.visits()
-    assert [one["share"] for one in plan["archives"]] == [
+    assert [share["visits"] for share in plan["datasets"]] == dataset.visits()
+    assert [share["share"] for share in plan["datasets"]] == [
         num / sum(dataset.visits()) for num in dataset.visits()
     ]
     assert plan["findings"] == list(dataset.targets.findings)
 
 
-def test_a_weight_changes_the_steps_of_a_single_archive_too(recipe: Path, tmp_path: Path) -> None:
+def test_a_weight_changes_the_steps_of_a_single_dataset_too(recipe: Path, tmp_path: Path) -> None:
     _, facts = check(recipe, tmp_path / "out", "data.weight=2.5", "train.batch_size=7")
     config, dataset = trained(recipe, tmp_path, "data.weight=2.5", "train.batch_size=7")
     assert facts["plan"]["steps_per_epoch"] == prepare(config, dataset, ALONE).steps_per_epoch
-    assert facts["plan"]["archives"] == []
+    assert facts["plan"]["datasets"] == []
 
 
 def test_cells_are_those_of_training_and_tell_blank_from_not_labelled(
@@ -95,7 +95,7 @@ def test_cells_are_those_of_training_and_tell_blank_from_not_labelled(
     assert facts["together"]["counts"] == (positive.T @ positive).to_numpy().tolist()
 
 
-def test_each_archive_is_shown_by_itself_under_the_names_of_the_training(
+def test_each_dataset_is_shown_alone_under_the_names_of_the_training(
     recipe: Path, chexpert: Path, tmp_path: Path
 ) -> None:
     check(recipe, tmp_path / "out", also(chexpert), "data.findings=[Effusion, Hernia, Fracture]")
@@ -106,7 +106,7 @@ def test_each_archive_is_shown_by_itself_under_the_names_of_the_training(
         assert (tmp_path / "out" / name / "check.html").exists()
 
 
-def test_a_name_that_no_archive_labels_is_one_problem_and_the_rest_is_counted(
+def test_a_name_that_no_dataset_labels_is_one_problem_and_the_rest_is_counted(
     recipe: Path, chexpert: Path, tmp_path: Path
 ) -> None:
     findings = "data.findings=[Edema, Hernai, Fracture]"
@@ -122,31 +122,33 @@ def test_a_policy_for_no_finding_is_named_by_its_key(recipe: Path, chexpert: Pat
     assert (status, facts["problems"]) == (1, ["data.also.0.uncertain: 'Oedema' is no finding here"])
 
 
-def test_equal_pictures_of_two_archives_are_found_and_leaks_told_apart(
+def test_duplicate_images_of_two_datasets_are_found_and_leaks_told_apart(
     recipe: Path, archive: Path, tmp_path: Path, chexpert: Path
 ) -> None:
     root = Path(shutil.copytree(chexpert, tmp_path / "chexpert"))
     _, dataset = trained(recipe, tmp_path, also(root))
     rows = dataset.table.rows.assign(fold=dataset.fold)
-    of = {(source, fold): own["path"].iloc[0] for (source, fold), own in rows.groupby(["source", "fold"])}
+    of = {(source, fold): some["path"].iloc[0] for (source, fold), some in rows.groupby(["source", "fold"])}
     planted = {of["nih", "test"]: of["chexpert", "train"], of["nih", "val"]: of["chexpert", "val"]}
-    for own, other in planted.items():
-        (root / other).write_bytes((archive / own).read_bytes())
+    for path, other in planted.items():
+        (root / other).write_bytes((archive / path).read_bytes())
     status, facts = check(recipe, tmp_path / "out", also(root))
     leak, same = (
         [f"{name}/{path}" for name, path in zip(("nih", "chexpert"), pair, strict=True)]
         for pair in planted.items()
     )
-    assert [one["images"] for one in facts["twins"]] == [leak, same]
-    assert [one["archives"] for one in facts["twins"]] == [["nih", "chexpert"]] * 2
-    assert [one["folds"] for one in facts["twins"]] == [["train", "test"], ["val"]]
-    assert warned(facts, "leak") == [f"leak: equal pictures in splits of two archives: 1: {' = '.join(leak)}"]
-    assert warned(facts, "equal pictures in more than one archive: 2: ")
+    assert [group["images"] for group in facts["twins"]] == [leak, same]
+    assert [group["datasets"] for group in facts["twins"]] == [["nih", "chexpert"]] * 2
+    assert [group["splits"] for group in facts["twins"]] == [["train", "test"], ["val"]]
+    assert warned(facts, "leak") == [
+        f"leak: duplicate images in splits of two datasets: 1: {' = '.join(leak)}"
+    ]
+    assert warned(facts, "duplicate images in more than one dataset: 2: ")
     assert status == 0
     assert len(re.findall('alt="One of several equal images: (?:nih|chexpert)/', page_of(tmp_path))) == 4
 
 
-def test_a_patient_in_splits_of_two_archives_is_counted_and_not_named(
+def test_a_patient_in_splits_of_two_datasets_is_counted_and_not_named(
     recipe: Path, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again = also(archive, source="nih", split_seed=4)
@@ -154,27 +156,28 @@ def test_a_patient_in_splits_of_two_archives_is_counted_and_not_named(
     with pytest.raises(CxrError) as error:
         trained(recipe, tmp_path, again)
     assert (status, facts["hints"]) == (1, [error.value.hint])
-    assert facts["problems"] == [
-        f"data.split: leak: patients in different splits of two archives: {facts['patients']['in_two_splits']}"
-    ]
+    num = facts["patients"]["in_two_splits"]
+    assert facts["problems"] == [f"data.split: leak: patients in different splits of two datasets: {num}"]
     assert (
         facts["patients"]["num"] == pd.read_csv(archive / "Data_Entry_2017_v2020.csv")["Patient ID"].nunique()
     )
-    said = capsys.readouterr()
-    assert not re.search(r"patient \d", said.out) and re.search(r"data\.split: patient \d+ is in ", said.err)
+    printed = capsys.readouterr()
+    assert not re.search(r"patient \d", printed.out) and re.search(
+        r"data\.split: patient \d+ is in ", printed.err
+    )
 
 
 @pytest.mark.parametrize("folds", ["val", "test", "val test test", "train train train"])
-def test_a_further_archive_may_lack_splits_as_in_training(folds: str, recipe: Path, tmp_path: Path) -> None:
+def test_a_further_dataset_may_lack_splits_as_in_training(folds: str, recipe: Path, tmp_path: Path) -> None:
     keys = write_table(tmp_path / "more", folds)
     status, facts = check(recipe, tmp_path / "out", also(tmp_path / "more", **keys))
     config, dataset = trained(recipe, tmp_path, also(tmp_path / "more", **keys))
     assert (status, facts["problems"]) == (0, [])
     assert facts["plan"]["steps_per_epoch"] == prepare(config, dataset, ALONE).steps_per_epoch
-    assert facts["plan"]["archives"][1]["images"] == dataset.parts[1].counts()["images"]
+    assert facts["plan"]["datasets"][1]["images"] == dataset.parts[1].counts()["images"]
 
 
-def test_no_archive_with_training_rows_is_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:
+def test_no_dataset_with_training_rows_is_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:
     keys = write_table(tmp_path / "a", "val test"), write_table(tmp_path / "b", "test val", first=200)
     main = [f"data.{name}={json.dumps(value)}" for name, value in keys[0].items()]
     overrides = [
@@ -190,7 +193,7 @@ def test_no_archive_with_training_rows_is_refused_as_in_training(recipe: Path, t
     assert facts["plan"]["steps_per_epoch"] is None
 
 
-def test_a_fault_of_a_further_archive_names_its_own_keys(
+def test_a_fault_of_a_further_dataset_names_its_own_keys(
     recipe: Path, chexpert: Path, tmp_path: Path
 ) -> None:
     root = Path(shutil.copytree(chexpert, tmp_path / "chexpert"))
@@ -208,14 +211,14 @@ def test_a_fault_of_a_further_archive_names_its_own_keys(
     assert (status, facts["plan"]["dropped"]) == (0, {"chexpert: no file": 1, "chexpert: unreadable": 1})
 
 
-def test_an_unread_archive_blames_no_finding(recipe: Path, tmp_path: Path) -> None:
+def test_a_dataset_that_cannot_be_read_makes_no_problem_of_a_finding(recipe: Path, tmp_path: Path) -> None:
     findings = "data.findings=[Edema, Fracture]"
     status, facts = check(recipe, tmp_path / "out", also(tmp_path / "absent"), findings)
     assert (status, len(facts["problems"]), facts["plan"]["findings"]) == (1, 1, ["Edema"])
     assert "absent: no such folder" in facts["problems"][0]
 
 
-def test_a_column_of_our_own_name_is_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:
+def test_a_column_called_source_is_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:
     keys = write_table(tmp_path / "more", "train val test", source="x")
     status, facts = check(recipe, tmp_path / "out", also(tmp_path / "more", **keys))
     with pytest.raises(CxrError) as error:
@@ -244,25 +247,27 @@ def test_terminal_json_and_page_say_the_same(
     monkeypatch.setenv("COLUMNS", "1000")
     findings = "data.findings=[Edema, Hernai, Fracture]"
     _, facts = check(recipe, tmp_path / "out", also(chexpert, weight=0.5), findings)
-    said = capsys.readouterr().out.split("all archives together")[1]
+    printed = capsys.readouterr().out.split("all datasets together")[1]
     page = re.sub(r"<[^>]*>", " ", page_of(tmp_path)).replace("&#39;", "'")
     lines = [*facts["problems"], *facts["warnings"], facts["verdict"]]
-    for one in facts["plan"]["archives"]:
-        lines += [f"{one['visits']} images of {one['name']} ({100 * one['share']:.1f} %)"]
-        cells = [one["name"], *one["images"].values(), f"{one['weight']:g}", one["visits"]]
-        assert re.search(r"\s+".join(map(str, cells)), said) and re.search(r"\s+".join(map(str, cells)), page)
+    for share in facts["plan"]["datasets"]:
+        lines += [f"{share['visits']} images of {share['name']} ({100 * share['share']:.1f} %)"]
+        cells = [share["name"], *share["images"].values(), f"{share['weight']:g}", share["visits"]]
+        assert re.search(r"\s+".join(map(str, cells)), printed) and re.search(
+            r"\s+".join(map(str, cells)), page
+        )
     lines += [
         f"{facts['plan']['steps_per_epoch']} steps each",
         f"an epoch draws {facts['plan']['visits']} training",
     ]
-    assert [line for line in lines if line not in said] == []
+    assert [line for line in lines if line not in printed] == []
     assert [line for line in lines if line not in page] == []
 
 
-def test_a_single_archive_keeps_its_keys(recipe: Path, tmp_path: Path) -> None:
+def test_a_single_dataset_keeps_its_keys(recipe: Path, tmp_path: Path) -> None:
     _, facts = check(recipe, tmp_path / "out")
-    keys = """cxr verdict ready about quick problems hints warnings files listings twins cells together groups patients
-              split_hashes plan"""
+    keys = """cxr verdict ready about quick problems hints warnings files listings twins cells together groups
+              patients split_hashes plan"""
     assert set(keys.split()) <= facts.keys()
     plan = "images patients findings dropped batch_size epochs steps_per_epoch store store_bytes where"
     assert set(plan.split()) <= facts["plan"].keys()
@@ -298,7 +303,9 @@ def test_without_pydicom_all_dicom_files_are_one_problem(
         assert (facts["files"]["not_read"], facts["files"]["unreadable"]) == (20, 0)
 
 
-def test_one_is_not_said_as_several(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_count_of_one_is_written_in_the_singular(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     keys = write_table(tmp_path / "few", "train val test", "Mass")
     more = [f"data.{name}={json.dumps(value)}" for name, value in keys.items()]
     out = tmp_path / "out"
@@ -316,14 +323,14 @@ def test_one_is_not_said_as_several(recipe: Path, tmp_path: Path, capsys: pytest
         )
         == 0
     )
-    said = " ".join(capsys.readouterr().out.split())
+    printed = " ".join(capsys.readouterr().out.split())
     assert (
         "train on 1 image of 1 patient, validate on 1 image of 1 patient, test on 1 image of 1 patient; 1 f"
-        in said
+        in printed
     )
-    assert "1 epoch in batches of 16: 1 step each, 1 step in all" in said
+    assert "1 epoch in batches of 16: 1 step each, 1 step in all" in printed
     several = "images|patients|rows|files|findings|epochs|steps|warnings|problems"
-    assert not re.search(rf"(?<![\d,.])1 ({several})\b(?!:)", f"{said} {page_of(tmp_path)}")
+    assert not re.search(rf"(?<![\d,.])1 ({several})\b(?!:)", f"{printed} {page_of(tmp_path)}")
 
 
 def test_validation_rows_of_one_class_are_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:

@@ -45,16 +45,16 @@ def call(capsys: pytest.CaptureFixture[str]) -> Call:
         with pytest.raises(SystemExit) as ended:
             main([str(argument) for argument in arguments])
         assert isinstance(ended.value.code, int)
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        return Ended(ended.value.code, said.out, said.err)
+        printed = capsys.readouterr()
+        assert "Traceback" not in printed.err
+        return Ended(ended.value.code, printed.out, printed.err)
 
     return run
 
 
-def go_on(call: Call, said: str) -> Ended:
-    """Give the command that a stopped one has said."""
-    program, *arguments = shlex.split(said.splitlines()[-1].partition(HINT)[2])
+def go_on(call: Call, printed: str) -> Ended:
+    """Give the command that a stopped one has printed."""
+    program, *arguments = shlex.split(printed.splitlines()[-1].partition(HINT)[2])
     assert program == "cxr"
     return call(*arguments)
 
@@ -75,7 +75,7 @@ def small(tmp_path: Path) -> tuple[str, str]:
 
 
 def link(folder: Path, to: Path) -> Path:
-    """A copy of a run folder without logs that shares its files, which are replaced and never changed in place."""
+    """A copy of a run folder without logs; the files are shared: they are replaced, not changed in place."""
     shutil.copytree(
         folder, to, copy_function=os.link, ignore=shutil.ignore_patterns("tensorboard", "train.log")
     )
@@ -99,7 +99,7 @@ def kill_at(number: signal.Signals, name: str, monkeypatch: pytest.MonkeyPatch) 
     [(signal.SIGTERM, ()), (signal.SIGHUP, ("--overwrite",)), (signal.SIGINT, ())],
     ids=["TERM", "HUP while overwriting", "INT"],
 )
-def test_a_signal_stops_pack_with_the_command_that_goes_on(
+def test_a_signal_stops_pack_with_the_command_that_continues(
     call: Call,
     small: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
@@ -127,7 +127,7 @@ def test_a_signal_stops_pack_with_the_command_that_goes_on(
     assert not partial.exists()
 
 
-def test_an_overwrite_of_two_archives_that_is_stopped_in_the_first_forgets_none(
+def test_an_overwrite_of_two_datasets_that_is_stopped_in_the_first_forgets_none(
     call: Call, small: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_nih(tmp_path / "more")
@@ -222,7 +222,7 @@ ORDER = {
 
 
 @pytest.mark.parametrize("fault", ORDER)
-def test_what_is_wrong_with_the_data_is_said_before_weights_are_fetched_and_a_file_is_packed(
+def test_problems_of_the_data_are_shown_before_weights_are_fetched_and_a_file_is_packed(
     call: Call, small: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     overrides, what = ORDER[fault]
@@ -230,7 +230,7 @@ def test_what_is_wrong_with_the_data_is_said_before_weights_are_fetched_and_a_fi
     if fault == "a store of other pixels":
         assert call("pack", *small).status == 0
     monkeypatch.setattr("cxr.model.load_weights.check_weights", lambda *_, **__: pytest.fail("fetched"))
-    monkeypatch.setattr("cxr.data.listing.pack", lambda *_: pytest.fail("packed"))
+    monkeypatch.setattr("cxr.data.open_stores.pack", lambda *_: pytest.fail("packed"))
     ended = call("train", *small, *(text.replace("FILE", str(tmp_path / "FILE")) for text in overrides))
     assert ended.status == 2
     assert what in ended.err
@@ -243,7 +243,7 @@ def test_another_run_is_refused_on_resuming_before_a_file_is_packed(
     home = Path(small[0]).parent
     assert call("train", *small).status == 0
     shutil.rmtree(home / "store")
-    monkeypatch.setattr("cxr.data.listing.pack", lambda *_: pytest.fail("packed"))
+    monkeypatch.setattr("cxr.data.open_stores.pack", lambda *_: pytest.fail("packed"))
     assert "train.lr was 0.0001 and is now 0.5" in call("train", *small, "train.lr=0.5", "--resume").err
     table = home / "nih" / "Data_Entry_2017_v2020.csv"
     table.write_text(table.read_text().replace("Mass|Nodule", "Nodule"))
@@ -254,7 +254,7 @@ def test_another_run_is_refused_on_resuming_before_a_file_is_packed(
     assert f"{last}: cannot be resumed from" in call("train", *small, "--resume").err
 
 
-def test_a_run_that_was_moved_goes_on_where_it_and_its_data_are_now(
+def test_a_run_that_was_moved_continues_where_it_and_its_data_are_now(
     call: Call, run: Path, tmp_path: Path
 ) -> None:
     moved = link(run, tmp_path / "moved here")
@@ -314,7 +314,7 @@ def test_a_damaged_row_is_named_by_train_and_check(call: Call, small: tuple[str,
     assert call("check", *small, "--out", home / "check").status == 0
 
 
-def test_predict_names_a_file_that_cannot_be_read_now_and_goes_on(
+def test_predict_names_a_file_that_cannot_be_read_now_and_continues(
     call: Call, run: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = sorted((archive / "images").iterdir())[:3]
@@ -327,8 +327,8 @@ def test_predict_names_a_file_that_cannot_be_read_now_and_goes_on(
     monkeypatch.setattr("cxr.deploy.predict_files.read_file", read)
     ended = call("predict", run, "--format", "json", *files)
     assert ended.status == 1
-    said = [json.loads(line) for line in ended.out.splitlines()]
-    assert {line["image"]: line.get("error") for line in said} == {
+    printed = [json.loads(line) for line in ended.out.splitlines()]
+    assert {line["image"]: line.get("error") for line in printed} == {
         str(files[0]): None,
         str(files[1]): "cannot be read: Too many open files",
         str(files[2]): None,
@@ -356,20 +356,18 @@ def current_umask() -> int:
     return mask
 
 
-def test_a_store_never_takes_the_place_of_the_images(
-    call: Call, small: tuple[str, str], tmp_path: Path
-) -> None:
+def test_a_store_never_replaces_the_images(call: Call, small: tuple[str, str], tmp_path: Path) -> None:
     home = Path(small[0]).parent
     before = sorted((home / "nih").rglob("*"))
     for place in (home / "nih", home):
         for options in ((), ("--overwrite",), ("--update",)):
             ended = call("pack", *small, f"store.path={place}", *options)
-            assert ended.status == 2 and "is the folder of the images, or above it" in ended.err
+            assert ended.status == 2 and "is the folder of the images, or a folder above it" in ended.err
     assert sorted((home / "nih").rglob("*")) == before
 
 
 def stop_after_one_epoch(call: Call, small: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
-    """Train and stop between two epochs; returns what was said."""
+    """Train and stop between two epochs; returns what was printed."""
     with monkeypatch.context() as patch:
         patch.setattr(loop, "_is_stop_agreed", lambda world, request: True)
         patch.setattr(loop, "_save_or_stop", lambda *_: None)
@@ -381,12 +379,12 @@ def stop_after_one_epoch(call: Call, small: tuple[str, str], monkeypatch: pytest
 def test_other_pixels_are_refused_on_resuming(
     call: Call, small: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said = stop_after_one_epoch(call, small, monkeypatch)
+    printed = stop_after_one_epoch(call, small, monkeypatch)
     home = Path(small[0]).parent
     for path in (home / "nih" / "images").iterdir():
         path.write_bytes(cv2.imencode(".png", np.asarray(255 - read_file(path), np.uint8))[1].tobytes())
     assert call("pack", *small, "--overwrite").status == 0
-    refused = go_on(call, said)
+    refused = go_on(call, printed)
     assert refused.status == 2
     assert "the pixels in" in refused.err and "are not those that the run began with" in refused.err
 
@@ -395,14 +393,14 @@ def test_another_patient_key_is_refused_on_resuming(
     call: Call, small: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CXR_PATIENT_KEY", "0123456789abcdef0123456789abcdef")
-    said = stop_after_one_epoch(call, small, monkeypatch)
+    printed = stop_after_one_epoch(call, small, monkeypatch)
     monkeypatch.setenv("CXR_PATIENT_KEY", "another key of thirty two letters")
-    assert "the run's patients are hashed with the key" in go_on(call, said).err
+    assert "the run's patients are hashed with the key" in go_on(call, printed).err
     monkeypatch.delenv("CXR_PATIENT_KEY")
-    refused = go_on(call, said)
+    refused = go_on(call, printed)
     assert refused.status == 2 and "and now with no key" in refused.err
     monkeypatch.setenv("CXR_PATIENT_KEY", "0123456789abcdef0123456789abcdef")
-    assert go_on(call, said).status == 0
+    assert go_on(call, printed).status == 0
 
 
 @pytest.mark.parametrize("option", ["--overwrite", "--update"])

@@ -11,7 +11,7 @@ from rich.console import Console
 from cxr.config.load import override
 from cxr.config.schema import Config
 from cxr.data import combine as joint
-from cxr.data import listing
+from cxr.data import open_stores
 from cxr.data.counts import render_counts
 from cxr.data.dataset import Dataset, open_dataset
 from cxr.data.placement import place
@@ -48,7 +48,7 @@ def column(dataset: Dataset, finding: str) -> int:
     return dataset.targets.findings.index(finding)
 
 
-def test_targets_are_the_main_archives_findings_then_those_of_the_others(both: Dataset) -> None:
+def test_targets_are_the_main_datasets_findings_then_those_of_the_others(both: Dataset) -> None:
     further = [name for name in CHEXPERT_14 if concept(name) not in NIH_14 and name != NO_FINDING]
     assert both.targets.findings == (*NIH_14, *further)
     assert len(both.targets.findings) == 20
@@ -60,18 +60,18 @@ def test_what_only_resembles_a_finding_is_not_merged(lookalike: str) -> None:
     assert find(lookalike, CHEXPERT_14) is None
 
 
-def test_a_merged_finding_says_what_each_archives_own_table_says(both: Dataset, chexpert: Path) -> None:
+def test_a_merged_finding_has_the_labels_of_each_datasets_table(both: Dataset, chexpert: Path) -> None:
     csv = pd.concat([pd.read_csv(chexpert / f"{name}.csv") for name in ("train", "valid", "test")])
-    own = csv.set_index("Path")["Pleural Effusion"]
-    own.index = "chexpert/" + own.index.str.extract("((?:train|valid|test)/.*)", expand=False)
+    labels = csv.set_index("Path")["Pleural Effusion"]
+    labels.index = "chexpert/" + labels.index.str.extract("((?:train|valid|test)/.*)", expand=False)
     rows = rows_of(both, "chexpert")
-    expected = own[both.table.rows["image"].iloc[rows]].to_numpy()
+    expected = labels[both.table.rows["image"].iloc[rows]].to_numpy()
     np.testing.assert_array_equal(both.table.raw[rows, column(both, "Effusion")], expected)
     np.testing.assert_array_equal(both.targets.y[rows, column(both, "Effusion")], expected == 1)
     np.testing.assert_array_equal(both.targets.mask[rows, column(both, "Effusion")], expected != -1)
 
 
-def test_what_an_archive_does_not_label_is_masked_though_blank_cells_are_negative(both: Dataset) -> None:
+def test_what_a_dataset_does_not_label_is_masked_though_blank_cells_are_negative(both: Dataset) -> None:
     for source, finding in (("chexpert", "Hernia"), ("nih", "Lung Opacity")):
         rows = rows_of(both, source)
         assert np.isnan(both.table.raw[rows, column(both, finding)]).all()
@@ -83,7 +83,7 @@ def test_what_an_archive_does_not_label_is_masked_though_blank_cells_are_negativ
     assert both.targets.mask[rows_of(both, "chexpert"), column(both, "Edema")].sum() > 20
 
 
-def test_names_of_images_and_patients_tell_their_archive(both: Dataset) -> None:
+def test_names_of_images_and_patients_tell_their_dataset(both: Dataset) -> None:
     rows = both.table.rows
     assert rows["image"].is_unique
     for name in ("image", "patient_id"):
@@ -91,28 +91,30 @@ def test_names_of_images_and_patients_tell_their_archive(both: Dataset) -> None:
     assert [part.name for part in both.parts] == ["nih", "chexpert"]
 
 
-def test_each_archive_is_split_and_resolved_as_if_it_were_alone(config: Config, both: Dataset) -> None:
-    alone = [open_dataset(one) for one in joint.separate(config)]
-    assert both.fold.tolist() == [fold for one in alone for fold in one.fold]
-    for one, source in zip(alone, ("nih", "chexpert"), strict=True):
-        own = [find(name, both.targets.findings) for name in one.targets.findings]
-        columns = [both.targets.findings.index(name) for name in own if name]
-        np.testing.assert_array_equal(both.targets.y[rows_of(both, source)][:, columns], one.targets.y)
-        np.testing.assert_array_equal(both.targets.mask[rows_of(both, source)][:, columns], one.targets.mask)
+def test_each_dataset_is_split_and_resolved_as_if_it_were_alone(config: Config, both: Dataset) -> None:
+    alone = [open_dataset(dataset) for dataset in joint.separate(config)]
+    assert both.fold.tolist() == [fold for dataset in alone for fold in dataset.fold]
+    for dataset, source in zip(alone, ("nih", "chexpert"), strict=True):
+        names = [find(name, both.targets.findings) for name in dataset.targets.findings]
+        columns = [both.targets.findings.index(name) for name in names if name]
+        np.testing.assert_array_equal(both.targets.y[rows_of(both, source)][:, columns], dataset.targets.y)
+        np.testing.assert_array_equal(
+            both.targets.mask[rows_of(both, source)][:, columns], dataset.targets.mask
+        )
 
 
-def test_a_store_of_each_archive_serves_it_alone_and_together(
+def test_a_store_of_each_dataset_serves_it_alone_and_together(
     config: Config, both: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: object) -> None:
         raise AssertionError("packed again")
 
-    monkeypatch.setattr(listing, "pack", never)
-    alone = [open_dataset(one) for one in joint.separate(config)]
-    expected = np.concatenate([np.asarray(one.store.pixels)[one.index] for one in alone])
+    monkeypatch.setattr(open_stores, "pack", never)
+    alone = [open_dataset(dataset) for dataset in joint.separate(config)]
+    expected = np.concatenate([np.asarray(dataset.store.pixels)[dataset.index] for dataset in alone])
     np.testing.assert_array_equal(both.store.pixels[both.index], expected)
     assert config.store.path is not None
-    assert [one.store.path.name for one in alone] == ["store", "store-chexpert"]
+    assert [dataset.store.path.name for dataset in alone] == ["store", "store-chexpert"]
     open_dataset(override(config, ["data.also=[]"]))
 
 
@@ -133,7 +135,7 @@ def test_pixels_on_the_gpu_are_those_of_all_stores(both: Dataset, gpu: torch.dev
     np.testing.assert_array_equal(pixels.cpu().numpy(), np.asarray(both.store.pixels))
 
 
-def test_policies_are_each_archives_own_under_either_name(config: Config, both: Dataset) -> None:
+def test_policies_are_those_of_each_dataset_under_either_name(config: Config, both: Dataset) -> None:
     for name in ("Effusion", "Pleural Effusion"):
         ones = open_dataset(override(config, [f"data.also.0.uncertain={{{name}: ones}}"]))
         unsure = ones.table.raw == -1
@@ -149,20 +151,20 @@ def error_of(config: Config, *overrides: str) -> str:
     return error.value.render()
 
 
-def test_an_error_names_the_further_archives_key(config: Config) -> None:
+def test_an_error_names_the_further_datasets_key(config: Config) -> None:
     assert error_of(config, "data.also.0.uncertain={Oedema: ones}").startswith(
         "error: data.also.0.uncertain: 'Oedema' is no finding here\n"
     )
-    assert error_of(config, "data.also.0.csv=absent.csv").startswith("error: data.also.0.csv: no file")
+    assert error_of(config, "data.also.0.csv=absent.csv").startswith("error: data.also.0: data.csv: no file")
 
 
-def test_a_finding_that_no_archive_labels_is_refused(config: Config) -> None:
+def test_a_finding_that_no_dataset_labels_is_refused(config: Config) -> None:
     assert error_of(config, "data.findings=[Effusion, Scoliosis, Hernia]").startswith(
-        "error: data.findings: no archive has labels for 'Scoliosis'\nhint: "
+        "error: data.findings: no dataset has labels for 'Scoliosis'\nhint: "
     )
 
 
-def test_asked_for_findings_are_found_under_each_archives_name(config: Config) -> None:
+def test_asked_for_findings_are_found_under_each_datasets_name(config: Config) -> None:
     some = open_dataset(override(config, ["data.findings=[Pleural Effusion, Hernia]"]))
     assert some.targets.findings == ("Pleural Effusion", "Hernia")
     assert some.targets.mask[rows_of(some, "nih")].all()
@@ -179,11 +181,11 @@ def table(root: Path, name: str, patients: str, findings: str = "Effusion") -> d
     return {"source": "table", "root": root / name, "csv": "labels.csv", "split": "column", "missing": "skip"}
 
 
-def test_patients_of_one_archive_read_twice_are_not_in_two_folds(config: Config, archive: Path) -> None:
+def test_patients_of_one_dataset_read_twice_are_not_in_two_splits(config: Config, archive: Path) -> None:
     again = f"data.also=[{{source: nih, root: {archive}, split: random, split_seed: 4}}]"
     text = error_of(config, again)
     assert "error: data.split: patient" in text
-    assert text.endswith("hint: two archives hold the same patients; give both the same split")
+    assert text.endswith("hint: two datasets hold the same patients; give both the same split")
 
 
 def test_equal_ids_of_two_tables_are_other_people_only_where_names_say_so(
@@ -195,11 +197,13 @@ def test_equal_ids_of_two_tables_are_other_people_only_where_names_say_so(
             (tmp_path / root / f"{fold}.png").write_bytes(
                 next((archive / "images").glob("*.png")).read_bytes()
             )
-    said = {"image": {"store_size": 32}, "store": {"path": tmp_path / "store"}}
+    sections = {"image": {"store_size": 32}, "store": {"path": tmp_path / "store"}}
     assert "patient 1 is in train and val" in error_of(
-        Config.model_validate({"data": {**first, "also": [second]}, **said})
+        Config.model_validate({"data": {**first, "also": [second]}, **sections})
     )
-    named = Config.model_validate({"data": {**first, "name": "A", "also": [{**second, "name": "B"}]}, **said})
+    named = Config.model_validate(
+        {"data": {**first, "name": "A", "also": [{**second, "name": "B"}]}, **sections}
+    )
     dataset = open_dataset(named)
     assert dataset.table.rows["patient_id"].tolist() == ["A/1", "A/2", "A/3", "B/3", "B/1", "B/2"]
     assert dataset.targets.findings == ("Effusion",) and dataset.targets.y.all()
@@ -223,20 +227,20 @@ def test_names_default_to_the_source_and_differ(
     assert joint.names(config.data) == expected
 
 
-def test_two_archives_never_share_a_store_by_its_default_name(tmp_path: Path) -> None:
+def test_two_datasets_never_share_a_store_by_its_default_name(tmp_path: Path) -> None:
     also = [
         {"source": "nih", "root": tmp_path / "b" / "nih"},
         {"source": "chexpert", "root": tmp_path / "chexpert"},
     ]
     config = Config.model_validate({"data": {"source": "nih", "root": tmp_path / "a" / "nih", "also": also}})
-    assert [str(one.store.path) for one in joint.separate(config)] == [
+    assert [str(alone.store.path) for alone in joint.separate(config)] == [
         "stores/nih-nih-256",
         "stores/nih-nih-256-nih_2",
         "stores/chexpert-chexpert-256",
     ]
 
 
-def test_the_printed_counts_say_what_each_archive_gives(config: Config) -> None:
+def test_the_printed_counts_say_what_each_dataset_gives(config: Config) -> None:
     dataset = open_dataset(override(config, ["data.also.0.weight=1.5"]))
     console = Console(width=200, file=io.StringIO(), record=True)
     console.print(render_counts(dataset))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from cxr.config.schema import Config
-from cxr.data import listing
+from cxr.data import open_stores
 from cxr.data.counts import render_counts
 from cxr.data.dataset import Dataset, open_dataset, store_path
 from cxr.errors import CxrError
@@ -25,7 +25,7 @@ VIEWS = ("PA", "AP", "lateral")
 
 
 class Archive:
-    """A table of 24 images, each of one grey level that says its row, of three views, two findings and three folds."""
+    """A table of 24 images of three views, two findings and three splits; the grey level tells the row."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.store = root / "archive", root / "store"
@@ -58,7 +58,7 @@ class Archive:
     def config(
         self, data: Mapping[str, object] | None = None, image: Mapping[str, object] | None = None
     ) -> Config:
-        said: dict[str, Any] = {
+        keys: dict[str, Any] = {
             "source": "table",
             "csv": "labels.csv",
             "split": "column",
@@ -66,7 +66,7 @@ class Archive:
         }
         return Config.model_validate(
             {
-                "data": {**said, "root": self.root, **(data or {})},
+                "data": {**keys, "root": self.root, **(data or {})},
                 "image": {"store_size": 16, **(image or {})},
                 "store": {"path": self.store, "workers": 2},
             }
@@ -113,7 +113,7 @@ def test_a_dataset_holds_every_row_that_is_in_a_split_with_its_own_pixels(archiv
     dataset = archive.open()
     assert rows_of(dataset) == [row for row in range(NUM) if row % 6 != 5]
     check_pixels(dataset)
-    assert [dataset.fold[place] for place in range(len(dataset.fold))] == [
+    assert [dataset.fold[row] for row in range(len(dataset.fold))] == [
         FOLDS[row % 6] for row in rows_of(dataset)
     ]
     assert {fold: len(dataset.rows(fold)) for fold in ("train", "val", "test")} == {
@@ -163,7 +163,8 @@ def test_missing_files_are_an_error_that_counts_them_and_names_the_first(archive
     archive.remove([3, 4, 8, 9, 10, 20, 21])
     assert error_of(archive) == (
         "error: ROOT: 7 of 24 listed images have no file: 3.png, 4.png, 8.png, 9.png, 10.png, ...\n"
-        "hint: unpack the rest of the archive there, or data.missing=skip to go on without them (listed in missing.csv)"
+        "hint: unpack the rest of the dataset there, or data.missing=skip to continue without them "
+        "(listed in missing.csv)"
     )
     assert not archive.store.exists()
 
@@ -189,7 +190,7 @@ def test_names_in_lists_without_a_row_are_missing_too(tmp_path: Path) -> None:
     images = [NihImage(f"{row:08}_000.png", patient=str(row), split="train_val") for row in range(1, 9)]
     root = write_nih(tmp_path / "nih", [*images, NihImage("00000009_000.png", patient="9", split="test")])
     write_lines(root / "test_list.txt", ["00000009_000.png", "00000010_000.png"])
-    said: dict[str, Any] = {
+    sections: dict[str, Any] = {
         "data": {"source": "nih", "root": root},
         "image": {"store_size": 16},
         "store": {"path": tmp_path / "store"},
@@ -197,9 +198,9 @@ def test_names_in_lists_without_a_row_are_missing_too(tmp_path: Path) -> None:
     with pytest.raises(
         CxrError, match=r"1 of 10 listed images have no row in the label table: 00000010_000\.png"
     ):
-        open_dataset(Config.model_validate(said))
-    said["data"]["missing"] = "skip"
-    dataset = open_dataset(Config.model_validate(said))
+        open_dataset(Config.model_validate(sections))
+    sections["data"]["missing"] = "skip"
+    dataset = open_dataset(Config.model_validate(sections))
     assert len(dataset.table) == 9
     assert dataset.dropped["listed but not in the label table"] == 1
     assert "00000010_000.png,no row in the label table" in (tmp_path / "store" / "missing.csv").read_text()
@@ -226,7 +227,7 @@ def test_a_store_with_skipped_files_is_refused_where_they_are_an_error(archive: 
     archive.open(unreadable="skip")
     assert error_of(archive) == (
         "error: STORE: 1 of its files were unreadable and are listed in unreadable.csv\n"
-        "hint: data.unreadable=skip goes on without them; cxr pack CONFIG --update reads them again"
+        "hint: data.unreadable=skip continues without them; cxr pack CONFIG --update reads them again"
     )
     archive.draw(6)
     assert 6 in rows_of(archive.open(overwrite=True))
@@ -250,7 +251,7 @@ def test_a_store_serves_every_config_of_the_same_images(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
 ) -> None:
     archive.open()
-    monkeypatch.setattr(listing, "pack", never)
+    monkeypatch.setattr(open_stores, "pack", never)
     dataset = open_dataset(archive.config(change))
     check_pixels(dataset)
     assert len(dataset.table) + sum(dataset.dropped.values()) == NUM
@@ -364,7 +365,7 @@ def test_a_store_is_named_by_source_folder_and_size(archive: Archive) -> None:
 def test_real_radiographs_whose_files_are_missing_are_named_or_skipped(
     sample_data: Path, tmp_path: Path
 ) -> None:
-    said: dict[str, Any] = {
+    sections: dict[str, Any] = {
         "data": {"source": "nih", "root": sample_data / "nih-1024"},
         "image": {"store_size": 64},
         "store": {"path": tmp_path / "store", "workers": 2},
@@ -372,8 +373,8 @@ def test_real_radiographs_whose_files_are_missing_are_named_or_skipped(
     with pytest.raises(
         CxrError, match="111,990 of 112,120 listed images have no row in the label table: 0000"
     ):
-        open_dataset(Config.model_validate(said))
-    said["data"]["missing"] = "skip"
-    dataset = open_dataset(Config.model_validate(said))
+        open_dataset(Config.model_validate(sections))
+    sections["data"]["missing"] = "skip"
+    dataset = open_dataset(Config.model_validate(sections))
     assert len(dataset.store.pixels) == 130
     assert len(dataset.table) == 130

@@ -1,1 +1,1 @@
-"""One pass over a data set before it is trained on: files, labels, patients, and what would be trained on (a leaf)."""
+"""One pass over all datasets of a config before training: files, labels, patients and the plan (a leaf)."""

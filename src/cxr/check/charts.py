@@ -66,7 +66,7 @@ def draw(check: Check) -> dict[str, Chart]:
 def _prevalence(check: Check) -> Chart | None:
     rows, folds = [], [fold for fold in folds_of(check) if check.plan.images.get(fold, 1)]
     for finding in check.plan.findings:
-        own = {one.fold: one for one in check.cells if one.finding == finding}
+        own = {one.split: one for one in check.cells if one.finding == finding}
         shares = [_share(own[fold].positive, own[fold].positive + own[fold].negative) for fold in folds]
         rows.append((finding, [(share, f"{100 * share:.1f} %") for share in shares]))
     every = [(share, name) for name, bars in rows for share, _ in bars]

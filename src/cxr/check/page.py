@@ -83,7 +83,7 @@ def _label_headings(check: Check) -> list[str]:
 def _label_rows(check: Check) -> list[list[str]]:
     rows = []
     for finding in check.plan.findings:
-        own = {one.fold: one for one in check.cells if one.finding == finding}
+        own = {one.split: one for one in check.cells if one.finding == finding}
         rows.append([finding, *(f"{getattr(own[fold], kind):,}" for fold in own for kind in _kinds(check))])
     return rows
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from cxr import __version__
-from cxr.check.refusals import gigabytes
+from cxr.check.problems import gigabytes
 from cxr.check.result import Cells, Check
 from cxr.console import count, line, stack
 from cxr.labels.columns import describe
@@ -58,9 +58,9 @@ def plan_lines(check: Check) -> list[str]:
              for verb, fold in zip(("train", "validate", "test"), SPLITS, strict=True)]  # fmt: skip
     store = gigabytes(plan.store_bytes)
     lines = [f"would {', '.join(sizes)}; {count(len(plan.findings), 'finding')}; store {store}"]
-    if plan.visits != plan.images["train"] or plan.archives:
+    if plan.visits != plan.images["train"] or plan.datasets:
         drawn = [
-            f"{count(one.visits, 'image')} of {one.name} ({100 * one.share:.1f} %)" for one in plan.archives
+            f"{count(one.visits, 'image')} of {one.name} ({100 * one.share:.1f} %)" for one in plan.datasets
         ]
         whole = f"an epoch draws {count(plan.visits, 'training image')}"
         lines.append(f"{whole}: {', '.join(drawn)}" if drawn else f"{whole}, by data.weight")
@@ -79,7 +79,7 @@ SHARES = ("Archive", *SPLITS, "weight", "drawn", "share", "findings")
 def share_rows(check: Check) -> list[list[str]]:
     """What each archive gives: images by split, then what an epoch draws from it; none where there is only one."""
     rows = []
-    for one in check.plan.archives:
+    for one in check.plan.datasets:
         images = [f"{num:,}" for num in one.images.values()]
         drawn = [f"{one.weight:g}", f"{one.visits:,}", f"{100 * one.share:.1f} %"]
         rows.append([one.name, *images, *drawn, f"{len(one.findings)} of {len(check.plan.findings)}"])
@@ -115,7 +115,7 @@ def patient_line(check: Check) -> str:
 
 def folds(check: Check) -> list[str]:
     """The splits that cells are counted in."""
-    return list(dict.fromkeys(one.fold for one in check.cells))
+    return list(dict.fromkeys(one.split for one in check.cells))
 
 
 def pairs(check: Check) -> list[str]:

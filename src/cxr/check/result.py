@@ -1,4 +1,4 @@
-"""What a check found: frozen tables of plain values, which terminal, JSON and page are made from."""
+"""What a check found: frozen tables of plain values, from which terminal output, JSON and page are made."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from cxr.labels.columns import ColumnUse
 
 @dataclass(frozen=True)
 class Listing:
-    """Images of one odd kind.
+    """Images of one unusual kind.
 
     Attributes:
         kind: A word for it, as in check.json.
-        title: What a reader calls it.
+        title: Its heading.
         rule: What puts an image here, with how often the rule is wrong where that was measured.
         images: Their files below data.root, or the table's names where there is no file.
-        notes: What to say of each, or nothing.
+        notes: A note on each, or none at all.
     """
 
     kind: str
@@ -26,21 +26,21 @@ class Listing:
 
 @dataclass(frozen=True)
 class Twins:
-    """Images that are one picture.
+    """A group of duplicate images.
 
     Attributes:
         images: Their files.
         same: `file` when their bytes are the same, `pixels` when only their decoded pixels are.
-        num_patients: Patients they are said to be of.
-        folds: Splits they are in.
-        archives: Archives they are in, where there are several.
+        num_patients: How many patients the label table gives them.
+        splits: Splits they are in.
+        datasets: Datasets they are in, where there are several.
     """
 
     images: tuple[str, ...]
     same: str
     num_patients: int
-    folds: tuple[str, ...]
-    archives: tuple[str, ...] = ()
+    splits: tuple[str, ...]
+    datasets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ class Files:
     Attributes:
         named: Rows of the label table.
         missing: Rows without a file.
-        absent: Names in the archive's lists without a row.
+        absent: Names in the dataset's lists without a row.
         read: Files decoded.
         unreadable: Files that could not be.
         num_bytes: Size of the files that were decoded.
         median_size: Median width and height.
         sizes: (width, height, how many) of the most frequent sizes, the most frequent first.
-        grey_as_colour: Files with three channels or more that say the same.
+        grey_as_colour: Files with three or more channels of the same content.
         unnamed: Image files below data.root that no row names.
         first_unnamed: The first of them.
         not_read: Files that are not at fault: what would read them is not installed, say.
@@ -78,14 +78,14 @@ class Files:
 
 @dataclass(frozen=True)
 class Cells:
-    """What the label table says of one finding in one split, before any policy; in `all` where there is no split.
+    """Labels of one finding in one split, or in `all` without a split, as the source gives them.
 
-    `unlabelled` are the cells of archives that do not label the finding at all, which are masked whatever the policy;
-    `soft` are those between 0 and 1.
+    `unlabelled` are the cells of datasets that do not label the finding at all, which are masked under every
+    policy; `soft` are those between 0 and 1.
     """
 
     finding: str
-    fold: str
+    split: str
     positive: int
     negative: int
     uncertain: int
@@ -132,10 +132,10 @@ class Together:
 
 @dataclass(frozen=True)
 class Share:
-    """What one archive of several gives to the training.
+    """What one dataset of several gives to the training.
 
     Attributes:
-        name: What it is called.
+        name: Its name.
         images: By split.
         patients: By split.
         findings: Targets that it labels; the others are masked in its rows.
@@ -169,11 +169,11 @@ class Plan:
         batch_size: Images a step.
         epochs: Passes over the training rows.
         visits: Training images that an epoch draws, by data.weight.
-        steps_per_epoch: Steps of one of them; None where none can be made, and for one archive of several.
+        steps_per_epoch: Steps of one of them; None where none can be made, and for one dataset of several.
         store: Folder of the store, or folders.
         store_bytes: Its pixels, which are also what RAM or GPU must hold unless they stay on the disk.
         where: store.where.
-        archives: What each gives, where there are several.
+        datasets: What each gives, where there are several.
     """
 
     images: dict[str, int]
@@ -187,7 +187,7 @@ class Plan:
     store: str
     store_bytes: int
     where: str
-    archives: tuple[Share, ...] = ()
+    datasets: tuple[Share, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -197,19 +197,19 @@ class Check:
     Attributes:
         about: (what, value) of config, source, root, label table and split.
         quick: Whether files were only looked for, not decoded.
-        problems: Why cxr train would refuse; none is `ready`.
+        problems: Why cxr train would refuse to start.
         hints: What to do about them.
-        warnings: What it would not refuse, and a person should know.
+        warnings: What it would not refuse, but a person should know.
         files: Counts of files.
-        listings: Images of each odd kind, empty kinds left out.
-        twins: Groups of images that are one picture, those that leak first.
+        listings: Images of each unusual kind, empty kinds left out.
+        twins: Groups of duplicate images, those that leak first.
         cells: Labels of the rows kept, by finding and split.
         together: Findings that are positive together.
         groups: Rows kept by view, sex and age band.
-        patients: Patients.
+        patients: Counts of patients.
         split_hashes: Hash of the names in each split.
         plan: What would be trained on.
-        part: The archive's name where it is one of several, each of which has a Check beside that of all together.
+        part: The dataset's name where it is one of several: each has a Check beside that of all together.
         columns: What became of each column of the label table.
     """
 
@@ -232,5 +232,5 @@ class Check:
 
     @property
     def ready(self) -> bool:
-        """Whether cxr train would begin; of one archive of several, whether nothing in it is in the way."""
+        """Whether cxr train would start; of one dataset of several, whether it has no problem."""
         return not self.problems

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from cxr.check.result import Check, Listing, Twins
-from cxr.check.survey import Survey
+from cxr.check.run import Checked
 from cxr.data.pack import Read
 from cxr.images.read import Preprocess, prepare
 from cxr.labels.table import LabelTable
@@ -38,7 +38,7 @@ class Gallery:
     samples: tuple[Sample, ...]
 
 
-def take(found: Survey) -> list[Gallery]:
+def take(found: Checked) -> list[Gallery]:
     """Random images that would be trained on or judged, then the first of each odd kind; none under --quick."""
     check = found.check
     if check.quick:
@@ -51,7 +51,7 @@ def take(found: Survey) -> list[Gallery]:
     return [gallery for gallery in galleries if gallery.samples]
 
 
-def _draw(found: Survey) -> tuple[Sample, ...]:
+def _draw(found: Checked) -> tuple[Sample, ...]:
     kept = found.kept
     num = min(_RANDOM, len(kept))
     rows = np.sort(np.random.default_rng(_SEED).choice(len(kept), num, replace=False))
@@ -69,22 +69,22 @@ def _caption(kept: LabelTable, check: Check, fold: str, row: int) -> str:
     return f"{', '.join(part for part in (fold, view) if part)}: {', '.join(labels) or 'nothing labelled'}"
 
 
-def _draw_twins(twins: Sequence[Twins], found: Survey) -> tuple[Sample, ...]:
+def _draw_twins(twins: Sequence[Twins], found: Checked) -> tuple[Sample, ...]:
     captions: dict[str, str] = {}
     for number, group in enumerate(twins[: _EACH // 2], 1):
-        where = " and ".join(group.folds) or "no split"
+        where = " and ".join(group.splits) or "no split"
         captions |= {
             name: f"picture {number}: {where}, patients: {group.num_patients}" for name in group.images[:2]
         }
     return _samples(captions, found)
 
 
-def _draw_listing(listing: Listing, found: Survey) -> tuple[Sample, ...]:
+def _draw_listing(listing: Listing, found: Checked) -> tuple[Sample, ...]:
     notes = listing.notes or [""] * len(listing.images)
     return _samples(dict(zip(listing.images[:_EACH], notes[:_EACH], strict=True)), found)
 
 
-def _samples(captions: Mapping[str, str], found: Survey) -> tuple[Sample, ...]:
+def _samples(captions: Mapping[str, str], found: Checked) -> tuple[Sample, ...]:
     samples = (shrink(name, text, found.read, found.how) for name, text in captions.items())
     return tuple(sample for sample in samples if sample is not None)
 

@@ -1,4 +1,4 @@
-"""The body of cxr check: survey, write, print."""
+"""The body of cxr check: check all datasets of a config, write the reports, print."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cxr.check import page, render, samples
-from cxr.check.survey import Survey, survey
+from cxr.check.run import Checked, run_check
 from cxr.config.schema import Config
 from cxr.console import line, say, warn
 from cxr.console import out as terminal
@@ -21,75 +21,76 @@ _REPORT = "check.json"
 
 
 def check(config: Config, recipe: Path, out: Path | None, quick: bool = False) -> bool:
-    """Whether cxr train would begin; prints what was found and writes `check.json` and `check.html` into a folder.
+    """Whether cxr train would start; prints what was found, writes check.json and check.html into a folder.
 
-    Of several archives, each is also shown by itself and written into a folder of its name below that.
+    Of several datasets each is also shown alone, and written into a folder of its name below that folder.
 
     Args:
-        config: What the recipe says, with overrides.
+        config: The recipe, with overrides.
         recipe: Its file, which names the report.
-        out: The folder; checks/<recipe> by default, or beside it where that holds the check of something else.
+        out: The folder; None takes checks/<recipe>, or one beside it where that holds a check of other data.
         quick: Decode no file.
 
     Raises:
-        CxrError: Nothing to look at yet, or a folder that cannot be written.
+        CxrError: A phantom that is not generated yet, or a folder that cannot be written.
     """
-    subject = _subject(config, recipe)
+    subject = _hash_subject(config, recipe)
     folder = out or _choose_folder(config, recipe, subject)
-    if out and _is_of_another(out, subject):
+    if out and _holds_other_check(out, subject):
         warn(f"{out}: the report of another check is replaced")
-    found = survey(config, quick, [folder])
-    for part in found.parts:
-        _show(part, f"{recipe.stem}, {part.check.part}", folder / part.check.part, part.check.part, subject)
-    _show(found, recipe.stem, folder, "all archives together" if found.parts else "", subject)
-    return found.check.ready
+    checked = run_check(config, quick, [folder])
+    # each dataset first, so that what all have in common stands last, above the prompt
+    for part in checked.parts:
+        name = part.check.part
+        _show(part, f"{recipe.stem}, {name}", folder / name, name, subject)
+        print()
+    _show(checked, recipe.stem, folder, "all datasets together" if checked.parts else "", subject)
+    return checked.check.ready
 
 
-def _subject(config: Config, recipe: Path) -> str:
-    """A hash of what is checked: the recipe's place and the datasets that it names, wherever overrides say they are."""
-    datasets = [(one.source, os.path.abspath(one.root), str(one.csv), one.dataset, one.name)
-                for one in (config.data, *config.data.also)]  # fmt: skip
-    return hashlib.sha256(
-        repr((os.path.abspath(recipe), datasets)).encode(errors="surrogateescape")
-    ).hexdigest()[:16]
+def _hash_subject(config: Config, recipe: Path) -> str:
+    """A hash of what is checked: the recipe's path and the datasets that it and its overrides name."""
+    datasets = [
+        (data.source, os.path.abspath(data.root), str(data.csv), data.dataset, data.name)
+        for data in (config.data, *config.data.also)
+    ]
+    text = repr((os.path.abspath(recipe), datasets))
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def _choose_folder(config: Config, recipe: Path, subject: str) -> Path:
     """checks/<recipe>, or checks/<recipe>-<root>-<hash> where the first holds the report of another check."""
     usual = Path("checks") / short_name(recipe.stem)
-    if not _is_of_another(usual, subject):
+    if not _holds_other_check(usual, subject):
         return usual
+    # the folder's name tells two reports apart for a person, the hash for certain
     root = re.sub(r"[^\w.+-]+", "_", Path(os.path.abspath(config.data.root)).name)
-    folder = usual.with_name(f"{short_name(f'{usual.name}-{root}')}-{subject[:6]}")
-    say(f"{usual} holds the report of a check of other data and stays; this one goes into {folder}")
+    name = short_name(f"{usual.name}-{root}")
+    folder = usual.with_name(f"{name}-{subject[:6]}")
+    say(f"{usual} holds the report of a check of other data and stays; this report is written to {folder}")
     return folder
 
 
-def _is_of_another(folder: Path, subject: str) -> bool:
-    """Whether a folder holds a report that a check of this would not replace with one of the same."""
-    if not is_file(folder / _REPORT):
+def _holds_other_check(folder: Path, subject: str) -> bool:
+    """Whether a folder holds the report of a check of something else, or one that cannot be recognised."""
+    path = folder / _REPORT
+    if not is_file(path):
         return False
     try:
-        facts: Any = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
+        facts: Any = json.loads(path.read_text(encoding="utf-8"))
         return bool(facts["subject"] != subject)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        RecursionError,
-    ):  # no report of ours, or one of an older cxr
+    # no report of ours, or one of an older cxr
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return True
 
 
-def _show(found: Survey, name: str, folder: Path, heading: str, subject: str) -> None:
-    write_text(folder / _REPORT, render.render_json(found.check, subject))
-    write_text(folder / "check.html", page.render_html(found.check, samples.take(found), name))
+def _show(checked: Checked, name: str, folder: Path, heading: str, subject: str) -> None:
+    """Write both reports and print the first."""
+    write_text(folder / _REPORT, render.render_json(checked.check, subject))
+    write_text(folder / "check.html", page.render_html(checked.check, samples.take(checked), name))
     if heading:
         terminal().print(line(heading, style="bold"))
-    terminal().print(render.render_terminal(found.check), soft_wrap=False)
-    for text in found.private:
+    terminal().print(render.render_terminal(checked.check), soft_wrap=False)
+    for text in checked.private:
         say(f"{text} (named here, and in no report)")
     show(f"report: {folder / 'check.html'}")
-    if found.check.part:
-        print()

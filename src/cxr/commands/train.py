@@ -1,4 +1,4 @@
-"""The bodies of cxr pack and train: the order of their checks, and how to go on after a stop."""
+"""The bodies of cxr pack and train: the order of their checks, and how to continue after a stop."""
 
 import os
 import shlex
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 
 def pack(config: Path, overrides: Sequence[str], overwrite: bool, update: bool) -> None:
-    """Pack what is not packed yet, print what there is."""
+    """Pack what is not packed yet; print counts of the dataset and the folders of its stores."""
     if overwrite and update:
-        raise CxrError(
-            "--overwrite and --update: one packs all images again, the other a few", "give one of them"
-        )
+        problem = "--overwrite and --update cannot be combined: one packs all images again, the other a few"
+        raise CxrError(problem, "give one of them")
     recipe = load(config, overrides)
     options = ["--overwrite"] * overwrite + ["--update"] * update
 
     with saying_how(lambda: command("pack", config, *overrides, *options)):
         listed = list_dataset(recipe, "overwrite" if overwrite else "update" if update else "go on")
-        dataset = listed.open(begun=options.clear)  # what was begun goes on without the options
+        dataset = listed.open(begun=options.clear)  # what has begun is continued without the options
     _print_counts(dataset)
-    for store in (archive.store for archive in dataset.archives):
+    for part in dataset.archives:
+        store = part.store
         num_packed = int(store.readable.sum())
         show(f"{count(num_packed, 'image')} of {store.manifest.preprocess.size} pixels in {store.path}")
 
@@ -42,16 +42,17 @@ def pack(config: Path, overrides: Sequence[str], overwrite: bool, update: bool) 
 def train(config: Path, overrides: Sequence[str], resume: bool, overwrite: bool) -> None:
     """Train, packing first what is not packed yet.
 
-    The order matters, cheapest first: 1. the recipe and the run folder, 2. tables, splits, labels and stores, 3. for a
-    resumed run, whether it is the same run, 4. weights, 5. packing, 6. training.
+    The order matters, cheapest first: 1. the recipe and the run folder, 2. tables, splits, files, labels and
+    stores, 3. for a resumed run, whether it is the same run, 4. weights, 5. packing, 6. training.
     """
     from cxr.distributed import join_world
     from cxr.training.train import Stopped
     from cxr.training.train import train as run_training
 
-    options = (*(["--resume"] if resume else []), *(["--overwrite"] if overwrite else []))
+    options = ["--resume"] * resume + ["--overwrite"] * overwrite
     recipe = load(config, overrides)
-    recipe = _where_it_is_now(config, overrides, recipe) if resume else recipe
+    if resume:
+        recipe = _follow_moved_run(config, overrides, recipe)
     _check_run_folder(recipe.out, resume, overwrite, command("train", config, *overrides, "--resume"))
     before = _time_of_save(recipe.out)
 
@@ -93,10 +94,10 @@ def _open(recipe: Config, world: "World", resume: bool) -> Dataset:
     return listed.open(may_pack=world.is_first)
 
 
-def _where_it_is_now(config: Path, overrides: Sequence[str], recipe: Config) -> Config:
-    """The recipe of a run that is resumed by its own config.yaml: its folder may have been moved since."""
-    is_own = config.name == "config.yaml" and exists(config.parent / "last.pt")
-    if not is_own or any(text.startswith("out=") for text in overrides):
+def _follow_moved_run(config: Path, overrides: Sequence[str], recipe: Config) -> Config:
+    """The recipe with the run folder as it is now, for a run resumed by the config.yaml in that folder."""
+    is_of_run = config.name == "config.yaml" and exists(config.parent / "last.pt")
+    if not is_of_run or any(text.startswith("out=") for text in overrides):
         return recipe
     if recipe.out.resolve() != config.parent.resolve():
         say(f"{config}: the run was in {recipe.out} and is now in {config.parent}")
@@ -104,26 +105,26 @@ def _where_it_is_now(config: Path, overrides: Sequence[str], recipe: Config) -> 
 
 
 def _check_run_folder(out: Path, resume: bool, overwrite: bool, to_resume: str) -> None:
+    """Refuse a run folder that cannot be resumed or written, or that would be overwritten unasked."""
     has_last = exists(out / "last.pt")
     if resume and overwrite:
-        raise CxrError(
-            "--resume and --overwrite: one goes on, the other replaces the run", "give one of them"
-        )
+        problem = "--resume and --overwrite cannot be combined: one continues the run, the other replaces it"
+        raise CxrError(problem, "give one of them")
     if resume and not has_last:
-        raise CxrError(
-            f"{out}: there is no last.pt to resume from", "train without --resume, or set out=FOLDER"
-        )
+        hint = "train without --resume, or set out=FOLDER"
+        raise CxrError(f"{out}: there is no last.pt to resume from", hint)
     if (has_last or exists(out / "best.safetensors")) and not resume and not overwrite:
-        go_on = f"; go on with: {to_resume}" if has_last else ""
-        raise CxrError(
-            f"{out}: holds a run already", f"--overwrite replaces it, out=FOLDER keeps both{go_on}"
-        )
+        hint = "--overwrite replaces it, out=FOLDER keeps both"
+        if has_last:
+            hint += f"; go on with: {to_resume}"
+        raise CxrError(f"{out}: holds a run already", hint)
     above = next(folder for folder in (out, *out.absolute().parents) if exists(folder))
     if not is_folder(above) or not os.access(above, os.W_OK | os.X_OK):
         raise CxrError(f"{out}: cannot be written", "set out=FOLDER to a folder that you may write to")
 
 
 def _print_counts(dataset: Dataset) -> None:
+    """Print rows and labels by split, and warn of what training must know about the tables."""
     err.print(render_counts(dataset))
     for line in warnings(dataset):
         warn(line)

@@ -1,53 +1,77 @@
-"""One archive of a config: its table, its split, its files and its store, before rows are chosen."""
+"""What the datasets of a config hold, found out before any file is decoded.
 
-import os
+Four stages, each for all datasets before the next:
+1. list: read each label table,
+2. split: train, val or test for every row, before any is dropped: it must not depend on missing files,
+3. locate: which rows have a file,
+4. resolve: which findings are learned, and whether the policies for their labels make sense.
+
+Opening or packing stores is the fifth, in `open_stores`. Problems go into `Stages`: training and packing end
+at the first stage that has some, a check continues and shows them all.
+"""
+
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from cxr.config.schema import Config
-from cxr.console import count, say, warn
+from cxr.config.schema import Config, Data
 from cxr.data import combine as joint
 from cxr.data.changes import Files
-from cxr.data.pack import begin, is_begun, list_files, pack, write_csv
-from cxr.data.store import Manifest, Store, describe, open_store
+from cxr.data.leaks import check_shared_patients, split_rows
+from cxr.data.pack import list_files
+from cxr.data.problems import Problems, Stages
+from cxr.data.store import Manifest, describe
 from cxr.errors import CxrError
-from cxr.files import clear_leftovers
+from cxr.findings import find
 from cxr.images.read import Preprocess
 from cxr.labels import sources
 from cxr.labels.lookup import say_nearest
-from cxr.labels.splits import Split, assign
+from cxr.labels.problems import MAX_NAMED
+from cxr.labels.reading import make_rows
+from cxr.labels.splits import SPLITS, Split
 from cxr.labels.table import LabelTable
+from cxr.labels.targets import Targets
 
-_NAMED = 5
+ALL = "all"
+"""The split of every row where none could be made."""
 
-Packing = Literal["needed", "go on", "overwrite", "update"]
-"""When files are packed: where there is no store; also where an interrupted pack of one can go on; all of them, again;
-those that have changed, and those whose rows are damaged."""
+_NO_ROWS = np.array([], np.intp)
 
 
 @dataclass(frozen=True)
-class ListedArchive:
-    """An archive before its pixels are looked at.
+class ListedDataset:
+    """A dataset before its pixels are read.
 
     Attributes:
-        config: As if the archive were alone.
-        table: Every row.
-        split: Their split.
-        missing: (image, reason) of each image without a file or a row.
+        config: As if it were the only one.
+        name: Its name where there are several, else empty.
+        key: The section of the config that it is in: data, or data.also.0 and so on.
+        table: [N] every row; none where the table could not be read.
+        was_read: Whether the table could be read.
+        split: [N] the split of every row.
+        has_split: Whether one could be made; else every row is in ALL.
         found: Rows with a file.
     """
 
     config: Config
-    table: LabelTable
-    split: Split
-    missing: list[tuple[str, str]]
-    found: npt.NDArray[np.intp]
+    name: str
+    key: str
+    table: LabelTable = field(repr=False)
+    was_read: bool
+    split: Split = field(repr=False)
+    has_split: bool
+    found: npt.NDArray[np.intp] = field(repr=False)
+
+    @property
+    def missing(self) -> list[tuple[str, str]]:
+        """(image, reason) of each image without a file, then of each listed name without a row."""
+        without_file = self.table.rows["image"][self.table.rows["path"] == ""]
+        missing = [(name, "no file") for name in without_file]
+        return missing + [(name, "no row in the label table") for name in self.split.absent]
 
     @property
     def store_path(self) -> Path:
@@ -75,6 +99,26 @@ class ListedArchive:
         table, intensity = self.table, self.config.image.intensity
         return list_files(table.root, self.paths, self.images, intensity, table.read_pixels)
 
+    @property
+    def id_space(self) -> str:
+        """Where its patients' ids mean the same person."""
+        return joint.id_space(self.table.source, self.config.data.name)
+
+
+@dataclass(frozen=True)
+class ListedDatasets:
+    """All datasets of a config before their pixels are read.
+
+    Attributes:
+        datasets: Tables, splits and files.
+        findings: The targets.
+        by_concept: Whether a dataset's findings are matched with them by concept, and may be lacking.
+    """
+
+    datasets: tuple[ListedDataset, ...]
+    findings: tuple[str, ...]
+    by_concept: bool
+
 
 def preprocess(config: Config) -> Preprocess:
     """How the config asks for files to become pixels."""
@@ -82,122 +126,148 @@ def preprocess(config: Config) -> Preprocess:
     return Preprocess(image.store_size, image.fit, intensity=image.intensity, borders=image.borders)
 
 
-def list_archive(config: Config, exact: bool) -> ListedArchive:
-    """Read the table of one archive, split it and look for its files.
+def list_datasets(config: Config, stages: Stages, partly: bool = False) -> ListedDatasets:
+    """The datasets of a config after the stages list, split, locate and resolve.
 
     Args:
-        config: As if the archive were alone.
-        exact: Whether every finding in data.findings must be labelled, under this very name.
+        config: The recipe.
+        stages: Collects the problems of each dataset.
+        partly: Whether targets that no dataset labels are masked rather than refused, as for another
+            hospital's data.
 
     Raises:
-        CxrError: Whatever is wrong with its folder, its table, its split; missing files.
+        CxrError: All problems of a stage, unless `stages` only gathers them.
     """
-    table = sources.read(config.data, exact)
-    split = assign(table, config.data)
-    missing = _find_missing(table, split)
-    if missing and config.data.missing == "error":
-        raise _missing_error(table, split, missing)
-    found = np.flatnonzero((table.rows["path"] != "").to_numpy())
-    if not len(found):
-        near = say_nearest(table.root, table.rows["image"])
-        hint = f"{near}; correct the names or data.root" if near else "is data.root the right folder?"
-        raise CxrError(f"{table.root}: none of its {len(table):,} images has a file", hint)
-    return ListedArchive(config, table, split, missing, found)
+    configs = joint.separate(config)
+    named = joint.names(config.data) if len(configs) > 1 else [""]
+    by_concept = len(configs) > 1 or partly
+
+    # 1. list; a table that cannot be read leaves no rows, so that a check can continue with the others
+    tables = [
+        read_table(alone.data, by_concept, problems)
+        for alone, problems in zip(configs, stages.datasets, strict=True)
+    ]
+    stages.end_stage()
+
+    # 2. split each dataset as if it were the only one, then search for patients and files that two share
+    datasets = []
+    for alone, name, table, problems in zip(configs, named, tables, stages.datasets, strict=True):
+        made = split_rows(table, alone.data, problems) if table is not None else None
+        datasets.append(_describe(alone, name, problems.key, table, made))
+    split = [dataset for dataset in datasets if dataset.has_split]
+    check_shared_patients(
+        [dataset.id_space for dataset in split],
+        [dataset.table for dataset in split],
+        [dataset.split.assigned for dataset in split],
+        stages.together,
+    )
+    stages.end_stage()
+
+    # 3. locate: the readers have looked for the files already, and whether that is enough is decided here
+    for dataset, problems in zip(datasets, stages.datasets, strict=True):
+        if dataset.was_read:
+            check_missing(dataset, problems)
+    stages.end_stage()
+
+    # 4. resolve, on no rows: what is wrong shows before hours of packing. Policies are not checked where a
+    # table could not be read: they may name a finding that only this table labels.
+    findings = choose_findings(config.data, datasets, by_concept, partly, stages.together)
+    all_read = all(dataset.was_read for dataset in datasets)
+    for dataset, problems in zip(datasets, stages.datasets, strict=True):
+        if all_read and findings:
+            resolve_rows(dataset, _NO_ROWS, findings, by_concept, problems)
+    if len(datasets) > 1:
+        stages.together.attempt(lambda: joint.check_columns([dataset.table for dataset in datasets]))
+    stages.end_stage()
+    return ListedDatasets(tuple(datasets), findings, by_concept)
 
 
-def open_existing(archive: ListedArchive, packing: Packing, may_pack: bool) -> Store | None:
-    """The store that is there, None where one is to be packed.
-
-    Raises:
-        CxrError: It is of other images, other pixels or other files, or holds unreadable ones that are an error.
-    """
-    path = archive.store_path
-    _refuse_dataset(path, archive.table.root)
-    is_to_pack = packing in ("overwrite", "update") or (packing == "go on" and is_begun(path, archive.wanted))
-    if may_pack and (is_to_pack or not path.exists()):
-        return None
-    store = open_store(path, archive.wanted, archive.files)
-    _check_readable(store, archive.config)
-    return store
+def read_table(data: Data, by_concept: bool, problems: Problems) -> LabelTable | None:
+    """The label table of a dataset, or None once it is noted why it cannot be read."""
+    return problems.attempt(lambda: sources.read(data, not by_concept))
 
 
-def _refuse_dataset(store: Path, root: Path) -> None:
-    """Refuse a store in the place of the images, which packing it would replace."""
-    there, images = os.path.realpath(store), os.path.realpath(root)
-    if os.path.commonpath([there, images]) == there:
-        raise CxrError(f"store.path: {store} is the folder of the images, or above it", "name another folder")
-
-
-def begin_again(archive: ListedArchive, packing: Packing) -> None:
-    """Begin to pack an archive again where that is asked for, so that `pack_archive` goes on with it.
-
-    Raises:
-        CxrError: As `pack.begin`.
-    """
-    if packing in ("overwrite", "update"):
-        begin(packing, archive.files, archive.wanted, archive.store_path, archive.config.store.workers)
-
-
-def pack_archive(archive: ListedArchive) -> Store:
-    """Pack one archive, or go on with it.
-
-    Raises:
-        CxrError: As `pack`.
-        Interrupted: A signal, with what was packed saved.
-    """
-    config, table, path = archive.config, archive.table, archive.store_path
-    say(f"packing {count(len(archive.found), 'image')} at {config.image.store_size} pixels into {path}")
-    return pack(
-        table.root,
-        archive.paths,
-        archive.images,
-        archive.wanted,
-        path,
-        config.data.unreadable,
-        config.store.workers,
-        table.read_pixels,
+def _describe(
+    config: Config, name: str, key: str, table: LabelTable | None, split: Split | None
+) -> ListedDataset:
+    """The dataset: no rows where there is no table, all rows in one split where none could be made."""
+    data = config.data
+    nothing = LabelTable(data.source, data.root, make_rows({"image": []}), (), np.empty((0, 0), np.float32))
+    rows = nothing if table is None else table
+    without = Split("none", "none could be made", np.full(len(rows), ALL), dict.fromkeys(SPLITS, ""))
+    found = np.flatnonzero((rows.rows["path"] != "").to_numpy())
+    return ListedDataset(
+        config=config,
+        name=name,
+        key=key,
+        table=rows,
+        was_read=table is not None,
+        split=split or without,
+        has_split=split is not None,
+        found=found,
     )
 
 
-def planned_store(archive: ListedArchive) -> Store:
-    """A store in which every file could be decoded; its pixels are one byte that stands for all."""
-    wanted = archive.wanted
-    shape = (wanted.num_images, wanted.preprocess.size, wanted.preprocess.size)
-    pixels = np.broadcast_to(np.uint8(0), shape)
-    return Store(archive.store_path, wanted, pixels, np.ones(wanted.num_images, bool))
-
-
-def note_missing(folder: Path, missing: Sequence[tuple[str, str]]) -> None:
-    """Write missing.csv beside the store where it is not there yet."""
-    if not (folder / "missing.csv").exists():
-        clear_leftovers(folder)
-        write_csv(folder / "missing.csv", ("image", "reason"), missing)
-        warn(f"{count(len(missing), 'image')} missing and skipped: see {folder / 'missing.csv'}")
-
-
-def _find_missing(table: LabelTable, split: Split) -> list[tuple[str, str]]:
-    without_file = table.rows["image"][table.rows["path"] == ""]
-    return [(name, "no file") for name in without_file] + [
-        (name, "no row in the label table") for name in split.absent
-    ]
-
-
-def _missing_error(table: LabelTable, split: Split, missing: Sequence[tuple[str, str]]) -> CxrError:
-    problems, total = [], len(table) + len(split.absent)
+def check_missing(dataset: ListedDataset, problems: Problems) -> None:
+    """Note images without a file and names without a row, by data.missing, and folders without images."""
+    table, key = dataset.table, problems.key
+    total = len(table) + len(dataset.split.absent)
+    texts = []
     for reason in ("no file", "no row in the label table"):
-        names = [name for name, why in missing if why == reason]
+        names = [name for name, why in dataset.missing if why == reason]
         if names:
-            first = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
-            problems.append(f"{table.root}: {len(names):,} of {total:,} listed images have {reason}: {first}")
-    hint = "unpack the rest of the archive there, or data.missing=skip to go on without them (listed in missing.csv)"
-    near = say_nearest(table.root, [name for name, why in missing if why == "no file"])
-    return CxrError(problems, f"{near}; {hint}" if near else hint)
+            first = ", ".join(names[:MAX_NAMED]) + (", ..." if len(names) > MAX_NAMED else "")
+            texts.append(f"{table.root}: {len(names):,} of {total:,} listed images have {reason}: {first}")
+    if dataset.config.data.missing == "skip":
+        problems.warnings += texts
+        texts = []
+
+    # files below root whose names are like those of rows without one; keys of a package are no names of files
+    without_file = list(table.rows["image"][table.rows["path"] == ""])
+    near = say_nearest(table.root, without_file) if without_file and table.read_pixels is None else ""
+    if not len(dataset.found):  # refused whatever data.missing says, since nothing is left
+        texts.append(f"{table.root}: none of its {len(table):,} images has a file")
+        hint = f"{near}; correct the names or {key}.root" if near else f"is {key}.root the right folder?"
+        problems.add(texts, hint)
+    elif texts:
+        hint = f"unpack the rest of the dataset there, or {key}.missing=skip to continue without them"
+        hint += " (listed in missing.csv)"
+        problems.add(texts, f"{near}; {hint}" if near else hint)
 
 
-def _check_readable(store: Store, config: Config) -> None:
-    num_bad = int((~store.readable).sum())
-    if num_bad and config.data.unreadable == "error":
-        raise CxrError(
-            f"{store.path}: {num_bad:,} of its files were unreadable and are listed in unreadable.csv",
-            "data.unreadable=skip goes on without them; cxr pack CONFIG --update reads them again",
-        )
+def choose_findings(
+    data: Data, datasets: Sequence[ListedDataset], by_concept: bool, partly: bool, problems: Problems
+) -> tuple[str, ...]:
+    """The targets: those that the config asks for, else what any dataset labels.
+
+    A name that no dataset labels is noted and left out; nothing is noted where a table could not be read: it
+    may label that name. For a single dataset, `resolve_rows` notes what it does not label.
+    """
+    asked = data.findings
+    assert not isinstance(asked, str)
+    if asked and not by_concept:
+        return asked
+    tables = [dataset.table for dataset in datasets if dataset.was_read]
+    if len(tables) == len(datasets):
+        chosen = problems.attempt(lambda: joint.choose_findings(tables, asked, partly))
+        if chosen is not None:
+            return chosen
+    wanted = asked or joint.choose_findings(tables, None)
+    return tuple(name for name in wanted if any(find(name, table.findings) for table in tables))
+
+
+def resolve_rows(
+    dataset: ListedDataset,
+    rows: npt.NDArray[np.intp],
+    findings: Sequence[str],
+    by_concept: bool,
+    problems: Problems,
+) -> Targets | None:
+    """Targets of some rows of a dataset, or None once it is noted why there are none."""
+    data, key = dataset.config.data, dataset.key
+    table = dataset.table.select(rows)
+    try:
+        return joint.resolve_aligned(table, findings, data, by_concept, key)
+    except CxrError as error:
+        problems.add_error(error)
+        return None

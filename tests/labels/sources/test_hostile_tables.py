@@ -200,7 +200,7 @@ def test_a_file_that_two_archives_put_in_two_splits_is_refused(table: Read, tmp_
     write_lines(tmp_path / "b.csv", ["image,patient_id,Edema,split", *(line.format("q") for line in swapped)])
     data = {"source": "table", "root": tmp_path, "csv": "a.csv", "split": "column", "name": "A"}
     also = data | {"csv": "b.csv", "name": "B"}
-    with pytest.raises(CxrError, match=r"a1\.png is in two archives, in another split of each"):
+    with pytest.raises(CxrError, match=r"a1\.png is in two datasets, in another split of each"):
         list_dataset(Config.model_validate({"data": data | {"also": [also]}}))
 
 
