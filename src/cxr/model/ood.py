@@ -201,41 +201,35 @@ def _gaussians(values: Float, width: int) -> tuple[Gaussian, ...]:
 
 
 def fit_gaussian(rows: Float) -> Gaussian:
-    """The shrunk normal distribution of rows [n, d], of which the 64 widest directions are kept.
+    """The shrunk normal distribution of rows [n, d], exact in the 64 directions in which the rows vary most.
 
-    The covariance (1 - s) S + s t I has the directions of the sample's own S, t being the mean variance and s Ledoit
-    and Wolf's share; the variances of the directions that are not kept are replaced by their mean.
+    The covariance [d, d] is Ledoit and Wolf's: (1 - s) S + s t I, with S the covariance of the rows, t its mean
+    variance and s the share that they estimate. The variances of the other d - 64 directions become their mean.
     """
-    from sklearn.covariance import ledoit_wolf_shrinkage  # a prediction fits nothing and need not import it
+    from scipy.linalg import eigh
+    from sklearn.covariance import LedoitWolf  # a prediction fits nothing and need not import it
 
+    # 1. divide each value by its deviation; a value that hardly varies keeps a hundredth of the largest one
     mean, scale = rows.mean(axis=0), rows.std(axis=0)
     scale = np.maximum(scale, max(_LEAST_SCALE * float(scale.max()), 1e-6))
     scaled = (rows - mean) / scale
-    num, width = scaled.shape
-    share = float(ledoit_wolf_shrinkage(scaled, assume_centered=True))
-    variances, directions = _widest(scaled)
-    total = float((scaled**2).sum()) / num
-    round_part = share * total / width
-    left = (1 - share) * (total - float(variances.sum())) / max(1, width - len(variances))
-    rest = max(left + round_part, 1e-6)
+    # 2. the shrunk covariance, without its inverse, which is not used
+    covariance = LedoitWolf(store_precision=False, assume_centered=True).fit(scaled).covariance_
+    # 3. of its d eigenvectors the last, widest ones; `variances` [k] and `vectors` [d, k]
+    width = len(covariance)
+    num_kept = min(width, _DIRECTIONS)
+    variances, vectors = eigh(covariance, subset_by_index=(width - num_kept, width - 1))
+    # 4. the mean variance of the others, as the trace is the sum of all d. Where there are no others, float32 leaves
+    #    a rounding error outside the directions, which a tiny variance here would make large
+    others = width - num_kept
+    rest = float(np.trace(covariance) - variances.sum()) / others if others else float(variances[0])
     return Gaussian(
-        mean, scale, directions, np.maximum((1 - share) * variances + round_part, 1e-6), np.array([rest])
+        mean=mean,
+        scale=scale,
+        directions=vectors.T,
+        variances=np.maximum(variances, 1e-6),
+        rest=np.array([max(rest, 1e-6)]),
     )
-
-
-def _widest(scaled: Float) -> tuple[Float, Float]:
-    """(variances [k], directions [k, d]) of centred rows [n, d], widest last, from the smaller Gram matrix."""
-    from scipy.linalg import eigh
-
-    num, width = scaled.shape
-    is_wide, size = width > num, min(num, width)
-    gram = (scaled @ scaled.T if is_wide else scaled.T @ scaled) / num
-    values, vectors = eigh(gram, subset_by_index=(max(0, size - _DIRECTIONS), size - 1))
-    keep = values > 1e-9 * max(float(values[-1]), 1e-9)
-    values, directions = values[keep], vectors[:, keep].T
-    if is_wide:
-        directions = directions @ scaled / np.sqrt(values * num)[:, None]
-    return values, directions
 
 
 def to_arrays(familiarity: Familiarity) -> dict[str, npt.NDArray[np.float32]]:
