@@ -8,8 +8,8 @@ import pytest
 import torch
 from sklearn.covariance import LedoitWolf
 
-from benchmarks.familiarity import alarm_rates, rows_of, values_of
-from benchmarks.unlike import changed, invented
+from benchmarks.ood import alarm_rates, rows_of, values_of
+from benchmarks.ood_images import changed, invented
 from cxr.config.load import override
 from cxr.config.schema import Config, Phantom
 from cxr.data.dataset import open_dataset

@@ -4,7 +4,7 @@ An image is three vectors: the classifier's pooled features, and the thumbnail a
 the Mahalanobis distance to the validation images is taken (Lee et al. 2018), with the covariance shrunk towards a
 multiple of the identity (Ledoit and Wolf 2004), so that it is well-conditioned for fewer images than features. The
 score is the largest of the three logarithms, each on a scale where 0 is usual and 1 is its own limit.
-docs/familiarity.md has the measurements.
+docs/out-of-distribution.md has the measurements.
 """
 
 import math
@@ -29,7 +29,7 @@ MIN_PATIENTS = 30
 """With fewer a limit would be a guess."""
 
 ENOUGH_IMAGES = 300
-"""With fewer the warning misses much (docs/familiarity.md), which `cxr predict` says."""
+"""With fewer the warning misses much (docs/out-of-distribution.md), which `cxr predict` says."""
 
 MOST_IMAGES = 2000
 """As many validation images are looked at; ChestX-ray14 has 11,000, and the limit gains little beyond."""

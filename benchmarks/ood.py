@@ -1,7 +1,7 @@
 """How often `cxr predict` warns of images unlike those of training, by kind of image and by kind of score.
 
-`python -m benchmarks.familiarity [--nih FOLDER]` trains a small model on generated images (and one on the archive in
-FOLDER, laid out as ChestX-ray14) and prints the tables of docs/familiarity.md. `--seed` draws other patients, weights
+`python -m benchmarks.ood [--nih FOLDER]` trains a small model on generated images (and one on the archive in
+FOLDER, laid out as ChestX-ray14) and prints the tables of docs/out-of-distribution.md. `--seed` draws other patients, weights
 and patterns; `--val-fraction` is the archive's share of patients that validate.
 """
 
@@ -16,7 +16,7 @@ import torch
 from scipy.special import logit
 from sklearn.neighbors import NearestNeighbors
 
-from benchmarks.unlike import Squares, changed, invented
+from benchmarks.ood_images import Squares, changed, invented
 from cxr.config.load import override
 from cxr.config.schema import Config, Phantom
 from cxr.data.dataset import open_dataset

@@ -1,4 +1,4 @@
-"""Images that are no upright frontal chest X-rays: what `benchmarks.familiarity` and its tests show to a model."""
+"""Images that are no upright frontal chest X-rays: what `benchmarks.ood` and its tests show to a model."""
 
 from collections.abc import Iterator
 
