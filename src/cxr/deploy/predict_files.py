@@ -21,7 +21,7 @@ from cxr.files import clear_leftovers, explain_os_errors, write_bytes
 from cxr.images.find_images import Found, Identity, find_images
 from cxr.images.read import Preprocess, prepare, read_file
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.predict import familiarity_values, predict_squares
+from cxr.model.predict import ood_vectors, predict_squares
 from cxr.model.pretrained import is_guest, open_any
 from cxr.model.provenance import note_other_reports
 from cxr.parallel import map_ahead
@@ -255,11 +255,11 @@ def _draw(
 
 
 def _scores(checkpoint: Checkpoint, features: torch.Tensor, squares: torch.Tensor) -> list[float | None]:
-    """How unlike the images of training each is; None where the checkpoint cannot tell."""
-    if checkpoint.familiarity is None:
+    """The OOD score of each image; None where the checkpoint has no detector."""
+    if checkpoint.ood is None:
         return [None] * len(squares)
-    values = familiarity_values(features, squares).cpu().numpy()
-    return list(checkpoint.familiarity.score(values.astype(np.float64)).tolist())
+    values = ood_vectors(features, squares).cpu().numpy()
+    return list(checkpoint.ood.score(values.astype(np.float64)).tolist())
 
 
 def _shown(row: Sequence[float], checkpoint: Checkpoint) -> list[int]:

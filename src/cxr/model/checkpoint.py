@@ -23,16 +23,16 @@ from cxr.evaluation.calibration import Temperatures
 from cxr.evaluation.thresholds import Thresholds
 from cxr.files import write_atomically, write_bytes
 from cxr.images.read import Preprocess
-from cxr.model import ood as familiarities
 from cxr.model.classifier import Classifier
-from cxr.model.ood import Familiarity, Measured
+from cxr.model.ood import MeasuredLimit, OODDetector, from_arrays, to_arrays
 from cxr.paths import explain
 from cxr.vision import without_first_weights
 from cxr.weights import checksums
 from cxr.weights.kinds import WeightsError, check_there, tell
 
 BEST, LAST = "best.safetensors", "last.pt"
-_PATIENTS, _IMAGES, _FAMILIARITY = "patients.", "images.", "familiarity."
+# what the names of tensors beside the weights begin with; "familiarity." are those of the OOD detector
+_PATIENTS, _IMAGES, _OOD = "patients.", "images.", "familiarity."
 
 
 class SplitIdentity(BaseModel):
@@ -63,7 +63,8 @@ class Metadata(BaseModel):
     step: int = Field(ge=0)
     validation: dict[str, float | None]
     versions: dict[str, str]
-    familiarity: Measured | None = None
+    familiarity: MeasuredLimit | None = None
+    """Of the OOD detector; the field keeps its first name, which older checkpoints have."""
     patient_key: str = ""
 
     @model_validator(mode="after")
@@ -90,7 +91,7 @@ class Checkpoint:
         thresholds: Operating points chosen on the validation rows of its training.
         temperatures: Fitted on the same rows.
         patients: Per fold the hashes (`seen.patients_of`) of the patients it has seen.
-        familiarity: Tells images unlike its validation rows; None where those were too few, and in old files.
+        ood: Scores out-of-distribution images; None where validation patients were too few, and in old files.
         images: Per fold the hashes (`seen.images_of`) of the images it has seen; none in old files.
         sha256: Of the file it was read from.
     """
@@ -100,7 +101,7 @@ class Checkpoint:
     thresholds: Thresholds
     temperatures: Temperatures
     patients: dict[str, Tensor]
-    familiarity: Familiarity | None = None
+    ood: OODDetector | None = None
     images: dict[str, Tensor] = field(default_factory=dict)
     sha256: str = ""
 
@@ -126,13 +127,13 @@ def to_bytes(checkpoint: Checkpoint) -> bytes:
     }
     seen = {_PATIENTS + fold: hashes for fold, hashes in checkpoint.patients.items()}
     seen |= {_IMAGES + fold: hashes for fold, hashes in checkpoint.images.items()}
-    known = checkpoint.familiarity
-    arrays = familiarities.to_arrays(known) if known else {}
-    familiar = {_FAMILIARITY + name: torch.from_numpy(array) for name, array in arrays.items()}
-    metadata = checkpoint.metadata.model_copy(update={"familiarity": known.measured if known else None})
+    detector = checkpoint.ood
+    arrays = to_arrays(detector) if detector else {}
+    ood = {_OOD + name: torch.from_numpy(array) for name, array in arrays.items()}
+    metadata = checkpoint.metadata.model_copy(update={"familiarity": detector.measured if detector else None})
     said = metadata.model_copy(update={"format": 2}).model_dump_json().removesuffix("}")
     header = {"cxr": f'{said},"sha256":"{checksums.ZEROS}"}}'}
-    return checksums.seal_safetensors(to_safetensors(weights | seen | familiar, header))
+    return checksums.seal_safetensors(to_safetensors(weights | seen | ood, header))
 
 
 def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -189,7 +190,7 @@ def _build(metadata: Metadata, tensors: dict[str, Tensor], sha256: str) -> Check
             raise ValueError(
                 f"{what} are of {len(names)} findings, and not of the model's {len(metadata.findings)}"
             )
-    patients, images, familiar = (_take(tensors, prefix) for prefix in (_PATIENTS, _IMAGES, _FAMILIARITY))
+    patients, images, ood = (_take(tensors, prefix) for prefix in (_PATIENTS, _IMAGES, _OOD))
     for name, hashes in (*patients.items(), *images.items()):
         if hashes.dtype != torch.int64 or hashes.ndim != 1:
             raise ValueError(
@@ -206,12 +207,10 @@ def _build(metadata: Metadata, tensors: dict[str, Tensor], sha256: str) -> Check
         )
     check_kinds(classifier.state_dict(), tensors)
     classifier.load_state_dict(tensors)
-    arrays = {name: tensor.numpy() for name, tensor in familiar.items()}
-    width, measured = classifier.head.in_features, metadata.familiarity
-    familiarity = familiarities.from_arrays(measured, arrays, width) if measured else None
-    return Checkpoint(
-        classifier.eval(), metadata, points, temperatures, patients, familiarity, images, sha256
-    )
+    arrays = {name: tensor.numpy() for name, tensor in ood.items()}
+    measured = metadata.familiarity
+    detector = from_arrays(measured, arrays, classifier.head.in_features) if measured else None
+    return Checkpoint(classifier.eval(), metadata, points, temperatures, patients, detector, images, sha256)
 
 
 def _refuse_kind(path: Path) -> None:

@@ -20,7 +20,8 @@ from cxr.model import appearance
 from cxr.model.batch_size import InParts, find_batch_size
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.classifier import Classifier
-from cxr.model.ood import MIN_PATIENTS, MOST_IMAGES, Familiarity, fit, whole_patients
+from cxr.model.ood import OODDetector
+from cxr.model.ood_fit import MAX_IMAGES, MIN_PATIENTS, draw_patients, fit_detector
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
@@ -138,26 +139,26 @@ def predict_squares(checkpoint: Checkpoint, squares: Tensor) -> tuple[Tensor, Te
     return classifier.probabilities(logits), features
 
 
-def familiarity_values(features: Tensor, squares: Tensor) -> Tensor:
-    """What `Familiarity` judges, [n, D + k]: pooled features [n, D, h, w] and the appearance of images [n, S, S]."""
+def ood_vectors(features: Tensor, squares: Tensor) -> Tensor:
+    """What `OODDetector` judges, [n, D + k]: pooled features [n, D, h, w] and the appearance of images [n, S, S]."""
     with torch.inference_mode():
         return torch.cat(
             [features.float().mean(dim=(2, 3)), appearance.describe(squares.to(features.device))], dim=1
         )
 
 
-def learn_familiarity(
+def fit_ood_detector(
     classifier: Classifier, loader: Loader, dataset: Dataset, config: Config, world: World
-) -> Familiarity | None:
-    """The Familiarity of at most MOST_IMAGES validation rows, each predicted once more; all processes take part."""
+) -> OODDetector | None:
+    """The OODDetector of at most MAX_IMAGES validation rows, each predicted once more; all processes take part."""
     ids = dataset.table.rows["patient_id"]
-    rows = whole_patients(dataset.rows("val"), ids.iloc[dataset.rows("val")].to_numpy(), MOST_IMAGES)
+    rows = draw_patients(dataset.rows("val"), ids.iloc[dataset.rows("val")].to_numpy(), MAX_IMAGES)
     if ids.iloc[rows].nunique() < MIN_PATIENTS:
         return None
     dtype = autocast_dtype(config.train.precision, world.device)
 
     def compute(images: Tensor) -> Tensor:
-        return familiarity_values(feature_map(classifier, images, config.image.size, dtype), images)
+        return ood_vectors(feature_map(classifier, images, config.image.size, dtype), images)
 
     classifier.eval()
     batch_size = world.least(find_batch_size(classifier, compute, config, world.device))
@@ -165,7 +166,7 @@ def learn_familiarity(
     width = classifier.head.in_features
     values = _over_rows(InParts(compute, batch_size), loader, rows, width + num_numbers, world)
     return (
-        fit(values.cpu().numpy().astype(np.float64), width, ids.iloc[rows].tolist())
+        fit_detector(values.cpu().numpy().astype(np.float64), width, ids.iloc[rows].tolist())
         if world.is_first
         else None
     )
