@@ -23,8 +23,8 @@ from cxr.data.dataset import open_dataset
 from cxr.data.placement import SharedPixels
 from cxr.distributed import World
 from cxr.images.read import prepare, read_file
+from cxr.model.candidate import Candidate, open_candidate
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.evaluate import Candidate, open_candidate
 from cxr.model.ood import RATE
 from cxr.model.ood_fit import fit_gaussian
 from cxr.model.predict import ood_vectors, predict_squares

@@ -21,8 +21,8 @@ from cxr.files import write_bytes
 from cxr.labels.splits import FOLDS
 from cxr.model import checkpoint as checkpoints
 from cxr.model.checkpoint import load, load_resumable, save, save_resumable
-from cxr.model.leakage import count_images, count_patients, hash_images, hash_patients, image_keys
 from cxr.model.load_weights import match_weights
+from cxr.model.seen_hashes import count_images, count_patients, hash_images, hash_patients, image_keys
 from cxr.weights import checksums
 from tests.helpers.models import FINDINGS, Recipe
 

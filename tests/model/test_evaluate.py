@@ -77,7 +77,7 @@ def test_patients_it_was_trained_on_are_refused(
     overrides: list[str], fold: str, seen: str, trained: Path
 ) -> None:
     with pytest.raises(
-        CxrError, match=rf"\d+ of the \d+ patients to be judged were in the model's {seen} rows"
+        CxrError, match=rf"\d+ of the \d+ patients to be evaluated were in the model's {seen} rows"
     ):
         evaluate_run(trained, overrides, fold)
 
@@ -94,7 +94,7 @@ def test_patients_whose_rows_chose_its_thresholds_are_refused(
         files[fold] = tmp_path / f"{fold}.txt"
         files[fold].write_text("\n".join(names.iloc[rows]) + "\n")
     lists = ", ".join(f"{fold}: {file}" for fold, file in files.items())
-    with pytest.raises(CxrError, match="patients to be judged were in the model's val rows"):
+    with pytest.raises(CxrError, match="patients to be evaluated were in the model's val rows"):
         evaluate_run(trained, ["data.split=lists", f"data.lists={{{lists}}}"], "test")
 
 
@@ -105,7 +105,7 @@ def test_the_same_patients_read_as_another_source_are_refused_too(trained: Path,
         "data.split=random",
         "data.split_seed=1",
     ]
-    with pytest.raises(CxrError, match="patients to be judged were in the model's train rows"):
+    with pytest.raises(CxrError, match="patients to be evaluated were in the model's train rows"):
         evaluate_run(trained, overrides, "test")
 
 

@@ -148,7 +148,7 @@ def test_a_head_of_other_findings_is_new(chexnet: Classifier, tmp_path: Path) ->
     model = Classifier("densenet121", 1)
     head = model.head.weight.clone()
     report = load_weights(model, str(tmp_path / "m.pth"), ("Fracture",), NIH_14)
-    assert report.head.startswith("new: none of its findings is meant (Atelectasis, ")
+    assert report.head.startswith("new: none of its findings is used here (Atelectasis, ")
     assert torch.equal(model.head.weight, head)
 
 

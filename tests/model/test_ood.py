@@ -17,7 +17,7 @@ from cxr.data.placement import SharedPixels
 from cxr.errors import CxrError
 from cxr.model import appearance
 from cxr.model import checkpoint as checkpoints
-from cxr.model.evaluate import Candidate, open_candidate
+from cxr.model.candidate import Candidate, open_candidate
 from cxr.model.ood import OODDetector, from_arrays, to_arrays
 from cxr.model.ood_fit import MIN_PATIENTS, draw_patients, fit_detector, fit_gaussian
 from cxr.phantom.archive import generate

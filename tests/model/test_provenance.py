@@ -20,9 +20,9 @@ from cxr.evaluation.report import Report
 from cxr.evaluation.thresholds import choose, count_shared, hashed
 from cxr.model import checkpoint as checkpoints
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.evaluate import evaluate_runs, judge
-from cxr.model.leakage import hash_images, hash_patients, images_of, patients_of
+from cxr.model.evaluate import evaluate_runs, predict_for_comparison
 from cxr.model.provenance import note_other_reports, note_unfinished
+from cxr.model.seen_hashes import hash_images, hash_patients, images_of, patients_of
 from cxr.patient_hash import Hasher, own_hasher
 from cxr.report.render import render_json
 from cxr.training import train as loop
@@ -104,16 +104,16 @@ def forget(trained: Path, path: Path, **changes: object) -> Path:
     return path
 
 
-def test_without_patients_the_leak_guard_is_off_and_that_is_said(
+def test_without_patients_the_leak_check_is_off_and_that_is_said(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = forget(trained, tmp_path / "none.safetensors", patients={}, images={})
     report = evaluate(file, *OTHERS)
-    what = f"{file}: the leak guard is off: the checkpoint holds no patients"
+    what = f"{file}: the leak check is off: the checkpoint holds no patients"
     assert f"{what}; whether the model was trained on patients evaluated here is not known" in report.notes
     assert f"warning: {what}" in "".join(capsys.readouterr().err.split("\n"))
-    assert any(what in note for note in judge(file, OTHERS, "test")[0].notes)
-    with pytest.raises(CxrError, match="patients to be judged were in the model's train rows"):
+    assert any(what in note for note in predict_for_comparison(file, OTHERS, "test")[0].notes)
+    with pytest.raises(CxrError, match="patients to be evaluated were in the model's train rows"):
         evaluate(trained, *OTHERS)
 
 
@@ -135,9 +135,9 @@ def test_another_key_is_said_to_be_one_and_is_not_taken_for_other_patients(
         why = f"the checkpoint's patients are hashed with a key ({hasher.key_id}), and {ours}"
         assert any(why in note for note in evaluate(file, *OTHERS).notes)
     monkeypatch.setenv("CXR_PATIENT_KEY", f" {KEY}\n")
-    with pytest.raises(CxrError, match="patients to be judged were in the model's train rows"):
+    with pytest.raises(CxrError, match="patients to be evaluated were in the model's train rows"):
         evaluate(file, *OTHERS)
-    with pytest.raises(CxrError, match="patients to be judged were in the model's train rows"):
+    with pytest.raises(CxrError, match="patients to be evaluated were in the model's train rows"):
         evaluate(trained, *OTHERS)  # which was hashed without one
 
 

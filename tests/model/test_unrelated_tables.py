@@ -65,5 +65,5 @@ def test_another_table_with_the_same_file_names_is_another_table(run: Path) -> N
 
 def test_the_same_table_is_known_wherever_it_lies_and_however_it_is_split(run: Path) -> None:
     assert not evaluate(run, "moved").optimistic
-    with pytest.raises(CxrError, match="to be judged were in the model's train rows"):
+    with pytest.raises(CxrError, match="to be evaluated were in the model's train rows"):
         evaluate(run, "moved", "data.split_seed=5")

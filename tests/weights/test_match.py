@@ -18,8 +18,9 @@ from cxr.config.schema import Model
 from cxr.errors import CxrError
 from cxr.findings import CHEXPERT_14, NIH_14
 from cxr.model.classifier import Classifier
-from cxr.model.load_weights import LoadReport, check_weights, load_weights
-from cxr.model.pretrained import open_guest
+from cxr.model.external import open_external
+from cxr.model.load_report import LoadReport
+from cxr.model.load_weights import check_weights, load_weights
 
 State = dict[str, Tensor]
 TWINS = [
@@ -323,16 +324,16 @@ def test_a_second_layer_on_the_features_is_refused_in_eval_and_said_in_train(
     (name,) = others
     assert f"further layers on its features: {name}: " in str(report)
     with pytest.raises(CxrError, match=rf"has further layers on its features beside fc2 \({name}: "):
-        open_guest(str(tmp_path / "m.pth"), NIH_14)
+        open_external(str(tmp_path / "m.pth"), NIH_14)
 
 
 def test_a_network_of_another_kind_beside_the_named_one_is_left_out(resnet: State, tmp_path: Path) -> None:
     torch.save({"a": resnet, "b": make("densenet121", 1)}, tmp_path / "m.pth")
     with pytest.raises(CxrError, match="holds networks of several kinds") as error:
-        open_guest(str(tmp_path / "m.pth"), NIH_14)
+        open_external(str(tmp_path / "m.pth"), NIH_14)
     assert error.value.hint == f"say which, such as {tmp_path}/m.pth#b.features"
     for name, backbone in (("a", "resnet18"), ("b", "densenet121")):
-        assert open_guest(f"{tmp_path}/m.pth#{name}", NIH_14).backbone == backbone
+        assert open_external(f"{tmp_path}/m.pth#{name}", NIH_14).backbone == backbone
 
 
 class Own(nn.Module):
@@ -397,7 +398,7 @@ def test_a_pickled_network_that_computes_something_else_is_refused_by_name(
 ) -> None:
     torch.save(net(), tmp_path / "m.pth")
     with pytest.raises(CxrError) as error:
-        open_guest(str(tmp_path / "m.pth"), NIH_14)
+        open_external(str(tmp_path / "m.pth"), NIH_14)
     assert said in error.value.problems[0]
 
 
@@ -415,7 +416,7 @@ def test_a_pickled_network_that_computes_the_same_is_taken(
 ) -> None:
     made = net()
     torch.save(made, tmp_path / "m.pth")
-    own = open_guest(str(tmp_path / "m.pth"), NIH_14).own_classes
+    own = open_external(str(tmp_path / "m.pth"), NIH_14).unknown_classes
     assert own == (("tests.weights.test_match.Own",) if isinstance(made, Own) else ())
 
 

@@ -218,9 +218,10 @@ def _judge(
         _, shown, thresholds, _, _ = reports.judge_files([path], how, labels, options=options)
         return Judged(str(path), shown, thresholds, tuple(f"{path}: {note}" for note in shown.notes)), how
     _refuse(_label_options(labels, options))
-    from cxr.model.evaluate import judge, overrides_for
+    from cxr.model.candidate import overrides_for
+    from cxr.model.evaluate import predict_for_comparison
 
-    return judge(path, overrides_for(path, paths, overrides), fold, recipe)
+    return predict_for_comparison(path, overrides_for(path, paths, overrides), fold, recipe)
 
 
 def _take_duplicates(

@@ -19,7 +19,8 @@ from cxr.errors import CxrError
 from cxr.model.batch_norm import share_statistics, shares_statistics
 from cxr.model.checkpoint import LAST, check_kinds
 from cxr.model.classifier import Classifier
-from cxr.model.load_weights import LoadReport, load_weights
+from cxr.model.load_report import LoadReport
+from cxr.model.load_weights import load_weights
 from cxr.model.recompute import recompute_blocks
 from cxr.patient_hash import own_hasher
 from cxr.training.loss import ClassWeights, logit_shift

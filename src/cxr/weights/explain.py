@@ -5,10 +5,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from cxr.console import count
+from cxr.weights.choose import choose, fits_of_choice, list_fits
 from cxr.weights.files import WeightFile
 from cxr.weights.kinds import WeightsError, visible
 from cxr.weights.layout import OTHERS, SUPPORTED, Fit, Layout, find_fits, layout_of
-from cxr.weights.match import Match, account, asked_for, choose, list_fits
+from cxr.weights.match import Match, account
 
 _NAMED, _COMPARED = 2, 1_000
 _LIKENESS = (
@@ -48,7 +49,7 @@ def find_backbone(file: WeightFile) -> Match:
     """
     every = {name: find_fits(file, layout_of(name)) for name in SUPPORTED}
     whole = [
-        name for name, fits in every.items() if any(fit.is_whole for fit in asked_for(fits, file.choice))
+        name for name, fits in every.items() if any(fit.is_whole for fit in fits_of_choice(fits, file.choice))
     ]
     if len(whole) > 1:
         networks = ", ".join(f"{name} ({list_fits(every[name])})" for name in whole)

@@ -16,7 +16,8 @@ from cxr.vision import get_model, without_first_weights
 from cxr.weights.files import WeightFile
 from cxr.weights.kinds import WeightsError, visible
 from cxr.weights.layout import Fit, Layout, spell
-from cxr.weights.match import Head, Match, may_compute
+from cxr.weights.match import Head, Match
+from cxr.weights.names import may_compute
 from cxr.weights.safe_unpickle import Module
 
 _COMPUTES = ("stride", "padding", "dilation", "groups", "kernel_size", "padding_mode", "eps", "ceil_mode",

@@ -110,7 +110,7 @@ def test_what_does_not_fit_is_an_error(
 def test_without_a_recipe_there_is_nothing_to_judge(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("eval", RSNA) == 2
     assert capsys.readouterr().err == (
-        f"error: {RSNA}: has no data of its own to be judged on\n"
+        f"error: {RSNA}: has no dataset to be evaluated on\n"
         f"hint: cxr eval {RSNA} configs/nih_densenet121.yaml data.root=FOLDER\n"
     )
 
@@ -176,7 +176,7 @@ def test_predict_prints_its_trained_findings_at_thresholds_of_one_half(
     said = capsys.readouterr()
     answer = json.loads(said.out)
     assert said.err.startswith(
-        f"{RSNA}: thresholds of 0.5, chosen on no rows; probabilities: sigmoid of the raw"
+        f"{RSNA}: thresholds of 0.5, chosen on no images; probabilities: sigmoid of the raw"
     )
     assert answer["thresholds"] == {"Pneumonia": 0.5, "Lung Opacity": 0.5}
     assert call("predict", RSNA, image) == 0
