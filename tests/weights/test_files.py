@@ -27,8 +27,8 @@ from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
 from cxr.model.load_weights import load_weights
 from cxr.weights import files
+from cxr.weights.errors import WeightsError
 from cxr.weights.files import WeightFile, open_weights
-from cxr.weights.kinds import WeightsError
 
 MAGIC = (
     pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)

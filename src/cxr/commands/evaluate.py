@@ -26,7 +26,8 @@ from cxr.report import html, render
 from cxr.report import readers as readers_report
 from cxr.streams import show
 from cxr.text import short_name
-from cxr.weights.kinds import WeightsError, check_there, is_from_elsewhere, locate
+from cxr.weights.errors import WeightsError
+from cxr.weights.locate import check_there, is_from_elsewhere, locate
 
 _ONE_RECIPE = "give a run, or cxr eval MODEL CONFIG for xrv:NAME or a file of weights"
 _OTHER_DATA = "data.source=SOURCE data.root=FOLDER"

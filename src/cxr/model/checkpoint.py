@@ -28,7 +28,9 @@ from cxr.model.ood import MeasuredLimit, OODDetector, from_arrays, to_arrays
 from cxr.paths import explain
 from cxr.vision import without_first_weights
 from cxr.weights import checksums
-from cxr.weights.kinds import WeightsError, check_there, tell
+from cxr.weights.errors import WeightsError
+from cxr.weights.kinds import tell
+from cxr.weights.locate import check_there
 
 BEST, LAST = "best.safetensors", "last.pt"
 # what the names of tensors beside the weights begin with; "familiarity." are those of the OOD detector

@@ -13,9 +13,10 @@ from cxr.console import count
 from cxr.findings import NO_FINDING, canonical
 from cxr.model import xrv
 from cxr.model.load_weights import is_of_xrv
+from cxr.weights.errors import WeightsError, visible
 from cxr.weights.explain import find_backbone
 from cxr.weights.files import open_weights
-from cxr.weights.kinds import WeightsError, is_from_elsewhere, visible
+from cxr.weights.locate import is_from_elsewhere
 from cxr.weights.match import HARMLESS, MAX_LISTED, Match, choose_head, suggest
 from cxr.weights.modules import check_alone, check_modules
 from cxr.weights.values import read_values

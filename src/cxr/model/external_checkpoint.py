@@ -21,7 +21,8 @@ from cxr.model.classifier import Classifier
 from cxr.model.external import ExternalModel, is_external, open_external
 from cxr.model.external_report import describe_assumptions, describe_outputs, describe_probabilities
 from cxr.model.load_weights import check_weights, fill, load_weights
-from cxr.weights.kinds import WeightsError, check_there, is_from_elsewhere
+from cxr.weights.errors import WeightsError
+from cxr.weights.locate import check_there, is_from_elsewhere
 
 
 def open_any(run: str, device: torch.device, head_findings: str | None = None) -> Checkpoint:

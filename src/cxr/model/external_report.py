@@ -6,7 +6,7 @@ from cxr.data.dataset import Dataset
 from cxr.model import xrv
 from cxr.model.external import ExternalModel
 from cxr.model.load_weights import describe_normalisation
-from cxr.weights.kinds import visible
+from cxr.weights.errors import visible
 from cxr.weights.match import MAX_LISTED
 
 OF_XRV = "sigmoid of the raw logits; torchxrayvision's op_norm is not applied, which changes no AUROC"

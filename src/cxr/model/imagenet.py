@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from cxr.vision import get_model_weights
+from cxr.weights.errors import WeightsError, visible
 from cxr.weights.files import WeightFile, open_weights
-from cxr.weights.kinds import WeightsError, visible
 
 
 def path_of(backbone: str) -> Path:

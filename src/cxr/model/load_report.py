@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cxr.console import count
-from cxr.weights.kinds import visible
+from cxr.weights.errors import visible
 from cxr.weights.match import MAX_LISTED, Match, suggest
 
 

@@ -19,8 +19,8 @@ import torch
 
 from cxr.errors import CxrError
 from cxr.files import write_atomically
+from cxr.weights.errors import WeightsError, visible
 from cxr.weights.files import WeightFile, open_weights
-from cxr.weights.kinds import WeightsError, visible
 
 PREFIX = "xrv:"
 MEAN, STD = 127.5, 127.5 / 1024

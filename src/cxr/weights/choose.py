@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
+from cxr.weights.errors import WeightsError, visible
 from cxr.weights.files import WeightFile
-from cxr.weights.kinds import WeightsError, visible
 from cxr.weights.layout import Fit, Layout
 from cxr.weights.names import home_of, may_be_part, shared_start
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from cxr.console import count
 from cxr.weights.choose import choose, fits_of_choice, list_fits
+from cxr.weights.errors import WeightsError, visible
 from cxr.weights.files import WeightFile
-from cxr.weights.kinds import WeightsError, visible
 from cxr.weights.layout import OTHERS, SUPPORTED, Fit, Layout, find_fits, layout_of
 from cxr.weights.match import Match, account
 

@@ -9,8 +9,8 @@ import torch
 
 from cxr.config.schema import Model
 from cxr.vision import get_model, without_first_weights
+from cxr.weights.errors import WeightsError
 from cxr.weights.files import WeightFile
-from cxr.weights.kinds import WeightsError
 
 SUPPORTED: tuple[str, ...] = Model.model_fields["backbone"].annotation.__args__  # type: ignore[union-attr]
 OTHERS = (

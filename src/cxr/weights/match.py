@@ -19,8 +19,8 @@ from cxr.console import count
 from cxr.findings import GROUPS
 from cxr.weights import names as words
 from cxr.weights.choose import name_of
+from cxr.weights.errors import WeightsError, visible
 from cxr.weights.files import WeightFile
-from cxr.weights.kinds import WeightsError, visible
 from cxr.weights.layout import Fit, Layout
 from cxr.weights.names import home_of, shared_start
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cxr.weights.kinds import WeightsError, visible
+from cxr.weights.errors import WeightsError, visible
 from cxr.weights.safe_unpickle import Name
 
 _DTYPES = {
@@ -32,7 +32,7 @@ class Storage:
 
     @property
     def num_bytes(self) -> int:
-        """Of its own numbers."""
+        """Bytes of the numbers that tensors may see."""
         return self.num * self.dtype.itemsize
 
 
@@ -43,7 +43,7 @@ class Place:
     Attributes:
         shape: Its sizes.
         dtype: The kind of its numbers.
-        storage: Where they lie; None where they lie nowhere, or elsewhere under the tensor's own name.
+        storage: Where they lie; None where they lie nowhere, or under the tensor's name, as in safetensors.
         stride: Steps in the storage from one entry to the next along each axis.
         offset: The first entry's place in the storage.
         flaw: Why it cannot be read as numbers, such as `is sparse`; empty where it can.
@@ -58,31 +58,33 @@ class Place:
 
     def is_same(self, other: "Place") -> bool:
         """Whether both are views of the same numbers."""
-        ours, theirs = (self.storage, self.offset, self.shape, self.stride), (
-            other.storage, other.offset, other.shape, other.stride)  # fmt: skip
-        return self is other or (self.storage is not None and ours == theirs)
+        if self is other:
+            return True
+        ours = self.storage, self.offset, self.shape, self.stride
+        theirs = other.storage, other.offset, other.shape, other.stride
+        return self.storage is not None and ours == theirs
 
 
 def refer(reference: object) -> object:
     """The storage that a persistent id of torch.save names, or the class of a module in old files."""
     if not isinstance(reference, tuple) or not reference:
         raise WeightsError("is damaged: it refers to something outside itself")
-    if (
-        reference[0] == "module" and len(reference) > 1
-    ):  # (word, class, its file, its source) before PyTorch 1.6
+    # ("module", class, its file, its source) before PyTorch 1.6
+    if reference[0] == "module" and len(reference) > 1:
         return reference[1]
+    # ("storage", class, key, device, number of values), and a view before PyTorch 0.4
     if reference[0] != "storage" or len(reference) < 5 or not isinstance(reference[1], Name):
         raise WeightsError("is damaged: it refers to something outside itself")
     _, kind, key, _, num, *view = reference
-    word = kind.name.removesuffix("Storage")
-    if word not in _DTYPES or not _is_size(num):
+    type_name = kind.name.removesuffix("Storage")  # FloatStorage
+    if type_name not in _DTYPES or not _is_size(num):
         raise WeightsError(f"holds numbers of a kind that cxr does not know ({kind})")
-    first, own = 0, num
+    first, num_in_view = 0, num
     if view and view[0] is not None:  # (key of the view, first, number), of storages that share memory
-        _, first, own = view[0]
-        if not (_is_size(first) and _is_size(own) and first + own <= num):
+        _, first, num_in_view = view[0]
+        if not (_is_size(first) and _is_size(num_in_view) and first + num_in_view <= num):
             raise WeightsError("is damaged: a storage reaches beyond another")
-    return Storage(str(key), _DTYPES[word], own, first)
+    return Storage(str(key), _DTYPES[type_name], num_in_view, first)
 
 
 def build(name: Name, given: tuple[Any, ...]) -> object:
@@ -100,11 +102,9 @@ def build(name: Name, given: tuple[Any, ...]) -> object:
             "_rebuild_parameter" | "_rebuild_parameter_with_state" | "_rebuild_device_tensor_from_cpu_tensor"
         ):
             return given[0]
-        case (
-            "_rebuild_from_type_v2"
-        ):  # (function, class, its arguments, state) of a subclass or one with attributes
-            made = build(given[0], given[2]) if isinstance(given[0], Name) else NotImplemented
-            return made
+        case "_rebuild_from_type_v2":
+            # (function, class, its arguments, state) of a subclass, or of a tensor with attributes
+            return build(given[0], given[2]) if isinstance(given[0], Name) else NotImplemented
         case "_rebuild_qtensor":
             return _flawed(given[2], "is quantised")
         case "_rebuild_meta_tensor_no_storage":
@@ -116,7 +116,7 @@ def build(name: Name, given: tuple[Any, ...]) -> object:
         case "_rebuild_nested_tensor":
             return _flawed((), "is a nested tensor")
         case "_rebuild_wrapper_subclass":
-            return _flawed(given[2], f"is of a class of its own ({visible(str(given[0]))})")
+            return _flawed(given[2], f"is of an unknown subclass of Tensor ({visible(str(given[0]))})")
     return NotImplemented
 
 
@@ -137,6 +137,7 @@ def _view(function: str, given: tuple[Any, ...]) -> Place:
         dtype = named
     shape, stride = _numbers(sizes), _numbers(strides)
     num = storage.num_bytes // dtype.itemsize
+    # position of the tensor's last value in the storage
     reach = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     if prod(shape) and reach >= num:
         raise WeightsError("is damaged: a tensor reaches beyond its storage")

@@ -10,7 +10,7 @@ from typing import IO, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from cxr.weights.kinds import WeightsError
+from cxr.weights.errors import WeightsError
 from cxr.weights.places import Place, Storage, build, refer
 from cxr.weights.safe_unpickle import read_pickle
 
@@ -47,7 +47,7 @@ class TorchFile:
             self._bytes[storage.key] = self.read_record(storage.key)
         data = self._bytes[storage.key]
         first = storage.first * storage.dtype.itemsize
-        num = storage.num_bytes // place.dtype.itemsize  # the place was checked to lie within so many numbers
+        num = storage.num_bytes // place.dtype.itemsize  # `places` checked that the tensor lies within them
         if first + num * place.dtype.itemsize > len(data):
             raise WeightsError(_CUT)
         numbers = torch.frombuffer(data, dtype=place.dtype, count=num, offset=first)
@@ -92,7 +92,8 @@ def open_zip(path: Path) -> TorchFile:
     if "byteorder" in records and bytes(parts.read_record("byteorder")) == b"big":
         raise WeightsError(_BIG_ENDIAN)
     root = read_pickle(io.BytesIO(parts.read_record("data.pkl")), build, refer)
-    storages = {key.removeprefix("data/"): one for key, one in records.items() if key.startswith("data/")}
+    storages = {key.removeprefix("data/"): record for key, record in records.items()
+                if key.startswith("data/")}  # fmt: skip
     return TorchFile(path, storages, root)
 
 
@@ -114,6 +115,7 @@ def _find_record(file: IO[bytes], info: zipfile.ZipInfo) -> _Record:
     header = file.read(30)
     if header[:4] != b"PK\x03\x04":
         raise WeightsError("is damaged: its list of parts cannot be read")
+    # the sizes of the name and of the padding, whose local copy may differ from the one in the list
     name_size, padding = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
     return _Record(info.header_offset + 30 + name_size + padding, info.file_size, info.CRC)
 
@@ -126,9 +128,8 @@ def open_legacy(path: Path) -> TorchFile:
         referred = refer(reference)
         if isinstance(referred, Storage):
             whole: Any = reference
-            storages[referred.key] = Storage(
-                referred.key, referred.dtype, whole[4]
-            )  # of which it may be a view
+            # the whole storage, of which this may be a view: `_walk_storages` needs its size
+            storages[referred.key] = Storage(referred.key, referred.dtype, num=whole[4])
         return referred
 
     size = path.stat().st_size
@@ -146,7 +147,7 @@ def _walk_storages(
     file: IO[bytes], size: int, keys: list[str], storages: dict[str, Storage]
 ) -> dict[str, _Record]:
     """Eight bytes with a storage's number of entries, then these, for one storage after the other."""
-    records: dict[str, Any] = {}
+    records: dict[str, _Record] = {}
     at = file.tell()
     for key in keys:
         file.seek(at)
