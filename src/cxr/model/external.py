@@ -13,8 +13,8 @@ from cxr.console import count
 from cxr.findings import NO_FINDING, canonical
 from cxr.model import xrv
 from cxr.model.load_weights import is_of_xrv
+from cxr.weights.backbone import find_backbone
 from cxr.weights.errors import WeightsError, visible
-from cxr.weights.explain import find_backbone
 from cxr.weights.files import open_weights
 from cxr.weights.locate import is_from_elsewhere
 from cxr.weights.match import HARMLESS, MAX_LISTED, Match, choose_head, suggest

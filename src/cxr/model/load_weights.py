@@ -13,8 +13,8 @@ from cxr.findings import find
 from cxr.model import imagenet, xrv
 from cxr.model.classifier import Classifier
 from cxr.model.load_report import LoadReport, describe_head, make_report
+from cxr.weights.backbone import match_backbone
 from cxr.weights.errors import WeightsError, visible
-from cxr.weights.explain import match_backbone
 from cxr.weights.files import WeightFile, open_weights
 from cxr.weights.layout import layout_of
 from cxr.weights.match import MAX_LISTED, Match, choose_head
