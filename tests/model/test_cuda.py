@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -142,7 +143,8 @@ def test_the_batch_size_is_found_twice_the_same(
     found = []
     for _ in range(2):  # a model each: what was found for one is kept
         model = Classifier("resnet18", 3).to(gpu).eval()
-        found.append(find_batch_size(model, lambda images: forward(model, images, 64, None), config, gpu))  # noqa: B023
+        compute = partial(forward, model, size=64, dtype=None)
+        found.append(find_batch_size(model, compute, config.image, config.eval, gpu))
         torch.cuda.empty_cache()
     assert found[0] == found[1] >= 64
 

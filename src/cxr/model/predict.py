@@ -1,4 +1,4 @@
-"""Classifier x pixels -> Predictions: validation in training, `cxr eval`, `cxr predict` all come through."""
+"""Classifier x pixels -> Predictions: validation in training, `cxr eval` and `cxr predict` all use this file."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,12 +30,12 @@ def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
         return None
     if precision == "fp16":
         return torch.float16
-    if precision == "bf16" or (
-        device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    ):
+    if precision == "bf16":
         return torch.bfloat16
-    asks = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # not in every build
-    return torch.bfloat16 if device.type == "cpu" and asks is not None and asks() else None
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    is_supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # not in every build
+    return torch.bfloat16 if device.type == "cpu" and is_supported is not None and is_supported() else None
 
 
 def forward(
@@ -49,9 +49,9 @@ def forward(
 
 @contextmanager
 def prediction() -> Iterator[None]:
-    """The same kernels in training and in `cxr eval`: cuDNN takes the usual one and tries none out.
+    """Inference with the same kernels in training and in `cxr eval`: cuDNN uses its default and tries no others.
 
-    A kernel that is tried out is another one on each start, with other last bits.
+    With trials the fastest kernel may be another on each start, and so are the last bits of the logits.
     """
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.deterministic
@@ -66,55 +66,59 @@ def prediction() -> Iterator[None]:
 def predict_rows(
     classifier: Classifier, loader: Loader, rows: npt.NDArray[np.int64], config: Config, world: World
 ) -> Tensor:
-    """Logits [n, C] of dataset rows, each predicted once, on every process after all have done their share."""
+    """Logits [n, C] of dataset rows, each predicted once by one process; every process gets all of them."""
     classifier.eval()
     dtype = autocast_dtype(config.train.precision, world.device)
 
     def compute(images: Tensor) -> Tensor:
         return forward(classifier, images, config.image.size, dtype, config.eval.tta)
 
-    batch_size = world.least(find_batch_size(classifier, compute, config, world.device))
+    batch_size = world.least(find_batch_size(classifier, compute, config.image, config.eval, world.device))
     return _over_rows(InParts(compute, batch_size), loader, rows, len(classifier.logit_shift), world)
 
 
 def _over_rows(
     in_parts: InParts, loader: Loader, rows: npt.NDArray[np.int64], width: int, world: World
 ) -> Tensor:
-    """[n, width] of dataset rows, each computed once, on every process after all have done their share."""
-    place = {int(row): number for number, row in enumerate(rows)}
+    """Values [n, width] of dataset rows, each computed once by one process; every process gets all of them."""
+    positions = {int(row): position for position, row in enumerate(rows)}
+    # zeros where another process computes, so that the sum over the processes is whole
     values = torch.zeros(len(rows), width, device=world.device)
     for batch in loader.batches(rows, in_parts.batch_size * world.size, world.rank, world.size):
-        real = torch.from_numpy(np.flatnonzero(batch.rows >= 0)).to(
-            world.device
-        )  # a mask would make the GPU wait
-        where = torch.tensor([place[int(row)] for row in batch.rows if row >= 0], dtype=torch.int64)
-        values[where.to(world.device)] = in_parts(batch.images)[real]
+        # rows of -1 fill the last batch. Indices and no mask, whose count would make the GPU wait
+        is_real = torch.from_numpy(np.flatnonzero(batch.rows >= 0)).to(world.device)
+        targets = [positions[int(row)] for row in batch.rows if row >= 0]
+        to = torch.tensor(targets, dtype=torch.int64).to(world.device)
+        values[to] = in_parts(batch.images)[is_real]
     return world.sum(values)
 
 
 def predict_dataset(
-    classifier: Classifier, loader: Loader, dataset: Dataset, fold: str, config: Config, world: World
+    classifier: Classifier, loader: Loader, dataset: Dataset, split: str, config: Config, world: World
 ) -> tuple[Predictions, Tensor]:
-    """(the Predictions, the logits [n, C] behind them) of a fold; an uncertain or masked label is unknown in `y`.
+    """(the Predictions, the logits [n, C] behind them) of a split; an uncertain or masked label is unknown in `y`.
 
     Raises:
         CxrError: A logit that is not finite.
     """
-    rows = dataset.rows(fold)
+    rows = dataset.rows(split)
     logits = predict_rows(classifier, loader, rows, config, world)
     if not logits.isfinite().all():
-        what = f"{config.out}: the model's logits of {fold} rows are not finite"
-        raise CxrError(what, "train with a lower train.lr, train.grad_clip=1 or train.precision=fp32")
-    targets = dataset.select(rows)
-    known = targets.mask & ((targets.y == 0) | (targets.y == 1))
+        problem = f"{config.out}: the model's logits of {split} rows are not finite"
+        raise CxrError(problem, "train with a lower train.lr, train.grad_clip=1 or train.precision=fp32")
+    # 1. who is on each image: the usual columns, those of the table beside them, and the study where it is the unit
     further = [name for name in dataset.table.rows.columns if name not in ROW_COLUMNS]
     further += ["study_id"] if config.eval.unit == "study" else []
     names = ["image", "patient_id", "view", "sex", "age", *further]
     identity = dataset.table.rows.iloc[rows][names].reset_index(drop=True)
     if not any(archive.table.names_patients for archive in dataset.archives):
         identity["patient_id"] = ""  # so that a report's intervals do not claim to be over patients
-    identity.insert(2, "split", fold)
+    identity.insert(2, "split", split)
+    # 2. labels [n, C], nan where they are masked or uncertain
+    targets = dataset.select(rows)
+    known = targets.mask & ((targets.y == 0) | (targets.y == 1))
     y = np.where(known, targets.y, np.nan).astype(np.float64)
+    # 3. probabilities [n, C]
     p = classifier.probabilities(logits).cpu().numpy().astype(np.float64)
     return Predictions(identity, targets.findings, y, p), logits
 
@@ -132,27 +136,29 @@ def predict_squares(checkpoint: Checkpoint, squares: Tensor) -> tuple[Tensor, Te
     dtype = autocast_dtype(config.train.precision, device)
     features = feature_map(classifier, squares.to(device), config.image.size, dtype)
     with torch.inference_mode():
-        logits = classifier.pool(features)
-    # as when thresholds were chosen; the map is that of the whole image
+        logits = classifier.classify(features)
+    # probabilities are averaged over TTA, as when thresholds were chosen; the map is of the whole image alone
     if config.eval.tta != "none":
         logits = forward(classifier, squares.to(device), config.image.size, dtype, config.eval.tta)
     return classifier.probabilities(logits), features
 
 
 def ood_vectors(features: Tensor, squares: Tensor) -> Tensor:
-    """What `OODDetector` judges, [n, D + k]: pooled features [n, D, h, w] and the appearance of images [n, S, S]."""
+    """The input of `OODDetector`, [n, D + k]: feature maps [n, D, h, w] pooled, and images [n, S, S] described."""
     with torch.inference_mode():
-        return torch.cat(
-            [features.float().mean(dim=(2, 3)), appearance.describe(squares.to(features.device))], dim=1
-        )
+        pooled = features.float().mean(dim=(2, 3))
+        return torch.cat([pooled, appearance.describe(squares.to(features.device))], dim=1)
 
 
 def fit_ood_detector(
     classifier: Classifier, loader: Loader, dataset: Dataset, config: Config, world: World
 ) -> OODDetector | None:
-    """The OODDetector of at most MAX_IMAGES validation rows, each predicted once more; all processes take part."""
-    ids = dataset.table.rows["patient_id"]
-    rows = draw_patients(dataset.rows("val"), ids.iloc[dataset.rows("val")].to_numpy(), MAX_IMAGES)
+    """The OODDetector of at most MAX_IMAGES validation images, each predicted once more, on the first process.
+
+    All processes take part, and the others get None, as do all where there are too few patients.
+    """
+    ids, validation = dataset.table.rows["patient_id"], dataset.rows("val")
+    rows = draw_patients(validation, ids.iloc[validation].to_numpy(), MAX_IMAGES)
     if ids.iloc[rows].nunique() < MIN_PATIENTS:
         return None
     dtype = autocast_dtype(config.train.precision, world.device)
@@ -161,12 +167,10 @@ def fit_ood_detector(
         return ood_vectors(feature_map(classifier, images, config.image.size, dtype), images)
 
     classifier.eval()
-    batch_size = world.least(find_batch_size(classifier, compute, config, world.device))
-    num_numbers = appearance.count(config.image.store_size)
-    width = classifier.head.in_features
-    values = _over_rows(InParts(compute, batch_size), loader, rows, width + num_numbers, world)
-    return (
-        fit_detector(values.cpu().numpy().astype(np.float64), width, ids.iloc[rows].tolist())
-        if world.is_first
-        else None
-    )
+    batch_size = world.least(find_batch_size(classifier, compute, config.image, config.eval, world.device))
+    num_features = classifier.head.in_features
+    width = num_features + appearance.count(config.image.store_size)
+    vectors = _over_rows(InParts(compute, batch_size), loader, rows, width, world)
+    if not world.is_first:
+        return None
+    return fit_detector(vectors.cpu().numpy().astype(np.float64), num_features, ids.iloc[rows].tolist())

@@ -68,7 +68,7 @@ def new_state(
         raise CxrError(f"model.weights: {config.model.weights} has a grey stem", "set model.stem=grey")
     model.set_trainable(config.model.train_layers)
     model.logit_shift.copy_(logit_shift(weights))
-    if shares_statistics(config, world):
+    if shares_statistics(config.train, config.model, world.size):
         share_statistics(model)
     model.to(world.device).to(memory_format=torch.channels_last)
     ema = copy.deepcopy(model).requires_grad_(False).eval() if config.train.ema else model
