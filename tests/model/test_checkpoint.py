@@ -95,7 +95,7 @@ def test_a_file_of_another_program_is_an_error(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, tmp_path / "foreign.safetensors")
     with pytest.raises(CxrError, match=r"foreign\.safetensors: was not written by cxr train") as error:
         load(tmp_path / "foreign.safetensors")
-    assert error.value.hint == "foreign weights go in through model.weights=FILE"
+    assert error.value.hint == "to train from it: model.weights=FILE"
 
 
 def test_a_pickle_is_an_error_and_is_not_opened_as_one(trained: Path) -> None:
@@ -139,7 +139,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     ),
     "a finding twice": (
         lambda header, _: header.update(findings=["Mass", "Mass"]),
-        "findings: one is there twice",
+        "findings: a name is there twice",
     ),
     "findings that are no texts": (
         lambda header, _: header.update(findings=[1, 2, 3]),
@@ -232,7 +232,7 @@ def test_a_checkpoint_with_values_that_cannot_be_used_is_an_error(
 @pytest.mark.parametrize(
     ("name", "tensor", "what"),
     [
-        ("more", torch.zeros(1), "is of no such model"),
+        ("more", torch.zeros(1), "is not of this model"),
         ("mean", torch.zeros(4), r"is \[4\] of torch.float32 and should be \[3\]"),
         (
             "mean",

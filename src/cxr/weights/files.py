@@ -109,7 +109,7 @@ def _open_safetensors(path: Path, origin: str, choice: str) -> WeightFile:
     try:
         check_safetensors(path)
     except CxrError as error:
-        raise WeightsError("is damaged: its checksum is not that of its bytes", error.hint) from None
+        raise WeightsError("is damaged: its checksum is not the checksum of its bytes", error.hint) from None
     return WeightFile(
         origin,
         places,
