@@ -2,7 +2,7 @@
 
 torchvision asks torch._dynamo for one function that only its detection models call, and importing that takes a second,
 which every `cxr predict` would pay. So two modules stand in for it while torchvision is imported: the one function
-that they hold imports the compiler when it is called, and asking them for anything else imports it at once.
+that they hold imports the compiler when it is called, and reading anything else of them imports it at once.
 """
 
 import importlib
@@ -18,9 +18,10 @@ _COMPILER, _UTILS = "torch._dynamo", "torch._dynamo.utils"
 
 
 class _StandIn(ModuleType):
-    """A module that is imported as soon as something is asked of it."""
+    """Stands for a module, and imports it when an attribute of it is read."""
 
     def __getattr__(self, name: str) -> object:
+        # the import system reads names with underscores, of which only __path__ means that the package is used
         if name.startswith("__") and (name, self.__name__) != ("__path__", _COMPILER):
             raise AttributeError(name)
         _remove()
@@ -28,19 +29,20 @@ class _StandIn(ModuleType):
 
 
 def _remove() -> None:
+    """Take the stand-ins out of the imported modules, so that the next import finds the real ones."""
     for name in (_COMPILER, _UTILS):
         if isinstance(sys.modules.get(name), _StandIn):
             del sys.modules[name]
 
 
 def _is_compile_supported(device_type: str) -> bool:
-    """What the function of this name in torch._dynamo.utils says."""
+    """The answer of the function of this name in torch._dynamo.utils."""
     return bool(importlib.import_module(_UTILS).is_compile_supported(device_type))
 
 
 @contextmanager
 def without_compiler() -> Iterator[None]:
-    """Let the body import torchvision without torch._dynamo; a compiler that is there already is left alone."""
+    """Let the body import torchvision without torch._dynamo; a compiler that is imported already stays."""
     if _COMPILER not in sys.modules:
         sys.modules[_COMPILER], sys.modules[_UTILS] = _StandIn(_COMPILER), _StandIn(_UTILS)
         sys.modules[_UTILS].is_compile_supported = _is_compile_supported  # type: ignore[attr-defined]
@@ -50,7 +52,8 @@ def without_compiler() -> Iterator[None]:
         _remove()
 
 
-_DRAWN = frozenset(("normal_", "uniform_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_"))
+_RANDOM_FILLS = frozenset(("normal_", "uniform_", "trunc_normal_", "kaiming_normal_", "kaiming_uniform_"))
+"""Functions of torch.nn.init that draw first weights."""
 
 
 class without_first_weights(TorchFunctionMode):  # type: ignore[no-untyped-call, unused-ignore]
@@ -68,7 +71,7 @@ class without_first_weights(TorchFunctionMode):  # type: ignore[no-untyped-call,
     ) -> object:
         """The tensor as it is where numbers would be drawn."""
         kwargs = kwargs or {}
-        if func.__name__ in _DRAWN:
+        if func.__name__ in _RANDOM_FILLS:
             return args[0] if args else kwargs["tensor"]
         return func(*args, **kwargs)
 

@@ -19,7 +19,7 @@ def about(model: ExternalModel) -> list[tuple[str, str]]:
     if published:
         num_trained = len(published.trained)
         name = f"{published.backbone} of torchxrayvision, {published.name}, {num_trained} trained outputs"
-        trained_on = f"{', '.join(published.archives)} ({xrv.path_of(published).name})"
+        trained_on = f"{', '.join(published.datasets)} ({xrv.path_of(published).name})"
     else:
         outputs = count(len(model.findings), "output")
         name = f"{model.backbone} of {model}, {outputs} named by model.head_findings"
