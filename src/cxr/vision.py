@@ -1,8 +1,9 @@
 """What cxr takes from torchvision, imported without PyTorch's compiler.
 
-torchvision asks torch._dynamo for one function that only its detection models call, and importing that takes a second,
-which every `cxr predict` would pay. So two modules stand in for it while torchvision is imported: the one function
-that they hold imports the compiler when it is called, and reading anything else of them imports it at once.
+torchvision asks torch._dynamo for one function that only its detection models call, and importing that takes
+a second, which every `cxr predict` would pay. So two modules stand in for it while torchvision is imported:
+the one function that they hold imports the compiler when it is called, and reading anything else of them
+imports it at once.
 """
 
 import importlib
@@ -21,7 +22,8 @@ class _StandIn(ModuleType):
     """Stands for a module, and imports it when an attribute of it is read."""
 
     def __getattr__(self, name: str) -> object:
-        # the import system reads names with underscores, of which only __path__ means that the package is used
+        # the import system reads names with underscores, of which only __path__ means that the package is
+        # used
         if name.startswith("__") and (name, self.__name__) != ("__path__", _COMPILER):
             raise AttributeError(name)
         _remove()
@@ -57,7 +59,7 @@ _RANDOM_FILLS = frozenset(("normal_", "uniform_", "trunc_normal_", "kaiming_norm
 
 
 class without_first_weights(TorchFunctionMode):  # type: ignore[no-untyped-call, unused-ignore]
-    """Let networks that are built in the body hold whatever is in memory, as all their tensors are filled afterwards.
+    """Let networks that are built in the body hold whatever is in memory: their tensors are filled later.
 
     Drawing the first weights of DenseNet-121 takes 0.1 s, and half a second where shapes alone are asked for.
     """

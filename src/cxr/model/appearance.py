@@ -10,7 +10,7 @@ THUMBNAIL = 8
 _MIN_SIZE = 8
 _BLACK, _WHITE = 0.02, 0.98
 _MIN_DETAIL = 0.003
-"""Added to a root mean square difference before its logarithm: differences below one grey value of 255 hardly count."""
+"""Added to a root mean square difference before its logarithm: less than a grey value hardly counts."""
 
 
 def describe(squares: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def count(size: int) -> int:
 
 
 def thumbnails(grey: Tensor) -> Tensor:
-    """[B, 64]: means over an 8 x 8 grid, row by row, normalised to mean 0 and deviation 1: the layout of the image."""
+    """[B, 64]: means over an 8 x 8 grid, row by row, normalised to mean 0 and deviation 1."""
     values = F.adaptive_avg_pool2d(grey[:, None], THUMBNAIL).flatten(1)
     centred = values - values.mean(dim=1, keepdim=True)
     # 0.02 keeps the noise of a constant image small
@@ -33,10 +33,10 @@ def thumbnails(grey: Tensor) -> Tensor:
 
 
 def texture(grey: Tensor) -> Tensor:
-    """[B, k]: mean, deviation, fraction of black, fraction of white; then the detail at each scale, each half the last.
+    """[B, k]: mean, deviation, fraction of black, fraction of white; then the detail at each scale.
 
-    Detail is the logarithm of the root mean square difference of neighbours, along rows and along columns. Scales go
-    from the image's S pixels to the last of at least 8, so k is a function of S.
+    Detail is the logarithm of the root mean square difference of neighbours, along rows and along columns.
+    Scales go from the image's S pixels to the last of at least 8, so k is a function of S.
     """
     values = [
         grey.mean(dim=(1, 2)),

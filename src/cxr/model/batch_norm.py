@@ -1,8 +1,9 @@
 """Batch statistics shared by several processes, without the host waiting for any of them.
 
-torch's SyncBatchNorm gathers counts, means and deviations of each layer and waits for the counts: for DenseNet-121 that
-is 121 waits of the host and 242 collectives per step. Here every process has equally many images (loader.cut), so a
-layer needs one sum over the processes forward and one backward, of 2 C numbers each, and no wait.
+torch's SyncBatchNorm gathers counts, means and deviations of each layer and waits for the counts: for
+DenseNet-121 that is 121 waits of the host and 242 collectives per step. Here every process has equally many
+images (loader.cut), so a layer needs one sum over the processes forward and one backward, of 2 C numbers
+each, and no wait.
 """
 
 import math
@@ -28,7 +29,8 @@ def shares_statistics(train: Train, model: Model, num_processes: int) -> bool:
         num_processes: Of the run.
 
     Raises:
-        CxrError: They do, and the model is compiled, or computes its activations twice, with collectives inside.
+        CxrError: They do, and the model is compiled, or computes its activations twice, with collectives
+            inside.
     """
     num_images = math.ceil(train.batch_size / num_processes)
     wanted = num_images < FEW * train.accumulate if train.sync_batchnorm == "auto" else train.sync_batchnorm
@@ -80,9 +82,10 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
 
 class _Normalise(torch.autograd.Function):
-    """Batch normalisation of maps [B, C, H, W] over all processes, with one collective forward and one backward.
+    """Batch normalisation of maps [B, C, H, W] over all processes, with a collective forward and backward.
 
-    In the dtype of the maps outside and in float32 inside; of the maps only themselves are kept for the backward pass.
+    In the dtype of the maps outside and in float32 inside; of the maps only themselves are kept for the
+    backward pass.
     """
 
     @staticmethod
@@ -99,8 +102,8 @@ class _Normalise(torch.autograd.Function):
         `around` [C] is near the mean: the running mean.
         """
         num = images.numel() // images.shape[1] * dist.get_world_size()
-        # 1. sums of x - a and its square over all processes, with a near the mean: with a = 0 the difference of
-        #    squares below would lose the digits that both share
+        # 1. sums of x - a and its square over all processes, with a near the mean: with a = 0 the difference
+        #    of squares below would lose the digits that both share
         centred = images.float() - _wide(around)
         sums = torch.cat([centred.sum(dim=(0, 2, 3)), centred.square().sum(dim=(0, 2, 3))])
         dist.all_reduce(sums)
@@ -120,8 +123,8 @@ class _Normalise(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:  # noqa: ANN401
         """Gradients of maps, weight and bias.
 
-        With y = w z + b, z = (x - m) s and g the gradient of y, that of x is w s (g - mean(g) - z mean(g z)), the means
-        over the images of all processes.
+        With y = w z + b, z = (x - m) s and g the gradient of y, that of x is w s (g - mean(g) - z mean(g z)),
+        the means over the images of all processes.
         """
         images, weight, mean, scale = ctx.saved_tensors
         gradient, unit = gradients[0].float(), (images.float() - _wide(mean)) * _wide(scale)

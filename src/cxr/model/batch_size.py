@@ -1,4 +1,4 @@
-"""How many images are predicted at once: measured on the GPU once per run, and halved where that was too many."""
+"""How many images are predicted at once: measured on the GPU once per run, halved when memory runs out."""
 
 import weakref
 from collections.abc import Callable
@@ -24,8 +24,8 @@ def find_batch_size(
 ) -> int:
     """eval.batch_size; where it is 0 the most images that fit into the GPU's free memory, or 32 on the CPU.
 
-    On a GPU it is a power of two up to 256, below which no tensor has 2^31 numbers, that takes four fifths of what is
-    free at most. It is measured once for a model, and later predictions of a run take as many.
+    On a GPU it is a power of two up to 256, below which no tensor has 2^31 numbers, that takes four fifths of
+    what is free at most. It is measured once for a model, and later predictions of a run take as many.
 
     Args:
         model: What predicts.
@@ -60,7 +60,7 @@ def _measure(compute: Forward, image: Image, device: torch.device) -> int:
 
 
 def choose(free: int, each: int, size: int) -> int:
-    """The largest power of two of images of `each` bytes and `size` x `size` pixels that `free` bytes hold."""
+    """The largest power of two of images, each `each` bytes and `size` x `size` pixels, in `free` bytes."""
     by_memory = int(0.8 * free) // each
     by_numbers = _MAX_NUMBERS // (_LARGEST_MAP * size * size)
     most = min(_MAX_BATCH, by_memory, by_numbers)

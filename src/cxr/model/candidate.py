@@ -1,4 +1,4 @@
-"""A trained model and the dataset it is evaluated on: a run with its own data, or an external model with a recipe's."""
+"""A trained model and the dataset it is evaluated on: a run's, or a recipe's for an external model."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class Candidate:
         return predict_dataset(classifier, loader, self.dataset, split, self.config, world)[0]
 
     def check_split(self, split: str, allow_seen: bool) -> list[str]:
-        """Notes on patients of a split that the model has seen; evaluating on them is refused unless it is allowed.
+        """Notes on patients of a split that the model has seen; without `allow_seen` they are refused.
 
         Raises:
             CxrError: No image is in the split, or patients of the training are.
@@ -57,7 +57,7 @@ class Candidate:
 def open_candidate(
     run: Path, overrides: Sequence[str], pixels: SharedPixels, recipe: Path | None = None
 ) -> Candidate:
-    """A checkpoint with the data of its own config, or an external model with that of a recipe, and overrides."""
+    """A checkpoint with the data of its config, or an external model with the data of a recipe."""
     if is_external(run):
         return _open_external(str(run), overrides, recipe, pixels)
     checkpoint = checkpoints.load(run, pixels.device)
@@ -75,8 +75,9 @@ def open_candidate(
 def evaluation_config(trained: Config, findings: Sequence[str], overrides: Sequence[str]) -> Config:
     """A run's config with overrides laid over it, for the findings of its model.
 
-    data.source and data.root together name another dataset: data.also is left out, and where the source is another
-    than the run's, every other key of `data` begins at its default, since its value was for the run's dataset.
+    data.source and data.root together name another dataset: data.also is left out, and where the source is
+    another than the run's, every other key of `data` begins at its default, since its value was for the run's
+    dataset.
 
     Raises:
         CxrError: Every unknown key and wrong value.

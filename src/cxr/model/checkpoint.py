@@ -1,4 +1,4 @@
-"""best.safetensors: one file that rebuilds the model; last.pt: what a run resumes from. Both are written atomically."""
+"""best.safetensors, which rebuilds the model, and last.pt, from which a run resumes; both are atomic."""
 
 import json
 import platform
@@ -38,7 +38,7 @@ _PATIENTS, _IMAGES, _OOD = "patients.", "images.", "familiarity."
 
 
 class SplitIdentity(BaseModel):
-    """Which split trained the model: its name and, for train, val and test, a hash of image names and their number."""
+    """Which split trained the model: its name; by part a hash of image names and the number of images."""
 
     model_config = ConfigDict(frozen=True)
     kind: str

@@ -1,4 +1,4 @@
-"""torchvision backbone + linear head, split at the feature map; normalisation and class weights are buffers."""
+"""torchvision backbone + linear head, split at the feature map; normalisation is a buffer."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -20,13 +20,15 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Classifier(nn.Module):
     """Grey radiographs -> one logit per finding.
 
-    One forward serves training, class activation maps and export: with F the feature map [B, D, h, w] and W, b the
-    head's weight and bias, logit = mean over (h, w) of (W F) + b, since pooling and the head are both linear.
+    One forward serves training, class activation maps and export: with F the feature map [B, D, h, w] and W,
+    b the head's weight and bias, logit = mean over (h, w) of (W F) + b, since pooling and the head are both
+    linear.
 
     Attributes:
         backbone: torchvision's network without its head; its tensors keep torchvision's names.
         head: Linear [D -> C].
-        logit_shift: [C] added to logits before the sigmoid, which undoes the loss's class weights (loss.logit_shift).
+        logit_shift: [C] added to logits before the sigmoid, which undoes the loss's class weights
+            (loss.logit_shift).
     """
 
     mean: Tensor
@@ -54,13 +56,13 @@ class Classifier(nn.Module):
     def fold_stem(self) -> None:
         """Turn the first convolution into one over grey pixels with the same results away from the border.
 
-        All three channels hold the same grey value x, each with its own mean m_c and deviation s_c. With m and s the
-        means of these over the channels and z = (x - m) / s,
+        All three channels hold the same grey value x, each with its own mean m_c and deviation s_c. With m
+        and s the means of these over the channels and z = (x - m) / s,
 
             sum_c w_c (x - m_c) / s_c  =  z sum_c w_c s / s_c  +  sum_c w_c (m - m_c) / s_c
 
-        which is a convolution of z with one channel: its weight is the first sum, its bias the second, summed over the
-        7 x 7 window too. At the border the zeros around the image stand for m in place of m_c.
+        which is a convolution of z with one channel: its weight is the first sum, its bias the second, summed
+        over the 7 x 7 window too. At the border the zeros around the image stand for m in place of m_c.
         """
         convolutions = [(name, part) for name, part in self.backbone.named_modules()
                         if isinstance(part, nn.Conv2d)]  # fmt: skip
@@ -77,7 +79,7 @@ class Classifier(nn.Module):
         self.mean, self.std = mean[None], std[None]  # [1] from now on, which says that the stem is grey
 
     def normalise(self, images: Tensor) -> Tensor:
-        """[B, 3 or 1, H, W], channels last, from grey [B, 1, H, W] in [0, 255], by ImageNet's mean and deviation."""
+        """[B, 3 or 1, H, W], channels last, from grey [B, 1, H, W] in [0, 255], by mean and deviation."""
         grey = images.permute(0, 2, 3, 1)  # [B, H, W, 1], to broadcast against [3] or [1]
         # (x - m) / s as one fused operation -m / s + x / s; the channels stay last in memory
         return torch.addcmul(-self.mean / self.std, grey, 1 / self.std).permute(0, 3, 1, 2)
@@ -88,7 +90,7 @@ class Classifier(nn.Module):
         return features
 
     def classify(self, features: Tensor) -> Tensor:
-        """Logits [B, C] of a feature map [B, D, h, w], in float32: half precision would make ties between patients."""
+        """Logits [B, C] of a feature map [B, D, h, w], in float32: half precision would make ties."""
         with torch.autocast(features.device.type, enabled=False):
             pooled = features.float().mean(dim=(2, 3))  # [B, D]
             logits: Tensor = self.head(pooled)
@@ -99,11 +101,11 @@ class Classifier(nn.Module):
         return self.classify(self.feature_map(images))
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Probabilities [B, C] in float64, the loss's class weights undone; in float32 high ones would tie at 1."""
+        """Probabilities [B, C] in float64, class weights undone; in float32 high ones would tie at 1."""
         return torch.sigmoid((logits + self.logit_shift).double())
 
     def activation_maps(self, features: Tensor) -> Tensor:
-        """Class activation maps [B, C, h, w]: mean over (h, w) plus the head's bias is the logit (Zhou et al. 2016)."""
+        """Class activation maps [B, C, h, w]: mean over (h, w) + bias = logit (Zhou et al. 2016)."""
         return torch.einsum("bdhw,cd->bchw", features.float(), self.head.weight)
 
     def set_trainable(self, which: TrainLayers) -> None:

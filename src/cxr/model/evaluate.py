@@ -31,16 +31,18 @@ def evaluate_runs(
     allow_seen: bool = False,
     recipe: Path | None = None,
 ) -> tuple[Report, Predictions]:
-    """The report of one checkpoint, or of several as an ensemble, on the train, val or test images of their configs.
+    """The report of a checkpoint, or of an ensemble, on the train, val or test images of their configs.
 
-    A run may be `xrv:NAME`, a model of torchxrayvision, or a file of weights from elsewhere; as it is, such a model
-    is evaluated on the images of `recipe`.
+    A run may be `xrv:NAME`, a model of torchxrayvision, or a file of weights from elsewhere; as it is, such a
+    model is evaluated on the images of `recipe`.
 
-    Thresholds are the checkpoint's, chosen on the validation images of its training; for an ensemble, other versions
-    of the images (TTA) or another rule they are chosen again, on validation images that the models then predict too.
+    Thresholds are the checkpoint's, chosen on the validation images of its training; for an ensemble, other
+    versions of the images (TTA) or another rule they are chosen again, on validation images that the models
+    then predict too.
 
     Raises:
-        CxrError: No images, pixels prepared in another way, or patients that a model was trained on (unless allowed).
+        CxrError: No images, pixels prepared in another way, or patients that a model was trained on (unless
+            allowed).
     """
     pixels = SharedPixels(_choose_device(overrides))
     candidates = [open_candidate(run, overrides_for(run, runs, overrides), pixels, recipe) for run in runs]
@@ -60,7 +62,7 @@ def evaluate_runs(
 def predict_for_comparison(
     run: Path, overrides: Sequence[str], split: str, recipe: Path | None = None
 ) -> tuple[Judged, Eval]:
-    """One side of a comparison: a checkpoint's predictions of a split and its operating points; its section eval."""
+    """One side of a comparison, and the section `eval` of its config."""
     candidate = open_candidate(run, overrides, SharedPixels(_choose_device(overrides)), recipe)
     notes = (*candidate.notes, *candidate.check_split(split, allow_seen=False))
     thresholds, _ = _operating_points([candidate], "probabilities")
@@ -86,7 +88,7 @@ def _predict(candidates: Sequence[Candidate], split: str, averaged: Average) -> 
 def _operating_points(
     candidates: Sequence[Candidate], averaged: Average, allow_seen: bool = False
 ) -> tuple[Thresholds, Temperatures]:
-    """Those of a single checkpoint that is evaluated as it was validated, else chosen on validation images now."""
+    """Those of a checkpoint that is evaluated as it was validated, else chosen on validation images now."""
     first = candidates[0]
     trained, now = first.checkpoint.metadata.config.eval, first.config.eval
     if first.external:
@@ -107,7 +109,7 @@ def _threshold_keys(section: Eval) -> tuple[object, ...]:
 
 
 def _forget_unrelated(candidate: Candidate, thresholds: Thresholds) -> Thresholds:
-    """The thresholds without the hashes of their images where these share only file names with the dataset."""
+    """The thresholds without the hashes of their images if these share only file names with the dataset."""
     is_own = thresholds is candidate.checkpoint.thresholds
     if not is_own or shares_validation_images(candidate.dataset, candidate.checkpoint):
         return thresholds
@@ -122,7 +124,8 @@ def _note_other_datasets(candidates: Sequence[Candidate], thresholds: Thresholds
             notes += note_others(candidate.dataset, candidate.checkpoint)
     if notes and thresholds is not candidates[0].checkpoint.thresholds:
         notes.append(
-            "thresholds were chosen on validation images of the dataset evaluated, not on those of the training"
+            "thresholds were chosen on validation images of the dataset evaluated, "
+            "not on those of the training"
         )
     return list(dict.fromkeys(notes))
 

@@ -1,8 +1,8 @@
 """Models that cxr did not train: `cxr eval MODEL CONFIG`, `cxr predict` use them in place of a checkpoint.
 
-A model is one of torchxrayvision (`xrv:NAME`), or a file of weights such as an old CheXNet checkpoint. A file says
-neither what its outputs are nor on whom it was trained: the user names the outputs, and the report says that the
-training is unknown.
+A model is one of torchxrayvision (`xrv:NAME`), or a file of weights such as an old CheXNet checkpoint. A file
+says neither what its outputs are nor on whom it was trained: the user names the outputs, and the report says
+that the training is unknown.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ from cxr.weights.modules import check_alone, check_modules
 from cxr.weights.values import read_values
 
 _KNOWN_LAYERS = {
-    "Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "Linear", "Sigmoid", "Dropout",
-    "Dropout2d", "Flatten", "Identity", "Sequential", "ModuleList", "ModuleDict",
+    "Conv2d", "BatchNorm2d", "ReLU", "MaxPool2d", "AvgPool2d", "AdaptiveAvgPool2d", "Linear", "Sigmoid",
+    "Dropout", "Dropout2d", "Flatten", "Identity", "Sequential", "ModuleList", "ModuleDict",
 }  # fmt: skip
 """Layers of torch.nn that a torchvision network with a linear head and a sigmoid has."""
 _NO_FINDING = {"normal", "negative", "healthy", "none"}
@@ -69,7 +69,8 @@ def open_external(
         key: How the user says so.
 
     Raises:
-        CxrError: There is no such model; the file holds none, or more than cxr can run; its outputs are not named.
+        CxrError: There is no such model; the file holds none, or more than cxr can run; its outputs are not
+            named.
     """
     if xrv.is_named(name):
         published = xrv.find(name)
@@ -105,13 +106,13 @@ def find_network(name: str) -> Match:
 
 
 def _check_whole(match: Match) -> None:
-    """Refuse a file that holds more than a backbone and a linear head: without the rest it computes something else."""
+    """Refuse a file with more than a backbone and a linear head: without it the result is another."""
     problems = []
     for reason, names in match.left_out.items():
         if reason not in HARMLESS:
             problems.append(
-                f"holds {count(len(names), 'tensor')} that a {match.layout.name} with a linear head does not have, "
-                f"such as {visible(names[0])} ({reason})"
+                f"holds {count(len(names), 'tensor')} that a {match.layout.name} with a linear head "
+                f"does not have, such as {visible(names[0])} ({reason})"
             )
     for name in sorted(match.file.classes):
         is_layer = name.startswith("torch.nn.modules.") and not name.startswith("torch.nn.modules.loss.")

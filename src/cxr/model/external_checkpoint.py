@@ -1,4 +1,4 @@
-"""A model that cxr did not train as a Checkpoint, with a config of its architecture and the findings of its outputs."""
+"""A model that cxr did not train as a Checkpoint, with a config and the findings of its outputs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,8 +49,8 @@ def open_any(run: str, device: torch.device, head_findings: str | None = None) -
 def open_for_images(name: str, device: torch.device, head_findings: str | None = None) -> Checkpoint:
     """The model with all its outputs, for single images.
 
-    Those of torchxrayvision are cropped square, as it does; for a file images are prepared as a config does by default.
-    What its probabilities and thresholds are, and what was assumed, is printed to stderr.
+    Those of torchxrayvision are cropped square, as it does; for a file images are prepared as a config does
+    by default. What its probabilities and thresholds are, and what was assumed, is printed to stderr.
 
     Raises:
         CxrError: As `open_external`.
@@ -76,7 +76,7 @@ def open_for_images(name: str, device: torch.device, head_findings: str | None =
 def build_checkpoint(
     model: ExternalModel, config: Config, findings: Sequence[str], device: torch.device
 ) -> Checkpoint:
-    """The model with its outputs for these findings, fixed thresholds of 0.5 and no patients that it would recognise.
+    """The model with its outputs for these findings, thresholds of 0.5 and no patients that it recognises.
 
     Raises:
         CxrError: Its weights cannot be downloaded, or are no finite numbers.
@@ -125,7 +125,7 @@ def _set_head_findings(config: Config, head_findings: str) -> Config:
 
 
 def fetch(model: ExternalModel, config: Config) -> None:
-    """Download and check a model of torchxrayvision before hours of packing; a file was read when it was opened.
+    """Download and check a model of torchxrayvision before hours of packing; a file is read when opened.
 
     Raises:
         CxrError: It cannot be downloaded.
@@ -135,7 +135,7 @@ def fetch(model: ExternalModel, config: Config) -> None:
 
 
 def fit_config(model: ExternalModel, config: Config, recipe: str) -> Config:
-    """The recipe with the model's architecture and in float32, so that its metrics are those of its publication.
+    """The recipe with the model's architecture and in float32.
 
     Raises:
         CxrError: The recipe's images are not of the model's size.

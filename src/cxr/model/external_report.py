@@ -1,4 +1,4 @@
-"""What a report and the terminal say about a model that cxr did not train: its data, its outputs, what was assumed."""
+"""What a report says about a model that cxr did not train: its data, its outputs, what was assumed."""
 
 from cxr.config.schema import Config
 from cxr.console import count
@@ -35,7 +35,8 @@ def describe_probabilities(model: ExternalModel) -> str:
 def describe_outputs(model: ExternalModel, key: str) -> str:
     """Which findings the outputs of a file are assumed to be, as `key` says."""
     names = ", ".join(model.findings)
-    return f"its outputs are assumed to be {names}, in the order of {key}; in another order every metric is wrong"
+    order = f"in the order of {key}; in another order every metric is wrong"
+    return f"its outputs are assumed to be {names}, {order}"
 
 
 def describe_assumptions(model: ExternalModel) -> str:
@@ -69,8 +70,8 @@ def notes(model: ExternalModel, config: Config, before: Dataset, kept: Dataset) 
             )
         return tuple(found)
     found = [
-        f"{model}: what it was trained on is unknown, so the check for patients of its training is off: it may "
-        "have been trained on these patients",
+        f"{model}: what it was trained on is unknown, so the check for patients of its training is off: "
+        "it may have been trained on these patients",
         f"{model}: {describe_outputs(model, 'model.head_findings')}",
         f"{model}: assumed: {describe_assumptions(model)}, images prepared as the config says",
         *dropped,

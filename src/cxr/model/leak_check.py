@@ -18,7 +18,7 @@ _NO_HASHES = torch.empty(0, dtype=torch.int64)
 
 
 def check_seen(run: str, dataset: Dataset, checkpoint: Checkpoint, split: str, allowed: bool) -> list[str]:
-    """Notes on patients of a split that the model has seen; evaluating on them is refused unless it is allowed.
+    """Notes on patients of a split that the model has seen; unless allowed, evaluating on them is refused.
 
     Raises:
         CxrError: Patients, or images, that were in its training or its validation images.
@@ -80,7 +80,7 @@ def unknown_training(checkpoint: Checkpoint) -> str:
 
 
 def count_seen(dataset: Dataset, patients: Iterable[str], checkpoint: Checkpoint, split: str) -> int:
-    """How many of a dataset's patients were in a split of the training; a table without a name may be any table."""
+    """How many of a dataset's patients were in a split of the training; an unnamed table may be any table."""
     hasher = find_hasher(checkpoint.metadata.patient_key)
     if hasher is None:
         return 0
@@ -94,15 +94,15 @@ def count_seen(dataset: Dataset, patients: Iterable[str], checkpoint: Checkpoint
 
 
 def _describe_seen(dataset: Dataset, rows: npt.NDArray[np.int64], checkpoint: Checkpoint, split: str) -> str:
-    """How many of the patients, or else of the images, of some rows were in a split of the training; empty for none."""
+    """How many patients, or else images, of some rows were in a split of the training; empty for none."""
     hasher = find_hasher(checkpoint.metadata.patient_key)
     if hasher is None:
         return ""
     table, known = dataset.table, checkpoint.images.get(split, _NO_HASHES)
     patients, images = (table.rows[name].iloc[rows] for name in ("patient_id", "image"))
     sums = pixel_sums(dataset, rows)
-    # 1. by patients, unless none is named and the pixels tell: then each image is its own patient, and file names of
-    #    two tables may be equal by chance
+    # 1. by patients, unless none is named and the pixels tell: then each image is its own patient, and file
+    #    names of two tables may be equal by chance
     names_no_patient = not table.names_patients and table.source in joint.OWN_IDS
     if not (names_no_patient and sums is not None and knows_pixels(known, hasher)):
         num_seen = count_seen(dataset, patients.unique(), checkpoint, split)

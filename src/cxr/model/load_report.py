@@ -10,7 +10,9 @@ from cxr.weights.match import MAX_LISTED, Match, suggest
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What became of every tensor of a file: matched, of the head, or left out for a reason; they add up to `total`.
+    """What became of every tensor of a file: matched, of the head, or left out for a reason.
+
+    They add up to `total`.
 
     Attributes:
         origin: What was loaded.

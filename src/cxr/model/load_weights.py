@@ -1,4 +1,4 @@
-"""First weights: torchvision's, torchxrayvision's, none, or a file; whole or not at all, every tensor accounted for."""
+"""First weights: torchvision's, torchxrayvision's, none, or a file's; whole or not at all."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -33,7 +33,8 @@ def load_weights(
         head_findings: Of the outputs of the file's head, which does not name them.
 
     Raises:
-        CxrError: Weights that cannot be downloaded; a file that is missing, unsafe, damaged or of another model.
+        CxrError: Weights that cannot be downloaded; a file that is missing, unsafe, damaged or of another
+            model.
     """
     _check_head_findings(weights, head_findings)
     if weights == "none":
@@ -158,16 +159,16 @@ def fill(
 def _fit_stem(classifier: Classifier, match: Match, values: dict[str, Tensor]) -> list[str]:
     """Bring first convolution and normalisation of classifier and file together; notes on what was assumed.
 
-    A checkpoint of ours says how its pixels were normalised, and torchxrayvision has a range of its own. For any other
-    file ImageNet's mean and deviation are assumed: over one channel, the means of these.
+    A checkpoint of ours says how its pixels were normalised, and torchxrayvision has a range of its own. For
+    any other file ImageNet's mean and deviation are assumed: over one channel, the means of these.
     """
     file, stem = match.file, match.layout.stem
     if match.fit.has_bias:
         # a stem of ours that was folded, [64, 1, 7, 7] with a bias: fold the classifier's too, and it fits
         classifier.fold_stem()
     elif match.is_grey:
-        # [64, 1, 7, 7] of the file to [64, 3, 7, 7] of ours: its weights see the first of three equal channels,
-        # and zeros the other two, so that the sum is exactly the same
+        # [64, 1, 7, 7] of the file to [64, 3, 7, 7] of ours: its weights see the first of three equal
+        # channels, and zeros the other two, so that the sum is exactly the same
         grey = values[stem]
         values[stem] = torch.cat([grey, torch.zeros_like(grey).repeat(1, 2, 1, 1)], dim=1)
         mean, std = float(classifier.mean.mean()), float(classifier.std.mean())
@@ -210,7 +211,7 @@ def describe_normalisation(match: Match) -> str:
 
 
 def match_rows(findings: Sequence[str], names: Sequence[str]) -> dict[int, int]:
-    """{position of a finding: row of the file's head} of those that have one; outputs without a name are no finding."""
+    """{position of a finding: row of the file's head}; outputs without a name are no finding."""
     named = [name for name in names if name]
     rows = {}
     for position, finding in enumerate(findings):

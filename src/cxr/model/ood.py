@@ -1,9 +1,9 @@
 """An out-of-distribution (OOD) score for each image: how far it is from the validation images of training.
 
-An image is three vectors: the classifier's pooled features, and the thumbnail and the texture of `appearance`. For each
-vector the Mahalanobis distance to the validation images is computed (Lee et al. 2018). The score is the largest of the
-three log distances, each scaled so that 0 is usual and 1 is the limit. `ood_fit` fits the detector;
-docs/out-of-distribution.md has the measurements.
+An image is three vectors: the classifier's pooled features, and the thumbnail and the texture of
+`appearance`. For each vector the Mahalanobis distance to the validation images is computed (Lee et al. 2018).
+The score is the largest of the three log distances, each scaled so that 0 is usual and 1 is the limit.
+`ood_fit` fits the detector; docs/out-of-distribution.md has the measurements.
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,10 +73,10 @@ class MeasuredLimit(BaseModel):
     def __str__(self) -> str:
         rate = self.alarms / self.num_images
         intended = max(RATE, 1 / (self.num_images + 1))  # few images cannot tell what is rarer
-        images = count(self.num_images, "validation image")
+        of = f"{count(self.num_images, 'validation image')} of {count(self.num_patients, 'patient')}"
         return (
-            f"intended for 1 in {round(1 / intended)} images of the training dataset; measured: {rate:.1%} of "
-            f"{images} of {count(self.num_patients, 'patient')}"
+            f"intended for 1 in {round(1 / intended)} images of the training dataset; "
+            f"measured: {rate:.1%} of {of}"
         )
 
 

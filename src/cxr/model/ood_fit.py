@@ -34,7 +34,7 @@ _MIN_VARIANCE = 1e-6
 
 
 def draw_patients(rows: Integers, patients: npt.ArrayLike, max_images: int) -> Integers:
-    """All rows of patients drawn at random, at most `max_images` of the rows [n] of `patients` [n], in their order."""
+    """All rows of patients drawn at random, at most `max_images` of the rows [n] of `patients` [n]."""
     ids = np.asarray(patients, dtype=str)
     names, numbers, num_images = np.unique(ids, return_inverse=True, return_counts=True)
     order = np.random.default_rng(0).permutation(len(names))
@@ -45,8 +45,9 @@ def draw_patients(rows: Integers, patients: npt.ArrayLike, max_images: int) -> I
 def fit_detector(vectors: Float, num_features: int, patients: Sequence[str]) -> OODDetector | None:
     """The detector of validation images, or None where there are fewer than MIN_PATIENTS patients.
 
-    The limit comes from cross-fitting: each image is scored by a fit on other patients. Its rate of false alarms is
-    measured by doing all of that on one half of the patients and counting in the other half, both ways.
+    The limit comes from cross-fitting: each image is scored by a fit on other patients. Its rate of false
+    alarms is measured by doing all of that on one half of the patients and counting in the other half, both
+    ways.
 
     Args:
         vectors: [n, d], pooled features and `appearance.describe` side by side.
@@ -92,9 +93,10 @@ def _cross_fit(vectors: Float, num_features: int, groups: Integers, alarms: int)
 def _limits(held_out: Float) -> Float:
     """[3] limits of the log distances [n, 3], so that about RATE of the images are above any of them.
 
-    They are the r-th largest distance of each part, with r as large as the images above any allow: a common limit
-    would leave it to the part with the most unusual images to set it for all. Where there are too few images even for
-    the second largest, it is a common limit in deviations, which fewer images exceed by chance.
+    They are the r-th largest distance of each part, with r as large as the images above any allow: a common
+    limit would leave it to the part with the most unusual images to set it for all. Where there are too few
+    images even for the second largest, it is a common limit in deviations, which fewer images exceed by
+    chance.
     """
     allowed = max(0, math.floor((len(held_out) + 1) * RATE) - 1)  # as a conformal prediction counts
     ordered = np.sort(held_out, axis=0)[::-1]  # [n, 3], each part's largest first
@@ -119,8 +121,9 @@ def _fit_parts(vectors: Float, num_features: int) -> tuple[Gaussian, ...]:
 def fit_gaussian(rows: Float) -> Gaussian:
     """The shrunk normal distribution of rows [n, d], exact in the 64 directions in which the rows vary most.
 
-    The covariance [d, d] is Ledoit and Wolf's: (1 - s) S + s t I, with S the covariance of the rows, t its mean
-    variance and s the share that they estimate. The variances of the other d - 64 directions become their mean.
+    The covariance [d, d] is Ledoit and Wolf's: (1 - s) S + s t I, with S the covariance of the rows, t its
+    mean variance and s the share that they estimate. The variances of the other d - 64 directions become
+    their mean.
     """
     from scipy.linalg import eigh
     from sklearn.covariance import LedoitWolf  # a prediction fits nothing and need not import it
@@ -135,8 +138,8 @@ def fit_gaussian(rows: Float) -> Gaussian:
     width = len(covariance)
     num_kept = min(width, _NUM_DIRECTIONS)
     variances, vectors = eigh(covariance, subset_by_index=(width - num_kept, width - 1))
-    # 4. the mean variance of the others, as the trace is the sum of all d. Where there are no others, float32 leaves
-    #    a rounding error outside the directions, which a tiny variance here would make large
+    # 4. the mean variance of the others, as the trace is the sum of all d. Where there are no others, float32
+    #    leaves a rounding error outside the directions, which a tiny variance here would make large
     others = width - num_kept
     rest = float(np.trace(covariance) - variances.sum()) / others if others else float(variances[0])
     return Gaussian(

@@ -1,4 +1,4 @@
-"""Classifier x pixels -> Predictions: validation in training, `cxr eval` and `cxr predict` all use this file."""
+"""Classifier x pixels -> Predictions, for validation in training, `cxr eval` and `cxr predict` alike."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from cxr.model.ood_fit import MAX_IMAGES, MIN_PATIENTS, draw_patients, fit_detec
 
 
 def autocast_dtype(precision: str, device: torch.device) -> torch.dtype | None:
-    """float16 or bfloat16 where asked for, or where `auto` finds that the device computes in it; None is float32."""
+    """float16 or bfloat16 if asked for, or if `auto` finds that the device supports it; None is float32."""
     if precision == "fp32":
         return None
     if precision == "fp16":
@@ -49,7 +49,7 @@ def forward(
 
 @contextmanager
 def prediction() -> Iterator[None]:
-    """Inference with the same kernels in training and in `cxr eval`: cuDNN uses its default and tries no others.
+    """Inference with the same kernels in training and in `cxr eval`: cuDNN uses its default.
 
     With trials the fastest kernel may be another on each start, and so are the last bits of the logits.
     """
@@ -80,7 +80,7 @@ def predict_rows(
 def _over_rows(
     in_parts: InParts, loader: Loader, rows: npt.NDArray[np.int64], width: int, world: World
 ) -> Tensor:
-    """Values [n, width] of dataset rows, each computed once by one process; every process gets all of them."""
+    """Values [n, width] of dataset rows, each computed once by one process; every process gets them all."""
     positions = {int(row): position for position, row in enumerate(rows)}
     # zeros where another process computes, so that the sum over the processes is whole
     values = torch.zeros(len(rows), width, device=world.device)
@@ -96,7 +96,7 @@ def _over_rows(
 def predict_dataset(
     classifier: Classifier, loader: Loader, dataset: Dataset, split: str, config: Config, world: World
 ) -> tuple[Predictions, Tensor]:
-    """(the Predictions, the logits [n, C] behind them) of a split; an uncertain or masked label is unknown in `y`.
+    """(the Predictions, their logits [n, C]) of a split; an uncertain or masked label is unknown in `y`.
 
     Raises:
         CxrError: A logit that is not finite.
@@ -106,7 +106,8 @@ def predict_dataset(
     if not logits.isfinite().all():
         problem = f"{config.out}: the model's logits of {split} rows are not finite"
         raise CxrError(problem, "train with a lower train.lr, train.grad_clip=1 or train.precision=fp32")
-    # 1. who is on each image: the usual columns, those of the table beside them, and the study where it is the unit
+    # 1. who is on each image: the usual columns, those of the table beside them, and the study where it is
+    #    the unit
     further = [name for name in dataset.table.rows.columns if name not in ROW_COLUMNS]
     further += ["study_id"] if config.eval.unit == "study" else []
     names = ["image", "patient_id", "view", "sex", "age", *further]
@@ -130,7 +131,7 @@ def feature_map(classifier: Classifier, squares: Tensor, size: int, dtype: torch
 
 
 def predict_squares(checkpoint: Checkpoint, squares: Tensor) -> tuple[Tensor, Tensor]:
-    """(probabilities [n, C], feature map [n, D, h, w]) of prepared images uint8 [n, S, S], on the model's device."""
+    """(probabilities [n, C], feature map [n, D, h, w]) of images uint8 [n, S, S], on the model's device."""
     config, classifier = checkpoint.metadata.config, checkpoint.classifier
     device = classifier.head.weight.device
     dtype = autocast_dtype(config.train.precision, device)
@@ -144,7 +145,7 @@ def predict_squares(checkpoint: Checkpoint, squares: Tensor) -> tuple[Tensor, Te
 
 
 def ood_vectors(features: Tensor, squares: Tensor) -> Tensor:
-    """The input of `OODDetector`, [n, D + k]: feature maps [n, D, h, w] pooled, and images [n, S, S] described."""
+    """The input of `OODDetector`, [n, D + k], of feature maps [n, D, h, w] and images [n, S, S]."""
     with torch.inference_mode():
         pooled = features.float().mean(dim=(2, 3))
         return torch.cat([pooled, appearance.describe(squares.to(features.device))], dim=1)
@@ -153,9 +154,9 @@ def ood_vectors(features: Tensor, squares: Tensor) -> Tensor:
 def fit_ood_detector(
     classifier: Classifier, loader: Loader, dataset: Dataset, config: Config, world: World
 ) -> OODDetector | None:
-    """The OODDetector of at most MAX_IMAGES validation images, each predicted once more, on the first process.
+    """The OODDetector of at most MAX_IMAGES validation images, which are predicted once more.
 
-    All processes take part, and the others get None, as do all where there are too few patients.
+    All processes take part, and the first gets it; None where there are too few patients.
     """
     ids, validation = dataset.table.rows["patient_id"], dataset.rows("val")
     rows = draw_patients(validation, ids.iloc[validation].to_numpy(), MAX_IMAGES)

@@ -22,7 +22,7 @@ _MAX_REPORTS, _MAX_BYTES = 20, 50_000_000
 
 
 def describe(run: Path, checkpoint: Checkpoint) -> str:
-    """As `best.safetensors, SHA-256 0123456789abcdef...`; the digits are those that `sha256sum` prints first."""
+    """As `best.safetensors, SHA-256 0123456789abcdef...`, with the first digits that `sha256sum` prints."""
     digits = f", SHA-256 {checkpoint.sha256[:_DIGITS]}..." if checkpoint.sha256 else ""
     return find(run).name + digits
 
@@ -63,8 +63,8 @@ def note_other_reports(run: Path, checkpoint: Checkpoint) -> list[str]:
         if of and checkpoint.sha256[:_DIGITS] not in of:
             page = path.parent / "report.html"
             notes.append(
-                f"{page} is of another checkpoint than {describe(run, checkpoint)}: its metrics are not this model's; "
-                f"cxr eval {run} evaluates this model"
+                f"{page} is of another checkpoint than {describe(run, checkpoint)}: "
+                f"its metrics are not this model's; cxr eval {run} evaluates this one"
             )
     return notes
 

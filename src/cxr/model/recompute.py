@@ -1,7 +1,8 @@
 """Activation checkpointing: blocks keep only their input, and compute the rest again in the backward pass.
 
-torchvision's `memory_efficient` does so for DenseNets, but its batch norms move their running statistics a second time
-when they compute again. Here they do not, so the weights and statistics of a run are those of one without it.
+torchvision's `memory_efficient` does so for DenseNets, but its batch norms move their running statistics a
+second time when they compute again. Here they do not, so the weights and statistics of a run are those of one
+without it.
 """
 
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck
 
 
 def recompute_blocks(model: nn.Module) -> None:
-    """Let every residual block or dense layer of a model keep only its input, in place; names and tensors stay."""
+    """Let every residual block or dense layer of a model keep only its input; names and tensors stay."""
     for block in model.modules():
         if type(block) in (_DenseLayer, BasicBlock, Bottleneck):
             block.__class__ = _recomputed(type(block))  # type: ignore[arg-type]

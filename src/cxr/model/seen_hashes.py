@@ -1,4 +1,4 @@
-"""Hashes of the patients and images that a model has seen, by which they are recognised (see patient_hash.py)."""
+"""Hashes of the patients and images that a model has seen, to recognise them (see patient_hash.py)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -22,7 +22,7 @@ def hash_patients(source: str, patients: Iterable[str], hasher: Hasher = NO_KEY)
 def hash_images(
     source: str, images: Sequence[str], hasher: Hasher = NO_KEY, sums: Sequence[int] | None = None
 ) -> Tensor:
-    """Sorted int64 hashes of image keys; those of the sources whose ids are their own are told apart from the rest.
+    """Sorted int64 hashes of image keys; the same key in a table of the user has another hash.
 
     Where the checksums of their pixels are given, such images are known by these too.
     """
@@ -34,7 +34,7 @@ def hash_images(
 
 
 def patients_of(dataset: Dataset, split: str, hasher: Hasher = NO_KEY) -> Tensor:
-    """Hashes of the patients of a split; a dataset that is combined with others has those that it has alone."""
+    """Hashes of the patients of a split; a dataset has the same ones alone and combined with others."""
     hashes = []
     for part in dataset.archives:
         ids = part.table.rows["patient_id"].iloc[part.rows(split)].unique()
@@ -43,7 +43,7 @@ def patients_of(dataset: Dataset, split: str, hasher: Hasher = NO_KEY) -> Tensor
 
 
 def images_of(dataset: Dataset, split: str, hasher: Hasher = NO_KEY) -> Tensor:
-    """Hashes of the images of a split, which recognise them in another table whose patients have other ids."""
+    """Hashes of the images of a split, to recognise them in a table where patients have other ids."""
     hashes = []
     for part in dataset.archives:
         rows = part.rows(split)
@@ -60,7 +60,7 @@ def pixel_sums(dataset: Dataset, rows: npt.NDArray[np.int64]) -> list[int] | Non
 
 
 def image_keys(names: Sequence[str]) -> list[str]:
-    """File names without folder and ending, or with the folders where a dataset has several files of one name."""
+    """File names without folder and ending; with the folders if several files have the same name."""
     paths = [_without_ending(name) for name in names]
     files = [path.rpartition("/")[2] for path in paths]
     return files if len(set(files)) == len(set(paths)) else paths
@@ -85,8 +85,8 @@ def count_images(
 ) -> int:
     """How many of these images are among the hashed ones, whichever folders stand before their names.
 
-    File names of two tables may be equal by chance, so one table's images are those of another only where the checksums
-    of their pixels say so too.
+    File names of two tables may be equal by chance, so one table's images are those of another only where the
+    checksums of their pixels say so too.
     """
     if not names:
         return 0
@@ -106,7 +106,7 @@ def count_images(
 
 
 def _kind(source: str) -> str:
-    """`world` for datasets whose ids mean the same everywhere, `own` for a table of the user; part of each hash."""
+    """`world` if a dataset's ids mean the same everywhere, `own` for a user's table; part of each hash."""
     return "own" if source in joint.OWN_IDS else "world"
 
 

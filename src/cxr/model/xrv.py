@@ -1,12 +1,12 @@
-"""Weights pretrained on chest X-rays that torchxrayvision publishes: their names, files, findings and datasets.
+"""Weights that torchxrayvision pretrained on chest X-rays: their names, files, findings and datasets.
 
-Cohen et al. "TorchXRayVision: A library of chest X-ray datasets and models." MIDL 2022 (densenet121: Cohen et al. "On
-the limits of cross-domain generalization in automated X-ray prediction." MIDL 2020).
+Cohen et al. "TorchXRayVision: A library of chest X-ray datasets and models." MIDL 2022 (densenet121: Cohen et
+al. "On the limits of cross-domain generalization in automated X-ray prediction." MIDL 2020).
 
-A model takes one grey channel of u in [0, 255] as (2 u / 255 - 1) 1024 and gives 18 logits, of which some were never
-trained. The package then rescales their sigmoid so that its operating points (`op_threshs`) lie at 0.5; here they stay
-raw logits. The DenseNets are published as whole pickled modules, which `weights.safe_unpickle` reads; nothing in them
-is run.
+A model takes one grey channel of u in [0, 255] as (2 u / 255 - 1) 1024 and gives 18 logits, of which some
+were never trained. The package then rescales their sigmoid so that its operating points (`op_threshs`) lie at
+0.5; here they stay raw logits. The DenseNets are published as whole pickled modules, which
+`weights.safe_unpickle` reads; nothing in them is run.
 """
 
 import contextlib
@@ -29,13 +29,14 @@ MEAN, STD = 127.5, 127.5 / 1024
 _RELEASE = "https://github.com/mlmed/torchxrayvision/releases/download/v1/"
 _SEED_0 = "densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"
 _OUTPUTS = (
-    "Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema", "Fibrosis", "Effusion",
-    "Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass", "Hernia", "Lung Lesion", "Fracture",
-    "Lung Opacity", "Enlarged Cardiomediastinum",
+    "Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema", "Fibrosis",
+    "Effusion", "Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass", "Hernia", "Lung Lesion",
+    "Fracture", "Lung Opacity", "Enlarged Cardiomediastinum",
 )  # fmt: skip
 _OF_NIH = _OUTPUTS[:14]
 _OF_CHEXPERT = (
-    "Atelectasis", "Consolidation", "Pneumothorax", "Edema", "Effusion", "Pneumonia", "Cardiomegaly", *_OUTPUTS[14:],
+    "Atelectasis", "Consolidation", "Pneumothorax", "Edema", "Effusion", "Pneumonia", "Cardiomegaly",
+    *_OUTPUTS[14:],
 )  # fmt: skip
 
 
@@ -110,7 +111,7 @@ _SOURCES = {
     "brax": (),
     "phantom": (),
 }
-"""Which of those datasets hold images of a source; a source that is not here may hold images of any of them."""
+"""Which of those datasets hold images of a source; a source that is not here may hold any of them."""
 
 
 def is_named(weights: str | Path) -> bool:
@@ -163,7 +164,7 @@ def fetch(model: Pretrained) -> Path:
 
 
 def open_file(model: Pretrained, width: int) -> WeightFile:
-    """The tensors of a model, whose first convolution sees one grey channel; `width` is its number of features.
+    """The tensors of a model with a grey stem; `width` is its number of features.
 
     Raises:
         CxrError: The file cannot be downloaded, holds more than tensors, or is of another model.
@@ -188,7 +189,7 @@ def open_file(model: Pretrained, width: int) -> WeightFile:
 
 
 def note_on_patients(model: Pretrained, source: str) -> str:
-    """A note for a report on patients that the model may have seen; `source` is that of the images evaluated on."""
+    """A note on patients that the model may have seen; `source` is that of the images evaluated on."""
     shared = [name for name in model.datasets if name in _SOURCES.get(source, model.datasets)]
     trained = f"{model} was trained on {', '.join(model.datasets)}"
     if not shared:

@@ -1,7 +1,8 @@
 """Checksums inside best.safetensors and last.pt, both of which stay files that safetensors and torch read.
 
-best.safetensors carries the SHA-256 of all its bytes, its own 64 digits taken as zeros, as `sha256` in the metadata.
-last.pt is a zip file; its comment is `sha256:` and the SHA-256 of all bytes before the comment and its length.
+best.safetensors carries the SHA-256 of all its bytes, its own 64 digits taken as zeros, as `sha256` in the
+metadata. last.pt is a zip file; its comment is `sha256:` and the SHA-256 of all bytes before the comment and
+its length.
 """
 
 import hashlib
@@ -21,7 +22,7 @@ _CHUNK = 1 << 20
 
 
 def seal_safetensors(data: bytes) -> bytes:
-    """The bytes of a safetensors file whose metadata hold ZEROS as `sha256`, with the checksum in their place."""
+    """The bytes of a safetensors file whose metadata hold ZEROS as `sha256`, with the checksum instead."""
     start, _ = _find_field(data[: 8 + int.from_bytes(data[:8], "little")])
     digest = hashlib.sha256(data).hexdigest().encode()
     return data[:start] + digest + data[start + 64 :]

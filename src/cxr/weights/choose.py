@@ -68,7 +68,7 @@ def list_fits(fits: Iterable[Fit]) -> str:
 
 
 def _tensors_beside(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> dict[str, dict[str, str]]:
-    """By prefix, the tensors beside each network, such as its head: {name relative to the network: whole name}.
+    """By prefix, the tensors beside each network, such as its head: {name from the network on: whole name}.
 
     With `a.net.conv1.weight` and `b.net.conv1.weight`, `a.fc.weight` stands beside the first as `fc.weight`.
     """
@@ -92,7 +92,7 @@ def _tensors_beside(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> di
 
 
 def _are_equal(file: WeightFile, first: Fit, second: Fit, beside: Mapping[str, Mapping[str, str]]) -> bool:
-    """Whether two networks hold the same numbers, and what stands beside them too, unless nothing does beside one."""
+    """Whether two networks, and the tensors beside them unless one has none, hold the same numbers."""
     if not _hold_same(file, first.names, second.names):
         return False
     near_first, near_second = beside[first.prefix], beside[second.prefix]

@@ -1,4 +1,4 @@
-"""The error of a file that gives no weights, and how names from a file stand in messages (imports no torch)."""
+"""The error of a file that gives no weights; names from a file in messages (imports no torch)."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ _AGAIN = "download or copy it again, and compare its size with that of the origi
 
 
 class WeightsError(Exception):
-    """A file that gives no weights: each reason says why, without its path, and the hint what to do about it."""
+    """A file that gives no weights: the reasons, without its path, and a hint what to do."""
 
     def __init__(self, reasons: str | Sequence[str], hint: str = _AGAIN) -> None:
         self.reasons: tuple[str, ...] = (reasons,) if isinstance(reasons, str) else tuple(reasons)
@@ -23,7 +23,7 @@ class WeightsError(Exception):
 
 
 def visible(text: str, columns: int = 80) -> str:
-    """A name from a file for a message: no control characters, and shortened in the middle where it is long."""
+    """A name from a file for a message: no control characters, and shortened in the middle if it is long."""
     return shorten(text_of_others.visible(text[:10_000]), columns)
 
 

@@ -32,8 +32,10 @@ def explain(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> WeightsErr
         )
     if not file.tensors:
         return WeightsError("holds no tensors", "give a file that torch.save(model.state_dict(), ...) wrote")
-    others = [name for name in (*SUPPORTED, *OTHERS)
-              if name != layout.name and any(fit.is_whole for fit in find_fits(file, layout_of(name)))]  # fmt: skip
+    others = []
+    for name in (*SUPPORTED, *OTHERS):
+        if name != layout.name and any(fit.is_whole for fit in find_fits(file, layout_of(name))):
+            others.append(name)
     if others:
         problem = f"holds the tensors of a {' and of a '.join(others)}, not of a {layout.name}"
         supported = [name for name in others if name in SUPPORTED]
@@ -71,7 +73,7 @@ def _describe_fit(file: WeightFile, layout: Layout, fit: Fit) -> str:
 
 
 def _compare(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> str:
-    """One name of the file beside one of ours: a tensor that is wrong, and the name that comes nearest to it."""
+    """A name of the file beside a name of ours: a tensor that does not fit, and the most similar name."""
     fit = fits[0] if fits and fits[0].num_fitting else None
     if fit and fit.misshapen:
         name = fit.misshapen[0]
@@ -92,7 +94,7 @@ def _compare(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> str:
 
 
 def _nearest(name: str, names: Sequence[str]) -> str:
-    """The most similar of some names; a hostile file may have many and long ones, of which only the first count."""
+    """The most similar of some names; of a hostile file's many and long names the first are compared."""
     by_end = {other[-_MAX_COMPARED:]: other for other in reversed(names[:_MAX_COMPARED])}
     nearest = difflib.get_close_matches(name[-_MAX_COMPARED:], list(by_end), n=1, cutoff=0.0)
     return by_end[nearest[0]]

@@ -1,4 +1,4 @@
-"""A file of weights -> all its tensors by name; nothing in it is run, and no tensor is read before it is needed."""
+"""A file of weights -> all its tensors by name; nothing in it is run, and a tensor is read when needed."""
 
 import contextlib
 import json
@@ -28,9 +28,9 @@ _MAX_LETTERS = 10_000_000  # of all names; a DenseNet-201 has 60,000
 _TOO_MUCH = WeightsError("holds more than any model does", "give a file of weights alone")
 _KEYS_OF_LAST = {"model", "ema", "optimizer", "step", "history", "config", "images"}  # keys of last.pt
 _SAFE_DTYPES = {
-    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": torch.int64,
-    "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8, "BOOL": torch.bool,
-    "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
+    "F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16,
+    "I64": torch.int64, "I32": torch.int32, "I16": torch.int16, "I8": torch.int8, "U8": torch.uint8,
+    "BOOL": torch.bool, "F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2,
 }  # fmt: skip
 
 
@@ -40,7 +40,8 @@ class WeightFile:
 
     Attributes:
         origin: What it is called in messages.
-        tensors: Places by name; the name holds every key and attribute on the way to the tensor, joined by dots.
+        tensors: Places by name; the name holds every key and attribute on the way to the tensor, joined by
+            dots.
         findings: Of the outputs of its head, where that is known: a checkpoint of ours, or torchxrayvision's.
         is_ours: Whether it is a checkpoint of ours.
         attributes: Names of tensors that are neither parameters nor buffers of a pickled module.
@@ -149,7 +150,7 @@ class _Node:
 
 
 def _collect(root: object) -> WeightFile:
-    """The tensors of an object in the file's order, which of them are attributes, its classes and its modules.
+    """The tensors of an object in the file's order; which are attributes; its classes and modules.
 
     Raises:
         WeightsError: More, or nested deeper, than in any model.
@@ -197,7 +198,7 @@ def _collect(root: object) -> WeightFile:
 
 
 def _check_name(name: str, num_letters: int = 0) -> None:
-    """Refuse names that no program gives, and more letters than in all names of a model: each is compared often.
+    """Refuse names that no program gives, and more letters than in all names of a model.
 
     Raises:
         WeightsError: A name that is too long, or of too many parts.
@@ -222,7 +223,8 @@ def _below(node: _Node) -> Iterator[_Node]:
     value, above = node.value, node.above | {id(node.value)}
 
     def under(key: object, inside: object, is_attribute: bool) -> _Node:
-        # a name that is too long is cut here, before it is copied for each tensor of a list, and refused later
+        # a name that is too long is cut here, before it is copied for each tensor of a list, and refused
+        # later
         whole = f"{node.name}.{str(key)[: _MAX_NAME + 1]}" if node.name else str(key)
         return _Node(whole[: _MAX_NAME + 1], inside, node.depth + 1, above, is_attribute)
 

@@ -9,7 +9,7 @@ from typing import Literal
 from cxr.weights.errors import WeightsError
 
 Kind = Literal["zip", "legacy", "safetensors"]
-"""Files that hold tensors for us: what torch.save has written since PyTorch 1.6, before it, and safetensors."""
+"""Files with tensors: as torch.save has written since PyTorch 1.6, as it did before, and safetensors."""
 
 _HEAD = 4096
 _LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # torch's magic number, a pickle of one long integer

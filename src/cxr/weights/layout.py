@@ -1,8 +1,9 @@
 """Where a backbone is in a file: found by the ends of its tensors' names and their shapes, under any prefix.
 
-Torchvision's `layer1.0.conv1.weight` [64, 64, 3, 3] may be called `state_dict.module.encoder.layer1.0.conv1.weight` in
-a file, or `net.4.0.conv1.weight` where the network was put into nn.Sequential(*net.children()). A prefix and the
-file's name of each part (`layer1`: `net.4`) say it for all tensors; these are the `Roots` of a network.
+Torchvision's `layer1.0.conv1.weight` [64, 64, 3, 3] may be called
+`state_dict.module.encoder.layer1.0.conv1.weight` in a file, or `net.4.0.conv1.weight` where the network was
+put into nn.Sequential(*net.children()). A prefix and the file's name of each part (`layer1`: `net.4`) say it
+for all tensors; these are the `Roots` of a network.
 """
 
 import re
@@ -134,7 +135,8 @@ def find_fits(file: WeightFile, layout: Layout) -> list[Fit]:
     counts = [_count(spelled, layout, roots_there) for _, roots_there in roots]
     most = max(counts, default=0)
     num_needed = sum(not name.endswith(_COUNTER) for name in layout.shapes)
-    # 2. compare shapes under the best prefixes alone, since each comparison goes through every name of the file
+    # 2. compare shapes under the best prefixes alone, since each comparison goes through every name of the
+    #    file
     best = (
         [root for root, num in zip(roots, counts, strict=True) if num >= min(num_needed, most)]
         if most
@@ -164,7 +166,7 @@ def root_of(name: str, roots: Roots) -> str:
 
 
 def _named_roots(spelled: Mapping[str, str], layout: Layout) -> Iterator[tuple[str, Roots]]:
-    """Prefixes under which the parts have torchvision's names: whatever stands before the first or the last tensor."""
+    """Prefixes under which the parts have torchvision's names: what is before the first or last tensor."""
     anchors = (layout.stem, layout.last)
     found = (name.removesuffix(anchor) for anchor in anchors for name in spelled if name.endswith(anchor))
     for prefix in dict.fromkeys(found):
@@ -172,9 +174,9 @@ def _named_roots(spelled: Mapping[str, str], layout: Layout) -> Iterator[tuple[s
 
 
 def _numbered_roots(spelled: Mapping[str, str], layout: Layout) -> Iterator[tuple[str, Roots]]:
-    """Prefixes under which the parts have numbers, as in nn.Sequential(*net.children()): the first is the stem."""
-    # 1. prefixes: what stands before `0.weight` of a possible stem, with its dot. Numbers behind every dot of every
-    #    name would be too many
+    """Prefixes under which the parts have numbers, the stem first, as in nn.Sequential(*net.children())."""
+    # 1. prefixes: what stands before `0.weight` of a possible stem, with its dot. Numbers behind every dot of
+    #    every name would be too many
     stems = (re.search(r"(?:^|\.)\d{1,3}\.weight$", name) for name in spelled)
     starts = {match.string[: match.start() + (match[0][0] == ".")] for match in stems if match}
     # 2. the numbers that follow each prefix

@@ -1,4 +1,4 @@
-"""Which file a model on the command line or in a config means, and whether cxr wrote it (imports no torch)."""
+"""Which file a model on the command line or in a config means; whether cxr wrote it (imports no torch)."""
 
 import difflib
 import json
@@ -16,7 +16,7 @@ _CONVERT = "cxr reads PyTorch and safetensors files: convert it first"
 
 
 def split_choice(text: str) -> tuple[Path, str]:
-    """(file, which of the networks in it) of FILE or FILE#NAME; a file that is there may have a `#` in its name."""
+    """(file, which of its networks) of FILE or FILE#NAME; an existing file may have a `#` in its name."""
     path, mark, choice = text.rpartition("#")
     try:
         has_choice = bool(mark) and not Path(text).exists() and Path(path).exists()
@@ -26,7 +26,7 @@ def split_choice(text: str) -> tuple[Path, str]:
 
 
 def check_there(model: str | Path) -> None:
-    """Refuse a path that is no model for a reason that stands before all others: nothing is there, a pipe, a recipe.
+    """Refuse a path that cannot be a model: nothing is there, a pipe, a recipe.
 
     Raises:
         CxrError: The reason; a circle of links and a folder that may not be entered are named by the system.
@@ -54,7 +54,7 @@ def _near(path: Path) -> str:
 
 
 def is_from_elsewhere(run: str | Path) -> bool:
-    """Whether a model on the command line is a file that cxr did not write: no run, checkpoint, table or recipe."""
+    """Whether a model is a file that cxr did not write: no run, checkpoint, table or recipe."""
     path, _ = split_choice(str(run))
     if path.suffix.lower() in (".csv", *_RECIPES):
         return False

@@ -1,15 +1,15 @@
-"""Which tensors of a file become which of ours: one network, one head, and a reason for every tensor that is left out.
+"""Which tensors of a file become which of ours: one network, one head, and a reason for every other tensor.
 
 The rules, in this order:
     1. A network is taken whole or not at all (`layout.find_fits`).
-    2. Of several, FILE#NAME chooses. Equal ones count once. Of a network and its momentum twin, the one that learns by
-       gradient is taken: encoder_q before encoder_k, online before target, a name before `momentum` with that name.
-       Anything else, such as a model beside its average or a student beside a teacher, is refused with the names
-       (`choose.choose`).
+    2. Of several, FILE#NAME chooses. Equal ones count once. Of a network and its momentum twin, the one that
+       learns by gradient is taken: encoder_q before encoder_k, online before target, a name before `momentum`
+       with that name. Anything else, such as a model beside its average or a student beside a teacher, is
+       refused with the names (`choose.choose`).
     3. A head is one linear layer on the network's features. Its outputs mean something where the file or
        `model.head_findings` names them, and never by their number.
-    4. Every other tensor is counted under the reason for which it is left out. One that stands beside the network's own
-       parts for no known reason may change what it computes, and is refused.
+    4. Every other tensor is counted under the reason for which it is left out. One that stands beside the
+       network's own parts for no known reason may change what it computes, and is refused.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,8 +27,10 @@ from cxr.weights.names import home_of, shared_start
 MAX_LISTED = 3
 """Heads, layers and tensors that a message names."""
 
-HARMLESS = ("training state", "loss", "counters", "copy of it", "momentum twin", "another network", "attributes",
-            "records of the run", "operating points")  # fmt: skip
+HARMLESS = (
+    "training state", "loss", "counters", "copy of it", "momentum twin", "another network", "attributes",
+    "records of the run", "operating points",
+)  # fmt: skip
 """Reasons that leave out nothing that the network computes with."""
 
 
@@ -100,10 +102,8 @@ def account(file: WeightFile, layout: Layout, fit: Fit, others: Mapping[str, Seq
         reason = _reason_of_shapes(members, file, layout, fit)
         if not reason:
             tensors = f"{count(len(members), 'tensor')} among its parts that a {layout.name} does not have"
-            raise WeightsError(
-                f"holds {tensors}: {visible(members[0])}",
-                f"a {layout.name} with more than torchvision's parts computes something else; give another file",
-            )
+            hint = f"a {layout.name} with more than torchvision's parts computes something else"
+            raise WeightsError(f"holds {tensors}: {visible(members[0])}", f"{hint}; give another file")
         left_out.setdefault(reason, []).extend(members)
     twin = next((name_of(fit) for fit in others.get("momentum twin", ())), "")
     reasons = {reason: tuple(names) for reason, names in left_out.items()}
@@ -133,7 +133,7 @@ def _reason_of_name(
 
 
 def _belongs(name: str, other: Fit, chosen: Fit) -> bool:
-    """Whether a tensor is of a network that was not taken: below the segment at which the two prefixes part."""
+    """Whether a tensor is of a network that was not taken: below the segment where the prefixes part."""
     shared = shared_start(other.prefix, chosen.prefix)
     segment = other.prefix[len(shared) :].partition(".")[0]
     root = f"{shared}{segment}." if segment else other.prefix

@@ -1,7 +1,7 @@
 """A whole pickled network, layer by layer beside torchvision's: what would compute something else.
 
-A state_dict says nothing of strides, pooling or activations; a pickled nn.Module does. Where its layers differ from
-torchvision's, cxr would compute something else from the same tensors.
+A state_dict says nothing of strides, pooling or activations; a pickled nn.Module does. Where its layers
+differ from torchvision's, cxr would compute something else from the same tensors.
 """
 
 import re
@@ -23,8 +23,8 @@ from cxr.weights.pickled_module import Module
 _COMPUTES = ("stride", "padding", "dilation", "groups", "kernel_size", "padding_mode", "eps", "ceil_mode",
              "output_size", "count_include_pad", "divisor_override")  # fmt: skip
 """Attributes of torch.nn's layers that change what they compute; shapes say the rest."""
-_NO_EFFECT = {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout", "Identity",
-              "Flatten"}  # fmt: skip
+_NO_EFFECT = {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout",
+              "Identity", "Flatten"}  # fmt: skip
 """Layers that compute nothing in evaluation."""
 _KNOWN_PACKAGES = ("torch.nn.", "torchvision.models.", "torchxrayvision.models.")
 _RELU = re.compile(r"\b(denselayer\d+)\.(?:layers\.)?relu\.?([12])$")
@@ -45,7 +45,7 @@ def check_alone(match: Match, head: Head | None) -> None:
 
 
 def check_modules(match: Match, head: Head | None) -> tuple[str, ...]:
-    """Classes of a pickled network that are of no library; a network whose layers are not torchvision's is refused.
+    """Classes of a pickled network that are of no library; other layers than torchvision's are refused.
 
     Raises:
         WeightsError: What differs.
@@ -118,7 +118,7 @@ def _roots(fit: Fit, layout: Layout) -> Mapping[str, str]:
 
 
 def _spell(path: str) -> str:
-    """A module's path in today's spelling; `relu.1` of a DenseNet layer has no tensors, so `spell` leaves it."""
+    """A module's path in today's spelling, also `relu.1` of a DenseNet layer, which has no tensors."""
     return _RELU.sub(r"\1.relu\2", spell(f"{path}.").rstrip("."))
 
 

@@ -1,4 +1,4 @@
-"""What the names of a file's tensors say: words of training, losses, counters; which names stand beside a network."""
+"""What the names of tensors say: words of training, losses and counters, and what stands beside a network."""
 
 import re
 
@@ -24,12 +24,12 @@ def may_be_part(name: str) -> bool:
 
 
 def may_compute(name: str) -> bool:
-    """Whether a tensor that is an attribute of a module may change what it computes: none of a loss or a count."""
+    """Whether an attribute of a module may change what it computes: it is none of a loss or a count."""
     return not any(pattern.search(name) for pattern in _NO_COMPUTATION)
 
 
 def shared_start(name: str, prefix: str) -> str:
-    """The segments with which a name and a network's prefix both begin: `a.b.` of `a.b.fc.weight` and `a.b.net.`."""
+    """The segments with which a name and a prefix both begin: `a.b.` of `a.b.fc.weight` and `a.b.net.`."""
     shared = ""
     for segment in prefix.split(".")[:-1]:
         if not name.startswith(f"{shared}{segment}."):

@@ -11,7 +11,7 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 
 class Module(NamedTuple):
-    """A pickled nn.Module: its class, its plain attributes, whether it has layers, hooks or another forward."""
+    """A pickled nn.Module: its class, plain attributes, whether it has layers, hooks or another forward."""
 
     kind: str
     values: Mapping[str, object]
@@ -28,14 +28,17 @@ def as_module(part: Part) -> Module | None:
     kind = part.kind
     if not isinstance(kind, Name) and part.arguments:
         kind = part.arguments[0]
-    values = {key: value for key, value in state.items()
-              if isinstance(key, str) and isinstance(value, int | float | str | tuple | list | None)}  # fmt: skip
+    values = {key: value for key, value in state.items() if isinstance(key, str) and _is_plain(value)}
     return Module(
         kind=str(kind) if isinstance(kind, Name) else "",
         values=values,
         has_layers=bool(state["_modules"]),
         is_changed="forward" in state or any(state.get(key) for key in _HOOKS),
     )
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, int | float | str | tuple | list | None)
 
 
 def is_module_state(state: object) -> TypeGuard[dict[Any, Any]]:

@@ -23,7 +23,7 @@ _MAX_SIZE = 1 << 60
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """Numbers in the file that tensors are views of: under `key`, from the `first`-th on, `num` of one `dtype`."""
+    """Numbers in the file that tensors are views of: `num` of a `dtype` under `key`, from `first` on."""
 
     key: str
     dtype: torch.dtype

@@ -1,9 +1,10 @@
-"""A pickle read as data: objects become inert parts, tensors become places in the file, and nothing in it is run.
+"""A pickle read as data: objects become inert parts, tensors become places in the file, and nothing is run.
 
-Python's unpickler imports and calls whatever a file names. This reader is a small stack machine over the instructions
-that `pickletools` decodes. It cannot import, call or set an attribute: a class is a `Name`, an object is a `Part` that
-holds what it was made from, and only what `build` knows (torch's tensors) becomes something else. So a whole pickled
-model is read like a state_dict, and a program's hyperparameters beside it do no harm.
+Python's unpickler imports and calls whatever a file names. This reader is a small stack machine over the
+instructions that `pickletools` decodes. It cannot import, call or set an attribute: a class is a `Name`, an
+object is a `Part` that holds what it was made from, and only what `build` knows (torch's tensors) becomes
+something else. So a whole pickled model is read like a state_dict, and a program's hyperparameters beside it
+do no harm.
 
 A pickle is a list of instructions for a stack. `{"a": [1, 2]}` is, with the stack after each instruction:
 
@@ -30,9 +31,9 @@ _MAX_STEPS = 2_000_000  # a DenseNet-201 with its optimiser takes 150,000
 _DAMAGED = "is damaged: its pickle cannot be read"
 
 _HARMLESS = {
-    "__builtin__", "_codecs", "argparse", "array", "builtins", "collections", "copy_reg", "copyreg", "dataclasses",
-    "datetime", "decimal", "enum", "fractions", "functools", "logging", "numbers", "pathlib", "random", "re",
-    "threading", "time", "types", "typing", "uuid",
+    "__builtin__", "_codecs", "argparse", "array", "builtins", "collections", "copy_reg", "copyreg",
+    "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "logging", "numbers", "pathlib",
+    "random", "re", "threading", "time", "types", "typing", "uuid",
 }  # fmt: skip
 """Modules of Python that hyperparameters and counters come from."""
 _RUNS_CODE = {
@@ -53,7 +54,7 @@ class Name(NamedTuple):
 
 @dataclass(eq=False)
 class Part:
-    """Stands in for an object of the file: what it was made from, its state, and its entries if it is a container."""
+    """Stands for an object of the file: what it was made from, its state, and a container's entries."""
 
     kind: object
     arguments: tuple[object, ...] = ()
@@ -106,7 +107,7 @@ def _check_name(name: Name) -> Name:
 
 
 def _call(build: Build, kind: object, arguments: object) -> object:
-    """What stands for the result of a call that is not made: a container, a place of a tensor, or an inert part."""
+    """What stands for the result of a call, which is not made: a container, a Place, or an inert part."""
     given = arguments if isinstance(arguments, tuple) else ()
     # 1. what is called is itself a part, such as a functools.partial
     if not isinstance(kind, Name):
@@ -133,8 +134,8 @@ def _set_item(target: object, key: object, value: object) -> None:
     items = target.items if isinstance(target, Part) else target
     if not isinstance(items, dict):
         raise WeightsError(_DAMAGED)
-    # a tuple as a key is not hashed: one of a million levels would end the process by a stack overflow; and a number
-    # of a million digits takes too long. Such an entry is kept under a new key, as it may hold tensors
+    # a tuple as a key is not hashed: one of a million levels would end the process by a stack overflow; and a
+    # number of a million digits takes too long. Such an entry is kept under a new key, as it may hold tensors
     is_short = isinstance(key, str | bool | float | bytes | None) or (
         isinstance(key, int) and abs(key) < 1 << 60
     )
@@ -152,8 +153,9 @@ def _extend(target: object, values: list[object]) -> None:
 class _Machine:
     """The stack, the memo, and what each instruction does to them.
 
-    A mark sets the stack aside in `_below` and begins an empty one; what needs the mark takes all of that one and gets
-    the stack below it back. The memo keeps objects that are used again, such as a tensor that two layers share.
+    A mark sets the stack aside in `_below` and begins an empty one; what needs the mark takes all of that one
+    and gets the stack below it back. The memo keeps objects that are used again, such as a tensor that two
+    layers share.
     """
 
     def __init__(self, build: Build, refer: Refer) -> None:
@@ -222,7 +224,7 @@ class _Machine:
                 self._make(name, argument)
 
     def _make(self, name: str, argument: Any) -> None:  # noqa: ANN401
-        """The instructions that in Python's unpickler import, call and set attributes; here they only take notes."""
+        """The instructions with which Python's unpickler imports, calls and sets attributes."""
         pop = self._pop
         match name:
             case "GLOBAL":  # "module attribute": an import
@@ -269,14 +271,14 @@ class _Machine:
 
 
 _CONSTANTS = {
-    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING", "BINSTRING",
-    "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES", "SHORT_BINBYTES",
-    "BINBYTES8", "BYTEARRAY8",
+    "INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT", "STRING",
+    "BINSTRING", "SHORT_BINSTRING", "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINBYTES",
+    "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8",
 }  # fmt: skip
 """Instructions that push their own argument."""
 _NEW: dict[str, Callable[[], object]] = {
-    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_LIST": list, "EMPTY_DICT": dict,
-    "EMPTY_TUPLE": tuple, "EMPTY_SET": list,
+    "NONE": lambda: None, "NEWTRUE": lambda: True, "NEWFALSE": lambda: False, "EMPTY_LIST": list,
+    "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple, "EMPTY_SET": list,
 }  # fmt: skip
 """Instructions that push something new."""
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}

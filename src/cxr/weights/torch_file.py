@@ -1,4 +1,4 @@
-"""What torch.save wrote: its object as inert parts, and the bytes of its storages, checked against the file's size."""
+"""What torch.save wrote: its object as inert parts, and its storages' bytes, checked by the file's size."""
 
 import io
 import zipfile
@@ -73,7 +73,7 @@ class TorchFile:
 
 
 def open_zip(path: Path) -> TorchFile:
-    """The zip archive of PyTorch 1.6 and later: NAME/data.pkl, and NAME/data/KEY with the bytes of each storage."""
+    """The zip archive of PyTorch 1.6 and later: NAME/data.pkl, and NAME/data/KEY for each storage."""
     try:
         records = _list_records(path)
     except WeightsError:
@@ -121,7 +121,7 @@ def _find_record(file: IO[bytes], info: zipfile.ZipInfo) -> _Record:
 
 
 def open_legacy(path: Path) -> TorchFile:
-    """The stream of PyTorch before 1.6: magic number, version, machine, object, keys; then each storage's bytes."""
+    """The stream of PyTorch before 1.6: magic number, version, machine, object, keys, storages."""
     storages: dict[str, Storage] = {}
 
     def note(reference: object) -> object:
