@@ -137,13 +137,14 @@ def _open_external(
     # everything that may be wrong with the model is known before hours of packing
     model = open_external(name, config.model.head_findings)
     config = external_checkpoint.fit_config(model, config, str(recipe))
-    external_checkpoint.fetch(model, config)
+    external_checkpoint.fetch(model, config.model)
     every = open_dataset(config, partly=is_run)
     dataset = external_checkpoint.keep_trained(model, every)
     keep_freed_memory(pixels.device)
     findings = dataset.targets.findings
     checkpoint = external_checkpoint.build_checkpoint(model, config, findings, pixels.device)
-    notes = external_report.notes(model, config, every, dataset)
+    sources = [data.source for data in (config.data, *config.data.also)]
+    notes = external_report.notes(model, sources, config.image.fit, every, dataset)
     return Candidate(Path(name), checkpoint, config, dataset, pixels, model, notes)
 
 

@@ -1,6 +1,6 @@
 """What a report says about the datasets that a model is evaluated on, beside those that it was trained on."""
 
-from cxr.config.schema import Config
+from cxr.config.schema import Data
 from cxr.data import combine as joint
 from cxr.data.dataset import Dataset
 from cxr.findings import find
@@ -9,13 +9,12 @@ from cxr.model.checkpoint import Checkpoint
 from cxr.model.leak_check import is_other, unknown_training
 
 
-def describe(dataset: Dataset, config: Config) -> list[tuple[str, str]]:
+def describe(dataset: Dataset, data: Data) -> list[tuple[str, str]]:
     """(key, value) pairs of a report: where each dataset is, its split, its policies, its findings."""
-    data = (config.data, *config.data.also)
-    parts = dataset.archives
-    policies = [f"uncertain cells: {part.uncertain}; blank cells: {part.blank}" for part in data]
+    sections, parts = (data, *data.also), dataset.archives
+    policies = [f"uncertain cells: {part.uncertain}; blank cells: {part.blank}" for part in sections]
     pairs = [
-        ("data", _join(dataset, [f"{part.source}, {part.root}" for part in data])),
+        ("data", _join(dataset, [f"{part.source}, {part.root}" for part in sections])),
         ("split", _join(dataset, [part.split.name for part in parts])),
         ("labels", _join(dataset, policies)),
     ]

@@ -143,7 +143,7 @@ def _about(candidates: Sequence[Candidate], averaged: Average) -> list[tuple[str
              if not candidate.external]  # fmt: skip
     if files:
         about.append((provenance.KEY, "; ".join(files)))
-    about += describe(first.dataset, first.config)
+    about += describe(first.dataset, first.config.data)
     dropped = ", ".join(f"{num:,} {reason}" for reason, num in first.dataset.dropped.items() if num)
     how_prepared = f"{prepared.size} ({prepared.fit}, {prepared.resize}, {prepared.intensity})"
     about += [

@@ -124,14 +124,14 @@ def _set_head_findings(config: Config, head_findings: str) -> Config:
         raise CxrError(problems, f"give {', '.join(GROUPS)}, or names with commas between") from None
 
 
-def fetch(model: ExternalModel, config: Config) -> None:
+def fetch(model: ExternalModel, section: Model) -> None:
     """Download and check a model of torchxrayvision before hours of packing; a file is read when opened.
 
     Raises:
         CxrError: It cannot be downloaded.
     """
     if model.published:
-        check_weights(config.model, download=True)
+        check_weights(section, download=True)
 
 
 def fit_config(model: ExternalModel, config: Config, recipe: str) -> Config:

@@ -1,6 +1,7 @@
 """What a report says about a model that cxr did not train: its data, its outputs, what was assumed."""
 
-from cxr.config.schema import Config
+from collections.abc import Sequence
+
 from cxr.console import count
 from cxr.data.dataset import Dataset
 from cxr.model import xrv
@@ -49,25 +50,25 @@ def describe_assumptions(model: ExternalModel) -> str:
     return f"{network}, {describe_normalisation(model.match)}"
 
 
-def notes(model: ExternalModel, config: Config, before: Dataset, kept: Dataset) -> tuple[str, ...]:
+def notes(
+    model: ExternalModel, sources: Sequence[str], fit: str, before: Dataset, kept: Dataset
+) -> tuple[str, ...]:
     """Notes for the reader of a report: patients it may have seen, findings left out, what was assumed.
 
     Args:
         model: The model.
-        config: What it is evaluated by.
+        sources: Of the datasets that it is evaluated on.
+        fit: How the images are made square, as image.fit.
         before: The dataset with all findings of the config.
         kept: The same with the findings of the model.
     """
     left_out = [name for name in before.targets.findings if name not in kept.targets.findings]
     dropped = [f"{model} was never trained for {', '.join(left_out)}: left out"] if left_out else []
     if model.published:
-        sources = dict.fromkeys(data.source for data in (config.data, *config.data.also))
-        found = [xrv.note_on_patients(model.published, source) for source in sources]
+        found = [xrv.note_on_patients(model.published, source) for source in dict.fromkeys(sources)]
         found += dropped
-        if config.image.fit != "crop":
-            found.append(
-                f"{model} was trained on images cropped to squares; here image.fit={config.image.fit}"
-            )
+        if fit != "crop":
+            found.append(f"{model} was trained on images cropped to squares; here image.fit={fit}")
         return tuple(found)
     found = [
         f"{model}: what it was trained on is unknown, so the check for patients of its training is off: "
