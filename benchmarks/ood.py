@@ -1,6 +1,6 @@
 """How often `cxr predict` warns of images unlike those of training, by kind of image and by kind of score.
 
-`python -m benchmarks.ood [--nih FOLDER]` trains a small model on generated images (and one on the archive in
+`python -m benchmarks.ood [--nih FOLDER]` trains a small model on generated images (and one on the dataset in
 FOLDER, laid out as ChestX-ray14) and prints the tables of docs/out-of-distribution.md. `--seed` draws other
 patients, weights and patterns; `--val-fraction` is the dataset's fraction of patients that validate.
 """
@@ -64,7 +64,7 @@ def trained(config: Config) -> Candidate:
 
 
 def values_of(checkpoint: Checkpoint, squares: Squares) -> tuple[Float, Float]:
-    """(what the score judges [n, d], logits [n, C]) of prepared images [n, S, S]."""
+    """(the detector's input [n, d], logits [n, C]) of prepared images [n, S, S]."""
     parts = []
     for start in range(0, len(squares), 64):
         images = torch.from_numpy(np.ascontiguousarray(squares[start : start + 64]))
@@ -176,7 +176,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nih", type=Path, help="folder laid out as ChestX-ray14")
-    parser.add_argument("--val-fraction", type=float, default=0.6, help="of the archive in --nih")
+    parser.add_argument("--val-fraction", type=float, default=0.6, help="of the dataset in --nih")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     nih: Path | None = chosen.nih

@@ -15,7 +15,7 @@ CUDA = torch.device("cuda")
 
 
 class Gpu:
-    """A GPU on which an image takes `each` bytes, and cuDNN keeps a workspace from the first batch of a size on."""
+    """A GPU on which an image takes `each` bytes, and cuDNN keeps a workspace from the first batch on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, each: int, free: int) -> None:
         self.each, self.peak, self.seen, self.batches = each, 0, set[int](), list[int]()

@@ -74,8 +74,8 @@ def test_equal_file_names_of_two_tables_are_no_evidence() -> None:
     assert image_keys(["a/view1.jpg", "b/view1.jpg"]) == ["a/view1", "b/view1"]
     assert count_images(hash_images("table", ["1", "2"]), "table", ["x/1.png"]) == 0
     assert count_images(hash_images("table", ["1", "2"]), "nih", ["x/1.png"]) == 1
-    judged = ["view1.jpg", "small/train/p1/view1.jpg"]
-    assert count_images(hash_images("chexpert", ["train/p1/view1"]), "table", judged) == 1
+    images = ["view1.jpg", "small/train/p1/view1.jpg"]
+    assert count_images(hash_images("chexpert", ["train/p1/view1"]), "table", images) == 1
 
 
 def test_a_run_folder_and_its_file_are_the_same_checkpoint(trained: Path) -> None:

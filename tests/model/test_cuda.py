@@ -112,7 +112,8 @@ def test_batches_are_whole_however_late_the_gpu_reads_them(
     order = epoch_order(visits(dataset.groups(), 0, 0), 0, 0)
     found = []
     for batch in loader.batches(order, 8):
-        torch.cuda._sleep(30_000_000)  # type: ignore[no-untyped-call]  # some 20 ms of work before the batch is read, in which the next ones are copied
+        # some 20 ms of work before the batch is read, in which the next ones are copied
+        torch.cuda._sleep(30_000_000)  # type: ignore[no-untyped-call]
         found.append((batch.images.clone(), batch.y.clone(), batch.mask.clone(), batch.rows))
     for images, y, mask, rows in found:
         for image, row in zip(images.cpu(), rows, strict=True):

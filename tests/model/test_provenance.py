@@ -1,4 +1,4 @@
-"""Whose figures a report holds, whether its run has ended, and whom a checkpoint was trained on."""
+"""Which checkpoint a report is of, whether its run has ended, and which patients a checkpoint has seen."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -83,7 +84,8 @@ def test_an_unfinished_run_is_said_to_be_one(trained: Path, tmp_path: Path) -> N
     assert note_unfinished(run, checkpoint) == [expected]
     (run / "log.jsonl").unlink()
     assert note_unfinished(run, checkpoint) == []
-    checkpoints.save_resumable(run / checkpoints.LAST, saved | {"history": saved["history"][:1]})  # type: ignore[index]
+    history: Any = saved["history"]
+    checkpoints.save_resumable(run / checkpoints.LAST, saved | {"history": history[:1]})
     assert expected in evaluate(run).notes
     (run / checkpoints.LAST).unlink()
     config = override(checkpoint.metadata.config, ["train.early_stopping=1"])

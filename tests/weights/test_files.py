@@ -118,7 +118,8 @@ def test_a_file_with_code_is_refused_and_not_run(zipped: bool, tmp_path: Path) -
     [
         refers("os", "system") + b"X\x01\x00\x00\x001\x85R.",
         refers("builtins", "eval") + b"X\x01\x00\x00\x001\x85R.",
-        refers("this", "s") + b".", b"(X\x02\x00\x00\x00lsios\nsystem\n.", b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
+        refers("this", "s") + b".", b"(X\x02\x00\x00\x00lsios\nsystem\n.",
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
         b"(" + refers("subprocess", "Popen") + b"X\x02\x00\x00\x00lso.", b"Phello\n.", b"\x80\x05\x97.",
         b"\x80\x02\x82\x01.",
         b"\x80\x02X\x01\x00\x00\x00aQ.", b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"abc.", b"R.", b"(",

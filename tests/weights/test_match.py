@@ -105,13 +105,21 @@ def adds_up(report: LoadReport) -> bool:
 
 @settings(max_examples=8, deadline=None)
 @given(
-    words=st.lists(WORDS, max_size=3), wrappers=st.lists(st.text(min_size=1, max_size=8) | st.integers(), max_size=3),
-    seed=st.integers(0, 1000), by_number=st.booleans(), zipped=st.booleans(),
-)  # fmt: skip
+    words=st.lists(WORDS, max_size=3),
+    wrappers=st.lists(st.text(min_size=1, max_size=8) | st.integers(), max_size=3),
+    seed=st.integers(0, 1000),
+    by_number=st.booleans(),
+    zipped=st.booleans(),
+)
 def test_any_prefix_wrapper_and_order_give_the_same_tensors(
-    tmp_path_factory: pytest.TempPathFactory, resnet: State, words: list[str], wrappers: list[str | int], seed: int,
-    by_number: bool, zipped: bool,
-) -> None:  # fmt: skip
+    tmp_path_factory: pytest.TempPathFactory,
+    resnet: State,
+    words: list[str],
+    wrappers: list[str | int],
+    seed: int,
+    by_number: bool,
+    zipped: bool,
+) -> None:
     state = under("".join(word + "." for word in words), numbered(resnet) if by_number else resnet)
     shuffled = random.Random(seed).sample(sorted(state), len(state))
     content: Any = {name: state[name] for name in shuffled}
@@ -152,8 +160,8 @@ def test_of_momentum_twins_the_one_that_learns_is_taken_and_the_other_said(
 
 @pytest.mark.parametrize(
     "names",
-    [("model", "model_ema"), ("state_dict", "ema_state_dict"), ("student.backbone", "teacher.backbone"), ("", "ema"),
-     ("frontal", "lateral"), ("state_dict", "best_state_dict"), ("nets.0", "nets.1")],
+    [("model", "model_ema"), ("state_dict", "ema_state_dict"), ("student.backbone", "teacher.backbone"),
+     ("", "ema"), ("frontal", "lateral"), ("state_dict", "best_state_dict"), ("nets.0", "nets.1")],
 )  # fmt: skip
 def test_networks_that_cannot_be_told_apart_are_refused_until_one_is_named(
     names: tuple[str, str], resnet: State, other: State, tmp_path: Path
@@ -233,15 +241,16 @@ def test_the_length_of_a_head_is_never_its_meaning(resnet: State, tmp_path: Path
     model, report = load(tmp_path / "m.pth", resnet)
     assert not set(model.head.bias.tolist()) & set(range(1, 14))
     assert report.head == (
-        "new: the file does not name its 14 outputs; model.head_findings=nih14 or model.head_findings=chexpert14 or "
+        "new: the file does not name its 14 outputs; "
+        "model.head_findings=nih14 or model.head_findings=chexpert14 or "
         "model.head_findings=[A,B,...] says what they are"
     )
 
 
 def test_a_head_in_chexperts_order_gives_each_finding_its_own_row(resnet: State, tmp_path: Path) -> None:
     model, report = load(tmp_path / "m.pth", resnet, CHEXPERT_14)
-    shared = {"Cardiomegaly": 2, "Edema": 5, "Consolidation": 6, "Pneumonia": 7, "Atelectasis": 8, "Pneumothorax": 9,
-              "Effusion": 10}  # fmt: skip
+    shared = {"Cardiomegaly": 2, "Edema": 5, "Consolidation": 6, "Pneumonia": 7, "Atelectasis": 8,
+              "Pneumothorax": 9, "Effusion": 10}  # fmt: skip
     assert {name: model.head.bias[NIH_14.index(name)].item() for name in shared} == shared
     assert report.head.startswith("loaded for 7 findings, new for 7: Infiltration, ")
 
@@ -492,11 +501,16 @@ def test_a_first_convolution_over_one_channel_is_loaded_as_it_is(tmp_path: Path)
 @pytest.mark.parametrize(
     ("backbone", "said", "hint"),
     [
-        ("resnet50", "holds the tensors of a resnet50, not of a resnet18", "set model.backbone=resnet50; the file has"),
-        ("wide_resnet50_2", "holds the tensors of a wide_resnet50_2, not of a resnet18", "cxr has densenet121, "),
-        ("resnext50_32x4d", "holds the tensors of a resnext50_32x4d, not of a resnet18", "cxr has densenet121, "),
-        ("vit_b_32", "looks like a transformer: none of its tensors fits a resnet18", "the file has conv_proj"),
-        ("mobilenet_v3_small", "none of its tensors fits a resnet18", "the file has features.0.0.weight [16, 3, 3, 3]"),
+        ("resnet50", "holds the tensors of a resnet50, not of a resnet18",
+         "set model.backbone=resnet50; the file has"),
+        ("wide_resnet50_2", "holds the tensors of a wide_resnet50_2, not of a resnet18",
+         "cxr has densenet121, "),
+        ("resnext50_32x4d", "holds the tensors of a resnext50_32x4d, not of a resnet18",
+         "cxr has densenet121, "),
+        ("vit_b_32", "looks like a transformer: none of its tensors fits a resnet18",
+         "the file has conv_proj"),
+        ("mobilenet_v3_small", "none of its tensors fits a resnet18",
+         "the file has features.0.0.weight [16, 3, 3, 3]"),
     ],
 )  # fmt: skip
 def test_a_file_of_another_network_is_called_by_its_name(

@@ -159,7 +159,7 @@ def fill(
 def _fit_stem(classifier: Classifier, match: Match, values: dict[str, Tensor]) -> list[str]:
     """Bring first convolution and normalisation of classifier and file together; notes on what was assumed.
 
-    A checkpoint of ours says how its pixels were normalised, and torchxrayvision has a range of its own. For
+    A checkpoint of ours says how its pixels were normalised, and torchxrayvision has another range. For
     any other file ImageNet's mean and deviation are assumed: over one channel, the means of these.
     """
     file, stem = match.file, match.layout.stem

@@ -48,7 +48,7 @@ def tell(path: Path) -> Kind:
     """Which kind of file with tensors it is.
 
     Raises:
-        WeightsError: It is another one, which the error names.
+        WeightsError: It is a file of another kind, which the error names.
         OSError: It cannot be read.
     """
     with path.open("rb") as file:
@@ -76,11 +76,11 @@ def _starts_as_safetensors(head: bytes, size: int, suffix: str) -> bool:
 
 
 def _tell_zip(path: Path) -> Kind:
-    """torch.save writes a zip archive; so do others."""
+    """torch.save writes a zip archive; other programs do too."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except Exception:  # zipfile raises many kinds for a broken archive, whose list stands at its end
+    except Exception:  # zipfile raises many kinds for a broken archive, whose list is at its end
         raise WeightsError("is cut off or damaged: the end of the file is missing") from None
     leaves = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in leaves or any("/code/" in name for name in names):
@@ -98,9 +98,9 @@ def _tell_zip(path: Path) -> Kind:
 
 def _name_other(path: Path, head: bytes) -> tuple[str, str]:
     """(what it is, what to do) of a file without tensors for us."""
-    for magic, what, hint in _MAGIC:
+    for magic, kind, hint in _MAGIC:
         if head.startswith(magic):
-            return what, hint
+            return kind, hint
     text = head.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
     if text.startswith("<"):
         hint = (

@@ -39,9 +39,9 @@ def check_alone(match: Match, head: Head | None) -> None:
     """
     others = [str(other) for other in match.heads if other != head]
     if head and others:
-        what = f"has further layers on its features beside {visible(head.name)} ({'; '.join(others[:3])})"
+        problem = f"has further layers on its features beside {visible(head.name)} ({'; '.join(others[:3])})"
         hint = f"the file does not say what they do; train from it with model.weights={match.file.origin}"
-        raise WeightsError(f"{what}: the head may depend on them", hint)
+        raise WeightsError(f"{problem}: the head may depend on them", hint)
 
 
 def check_modules(match: Match, head: Head | None) -> tuple[str, ...]:

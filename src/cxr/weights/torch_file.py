@@ -98,7 +98,7 @@ def open_zip(path: Path) -> TorchFile:
 
 
 def _list_records(path: Path) -> dict[str, _Record]:
-    """The archive's entries by their names below its one folder."""
+    """The archive's entries by their names below its folder."""
     with zipfile.ZipFile(path) as archive:
         entries = {info.filename: info for info in archive.infolist()}
     folder = next(name for name in entries if name.rpartition("/")[2] == "data.pkl").removesuffix("data.pkl")
@@ -146,7 +146,7 @@ def open_legacy(path: Path) -> TorchFile:
 def _walk_storages(
     file: IO[bytes], size: int, keys: list[str], storages: dict[str, Storage]
 ) -> dict[str, _Record]:
-    """Eight bytes with a storage's number of entries, then these, for one storage after the other."""
+    """Where each storage is: after eight bytes with its number of entries."""
     records: dict[str, _Record] = {}
     at = file.tell()
     for key in keys:
