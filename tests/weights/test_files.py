@@ -346,7 +346,7 @@ def test_views_of_one_storage_are_what_torch_reads(tmp_path: Path) -> None:
     for zipped in (True, False):
         torch.save(state, tmp_path / "m.pth", _use_new_zipfile_serialization=zipped)
         file, expected = open_weights(str(tmp_path / "m.pth")), torch.load(tmp_path / "m.pth")
-        assert {name: place.shape for name, place in file.tensors.items()} == {
+        assert {name: stored.shape for name, stored in file.tensors.items()} == {
             k: v.shape for k, v in expected.items()
         }
         assert all(torch.equal(file.read(name), value) for name, value in expected.items() if value.numel())
@@ -402,9 +402,9 @@ def test_a_damaged_file_is_read_or_refused_in_our_words(
 
 
 def read_all(file: WeightFile) -> None:
-    for name, place in file.tensors.items():
-        if not place.flaw and 0 < np.prod(place.shape, dtype=float) < 10**6:
-            assert tuple(file.read(name).shape) == place.shape
+    for name, stored in file.tensors.items():
+        if not stored.flaw and 0 < np.prod(stored.shape, dtype=float) < 10**6:
+            assert tuple(file.read(name).shape) == stored.shape
 
 
 def test_a_byte_of_a_tensor_that_changed_is_noticed(small: Small, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """Models that cxr did not train: `cxr eval MODEL CONFIG`, `cxr predict` use them in place of a checkpoint.
 
 A model is one of torchxrayvision (`xrv:NAME`), or a file of weights such as an old CheXNet checkpoint. A file
-says neither what its outputs are nor which patients it was trained on: the user names the outputs, and the report says
-that the training is unknown.
+says neither what its outputs are nor which patients it was trained on: the user names the outputs, and the
+report says that the training is unknown.
 """
 
 from collections.abc import Sequence

@@ -12,7 +12,7 @@ from cxr.weights.names import home_of, may_be_part, shared_start
 
 _MAX_LISTED = 6
 _TWIN_WORDS = (
-    # (words of the momentum twin, words of the network that learns by gradient in their place)
+    # (words of the momentum twin, words of the network that learns by gradient instead)
     ({"k", "key"}, {"q", "query"}),
     ({"target"}, {"online"}),
     ({"momentum"}, {"online", "base"}),
@@ -75,8 +75,8 @@ def _tensors_beside(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> di
     homes = {fit.prefix: home_of(fit, layout) for fit in fits}
     taken = {name for fit in fits for name in fit.names.values()}
     beside: dict[str, dict[str, str]] = {prefix: {} for prefix in homes}
-    for name, place in file.tensors.items():
-        if name in taken or name in file.attributes or not place.dtype.is_floating_point:
+    for name, stored in file.tensors.items():
+        if name in taken or name in file.attributes or not stored.dtype.is_floating_point:
             continue
         # letters that the name shares with each network; the network that shares most is nearest
         lengths = {prefix: len(shared_start(name, home)) for prefix, home in homes.items()}

@@ -86,7 +86,7 @@ def _compare(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> str:
         theirs = _nearest(fit.prefix + name, list(file.tensors))
     else:
         # nothing fits: the file's first convolution, or its first tensor, beside our first convolution
-        convolutions = [name for name, place in file.tensors.items() if len(place.shape) == 4]
+        convolutions = [name for name, stored in file.tensors.items() if len(stored.shape) == 4]
         theirs, name = [*convolutions, *file.tensors][0], layout.stem
     ours = layout.ours.removeprefix("backbone.") + name
     shape = _shape(file.tensors[theirs].shape)

@@ -18,8 +18,8 @@ from cxr.weights.errors import WeightsError, visible
 from cxr.weights.kinds import tell
 from cxr.weights.locate import locate, split_choice
 from cxr.weights.pickled_module import MODULE_DICTS, Module, as_module, is_module_state
-from cxr.weights.places import Place
 from cxr.weights.safe_unpickle import Name, Part
+from cxr.weights.stored_tensor import StoredTensor
 from cxr.weights.torch_file import open_legacy, open_zip
 
 _MAX_TENSORS, _MAX_NODES, _MAX_DEPTH = 100_000, 500_000, 200
@@ -40,7 +40,7 @@ class WeightFile:
 
     Attributes:
         origin: What it is called in messages.
-        tensors: Places by name; the name holds every key and attribute on the way to the tensor, joined by
+        tensors: By name; the name holds every key and attribute on the way to the tensor, joined by
             dots.
         findings: Of the outputs of its head, where that is known: a checkpoint of ours, or torchxrayvision's.
         is_ours: Whether it is a checkpoint of ours.
@@ -51,8 +51,8 @@ class WeightFile:
     """
 
     origin: str
-    tensors: Mapping[str, Place]
-    read_place: Callable[[str, Place], Tensor] = field(repr=False)
+    tensors: Mapping[str, StoredTensor]
+    read_tensor: Callable[[str, StoredTensor], Tensor] = field(repr=False)
     findings: tuple[str, ...] | None = None
     is_ours: bool = False
     attributes: frozenset[str] = frozenset()
@@ -71,7 +71,7 @@ class WeightFile:
         Raises:
             WeightsError: Its bytes are missing or damaged.
         """
-        return self.read_place(name, self.tensors[name])
+        return self.read_tensor(name, self.tensors[name])
 
 
 def open_weights(text: str) -> WeightFile:
@@ -93,7 +93,7 @@ def open_weights(text: str) -> WeightFile:
         hint = f"last.pt only resumes; give best.safetensors, or the run folder: {file.parent}"
         raise WeightsError("is last.pt of a run", hint)
     return replace(
-        _collect(opened.root), origin=text, read_place=lambda _, place: opened.read(place), choice=choice
+        _collect(opened.root), origin=text, read_tensor=lambda _, stored: opened.read(stored), choice=choice
     )
 
 
@@ -104,7 +104,7 @@ def _open_safetensors(path: Path, origin: str, choice: str) -> WeightFile:
         names = file.keys()
         for number, name in enumerate(names):
             _check_name(name, num_letters=0 if number < _MAX_TENSORS else _MAX_LETTERS + 1)
-        places = {key: _place_of(file.get_slice(key)) for key in names}
+        tensors = {key: _describe_tensor(file.get_slice(key)) for key in names}
     except (SafetensorError, OSError):
         raise WeightsError("is no whole safetensors file: it is cut off or damaged") from None
     try:
@@ -113,18 +113,18 @@ def _open_safetensors(path: Path, origin: str, choice: str) -> WeightFile:
         raise WeightsError("is damaged: its checksum is not the checksum of its bytes", error.hint) from None
     return WeightFile(
         origin,
-        places,
-        read_place=lambda name, _: file.get_tensor(name),
+        tensors,
+        read_tensor=lambda name, _: file.get_tensor(name),
         findings=_read_findings(metadata),
         is_ours="cxr" in metadata,
         choice=choice,
     )
 
 
-def _place_of(tensor: Any) -> Place:  # noqa: ANN401  a slice of safetensors, which has no types
+def _describe_tensor(tensor: Any) -> StoredTensor:  # noqa: ANN401  a slice of safetensors, which has no types
     dtype = _SAFE_DTYPES.get(tensor.get_dtype())
     flaw = "" if dtype else f"holds numbers of a kind that cxr does not know ({tensor.get_dtype()})"
-    return Place(tuple(tensor.get_shape()), dtype or torch.float32, flaw=flaw)
+    return StoredTensor(tuple(tensor.get_shape()), dtype or torch.float32, flaw=flaw)
 
 
 def _read_findings(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
@@ -136,6 +136,9 @@ def _read_findings(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
         if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
             return tuple(names)
     raise WeightsError("does not say its findings, as a checkpoint of cxr does: its header is damaged")
+
+
+_HOLDS_TENSORS = (dict, list, tuple, Part, StoredTensor)
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,7 @@ def _collect(root: object) -> WeightFile:
     Raises:
         WeightsError: More, or nested deeper, than in any model.
     """
-    tensors: dict[str, Place] = {}
+    tensors: dict[str, StoredTensor] = {}
     modules: dict[str, Module] = {}
     attributes, classes = set(), set()
     last_numbers: dict[str, int] = {}
@@ -167,7 +170,7 @@ def _collect(root: object) -> WeightFile:
         # hostile: a list that holds itself twice, and so on, has few parts and endlessly many names
         if num_nodes + len(waiting) > _MAX_NODES or node.depth > _MAX_DEPTH or len(tensors) > _MAX_TENSORS:
             raise _TOO_MUCH
-        if isinstance(node.value, Place):
+        if isinstance(node.value, StoredTensor):
             num_letters += len(node.name)
             _check_name(node.name, num_letters)
             name = _unused(node.name or "tensor", tensors, last_numbers)
@@ -182,15 +185,13 @@ def _collect(root: object) -> WeightFile:
             module = None if node.is_attribute else as_module(node.value)
             if module:
                 modules[node.name] = module
-        below = (
-            child for child in _below(node) if isinstance(child.value, dict | list | tuple | Part | Place)
-        )
+        below = (child for child in _below(node) if isinstance(child.value, _HOLDS_TENSORS))
         # at most a child too many, which the check above sees; reversed, so that the first is popped first
         waiting += reversed(list(islice(below, _MAX_NODES)))
     return WeightFile(
         origin="",
         tensors=tensors,
-        read_place=lambda name, place: torch.empty(0),  # whoever opened the file replaces it
+        read_tensor=lambda name, stored: torch.empty(0),  # `open_weights` replaces it
         attributes=frozenset(attributes),
         classes=frozenset(classes),
         modules=modules,

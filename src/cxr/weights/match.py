@@ -174,19 +174,19 @@ def _as_head(module: str, members: Sequence[str], file: WeightFile, layout: Layo
 def _reason_of_shapes(members: Sequence[str], file: WeightFile, layout: Layout, fit: Fit) -> str:
     """Why a group is left out; empty where it stands among the network's parts and nothing explains it."""
     relative = [name[len(shared_start(name, fit.prefix)) :] for name in members]
-    places = [file.tensors[name] for name in members]
+    stored_tensors = [file.tensors[name] for name in members]
     if all(words.PROJECTION.search(name) for name in relative):
         return "projection head"
     # a single float may be a part that computes, such as the exponent of a pooling: its name must say counter
     is_counter = [
-        place.shape in ((), (1,)) and (not place.dtype.is_floating_point or words.COUNTER.search(name))
-        for name, place in zip(relative, places, strict=True)
+        stored.shape in ((), (1,)) and (not stored.dtype.is_floating_point or words.COUNTER.search(name))
+        for name, stored in zip(relative, stored_tensors, strict=True)
     ]
     if all(is_counter):
         return "counters"
     # several layers, or a convolution over single pixels, [C, D, 1, 1]
-    sees_features = any(place.shape[1:2] == (layout.width,) for place in places)
-    if sees_features and all(set(place.shape[2:]) <= {1} for place in places):
+    sees_features = any(stored.shape[1:2] == (layout.width,) for stored in stored_tensors)
+    if sees_features and all(set(stored.shape[2:]) <= {1} for stored in stored_tensors):
         return "head of another kind"
     is_among_parts = all(name.startswith(home_of(fit, layout)) for name in members)
     return "" if is_among_parts else "other parts"

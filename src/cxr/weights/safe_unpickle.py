@@ -1,4 +1,4 @@
-"""A pickle read as data: objects become inert parts, tensors become places in the file, and nothing is run.
+"""A pickle read as data: objects become inert parts, tensors become `StoredTensor`s, and nothing is run.
 
 Python's unpickler imports and calls whatever a file names. This reader is a small stack machine over the
 instructions that `pickletools` decodes. It cannot import, call or set an attribute: a class is a `Name`, an
@@ -107,7 +107,7 @@ def _check_name(name: Name) -> Name:
 
 
 def _call(build: Build, kind: object, arguments: object) -> object:
-    """What stands for the result of a call, which is not made: a container, a Place, or an inert part."""
+    """What stands for the result of a call, which is not made: a container, a StoredTensor, or an inert part."""
     given = arguments if isinstance(arguments, tuple) else ()
     # 1. what is called is itself a part, such as a functools.partial
     if not isinstance(kind, Name):

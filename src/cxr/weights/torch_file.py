@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from cxr.weights.errors import WeightsError
-from cxr.weights.places import Place, Storage, build, refer
 from cxr.weights.safe_unpickle import read_pickle
+from cxr.weights.stored_tensor import Storage, StoredTensor, build, refer
 
 _MAX_PICKLE = 64 << 20  # bytes; a model of 600 layers takes 200 kB
 _CUT = "is cut off: numbers of its tensors are missing"
@@ -28,30 +28,31 @@ class _Record(NamedTuple):
 
 
 class TorchFile:
-    """An open file of torch.save: `root` is its object, of dicts, lists, `Part`s and `Place`s."""
+    """An open file of torch.save: `root` is its object, of dicts, lists, `Part`s and `StoredTensor`s."""
 
     def __init__(self, path: Path, records: Mapping[str, _Record], root: object = None) -> None:
         self.root = root
         self._path, self._records = path, records
         self._bytes: dict[str, bytearray] = {}
 
-    def read(self, place: Place) -> Tensor:
-        """The tensor at a place, a view of bytes that are read once.
+    def read(self, stored: StoredTensor) -> Tensor:
+        """The numbers of a stored tensor, a view of bytes that are read once.
 
         Raises:
             WeightsError: The bytes are not there or not those that were written.
         """
-        storage = place.storage
+        storage = stored.storage
         assert storage is not None
         if storage.key not in self._bytes:
             self._bytes[storage.key] = self.read_record(storage.key)
         data = self._bytes[storage.key]
         first = storage.first * storage.dtype.itemsize
-        num = storage.num_bytes // place.dtype.itemsize  # `places` checked that the tensor lies within them
-        if first + num * place.dtype.itemsize > len(data):
+        # `stored_tensor` checked that the tensor reaches no farther than these numbers
+        num = storage.num_bytes // stored.dtype.itemsize
+        if first + num * stored.dtype.itemsize > len(data):
             raise WeightsError(_CUT)
-        numbers = torch.frombuffer(data, dtype=place.dtype, count=num, offset=first)
-        return numbers.as_strided(place.shape, place.stride, place.offset)
+        numbers = torch.frombuffer(data, dtype=stored.dtype, count=num, offset=first)
+        return numbers.as_strided(stored.shape, stored.stride, stored.offset)
 
     def forget(self) -> None:
         """Let go of the bytes that were read."""

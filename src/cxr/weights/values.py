@@ -39,12 +39,12 @@ def read_values(match: Match, head: Head | None = None) -> dict[str, Tensor]:
 
 def read_value(file: WeightFile, name: str, theirs: str) -> tuple[str, Tensor]:
     """(why it cannot be used, the tensor): the reason is empty where it can."""
-    place = file.tensors[theirs]
-    if place.flaw:
-        return place.flaw, torch.empty(0)
+    stored = file.tensors[theirs]
+    if stored.flaw:
+        return stored.flaw, torch.empty(0)
     is_counter = name.endswith("num_batches_tracked")
-    if place.dtype not in (_COUNTS if is_counter else _FLOATS):
-        return f"holds {str(place.dtype).removeprefix('torch.')} in place of weights", torch.empty(0)
+    if stored.dtype not in (_COUNTS if is_counter else _FLOATS):
+        return f"holds {str(stored.dtype).removeprefix('torch.')} in place of weights", torch.empty(0)
     if is_counter:
         return "", file.read(theirs).clone()
     value = file.read(theirs).float().contiguous()  # also of halves; a double may overflow here

@@ -37,15 +37,15 @@ class Storage:
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """A tensor that was not read yet.
+class StoredTensor:
+    """A tensor of a file before it is read.
 
     Attributes:
         shape: Its sizes.
         dtype: The kind of its numbers.
-        storage: Where they lie; None where they lie nowhere, or under the tensor's name, as in safetensors.
+        storage: Where its numbers are; None if there are none, or if its name says it, as in safetensors.
         stride: Steps in the storage from one entry to the next along each axis.
-        offset: The first entry's place in the storage.
+        offset: The first entry's position in the storage.
         flaw: Why it cannot be read as numbers, such as `is sparse`; empty where it can.
     """
 
@@ -56,7 +56,7 @@ class Place:
     offset: int = 0
     flaw: str = ""
 
-    def is_same(self, other: "Place") -> bool:
+    def is_same(self, other: "StoredTensor") -> bool:
         """Whether both are views of the same numbers."""
         if self is other:
             return True
@@ -88,8 +88,8 @@ def refer(reference: object) -> object:
 
 
 def build(name: Name, given: tuple[Any, ...]) -> object:
-    """The place of a tensor that a call of torch would build; NotImplemented for any other call."""
-    if name.name in ("Parameter", "Variable", "Buffer") and given and isinstance(given[0], Place):
+    """The tensor that a call of torch would build; NotImplemented for any other call."""
+    if name.name in ("Parameter", "Variable", "Buffer") and given and isinstance(given[0], StoredTensor):
         return given[0]  # around its tensor, before PyTorch 0.4
     if name == ("torch", "Size"):
         return _numbers(given[0])
@@ -120,11 +120,11 @@ def build(name: Name, given: tuple[Any, ...]) -> object:
     return NotImplemented
 
 
-def _flawed(sizes: Any, flaw: str) -> Place:  # noqa: ANN401  what the file says
-    return Place(_numbers(sizes), torch.float32, flaw=flaw)
+def _flawed(sizes: Any, flaw: str) -> StoredTensor:  # noqa: ANN401  what the file says
+    return StoredTensor(_numbers(sizes), torch.float32, flaw=flaw)
 
 
-def _view(function: str, given: tuple[Any, ...]) -> Place:
+def _view(function: str, given: tuple[Any, ...]) -> StoredTensor:
     """(storage, offset, sizes, strides, ...), then for v3 the dtype on an untyped storage."""
     storage, offset, sizes, strides = given[:4]
     if not isinstance(storage, Storage) or not _is_size(offset):
@@ -143,7 +143,7 @@ def _view(function: str, given: tuple[Any, ...]) -> Place:
         raise WeightsError("is damaged: a tensor reaches beyond its storage")
     metadata = given[-1] if isinstance(given[-1], dict) and len(given) > 6 else {}
     flaw = "is stored negated or conjugated" if metadata.get("neg") or metadata.get("conj") else ""
-    return Place(shape, dtype, storage, stride, offset, flaw)
+    return StoredTensor(shape, dtype, storage, stride, offset, flaw)
 
 
 def _numbers(values: Any) -> tuple[int, ...]:  # noqa: ANN401
@@ -153,5 +153,5 @@ def _numbers(values: Any) -> tuple[int, ...]:  # noqa: ANN401
 
 
 def _is_size(number: object) -> bool:
-    """Whether it can be a size or a place in a file; a number of 5,000 digits cannot even be printed."""
+    """Whether it can be a size or a position in a file; a number of 5,000 digits cannot even be printed."""
     return type(number) is int and 0 <= number < _MAX_SIZE
