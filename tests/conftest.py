@@ -115,7 +115,7 @@ def gpu() -> "torch.device":
 SLOW_FIRST = (
     "killed_in_the_middle",
     "test_distributed.py",
-    "test_familiarity.py",
+    "test_ood.py",
     "test_corpus.py",
     "test_several.py",
 )

@@ -77,8 +77,8 @@ def test_the_report_says_what_a_file_leaves_unknown(old: Path, recipe: Path, tmp
         f"{old}: what it was trained on is unknown, so the check for patients of its training is off: it may have been"
         in notes
     )
-    assert f"{old}: its outputs are taken to be Mass, Hernia, a, b, " in notes
-    assert "in the order of model.head_findings; in another order every figure is wrong" in notes
+    assert f"{old}: its outputs are assumed to be Mass, Hernia, a, b, " in notes
+    assert "in the order of model.head_findings; in another order every metric is wrong" in notes
     assert (
         "assumed: torchvision's resnet18 with average pooling, pixels normalised by ImageNet's mean and"
         in notes
@@ -100,13 +100,13 @@ def test_predict_runs_an_old_checkpoint_and_says_what_it_assumes(
     square = cv2.resize(grey(image), (256, 256), interpolation=cv2.INTER_LINEAR)
     pixels = resample(torch.from_numpy(square)[None], 224)
     np.testing.assert_allclose(list(answer["probabilities"].values()), theirs(old, pixels), atol=0.02)
-    assert f"{old}: thresholds of 0.5, chosen on no rows; probabilities: sigmoid of each output" in said.err
+    assert f"{old}: thresholds of 0.5, chosen on no images; probabilities: sigmoid of each output" in said.err
     assert (
         f"{old}: assumed: torchvision's " in said.err
         and "with average pooling, pixels normalised by" in said.err
     )
     assert "deviation, images padded to squares of 224 pixels; what it was trained on is unknown" in said.err
-    assert "in the order of --head-findings; in another order every figure is wrong" in said.err
+    assert "in the order of --head-findings; in another order every metric is wrong" in said.err
 
 
 def says(old: Path, error: str, hint: str, key: str) -> str:
@@ -170,7 +170,7 @@ def test_names_for_a_model_that_has_its_own_are_refused(
 ) -> None:
     for model in (run, run / "best.safetensors", "xrv:densenet121-res224-rsna"):
         assert call("predict", model, next(archive.rglob("*.png")), "--head-findings", "nih14") == 2
-        assert f"error: --head-findings: {model} names its findings itself" in capsys.readouterr().err
+        assert f"error: --head-findings: {model} names its findings already" in capsys.readouterr().err
     assert call("eval", run, "model.head_findings=nih14") == 2
     assert "model cannot change after training" in capsys.readouterr().err
 
@@ -191,7 +191,7 @@ def test_an_old_checkpoint_without_a_recipe_is_told_what_to_add(
 ) -> None:
     assert call("eval", old) == 2
     assert capsys.readouterr().err == (
-        f"error: {old}: has no data of its own to be judged on\n"
+        f"error: {old}: has no dataset to be evaluated on\n"
         f"hint: cxr eval {old} configs/nih_densenet121.yaml data.root=FOLDER model.head_findings=nih14\n"
     )
 
@@ -216,7 +216,7 @@ def test_where_no_rows_are_for_validation_the_thresholds_say_so(
     )
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["thresholds"]["chosen_on"] == "not chosen: fixed"
-    assert f"{old}: thresholds of 0.5, chosen on no rows: none is for validation" in report["notes"]
+    assert f"{old}: thresholds of 0.5, chosen on no images: none is for validation" in report["notes"]
 
 
 def test_check_refuses_the_weights_that_train_would(

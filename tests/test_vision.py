@@ -6,7 +6,7 @@ import sys
 import cxr.deploy.predict_files
 heavy = [name for name in ("torch._dynamo", "sympy", "sklearn", "scipy", "matplotlib") if name in sys.modules]
 assert not heavy, heavy
-from cxr.data.vision import without_compiler
+from cxr.vision import without_compiler
 with without_compiler():
     from torch._dynamo.utils import is_compile_supported, counters  # the second is no stand-in's
 assert "torch._dynamo.utils" in sys.modules and sys.modules["torch._dynamo.utils"].counters is counters

@@ -11,7 +11,7 @@ from cxr.config.load import load, override
 from cxr.config.render import render
 from cxr.config.schema import Config
 from cxr.errors import CxrError
-from cxr.model.datasets import judged_config
+from cxr.model.candidate import evaluation_config
 
 DATA = "data: {source: nih, root: /data/nih}\n"
 HINT = "hint: cxr config configs/demo.yaml prints every key with its meaning"
@@ -255,7 +255,7 @@ def test_findings_with_letters_that_yaml_has_not_are_evaluated(overrides: list[s
     names = ("a\x80b", "c\x7fd", "e # f", '"', "1e3", "no")
     config = Config.model_validate({"data": {"source": "nih", "root": "a", "findings": names}})
     split = ["data.split=random"] if len(overrides) else []
-    assert judged_config(config, names, [*overrides, *split]).data.findings == names
+    assert evaluation_config(config, names, [*overrides, *split]).data.findings == names
 
 
 def test_a_rendered_config_of_several_archives_loads_as_an_equal_one(tmp_path: Path) -> None:

@@ -198,15 +198,15 @@ def test_an_image_is_the_same_as_png_and_as_dicom(predict: Predict, archive: Pat
 
 @pytest.fixture(scope="session")
 def wary(run: Path, archive: Path) -> Path:
-    """The run's model with a familiarity learned from all images of its archive."""
+    """The run's model with an OOD detector fitted from all images of its archive."""
     from dataclasses import replace
 
     import torch
 
     from cxr.images.read import prepare, read_file
     from cxr.model import checkpoint as checkpoints
-    from cxr.model.ood import fit
-    from cxr.model.predict import familiarity_values, predict_squares
+    from cxr.model.ood_fit import fit_detector
+    from cxr.model.predict import ood_vectors, predict_squares
 
     checkpoint = checkpoints.load(run)
     files = sorted((archive / "images").iterdir())
@@ -214,11 +214,11 @@ def wary(run: Path, archive: Path) -> Path:
         np.stack([prepare(read_file(file), checkpoint.metadata.preprocess) for file in files])
     )
     _, features = predict_squares(checkpoint, squares)
-    values = familiarity_values(features, squares).numpy().astype(np.float64)
-    known = fit(values, checkpoint.classifier.head.in_features, [file.name for file in files])
+    values = ood_vectors(features, squares).numpy().astype(np.float64)
+    known = fit_detector(values, checkpoint.classifier.head.in_features, [file.name for file in files])
     assert known
     path = run.parent / "wary.safetensors"
-    checkpoints.save(path, replace(checkpoint, familiarity=known))
+    checkpoints.save(path, replace(checkpoint, ood=known))
     return path
 
 
@@ -241,12 +241,10 @@ def test_the_table_warns_below_the_name_of_a_strange_image(
     assert [place for place, line in enumerate(lines) if line.startswith("Warning: ")] == [
         lines.index(str(noise)) + 1
     ]
-    assert lines[lines.index(str(noise)) + 1].startswith(
-        "Warning: unlike the images it was trained on (score "
-    )
+    assert lines[lines.index(str(noise)) + 1].startswith("Warning: out of distribution: score ")
     assert lines[-3].startswith("Usual reasons for the warning: no chest X-ray at all, another body part")
     assert lines[-2].startswith(
-        "The warning is meant to be raised by 1 in 41 images of the training archive; measured"
+        "The warning is intended for 1 in 41 images of the training dataset; measured"
     )
     assert lines[-2].endswith("% of 40 validation images of 40 patients.")
 
@@ -261,16 +259,17 @@ def test_json_and_csv_say_which_images_are_strange(
         assert ended.value.code == 0
         said = capsys.readouterr().out.splitlines()
         if form == "json":
-            usual, noise = (json.loads(line)["familiarity"] for line in said)
+            usual, noise = (json.loads(line)["out_of_distribution"] for line in said)
             assert usual["score"] <= usual["limit"] == noise["limit"] < noise["score"]
             assert (usual["warning"], noise["warning"]) == (False, True)
         else:
             usual, noise = (row["warning"] for row in csv.DictReader(said))
-            assert (usual, noise[:40]) == ("", "unlike the images it was trained on (sco")
+            assert (usual, noise[:26]) == ("", "out of distribution: score")
 
 
 def test_a_model_that_cannot_tell_says_nothing(predict: Predict, strange: tuple[Path, Path]) -> None:
     _, out, _ = predict(strange[1], "--format", "json")
+    assert json.loads(out)["out_of_distribution"] is None
     assert json.loads(out)["familiarity"] is None
     assert "arning" not in predict(strange[1])[1]
     assert predict(strange[1], "--format", "csv")[1].splitlines()[1].endswith(",")

@@ -25,7 +25,7 @@ def colourfulness(picture: Colour) -> npt.NDArray[np.int16]:
 def test_the_mean_of_a_map_plus_the_bias_is_the_logit() -> None:
     classifier = Classifier("resnet18", 4).eval()
     features = classifier.feature_map(torch.rand(2, 1, 96, 96) * 255)
-    logits = classifier.pool(features)
+    logits = classifier.classify(features)
     for image in range(2):
         for finding in range(4):
             cam = activation_map(classifier, features[image], finding)

@@ -15,7 +15,7 @@ CUDA = torch.device("cuda")
 
 
 class Gpu:
-    """A GPU on which an image takes `each` bytes, and cuDNN keeps a workspace from the first batch of a size on."""
+    """A GPU on which an image takes `each` bytes, and cuDNN keeps a workspace from the first batch on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, each: int, free: int) -> None:
         self.each, self.peak, self.seen, self.batches = each, 0, set[int](), list[int]()
@@ -39,11 +39,13 @@ def test_the_memory_of_an_image_is_the_models_and_not_cudnns_workspace(
     make_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gpu, model = Gpu(monkeypatch, each=10**7, free=10**9), nn.Identity()
-    found = [find_batch_size(model, nothing, make_recipe(tmp_path), CUDA) for _ in range(3)]
+    config = make_recipe(tmp_path)
+    found = [find_batch_size(model, nothing, config.image, config.eval, CUDA) for _ in range(3)]
     assert found == [64] * 3  # 80 fit
     assert gpu.batches == [8, 8, 16, 16]  # once a run
-    assert find_batch_size(model, nothing, make_recipe(tmp_path, "eval.batch_size=7"), CUDA) == 7
-    assert find_batch_size(model, nothing, make_recipe(tmp_path), torch.device("cpu")) == 32
+    seven = make_recipe(tmp_path, "eval.batch_size=7").eval
+    assert find_batch_size(model, nothing, config.image, seven, CUDA) == 7
+    assert find_batch_size(model, nothing, config.image, config.eval, torch.device("cpu")) == 32
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from cxr.files import write_bytes
 from cxr.labels.splits import SPLITS
 from cxr.model import checkpoint as checkpoints
 from cxr.model.checkpoint import load, load_resumable, save, save_resumable
-from cxr.model.leakage import count_images, count_patients, hash_images, hash_patients, image_keys
 from cxr.model.load_weights import match_weights
+from cxr.model.seen_hashes import count_images, count_patients, hash_images, hash_patients, image_keys
 from cxr.weights import checksums
 from tests.helpers.models import FINDINGS, Recipe
 
@@ -74,8 +74,8 @@ def test_equal_file_names_of_two_tables_are_no_evidence() -> None:
     assert image_keys(["a/view1.jpg", "b/view1.jpg"]) == ["a/view1", "b/view1"]
     assert count_images(hash_images("table", ["1", "2"]), "table", ["x/1.png"]) == 0
     assert count_images(hash_images("table", ["1", "2"]), "nih", ["x/1.png"]) == 1
-    judged = ["view1.jpg", "small/train/p1/view1.jpg"]
-    assert count_images(hash_images("chexpert", ["train/p1/view1"]), "table", judged) == 1
+    images = ["view1.jpg", "small/train/p1/view1.jpg"]
+    assert count_images(hash_images("chexpert", ["train/p1/view1"]), "table", images) == 1
 
 
 def test_a_run_folder_and_its_file_are_the_same_checkpoint(trained: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_file_of_another_program_is_an_error(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(2)}, tmp_path / "foreign.safetensors")
     with pytest.raises(CxrError, match=r"foreign\.safetensors: was not written by cxr train") as error:
         load(tmp_path / "foreign.safetensors")
-    assert error.value.hint == "foreign weights go in through model.weights=FILE"
+    assert error.value.hint == "to train from it: model.weights=FILE"
 
 
 def test_a_pickle_is_an_error_and_is_not_opened_as_one(trained: Path) -> None:
@@ -139,7 +139,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
     ),
     "a finding twice": (
         lambda header, _: header.update(findings=["Mass", "Mass"]),
-        "findings: one is there twice",
+        "findings: a name is there twice",
     ),
     "findings that are no texts": (
         lambda header, _: header.update(findings=[1, 2, 3]),
@@ -232,7 +232,7 @@ def test_a_checkpoint_with_values_that_cannot_be_used_is_an_error(
 @pytest.mark.parametrize(
     ("name", "tensor", "what"),
     [
-        ("more", torch.zeros(1), "is of no such model"),
+        ("more", torch.zeros(1), "is not of this model"),
         ("mean", torch.zeros(4), r"is \[4\] of torch.float32 and should be \[3\]"),
         (
             "mean",

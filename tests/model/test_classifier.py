@@ -44,7 +44,7 @@ def test_the_head_computes_in_float32_under_autocast() -> None:
     model = Classifier("resnet18", 3).eval()
     features = torch.randn(4, 512, 2, 2).bfloat16()
     with torch.autocast("cpu", torch.bfloat16), torch.inference_mode():
-        logits = model.pool(features)
+        logits = model.classify(features)
         assert model.feature_map(grey()).dtype == torch.bfloat16
     assert logits.dtype == torch.float32
     assert torch.equal(logits, model.head(features.float().mean(dim=(2, 3))))

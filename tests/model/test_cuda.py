@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,8 @@ def test_batches_are_whole_however_late_the_gpu_reads_them(
     order = epoch_order(visits(dataset.groups(), 0, 0), 0, 0)
     found = []
     for batch in loader.batches(order, 8):
-        torch.cuda._sleep(30_000_000)  # type: ignore[no-untyped-call]  # some 20 ms of work before the batch is read, in which the next ones are copied
+        # some 20 ms of work before the batch is read, in which the next ones are copied
+        torch.cuda._sleep(30_000_000)  # type: ignore[no-untyped-call]
         found.append((batch.images.clone(), batch.y.clone(), batch.mask.clone(), batch.rows))
     for images, y, mask, rows in found:
         for image, row in zip(images.cpu(), rows, strict=True):
@@ -142,7 +144,8 @@ def test_the_batch_size_is_found_twice_the_same(
     found = []
     for _ in range(2):  # a model each: what was found for one is kept
         model = Classifier("resnet18", 3).to(gpu).eval()
-        found.append(find_batch_size(model, lambda images: forward(model, images, 64, None), config, gpu))  # noqa: B023
+        compute = partial(forward, model, size=64, dtype=None)
+        found.append(find_batch_size(model, compute, config.image, config.eval, gpu))
         torch.cuda.empty_cache()
     assert found[0] == found[1] >= 64
 

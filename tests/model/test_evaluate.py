@@ -41,7 +41,7 @@ def test_thresholds_are_those_that_training_chose_on_its_validation_rows(trained
     assert report.thresholds.values != pytest.approx(choose(predictions, "f1").values, abs=1e-6)
 
 
-def test_the_report_names_the_rows_of_its_thresholds_and_those_it_judges(
+def test_the_report_names_the_images_of_its_thresholds_and_those_evaluated_on(
     trained: Path, dataset: Dataset
 ) -> None:
     report, _ = evaluate_run(trained, [], "test")
@@ -59,7 +59,7 @@ def test_judging_the_validation_rows_says_that_their_thresholds_are_optimistic(t
     )
 
 
-def test_each_row_of_a_fold_is_judged_once(trained: Path, dataset: Dataset) -> None:
+def test_each_row_of_a_split_is_evaluated_once(trained: Path, dataset: Dataset) -> None:
     for fold in ("train", "val", "test"):
         _, predictions = evaluate_run(trained, ["eval.batch_size=7"], fold)
         assert list(predictions.rows["image"]) == list(dataset.table.rows["image"].iloc[dataset.rows(fold)])
@@ -77,7 +77,7 @@ def test_patients_it_was_trained_on_are_refused(
     overrides: list[str], fold: str, seen: str, trained: Path
 ) -> None:
     with pytest.raises(
-        CxrError, match=rf"\d+ of the \d+ patients to be judged were in the model's {seen} rows"
+        CxrError, match=rf"\d+ of the \d+ patients to be evaluated were in the model's {seen} rows"
     ):
         evaluate_run(trained, overrides, fold)
 
@@ -94,7 +94,7 @@ def test_patients_whose_rows_chose_its_thresholds_are_refused(
         files[fold] = tmp_path / f"{fold}.txt"
         files[fold].write_text("\n".join(names.iloc[rows]) + "\n")
     lists = ", ".join(f"{fold}: {file}" for fold, file in files.items())
-    with pytest.raises(CxrError, match="patients to be judged were in the model's val rows"):
+    with pytest.raises(CxrError, match="patients to be evaluated were in the model's val rows"):
         evaluate_run(trained, ["data.split=lists", f"data.lists={{{lists}}}"], "test")
 
 
@@ -105,7 +105,7 @@ def test_the_same_patients_read_as_another_source_are_refused_too(trained: Path,
         "data.split=random",
         "data.split_seed=1",
     ]
-    with pytest.raises(CxrError, match="patients to be judged were in the model's train rows"):
+    with pytest.raises(CxrError, match="patients to be evaluated were in the model's train rows"):
         evaluate_run(trained, overrides, "test")
 
 
@@ -148,14 +148,14 @@ def test_temperatures_are_fitted_on_the_validation_rows_of_training(trained: Pat
     assert report.calibrated_on == validation.describe()
 
 
-def test_another_rule_chooses_on_validation_rows_anew(trained: Path) -> None:
+def test_another_rule_chooses_on_validation_images_again(trained: Path) -> None:
     _, validation = evaluate_run(trained, [], "val")
     report, _ = evaluate_run(trained, ["eval.threshold=sensitivity=0.9"], "test")
     assert report.thresholds == choose(validation, "sensitivity=0.9")
     assert not report.optimistic
 
 
-def test_other_views_choose_on_validation_rows_anew(trained: Path) -> None:
+def test_another_tta_chooses_on_validation_images_again(trained: Path) -> None:
     _, validation = evaluate_run(trained, ["eval.tta=flip"], "val")
     report, predictions = evaluate_run(trained, ["eval.tta=flip"], "test")
     _, single = evaluate_run(trained, [], "test")
@@ -185,7 +185,7 @@ def test_an_ensemble_of_a_run_with_itself_is_the_run_and_copies_its_pixels_once(
     assert dict(report.about)["ensemble"] == "mean of the logits of 2 models"
 
 
-def test_seen_patients_may_be_judged_when_asked_and_are_marked(trained: Path) -> None:
+def test_seen_patients_may_be_evaluated_when_asked_and_are_marked(trained: Path) -> None:
     overrides = ["eval.interval=none", "data.split=random", "data.split_seed=1"]
     report, _ = evaluate_runs([trained], overrides, "test", allow_seen=True)
     assert re.match(

@@ -90,7 +90,7 @@ def chexnet() -> Classifier:
 
 
 def old_state(model: Classifier) -> State:
-    """The state under the names of the CheXNet checkpoints of 2017, made with PyTorch 0.3 under DataParallel."""
+    """The state under the names of CheXNet checkpoints of 2017, of PyTorch 0.3 under DataParallel."""
     state = {}
     for key, value in model.state_dict().items():
         if key.startswith("backbone.") and not key.endswith("num_batches_tracked"):
@@ -148,7 +148,7 @@ def test_a_head_of_other_findings_is_new(chexnet: Classifier, tmp_path: Path) ->
     model = Classifier("densenet121", 1)
     head = model.head.weight.clone()
     report = load_weights(model, str(tmp_path / "m.pth"), ("Fracture",), NIH_14)
-    assert report.head.startswith("new: none of its findings is meant (Atelectasis, ")
+    assert report.head.startswith("new: none of its findings is used here (Atelectasis, ")
     assert torch.equal(model.head.weight, head)
 
 
@@ -173,7 +173,8 @@ def test_weights_of_another_model_are_refused_and_change_nothing(tmp_path: Path)
     assert error.value.render() == (
         f"error: model.weights: {tmp_path}/resnet18.pth: holds the tensors of a resnet18, not of a resnet34\n"
         "hint: set model.backbone=resnet18; "
-        "the file has layer1.1.conv1.weight [64, 64, 3, 3], a resnet34 has layer1.2.conv1.weight [64, 64, 3, 3]"
+        "the file has layer1.1.conv1.weight [64, 64, 3, 3], "
+        "a resnet34 has layer1.2.conv1.weight [64, 64, 3, 3]"
     )
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from sklearn.covariance import LedoitWolf
 
-from benchmarks.familiarity import alarm_rates, rows_of, values_of
-from benchmarks.unlike import changed, invented
+from benchmarks.ood import alarm_rates, rows_of, values_of
+from benchmarks.ood_images import changed, invented
 from cxr.config.load import override
 from cxr.config.schema import Config, Phantom
 from cxr.data.dataset import open_dataset
@@ -17,8 +17,9 @@ from cxr.data.placement import SharedPixels
 from cxr.errors import CxrError
 from cxr.model import appearance
 from cxr.model import checkpoint as checkpoints
-from cxr.model.evaluate import Candidate, open_candidate
-from cxr.model.ood import MIN_PATIENTS, Familiarity, fit, fit_gaussian, from_arrays, to_arrays, whole_patients
+from cxr.model.candidate import Candidate, open_candidate
+from cxr.model.ood import OODDetector, from_arrays, to_arrays
+from cxr.model.ood_fit import MIN_PATIENTS, draw_patients, fit_detector, fit_gaussian
 from cxr.phantom.archive import generate
 from cxr.training.train import train
 from tests.helpers.models import ALONE, Start
@@ -35,8 +36,8 @@ def rows(num: int, width: int, seed: int = 0) -> np.ndarray:
     return np.asarray(mixed + draws.normal(size=mixed.shape))
 
 
-def familiarity_of(num: int, width: int = 40, images_each: int = 2) -> Familiarity:
-    found = fit(rows(num, width), width, [str(number // images_each) for number in range(num)])
+def detector_of(num: int, width: int = 40, images_each: int = 2) -> OODDetector:
+    found = fit_detector(rows(num, width), width, [str(number // images_each) for number in range(num)])
     assert found
     return found
 
@@ -44,7 +45,7 @@ def familiarity_of(num: int, width: int = 40, images_each: int = 2) -> Familiari
 @pytest.fixture(scope="module")
 def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Makes a Config of 500 generated images of 64 pixels, of which some 60 patients validate."""
-    folder = tmp_path_factory.mktemp("familiar")
+    folder = tmp_path_factory.mktemp("ood")
     generate(folder / "data", Phantom(num_images=500, size=64))
 
     def config(out: Path, *overrides: str) -> Config:
@@ -95,7 +96,7 @@ def test_dead_features_and_equal_rows_give_finite_distances() -> None:
 
 @pytest.mark.parametrize("num", [300, 2000])
 def test_about_one_new_image_in_a_hundred_raises_the_alarm(num: int) -> None:
-    found = familiarity_of(num)
+    found = detector_of(num)
     new = (found.score(rows(20_000, 40, 1)) > found.measured.limit).mean()
     assert new < 0.02
     assert found.measured.alarms / num < 0.02
@@ -105,29 +106,29 @@ def test_about_one_new_image_in_a_hundred_raises_the_alarm(num: int) -> None:
 def test_a_false_alarm_is_counted_on_patients_that_took_no_part() -> None:
     values, patients = rows(400, 40), [str(number // 4) for number in range(400)]
     values[:4] += 1000.0  # one patient unlike all others, whom no fit on other patients expects
-    found = fit(values, 40, patients)
+    found = fit_detector(values, 40, patients)
     assert found
     assert found.measured.alarms >= 4
 
 
 def test_few_patients_are_no_ground_for_a_limit_however_many_their_images() -> None:
     patients = [str(number % (MIN_PATIENTS - 1)) for number in range(500)]
-    assert fit(rows(500, 40), 40, patients) is None
-    assert fit(rows(500, 40), 40, [str(number % MIN_PATIENTS) for number in range(500)]) is not None
+    assert fit_detector(rows(500, 40), 40, patients) is None
+    assert fit_detector(rows(500, 40), 40, [str(number % MIN_PATIENTS) for number in range(500)]) is not None
 
 
 def test_all_images_of_the_patients_drawn_are_looked_at_and_no_more_than_asked_for() -> None:
     patients = np.random.default_rng(0).integers(0, 300, 1000).astype(str)
     places = np.arange(5000, 6000)
-    some = whole_patients(places, patients, 400)
+    some = draw_patients(places, patients, 400)
     assert 380 < len(some) <= 400
     assert set(patients[some - 5000]).isdisjoint(np.delete(patients, some - 5000))
     assert (np.diff(some) > 0).all()
-    np.testing.assert_array_equal(whole_patients(places, patients, 1000), places)
+    np.testing.assert_array_equal(draw_patients(places, patients, 1000), places)
 
 
 def test_it_is_small_and_the_same_after_a_round_trip_through_float32() -> None:
-    found = familiarity_of(300, 1024)
+    found = detector_of(300, 1024)
     arrays = to_arrays(found)
     assert sum(array.nbytes for array in arrays.values()) < 1e6
     again = from_arrays(found.measured, arrays, 1024)
@@ -160,7 +161,7 @@ def test_a_trained_model_flags_what_is_no_radiograph_and_leaves_held_out_ones_al
 ) -> None:
     test = rows_of(candidate, "test")
     rates = alarm_rates(candidate, {"test": test, **changed(test), **invented(64)})
-    measured = candidate.checkpoint.familiarity
+    measured = candidate.checkpoint.ood
     assert measured
     assert rates["test"] < 0.08, "the limit is meant for 1 in 100, known from some 150 images"
     assert measured.measured.alarms / measured.measured.num_images < 0.06
@@ -175,31 +176,31 @@ def test_a_checkpoint_keeps_it(candidate: Candidate, tmp_path: Path) -> None:
     checkpoints.save(tmp_path / "copy.safetensors", before)
     after = checkpoints.load(tmp_path / "copy.safetensors")
     values, _ = values_of(before, rows_of(candidate, "test"))
-    assert before.familiarity and after.familiarity
-    assert after.familiarity.measured == before.familiarity.measured
-    np.testing.assert_array_equal(after.familiarity.score(values), before.familiarity.score(values))
+    assert before.ood and after.ood
+    assert after.ood.measured == before.ood.measured
+    np.testing.assert_array_equal(after.ood.score(values), before.ood.score(values))
 
 
 def test_the_images_it_was_fitted_on_are_scored_as_predict_scores_them(candidate: Candidate) -> None:
-    familiarity = candidate.checkpoint.familiarity
-    assert familiarity
+    detector = candidate.checkpoint.ood
+    assert detector
     val = rows_of(candidate, "val")
     ids = candidate.dataset.table.rows["patient_id"].iloc[candidate.dataset.rows("val")]
     values, _ = values_of(candidate.checkpoint, val)
-    again = fit(values, candidate.checkpoint.classifier.head.in_features, list(ids))
+    again = fit_detector(values, candidate.checkpoint.classifier.head.in_features, list(ids))
     assert again
-    np.testing.assert_allclose(again.reach, familiarity.reach, rtol=1e-3)
-    np.testing.assert_allclose(again.score(values), familiarity.score(values), atol=1e-2)
+    np.testing.assert_allclose(again.reach, detector.reach, rtol=1e-3)
+    np.testing.assert_allclose(again.score(values), detector.score(values), atol=1e-2)
 
 
 def test_bfloat16_raises_hardly_another_alarm(candidate: Candidate) -> None:
-    classifier, familiarity = candidate.checkpoint.classifier, candidate.checkpoint.familiarity
-    assert familiarity
-    from cxr.model.predict import familiarity_values, feature_map
+    classifier, detector = candidate.checkpoint.classifier, candidate.checkpoint.ood
+    assert detector
+    from cxr.model.predict import feature_map, ood_vectors
 
     squares = torch.from_numpy(rows_of(candidate, "test"))
     exact, half = (
-        familiarity.score(familiarity_values(feature_map(classifier, squares, 64, dtype), squares).numpy())
+        detector.score(ood_vectors(feature_map(classifier, squares, 64, dtype), squares).numpy())
         for dtype in (None, torch.bfloat16)
     )
     assert np.abs(half - exact).max() < 0.1
@@ -227,7 +228,7 @@ def without(file: Path, old: Path, fault: str) -> Path:
 
 def test_an_older_checkpoint_loads_without_it(candidate: Candidate, tmp_path: Path) -> None:
     file = without(tmp_path / "old.safetensors", candidate.run / checkpoints.BEST, "old")
-    assert checkpoints.load(file).familiarity is None
+    assert checkpoints.load(file).ood is None
 
 
 @pytest.mark.parametrize("fault", ["absent", "shape", "limit"])
@@ -238,7 +239,7 @@ def test_a_damaged_one_is_an_error(fault: str, candidate: Candidate, tmp_path: P
 
 
 def test_few_validation_patients_leave_nothing_in_the_checkpoint(trained: Path) -> None:
-    assert checkpoints.load(trained).familiarity is None
+    assert checkpoints.load(trained).ood is None
     assert checkpoints.load(trained).metadata.familiarity is None
 
 
@@ -247,7 +248,7 @@ def test_two_processes_find_what_one_does(make: Make, tmp_path: Path, start: Sta
     one = make(tmp_path / "one", *overrides)
     train(one, open_dataset(one), ALONE)
     launch(make(tmp_path / "two", *overrides), start)
-    alone, both = (checkpoints.load(tmp_path / run).familiarity for run in ("one", "two"))
+    alone, both = (checkpoints.load(tmp_path / run).ood for run in ("one", "two"))
     assert alone and both
     np.testing.assert_allclose(both.reach, alone.reach, rtol=1e-2)
     np.testing.assert_allclose(both.middle, alone.middle, atol=1e-3)

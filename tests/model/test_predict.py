@@ -155,7 +155,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(
 
     monkeypatch.setattr("cxr.model.predict.forward", small_gpu)
     torch.testing.assert_close(predict_rows(classifier, loader, rows, make_recipe(trained), ALONE), whole)
-    assert "going on with 4 images a batch" in capsys.readouterr().err
+    assert "continuing with 4 images per batch" in capsys.readouterr().err
 
 
 def test_one_image_that_does_not_fit_is_out_of_memory(

@@ -1,4 +1,4 @@
-"""Whose figures a report holds, whether its run has ended, and whom a checkpoint was trained on."""
+"""Which checkpoint a report is of, whether its run has ended, and which patients a checkpoint has seen."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +21,9 @@ from cxr.evaluation.report import Report
 from cxr.evaluation.thresholds import choose, count_shared, hashed
 from cxr.model import checkpoint as checkpoints
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.evaluate import evaluate_runs, judge
-from cxr.model.leakage import hash_images, hash_patients, images_of, patients_of
+from cxr.model.evaluate import evaluate_runs, predict_for_comparison
 from cxr.model.provenance import note_other_reports, note_unfinished
+from cxr.model.seen_hashes import hash_images, hash_patients, images_of, patients_of
 from cxr.patient_hash import Hasher, own_hasher
 from cxr.report.render import render_json
 from cxr.training import train as loop
@@ -83,7 +84,8 @@ def test_an_unfinished_run_is_said_to_be_one(trained: Path, tmp_path: Path) -> N
     assert note_unfinished(run, checkpoint) == [expected]
     (run / "log.jsonl").unlink()
     assert note_unfinished(run, checkpoint) == []
-    checkpoints.save_resumable(run / checkpoints.LAST, saved | {"history": saved["history"][:1]})  # type: ignore[index]
+    history: Any = saved["history"]
+    checkpoints.save_resumable(run / checkpoints.LAST, saved | {"history": history[:1]})
     assert expected in evaluate(run).notes
     (run / checkpoints.LAST).unlink()
     config = override(checkpoint.metadata.config, ["train.early_stopping=1"])
@@ -104,16 +106,16 @@ def forget(trained: Path, path: Path, **changes: object) -> Path:
     return path
 
 
-def test_without_patients_the_leak_guard_is_off_and_that_is_said(
+def test_without_patients_the_leak_check_is_off_and_that_is_said(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = forget(trained, tmp_path / "none.safetensors", patients={}, images={})
     report = evaluate(file, *OTHERS)
-    what = f"{file}: the leak guard is off: the checkpoint holds no patients"
+    what = f"{file}: the leak check is off: the checkpoint holds no patients"
     assert f"{what}; whether the model was trained on patients evaluated here is not known" in report.notes
     assert f"warning: {what}" in "".join(capsys.readouterr().err.split("\n"))
-    assert any(what in note for note in judge(file, OTHERS, "test")[0].notes)
-    with pytest.raises(CxrError, match="patients to be judged were in the model's train rows"):
+    assert any(what in note for note in predict_for_comparison(file, OTHERS, "test")[0].notes)
+    with pytest.raises(CxrError, match="patients to be evaluated were in the model's train rows"):
         evaluate(trained, *OTHERS)
 
 
@@ -135,9 +137,9 @@ def test_another_key_is_said_to_be_one_and_is_not_taken_for_other_patients(
         why = f"the checkpoint's patients are hashed with a key ({hasher.key_id}), and {ours}"
         assert any(why in note for note in evaluate(file, *OTHERS).notes)
     monkeypatch.setenv("CXR_PATIENT_KEY", f" {KEY}\n")
-    with pytest.raises(CxrError, match="patients to be judged were in the model's train rows"):
+    with pytest.raises(CxrError, match="patients to be evaluated were in the model's train rows"):
         evaluate(file, *OTHERS)
-    with pytest.raises(CxrError, match="patients to be judged were in the model's train rows"):
+    with pytest.raises(CxrError, match="patients to be evaluated were in the model's train rows"):
         evaluate(trained, *OTHERS)  # which was hashed without one
 
 

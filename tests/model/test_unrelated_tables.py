@@ -60,10 +60,10 @@ def test_another_table_with_the_same_file_names_is_another_table(run: Path) -> N
     report = evaluate(run, "other")
     assert not report.optimistic
     assert not [note for note in report.notes if "thresholds were chosen on" in note or "FAIR" in note]
-    assert any("another archive than the model was trained on" in note for note in report.notes)
+    assert any("another dataset than the model was trained on" in note for note in report.notes)
 
 
 def test_the_same_table_is_known_wherever_it_lies_and_however_it_is_split(run: Path) -> None:
     assert not evaluate(run, "moved").optimistic
-    with pytest.raises(CxrError, match="to be judged were in the model's train rows"):
+    with pytest.raises(CxrError, match="to be evaluated were in the model's train rows"):
         evaluate(run, "moved", "data.split_seed=5")

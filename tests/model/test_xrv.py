@@ -167,7 +167,7 @@ def test_a_file_with_code_is_refused_and_not_run(
     asks = "asks for posix.mkdir, which is no part of a model"
     what = "is a pickle that torch.save did not write" if form == "bare" else asks
     assert error.value.problems == (f"{path}: is no model of torchxrayvision: it {what}",)
-    assert error.value.hint == f"delete it, then it is downloaded anew from {xrv.find(NIH).url}"
+    assert error.value.hint == f"delete it, then it is downloaded again from {xrv.find(NIH).url}"
     assert not sprung.exists()
 
 
@@ -221,7 +221,7 @@ def test_a_wrong_name_is_an_error(weights: str, what: str) -> None:
         (
             NIH,
             "nih",
-            "NOT A FAIR TEST: .*-nih was trained on nih, by a split of its own: it may have been trained on",
+            "NOT A FAIR TEST: .*-nih was trained on nih, with another split: it may have been trained on",
         ),
         (RSNA, "nih", r"NOT A FAIR TEST: .* trained on rsna \(rsna: images of nih\)"),
         (NIH, "chexpert", "was trained on nih, not on images of chexpert"),

@@ -14,7 +14,7 @@ from cxr.cli import app
 from cxr.config.load import override
 from cxr.config.schema import Config
 from cxr.data.dataset import open_dataset
-from cxr.distributed import World, join_world
+from cxr.distributed import join_world
 from cxr.errors import CxrError
 from cxr.evaluation.report import macro_auroc
 from cxr.model import checkpoint as checkpoints
@@ -85,12 +85,11 @@ def test_two_processes_that_share_batch_statistics_learn_what_one_does(
 def test_statistics_are_shared_where_shares_are_small(
     size: int, batch: int, wish: str, shared: bool, make_recipe: Recipe, tmp_path: Path
 ) -> None:
-    world = World(0, size, size, torch.device("cpu"))
     config = make_recipe(tmp_path, f"train.batch_size={batch}", f"train.sync_batchnorm={wish}")
-    assert shares_statistics(config, world) == shared
+    assert shares_statistics(config.train, config.model, size) == shared
     compiled = override(config, ["train.compile=true"])
     with pytest.raises(CxrError, match=r"train\.compile: with 2 processes") if shared else nullcontext():
-        shares_statistics(compiled, world)
+        shares_statistics(compiled.train, compiled.model, size)
 
 
 def _normalise(rank: int, folder: str, images: torch.Tensor, gradient: torch.Tensor) -> None:

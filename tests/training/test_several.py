@@ -168,14 +168,14 @@ def test_another_weight_is_another_recipe_but_another_root_is_not(
 
 def test_a_patient_of_a_joint_training_is_recognised_on_the_archive_alone(joint_run: Path) -> None:
     with pytest.raises(
-        CxrError, match=r"\d+ of the \d+ patients to be judged were in the model's train rows"
+        CxrError, match=r"\d+ of the \d+ patients to be evaluated were in the model's train rows"
     ):
         evaluate_run(joint_run, "data.also=[]", "data.split=random", "data.split_seed=3")
 
 
 def test_a_patient_of_one_archive_is_recognised_when_both_are_judged(nih_run: Path, chexpert: Path) -> None:
     also = f"data.also=[{{source: chexpert, root: {chexpert}, split: random}}]"
-    with pytest.raises(CxrError, match=r"patients of nih to be judged were in the model's train rows"):
+    with pytest.raises(CxrError, match=r"patients of nih to be evaluated were in the model's train rows"):
         evaluate_run(nih_run, also, "data.split=random", "data.split_seed=3")
 
 
@@ -239,7 +239,7 @@ def test_the_report_says_that_the_archive_is_another_and_keeps_the_thresholds(
     abroad: Path, nih_run: Path
 ) -> None:
     assert (
-        "chexpert is another archive than the model was trained on (nih)"
+        "chexpert is another dataset than the model was trained on (nih)"
         in (abroad / "report.md").read_text()
     )
     thresholds = pd.read_csv(abroad / "metrics.csv").set_index("finding")["threshold"]
@@ -258,7 +258,7 @@ def test_keys_of_the_training_archive_do_not_follow_to_another(nih_run: Path, ch
 def test_thresholds_chosen_anew_on_another_archive_are_named(nih_run: Path, chexpert: Path) -> None:
     overrides = ["data.source=chexpert", f"data.root={chexpert}", "data.split=random"]
     report, _ = evaluate_run(nih_run, *overrides, f"store.path={nih_run.parent / 'abroad'}", "eval.tta=flip")
-    assert "thresholds were chosen on validation rows of the archive judged" in report.notes[1]
+    assert "thresholds were chosen on validation images of the dataset evaluated" in report.notes[1]
 
 
 Write = Callable[..., list[str]]
@@ -295,7 +295,7 @@ def test_a_table_of_another_hospital_may_call_a_finding_otherwise(nih_run: Path,
 
 def test_images_of_the_training_are_known_under_other_patient_ids(nih_run: Path, hospital: Write) -> None:
     with pytest.raises(
-        CxrError, match=r"of the 40 images, under other patient ids, to be judged were in the model's"
+        CxrError, match=r"of the 40 images, under other patient ids, to be evaluated were in the model's"
     ):
         evaluate_run(nih_run, *hospital("Mass", prefix=""))
 

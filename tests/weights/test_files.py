@@ -27,8 +27,8 @@ from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
 from cxr.model.load_weights import load_weights
 from cxr.weights import files
+from cxr.weights.errors import WeightsError
 from cxr.weights.files import WeightFile, open_weights
-from cxr.weights.kinds import WeightsError
 
 MAGIC = (
     pickle.dumps(0x1950A86A20F9469CFC6C, 2) + pickle.dumps(1001, 2) + pickle.dumps({"little_endian": True}, 2)
@@ -118,7 +118,8 @@ def test_a_file_with_code_is_refused_and_not_run(zipped: bool, tmp_path: Path) -
     [
         refers("os", "system") + b"X\x01\x00\x00\x001\x85R.",
         refers("builtins", "eval") + b"X\x01\x00\x00\x001\x85R.",
-        refers("this", "s") + b".", b"(X\x02\x00\x00\x00lsios\nsystem\n.", b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
+        refers("this", "s") + b".", b"(X\x02\x00\x00\x00lsios\nsystem\n.",
+        b"\x80\x04\x8c\x02os\x8c\x06system\x93.",
         b"(" + refers("subprocess", "Popen") + b"X\x02\x00\x00\x00lso.", b"Phello\n.", b"\x80\x05\x97.",
         b"\x80\x02\x82\x01.",
         b"\x80\x02X\x01\x00\x00\x00aQ.", b"\x80\x04\x8e" + struct.pack("<Q", 1 << 40) + b"abc.", b"R.", b"(",
@@ -345,7 +346,7 @@ def test_views_of_one_storage_are_what_torch_reads(tmp_path: Path) -> None:
     for zipped in (True, False):
         torch.save(state, tmp_path / "m.pth", _use_new_zipfile_serialization=zipped)
         file, expected = open_weights(str(tmp_path / "m.pth")), torch.load(tmp_path / "m.pth")
-        assert {name: place.shape for name, place in file.tensors.items()} == {
+        assert {name: stored.shape for name, stored in file.tensors.items()} == {
             k: v.shape for k, v in expected.items()
         }
         assert all(torch.equal(file.read(name), value) for name, value in expected.items() if value.numel())
@@ -401,9 +402,9 @@ def test_a_damaged_file_is_read_or_refused_in_our_words(
 
 
 def read_all(file: WeightFile) -> None:
-    for name, place in file.tensors.items():
-        if not place.flaw and 0 < np.prod(place.shape, dtype=float) < 10**6:
-            assert tuple(file.read(name).shape) == place.shape
+    for name, stored in file.tensors.items():
+        if not stored.flaw and 0 < np.prod(stored.shape, dtype=float) < 10**6:
+            assert tuple(file.read(name).shape) == stored.shape
 
 
 def test_a_byte_of_a_tensor_that_changed_is_noticed(small: Small, tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from cxr.config.schema import Model
 from cxr.errors import CxrError
 from cxr.findings import CHEXPERT_14, NIH_14
 from cxr.model.classifier import Classifier
-from cxr.model.load_weights import LoadReport, check_weights, load_weights
-from cxr.model.pretrained import open_guest
+from cxr.model.external import open_external
+from cxr.model.load_report import LoadReport
+from cxr.model.load_weights import check_weights, load_weights
 
 State = dict[str, Tensor]
 TWINS = [
@@ -104,13 +105,21 @@ def adds_up(report: LoadReport) -> bool:
 
 @settings(max_examples=8, deadline=None)
 @given(
-    words=st.lists(WORDS, max_size=3), wrappers=st.lists(st.text(min_size=1, max_size=8) | st.integers(), max_size=3),
-    seed=st.integers(0, 1000), by_number=st.booleans(), zipped=st.booleans(),
-)  # fmt: skip
+    words=st.lists(WORDS, max_size=3),
+    wrappers=st.lists(st.text(min_size=1, max_size=8) | st.integers(), max_size=3),
+    seed=st.integers(0, 1000),
+    by_number=st.booleans(),
+    zipped=st.booleans(),
+)
 def test_any_prefix_wrapper_and_order_give_the_same_tensors(
-    tmp_path_factory: pytest.TempPathFactory, resnet: State, words: list[str], wrappers: list[str | int], seed: int,
-    by_number: bool, zipped: bool,
-) -> None:  # fmt: skip
+    tmp_path_factory: pytest.TempPathFactory,
+    resnet: State,
+    words: list[str],
+    wrappers: list[str | int],
+    seed: int,
+    by_number: bool,
+    zipped: bool,
+) -> None:
     state = under("".join(word + "." for word in words), numbered(resnet) if by_number else resnet)
     shuffled = random.Random(seed).sample(sorted(state), len(state))
     content: Any = {name: state[name] for name in shuffled}
@@ -151,8 +160,8 @@ def test_of_momentum_twins_the_one_that_learns_is_taken_and_the_other_said(
 
 @pytest.mark.parametrize(
     "names",
-    [("model", "model_ema"), ("state_dict", "ema_state_dict"), ("student.backbone", "teacher.backbone"), ("", "ema"),
-     ("frontal", "lateral"), ("state_dict", "best_state_dict"), ("nets.0", "nets.1")],
+    [("model", "model_ema"), ("state_dict", "ema_state_dict"), ("student.backbone", "teacher.backbone"),
+     ("", "ema"), ("frontal", "lateral"), ("state_dict", "best_state_dict"), ("nets.0", "nets.1")],
 )  # fmt: skip
 def test_networks_that_cannot_be_told_apart_are_refused_until_one_is_named(
     names: tuple[str, str], resnet: State, other: State, tmp_path: Path
@@ -232,15 +241,16 @@ def test_the_length_of_a_head_is_never_its_meaning(resnet: State, tmp_path: Path
     model, report = load(tmp_path / "m.pth", resnet)
     assert not set(model.head.bias.tolist()) & set(range(1, 14))
     assert report.head == (
-        "new: the file does not name its 14 outputs; model.head_findings=nih14 or model.head_findings=chexpert14 or "
+        "new: the file does not name its 14 outputs; "
+        "model.head_findings=nih14 or model.head_findings=chexpert14 or "
         "model.head_findings=[A,B,...] says what they are"
     )
 
 
 def test_a_head_in_chexperts_order_gives_each_finding_its_own_row(resnet: State, tmp_path: Path) -> None:
     model, report = load(tmp_path / "m.pth", resnet, CHEXPERT_14)
-    shared = {"Cardiomegaly": 2, "Edema": 5, "Consolidation": 6, "Pneumonia": 7, "Atelectasis": 8, "Pneumothorax": 9,
-              "Effusion": 10}  # fmt: skip
+    shared = {"Cardiomegaly": 2, "Edema": 5, "Consolidation": 6, "Pneumonia": 7, "Atelectasis": 8,
+              "Pneumothorax": 9, "Effusion": 10}  # fmt: skip
     assert {name: model.head.bias[NIH_14.index(name)].item() for name in shared} == shared
     assert report.head.startswith("loaded for 7 findings, new for 7: Infiltration, ")
 
@@ -323,16 +333,16 @@ def test_a_second_layer_on_the_features_is_refused_in_eval_and_said_in_train(
     (name,) = others
     assert f"further layers on its features: {name}: " in str(report)
     with pytest.raises(CxrError, match=rf"has further layers on its features beside fc2 \({name}: "):
-        open_guest(str(tmp_path / "m.pth"), NIH_14)
+        open_external(str(tmp_path / "m.pth"), NIH_14)
 
 
 def test_a_network_of_another_kind_beside_the_named_one_is_left_out(resnet: State, tmp_path: Path) -> None:
     torch.save({"a": resnet, "b": make("densenet121", 1)}, tmp_path / "m.pth")
     with pytest.raises(CxrError, match="holds networks of several kinds") as error:
-        open_guest(str(tmp_path / "m.pth"), NIH_14)
+        open_external(str(tmp_path / "m.pth"), NIH_14)
     assert error.value.hint == f"say which, such as {tmp_path}/m.pth#b.features"
     for name, backbone in (("a", "resnet18"), ("b", "densenet121")):
-        assert open_guest(f"{tmp_path}/m.pth#{name}", NIH_14).backbone == backbone
+        assert open_external(f"{tmp_path}/m.pth#{name}", NIH_14).backbone == backbone
 
 
 class Own(nn.Module):
@@ -397,7 +407,7 @@ def test_a_pickled_network_that_computes_something_else_is_refused_by_name(
 ) -> None:
     torch.save(net(), tmp_path / "m.pth")
     with pytest.raises(CxrError) as error:
-        open_guest(str(tmp_path / "m.pth"), NIH_14)
+        open_external(str(tmp_path / "m.pth"), NIH_14)
     assert said in error.value.problems[0]
 
 
@@ -415,7 +425,7 @@ def test_a_pickled_network_that_computes_the_same_is_taken(
 ) -> None:
     made = net()
     torch.save(made, tmp_path / "m.pth")
-    own = open_guest(str(tmp_path / "m.pth"), NIH_14).own_classes
+    own = open_external(str(tmp_path / "m.pth"), NIH_14).unknown_classes
     assert own == (("tests.weights.test_match.Own",) if isinstance(made, Own) else ())
 
 
@@ -491,11 +501,16 @@ def test_a_first_convolution_over_one_channel_is_loaded_as_it_is(tmp_path: Path)
 @pytest.mark.parametrize(
     ("backbone", "said", "hint"),
     [
-        ("resnet50", "holds the tensors of a resnet50, not of a resnet18", "set model.backbone=resnet50; the file has"),
-        ("wide_resnet50_2", "holds the tensors of a wide_resnet50_2, not of a resnet18", "cxr has densenet121, "),
-        ("resnext50_32x4d", "holds the tensors of a resnext50_32x4d, not of a resnet18", "cxr has densenet121, "),
-        ("vit_b_32", "looks like a transformer: none of its tensors fits a resnet18", "the file has conv_proj"),
-        ("mobilenet_v3_small", "none of its tensors fits a resnet18", "the file has features.0.0.weight [16, 3, 3, 3]"),
+        ("resnet50", "holds the tensors of a resnet50, not of a resnet18",
+         "set model.backbone=resnet50; the file has"),
+        ("wide_resnet50_2", "holds the tensors of a wide_resnet50_2, not of a resnet18",
+         "cxr has densenet121, "),
+        ("resnext50_32x4d", "holds the tensors of a resnext50_32x4d, not of a resnet18",
+         "cxr has densenet121, "),
+        ("vit_b_32", "looks like a transformer: none of its tensors fits a resnet18",
+         "the file has conv_proj"),
+        ("mobilenet_v3_small", "none of its tensors fits a resnet18",
+         "the file has features.0.0.weight [16, 3, 3, 3]"),
     ],
 )  # fmt: skip
 def test_a_file_of_another_network_is_called_by_its_name(

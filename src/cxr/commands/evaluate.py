@@ -26,7 +26,8 @@ from cxr.report import html, render
 from cxr.report import readers as readers_report
 from cxr.streams import show
 from cxr.text import short_name
-from cxr.weights.kinds import WeightsError, check_there, is_from_elsewhere, locate
+from cxr.weights.errors import WeightsError
+from cxr.weights.locate import check_there, is_from_elsewhere, locate
 
 _ONE_RECIPE = "give a run, or cxr eval MODEL CONFIG for xrv:NAME or a file of weights"
 _OTHER_DATA = "data.source=SOURCE data.root=FOLDER"
@@ -218,9 +219,10 @@ def _judge(
         _, shown, thresholds, _, _ = reports.judge_files([path], how, labels, options=options)
         return Judged(str(path), shown, thresholds, tuple(f"{path}: {note}" for note in shown.notes)), how
     _refuse(_label_options(labels, options))
-    from cxr.model.evaluate import judge, overrides_for
+    from cxr.model.candidate import overrides_for
+    from cxr.model.evaluate import predict_for_comparison
 
-    return judge(path, overrides_for(path, paths, overrides), fold, recipe)
+    return predict_for_comparison(path, overrides_for(path, paths, overrides), fold, recipe)
 
 
 def _take_duplicates(

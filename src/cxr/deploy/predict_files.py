@@ -21,8 +21,9 @@ from cxr.files import clear_leftovers, explain_os_errors, write_bytes
 from cxr.images.find_images import Found, Identity, find_images
 from cxr.images.read import Preprocess, prepare, read_file
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.predict import familiarity_values, predict_squares
-from cxr.model.pretrained import is_guest, open_any
+from cxr.model.external import is_external
+from cxr.model.external_checkpoint import open_any
+from cxr.model.predict import ood_vectors, predict_squares
 from cxr.model.provenance import note_other_reports
 from cxr.parallel import map_ahead
 from cxr.paths import exists, is_folder
@@ -106,7 +107,7 @@ def predict_files(
         raise CxrError(f"--heatmaps {heatmaps}: is a file", "name a folder for the overlays")
     device = choose_device(device_name)
     checkpoint = open_any(str(run), device, head_findings)
-    for note in [] if is_guest(run) else note_other_reports(run, checkpoint):
+    for note in [] if is_external(run) else note_other_reports(run, checkpoint):
         warn(note)
     if heatmaps is not None:
         _make_folder(heatmaps)
@@ -255,11 +256,11 @@ def _draw(
 
 
 def _scores(checkpoint: Checkpoint, features: torch.Tensor, squares: torch.Tensor) -> list[float | None]:
-    """How unlike the images of training each is; None where the checkpoint cannot tell."""
-    if checkpoint.familiarity is None:
+    """The OOD score of each image; None where the checkpoint has no detector."""
+    if checkpoint.ood is None:
         return [None] * len(squares)
-    values = familiarity_values(features, squares).cpu().numpy()
-    return list(checkpoint.familiarity.score(values.astype(np.float64)).tolist())
+    values = ood_vectors(features, squares).cpu().numpy()
+    return list(checkpoint.ood.score(values.astype(np.float64)).tolist())
 
 
 def _shown(row: Sequence[float], checkpoint: Checkpoint) -> list[int]:

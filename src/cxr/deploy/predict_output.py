@@ -37,17 +37,21 @@ class Writer:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.findings, self.thresholds = checkpoint.metadata.findings, checkpoint.thresholds
-        self.measured = checkpoint.familiarity.measured if checkpoint.familiarity else None
+        self.measured = checkpoint.ood.measured if checkpoint.ood else None
 
     def write(self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays) -> None:
         """Print an image, its probabilities and what is to be said of it."""
         raise NotImplementedError
 
     def warning(self, score: float | None) -> str:
-        """What to say of an image unlike those of training; nothing of others, or where nothing is known."""
+        """The warning about an out-of-distribution image; empty for others, and where the model has no detector."""
         if score is None or self.measured is None or score <= self.measured.limit:
             return ""
-        return f"unlike the images it was trained on (score {score:.2f}, limit {self.measured.limit:.2f})"
+        limit = self.measured.limit
+        return (
+            f"out of distribution: score {score:.2f} above {limit:.2f}; "
+            "this may not be a chest X-ray like those of training"
+        )
 
     def fail(self, file: Path, reason: str) -> None:
         """An image that was not read."""
@@ -65,9 +69,9 @@ class JsonWriter(Writer):
         values = dict(zip(self.findings, row, strict=True))
         points = dict(zip(self.findings, self.thresholds.values, strict=True))
         above = [finding for finding, p in values.items() if p >= points[finding]]
-        familiar: dict[str, float | bool] | None = None
+        distance: dict[str, float | bool] | None = None
         if score is not None and self.measured is not None:
-            familiar = {"score": score, "limit": self.measured.limit, "warning": bool(self.warning(score))}
+            distance = {"score": score, "limit": self.measured.limit, "warning": bool(self.warning(score))}
         print(
             json.dumps(
                 {
@@ -75,7 +79,8 @@ class JsonWriter(Writer):
                     "probabilities": values,
                     "thresholds": points,
                     "above": above,
-                    "familiarity": familiar,
+                    "out_of_distribution": distance,
+                    "familiarity": distance,  # its first name, for older readers
                     "notes": image.notes,
                     "overlays": {finding: str(path) for finding, path in overlays.items()},
                 }
@@ -134,7 +139,7 @@ class TableWriter(Writer):
             self._console.print(f"The warning is {self.measured}.", soft_wrap=True)
         elif self.measured and self.measured.num_images < ENOUGH_IMAGES:
             few = f"only {self.measured.num_images:,} validation images were there to learn from"
-            what = f"No warning, but an image unlike those of training may go unnoticed: {few}."
+            what = f"No warning, but an out-of-distribution image may be missed: {few}."
             self._console.print(what, soft_wrap=True)
         self._console.print(f"Thresholds: {origin(self.thresholds)}. {DISCLAIMER}", soft_wrap=True)
 

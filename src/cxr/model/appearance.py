@@ -1,4 +1,4 @@
-"""What an image looks like before any model sees it: a small thumbnail, brightness, and detail at several scales."""
+"""An image described without a model: a small thumbnail, brightness, and detail at several scales."""
 
 import torch
 import torch.nn.functional as F
@@ -7,10 +7,10 @@ from torch import Tensor
 THUMBNAIL = 8
 """Width and height of the thumbnail; its values come first in `describe`."""
 
-_SMALLEST = 8
+_MIN_SIZE = 8
 _BLACK, _WHITE = 0.02, 0.98
-_QUIET = 0.003
-"""Added to a root mean square difference before its logarithm: below one grey value of 255 all is alike."""
+_MIN_DETAIL = 0.003
+"""Added to a root mean square difference before its logarithm: less than a grey value hardly counts."""
 
 
 def describe(squares: Tensor) -> Tensor:
@@ -25,27 +25,28 @@ def count(size: int) -> int:
 
 
 def thumbnails(grey: Tensor) -> Tensor:
-    """[B, 64] means over an 8 x 8 grid, row by row, less their mean and by their deviation: the layout of the image."""
+    """[B, 64]: means over an 8 x 8 grid, row by row, normalised to mean 0 and deviation 1."""
     values = F.adaptive_avg_pool2d(grey[:, None], THUMBNAIL).flatten(1)
     centred = values - values.mean(dim=1, keepdim=True)
+    # 0.02 keeps the noise of a constant image small
     return centred / (values.std(dim=1, correction=0, keepdim=True) + 0.02)
 
 
 def texture(grey: Tensor) -> Tensor:
-    """[B, k]: mean, deviation, share of black, share of white; then the detail at each scale, each half the last.
+    """[B, k]: mean, deviation, fraction of black, fraction of white; then the detail at each scale.
 
-    Detail is the logarithm of the root mean square difference of neighbours, along rows and along columns. Scales go
-    from the image's own S pixels to the last of at least 8, so k is a function of S.
+    Detail is the logarithm of the root mean square difference of neighbours, along rows and along columns.
+    Scales go from the image's S pixels to the last of at least 8, so k is a function of S.
     """
-    extremes = [(grey < _BLACK).float(), (grey > _WHITE).float()]
     values = [
         grey.mean(dim=(1, 2)),
         grey.std(dim=(1, 2), correction=0),
-        *(share.mean(dim=(1, 2)) for share in extremes),
+        (grey < _BLACK).float().mean(dim=(1, 2)),
+        (grey > _WHITE).float().mean(dim=(1, 2)),
     ]
-    while grey.shape[-1] >= _SMALLEST:
-        values += [
-            torch.log(grey.diff(dim=axis).square().mean(dim=(1, 2)).sqrt() + _QUIET) for axis in (2, 1)
-        ]
+    while grey.shape[-1] >= _MIN_SIZE:
+        for axis in (2, 1):  # neighbours along rows, then along columns
+            detail = grey.diff(dim=axis).square().mean(dim=(1, 2)).sqrt()
+            values.append(torch.log(detail + _MIN_DETAIL))
         grey = F.avg_pool2d(grey[:, None], 2)[:, 0]
     return torch.stack(values, dim=1)

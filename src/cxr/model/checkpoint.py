@@ -1,4 +1,4 @@
-"""best.safetensors: one file that rebuilds the model by itself; last.pt: what a run resumes from. Both are atomic."""
+"""best.safetensors, which rebuilds the model, and last.pt, from which a run resumes; both are atomic."""
 
 import json
 import platform
@@ -23,20 +23,22 @@ from cxr.evaluation.calibration import Temperatures
 from cxr.evaluation.thresholds import Thresholds
 from cxr.files import write_atomically, write_bytes
 from cxr.images.read import Preprocess
-from cxr.model import ood as familiarities
 from cxr.model.classifier import Classifier
-from cxr.model.ood import Familiarity, Measured
+from cxr.model.ood import MeasuredLimit, OODDetector, from_arrays, to_arrays
 from cxr.paths import explain
 from cxr.vision import without_first_weights
 from cxr.weights import checksums
-from cxr.weights.kinds import WeightsError, check_there, tell
+from cxr.weights.errors import WeightsError
+from cxr.weights.kinds import tell
+from cxr.weights.locate import check_there
 
 BEST, LAST = "best.safetensors", "last.pt"
-_PATIENTS, _IMAGES, _FAMILIARITY = "patients.", "images.", "familiarity."
+# prefixes of the tensors beside the weights; "familiarity." are those of the OOD detector
+_PATIENTS, _IMAGES, _OOD = "patients.", "images.", "familiarity."
 
 
 class SplitIdentity(BaseModel):
-    """Which split trained the model: its name and, per fold, the hash of its image names and its images."""
+    """Which split trained the model: its name; by part a hash of image names and the number of images."""
 
     model_config = ConfigDict(frozen=True)
     kind: str
@@ -46,7 +48,7 @@ class SplitIdentity(BaseModel):
 
 
 class Metadata(BaseModel):
-    """What a checkpoint says of itself, as JSON in its header; files of format 1 carry no checksum.
+    """The JSON in the header of a checkpoint; files of format 1 carry no checksum.
 
     `patient_key` is the id of the key by which its patients and images are hashed, empty without a key.
     """
@@ -63,35 +65,38 @@ class Metadata(BaseModel):
     step: int = Field(ge=0)
     validation: dict[str, float | None]
     versions: dict[str, str]
-    familiarity: Measured | None = None
+    familiarity: MeasuredLimit | None = None
+    """Of the OOD detector; the field keeps its first name, which older checkpoints have."""
     patient_key: str = ""
 
     @model_validator(mode="after")
     def _values_can_be_used(self) -> "Metadata":
-        image, how = self.config.image, self.preprocess
+        prepared, store_size = self.preprocess, self.config.image.store_size
         if len(set(self.findings)) < len(self.findings):
-            raise ValueError("findings: one is there twice")
-        if (how.resize, how.grey) != (Preprocess.resize, Preprocess.grey):
-            raise ValueError(f"preprocess: resize {how.resize!r} and grey {how.grey!r} are not known")
-        if how.size != image.store_size:
+            raise ValueError("findings: a name is there twice")
+        if (prepared.resize, prepared.grey) != (Preprocess.resize, Preprocess.grey):
             raise ValueError(
-                f"preprocess: size is {how.size}, and image.store_size of its config {image.store_size}"
+                f"preprocess: resize {prepared.resize!r} and grey {prepared.grey!r} are not known"
+            )
+        if prepared.size != store_size:
+            raise ValueError(
+                f"preprocess: size is {prepared.size}, and image.store_size of its config {store_size}"
             )
         return self
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model ready to predict, and everything known of how it came to be.
+    """A model that is ready to predict, and all that is known about its training.
 
     Attributes:
         classifier: In evaluation mode.
-        metadata: Config, findings, Preprocess, split, versions, validation figures.
-        thresholds: Operating points chosen on the validation rows of its training.
-        temperatures: Fitted on the same rows.
-        patients: Per fold the hashes (`seen.patients_of`) of the patients it has seen.
-        familiarity: Tells images unlike its validation rows; None where those were too few, and in old files.
-        images: Per fold the hashes (`seen.images_of`) of the images it has seen; none in old files.
+        metadata: Config, findings, Preprocess, split, versions, validation metrics.
+        thresholds: Operating points chosen on the validation images of its training.
+        temperatures: Fitted on the same images.
+        patients: Hashes (`seen_hashes.patients_of`) of the patients it has seen, by split.
+        ood: Scores out-of-distribution images; None where validation patients were too few, and in old files.
+        images: Hashes (`seen_hashes.images_of`) of the images it has seen, by split; none in old files.
         sha256: Of the file it was read from.
     """
 
@@ -100,7 +105,7 @@ class Checkpoint:
     thresholds: Thresholds
     temperatures: Temperatures
     patients: dict[str, Tensor]
-    familiarity: Familiarity | None = None
+    ood: OODDetector | None = None
     images: dict[str, Tensor] = field(default_factory=dict)
     sha256: str = ""
 
@@ -120,19 +125,20 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def to_bytes(checkpoint: Checkpoint) -> bytes:
-    """A checkpoint as its file holds it."""
-    weights = {
-        key: value.detach().cpu().contiguous() for key, value in checkpoint.classifier.state_dict().items()
-    }
-    seen = {_PATIENTS + fold: hashes for fold, hashes in checkpoint.patients.items()}
-    seen |= {_IMAGES + fold: hashes for fold, hashes in checkpoint.images.items()}
-    known = checkpoint.familiarity
-    arrays = familiarities.to_arrays(known) if known else {}
-    familiar = {_FAMILIARITY + name: torch.from_numpy(array) for name, array in arrays.items()}
-    metadata = checkpoint.metadata.model_copy(update={"familiarity": known.measured if known else None})
-    said = metadata.model_copy(update={"format": 2}).model_dump_json().removesuffix("}")
-    header = {"cxr": f'{said},"sha256":"{checksums.ZEROS}"}}'}
-    return checksums.seal_safetensors(to_safetensors(weights | seen | familiar, header))
+    """The bytes of a checkpoint's file."""
+    # 1. tensors
+    state = checkpoint.classifier.state_dict()
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    tensors |= {_PATIENTS + split: hashes for split, hashes in checkpoint.patients.items()}
+    tensors |= {_IMAGES + split: hashes for split, hashes in checkpoint.images.items()}
+    detector = checkpoint.ood
+    if detector:
+        tensors |= {_OOD + name: torch.from_numpy(array) for name, array in to_arrays(detector).items()}
+    # 2. metadata, with zeros in place of the checksum, which `seal_safetensors` then writes over them
+    metadata = checkpoint.metadata.model_copy(update={"familiarity": detector.measured if detector else None})
+    text = metadata.model_copy(update={"format": 2}).model_dump_json().removesuffix("}")
+    header = {"cxr": f'{text},"sha256":"{checksums.ZEROS}"}}'}
+    return checksums.seal_safetensors(to_safetensors(tensors, header))
 
 
 def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
@@ -145,7 +151,7 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
     try:
         with safe_open(path, "pt") as file:
             header = (file.metadata() or {}).get("cxr")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
         sha256, is_sealed = checksums.check_safetensors(path)
     except (SafetensorError, OSError) as error:
         _refuse_kind(path)
@@ -156,9 +162,7 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
         hint = hints.get(path.suffix, "the run comes first: its folder, or its .safetensors file")
         raise CxrError(f"{path}: is no whole safetensors file: {error}", hint) from None
     if header is None:
-        raise CxrError(
-            f"{path}: was not written by cxr train", "foreign weights go in through model.weights=FILE"
-        )
+        raise CxrError(f"{path}: was not written by cxr train", "to train from it: model.weights=FILE")
     try:
         metadata = Metadata.model_validate(json.loads(header))
         if metadata.format > 1 and not is_sealed:
@@ -170,52 +174,48 @@ def load(run: Path, device: torch.device | str = "cpu") -> Checkpoint:
         raise CxrError(f"{path}: does not fit this version of cxr: {first}", hint) from None
     if not all(tensor.isfinite().all() for tensor in checkpoint.classifier.state_dict().values()):
         raise CxrError(f"{path}: its weights are not all finite numbers", "train again with a lower train.lr")
-    checkpoint.classifier.to(device).to(
-        memory_format=torch.channels_last
-    )  # as in training: no sum in another order
+    # channels last, as in training: another order of the sums would change the last bits
+    checkpoint.classifier.to(device).to(memory_format=torch.channels_last)
     return checkpoint
 
 
 def _build(metadata: Metadata, tensors: dict[str, Tensor], sha256: str) -> Checkpoint:
-    """The checkpoint of what its file holds; every part is checked before the next relies on it.
+    """The checkpoint of metadata and tensors; every part is checked before the next relies on it.
 
     Raises:
         ValueError, KeyError, TypeError or RuntimeError: Values, kinds or shapes that do not go together.
     """
+    num_findings = len(metadata.findings)
+    # 1. what was fitted on validation images
     points = operating_points.from_json(metadata.thresholds)
     temperatures = calibration.from_json(metadata.temperatures)
-    for what, names in (("thresholds", points.findings), ("temperatures", temperatures.findings)):
+    for fitted, names in (("thresholds", points.findings), ("temperatures", temperatures.findings)):
         if names != metadata.findings:
-            raise ValueError(
-                f"{what} are of {len(names)} findings, and not of the model's {len(metadata.findings)}"
-            )
-    patients, images, familiar = (_take(tensors, prefix) for prefix in (_PATIENTS, _IMAGES, _FAMILIARITY))
+            raise ValueError(f"{fitted} are of {len(names)} findings, and not of the model's {num_findings}")
+    # 2. hashes; `_take` leaves the classifier's tensors alone in `tensors`
+    patients, images, ood = (_take(tensors, prefix) for prefix in (_PATIENTS, _IMAGES, _OOD))
     for name, hashes in (*patients.items(), *images.items()):
         if hashes.dtype != torch.int64 or hashes.ndim != 1:
-            raise ValueError(
-                f"the hashes of {name} have the kind {hashes.dtype} and the shape {list(hashes.shape)}"
-            )
-    rows = tensors["head.bias"].shape  # before a model of so many findings is made
-    if rows != (len(metadata.findings),):
-        raise ValueError(
-            f"the head has the shape {list(rows)}, and there are {len(metadata.findings)} findings"
-        )
+            kind = f"the kind {hashes.dtype} and the shape {list(hashes.shape)}"
+            raise ValueError(f"the hashes of {name} have {kind}")
+    # 3. the classifier; a damaged number of findings must not make a head that fills the memory
+    bias = tensors["head.bias"].shape
+    if bias != (num_findings,):
+        raise ValueError(f"the head has the shape {list(bias)}, and there are {num_findings} findings")
+    model = metadata.config.model
     with without_first_weights():
-        classifier = Classifier(
-            metadata.config.model.backbone, len(metadata.findings), metadata.config.model.stem
-        )
+        classifier = Classifier(model.backbone, num_findings, model.stem)
     check_kinds(classifier.state_dict(), tensors)
     classifier.load_state_dict(tensors)
-    arrays = {name: tensor.numpy() for name, tensor in familiar.items()}
-    width, measured = classifier.head.in_features, metadata.familiarity
-    familiarity = familiarities.from_arrays(measured, arrays, width) if measured else None
-    return Checkpoint(
-        classifier.eval(), metadata, points, temperatures, patients, familiarity, images, sha256
-    )
+    # 4. the OOD detector
+    arrays = {name: tensor.numpy() for name, tensor in ood.items()}
+    measured = metadata.familiarity
+    detector = from_arrays(measured, arrays, classifier.head.in_features) if measured else None
+    return Checkpoint(classifier.eval(), metadata, points, temperatures, patients, detector, images, sha256)
 
 
 def _refuse_kind(path: Path) -> None:
-    """Say what a file is that is no safetensors file, in place of the library's words about its header.
+    """Refuse a file of another kind by its name, where the library would speak of a wrong header.
 
     Raises:
         CxrError: It is another kind of file, empty, or may not be read.
@@ -236,11 +236,13 @@ def check_kinds(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> No
     """
     for name in (*wanted, *found):
         if name not in found or name not in wanted:
-            raise ValueError(f"the tensor {name} is {'missing' if name in wanted else 'of no such model'}")
+            raise ValueError(f"the tensor {name} is {'missing' if name in wanted else 'not of this model'}")
         ours, theirs = wanted[name], found[name]
         if (ours.shape, ours.dtype) != (theirs.shape, theirs.dtype):
-            is_now, should = (f"{list(one.shape)} of {one.dtype}" for one in (theirs, ours))
-            raise ValueError(f"the tensor {name} is {is_now} and should be {should}")
+            expected = f"{list(ours.shape)} of {ours.dtype}"
+            raise ValueError(
+                f"the tensor {name} is {list(theirs.shape)} of {theirs.dtype} and should be {expected}"
+            )
 
 
 def _take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -253,10 +255,9 @@ def find(run: Path) -> Path:
     check_there(run)
     path = run / BEST if run.is_dir() else run
     if not path.is_file():
-        what = f"no {BEST} in it" if run.is_dir() else "no such run folder or checkpoint file"
-        raise CxrError(
-            f"{run}: {what}", "give the run folder that cxr train wrote, such as runs/nih_densenet121"
-        )
+        problem = f"no {BEST} in it" if run.is_dir() else "no such run folder or checkpoint file"
+        hint = "give the run folder that cxr train wrote, such as runs/nih_densenet121"
+        raise CxrError(f"{run}: {problem}", hint)
     return path
 
 
@@ -277,25 +278,23 @@ def load_resumable(path: Path) -> dict[str, object]:
     Raises:
         CxrError: Not such a file.
     """
-    hint = (
-        f"train again with --overwrite, also from its best: model.weights={path.with_name(BEST)} out=FOLDER"
-    )
+    from_best = f"model.weights={path.with_name(BEST)} out=FOLDER"
+    hint = f"train again with --overwrite, or from the best checkpoint: {from_best}"
     if not path.is_file():  # reading a pipe might never end
         raise CxrError(f"{path}: is no file", hint)
     try:
         is_sealed = checksums.check_zip(path)
         state: dict[str, object] | None = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise CxrError(f"{path}: cannot be read: {error.strerror or error}", "is the disk well?") from None
+        raise CxrError(f"{path}: cannot be read: {error.strerror or error}", "is the disk damaged?") from None
     except CxrError as error:
         raise CxrError(error.problems, hint) from None
     except Exception as error:  # torch raises many kinds for a broken file
-        what = f"{path}: cannot be resumed from, it is cut off or damaged ({type(error).__name__})"
-        raise CxrError(what, hint) from None
+        problem = f"{path}: cannot be resumed from, it is cut off or damaged ({type(error).__name__})"
+        raise CxrError(problem, hint) from None
     if not isinstance(state, dict) or "history" not in state:
-        raise CxrError(
-            f"{path}: was not written by cxr train", "train again with --overwrite, or set out=FOLDER"
-        )
+        hint = "train again with --overwrite, or set out=FOLDER"
+        raise CxrError(f"{path}: was not written by cxr train", hint)
     if not is_sealed and state.get("format", 1) != 1:
         raise CxrError(checksums.damage_error(path).problems, hint)
     return state

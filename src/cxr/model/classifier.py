@@ -1,4 +1,4 @@
-"""torchvision backbone + finding head, split at the feature map; normalisation and calibration travel as buffers."""
+"""torchvision backbone + linear head, split at the feature map; normalisation is a buffer."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -12,21 +12,23 @@ from cxr.vision import get_model
 Stem = Literal["rgb", "grey"]
 TrainLayers = Literal["all", "head", "last_block"]
 
-torch.backends.cudnn.allow_tf32 = False  # float32 means float32; who wants speed has bfloat16
+torch.backends.cudnn.allow_tf32 = False  # float32 means float32; bfloat16 is there for speed
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class Classifier(nn.Module):
-    """Grey radiographs -> one logit a finding.
+    """Grey radiographs -> one logit per finding.
 
-    One forward serves training, class activation maps and export: with F the feature map [B, D, h, w] and W, b the
-    head's weight and bias, logit = mean over (h, w) of (W F) + b, since pooling and the head are both linear.
+    One forward serves training, class activation maps and export: with F the feature map [B, D, h, w] and W,
+    b the head's weight and bias, logit = mean over (h, w) of (W F) + b, since pooling and the head are both
+    linear.
 
     Attributes:
         backbone: torchvision's network without its head; its tensors keep torchvision's names.
         head: Linear [D -> C].
-        logit_shift: [C] added to logits before the sigmoid, which undoes the loss's class weights (loss.logit_shift).
+        logit_shift: [C] added to logits before the sigmoid, which undoes the loss's class weights
+            (loss.logit_shift).
     """
 
     mean: Tensor
@@ -54,24 +56,32 @@ class Classifier(nn.Module):
     def fold_stem(self) -> None:
         """Turn the first convolution into one over grey pixels with the same results away from the border.
 
-        With w_c its weights, m_c and s_c the normalisation: sum over c of w_c (x - m_c) / s_c is one convolution of
-        (x - m) / s, m and s being the channels' means, with weight sum of w_c s / s_c and bias sum of w_c (m - m_c) /
-        s_c. At the border the zeros around the image mean m instead of m_c.
+        All three channels hold the same grey value x, each with its own mean m_c and deviation s_c. With m
+        and s the means of these over the channels and z = (x - m) / s,
+
+            sum_c w_c (x - m_c) / s_c  =  z sum_c w_c s / s_c  +  sum_c w_c (m - m_c) / s_c
+
+        which is a convolution of z with one channel: its weight is the first sum, its bias the second, summed
+        over the 7 x 7 window too. At the border the zeros around the image stand for m in place of m_c.
         """
-        name, old = next(
-            (name, part) for name, part in self.backbone.named_modules() if isinstance(part, nn.Conv2d)
-        )
-        mean, std = self.mean.mean(), self.std.mean()
+        convolutions = [(name, part) for name, part in self.backbone.named_modules()
+                        if isinstance(part, nn.Conv2d)]  # fmt: skip
+        name, old = convolutions[0]  # weight [64, 3, 7, 7], no bias
         new = nn.Conv2d(1, old.out_channels, (7, 7), stride=(2, 2), padding=(3, 3), device=old.weight.device)
-        new.weight.copy_((old.weight * (std / self.std).view(1, -1, 1, 1)).sum(dim=1, keepdim=True))
+        mean, std = self.mean.mean(), self.std.mean()
+        # [3] to [1, 3, 1, 1], so that each channel's weights [64, 7, 7] get its factor
+        scale = (std / self.std).view(1, -1, 1, 1)
+        shift = ((mean - self.mean) / self.std).view(1, -1, 1, 1)
+        new.weight.copy_((old.weight * scale).sum(dim=1, keepdim=True))  # [64, 1, 7, 7]
         assert new.bias is not None
-        new.bias.copy_((old.weight * ((mean - self.mean) / self.std).view(1, -1, 1, 1)).sum(dim=(1, 2, 3)))
+        new.bias.copy_((old.weight * shift).sum(dim=(1, 2, 3)))  # [64]
         self.backbone.set_submodule(name, new)
-        self.mean, self.std = mean[None], std[None]
+        self.mean, self.std = mean[None], std[None]  # [1] from now on, which says that the stem is grey
 
     def normalise(self, images: Tensor) -> Tensor:
-        """[B, 3 or 1, H, W], channels last, from grey [B, 1, H, W] in [0, 255], by ImageNet's mean and deviation."""
-        grey = images.permute(0, 2, 3, 1)
+        """[B, 3 or 1, H, W], channels last, from grey [B, 1, H, W] in [0, 255], by mean and deviation."""
+        grey = images.permute(0, 2, 3, 1)  # [B, H, W, 1], to broadcast against [3] or [1]
+        # (x - m) / s as one fused operation -m / s + x / s; the channels stay last in memory
         return torch.addcmul(-self.mean / self.std, grey, 1 / self.std).permute(0, 3, 1, 2)
 
     def feature_map(self, images: Tensor) -> Tensor:
@@ -79,26 +89,27 @@ class Classifier(nn.Module):
         features: Tensor = self.backbone(self.normalise(images))
         return features
 
-    def pool(self, features: Tensor) -> Tensor:
-        """Logits [B, C] of a feature map, in float32 so that half precision makes no ties between patients."""
+    def classify(self, features: Tensor) -> Tensor:
+        """Logits [B, C] of a feature map [B, D, h, w], in float32: half precision would make ties."""
         with torch.autocast(features.device.type, enabled=False):
-            logits: Tensor = self.head(features.float().mean(dim=(2, 3)))
+            pooled = features.float().mean(dim=(2, 3))  # [B, D]
+            logits: Tensor = self.head(pooled)
         return logits
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits [B, C] that the loss sees, from grey [B, 1, H, W] in [0, 255]."""
-        return self.pool(self.feature_map(images))
+        return self.classify(self.feature_map(images))
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Probabilities [B, C] with the loss's class weights undone, float64: in float32 sure ones would tie at 1."""
+        """Probabilities [B, C] in float64, class weights undone; in float32 high ones would tie at 1."""
         return torch.sigmoid((logits + self.logit_shift).double())
 
     def activation_maps(self, features: Tensor) -> Tensor:
-        """Class activation maps [B, C, h, w]: mean over (h, w) plus the head's bias is the logit (Zhou et al. 2016)."""
+        """Class activation maps [B, C, h, w]: mean over (h, w) + bias = logit (Zhou et al. 2016)."""
         return torch.einsum("bdhw,cd->bchw", features.float(), self.head.weight)
 
     def set_trainable(self, which: TrainLayers) -> None:
-        """Freeze all that does not learn; frozen batch norms keep their statistics."""
+        """Freeze all other layers; frozen batch norms keep their statistics."""
         self._train_layers = which
         self.backbone.requires_grad_(which == "all")
         if which == "last_block":
@@ -107,9 +118,8 @@ class Classifier(nn.Module):
         self.train(self.training)
 
     def _last_block(self) -> Iterator[nn.Module]:
-        names = (
-            ("features.denseblock4", "features.norm5") if self.name.startswith("densenet") else ("layer4",)
-        )
+        is_densenet = self.name.startswith("densenet")
+        names = ("features.denseblock4", "features.norm5") if is_densenet else ("layer4",)
         return (self.backbone.get_submodule(name) for name in names)
 
     def train(self, mode: bool = True) -> "Classifier":
@@ -123,11 +133,11 @@ class Classifier(nn.Module):
 
 
 def _build_backbone(name: str) -> tuple[nn.Sequential, int]:
+    """(torchvision's network without pooling and head, its number of features D)."""
     net = get_model(name, weights=None)
     if name.startswith("densenet"):
         parts = OrderedDict(features=net.features, relu=nn.ReLU(inplace=True))
         return nn.Sequential(parts), net.classifier.in_features
-    children = OrderedDict(
-        (key, child) for key, child in net.named_children() if key not in ("avgpool", "fc")
-    )
-    return nn.Sequential(children), net.fc.in_features
+    parts = OrderedDict(net.named_children())
+    del parts["avgpool"], parts["fc"]
+    return nn.Sequential(parts), net.fc.in_features

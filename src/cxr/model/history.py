@@ -1,22 +1,25 @@
-"""The validation figures of past epochs: plateaus, and epochs without a better one."""
+"""The validation metric of past epochs: plateaus, and epochs since the best."""
 
 import math
 from collections.abc import Sequence
 
 
 def count_plateaus(history: Sequence[float], patience: int) -> int:
-    """How often `patience` epochs in a row brought no better figure than the best before them."""
+    """How often `patience` epochs in a row were no better than the best epoch before them."""
     best, stalled, plateaus = -math.inf, 0, 0
-    for figure in history:
-        if figure > best:
-            best, stalled = figure, 0
+    for metric in history:
+        if metric > best:
+            best, stalled = metric, 0
         else:
             stalled += 1
-        if stalled >= patience:
+        if stalled >= patience:  # the next plateau is counted from here
             plateaus, stalled = plateaus + 1, 0
     return plateaus
 
 
 def epochs_since_best(history: Sequence[float]) -> int:
-    """Epochs after the first one with the best figure."""
-    return len(history) - 1 - max(range(len(history)), key=lambda epoch: history[epoch]) if history else 0
+    """Epochs after the first epoch with the best metric."""
+    if not history:
+        return 0
+    best = max(range(len(history)), key=lambda epoch: history[epoch])
+    return len(history) - 1 - best

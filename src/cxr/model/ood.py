@@ -1,13 +1,11 @@
-"""How unlike the validation images of its training an image is: a score, its alarm limit, and how often that errs.
+"""An out-of-distribution (OOD) score for each image: how far it is from the validation images of training.
 
-An image is three vectors: the classifier's pooled features, and the thumbnail and the texture of `appearance`. For each
-the Mahalanobis distance to the validation images is taken (Lee et al. 2018), with the covariance shrunk towards a
-multiple of the identity (Ledoit and Wolf 2004), so that it is well-conditioned for fewer images than features. The
-score is the largest of the three logarithms, each on a scale where 0 is usual and 1 is its own limit.
-docs/familiarity.md has the measurements.
+An image is three vectors: the classifier's pooled features, and the thumbnail and the texture of
+`appearance`. For each vector the Mahalanobis distance to the validation images is computed (Lee et al. 2018).
+The score is the largest of the three log distances, each scaled so that 0 is usual and 1 is the limit.
+`ood_fit` fits the detector; docs/out-of-distribution.md has the measurements.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,29 +17,21 @@ from cxr.console import count
 from cxr.model.appearance import THUMBNAIL
 
 Float = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 PARTS = ("features", "thumbnail", "texture")
 RATE = 0.01
-"""Share of images like those of training that the limit is chosen to flag."""
-
-MIN_PATIENTS = 30
-"""With fewer a limit would be a guess."""
+"""Fraction of images like those of training that the limit is chosen to flag."""
 
 ENOUGH_IMAGES = 300
-"""With fewer the warning misses much (docs/familiarity.md), which `cxr predict` says."""
+"""With fewer the warning misses much (docs/out-of-distribution.md), which `cxr predict` says."""
 
-MOST_IMAGES = 2000
-"""As many validation images are looked at; ChestX-ray14 has 11,000, and the limit gains little beyond."""
-
-_FOLDS = 3
-_DIRECTIONS = 64
-_LEAST_SCALE = 1e-2
+_ARRAYS = ("mean", "scale", "directions", "variances", "rest")
+"""Fields of a Gaussian, in their order; also the last part of the names of a checkpoint's tensors."""
 
 
 @dataclass(frozen=True)
 class Gaussian:
-    """A shrunk normal distribution in d dimensions, its covariance exact in k directions and round in the rest.
+    """A normal distribution in d dimensions: exact in k directions, the same variance in every other.
 
     Attributes:
         mean: [d].
@@ -58,16 +48,17 @@ class Gaussian:
     rest: Float
 
     def log_distance(self, values: Float) -> Float:
-        """[n] logarithm of the Mahalanobis distance over the square root of d, of values [n, d]."""
-        scaled = (values - self.mean) / self.scale
-        along = scaled @ self.directions.T
-        outside = np.maximum((scaled**2).sum(axis=1) - (along**2).sum(axis=1), 0)
+        """[n] log(Mahalanobis distance / sqrt(d)) of values [n, d]."""
+        scaled = (values - self.mean) / self.scale  # [n, d]
+        along = scaled @ self.directions.T  # [n, k]
+        # what the k directions do not explain, by Pythagoras; rounding may make it negative
+        outside = np.maximum((scaled**2).sum(axis=1) - (along**2).sum(axis=1), 0)  # [n]
         squared = (along**2 / self.variances).sum(axis=1) + outside / self.rest
         return np.asarray(0.5 * np.log(squared / values.shape[1] + 1e-9))
 
 
-class Measured(BaseModel):
-    """Where the alarm begins and how often it errs."""
+class MeasuredLimit(BaseModel):
+    """The score above which `cxr predict` warns, and how often that is a false alarm."""
 
     model_config = ConfigDict(frozen=True)
     limit: FiniteFloat
@@ -81,20 +72,21 @@ class Measured(BaseModel):
 
     def __str__(self) -> str:
         rate = self.alarms / self.num_images
-        meant = max(RATE, 1 / (self.num_images + 1))  # few images cannot tell what is rarer
+        intended = max(RATE, 1 / (self.num_images + 1))  # few images cannot tell what is rarer
+        of = f"{count(self.num_images, 'validation image')} of {count(self.num_patients, 'patient')}"
         return (
-            f"meant to be raised by 1 in {round(1 / meant)} images of the training archive; measured: {rate:.1%} of "
-            f"{count(self.num_images, 'validation image')} of {count(self.num_patients, 'patient')}"
+            f"intended for 1 in {round(1 / intended)} images of the training dataset; "
+            f"measured: {rate:.1%} of {of}"
         )
 
 
 @dataclass(frozen=True)
-class Familiarity:
-    """What tells whether an image is like those of training.
+class OODDetector:
+    """Scores images by their distance to the validation images of training.
 
     Attributes:
         gaussians: One for each of PARTS.
-        middle: [3] mean of each part's log distance over images it was not fitted on.
+        middle: [3] mean of each part's log distance over images that it was not fitted on.
         reach: [3] from there to the part's limit.
         measured: The limit of the score, and its false alarms.
     """
@@ -102,171 +94,57 @@ class Familiarity:
     gaussians: tuple[Gaussian, ...]
     middle: Float
     reach: Float
-    measured: Measured
+    measured: MeasuredLimit
 
-    def score(self, values: Float) -> Float:
-        """[n] scores of values [n, d]: pooled features and `appearance.describe` side by side."""
-        return _score(_log_distances(self.gaussians, values), self.middle, self.reach)
-
-
-def whole_patients(rows: Integers, patients: npt.ArrayLike, most: int) -> Integers:
-    """At most `most` of the rows [n] of `patients` [n], in their order: all images of patients drawn at random."""
-    names, numbers, counts = np.unique(
-        np.asarray(patients, dtype=str), return_inverse=True, return_counts=True
-    )
-    order = np.random.default_rng(0).permutation(len(names))
-    taken = order[np.cumsum(counts[order]) <= most]
-    return rows[np.isin(numbers, taken)]
+    def score(self, vectors: Float) -> Float:
+        """[n] scores of vectors [n, d]: pooled features and `appearance.describe` side by side."""
+        return largest(log_distances(self.gaussians, vectors), self.middle, self.reach)
 
 
-def fit(values: Float, width: int, patients: Sequence[str]) -> Familiarity | None:
-    """The Familiarity of validation images, or None where there are fewer than MIN_PATIENTS patients.
-
-    The limit comes from cross-fitting: each image is scored by a fit on other patients. Its rate of false alarms is
-    measured by doing all of that on one half of the patients and counting in the other half, both ways.
-
-    Args:
-        values: [n, d], pooled features and `appearance.describe` side by side.
-        width: How many of the d are features.
-        patients: n ids.
-    """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
-
-    numbers = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1]
-    num_patients = int(numbers.max()) + 1 if len(numbers) else 0
-    values = np.asarray(values, np.float64)
-    if num_patients < MIN_PATIENTS or not np.isfinite(values).all():
-        return None
-    groups = np.random.default_rng(0).permutation(num_patients)[numbers]
-    alarms = 0
-    with threadpool_limits(
-        1, user_api="blas"
-    ):  # three times as fast for a few hundred rows, as fast for 2,000
-        for half in (groups % 2 == 0, groups % 2 == 1):
-            part = _fit(values[half], width, groups[half] // 2, 0)
-            alarms += int((part.score(values[~half]) > part.measured.limit).sum())
-        return _fit(values, width, groups, alarms)
+def largest(distances: Float, middle: Float, reach: Float) -> Float:
+    """[n] scores: the largest over the parts of log distances [n, 3], on their scale from middle to limit."""
+    return np.asarray(((distances - middle) / reach).max(axis=1))
 
 
-def _fit(values: Float, width: int, groups: Integers, alarms: int) -> Familiarity:
-    """Fitted on all rows, its limit on scores of rows left out; `groups` numbers the patients at random."""
-    held_out = np.empty((len(values), len(PARTS)))
-    for number in range(_FOLDS):
-        away = groups % _FOLDS == number
-        held_out[away] = _log_distances(_gaussians(values[~away], width), values[away])
-    middle = held_out.mean(axis=0)
-    reach = np.maximum(_limits(held_out) - middle, 1e-6)
-    num_patients = len(np.unique(groups))
-    measured = Measured(limit=1.0, alarms=alarms, num_images=len(values), num_patients=num_patients)
-    return Familiarity(_gaussians(values, width), middle, reach, measured)
+def log_distances(gaussians: Sequence[Gaussian], vectors: Float) -> Float:
+    """[n, 3] log distance of each part of vectors [n, d]."""
+    parts = split_parts(vectors, num_features=len(gaussians[0].mean))
+    distances = [gaussian.log_distance(part) for gaussian, part in zip(gaussians, parts, strict=True)]
+    return np.stack(distances, axis=1)
 
 
-def _limits(held_out: Float) -> Float:
-    """[3] limits of the log distances [n, 3], so that about RATE of the images are above any of them.
-
-    They are the r-th largest distance of each part, with r as large as the images above any allow: a common limit
-    would leave it to the part with the most unusual images to set it for all. Where there are too few images even for
-    the second largest, it is a common limit in deviations, which fewer images exceed by chance.
-    """
-    allowed = max(0, math.floor((len(held_out) + 1) * RATE) - 1)  # as a conformal prediction counts
-    ordered = np.sort(held_out, axis=0)[::-1]
-    nums_above = [int((held_out > ordered[rank]).any(axis=1).sum()) for rank in range(allowed + 1)]
-    rank = max(rank for rank, num in enumerate(nums_above) if num <= allowed)
-    if rank > 0:
-        return np.asarray(ordered[rank])
-    middle, spread = held_out.mean(axis=0), held_out.std(axis=0)
-    largest = np.sort(_score(held_out, middle, np.maximum(spread, 1e-6)))[::-1]
-    return np.asarray(middle + largest[allowed] * spread)
-
-
-def _score(log_distances: Float, middle: Float, reach: Float) -> Float:
-    return np.asarray(((log_distances - middle) / reach).max(axis=1))
-
-
-def _split(values: Float, width: int) -> tuple[Float, Float, Float]:
-    features, thumbnail, texture = np.split(values, [width, width + THUMBNAIL**2], axis=1)
+def split_parts(vectors: Float, num_features: int) -> tuple[Float, Float, Float]:
+    """Features [n, D], thumbnail [n, 64] and texture [n, k] of vectors [n, D + 64 + k]."""
+    features, thumbnail, texture = np.split(vectors, [num_features, num_features + THUMBNAIL**2], axis=1)
     return features, thumbnail, texture
 
 
-def _log_distances(gaussians: Sequence[Gaussian], values: Float) -> Float:
-    parts = _split(values, len(gaussians[0].mean))
-    return np.stack([g.log_distance(part) for g, part in zip(gaussians, parts, strict=True)], axis=1)
-
-
-def _gaussians(values: Float, width: int) -> tuple[Gaussian, ...]:
-    """One a part; a mirrored thumbnail is as familiar as the image itself."""
-    features, thumbnail, texture = _split(values, width)
-    mirrored = thumbnail.reshape(-1, THUMBNAIL, THUMBNAIL)[:, :, ::-1].reshape(len(thumbnail), -1)
-    return tuple(fit_gaussian(part) for part in (features, np.concatenate([thumbnail, mirrored]), texture))
-
-
-def fit_gaussian(rows: Float) -> Gaussian:
-    """The shrunk normal distribution of rows [n, d], of which the 64 widest directions are kept.
-
-    The covariance (1 - s) S + s t I has the directions of the sample's own S, t being the mean variance and s Ledoit
-    and Wolf's share; the variances of the directions that are not kept are replaced by their mean.
-    """
-    from sklearn.covariance import ledoit_wolf_shrinkage  # a prediction fits nothing and need not import it
-
-    mean, scale = rows.mean(axis=0), rows.std(axis=0)
-    scale = np.maximum(scale, max(_LEAST_SCALE * float(scale.max()), 1e-6))
-    scaled = (rows - mean) / scale
-    num, width = scaled.shape
-    share = float(ledoit_wolf_shrinkage(scaled, assume_centered=True))
-    variances, directions = _widest(scaled)
-    total = float((scaled**2).sum()) / num
-    round_part = share * total / width
-    left = (1 - share) * (total - float(variances.sum())) / max(1, width - len(variances))
-    rest = max(left + round_part, 1e-6)
-    return Gaussian(
-        mean, scale, directions, np.maximum((1 - share) * variances + round_part, 1e-6), np.array([rest])
-    )
-
-
-def _widest(scaled: Float) -> tuple[Float, Float]:
-    """(variances [k], directions [k, d]) of centred rows [n, d], widest last, from the smaller Gram matrix."""
-    from scipy.linalg import eigh
-
-    num, width = scaled.shape
-    is_wide, size = width > num, min(num, width)
-    gram = (scaled @ scaled.T if is_wide else scaled.T @ scaled) / num
-    values, vectors = eigh(gram, subset_by_index=(max(0, size - _DIRECTIONS), size - 1))
-    keep = values > 1e-9 * max(float(values[-1]), 1e-9)
-    values, directions = values[keep], vectors[:, keep].T
-    if is_wide:
-        directions = directions @ scaled / np.sqrt(values * num)[:, None]
-    return values, directions
-
-
-def to_arrays(familiarity: Familiarity) -> dict[str, npt.NDArray[np.float32]]:
-    """Its arrays by name, as a checkpoint holds them."""
-    arrays = {
-        f"{part}.{name}": value
-        for part, gaussian in zip(PARTS, familiarity.gaussians, strict=True)
-        for name, value in vars(gaussian).items()
-    }
-    arrays |= {"middle": familiarity.middle, "reach": familiarity.reach}
+def to_arrays(detector: OODDetector) -> dict[str, npt.NDArray[np.float32]]:
+    """The detector's arrays by name, as a checkpoint holds them."""
+    arrays = {"middle": detector.middle, "reach": detector.reach}
+    for part, gaussian in zip(PARTS, detector.gaussians, strict=True):
+        arrays |= {f"{part}.{name}": getattr(gaussian, name) for name in _ARRAYS}
     return {name: np.ascontiguousarray(value, np.float32) for name, value in arrays.items()}
 
 
-def from_arrays(measured: Measured, arrays: Mapping[str, npt.NDArray[np.float32]], width: int) -> Familiarity:
-    """What `to_arrays` took apart, for a classifier of `width` features.
+def from_arrays(
+    measured: MeasuredLimit, arrays: Mapping[str, npt.NDArray[np.float32]], num_features: int
+) -> OODDetector:
+    """The detector that `to_arrays` took apart, for a classifier of `num_features` features.
 
     Raises:
         KeyError: An array is missing.
-        ValueError: An array is of another shape.
+        ValueError: An array has another shape.
     """
     wide = {name: np.asarray(value, np.float64) for name, value in arrays.items()}
-    gaussians = tuple(
-        Gaussian(*(wide[f"{part}.{name}"] for name in ("mean", "scale", "directions", "variances", "rest")))
-        for part in PARTS
-    )
-    widths = (width, THUMBNAIL**2, len(gaussians[-1].mean))
-    for part, gaussian, size in zip(PARTS, gaussians, widths, strict=True):
-        num = len(gaussian.variances)
-        shapes = tuple(value.shape for value in vars(gaussian).values())
-        if shapes != ((size,), (size,), (num, size), (num,), (1,)):
+    gaussians = tuple(Gaussian(*(wide[f"{part}.{name}"] for name in _ARRAYS)) for part in PARTS)
+    # the texture's width depends on the image size, so that its mean sets it
+    widths = (num_features, THUMBNAIL**2, len(gaussians[-1].mean))
+    for part, gaussian, width in zip(PARTS, gaussians, widths, strict=True):
+        num_kept = len(gaussian.variances)
+        shapes = tuple(getattr(gaussian, name).shape for name in _ARRAYS)
+        if shapes != ((width,), (width,), (num_kept, width), (num_kept,), (1,)):
             raise ValueError(f"familiarity.{part} has arrays of the shapes {shapes}")
     if wide["middle"].shape != (len(PARTS),) or wide["reach"].shape != (len(PARTS),):
         raise ValueError("familiarity.middle and familiarity.reach have other shapes")
-    return Familiarity(gaussians, wide["middle"], wide["reach"], measured)
+    return OODDetector(gaussians, wide["middle"], wide["reach"], measured)

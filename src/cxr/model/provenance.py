@@ -13,16 +13,16 @@ from cxr.model.history import epochs_since_best
 from cxr.report.run_files import LOG, read_log
 
 KEY = "checkpoint"
-"""Under which a report's `about` names the files it is of."""
+"""The key under which a report's `about` names its checkpoint files."""
 
-Figures = dict[str, float]
+Metrics = dict[str, float]
 
 _DIGITS = 16
-_MOST_REPORTS, _MOST_BYTES = 20, 50_000_000
+_MAX_REPORTS, _MAX_BYTES = 20, 50_000_000
 
 
 def describe(run: Path, checkpoint: Checkpoint) -> str:
-    """As `best.safetensors, SHA-256 0123456789abcdef...`; the digits are those that `sha256sum` prints first."""
+    """As `best.safetensors, SHA-256 0123456789abcdef...`, with the first digits that `sha256sum` prints."""
     digits = f", SHA-256 {checkpoint.sha256[:_DIGITS]}..." if checkpoint.sha256 else ""
     return find(run).name + digits
 
@@ -33,27 +33,24 @@ def note_unfinished(run: Path, checkpoint: Checkpoint) -> list[str]:
     history = _read_history(find(run).parent)
     if history is None or len(history) >= config.epochs or _stopped_early(history, config):
         return []
-    best = checkpoint.metadata.epoch
-    return [
-        f"{run} is unfinished: epoch {len(history)} of {config.epochs}; this is its best so far, of epoch {best}"
-    ]
+    epochs = f"epoch {len(history)} of {config.epochs}"
+    return [f"{run} is unfinished: {epochs}; this is its best so far, of epoch {checkpoint.metadata.epoch}"]
 
 
-def _read_history(folder: Path) -> list[Figures] | None:
-    """Each epoch's validation figures in last.pt, or else in the log; None where neither is there."""
+def _read_history(folder: Path) -> list[Metrics] | None:
+    """Each epoch's validation metrics in last.pt, or else in the log; None where neither is there."""
     try:  # mapped, so that no tensor is read
         saved = torch.load(folder / LAST, map_location="cpu", weights_only=True, mmap=True)["history"]
-        return [{"auroc": float(one["auroc"]), "loss": float(one["loss"])} for one in saved]
-    except Exception:  # torch raises many kinds for a broken file, which is the business of --resume
+        return [{"auroc": float(epoch["auroc"]), "loss": float(epoch["loss"])} for epoch in saved]
+    except Exception:  # torch raises many kinds for a broken file, which --resume reports
         epochs = {line.epoch: line for line in read_log(folder / LOG, warns=False) if line.kind == "epoch"}
-        return [
-            {"auroc": one.val_auroc or 0.0, "loss": one.val_loss or 0.0} for one in epochs.values()
-        ] or None
+        metrics = [{"auroc": line.val_auroc or 0.0, "loss": line.val_loss or 0.0} for line in epochs.values()]
+        return metrics or None
 
 
-def _stopped_early(history: Sequence[Figures], config: Train) -> bool:
-    figures = [one["auroc"] if config.select == "auroc" else -one["loss"] for one in history]
-    return bool(config.early_stopping) and epochs_since_best(figures) >= config.early_stopping
+def _stopped_early(history: Sequence[Metrics], config: Train) -> bool:
+    metrics = [epoch["auroc"] if config.select == "auroc" else -epoch["loss"] for epoch in history]
+    return bool(config.early_stopping) and epochs_since_best(metrics) >= config.early_stopping
 
 
 def note_other_reports(run: Path, checkpoint: Checkpoint) -> list[str]:
@@ -61,20 +58,23 @@ def note_other_reports(run: Path, checkpoint: Checkpoint) -> list[str]:
     folder, notes = find(run).parent, list[str]()
     if not checkpoint.sha256:
         return notes
-    for path in islice(sorted(folder.glob("eval_*/report.json")), _MOST_REPORTS):
-        said = _read_checkpoint(path)
-        if said and checkpoint.sha256[:_DIGITS] not in said:
-            what = f"{path.parent / 'report.html'} is of another checkpoint than {describe(run, checkpoint)}"
-            notes.append(f"{what}: its figures are not this model's; cxr eval {run} evaluates this one")
+    for path in islice(sorted(folder.glob("eval_*/report.json")), _MAX_REPORTS):
+        of = _read_checkpoint(path)
+        if of and checkpoint.sha256[:_DIGITS] not in of:
+            page = path.parent / "report.html"
+            notes.append(
+                f"{page} is of another checkpoint than {describe(run, checkpoint)}: "
+                f"its metrics are not this model's; cxr eval {run} evaluates this one"
+            )
     return notes
 
 
 def _read_checkpoint(path: Path) -> str:
-    """What a report says it is of; empty where it is none that can be read, or says nothing."""
+    """The checkpoint that a report names; empty where it cannot be read, or names none."""
     try:
-        if not path.is_file() or path.stat().st_size > _MOST_BYTES:  # a pipe is read for ever
+        if not path.is_file() or path.stat().st_size > _MAX_BYTES:  # reading a pipe never ends
             return ""
-        said = json.loads(path.read_bytes())["about"][KEY]
+        text = json.loads(path.read_bytes())["about"][KEY]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
-    return said if isinstance(said, str) else ""
+    return text if isinstance(text, str) else ""

@@ -1,12 +1,12 @@
-"""Weights pretrained on chest X-rays that torchxrayvision publishes: which there are, where they lie, what they hold.
+"""Weights that torchxrayvision pretrained on chest X-rays: their names, files, findings and datasets.
 
-Cohen et al. "TorchXRayVision: A library of chest X-ray datasets and models." MIDL 2022 (densenet121: Cohen et al. "On
-the limits of cross-domain generalization in automated X-ray prediction." MIDL 2020).
+Cohen et al. "TorchXRayVision: A library of chest X-ray datasets and models." MIDL 2022 (densenet121: Cohen et
+al. "On the limits of cross-domain generalization in automated X-ray prediction." MIDL 2020).
 
-A model takes one grey channel of u in [0, 255] as (2 u / 255 - 1) 1024 and gives 18 logits, of which some were never
-trained. The package then rescales their sigmoid so that its operating points (`op_threshs`) lie at 0.5; here they stay
-raw logits. The DenseNets are published as whole pickled modules, which `weight_files` reads; nothing in
-them is run.
+A model takes one grey channel of u in [0, 255] as (2 u / 255 - 1) 1024 and gives 18 logits, of which some
+were never trained. The package then rescales their sigmoid so that its operating points (`op_threshs`) lie at
+0.5; here they stay raw logits. The DenseNets are published as whole pickled modules, which
+`weights.safe_unpickle` reads; nothing in them is run.
 """
 
 import contextlib
@@ -19,23 +19,24 @@ import torch
 
 from cxr.errors import CxrError
 from cxr.files import write_atomically
+from cxr.weights.errors import WeightsError, visible
 from cxr.weights.files import WeightFile, open_weights
-from cxr.weights.kinds import WeightsError, visible
 
 PREFIX = "xrv:"
 MEAN, STD = 127.5, 127.5 / 1024
-"""(u - MEAN) / STD is their input of a grey value u, and black padding of theirs is black padding of ours."""
+"""(u - MEAN) / STD is their input for a grey value u; their black padding is our black padding."""
 
 _RELEASE = "https://github.com/mlmed/torchxrayvision/releases/download/v1/"
 _SEED_0 = "densenet121-d121-tw-lr001-rot45-tr15-sc15-seed0-best.pt"
 _OUTPUTS = (
-    "Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema", "Fibrosis", "Effusion",
-    "Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass", "Hernia", "Lung Lesion", "Fracture",
-    "Lung Opacity", "Enlarged Cardiomediastinum",
+    "Atelectasis", "Consolidation", "Infiltration", "Pneumothorax", "Edema", "Emphysema", "Fibrosis",
+    "Effusion", "Pneumonia", "Pleural_Thickening", "Cardiomegaly", "Nodule", "Mass", "Hernia", "Lung Lesion",
+    "Fracture", "Lung Opacity", "Enlarged Cardiomediastinum",
 )  # fmt: skip
 _OF_NIH = _OUTPUTS[:14]
 _OF_CHEXPERT = (
-    "Atelectasis", "Consolidation", "Pneumothorax", "Edema", "Effusion", "Pneumonia", "Cardiomegaly", *_OUTPUTS[14:],
+    "Atelectasis", "Consolidation", "Pneumothorax", "Edema", "Effusion", "Pneumonia", "Cardiomegaly",
+    *_OUTPUTS[14:],
 )  # fmt: skip
 
 
@@ -47,14 +48,14 @@ class Pretrained:
         name: As in `xrv:NAME`.
         file: Its file's name in torchxrayvision's release and cache folder.
         trained: Findings whose outputs were trained.
-        archives: What it was trained on, in torchxrayvision's words.
+        datasets: What it was trained on, in torchxrayvision's words.
         size: Width and height of its input in pixels.
     """
 
     name: str
     file: str
     trained: tuple[str, ...]
-    archives: tuple[str, ...]
+    datasets: tuple[str, ...]
     size: int = 224
 
     @property
@@ -77,7 +78,7 @@ class Pretrained:
 
 
 _ALL = ("nih", "pc", "chex", "mimic_ch", "google", "openi", "rsna")
-_WITHOUT = ("Lung Lesion", "Enlarged Cardiomediastinum")  # no images of these in the ResNet's archives
+_WITHOUT = ("Lung Lesion", "Enlarged Cardiomediastinum")  # no images of these in the ResNet's datasets
 PRETRAINED = {
     model.name: model
     for model in (
@@ -110,7 +111,7 @@ _SOURCES = {
     "brax": (),
     "phantom": (),
 }
-"""Which of those archives hold images of a source; one that is not here may be any of them."""
+"""Which of those datasets hold images of a source; a source that is not here may hold any of them."""
 
 
 def is_named(weights: str | Path) -> bool:
@@ -132,15 +133,15 @@ def find(weights: str | Path) -> Pretrained:
 
 
 def path_of(model: Pretrained) -> Path:
-    """Its file in torchxrayvision's own cache folder, whether it is there or not."""
+    """The file in torchxrayvision's cache folder, whether it is there or not."""
     return Path("~/.torchxrayvision/models_data").expanduser() / model.file
 
 
 def fetch(model: Pretrained) -> Path:
-    """Its file, downloaded if it is not in the cache folder yet; what cannot be read is not kept there.
+    """The file, downloaded if it is not in the cache folder yet; a download that cannot be read is not kept.
 
     Raises:
-        CxrError: No network, or what came is no model.
+        CxrError: No network, or the download is no model.
     """
     path = path_of(model)
     if path.is_file():
@@ -149,27 +150,27 @@ def fetch(model: Pretrained) -> Path:
     def download(temporary: Path) -> None:
         with contextlib.redirect_stdout(sys.stderr):
             torch.hub.download_url_to_file(model.url, str(temporary))
-        open_weights(str(temporary))
+        open_weights(str(temporary))  # refuses what is no model before it is kept
 
     hint = f"download {model.url} elsewhere into {path.parent}"
     try:
         write_atomically(path, download)
     except (OSError, RuntimeError, EOFError, HTTPException) as error:  # no network
-        why = visible(str(getattr(error, "reason", error)).strip() or type(error).__name__, 200)
-        raise CxrError(f"{model}: cannot be downloaded: {why}", hint) from None
+        reason = visible(str(getattr(error, "reason", error)).strip() or type(error).__name__, 200)
+        raise CxrError(f"{model}: cannot be downloaded: {reason}", hint) from None
     except WeightsError as error:
         raise CxrError(f"{model}: {model.url} gave no model: it {error.reasons[0]}", hint) from None
     return path
 
 
 def open_file(model: Pretrained, width: int) -> WeightFile:
-    """Its tensors, whose first convolution sees one grey channel; `width` is that of its features.
+    """The tensors of a model with a grey stem; `width` is its number of features.
 
     Raises:
-        CxrError: The file cannot be had, holds more than tensors, or is of another model.
+        CxrError: The file cannot be downloaded, holds more than tensors, or is of another model.
     """
     path = fetch(model)
-    hint = f"delete it, then it is downloaded anew from {model.url}"
+    hint = f"delete it, then it is downloaded again from {model.url}"
     try:
         file = open_weights(str(path))
     except WeightsError as error:
@@ -177,21 +178,25 @@ def open_file(model: Pretrained, width: int) -> WeightFile:
     head, stem = ("classifier", "features.conv0") if model.backbone == "densenet121" else ("fc", "conv1")
     shapes = {f"{stem}.weight": (64, 1, 7, 7), f"{head}.weight": (len(_OUTPUTS), width),
               f"{head}.bias": (len(_OUTPUTS),)}  # fmt: skip
-    given = {name: file.tensors[name].shape if name in file.tensors else "not there" for name in shapes}
-    if given != shapes:
-        wrong = [f"{path}: is not {model}: {name} is {given[name]}, not {shapes[name]}"
-                 for name in shapes if given[name] != shapes[name]]  # fmt: skip
-        raise CxrError(wrong, hint)
+    problems = []
+    for name, shape in shapes.items():
+        found = file.tensors[name].shape if name in file.tensors else "not there"
+        if found != shape:
+            problems.append(f"{path}: is not {model}: {name} is {found}, not {shape}")
+    if problems:
+        raise CxrError(problems, hint)
     return file
 
 
 def note_on_patients(model: Pretrained, source: str) -> str:
-    """What a report must say of the patients whom the model may know; `source` is where the judged rows come from."""
-    mine = [name for name in model.archives if name in _SOURCES.get(source, model.archives)]
-    trained = f"{model} was trained on {', '.join(model.archives)}"
-    if not mine:
+    """A note on patients that the model may have seen; `source` is that of the images evaluated on."""
+    shared = [name for name in model.datasets if name in _SOURCES.get(source, model.datasets)]
+    trained = f"{model} was trained on {', '.join(model.datasets)}"
+    if not shared:
         return f"{trained}, not on images of {source}"
     if source not in _SOURCES:
         return f"{trained}; where these images are of those, it may have been trained on these patients"
-    which = "" if mine == [source] else f" ({', '.join(mine)}: images of {source})"
-    return f"NOT A FAIR TEST: {trained}{which}, by a split of its own: it may have been trained on these patients"
+    which = "" if shared == [source] else f" ({', '.join(shared)}: images of {source})"
+    return (
+        f"NOT A FAIR TEST: {trained}{which}, with another split: it may have been trained on these patients"
+    )

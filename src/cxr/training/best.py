@@ -11,7 +11,7 @@ from cxr.evaluation.predictions import Predictions
 from cxr.files import write_bytes
 from cxr.labels.splits import SPLITS
 from cxr.model import checkpoint as checkpoints
-from cxr.model.predict import learn_familiarity
+from cxr.model.predict import fit_ood_detector
 from cxr.patient_hash import own_hasher
 from cxr.training.run import Run
 from cxr.training.saver import Saver, copy_to_cpu
@@ -25,13 +25,13 @@ def complete_best(run: Run, state: TrainState) -> None:
     """
     world, path = run.world, run.config.out / checkpoints.BEST
     best = checkpoints.load(path, world.device) if world.is_first else None
-    if not world.agree([float(best is not None and best.familiarity is None)])[0]:
+    if not world.agree([float(best is not None and best.ood is None)])[0]:
         return
     classifier = best.classifier if best else copy.deepcopy(state.ema)
     world.copy_first(classifier.state_dict().values())
-    familiarity = learn_familiarity(classifier, run.loader, run.dataset, run.config, world)
-    if best and familiarity:
-        checkpoints.save(path, replace(best, familiarity=familiarity))
+    detector = fit_ood_detector(classifier, run.loader, run.dataset, run.config, world)
+    if best and detector:
+        checkpoints.save(path, replace(best, ood=detector))
     world.wait()
 
 

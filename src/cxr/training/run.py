@@ -18,8 +18,8 @@ from cxr.data.sampling import check_judgeable, count_steps
 from cxr.distributed import World
 from cxr.labels.split_lists import hash_names
 from cxr.labels.splits import SPLITS
-from cxr.model.leakage import images_of, patients_of
 from cxr.model.predict import autocast_dtype
+from cxr.model.seen_hashes import images_of, patients_of
 from cxr.patient_hash import MAKE_ONE, VARIABLE, own_hasher
 from cxr.training.loss import ClassWeights, class_weights
 from cxr.training.memory import spare_for_steps
@@ -102,7 +102,7 @@ def _say_how_patients_are_kept(config: Config) -> None:
     hasher = own_hasher()
     if not config.train.remember_patients:
         warn(
-            "train.remember_patients=false: cxr eval will not recognise patients of this training: no leak guard"
+            "train.remember_patients=false: cxr eval will not recognise patients of this training: no leak check"
         )
     elif hasher.key_id:
         say(f"patients are kept as hashes with the key of CXR_PATIENT_KEY (id {hasher.key_id})")

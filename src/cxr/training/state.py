@@ -19,7 +19,8 @@ from cxr.errors import CxrError
 from cxr.model.batch_norm import share_statistics, shares_statistics
 from cxr.model.checkpoint import LAST, check_kinds
 from cxr.model.classifier import Classifier
-from cxr.model.load_weights import LoadReport, load_weights
+from cxr.model.load_report import LoadReport
+from cxr.model.load_weights import load_weights
 from cxr.model.recompute import recompute_blocks
 from cxr.patient_hash import own_hasher
 from cxr.training.loss import ClassWeights, logit_shift
@@ -67,7 +68,7 @@ def new_state(
         raise CxrError(f"model.weights: {config.model.weights} has a grey stem", "set model.stem=grey")
     model.set_trainable(config.model.train_layers)
     model.logit_shift.copy_(logit_shift(weights))
-    if shares_statistics(config, world):
+    if shares_statistics(config.train, config.model, world.size):
         share_statistics(model)
     model.to(world.device).to(memory_format=torch.channels_last)
     ema = copy.deepcopy(model).requires_grad_(False).eval() if config.train.ema else model

@@ -1,7 +1,8 @@
 """Checksums inside best.safetensors and last.pt, both of which stay files that safetensors and torch read.
 
-best.safetensors carries the SHA-256 of all its bytes, its own 64 digits taken as zeros, as `sha256` in the metadata.
-last.pt is a zip file; its comment is `sha256:` and the SHA-256 of all bytes before the comment and its length.
+best.safetensors carries the SHA-256 of all its bytes, its own 64 digits taken as zeros, as `sha256` in the
+metadata. last.pt is a zip file; its comment is `sha256:` and the SHA-256 of all bytes before the comment and
+its length.
 """
 
 import hashlib
@@ -12,9 +13,8 @@ from pathlib import Path
 from cxr.errors import CxrError
 
 ZEROS = "0" * 64
-_FIELD = re.compile(
-    rb'\\"sha256\\":\\"([0-9a-f]{64})\\"'
-)  # inside the JSON text that is a value of the header's JSON
+# escaped, as it is in a JSON text that is itself a value of the header's JSON
+_FIELD = re.compile(rb'\\"sha256\\":\\"([0-9a-f]{64})\\"')
 _LONGEST_HEADER = 100_000_000  # as safetensors allows
 _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64
@@ -22,7 +22,7 @@ _CHUNK = 1 << 20
 
 
 def seal_safetensors(data: bytes) -> bytes:
-    """The bytes of a safetensors file whose metadata hold ZEROS as `sha256`, with the checksum in their place."""
+    """The bytes of a safetensors file whose metadata hold ZEROS as `sha256`, with the checksum instead."""
     start, _ = _find_field(data[: 8 + int.from_bytes(data[:8], "little")])
     digest = hashlib.sha256(data).hexdigest().encode()
     return data[:start] + digest + data[start + 64 :]
@@ -58,8 +58,8 @@ def _find_field(header: bytes) -> tuple[int, bytes]:
 def damage_error(path: Path) -> CxrError:
     """The error for a file whose bytes are not those that were written."""
     return CxrError(
-        f"{path}: is damaged: its checksum is not that of its bytes",
-        "copy it again from where it is whole; is the disk well?",
+        f"{path}: is damaged: its checksum is not the checksum of its bytes",
+        "copy it again from an undamaged file; is the disk damaged?",
     )
 
 
@@ -102,6 +102,7 @@ def _first_bytes(path: Path, size: int) -> Iterator[bytes]:
 
 
 def _digest(chunks: Iterator[bytes]) -> str:
+    """The SHA-256 of chunks one after the other, in hexadecimal digits."""
     digest = hashlib.sha256()
     for chunk in chunks:
         digest.update(chunk)

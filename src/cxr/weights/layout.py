@@ -1,4 +1,10 @@
-"""Where a backbone stands in a file: found by the ends of its tensors' names and their shapes, under any prefix."""
+"""Where a backbone is in a file: found by the ends of its tensors' names and their shapes, under any prefix.
+
+Torchvision's `layer1.0.conv1.weight` [64, 64, 3, 3] may be called
+`state_dict.module.encoder.layer1.0.conv1.weight` in a file, or `net.4.0.conv1.weight` where the network was
+put into nn.Sequential(*net.children()). A prefix and the file's name of each part (`layer1`: `net.4`) say it
+for all tensors; these are the `Roots` of a network.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -9,24 +15,19 @@ import torch
 
 from cxr.config.schema import Model
 from cxr.vision import get_model, without_first_weights
+from cxr.weights.errors import WeightsError
 from cxr.weights.files import WeightFile
-from cxr.weights.kinds import WeightsError
 
 SUPPORTED: tuple[str, ...] = Model.model_fields["backbone"].annotation.__args__  # type: ignore[union-attr]
 OTHERS = (
-    "resnet152",
-    "wide_resnet50_2",
-    "wide_resnet101_2",
-    "resnext50_32x4d",
-    "resnext101_32x8d",
-    "densenet161",
-)
+    "resnet152", "wide_resnet50_2", "wide_resnet101_2", "resnext50_32x4d", "resnext101_32x8d", "densenet161",
+)  # fmt: skip
 """Relatives of the supported ones, which have their names and other shapes."""
 
-_MAX_PREFIXES, _MAX_LENGTHS = 5_000, 100
+_MAX_PREFIXES, _MAX_LENGTHS, _MAX_COMPARED = 5_000, 100, 100
 _NUMBER = re.compile(r"(\d{1,3})\.")
 _COUNTER = (
-    "num_batches_tracked"  # of batch norms; younger than PyTorch 0.3, and no part of what a network computes
+    "num_batches_tracked"  # of batch norms: not in files before PyTorch 0.4, and nothing computes with it
 )
 _SPELLINGS = (
     # parts that torch.compile, FSDP and checkpointing of activations put between
@@ -121,21 +122,27 @@ class Fit:
 
 
 def find_fits(file: WeightFile, layout: Layout) -> list[Fit]:
-    """Every place in a file where the backbone stands whole; if there is none, where most of it stands.
+    """Every fit of the whole backbone in a file; if there is none, the fit with most of its tensors.
 
     Raises:
-        WeightsError: More places than in any file.
+        WeightsError: More prefixes than in any file.
     """
     spelled = {spell(name): name for name in file.tensors}
     roots = [*_named_roots(spelled, layout), *_numbered_roots(spelled, layout)]
     if len(roots) > _MAX_PREFIXES:  # hostile: an ensemble of a hundred networks has less
         raise WeightsError("holds more than any model does", "give a file of weights alone")
-    # 1. count names, which is quick; 2. look closely at the best alone, since each look reads every name
-    found = [(_count(spelled, layout, roots_of), prefix, roots_of) for prefix, roots_of in roots]
-    most = max((num for num, _, _ in found), default=0)
-    least = sum(not name.endswith(_COUNTER) for name in layout.shapes)
-    wanted = [one for one in found if one[0] >= min(least, most)] if most else []
-    fits = [_fit(file, layout, spelled, prefix, roots_of) for _, prefix, roots_of in wanted[:100]]
+    # 1. count names, which is quick
+    counts = [_count(spelled, layout, roots_there) for _, roots_there in roots]
+    most = max(counts, default=0)
+    num_needed = sum(not name.endswith(_COUNTER) for name in layout.shapes)
+    # 2. compare shapes under the best prefixes alone, since each comparison goes through every name of the
+    #    file
+    best = (
+        [root for root, num in zip(roots, counts, strict=True) if num >= min(num_needed, most)]
+        if most
+        else []
+    )
+    fits = [_fit(file, layout, spelled, prefix, roots_there) for prefix, roots_there in best[:_MAX_COMPARED]]
     whole = [fit for fit in fits if fit.is_whole]
     return whole or sorted(fits, key=lambda fit: -fit.num_fitting)[:1]
 
@@ -159,7 +166,7 @@ def root_of(name: str, roots: Roots) -> str:
 
 
 def _named_roots(spelled: Mapping[str, str], layout: Layout) -> Iterator[tuple[str, Roots]]:
-    """Prefixes under which the parts have torchvision's names: whatever stands before the first or the last tensor."""
+    """Prefixes under which the parts have torchvision's names: what is before the first or last tensor."""
     anchors = (layout.stem, layout.last)
     found = (name.removesuffix(anchor) for anchor in anchors for name in spelled if name.endswith(anchor))
     for prefix in dict.fromkeys(found):
@@ -167,10 +174,12 @@ def _named_roots(spelled: Mapping[str, str], layout: Layout) -> Iterator[tuple[s
 
 
 def _numbered_roots(spelled: Mapping[str, str], layout: Layout) -> Iterator[tuple[str, Roots]]:
-    """Prefixes under which the parts have numbers, as in nn.Sequential(*net.children()): the first is the stem."""
-    # 1. whatever stands before the number of a stem; 2. the numbers there: not those behind every dot of every name
+    """Prefixes under which the parts have numbers, the stem first, as in nn.Sequential(*net.children())."""
+    # 1. prefixes: what stands before `0.weight` of a possible stem, with its dot. Numbers behind every dot of
+    #    every name would be too many
     stems = (re.search(r"(?:^|\.)\d{1,3}\.weight$", name) for name in spelled)
     starts = {match.string[: match.start() + (match[0][0] == ".")] for match in stems if match}
+    # 2. the numbers that follow each prefix
     lengths = sorted({len(start) for start in starts})
     if len(lengths) > _MAX_LENGTHS:
         raise WeightsError("holds more than any model does", "give a file of weights alone")
@@ -180,32 +189,33 @@ def _numbered_roots(spelled: Mapping[str, str], layout: Layout) -> Iterator[tupl
             match = _NUMBER.match(name, length) if name[:length] in starts else None
             if match:
                 numbers.setdefault(name[:length], set()).add(int(match[1]))
+    # 3. the parts in their order: the lowest number is the stem
     for prefix, known in numbers.items():
         # children without tensors (ReLU, pooling) leave gaps; a head may follow
         first = sorted(known)[: len(layout.parts)]
         if len(first) == len(layout.parts) and f"{prefix}{first[0]}.weight" in spelled:
-            yield (
-                prefix,
-                {part: f"{prefix}{number}" for part, number in zip(layout.parts, first, strict=True)},
-            )
+            parts = zip(layout.parts, first, strict=True)
+            yield prefix, {part: f"{prefix}{number}" for part, number in parts}
 
 
 def _fit(file: WeightFile, layout: Layout, spelled: Mapping[str, str], prefix: str, roots: Roots) -> Fit:
+    """Which tensors of the layout are under a prefix, and which are missing, misshapen or unknown."""
     names = {name: spelled[root_of(name, roots)] for name in layout.shapes if root_of(name, roots) in spelled}
     missing = tuple(name for name in layout.shapes if name not in names and not name.endswith(_COUNTER))
     shapes = {name: file.tensors[theirs].shape for name, theirs in names.items()}
     misshapen = tuple(name for name, shape in shapes.items() if shape not in _allowed(name, layout))
-    taken, own = set(names.values()), {root + "." for root in roots.values()}
+    # names inside the network's parts that the layout does not have: the network may compute something else
+    taken, parts = set(names.values()), {root + "." for root in roots.values()}
     extra = [theirs for name, theirs in spelled.items() if theirs not in taken
-             and name.startswith(prefix) and name[: name.find(".", len(prefix)) + 1] in own]  # fmt: skip
-    # a stem of one channel may have a bias: fold_stem makes one
-    bias = spelled.get(root_of(layout.stem.replace(".weight", ".bias"), roots))
-    has_bias = (
-        bias in extra and shapes.get(layout.stem, ())[1:2] == (1,) and file.tensors[bias].shape == (64,)
-    )
+             and name.startswith(prefix) and name[: name.find(".", len(prefix)) + 1] in parts]  # fmt: skip
+    # a stem [64, 1, 7, 7] may have a bias [64], as Classifier.fold_stem makes
+    our_bias = layout.stem.replace(".weight", ".bias")
+    bias = spelled.get(root_of(our_bias, roots))
+    is_grey = shapes.get(layout.stem, ())[1:2] == (1,)
+    has_bias = bias is not None and bias in extra and is_grey and file.tensors[bias].shape == (64,)
     if has_bias and bias is not None:
         extra.remove(bias)
-        names[layout.stem.replace(".weight", ".bias")] = bias
+        names[our_bias] = bias
     return Fit(prefix, names, missing, misshapen, tuple(extra), has_bias)
 
 

@@ -1,7 +1,7 @@
-"""What a whole pickled network says of itself beside its tensors, compared with torchvision's network.
+"""A whole pickled network, layer by layer beside torchvision's: what would compute something else.
 
-A state_dict says nothing of strides, pooling or activations; a pickled nn.Module does. Where its layers differ from
-torchvision's, cxr would compute something else from the same tensors.
+A state_dict says nothing of strides, pooling or activations; a pickled nn.Module does. Where its layers
+differ from torchvision's, cxr would compute something else from the same tensors.
 """
 
 import re
@@ -13,17 +13,18 @@ import torch
 from torch import nn
 
 from cxr.vision import get_model, without_first_weights
+from cxr.weights.errors import WeightsError, shorten_list, visible
 from cxr.weights.files import WeightFile
-from cxr.weights.kinds import WeightsError, visible
 from cxr.weights.layout import Fit, Layout, spell
-from cxr.weights.match import Head, Match, may_compute
-from cxr.weights.safe_unpickle import Module
+from cxr.weights.match import Head, Match
+from cxr.weights.names import may_compute
+from cxr.weights.pickled_module import Module
 
 _COMPUTES = ("stride", "padding", "dilation", "groups", "kernel_size", "padding_mode", "eps", "ceil_mode",
              "output_size", "count_include_pad", "divisor_override")  # fmt: skip
 """Attributes of torch.nn's layers that change what they compute; shapes say the rest."""
-_NO_EFFECT = {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout", "Identity",
-              "Flatten"}  # fmt: skip
+_NO_EFFECT = {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout",
+              "Identity", "Flatten"}  # fmt: skip
 """Layers that compute nothing in evaluation."""
 _KNOWN_PACKAGES = ("torch.nn.", "torchvision.models.", "torchxrayvision.models.")
 _RELU = re.compile(r"\b(denselayer\d+)\.(?:layers\.)?relu\.?([12])$")
@@ -36,37 +37,36 @@ def check_alone(match: Match, head: Head | None) -> None:
     Raises:
         WeightsError: With their names.
     """
-    others = [str(one) for one in match.heads if one != head]
+    others = [str(other) for other in match.heads if other != head]
     if head and others:
-        what = f"has further layers on its features beside {visible(head.name)} ({'; '.join(others[:3])})"
-        hint = f"what they do the file does not say; train from it with model.weights={match.file.origin}"
-        raise WeightsError(f"{what}: the head may depend on them", hint)
+        problem = f"has further layers on its features beside {visible(head.name)} ({'; '.join(others[:3])})"
+        hint = f"the file does not say what they do; train from it with model.weights={match.file.origin}"
+        raise WeightsError(f"{problem}: the head may depend on them", hint)
 
 
 def check_modules(match: Match, head: Head | None) -> tuple[str, ...]:
-    """Refuse a pickled network whose layers are not torchvision's; returns its classes that are of no library.
+    """Classes of a pickled network that are of no library; other layers than torchvision's are refused.
 
     Raises:
         WeightsError: What differs.
     """
-    differ, own = compare(match.file, match.layout, match.fit, head.name if head else None)
+    differ, unknown_classes = compare(match.file, match.layout, match.fit, head.name if head else None)
     tensors = [
         name for name in match.left_out.get("attributes", ()) if match.file.modules and may_compute(name)
     ]
     differ += [f"{visible(name)} is a tensor that torchvision's network does not have" for name in tensors]
     if differ:
-        more = [f"and {len(differ) - 3} more differences"] if len(differ) > 3 else []
         hint = f"it cannot be run here as it is; train from it with model.weights={match.file.origin}"
-        raise WeightsError([*differ[:3], *more], hint)
-    return tuple(own)
+        raise WeightsError(shorten_list(differ, "more differences"), hint)
+    return tuple(unknown_classes)
 
 
 def compare(file: WeightFile, layout: Layout, fit: Fit, head: str | None) -> tuple[list[str], list[str]]:
-    """(what differs from torchvision's network, classes of which it is assumed that they compute as its own do).
+    """(what differs from torchvision's network, classes that are assumed to compute what torchvision's do).
 
     Args:
-        file: Whose `modules` are looked at; there are none in a state_dict.
-        layout: The network that its tensors are.
+        file: Whose `modules` are compared; there are none in a state_dict.
+        layout: The network that its tensors are of.
         fit: Where it stands in the file.
         head: The name of the head's linear layer.
     """
@@ -77,16 +77,17 @@ def compare(file: WeightFile, layout: Layout, fit: Fit, head: str | None) -> tup
     for path, module in ours.items():
         part, dot, rest = path.partition(".")
         there = f"{roots.get(part, fit.prefix + part)}{dot}{rest}"
-        is_none = part == "avgpool" and there in theirs and "Pool" not in theirs[there].kind
-        if there in theirs and not is_none:
+        # in a Sequential without pooling another layer may have its number, which is an extra layer then
+        is_other_layer = part == "avgpool" and there in theirs and "Pool" not in theirs[there].kind
+        if there in theirs and not is_other_layer:
             seen.add(there)
-            differ += _compare_one(there, theirs[there], module)
+            differ += _compare_layer(there, theirs[there], module)
     top = _top(theirs, fit.prefix)
     others = {path: module for path, module in theirs.items() if path not in seen and _is_below(path, top)}
     differ += _extra(others, file, fit, head)
-    own = {module.kind for path, module in theirs.items() if _is_below(path, top) and module.children
-           and not module.kind.startswith(_KNOWN_PACKAGES)}  # fmt: skip
-    return differ, sorted(own)
+    unknown = {module.kind for path, module in theirs.items() if _is_below(path, top) and module.has_layers
+               and not module.kind.startswith(_KNOWN_PACKAGES)}  # fmt: skip
+    return differ, sorted(unknown)
 
 
 @cache
@@ -117,7 +118,7 @@ def _roots(fit: Fit, layout: Layout) -> Mapping[str, str]:
 
 
 def _spell(path: str) -> str:
-    """A module's path in today's spelling; `relu.1` of a DenseNet layer has no tensors, so `spell` leaves it."""
+    """A module's path in today's spelling, also `relu.1` of a DenseNet layer, which has no tensors."""
     return _RELU.sub(r"\1.relu\2", spell(f"{path}.").rstrip("."))
 
 
@@ -132,12 +133,12 @@ def _is_below(path: str, top: str | None) -> bool:
     return top is not None and (not top or path == top or path.startswith(f"{top}."))
 
 
-def _compare_one(path: str, theirs: Module, ours: nn.Module) -> list[str]:
+def _compare_layer(path: str, theirs: Module, ours: nn.Module) -> list[str]:
     """What differs in one layer."""
     kind, wanted = theirs.kind.rpartition(".")[2], type(ours).__name__
     where = visible(path)
     if theirs.is_changed:
-        return [f"{where} has hooks or a forward of its own"]
+        return [f"{where} has hooks or another forward"]
     if next(ours.children(), None) is not None:  # a block, whose layers are compared one by one
         return []
     if (kind, wanted) == ("AvgPool2d", "AdaptiveAvgPool2d") and _pair(
@@ -168,9 +169,9 @@ def _extra(modules: Mapping[str, Module], file: WeightFile, fit: Fit, head: str 
     for path, module in modules.items():
         kind = module.kind.rpartition(".")[2]
         if module.is_changed:
-            yield f"{visible(path) or 'the network'} has hooks or a forward of its own"
+            yield f"{visible(path) or 'the network'} has hooks or another forward"
         has_tensors = any(name.startswith(f"{path}.") for name in file.tensors) if path else True
-        if module.children or has_tensors or kind in _NO_EFFECT or ".loss." in module.kind:
+        if module.has_layers or has_tensors or kind in _NO_EFFECT or ".loss." in module.kind:
             continue
         is_behind = head is not None and _is_behind(path, head)
         if kind == "Sigmoid" and (is_behind or not path.startswith(home)):

@@ -1,4 +1,4 @@
-"""What torch.save wrote: its object as inert parts, and the bytes of its storages, checked against the file's size."""
+"""What torch.save wrote: its object as inert parts, and its storages' bytes, checked by the file's size."""
 
 import io
 import zipfile
@@ -10,9 +10,9 @@ from typing import IO, Any, NamedTuple
 import torch
 from torch import Tensor
 
-from cxr.weights.kinds import WeightsError
-from cxr.weights.places import Place, Storage, build, refer
+from cxr.weights.errors import WeightsError
 from cxr.weights.safe_unpickle import read_pickle
+from cxr.weights.stored_tensor import Storage, StoredTensor, build, refer
 
 _MAX_PICKLE = 64 << 20  # bytes; a model of 600 layers takes 200 kB
 _CUT = "is cut off: numbers of its tensors are missing"
@@ -28,30 +28,31 @@ class _Record(NamedTuple):
 
 
 class TorchFile:
-    """An open file of torch.save: `root` is its object, of dicts, lists, `Part`s and `Place`s."""
+    """An open file of torch.save: `root` is its object, of dicts, lists, `Part`s and `StoredTensor`s."""
 
     def __init__(self, path: Path, records: Mapping[str, _Record], root: object = None) -> None:
         self.root = root
         self._path, self._records = path, records
         self._bytes: dict[str, bytearray] = {}
 
-    def read(self, place: Place) -> Tensor:
-        """The tensor at a place, a view of bytes that are read once.
+    def read(self, stored: StoredTensor) -> Tensor:
+        """The numbers of a stored tensor, a view of bytes that are read once.
 
         Raises:
             WeightsError: The bytes are not there or not those that were written.
         """
-        storage = place.storage
+        storage = stored.storage
         assert storage is not None
         if storage.key not in self._bytes:
             self._bytes[storage.key] = self.read_record(storage.key)
         data = self._bytes[storage.key]
         first = storage.first * storage.dtype.itemsize
-        num = storage.num_bytes // place.dtype.itemsize  # the place was checked to lie within so many numbers
-        if first + num * place.dtype.itemsize > len(data):
+        # `stored_tensor` checked that the tensor reaches no farther than these numbers
+        num = storage.num_bytes // stored.dtype.itemsize
+        if first + num * stored.dtype.itemsize > len(data):
             raise WeightsError(_CUT)
-        numbers = torch.frombuffer(data, dtype=place.dtype, count=num, offset=first)
-        return numbers.as_strided(place.shape, place.stride, place.offset)
+        numbers = torch.frombuffer(data, dtype=stored.dtype, count=num, offset=first)
+        return numbers.as_strided(stored.shape, stored.stride, stored.offset)
 
     def forget(self) -> None:
         """Let go of the bytes that were read."""
@@ -73,7 +74,7 @@ class TorchFile:
 
 
 def open_zip(path: Path) -> TorchFile:
-    """The zip archive of PyTorch 1.6 and later: NAME/data.pkl, and NAME/data/KEY with the bytes of each storage."""
+    """The zip archive of PyTorch 1.6 and later: NAME/data.pkl, and NAME/data/KEY for each storage."""
     try:
         records = _list_records(path)
     except WeightsError:
@@ -92,12 +93,13 @@ def open_zip(path: Path) -> TorchFile:
     if "byteorder" in records and bytes(parts.read_record("byteorder")) == b"big":
         raise WeightsError(_BIG_ENDIAN)
     root = read_pickle(io.BytesIO(parts.read_record("data.pkl")), build, refer)
-    storages = {key.removeprefix("data/"): one for key, one in records.items() if key.startswith("data/")}
+    storages = {key.removeprefix("data/"): record for key, record in records.items()
+                if key.startswith("data/")}  # fmt: skip
     return TorchFile(path, storages, root)
 
 
 def _list_records(path: Path) -> dict[str, _Record]:
-    """The archive's entries by their names below its one folder."""
+    """The archive's entries by their names below its folder."""
     with zipfile.ZipFile(path) as archive:
         entries = {info.filename: info for info in archive.infolist()}
     folder = next(name for name in entries if name.rpartition("/")[2] == "data.pkl").removesuffix("data.pkl")
@@ -114,21 +116,21 @@ def _find_record(file: IO[bytes], info: zipfile.ZipInfo) -> _Record:
     header = file.read(30)
     if header[:4] != b"PK\x03\x04":
         raise WeightsError("is damaged: its list of parts cannot be read")
+    # the sizes of the name and of the padding, whose local copy may differ from the one in the list
     name_size, padding = (int.from_bytes(header[at : at + 2], "little") for at in (26, 28))
     return _Record(info.header_offset + 30 + name_size + padding, info.file_size, info.CRC)
 
 
 def open_legacy(path: Path) -> TorchFile:
-    """The stream of PyTorch before 1.6: magic number, version, machine, object, keys; then each storage's bytes."""
+    """The stream of PyTorch before 1.6: magic number, version, machine, object, keys, storages."""
     storages: dict[str, Storage] = {}
 
     def note(reference: object) -> object:
         referred = refer(reference)
         if isinstance(referred, Storage):
             whole: Any = reference
-            storages[referred.key] = Storage(
-                referred.key, referred.dtype, whole[4]
-            )  # of which it may be a view
+            # the whole storage, of which this may be a view: `_walk_storages` needs its size
+            storages[referred.key] = Storage(referred.key, referred.dtype, num=whole[4])
         return referred
 
     size = path.stat().st_size
@@ -145,8 +147,8 @@ def open_legacy(path: Path) -> TorchFile:
 def _walk_storages(
     file: IO[bytes], size: int, keys: list[str], storages: dict[str, Storage]
 ) -> dict[str, _Record]:
-    """Eight bytes with a storage's number of entries, then these, for one storage after the other."""
-    records: dict[str, Any] = {}
+    """Where each storage is: after eight bytes with its number of entries."""
+    records: dict[str, _Record] = {}
     at = file.tell()
     for key in keys:
         file.seek(at)

@@ -3,20 +3,14 @@
 import torch
 from torch import Tensor
 
+from cxr.weights.errors import WeightsError, shorten_list, visible
 from cxr.weights.files import WeightFile
-from cxr.weights.kinds import WeightsError, visible
 from cxr.weights.match import Head, Match
 
-_NAMED = 3
 _COUNTS = (torch.int64, torch.int32, torch.float32)
 _FLOATS = (
-    torch.float32,
-    torch.float64,
-    torch.float16,
-    torch.bfloat16,
-    torch.float8_e4m3fn,
-    torch.float8_e5m2,
-)
+    torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2,
+)  # fmt: skip
 
 
 def read_values(match: Match, head: Head | None = None) -> dict[str, Tensor]:
@@ -25,33 +19,32 @@ def read_values(match: Match, head: Head | None = None) -> dict[str, Tensor]:
     Raises:
         WeightsError: Every one that is no tensor of finite numbers.
     """
-    file, wrong = match.file, []
-    names = dict(match.fit.names)
+    names = dict(match.fit.names)  # {our name: the file's}
     if head:
-        names |= {"head.weight": head.weight} | ({"head.bias": head.bias} if head.bias else {})
-    values = {}
+        names["head.weight"] = head.weight
+        if head.bias:
+            names["head.bias"] = head.bias
+    values, problems = {}, []
     for name, theirs in names.items():
-        flaw, value = read_value(file, name, theirs)
+        flaw, value = read_value(match.file, name, theirs)
         if flaw:
-            wrong.append(f"{visible(theirs)} {flaw}")
+            problems.append(f"{visible(theirs)} {flaw}")
         else:
             values[name] = value
-    if wrong:
-        more = [f"and {len(wrong) - _NAMED} more tensors are unfit"] if len(wrong) > _NAMED else []
-        raise WeightsError(
-            [*wrong[:_NAMED], *more], "its training failed, or the file is damaged: give another one"
-        )
+    if problems:
+        hint = "its training failed, or the file is damaged: give another one"
+        raise WeightsError(shorten_list(problems, "more tensors cannot be used"), hint)
     return values
 
 
 def read_value(file: WeightFile, name: str, theirs: str) -> tuple[str, Tensor]:
-    """(why it cannot be used, the tensor)."""
-    place = file.tensors[theirs]
-    if place.flaw:
-        return place.flaw, torch.empty(0)
+    """(why it cannot be used, the tensor): the reason is empty where it can."""
+    stored = file.tensors[theirs]
+    if stored.flaw:
+        return stored.flaw, torch.empty(0)
     is_counter = name.endswith("num_batches_tracked")
-    if place.dtype not in (_COUNTS if is_counter else _FLOATS):
-        return f"holds {str(place.dtype).removeprefix('torch.')} in place of weights", torch.empty(0)
+    if stored.dtype not in (_COUNTS if is_counter else _FLOATS):
+        return f"holds {str(stored.dtype).removeprefix('torch.')} in place of weights", torch.empty(0)
     if is_counter:
         return "", file.read(theirs).clone()
     value = file.read(theirs).float().contiguous()  # also of halves; a double may overflow here

@@ -1,4 +1,4 @@
-"""The patients and images that a model has seen, as hashes by which they are recognised (see patient_key.py)."""
+"""Hashes of the patients and images that a model has seen, to recognise them (see patient_hash.py)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -22,46 +22,45 @@ def hash_patients(source: str, patients: Iterable[str], hasher: Hasher = NO_KEY)
 def hash_images(
     source: str, images: Sequence[str], hasher: Hasher = NO_KEY, sums: Sequence[int] | None = None
 ) -> Tensor:
-    """Sorted int64 hashes of image keys; those of the sources whose ids are their own are told apart from the rest.
+    """Sorted int64 hashes of image keys; the same key in a table of the user has another hash.
 
     Where the checksums of their pixels are given, such images are known by these too.
     """
     texts = [f"{_kind(source)}\n{image}" for image in images]
     if sums is not None and _kind(source) == "own":
-        texts += [
-            _PIXELS,
-            *(f"{_PIXELS}\n{number}\n{image}" for image, number in zip(images, sums, strict=True)),
-        ]
+        texts.append(_PIXELS)  # a marker: `knows_pixels` asks for it
+        texts += [f"{_PIXELS}\n{number}\n{image}" for image, number in zip(images, sums, strict=True)]
     return _sorted(_hash(text, hasher) for text in texts)
 
 
-def patients_of(dataset: Dataset, fold: str, hasher: Hasher = NO_KEY) -> Tensor:
-    """Hashes of the patients of a fold; those of joined archives are what each has when it is read alone."""
-    return _joined(
-        hash_patients(part.id_space, part.table.rows["patient_id"].iloc[part.rows(fold)].unique(), hasher)
-        for part in dataset.archives
-    )
+def patients_of(dataset: Dataset, split: str, hasher: Hasher = NO_KEY) -> Tensor:
+    """Hashes of the patients of a split; a dataset has the same ones alone and combined with others."""
+    hashes = []
+    for part in dataset.archives:
+        ids = part.table.rows["patient_id"].iloc[part.rows(split)].unique()
+        hashes.append(hash_patients(part.id_space, ids, hasher))
+    return _joined(hashes)
 
 
-def images_of(dataset: Dataset, fold: str, hasher: Hasher = NO_KEY) -> Tensor:
-    """Hashes of the images of a fold, by which they are recognised in another table whose patients have other ids."""
-    keys = [
-        np.array(image_keys(list(part.table.rows["image"])))[part.rows(fold)] for part in dataset.archives
-    ]
-    return _joined(
-        hash_images(part.table.source, own.tolist(), hasher, pixel_sums(part, part.rows(fold)))
-        for part, own in zip(dataset.archives, keys, strict=True)
-    )
+def images_of(dataset: Dataset, split: str, hasher: Hasher = NO_KEY) -> Tensor:
+    """Hashes of the images of a split, to recognise them in a table where patients have other ids."""
+    hashes = []
+    for part in dataset.archives:
+        rows = part.rows(split)
+        keys = image_keys(list(part.table.rows["image"]))  # of the whole table: a name may be there twice
+        images = [keys[row] for row in rows]
+        hashes.append(hash_images(part.table.source, images, hasher, pixel_sums(part, rows)))
+    return _joined(hashes)
 
 
-def pixel_sums(archive: Dataset, rows: npt.NDArray[np.int64]) -> list[int] | None:
+def pixel_sums(dataset: Dataset, rows: npt.NDArray[np.int64]) -> list[int] | None:
     """Checksums of the pixels of some rows; None where an earlier version packed them."""
-    sums = archive.store.crc32
-    return None if sums is None else [int(number) for number in sums[archive.index[rows]]]
+    sums = dataset.store.crc32
+    return None if sums is None else [int(number) for number in sums[dataset.index[rows]]]
 
 
 def image_keys(names: Sequence[str]) -> list[str]:
-    """File names without folder and ending, or with the folders where an archive has several files of one name."""
+    """File names without folder and ending; with the folders if several files have the same name."""
     paths = [_without_ending(name) for name in names]
     files = [path.rpartition("/")[2] for path in paths]
     return files if len(set(files)) == len(set(paths)) else paths
@@ -86,20 +85,28 @@ def count_images(
 ) -> int:
     """How many of these images are among the hashed ones, whichever folders stand before their names.
 
-    File names of two tables may be equal by chance, so one table's images are those of another only where the checksums
-    of their pixels say so too.
+    File names of two tables may be equal by chance, so one table's images are those of another only where the
+    checksums of their pixels say so too.
     """
+    if not names:
+        return 0
+    # 1. the words with which each image's hash may have been written
     kinds = [("world",) if _kind(source) == "own" else ("world", "own")] * len(names)
     if sums is not None and _kind(source) == "own":
         kinds = [("world", f"{_PIXELS}\n{number}") for number in sums]
-    hashes = [[_hash(f"{kind}\n{key}", hasher) for key in _endings(name) for kind in own]
-              for name, own in zip(names, kinds, strict=True)]  # fmt: skip
-    known = np.isin(np.array([one for each in hashes for one in each], np.int64), seen.numpy())
-    starts = np.cumsum([0, *(len(each) for each in hashes[:-1])]) if hashes else np.empty(0, np.intp)
-    return int(np.logical_or.reduceat(known, starts).sum()) if hashes else 0
+    # 2. every hash that each image may have: a few for each, all in an array [m]
+    hashes: list[int] = []
+    starts = []  # [n] where each image's hashes begin
+    for name, words in zip(names, kinds, strict=True):
+        starts.append(len(hashes))
+        hashes += [_hash(f"{word}\n{key}", hasher) for key in _endings(name) for word in words]
+    # 3. an image was seen where any of its hashes is known
+    is_known = np.isin(np.array(hashes, np.int64), seen.numpy())
+    return int(np.logical_or.reduceat(is_known, starts).sum())
 
 
 def _kind(source: str) -> str:
+    """`world` if a dataset's ids mean the same everywhere, `own` for a user's table; part of each hash."""
     return "own" if source in joint.OWN_IDS else "world"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from cxr.weights.kinds import WeightsError, visible
+from cxr.weights.errors import WeightsError, visible
 from cxr.weights.safe_unpickle import Name
 
 _DTYPES = {
@@ -23,7 +23,7 @@ _MAX_SIZE = 1 << 60
 
 @dataclass(frozen=True, eq=False)
 class Storage:
-    """Numbers in the file that tensors are views of: under `key`, from the `first`-th on, `num` of one `dtype`."""
+    """Numbers in the file that tensors are views of: `num` of a `dtype` under `key`, from `first` on."""
 
     key: str
     dtype: torch.dtype
@@ -32,20 +32,20 @@ class Storage:
 
     @property
     def num_bytes(self) -> int:
-        """Of its own numbers."""
+        """Bytes of the numbers that tensors may see."""
         return self.num * self.dtype.itemsize
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
-    """A tensor that was not read yet.
+class StoredTensor:
+    """A tensor of a file before it is read.
 
     Attributes:
         shape: Its sizes.
         dtype: The kind of its numbers.
-        storage: Where they lie; None where they lie nowhere, or elsewhere under the tensor's own name.
+        storage: Where its numbers are; None if there are none, or if its name says it, as in safetensors.
         stride: Steps in the storage from one entry to the next along each axis.
-        offset: The first entry's place in the storage.
+        offset: The first entry's position in the storage.
         flaw: Why it cannot be read as numbers, such as `is sparse`; empty where it can.
     """
 
@@ -56,38 +56,40 @@ class Place:
     offset: int = 0
     flaw: str = ""
 
-    def is_same(self, other: "Place") -> bool:
+    def is_same(self, other: "StoredTensor") -> bool:
         """Whether both are views of the same numbers."""
-        ours, theirs = (self.storage, self.offset, self.shape, self.stride), (
-            other.storage, other.offset, other.shape, other.stride)  # fmt: skip
-        return self is other or (self.storage is not None and ours == theirs)
+        if self is other:
+            return True
+        ours = self.storage, self.offset, self.shape, self.stride
+        theirs = other.storage, other.offset, other.shape, other.stride
+        return self.storage is not None and ours == theirs
 
 
 def refer(reference: object) -> object:
     """The storage that a persistent id of torch.save names, or the class of a module in old files."""
     if not isinstance(reference, tuple) or not reference:
         raise WeightsError("is damaged: it refers to something outside itself")
-    if (
-        reference[0] == "module" and len(reference) > 1
-    ):  # (word, class, its file, its source) before PyTorch 1.6
+    # ("module", class, its file, its source) before PyTorch 1.6
+    if reference[0] == "module" and len(reference) > 1:
         return reference[1]
+    # ("storage", class, key, device, number of values), and a view before PyTorch 0.4
     if reference[0] != "storage" or len(reference) < 5 or not isinstance(reference[1], Name):
         raise WeightsError("is damaged: it refers to something outside itself")
     _, kind, key, _, num, *view = reference
-    word = kind.name.removesuffix("Storage")
-    if word not in _DTYPES or not _is_size(num):
+    type_name = kind.name.removesuffix("Storage")  # FloatStorage
+    if type_name not in _DTYPES or not _is_size(num):
         raise WeightsError(f"holds numbers of a kind that cxr does not know ({kind})")
-    first, own = 0, num
+    first, num_in_view = 0, num
     if view and view[0] is not None:  # (key of the view, first, number), of storages that share memory
-        _, first, own = view[0]
-        if not (_is_size(first) and _is_size(own) and first + own <= num):
+        _, first, num_in_view = view[0]
+        if not (_is_size(first) and _is_size(num_in_view) and first + num_in_view <= num):
             raise WeightsError("is damaged: a storage reaches beyond another")
-    return Storage(str(key), _DTYPES[word], own, first)
+    return Storage(str(key), _DTYPES[type_name], num_in_view, first)
 
 
 def build(name: Name, given: tuple[Any, ...]) -> object:
-    """The place of a tensor that a call of torch would build; NotImplemented for any other call."""
-    if name.name in ("Parameter", "Variable", "Buffer") and given and isinstance(given[0], Place):
+    """The tensor that a call of torch would build; NotImplemented for any other call."""
+    if name.name in ("Parameter", "Variable", "Buffer") and given and isinstance(given[0], StoredTensor):
         return given[0]  # around its tensor, before PyTorch 0.4
     if name == ("torch", "Size"):
         return _numbers(given[0])
@@ -100,11 +102,9 @@ def build(name: Name, given: tuple[Any, ...]) -> object:
             "_rebuild_parameter" | "_rebuild_parameter_with_state" | "_rebuild_device_tensor_from_cpu_tensor"
         ):
             return given[0]
-        case (
-            "_rebuild_from_type_v2"
-        ):  # (function, class, its arguments, state) of a subclass or one with attributes
-            made = build(given[0], given[2]) if isinstance(given[0], Name) else NotImplemented
-            return made
+        case "_rebuild_from_type_v2":
+            # (function, class, its arguments, state) of a subclass, or of a tensor with attributes
+            return build(given[0], given[2]) if isinstance(given[0], Name) else NotImplemented
         case "_rebuild_qtensor":
             return _flawed(given[2], "is quantised")
         case "_rebuild_meta_tensor_no_storage":
@@ -116,15 +116,15 @@ def build(name: Name, given: tuple[Any, ...]) -> object:
         case "_rebuild_nested_tensor":
             return _flawed((), "is a nested tensor")
         case "_rebuild_wrapper_subclass":
-            return _flawed(given[2], f"is of a class of its own ({visible(str(given[0]))})")
+            return _flawed(given[2], f"is of an unknown subclass of Tensor ({visible(str(given[0]))})")
     return NotImplemented
 
 
-def _flawed(sizes: Any, flaw: str) -> Place:  # noqa: ANN401  what the file says
-    return Place(_numbers(sizes), torch.float32, flaw=flaw)
+def _flawed(sizes: Any, flaw: str) -> StoredTensor:  # noqa: ANN401  what the file says
+    return StoredTensor(_numbers(sizes), torch.float32, flaw=flaw)
 
 
-def _view(function: str, given: tuple[Any, ...]) -> Place:
+def _view(function: str, given: tuple[Any, ...]) -> StoredTensor:
     """(storage, offset, sizes, strides, ...), then for v3 the dtype on an untyped storage."""
     storage, offset, sizes, strides = given[:4]
     if not isinstance(storage, Storage) or not _is_size(offset):
@@ -137,12 +137,13 @@ def _view(function: str, given: tuple[Any, ...]) -> Place:
         dtype = named
     shape, stride = _numbers(sizes), _numbers(strides)
     num = storage.num_bytes // dtype.itemsize
+    # position of the tensor's last value in the storage
     reach = offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     if prod(shape) and reach >= num:
         raise WeightsError("is damaged: a tensor reaches beyond its storage")
     metadata = given[-1] if isinstance(given[-1], dict) and len(given) > 6 else {}
     flaw = "is stored negated or conjugated" if metadata.get("neg") or metadata.get("conj") else ""
-    return Place(shape, dtype, storage, stride, offset, flaw)
+    return StoredTensor(shape, dtype, storage, stride, offset, flaw)
 
 
 def _numbers(values: Any) -> tuple[int, ...]:  # noqa: ANN401
@@ -152,5 +153,5 @@ def _numbers(values: Any) -> tuple[int, ...]:  # noqa: ANN401
 
 
 def _is_size(number: object) -> bool:
-    """Whether it can be a size or a place in a file; a number of 5,000 digits cannot even be printed."""
+    """Whether it can be a size or a position in a file; a number of 5,000 digits cannot even be printed."""
     return type(number) is int and 0 <= number < _MAX_SIZE

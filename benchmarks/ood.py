@@ -1,8 +1,8 @@
 """How often `cxr predict` warns of images unlike those of training, by kind of image and by kind of score.
 
-`python -m benchmarks.familiarity [--nih FOLDER]` trains a small model on generated images (and one on the archive in
-FOLDER, laid out as ChestX-ray14) and prints the tables of docs/familiarity.md. `--seed` draws other patients, weights
-and patterns; `--val-fraction` is the archive's share of patients that validate.
+`python -m benchmarks.ood [--nih FOLDER]` trains a small model on generated images (and one on the dataset in
+FOLDER, laid out as ChestX-ray14) and prints the tables of docs/out-of-distribution.md. `--seed` draws other
+patients, weights and patterns; `--val-fraction` is the dataset's fraction of patients that validate.
 """
 
 import argparse
@@ -16,17 +16,18 @@ import torch
 from scipy.special import logit
 from sklearn.neighbors import NearestNeighbors
 
-from benchmarks.unlike import Squares, changed, invented
+from benchmarks.ood_images import Squares, changed, invented
 from cxr.config.load import override
 from cxr.config.schema import Config, Phantom
 from cxr.data.dataset import open_dataset
 from cxr.data.placement import SharedPixels
 from cxr.distributed import World
 from cxr.images.read import prepare, read_file
+from cxr.model.candidate import Candidate, open_candidate
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.evaluate import Candidate, open_candidate
-from cxr.model.ood import RATE, fit_gaussian
-from cxr.model.predict import familiarity_values, predict_squares
+from cxr.model.ood import RATE
+from cxr.model.ood_fit import fit_gaussian
+from cxr.model.predict import ood_vectors, predict_squares
 from cxr.phantom.archive import generate
 from cxr.training.train import train
 
@@ -63,13 +64,13 @@ def trained(config: Config) -> Candidate:
 
 
 def values_of(checkpoint: Checkpoint, squares: Squares) -> tuple[Float, Float]:
-    """(what the score judges [n, d], logits [n, C]) of prepared images [n, S, S]."""
+    """(the detector's input [n, d], logits [n, C]) of prepared images [n, S, S]."""
     parts = []
     for start in range(0, len(squares), 64):
         images = torch.from_numpy(np.ascontiguousarray(squares[start : start + 64]))
         p, features = predict_squares(checkpoint, images)
         logits = logit(np.clip(p.cpu().numpy().astype(np.float64), 1e-9, 1 - 1e-9))
-        parts.append((familiarity_values(features, images).cpu().numpy().astype(np.float64), logits))
+        parts.append((ood_vectors(features, images).cpu().numpy().astype(np.float64), logits))
     return np.concatenate([values for values, _ in parts]), np.concatenate([logits for _, logits in parts])
 
 
@@ -89,13 +90,11 @@ def shown(candidate: Candidate, others: Mapping[str, Squares]) -> dict[str, Squa
 
 def alarm_rates(candidate: Candidate, kinds: Mapping[str, Squares]) -> dict[str, float]:
     """The share of images of each kind that raise the warning of `cxr predict`."""
-    familiarity = candidate.checkpoint.familiarity
-    assert familiarity
+    detector = candidate.checkpoint.ood
+    assert detector
     return {
         kind: float(
-            (
-                familiarity.score(values_of(candidate.checkpoint, images)[0]) > familiarity.measured.limit
-            ).mean()
+            (detector.score(values_of(candidate.checkpoint, images)[0]) > detector.measured.limit).mean()
         )
         for kind, images in kinds.items()
     }
@@ -157,8 +156,8 @@ def report(candidate: Candidate, others: Mapping[str, Squares]) -> None:
     kinds = shown(candidate, others)
     kept = alarm_rates(candidate, kinds)
     single = compared(candidate, kinds)
-    assert candidate.checkpoint.familiarity
-    print(f"The warning is {candidate.checkpoint.familiarity.measured}.\n")
+    assert candidate.checkpoint.ood
+    print(f"The warning is {candidate.checkpoint.ood.measured}.\n")
     print(f"| shown | images | cxr predict | {' | '.join(single)} |")
     print("| --- |" + " ---: |" * (len(single) + 2))
     for kind, images in kinds.items():
@@ -177,7 +176,7 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--nih", type=Path, help="folder laid out as ChestX-ray14")
-    parser.add_argument("--val-fraction", type=float, default=0.6, help="of the archive in --nih")
+    parser.add_argument("--val-fraction", type=float, default=0.6, help="of the dataset in --nih")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     nih: Path | None = chosen.nih

@@ -1,4 +1,4 @@
-"""Images that are no upright frontal chest X-rays: what `benchmarks.familiarity` and its tests show to a model."""
+"""Images that are no upright frontal chest X-rays: what `benchmarks.ood` and its tests show to a model."""
 
 from collections.abc import Iterator
 
@@ -12,13 +12,13 @@ from cxr.images.read import Grey, Preprocess, prepare
 
 Squares = npt.NDArray[np.uint8]
 
-PHOTOS = ("camera", "astronaut", "coffee", "chelsea", "rocket", "moon", "coins", "page", "text", "brick", "grass",
-          "gravel", "retina", "hubble_deep_field", "immunohistochemistry", "clock")  # fmt: skip
-"""Pictures that come with scikit-image."""
+PHOTOS = ("camera", "astronaut", "coffee", "chelsea", "rocket", "moon", "coins", "page", "text", "brick",
+          "grass", "gravel", "retina", "hubble_deep_field", "immunohistochemistry", "clock")  # fmt: skip
+"""Photographs that come with scikit-image."""
 
 
 def changed(squares: Squares) -> dict[str, Squares]:
-    """The same radiographs [n, S, S] as they should not be shown, and mirrored, which most training also does."""
+    """The same radiographs [n, S, S] changed as they should not be, and mirrored, as most training does."""
     size = squares.shape[1]
     quarter = slice(size // 4, size - size // 4)
     middle = [np.asarray(cv2.resize(square[quarter, quarter], (size, size))) for square in squares]

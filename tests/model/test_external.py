@@ -45,13 +45,13 @@ def test_eval_scores_a_model_as_it_is(plant: Plant, sized: Path, archive: Path, 
     )
 
 
-def test_the_report_tells_what_was_judged_and_what_not(plant: Plant, sized: Path, tmp_path: Path) -> None:
+def test_the_report_names_findings_evaluated_and_left_out(plant: Plant, sized: Path, tmp_path: Path) -> None:
     plant(CHEX)
     assert call("eval", CHEX, sized, "eval.interval=none", "--out", tmp_path) == 0
     report = json.loads((tmp_path / "report.json").read_text())
     untrained = ("Emphysema", "Fibrosis", "Hernia", "Infiltration", "Mass", "Nodule", "Pleural_Thickening")
-    judged = [row["finding"] for row in report["metrics"]]
-    assert len(judged) == 7 and not set(judged) & set(untrained)
+    evaluated = [row["finding"] for row in report["metrics"]]
+    assert len(evaluated) == 7 and not set(evaluated) & set(untrained)
     left_out = next(note for note in report["notes"] if "was never trained for" in note)
     assert all(name in left_out for name in untrained)
     assert f"{CHEX} was trained on chex, not on images of nih" in report["notes"]
@@ -60,12 +60,12 @@ def test_the_report_tells_what_was_judged_and_what_not(plant: Plant, sized: Path
     assert not report["thresholds"]["optimistic"]
 
 
-def test_the_archive_it_was_trained_on_is_marked(plant: Plant, sized: Path, tmp_path: Path) -> None:
+def test_the_dataset_it_was_trained_on_is_marked(plant: Plant, sized: Path, tmp_path: Path) -> None:
     plant(NIH)
     assert call("eval", NIH, sized, "eval.interval=none", "--out", tmp_path) == 0
     notes = json.loads((tmp_path / "report.json").read_text())["notes"]
     assert any(
-        note.startswith(f"NOT A FAIR TEST: {NIH} was trained on nih, by a split of its own") for note in notes
+        note.startswith(f"NOT A FAIR TEST: {NIH} was trained on nih, with another split") for note in notes
     )
 
 
@@ -107,10 +107,10 @@ def test_what_does_not_fit_is_an_error(
     assert error.format(recipe=sized, model=RSNA) in capsys.readouterr().err
 
 
-def test_without_a_recipe_there_is_nothing_to_judge(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_recipe_there_is_nothing_to_evaluate(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("eval", RSNA) == 2
     assert capsys.readouterr().err == (
-        f"error: {RSNA}: has no data of its own to be judged on\n"
+        f"error: {RSNA}: has no dataset to be evaluated on\n"
         f"hint: cxr eval {RSNA} configs/nih_densenet121.yaml data.root=FOLDER\n"
     )
 
@@ -176,7 +176,7 @@ def test_predict_prints_its_trained_findings_at_thresholds_of_one_half(
     said = capsys.readouterr()
     answer = json.loads(said.out)
     assert said.err.startswith(
-        f"{RSNA}: thresholds of 0.5, chosen on no rows; probabilities: sigmoid of the raw"
+        f"{RSNA}: thresholds of 0.5, chosen on no images; probabilities: sigmoid of the raw"
     )
     assert answer["thresholds"] == {"Pneumonia": 0.5, "Lung Opacity": 0.5}
     assert call("predict", RSNA, image) == 0

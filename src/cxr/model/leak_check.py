@@ -1,0 +1,116 @@
+"""The leak check: were patients or images of a dataset in the training of a model?"""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from cxr.config.schema import OneDataset
+from cxr.data import combine as joint
+from cxr.data.dataset import Dataset
+from cxr.errors import CxrError
+from cxr.model.checkpoint import Checkpoint
+from cxr.model.seen_hashes import count_images, count_patients, knows_pixels, pixel_sums
+from cxr.patient_hash import find_hasher, own_hasher
+
+_NO_HASHES = torch.empty(0, dtype=torch.int64)
+
+
+def check_seen(run: str, dataset: Dataset, checkpoint: Checkpoint, split: str, allowed: bool) -> list[str]:
+    """Notes on patients of a split that the model has seen; unless allowed, evaluating on them is refused.
+
+    Raises:
+        CxrError: Patients, or images, that were in its training or its validation images.
+    """
+    notes = []
+    reason = "" if split == "train" else unknown_training(checkpoint)
+    if reason:
+        unknown = "whether the model was trained on patients evaluated here is not known"
+        notes.append(f"{run}: the leak check is off: {reason}; {unknown}")
+    for part in dataset.archives:
+        for trained_split in ("train", "val"):
+            # training images may be evaluated as such, and validation images as validation images
+            if split in ("train", trained_split):
+                continue
+            seen = _describe_seen(part, part.rows(split), checkpoint, trained_split)
+            if not seen:
+                continue
+            of = f" of {part.name}" if dataset.parts else ""
+            leak = f"{seen}{of} to be evaluated were in the model's {trained_split} rows"
+            if not allowed:
+                hint = (
+                    "use the split that it was trained with, or --allow-seen-patients, which marks the report"
+                )
+                raise CxrError(f"{run}: {leak}", hint)
+            notes.append(f"NOT A FAIR TEST of {run}: {leak}, so every metric is too high")
+    return notes
+
+
+def is_other(dataset: Dataset, checkpoint: Checkpoint) -> bool:
+    """Whether the model was trained on none of a dataset: another hospital's data, as far as can be known."""
+    data, source = checkpoint.metadata.config.data, dataset.table.source
+    rows = np.arange(len(dataset.table))
+    if any(_describe_seen(dataset, rows, checkpoint, split) for split in ("train", "val")):
+        return False
+    return source in joint.OWN_IDS or source not in {part.source for part in (data, *data.also)}
+
+
+def shares_validation_images(dataset: Dataset, checkpoint: Checkpoint) -> bool:
+    """Whether a dataset may hold validation images that the checkpoint's thresholds were chosen on."""
+    if unknown_training(checkpoint):
+        return True
+    return any(
+        _describe_seen(part, np.arange(len(part.table)), checkpoint, "val") for part in dataset.archives
+    )
+
+
+def unknown_training(checkpoint: Checkpoint) -> str:
+    """Why it is unknown on which patients and images the model was trained; empty where it is known."""
+    metadata = checkpoint.metadata
+    if not len(checkpoint.patients.get("train", _NO_HASHES)):
+        remembered = metadata.config.train.remember_patients
+        reason = "" if remembered else " (train.remember_patients was false)"
+        return f"the checkpoint holds no patients{reason}"
+    if find_hasher(metadata.patient_key) is None:
+        key_here = own_hasher().key_id
+        here = f"CXR_PATIENT_KEY is another key ({key_here})" if key_here else "CXR_PATIENT_KEY is not set"
+        return f"the checkpoint's patients are hashed with a key ({metadata.patient_key}), and {here}"
+    return ""
+
+
+def count_seen(dataset: Dataset, patients: Iterable[str], checkpoint: Checkpoint, split: str) -> int:
+    """How many of a dataset's patients were in a split of the training; an unnamed table may be any table."""
+    hasher = find_hasher(checkpoint.metadata.patient_key)
+    if hasher is None:
+        return 0
+    spaces = {dataset.id_space, dataset.table.source}
+    if dataset.id_space in joint.OWN_IDS:
+        data = checkpoint.metadata.config.data
+        trained: tuple[OneDataset, ...] = (data, *data.also)
+        spaces |= {joint.id_space(part.source, part.name) for part in trained if part.source in joint.OWN_IDS}
+    ids, seen = list(patients), checkpoint.patients.get(split, _NO_HASHES)
+    return min(len(ids), sum(count_patients(seen, space, ids, hasher) for space in spaces))
+
+
+def _describe_seen(dataset: Dataset, rows: npt.NDArray[np.int64], checkpoint: Checkpoint, split: str) -> str:
+    """How many patients, or else images, of some rows were in a split of the training; empty for none."""
+    hasher = find_hasher(checkpoint.metadata.patient_key)
+    if hasher is None:
+        return ""
+    table, known = dataset.table, checkpoint.images.get(split, _NO_HASHES)
+    patients, images = (table.rows[name].iloc[rows] for name in ("patient_id", "image"))
+    sums = pixel_sums(dataset, rows)
+    # 1. by patients, unless none is named and the pixels tell: then each image is its own patient, and file
+    #    names of two tables may be equal by chance
+    names_no_patient = not table.names_patients and table.source in joint.OWN_IDS
+    if not (names_no_patient and sums is not None and knows_pixels(known, hasher)):
+        num_seen = count_seen(dataset, patients.unique(), checkpoint, split)
+        if num_seen:
+            return f"{num_seen:,} of the {patients.nunique():,} patients"
+    # 2. by images
+    num_seen = count_images(known, table.source, list(images), hasher, sums)
+    if not num_seen:
+        return ""
+    other_ids = ", under other patient ids," if table.names_patients else ""
+    return f"{num_seen:,} of the {len(images):,} images{other_ids}"
