@@ -22,8 +22,8 @@ from torchvision import transforms
 from benchmarks.timing import Contender, Row, race
 from cxr.config.schema import Data, Phantom
 from cxr.data.augment import resample
-from cxr.data.freed_memory import keep_freed_memory
 from cxr.data.loader import Loader, Pixels
+from cxr.data.malloc import keep_freed_memory
 from cxr.data.pack import pack
 from cxr.data.placement import place
 from cxr.data.store import Store, describe

@@ -101,10 +101,10 @@ def main(work: Path, epochs: int = 4) -> None:
 def _time_now(run: Run, state: Any, epochs: int) -> None:  # noqa: ANN401
     from cxr.console import progress
     from cxr.signals import StopRequest
-    from cxr.training.best import complete_best
     from cxr.training.loss_meter import Pace
     from cxr.training.profile import StepProfiler
     from cxr.training.runlog import TextLog
+    from cxr.training.save import add_ood_score
     from cxr.training.saver import Saver
 
     text, profiler = TextLog(), StepProfiler(0, 1, run.config.out, WORLD.device, lambda: 0.0)
@@ -119,7 +119,7 @@ def _time_now(run: Run, state: Any, epochs: int) -> None:  # noqa: ANN401
             state.history = [{"auroc": 0.0, "loss": 9.0}] * number
             _say(f"epoch {number + 1}", lambda: loop._finish_epoch(run, state, session, "learned"))
             _say("  its files, in a thread", saver.wait)
-    _say("once, after the last epoch", lambda: complete_best(run, state))
+    _say("once, after the last epoch", lambda: add_ood_score(run, state.ema))
 
 
 def _say(name: str, work: Any) -> None:  # noqa: ANN401

@@ -19,7 +19,7 @@ from cxr.findings import NIH_14
 from cxr.images.read import Preprocess
 from cxr.labels.table import Targets
 from cxr.training.compiled import Compiled
-from cxr.training.train import train_step
+from cxr.training.step import train_step
 
 NUM_IMAGES, NUM_TRAIN, SIZE, BATCH = 112_120, 78_468, 256, 256
 _BLOCK = 2048

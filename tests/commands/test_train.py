@@ -22,6 +22,7 @@ from cxr.data.rows import PACKED, load_rows
 from cxr.errors import UnavailableFileError
 from cxr.images.read import Grey, read_file
 from cxr.training import train as loop
+from cxr.training.step import train_step
 from tests.helpers.fakes import write_image, write_lines, write_nih
 
 HINT = "; go on with: "
@@ -159,11 +160,10 @@ def test_a_signal_stops_train_while_it_packs_and_while_it_trains(
         128 + number,
         "stopped and saved",
     )
-    step = loop.train_step
 
     def kill(*arguments: object) -> object:
         os.kill(os.getpid(), number)
-        return step(*arguments)  # type: ignore[arg-type]
+        return train_step(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train_step", kill)

@@ -17,7 +17,7 @@ from cxr.console import count
 from cxr.data import combine as joint
 from cxr.data.dataset import preprocess, store_path
 from cxr.data.pack import list_files
-from cxr.data.sampling import check_judgeable, count_steps
+from cxr.data.sampling import check_selection_metric, count_steps
 from cxr.data.store import Store, check_pixels, describe, open_store
 from cxr.errors import CxrError
 from cxr.images.dicom.header import SUFFIXES as DICOM
@@ -226,7 +226,7 @@ def judge_training(
     """
     steps = said.attempt(lambda: count_steps(config, images, visits))
     if validation is not None and images["val"]:
-        said.attempt(lambda: check_judgeable(config, validation))
+        said.attempt(lambda: check_selection_metric(config, validation))
     if not images["test"]:
         said.warnings.append("data.split: no images for test, so there is nothing to report on")
     if config.model.weights not in ("imagenet", "none") or config.model.head_findings:

@@ -64,7 +64,7 @@ def fingerprint(root: Path, paths: Sequence[str]) -> str:
     return hashlib.sha256(" ".join(map(str, sizes)).encode()).hexdigest()[:16]
 
 
-class Stacked:
+class JoinedPixels:
     """Pixels of several stores read as one array uint8 [N, S, S], without copying; `parts` are theirs in order."""
 
     def __init__(self, parts: Sequence[npt.NDArray[np.uint8]]) -> None:
@@ -107,7 +107,7 @@ class Store:
 
     path: Path
     manifest: Manifest
-    pixels: Pixels | Stacked
+    pixels: Pixels | JoinedPixels
     readable: npt.NDArray[np.bool_]
     crc32: npt.NDArray[np.uint32] | None = None
     parts: tuple["Store", ...] = ()
@@ -127,7 +127,7 @@ def join_stores(stores: Sequence[Store]) -> Store:
     source = "+".join(manifest.source for manifest in manifests)
     manifest = Manifest(source, sum(one.num_images for one in manifests), keys, manifests[0].preprocess)
     readable = np.concatenate([store.readable for store in stores])
-    return Store(stores[0].path, manifest, Stacked(parts), readable, parts=tuple(stores))
+    return Store(stores[0].path, manifest, JoinedPixels(parts), readable, parts=tuple(stores))
 
 
 def copy_pixels(store: Store, rows: npt.NDArray[np.intp], target: Pixels) -> None:

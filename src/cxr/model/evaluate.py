@@ -10,7 +10,7 @@ from cxr.config.load import load
 from cxr.config.schema import Config, Eval
 from cxr.console import count, warn
 from cxr.data.dataset import Dataset, open_dataset, preprocess
-from cxr.data.freed_memory import keep_freed_memory
+from cxr.data.malloc import keep_freed_memory
 from cxr.data.placement import SharedPixels
 from cxr.device import choose_device
 from cxr.distributed import World
