@@ -19,7 +19,8 @@ import torchxrayvision
 from cxr.config.schema import Config, Data
 from cxr.data.dataset import Dataset
 from cxr.data.loader import Loader
-from cxr.data.store import Store, describe
+from cxr.data.manifest import make_manifest
+from cxr.data.store import Store
 from cxr.distributed import World
 from cxr.findings import NIH_14
 from cxr.images.read import Preprocess
@@ -49,7 +50,7 @@ def make_run(work: Path) -> Run:
     table = table.select(np.arange(len(table)) < num)
     fold = np.where(np.arange(num) < NUM_TRAIN, "train", "val")
     targets = resolve(table, NIH_14)
-    manifest = describe("nih", list(table.rows["image"]), Preprocess(SIZE))
+    manifest = make_manifest("nih", list(table.rows["image"]), Preprocess(SIZE))
     store = Store(work / "store", manifest, np.zeros((num, SIZE, SIZE), np.uint8), np.ones(num, bool))
     split = Split(kind="official", name="benchmark", fold=fold, hashes={})  # type: ignore[call-arg, unused-ignore]
     dataset = Dataset(table, targets, fold, split, store, np.arange(num), {})

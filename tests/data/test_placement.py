@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cxr.data import placement as residence
+from cxr.data.file_records import PACKED, new_records
+from cxr.data.manifest import make_manifest
 from cxr.data.placement import Where, place
-from cxr.data.rows import PACKED, new_rows
-from cxr.data.store import Store, describe, join_stores, open_store
+from cxr.data.store import Store, join_stores, open_store
 from cxr.errors import CxrError
 from cxr.images.read import Preprocess
 
@@ -21,10 +22,10 @@ NUM_BYTES = 100 * 32 * 32
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    wanted = describe("nih", [str(row) for row in range(100)], Preprocess(32))
+    wanted = make_manifest("nih", [str(row) for row in range(100)], Preprocess(32))
     pixels = np.random.default_rng(0).integers(0, 256, NUM_BYTES, dtype=np.uint8)
     pixels.tofile(tmp_path / "pixels.u8")
-    rows = new_rows(100)
+    rows = new_records(100)
     rows.status[:] = PACKED
     rows.crc32[:] = [zlib.crc32(row.data) for row in pixels.reshape(100, -1)]
     rows.save(tmp_path)

@@ -61,9 +61,10 @@ def test_a_gpu_without_enough_memory_is_an_error_with_what_takes_less(
     with pytest.raises(CxrError) as error:
         loop.train(make_recipe(tmp_path / "run"), dataset, ALONE)
     assert error.value.render() == (
-        "error: train.batch_size: 8 images of 32 pixels do not fit into the GPU's memory (CUDA out of memory)\n"
-        "hint: train.accumulate=2 computes a batch in 2 micro-batches; or train.batch_size=4, or model.checkpointing=true, or "
-        "store.where=ram, which keeps the images out of the GPU"
+        "error: train.batch_size: 8 images of 32 pixels "
+        "do not fit into the GPU's memory (CUDA out of memory)\n"
+        "hint: train.accumulate=2 computes a batch in 2 micro-batches; or train.batch_size=4, "
+        "or model.checkpointing=true, or store.where=ram, which keeps the images out of the GPU"
     )
     with pytest.raises(ValueError), explain_no_memory(make_recipe(tmp_path)):
         raise ValueError

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from cxr.data.pack import Read
+from cxr.data.store_files import Read
 from cxr.errors import CxrError, UnavailableFileError, UnreadableImageError, says_nothing_of_the_file
 from cxr.images.decode import decode_colour
 from cxr.images.large_images import one_image

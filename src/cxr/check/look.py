@@ -16,7 +16,7 @@ from cxr.check.result import Listing
 from cxr.config.schema import Config
 from cxr.data import combine as joint
 from cxr.data.dataset import keep_rows, store_path
-from cxr.data.pack import Read, reader
+from cxr.data.store_files import Read, reader
 from cxr.images.notes import CONSTANT, Notes
 from cxr.labels import sources
 from cxr.labels.reading import make_rows

@@ -15,10 +15,12 @@ from cxr.check.tally import count_patients
 from cxr.config.schema import Config, Data
 from cxr.console import count
 from cxr.data import combine as joint
+from cxr.data.checksums import check_pixels
 from cxr.data.dataset import preprocess, store_path
-from cxr.data.pack import list_files
+from cxr.data.manifest import make_manifest
 from cxr.data.sampling import check_selection_metric, count_steps
-from cxr.data.store import Store, check_pixels, describe, open_store
+from cxr.data.store import Store, open_store
+from cxr.data.store_files import list_files
 from cxr.errors import CxrError
 from cxr.images.dicom.header import SUFFIXES as DICOM
 from cxr.images.dicom.header import read_header
@@ -154,7 +156,7 @@ def try_store(config: Config, table: LabelTable, said: Said, quick: bool) -> tup
         begun = path.with_name(path.name + ".partial").exists()  # an interrupted pack has reserved it
         return None, 0 if begun else len(table) * config.image.store_size**2
     images, how = list(table.rows["image"]), preprocess(config)
-    wanted, intensity = describe(config.data.source, images, how), config.image.intensity
+    wanted, intensity = make_manifest(config.data.source, images, how), config.image.intensity
     now = list_files(table.root, files, images, intensity, table.read_pixels)
     store = said.attempt(lambda: open_store(path, wanted, now, may_write=False, reread=not quick))
     if store is not None and not quick:

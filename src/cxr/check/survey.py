@@ -16,8 +16,8 @@ from cxr.check.result import Cells, Check, Files, Listing, Plan, Share, Twins
 from cxr.config.schema import Config
 from cxr.data import combine as joint
 from cxr.data.dataset import preprocess, store_path
-from cxr.data.pack import Read
 from cxr.data.sampling import num_visits
+from cxr.data.store_files import Read
 from cxr.findings import find
 from cxr.images.read import Preprocess
 from cxr.labels.splits import FOLDS

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from cxr.config.schema import Config
 from cxr.console import count, say, warn
 from cxr.data import combine as joint
-from cxr.data.changes import Files
-from cxr.data.pack import begin, is_begun, list_files, pack, write_csv
-from cxr.data.store import Manifest, Store, describe, open_store
+from cxr.data.manifest import Manifest, make_manifest
+from cxr.data.pack import begin, is_begun, pack, write_csv
+from cxr.data.store import Store, open_store
+from cxr.data.store_files import StoreFiles, list_files
 from cxr.errors import CxrError
 from cxr.files import clear_leftovers
 from cxr.images.read import Preprocess
@@ -57,7 +58,7 @@ class ListedArchive:
     @cached_property
     def wanted(self) -> Manifest:
         """What its store must hold."""
-        return describe(self.config.data.source, self.images, preprocess(self.config))
+        return make_manifest(self.config.data.source, self.images, preprocess(self.config))
 
     @cached_property
     def images(self) -> list[str]:
@@ -70,7 +71,7 @@ class ListedArchive:
         return list(self.table.rows["path"].iloc[self.found])
 
     @property
-    def files(self) -> Files:
+    def files(self) -> StoreFiles:
         """The files of its store's rows."""
         table, intensity = self.table, self.config.image.intensity
         return list_files(table.root, self.paths, self.images, intensity, table.read_pixels)

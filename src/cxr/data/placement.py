@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cxr.data.checksums import copy_pixels
 from cxr.data.dataset import Dataset
 from cxr.data.loader import Loader, Pixels, Rows
-from cxr.data.store import Store, copy_pixels
+from cxr.data.store import Store
 from cxr.errors import CxrError
 
 Where = Literal["auto", "disk", "ram", "gpu"]
