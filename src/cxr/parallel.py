@@ -19,7 +19,7 @@ _SECONDS_BETWEEN_CHECKS = 0.05
 
 
 def map_ahead(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """work(item) of each item, in the order of the items; threads, at most one a core, work a few items ahead.
+    """work(item) of each item, in their order; threads, at most one a core, work a few items ahead.
 
     Raises:
         Exception: What `work` raised, when it is that item's turn.
@@ -48,8 +48,8 @@ def work_through(
 ) -> None:
     """Call work(row) for every row in several threads; the first error stops the others and is raised here.
 
-    A signal ends the work in the thread that waits, between two rows of the others. Raised anywhere else it would leave
-    threads at work in C libraries while Python ends.
+    A signal ends the work in the thread that waits, between two rows of the others. Raised anywhere else it
+    would leave threads at work in C libraries while Python ends.
 
     Args:
         name: A word for the progress bar and the threads' names.
@@ -57,8 +57,8 @@ def work_through(
         work: Called from several threads.
         workers: Threads; 0 takes one a core.
         num_done_before: Rows that an earlier call has done, which the bar counts too.
-        check: Called twenty times a second by the thread that waits; what it raises stops the others too. By default
-            it raises `Interrupted` after a signal.
+        check: Called twenty times a second by the thread that waits; what it raises stops the others too. By
+            default it raises `Interrupted` after a signal.
 
     Raises:
         CxrError: No thread can be started.
@@ -86,7 +86,8 @@ def work_through(
             errors.append(error)
             stop.set()
 
-    # The order of leaving matters: 1. `stop` is set, 2. the bar is removed, 3. the pool waits for rows under way.
+    # The order of leaving matters: 1. `stop` is set, 2. the bar is removed, 3. the pool waits for rows under
+    # way.
     num_threads = workers or os.cpu_count() or 1
     with ThreadPoolExecutor(num_threads, name) as pool, progress() as bar:
         task = bar.add_task(name, total=num_done_before + len(rows), completed=num_done_before)

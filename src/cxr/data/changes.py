@@ -3,7 +3,8 @@
 The rule, file by file:
 1. Another size is a change.
 2. The same size and time is the same file.
-3. The same size and another time (a copy without times, `touch`, an archive that was unpacked again) is decided by
+3. The same size and another time (a copy without times, `touch`, an archive that was unpacked again) is
+decided by
    reading the file again: where it gives the row's checksum it is the same, and its new time is noted.
 """
 
@@ -29,7 +30,8 @@ class Changes:
     Attributes:
         changed: Rows whose files are other ones, or gone.
         unknown: Rows whose files have their old size and another time, and were not read again.
-        confirmed: Whether a file that was read again is the same, so that its new time is noted in the records.
+        confirmed: Whether a file that was read again is the same, so that its new time is noted in the
+            records.
     """
 
     changed: Sequence[int]

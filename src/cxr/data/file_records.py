@@ -4,8 +4,8 @@ A NumPy archive, which is a zip file whose members carry their own CRC-32, of fo
 
     status     uint8   0 not packed yet, 1 packed, 2 unreadable
     num_bytes  int64   size of the row's file; -1 where the pixels come from no file of this name
-    mtime_ns   int64   when the file was last changed, in nanoseconds since 1970; -2^63 where that is not known
-    crc32      uint32  zlib.crc32 of the row's bytes in pixels.u8
+    mtime_ns   int64   when the file was last changed, in nanoseconds since 1970; -2^63 where that is not
+    known crc32      uint32  zlib.crc32 of the row's bytes in pixels.u8
 """
 
 import io
@@ -104,7 +104,8 @@ def load_records(folder: Path) -> FileRecords:
 def stat_files(root: Path, paths: Sequence[str]) -> tuple[Integers, Integers]:
     """(sizes [N], times [N]) of files below root; -1 and UNKNOWN_TIME where there is no file.
 
-    112,120 files on a local disk take 0.25 s. On a slow disk, as the first files show, several are asked for at once.
+    112,120 files on a local disk take 0.25 s. On a slow disk, as the first files show, several are asked for
+    at once.
     """
     started = time.perf_counter()
     found = _sizes_and_times(root, paths[:_NUM_TIMED])
@@ -130,13 +131,14 @@ def _size_and_time(path: str) -> tuple[int, int]:
         facts = os.stat(path)
     except (OSError, ValueError):  # ValueError: a name with a zero byte
         return -1, UNKNOWN_TIME
-    # On a disk of whole seconds a second change within the same second would not show: the time is not noted then.
+    # On a disk of whole seconds a second change within the same second would not show: the time is not noted
+    # then.
     is_fresh = facts.st_mtime_ns % _SECOND == 0 and abs(time.time_ns() - facts.st_mtime_ns) < _COARSE
     return facts.st_size, UNKNOWN_TIME if is_fresh else facts.st_mtime_ns
 
 
 def same_times(before: Integers, now: Integers) -> npt.NDArray[np.bool_]:
-    """[N] whether two times are the same, also where a disk or archive has kept one of them in whole seconds."""
+    """[N] whether two times are the same, also where one of them was kept in whole seconds."""
     is_coarse = (before % _SECOND == 0) | (now % _SECOND == 0)
     is_near = (np.abs(before - now) < _COARSE) & is_coarse
     is_known = (before != UNKNOWN_TIME) & (now != UNKNOWN_TIME)

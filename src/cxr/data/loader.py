@@ -1,10 +1,10 @@
 """Batches of a dataset on a device, copied ahead of the training by one thread.
 
-There are no worker processes: a packed image is 64 kB, and one thread copies some 25,000 of them a second, so a thread
-that stays a few batches ahead feeds any GPU. NumPy's `take` with mode="clip" copies a batch without holding Python's
-lock, so that the thread that launches the steps does not wait for it.
+There are no worker processes: a packed image is 64 kB, and one thread copies some 25,000 of them a second, so
+a thread that stays a few batches ahead feeds any GPU. NumPy's `take` with mode="clip" copies a batch without
+holding Python's lock, so that the thread that launches the steps does not wait for it.
 
-Which rows an epoch has, and in which order, are functions of (seed, epoch); each process takes its share of a batch.
+Which rows an epoch has, and in which order, are functions of (seed, epoch); a process takes its share.
 """
 
 import queue
@@ -71,8 +71,8 @@ def epoch_rows(groups: Sequence[tuple[Rows, float]], seed: int, epoch: int) -> R
     """The rows that an epoch trains on, group after group.
 
     Args:
-        groups: (rows, weight) of each dataset. Each row is there floor(weight) times; the fraction of the weight is
-            the share of rows that are there once more, drawn from (seed, epoch).
+        groups: (rows, weight) of each dataset. Each row is there floor(weight) times; the fraction of the
+            weight is the share of rows that are there once more, drawn from (seed, epoch).
         seed: The run's seed.
         epoch: Counted from 0.
     """
@@ -95,7 +95,7 @@ def epoch_order(rows: Rows, seed: int, epoch: int) -> Rows:
 def cut(order: Rows, batch_size: int, rank: int = 0, world: int = 1) -> list[tuple[Rows, Rows]]:
     """(the global batch, this process's contiguous share of it) for each step.
 
-    Shares have equal lengths, because shared batch statistics and DDP weigh the processes equally: -1 fills them.
+    -1 fills shares to equal lengths: shared batch statistics and DDP weigh the processes equally.
     """
     batches = []
     for start in range(0, len(order), batch_size):
@@ -110,9 +110,10 @@ def cut(order: Rows, batch_size: int, rank: int = 0, world: int = 1) -> list[tup
 class Loader:
     """Batches of a dataset on a device.
 
-    On CUDA a batch goes through three stages: 1. the loader's thread gathers rows into page-locked memory, 2. it starts
-    their copy to the GPU on a second stream, which runs beside the kernels of the step before, 3. `_hand_over` makes
-    the stream that computes wait for that copy. The host waits for none of them.
+    On CUDA a batch goes through three stages; the host waits for none of them:
+    1. The loader's thread gathers rows into page-locked memory.
+    2. It starts their copy to the GPU on a second stream, which runs beside the kernels of the step before.
+    3. `_hand_over` makes the stream that computes wait for that copy.
 
     Args:
         pixels: uint8 [N, S, S], an array or a tensor on any device.
@@ -132,7 +133,7 @@ class Loader:
     def batches(
         self, order: Rows, batch_size: int, rank: int = 0, world: int = 1, skip: int = 0
     ) -> Iterator[Batch]:
-        """This process's batches of the rows in `order`, without the first `skip`; a thread prepares them ahead."""
+        """This process's batches of the rows in `order`, without the first `skip`; a thread is ahead."""
         steps = cut(order, batch_size, rank, world)[skip:]
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_MAX_BATCHES_AHEAD)
         stop = threading.Event()
@@ -203,7 +204,7 @@ class Loader:
             return gather(self.pixels, rows, pin=True)
 
     def _pin(self, values: Tensor) -> Tensor:
-        """The values in page-locked memory where a GPU copies them: else the copy would make the host wait."""
+        """The values in page-locked memory for a copy to a GPU, which would else make the host wait."""
         return values if self._copy_stream is None else values.pin_memory()
 
     def _to_device(self, batch: Batch) -> Batch:
@@ -223,8 +224,8 @@ def _hand_over(batch: Batch) -> Batch:
     if batch.copied is not None:
         stream = torch.cuda.current_stream(batch.images.device)
         stream.wait_event(batch.copied)  # the GPU waits, the host does not
-        # The memory was allocated on the copy stream. Without this, torch would give it to the next copy as soon as
-        # Python frees the tensors, while kernels of this stream may still read them.
+        # The memory was allocated on the copy stream. Without this, torch would give it to the next copy as
+        # soon as Python frees the tensors, while kernels of this stream may still read them.
         for tensor in (batch.images, batch.y, batch.mask):
             tensor.record_stream(stream)
     return batch
@@ -245,7 +246,7 @@ def gather(pixels: Pixels, rows: Rows, pin: bool = False) -> Tensor:
         for position, row in enumerate(rows):
             target[position] = pixels[row]
         return images
-    # mode="clip" copies without Python's lock, but would replace a wrong row by the last one: check them first.
+    # mode="clip" copies without Python's lock, but takes the last row for a wrong one: check them first.
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(pixels):
         raise IndexError(
             f"rows {rows.min()} to {rows.max()} are not all among the {len(pixels)} rows of pixels"

@@ -11,11 +11,12 @@ _NEVER_TRIM, _NO_MMAP = 2**31 - 1, 0
 
 
 def keep_freed_memory(device: torch.device, keep: bool = True) -> bool:
-    """Keep large freed blocks for the next batch on the CPU, or set the defaults again; returns whether it is done.
+    """Keep large freed blocks for the next batch on the CPU, or set the defaults again; returns success.
 
-    By default glibc gives blocks above 32 MB back to the system when they are freed, and takes new, zeroed pages for
-    the next batch: 11 of the 14 ms of normalising 64 images, and a seventh of a training step (measured). The process
-    keeps at most what it held at its peak. Nothing happens on a GPU, whose memory torch keeps anyway, or without glibc.
+    By default glibc gives blocks above 32 MB back to the system when they are freed, and takes new, zeroed
+    pages for the next batch: 11 of the 14 ms of normalising 64 images, and a seventh of a training step
+    (measured). The process keeps at most what it held at its peak. Nothing happens on a GPU, whose memory
+    torch keeps anyway, or without glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

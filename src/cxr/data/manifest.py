@@ -1,4 +1,4 @@
-"""manifest.json of a store: which images it holds and how they were prepared, and how it differs from a config."""
+"""manifest.json of a store: which images it holds, how they were prepared, how it differs from a config."""
 
 import hashlib
 import json
@@ -54,7 +54,7 @@ def fingerprint(root: Path, paths: Sequence[str]) -> str:
 def find_differences(
     found: Mapping[str, object], wanted: Mapping[str, object], prefix: str = ""
 ) -> Iterator[str]:
-    """A line for each value of a manifest that is another than the config asks for; the hash of keys is left out."""
+    """A line for each value of a manifest that is not what the config asks for; but the hash of keys."""
     for key, value in wanted.items():
         packed = found.get(key)
         if isinstance(value, dict) and isinstance(packed, dict):
@@ -66,7 +66,7 @@ def find_differences(
 
 
 def describe_other_images(folder: Path, names: Sequence[str]) -> str:
-    """How the images of a store differ from the names [N] that the label table has now, as far as is known."""
+    """How the images of a store differ from the names [N] of the label table, as far as is known."""
     packed, now = dict.fromkeys(read_images(folder)), dict.fromkeys(names)
     if not packed or not now:
         return "packed from other images, or in another order, than the label table now names"

@@ -1,4 +1,4 @@
-"""Image files -> Store: every file decoded once, in a folder beside the store that replaces it when it is whole."""
+"""Image files -> Store: each file decoded once, in a folder that replaces the store when it is whole."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ from cxr.signals import catch_signals
 from cxr.text import csv_line
 
 Begin = Literal["overwrite", "update"]
-"""Which rows are packed again: all of them, or those that have changed, are damaged or could not be decoded."""
+"""Which rows are packed again: all, or those that have changed, are damaged or could not be decoded."""
 
 _UNREADABLE = "unreadable.csv"
 _NUM_LISTED = 20  # files in an error
@@ -47,14 +47,15 @@ def pack(
         images: N row keys.
         wanted: `make_manifest(source, images, preprocess)`.
         folder: The store's folder.
-        unreadable: Whether files that could not be decoded are an error, after the last file, or are listed in
-            unreadable.csv.
+        unreadable: Whether files that could not be decoded are an error, after the last file, or are listed
+            in unreadable.csv.
         workers: Decoding threads; 0 takes one a core.
-        read_pixels: Grey pixels of one of `paths`, called from several threads; None reads it as a file below root.
+        read_pixels: Grey pixels of one of `paths`, called from several threads; None reads it as a file below
+            root.
 
     Raises:
-        CxrError: Unreadable files, files that cannot be read now, a disk too small, or another process packing the same
-            store. What was packed is saved, and the same command resumes it.
+        CxrError: Unreadable files, files that cannot be read now, a disk too small, or another process
+            packing the same store. What was packed is saved, and the same command resumes it.
         Interrupted: A signal, with what was packed saved.
     """
     files = list_files(root, paths, images, wanted.preprocess.intensity, read_pixels)
@@ -79,18 +80,19 @@ def pack(
 
 
 def begin(extent: Begin, files: StoreFiles, wanted: Manifest, folder: Path, workers: int = 0) -> None:
-    """Begin to pack a store again, which `pack` then finishes; the store can be read until the new one is whole.
+    """Begin to pack a store again, which `pack` finishes; the store can be read until the new one is whole.
 
     Args:
-        extent: overwrite drops all that was packed, also an interrupted pack; update keeps rows that have neither
-            changed nor are damaged, or resumes an interrupted pack.
+        extent: overwrite drops all that was packed, also an interrupted pack; update keeps rows that have
+            neither changed nor are damaged, or resumes an interrupted pack.
         files: The files of its rows.
         wanted: What it must hold.
         folder: The store's folder.
         workers: Threads; 0 takes one a core.
 
     Raises:
-        CxrError: Under update, no store of these images, or one of format 1, which knows nothing of its files.
+        CxrError: Under update, no store of these images, or one of format 1, which knows nothing of its
+            files.
     """
     with _lock(folder) as partial:
         if extent == "overwrite":
@@ -125,7 +127,7 @@ def _lock(folder: Path) -> Iterator[Path]:
 
 
 def _start_empty(partial: Path, wanted: Manifest, images: Sequence[str]) -> None:
-    """Begin with no row; what an interrupted pack left is of other images, other pixels or an earlier version."""
+    """Begin with no row; an interrupted pack is of other images, other pixels or an earlier version."""
     if partial.exists():
         say(f"{partial}: what was packed there is dropped")
         shutil.rmtree(partial, ignore_errors=True)
@@ -201,7 +203,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
 
 
 def _replace(partial: Path, folder: Path) -> None:
-    """Put the whole store in place; an older one is moved aside first: a folder cannot be renamed onto another."""
+    """Put the whole store in place of an older one, moved first: no folder can be renamed onto another."""
     old = folder.with_name(folder.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

@@ -1,4 +1,4 @@
-"""Decodes the rows of a store in several threads and writes them, so that a kill at any moment loses only seconds."""
+"""Decodes the rows of a store in several threads; a kill at any moment loses seconds of the work."""
 
 import errno
 import os
@@ -34,9 +34,10 @@ _SECONDS_BETWEEN_SAVES = 2.0
 class RowPacker:
     """Packs the rows of a store that are not packed yet, each at its own offset of the pixel file.
 
-    The order matters: 1. a file's size and time are noted, 2. it is read and its row written, 3. the pixel file is
-    flushed to the disk, 4. the row's status is saved. A kill at any moment thus loses at most the last seconds of work,
-    and a file that changes while it is packed shows as changed. Memory is one image a thread, whatever N is.
+    The order matters: 1. a file's size and time are noted, 2. it is read and its row written, 3. the pixel
+    file is flushed to the disk, 4. the row's status is saved. A kill at any moment thus loses at most the
+    last seconds of work, and a file that changes while it is packed shows as changed. Memory is one image a
+    thread, whatever N is.
 
     Attributes:
         unreadable: Why each row that could not be decoded could not.
@@ -138,7 +139,7 @@ def _load_interrupted(partial: Path, files: StoreFiles, wanted: Manifest) -> Fil
 
 
 def _allocate(path: Path, num_bytes: int) -> int:
-    """A descriptor of the pixel file with all its bytes reserved, so that a full disk shows before hours of work."""
+    """A descriptor of the pixel file with all bytes reserved: a full disk shows before hours of work."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         if num_bytes:

@@ -1,4 +1,4 @@
-"""How many training rows an epoch has, in how many steps; and the refusals of datasets that cannot be trained on.
+"""How many training rows and steps an epoch has; refuses datasets that cannot be trained on.
 
 Which rows, and in which order, is drawn in loader.py, which needs torch.
 """
@@ -60,7 +60,7 @@ def check_selection_metric(config: Config, validation: Targets) -> None:
 
 
 def _check_last_batch(config: Config, num_images: int, num_processes: int) -> None:
-    """Refuse a micro-batch of one image whose last feature map is one pixel: batch norm would divide by no variance."""
+    """Refuse a micro-batch of one image whose last feature map is one pixel: batch norm has no variance."""
     batch_size = config.train.batch_size
     num_last = num_images % batch_size or batch_size
     smallest = min(

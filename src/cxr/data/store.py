@@ -1,11 +1,12 @@
 """A packed dataset: every image decoded once into one uint8 file [N, S, S].
 
-A folder with `pixels.u8` (raw bytes, row-major), `images.txt` (a row key a line), `rows.npz` (each row's status,
-checksum, and its file's size and time, see file_records.py), `manifest.json` (preprocessing and identity), and
-`unreadable.csv` and `missing.csv` where there are such files.
+A folder with `pixels.u8` (raw bytes, row-major), `images.txt` (a row key a line), `rows.npz` (each row's
+status, checksum, and its file's size and time, see file_records.py), `manifest.json` (preprocessing and
+identity), and `unreadable.csv` and `missing.csv` where there are such files.
 
-Stores of format 1, written before there were checksums, hold `status.u8` (a byte a row, as in file_records.py) in
-place of `rows.npz` and, in the manifest, a hash of the sizes of 64 files; they open with a note.
+Stores of format 1, written before there were checksums, hold `status.u8` (a byte a row, as in
+file_records.py) in place of `rows.npz` and, in the manifest, a hash of the sizes of 64 files; they open with
+a note.
 """
 
 import bisect
@@ -47,7 +48,7 @@ _PACK_AGAIN = "cxr pack CONFIG --overwrite packs it again, or store.path=FOLDER 
 
 
 class JoinedPixels:
-    """Pixels of several stores, read as one array uint8 [N, S, S] without copying; `parts` are theirs in order."""
+    """Pixels of several stores read as one array uint8 [N, S, S], without copying; `parts` are theirs."""
 
     def __init__(self, parts: Sequence[Pixels]) -> None:
         self.parts = tuple(parts)
@@ -130,7 +131,8 @@ def open_store(
         reread: Whether to read files again whose time alone differs.
 
     Raises:
-        CxrError: It holds other images or other pixels than `wanted`, with every difference; files have changed.
+        CxrError: It holds other images or other pixels than `wanted`, with every difference; files have
+            changed.
     """
     store, records = read_store(path, wanted, files)
     if files is None:
@@ -217,8 +219,9 @@ def _check_format_1(path: Path, files: StoreFiles) -> None:
         what = "packed from other files than data.root now holds under these names"
         raise CxrError(f"{path}: {what}", _PACK_AGAIN)
     say(
-        f"{path}: an earlier version packed it, which noted neither sizes nor checksums: files that have changed "
-        "since are not noticed, and DICOM files without a window may be darker than they are read now; "
+        f"{path}: an earlier version packed it, which noted neither sizes nor checksums: "
+        "files that have changed since are not noticed, and DICOM files without a window may be darker "
+        "than they are read now; "
         "cxr pack CONFIG --overwrite packs it again"
     )
 

@@ -58,7 +58,7 @@ class StoreFiles:
             raise UnavailableFileError(self.path(row), error) from None
 
     def _check_damage(self, row: int) -> None:
-        """Tell a damaged file from two cases that decoders report alike: an unmounted folder, and no memory."""
+        """Tell a damaged file from an unmounted folder and from no memory, which decoders report alike."""
         if self.are_files and not os.path.exists(self.path(row)):
             raise UnavailableFileError(self.path(row), FileNotFoundError(errno.ENOENT, "")) from None
         try:
@@ -79,9 +79,10 @@ def list_files(
 def reader(
     root: Path, intensity: Intensity, read_pixels: Read | None = None, notes: Notes | None = None
 ) -> Read:
-    """Reads grey pixels of a path as packing does: by the source's reader where it has one, else as a file below root.
+    """The function that reads grey pixels of a path as packing does.
 
-    Warnings about the pixels are added to the notes.
+    It is the source's reader where it has one; else the path is of a file below root. Warnings about the
+    pixels are added to the notes.
     """
     kept = Notes() if notes is None else notes
 

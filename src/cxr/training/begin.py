@@ -26,7 +26,7 @@ from cxr.training.state import TrainState, new_state
 
 
 def lock_folder(out: Path, is_first: bool) -> AbstractContextManager[None]:
-    """Keep other trainings out of the run folder: they would mix checkpoints and logs. The first process locks it."""
+    """Keep other trainings out of the run folder, where checkpoints would mix; the first process locks it."""
     if not is_first:
         return nullcontext()
     with explain_os_errors(out):
@@ -85,7 +85,7 @@ def _write_recipe(config: Config) -> None:
 
 
 def _check_step(state: TrainState, steps_per_epoch: int, out: Path) -> None:
-    """Refuse a step that cannot be in the epoch after the finished ones, which only a damaged last.pt holds."""
+    """Refuse a step outside the epoch after the finished ones, which only a damaged last.pt holds."""
     num_epochs = len(state.history)
     if not num_epochs * steps_per_epoch <= state.step <= (num_epochs + 1) * steps_per_epoch:
         what = f"is damaged: step {state.step:,} is not in epoch {num_epochs + 1}"
@@ -102,12 +102,12 @@ def _warn_other_device(saved: Mapping[str, object], device: torch.device) -> Non
 
 
 def wrap_model(model: nn.Module, config: Train, world: World) -> nn.Module:
-    """The model as the steps call it: inside DDP for several processes, compiled where train.compile asks for it."""
+    """The model as the steps call it: inside DDP for several processes, compiled under train.compile."""
     wrapped = model
     if world.size > 1:
         device_ids = [world.device] if world.device.type == "cuda" else None
-        # No buffers are sent before each forward pass: batch statistics are shared inside it, or each process keeps
-        # its own until validation, where the first one's are copied.
+        # No buffers are sent before each forward pass: batch statistics are shared inside it, or each process
+        # keeps its own until validation, where the first one's are copied.
         wrapped = nn.parallel.DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
     if not config.compile:
         return wrapped

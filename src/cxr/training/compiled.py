@@ -11,8 +11,9 @@ from torch import Tensor, nn
 class Compiled(nn.Module):
     """A model whose batches of one size are compiled with torch.compile.
 
-    The last batch of an epoch is smaller. If it were compiled too, torch would compile a second time and replace the
-    graph by one for any size, which every later full batch would run: slower, from the second epoch on.
+    The last batch of an epoch is smaller. If it were compiled too, torch would compile a second time and
+    replace the graph by one for any size, which every later full batch would run: slower, from the second
+    epoch on.
 
     Args:
         model: The model, perhaps inside DistributedDataParallel.

@@ -9,7 +9,7 @@ import torch
 
 @contextmanager
 def training_kernels(deterministic: bool) -> Iterator[None]:
-    """Train with the kernels that cuDNN finds fastest, or with those that give the same bits on the same GPU."""
+    """Train with the kernels that cuDNN finds fastest, or with those that repeat every bit on a GPU."""
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
     if deterministic:

@@ -16,7 +16,7 @@ Weighting = Literal["chexnet", "pos_weight", "none"]
 
 @dataclass(frozen=True)
 class ClassWeights:
-    """Weights [C] of positive and negative cells, and the findings whose training rows hold one class only."""
+    """Weights [C] of positive and negative cells, and the findings with one class only in training rows."""
 
     positive: Tensor
     negative: Tensor
@@ -32,10 +32,10 @@ def class_weights(
 ) -> ClassWeights:
     """Weights per finding from training targets [N, C]; a finding with one class only keeps weights of 1.
 
-    `chexnet`: w+ = |N| / (|P| + |N|), w- = |P| / (|P| + |N|) (Rajpurkar et al. 2017, section 2.1, there for the
-    binary pneumonia model; section 5's 14-label model is unweighted). `pos_weight`: w+ = min(|N| / |P|, cap), w- = 1.
-    Soft targets count in part on both sides; masked cells do not count. `visits` [N] is how often an epoch visits
-    each row: P and N are what the training sees.
+    `chexnet`: w+ = |N| / (|P| + |N|), w- = |P| / (|P| + |N|) (Rajpurkar et al. 2017, section 2.1, there for
+    the binary pneumonia model; section 5's 14-label model is unweighted). `pos_weight`: w+ = min(|N| / |P|,
+    cap), w- = 1. Soft targets count in part on both sides; masked cells do not count. `visits` [N] is how
+    often an epoch visits each row: P and N are what the training sees.
     """
     times = np.ones((1, 1)) if visits is None else visits[:, None]
     positive = (targets.y * targets.mask * times).sum(axis=0, dtype=np.float64)  # |P| [C]
@@ -64,9 +64,9 @@ def masked_bce(logits: Tensor, y: Tensor, mask: Tensor, weights: ClassWeights) -
 
 
 def logit_shift(weights: ClassWeights) -> Tensor:
-    """The number per finding [C] that is added to logits so that weighted training gives unweighted probabilities.
+    """The number [C] that is added to logits so that weighted training gives unweighted probabilities.
 
-    The weighted loss is least at odds p'/(1 - p') = (w+/w-) p/(1 - p), so p = p' w- / (p' w- + (1 - p') w+), which
-    adds log(w-/w+) to the logit (Elkan 2001, theorem 2). Ranking within a finding is unchanged.
+    The weighted loss is least at odds p'/(1 - p') = (w+/w-) p/(1 - p), so p = p' w- / (p' w- + (1 - p') w+),
+    which adds log(w-/w+) to the logit (Elkan 2001, theorem 2). Ranking within a finding is unchanged.
     """
     return torch.log(weights.negative) - torch.log(weights.positive)

@@ -81,8 +81,8 @@ class _UnreadLoss:
 class LossMeter:
     """Losses of an epoch. A loss that is not finite ends the run.
 
-    On a GPU the host launches steps ahead of the device. Reading a loss would make it wait for the device, so losses
-    are kept as tensors and read once in READ_EVERY steps, all in one copy.
+    On a GPU the host launches steps ahead of the device. Reading a loss would make it wait for the device, so
+    losses are kept as tensors and read once in READ_EVERY steps, all in one copy.
 
     Args:
         run: The run.
@@ -190,7 +190,7 @@ class LossMeter:
         self.log.text.note(f"{where}: loss {loss:.4f}, {describe_pace(self.pace)}, {self._time_left()}")
 
     def finish_steps(self) -> None:
-        """Read the losses that are left after the epoch's last step, and the time that reading them waited."""
+        """Read the losses that are left after the epoch's last step; the wait for them counts as time."""
         self.read()
         self._add_time(0)
 
@@ -236,7 +236,7 @@ def format_duration(seconds: float) -> str:
 
 
 def check_weights(state: TrainState, out: Path) -> None:
-    """Refuse to validate or save weights that are not finite: gradients can break them while the loss is finite.
+    """Refuse weights that are not finite: gradients can break them while the loss is finite.
 
     Raises:
         CxrError: A weight of the model or of the EMA is infinite or nan.

@@ -12,7 +12,7 @@ ACTIVATIONS_MB = {
     "resnet18": (22, 23), "resnet34": (32, 38), "resnet50": (86, 67), "resnet101": (127, 107),
     "densenet121": (130, 73), "densenet169": (158, 92), "densenet201": (203, 121),
 }  # fmt: skip
-"""MB that autograd keeps of one image of 224 x 224 in (float32, bfloat16): the tensors that it saved, added up."""
+"""MB of the tensors that autograd keeps of an image of 224 x 224 in (float32, bfloat16)."""
 
 _CHECKPOINTING_SHARE = {"densenet": 0.2, "resnet": 0.6}
 """The share of these that model.checkpointing keeps, at most."""
@@ -25,7 +25,7 @@ _PARAMETER_BYTES = (
 
 
 def bytes_for_steps(config: Config, num_processes: int, dtype: torch.dtype | None) -> int:
-    """Bytes of GPU memory that training steps need beside the dataset's pixels, estimated by ACTIVATIONS_MB."""
+    """Estimated bytes of GPU memory that training steps need beside the dataset's pixels."""
     train, backbone = config.train, config.model.backbone
     images_per_process = -(-train.batch_size // num_processes)
     images_per_micro_batch = -(-images_per_process // train.accumulate)

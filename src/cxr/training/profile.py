@@ -20,8 +20,9 @@ _MAX_OPERATORS = 40  # lines of profile.txt
 class StepProfiler:
     """Traces `num_steps` steps of this process, after the first ten or half an epoch.
 
-    Writes trace.json, which chrome://tracing and ui.perfetto.dev open, and profile.txt, the operators that took most
-    time; prints the shares of the time in which the device computed, waited for images, and waited for the host.
+    Writes trace.json, which chrome://tracing and ui.perfetto.dev open, and profile.txt, the operators that
+    took most time; prints the shares of the time in which the device computed, waited for images, and waited
+    for the host.
 
     Args:
         num_steps: Steps to trace; 0 traces none.
@@ -78,7 +79,7 @@ class StepProfiler:
             torch.cuda.synchronize(self.device)
 
     def finish(self) -> None:
-        """Write the trace of the steps so far; also called when a training ends before the last step to trace."""
+        """Write the trace of the steps so far; a training may end before the last step to trace."""
         trace, self._trace = self._trace, None
         if trace is None:
             return

@@ -55,7 +55,7 @@ class Run:
 
     @cached_property
     def hashes(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """(hashes of patients, of images) of the train and val rows, by split, for the leak check of `cxr eval`."""
+        """(hashes of patients, of images) by split, of train and val, for the leak check of `cxr eval`."""
         splits = ("train", "val") if self.config.train.remember_patients else ()
         hasher = own_hasher()
         patients = {split: patients_of(self.dataset, split, hasher) for split in splits}
@@ -64,9 +64,10 @@ class Run:
 
 
 def identify(dataset: Dataset) -> dict[str, str]:
-    """Hashes of what a run is trained and evaluated on: the image names of each split, the labels, the pixels.
+    """Hashes of the data of a run: the image names of each split, the labels, the pixels.
 
-    Pixels are known by the checksums of the train and val rows. Stores of format 1 have none: no hash of pixels then.
+    Pixels are known by the checksums of the train and val rows. Stores of format 1 have none: no hash of
+    pixels then.
     """
     names = dataset.table.rows["image"]
     found = {split: hash_names(names.iloc[dataset.rows(split)]) for split in FOLDS}
@@ -87,8 +88,8 @@ def check_before_packing(config: Config, listed: Listed, world: World, resume: b
     """Refuse what cannot be trained, or resumed, before a weight is downloaded or a file is packed.
 
     Raises:
-        CxrError: No training or validation images, none with both classes, a last batch too small; under `resume`,
-            a damaged last.pt, or one of another recipe, other images or other labels.
+        CxrError: No training or validation images, none with both classes, a last batch too small; under
+            `resume`, a damaged last.pt, or one of another recipe, other images or other labels.
     """
     own_hasher()  # refuses a key of patient hashes that cannot be used
     planned = listed.plan()
@@ -106,7 +107,8 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
     """The run of a config: checked, with the pixels where store.where wants them.
 
     Raises:
-        CxrError: No training or validation images, none with both classes; a last batch too small for batch norm.
+        CxrError: No training or validation images, none with both classes; a last batch too small for batch
+            norm.
     """
     # 1. What cannot be trained is refused before pixels are copied.
     num_images = {split: len(dataset.rows(split)) for split in FOLDS}

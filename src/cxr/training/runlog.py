@@ -57,7 +57,7 @@ class TextLog:
 
 
 class RunLog:
-    """Appends one JSON object a line to log.jsonl, and the same numbers to TensorBoard's events where it is installed.
+    """Appends JSON objects to log.jsonl, and the same numbers to TensorBoard's events if it is installed.
 
     Args:
         folder: The run folder.
@@ -121,8 +121,8 @@ class _Events(Protocol):
 def _open_events(folder: Path, step: int) -> _Events | None:
     """TensorBoard's events, None where it is not installed.
 
-    They are written by the calling thread. TensorBoard's SummaryWriter has a thread, which a full disk ends with a
-    traceback, and the training then waits for it forever.
+    They are written by the calling thread. TensorBoard's SummaryWriter has a thread, which a full disk ends
+    with a traceback, and the training then waits for it forever.
     """
     try:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog

@@ -36,7 +36,8 @@ def save_state(run: Run, state: TrainState, validated: Predictions | None, saver
     last = copy_to_cpu(snapshot(state, run.config, run.identity))
 
     def write() -> None:
-        # The order matters: after a kill between both, the resumed run validates again and writes the same best.
+        # The order matters: after a kill between both, the resumed run validates again and writes the same
+        # best.
         if best is not None:
             write_bytes(folder / checkpoints.BEST, best)
         checkpoints.save_resumable(folder / checkpoints.LAST, last)
@@ -77,10 +78,11 @@ def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> chec
 
 
 def add_ood_score(run: Run, ema: Classifier) -> None:
-    """Fit the out-of-distribution score of best.safetensors on its validation rows, once, at the end of a run.
+    """Fit the out-of-distribution score of best.safetensors on its validation rows, at the end of a run.
 
-    Fitted after every best epoch it would take longer than the validation. All processes take part: each computes the
-    features of its share of the rows. `ema` gives the other processes a model to copy the best weights into.
+    Fitted after every best epoch it would take longer than the validation. All processes take part: each
+    computes the features of its share of the rows. `ema` gives the other processes a model to copy the best
+    weights into.
     """
     world, path = run.world, run.config.out / checkpoints.BEST
     best = checkpoints.load(path, world.device) if world.is_first else None

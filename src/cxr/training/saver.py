@@ -12,7 +12,7 @@ MIN_SECONDS_BETWEEN_SAVES = 60.0
 
 
 def copy_to_cpu(state: Mapping[str, object]) -> dict[str, object]:
-    """The state with copies of its tensors, also in dicts and lists, which later training steps do not change."""
+    """The state with copies of its tensors, also in dicts and lists, which later steps do not change."""
     return {key: _copy(value) for key, value in state.items()}
 
 

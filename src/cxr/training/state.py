@@ -23,7 +23,7 @@ from cxr.training.optim import build_optimizer
 
 @dataclass
 class _EmaTensors:
-    """Tensors of the EMA and of the model, in the same order; listing them anew would take milliseconds a step."""
+    """Tensors of the EMA and of the model, in the same order; listing them takes milliseconds, so once."""
 
     ema_floats: list[Tensor]
     model_floats: list[Tensor]
@@ -37,12 +37,14 @@ class TrainState:
 
     Attributes:
         model: The weights that are trained.
-        ema: Their exponential moving average, which is validated and saved; the model itself where train.ema is 0.
+        ema: Their exponential moving average, which is validated and saved; the model itself where train.ema
+            is 0.
         optimizer: With its moments.
         step: Steps taken.
         history: The validation metrics of each finished epoch, so its length is the epoch's number.
         loss_sum: Sum of the losses of the images seen in this epoch, for the log.
-        scaler: Scales the loss in float16, whose small gradients would else become 0; disabled in other arithmetic.
+        scaler: Scales the loss in float16, whose small gradients would else become 0; disabled in other
+            arithmetic.
         ema_tensors: Found at the first step.
     """
 
@@ -93,8 +95,8 @@ def new_state(
 def update_ema(state: TrainState, decay: float) -> None:
     """Move the EMA's weights and batch statistics towards the model's.
 
-    ema = d * ema + (1 - d) * model with d = min(decay, (1 + step) / (10 + step)): random first weights would else
-    dominate the average for 1 / (1 - decay) steps.
+    ema = d * ema + (1 - d) * model with d = min(decay, (1 + step) / (10 + step)): random first weights would
+    else dominate the average for 1 / (1 - decay) steps.
     """
     if state.ema is state.model:
         return
@@ -137,7 +139,7 @@ def snapshot(state: TrainState, config: Config, images: dict[str, str]) -> dict[
 
 
 def selection_metrics(history: Sequence[dict[str, float]], config: Train) -> list[float]:
-    """The validation metric of each epoch that train.select names; higher is better, and -inf stands for nan."""
+    """The validation metric of each epoch that train.select names; higher is better, -inf stands for nan."""
     if config.select == "auroc":
         values = [epoch["auroc"] for epoch in history]
     else:

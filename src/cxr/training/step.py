@@ -18,14 +18,15 @@ def train_step(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> T
     """Take one optimizer step; returns this process's part of the global batch's mean loss, on the device."""
     config = run.config
 
-    # 1. The learning rate is a function of the step: it is set here and never read from the optimizer's state.
+    # 1. The learning rate is a function of the step: it is set here and never read from the optimizer's
+    # state.
     past_metrics = selection_metrics(state.history, config.train)
     rate = learning_rate(state.step, run.steps_per_epoch, past_metrics, config.train)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
 
-    # 2. Gradients, added up over the micro-batches of this process's share of the batch. DDP sums them over the
-    #    processes during a backward pass: only in the last one, once a step.
+    # 2. Gradients, added up over the micro-batches of this process's share of the batch. DDP sums them over
+    # the    processes during a backward pass: only in the last one, once a step.
     loss = torch.zeros((), device=run.world.device)
     micro_batches = batch.split(config.train.accumulate)
     for micro_batch in micro_batches:
@@ -52,8 +53,8 @@ def train_step(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> T
 def _backward(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> Tensor:
     """Add the gradients of a micro-batch; returns its part of the global batch's mean loss."""
     config, world = run.config, run.world
-    # Drawn by (seed, step) and each image's position in the global batch: any number of processes and micro-batches
-    # sees the same images. uint8 [B, S, S] -> float [B, 1, size, size].
+    # Drawn by (seed, step) and each image's position in the global batch: any number of processes and
+    # micro-batches sees the same images. uint8 [B, S, S] -> float [B, 1, size, size].
     images = augment(
         batch.images,
         config.image.size,
@@ -65,8 +66,8 @@ def _backward(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> Te
     )
     with torch.autocast(world.device.type, run.dtype, enabled=run.dtype is not None):
         logits = model(images)  # [B, C]
-    # The denominator counts the known cells of the global batch, not of this micro-batch: the sum over micro-batches
-    # and processes is then the mean over the batch, however its masked cells are spread.
+    # The denominator counts the known cells of the global batch, not of this micro-batch: the sum over
+    # micro-batches and processes is then the mean over the batch, however its masked cells are spread.
     loss = masked_bce(logits, batch.y, batch.mask, run.weights) / max(1, batch.num_valid)
     # DDP divides gradients by the number of processes, but this loss is a sum over them: multiply it back.
     objective = state.scaler.scale(loss * world.size)

@@ -1,8 +1,8 @@
 """The training loop, from top to bottom: the run, its epochs, their steps (step.py), validation.
 
-The order of images, the learning rate and the augmentation are functions of (seed, step) and of the validation
-metrics so far. No random state is kept, so a run that was stopped anywhere and is resumed computes what the
-uninterrupted run computes, bit for bit on the CPU.
+The order of images, the learning rate and the augmentation are functions of (seed, step) and of the
+validation metrics so far. No random state is kept, so a run that was stopped anywhere and is resumed computes
+what the uninterrupted run computes, bit for bit on the CPU.
 """
 
 import signal
@@ -139,7 +139,7 @@ def _train_epochs(run: Run, state: TrainState, text_log: TextLog) -> None:
 
 
 def _stops_early(config: Config, state: TrainState, is_first: bool) -> bool:
-    """Whether train.early_stopping ends the training, because its last epochs were no better than the best."""
+    """Whether train.early_stopping ends the training: so many epochs were no better than the best before."""
     patience = config.train.early_stopping
     stops = bool(patience) and epochs_since_best(selection_metrics(state.history, config.train)) >= patience
     if stops and is_first:
@@ -154,8 +154,8 @@ def _train_epoch(run: Run, state: TrainState, model: nn.Module, session: _Sessio
     epoch = len(state.history)
     num_steps_taken = state.step - epoch * run.steps_per_epoch  # more than 0 where a run is resumed
 
-    # 1. Which rows, and in which order: both are functions of (seed, epoch). A resumed epoch draws the same order
-    #    and leaves out the batches that it has trained on.
+    # 1. Which rows, and in which order: functions of (seed, epoch). A resumed epoch draws the same order and
+    #    leaves out the batches that it has trained on.
     rows = epoch_rows(run.dataset.groups(), config.seed, epoch)
     order = epoch_order(rows, config.seed, epoch)
     batches = run.loader.batches(order, config.train.batch_size, world.rank, world.size, num_steps_taken)
@@ -168,7 +168,7 @@ def _train_epoch(run: Run, state: TrainState, model: nn.Module, session: _Sessio
     )
     losses = LossMeter(run, state, session.log, session.bar, task, session.pace)
 
-    # 2. The steps. Between them the host reads no number from the GPU, except in `losses` once in READ_EVERY steps.
+    # 2. The steps. Between them the host reads no number from the GPU, except in `losses`, every 20 steps.
     model.train()
     for batch in losses.time_waiting(batches):
         with session.profiler.step():
@@ -176,8 +176,8 @@ def _train_epoch(run: Run, state: TrainState, model: nn.Module, session: _Sessio
         losses.add(loss, min(batch.num_global, len(order)))
         _save_or_stop(run, state, losses, session)
 
-    # 3. Nothing is validated or saved before every loss and weight is known to be finite. Then a save, if the last
-    #    is a minute old, because validation takes time and may fail.
+    # 3. Nothing is validated or saved before every loss and weight is known to be finite. Then a save, if the
+    #    last is a minute old, because validation takes time and may fail.
     losses.finish_steps()
     check_weights(state, config.out)
     if session.saver.is_due():
@@ -189,8 +189,8 @@ def _train_epoch(run: Run, state: TrainState, model: nn.Module, session: _Sessio
 def _save_or_stop(run: Run, state: TrainState, losses: LossMeter, session: _Session) -> None:
     """After each step: save last.pt where it is time or a signal has asked to stop; raise `Stopped` then."""
     save_every = run.config.train.save_every
-    # Whether to stop is a collective of all processes, which waits for the GPU: they ask only now and then, and all
-    # at the same step, or they would wait for each other forever.
+    # Whether to stop is a collective of all processes, which waits for the GPU: they ask only now and then,
+    # and all at the same step, or they would wait for each other forever.
     is_asked = run.world.size == 1 or state.step % READ_EVERY == 0
     stop = is_asked and _is_stop_agreed(run.world, session.request)
     session.saver.check()  # a full disk ends the run at the next step, not at the next save
@@ -225,7 +225,7 @@ def _finish_epoch(run: Run, state: TrainState, session: _Session, train_summary:
     """
     config, world = run.config, run.world
     started = time.monotonic()
-    # Where batch statistics are not shared, each process has computed its own: all validate with the first one's.
+    # Where batch statistics are not shared, each process has its own: all validate with those of the first.
     world.copy_first(state.ema.buffers())
     auroc, loss, predictions = validate(run, state.ema)
     # Every process decides by the same bits, or one would stop early and the others wait for it.
@@ -255,7 +255,7 @@ def _finish_epoch(run: Run, state: TrainState, session: _Session, train_summary:
 
 
 def validate(run: Run, classifier: Classifier) -> tuple[float, float, Predictions]:
-    """(macro AUROC, mean loss, predictions) of the validation rows, by the functions that `cxr eval` calls."""
+    """(macro AUROC, mean loss, predictions) of the validation rows, by the functions of `cxr eval`."""
     predictions, logits = predict_dataset(classifier, run.loader, run.dataset, "val", run.config, run.world)
     targets = run.dataset.select(run.dataset.rows("val"))
     y = torch.from_numpy(targets.y).to(logits.device)  # [N, C]
