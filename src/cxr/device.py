@@ -34,8 +34,8 @@ def choose_device(asked: str = "auto", local_rank: int = 0, processes: int = 1) 
 
     if asked == "mps":
         if not has_mps:
-            what = "this machine has no GPU of Apple's, or torch no support for it"
-            raise CxrError(f"device: mps: {what}", "device=auto")
+            problem = "this machine has no GPU of Apple's, or torch no support for it"
+            raise CxrError(f"device: mps: {problem}", "device=auto")
         return torch.device("mps")
 
     if not num_gpus:
@@ -45,15 +45,15 @@ def choose_device(asked: str = "auto", local_rank: int = 0, processes: int = 1) 
     if asked in ("auto", "cuda"):  # the GPU of the process's number
         if processes > num_gpus:
             gpus = f"{num_gpus} GPU{'s' if num_gpus > 1 else ''}"
-            what = f"torchrun: {processes} processes on this machine and {gpus}"
-            raise CxrError(what, f"--nproc-per-node {num_gpus}")
+            problem = f"torchrun: {processes} processes on this machine and {gpus}"
+            raise CxrError(problem, f"--nproc-per-node {num_gpus}")
         return torch.device("cuda", local_rank)
 
     number = int(asked.removeprefix("cuda:"))
     if number >= num_gpus:
         last = f"cuda:{num_gpus - 1}"
-        what = f"device: {asked}: the last GPU of this machine is {last}"
-        raise CxrError(what, f"device={last}, or device=cuda")
+        problem = f"device: {asked}: the last GPU of this machine is {last}"
+        raise CxrError(problem, f"device={last}, or device=cuda")
     return torch.device("cuda", number)
 
 

@@ -73,21 +73,20 @@ def work_through(
     finished: list[int] = []
     errors: list[BaseException] = []
 
-    def take_row() -> int | None:
-        with lock:
-            return None if stop.is_set() else next(remaining, None)
-
     def work_until_stopped() -> None:
         try:
-            while (row := take_row()) is not None:
+            while not stop.is_set():
+                with lock:
+                    row = next(remaining, None)
+                if row is None:
+                    return
                 work(row)
                 finished.append(row)
         except BaseException as error:  # raised again by the thread that waits
             errors.append(error)
             stop.set()
 
-    # The order of leaving matters: 1. `stop` is set, 2. the bar is removed, 3. the pool waits for rows under
-    # way.
+    # The order of the end matters: 1. `stop` is set, 2. the bar is removed, 3. the pool waits for its threads.
     num_threads = workers or os.cpu_count() or 1
     with ThreadPoolExecutor(num_threads, name) as pool, progress() as bar:
         task = bar.add_task(name, total=num_done_before + len(rows), completed=num_done_before)

@@ -78,6 +78,6 @@ def _damage_error(store: Store, damaged: Sequence[int]) -> CxrError:
     """The error that names damaged rows."""
     names = read_images(store.path)
     first = list_first([names[row] if row < len(names) else f"row {row}" for row in damaged])
-    what = f"{count(len(damaged), 'image')} of {store.manifest.num_images:,} damaged on this disk: {first}"
+    problem = f"{count(len(damaged), 'image')} of {store.manifest.num_images:,} damaged on this disk: {first}"
     hint = "cxr pack CONFIG --update packs these images again and keeps the rest; is the disk well?"
-    return CxrError(f"{store.path}: {what}", hint)
+    return CxrError(f"{store.path}: {problem}", hint)

@@ -54,7 +54,7 @@ def fingerprint(root: Path, paths: Sequence[str]) -> str:
 def find_differences(
     found: Mapping[str, object], wanted: Mapping[str, object], prefix: str = ""
 ) -> Iterator[str]:
-    """A line for each value of a manifest that is not what the config asks for; but the hash of keys."""
+    """A line for each value of a manifest, but the hash of keys, that is not what the config asks for."""
     for key, value in wanted.items():
         packed = found.get(key)
         if isinstance(value, dict) and isinstance(packed, dict):

@@ -148,8 +148,8 @@ def _start_from_store(folder: Path, partial: Path, wanted: Manifest, files: Stor
     """
     store, records = read_store(folder, wanted, files)
     if store.crc32 is None:
-        what = f"{folder}: an earlier version packed it, which noted neither sizes nor checksums"
-        raise CxrError(what, "cxr pack CONFIG --overwrite packs it again")
+        problem = f"{folder}: an earlier version packed it, which noted neither sizes nor checksums"
+        raise CxrError(problem, "cxr pack CONFIG --overwrite packs it again")
     changed = find_changes(records, files, wanted.preprocess, workers=workers).changed
     damaged = find_damaged_rows(store)
     say(f"{folder}: {len(changed):,} changed and {len(damaged):,} damaged of {count(len(records), 'image')}")

@@ -110,8 +110,8 @@ def place(
         CxrError: `gpu` without a CUDA device; rows that are damaged on the disk, by name.
     """
     if where == "gpu" and device.type != "cuda":
-        what = "store.where: gpu needs a CUDA GPU, and there is none"
-        raise CxrError(what, "use store.where=auto, ram or disk")
+        problem = "store.where: gpu needs a CUDA GPU, and there is none"
+        raise CxrError(problem, "use store.where=auto, ram or disk")
     rows = np.arange(len(store.readable)) if rows is None else rows
     num_bytes = len(rows) * store.manifest.preprocess.size**2
     size = f"{num_bytes / 1e6:,.1f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.1f} GB"

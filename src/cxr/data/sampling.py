@@ -54,9 +54,9 @@ def check_selection_metric(config: Config, validation: Targets) -> None:
     has_negative = (validation.mask & (validation.y == 0)).any(axis=0)
     has_positive = (validation.mask & (validation.y == 1)).any(axis=0)
     if config.train.select == "auroc" and not (has_negative & has_positive).any():
-        what = "the validation rows hold one class only for every finding, so no epoch has an AUROC"
+        problem = "the validation rows hold one class only for every finding, so no epoch has an AUROC"
         hint = "take another data.split or a larger data.val_fraction, or train.select=loss"
-        raise CxrError(f"data.split: {what}", hint)
+        raise CxrError(f"data.split: {problem}", hint)
 
 
 def _check_last_batch(config: Config, num_images: int, num_processes: int) -> None:
@@ -68,9 +68,9 @@ def _check_last_batch(config: Config, num_images: int, num_processes: int) -> No
         for num in {num_last, min(num_images, batch_size)}
     )
     if smallest == 1 and config.image.size < _MIN_SIZE and config.model.train_layers != "head":
-        what = f"image.size: {config.image.size} is too small for a batch of one"
+        problem = f"image.size: {config.image.size} is too small for a batch of one"
         where = f"which ends an epoch of {num_images:,} in batches of {batch_size}"
-        raise CxrError(f"{what}, {where}", "image.size=64, or another train.batch_size")
+        raise CxrError(f"{problem}, {where}", "image.size=64, or another train.batch_size")
 
 
 def _min_micro_batch(num_rows: int, num_parts: int) -> int:

@@ -66,9 +66,8 @@ class JoinedPixels:
         number = bisect.bisect_right(self._ends, rows)
         if not 0 <= number < len(self.parts) or rows < 0:
             raise IndexError(f"row {rows} of {len(self)}")
-        image: Pixels = self.parts[number][
-            rows - self._ends[number]
-        ]  # a negative index: counted from the part's end
+        # A negative index, which counts from the part's end.
+        image: Pixels = self.parts[number][rows - self._ends[number]]
         return image
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Pixels:
@@ -150,9 +149,9 @@ def open_store(
             records.save(path)
     if changes.changed:
         first = list_first([files.paths[row] for row in changes.changed])
-        what = f"{count(len(changes.changed), 'file')} of {len(records):,} changed since packing: {first}"
+        problem = f"{count(len(changes.changed), 'file')} of {len(records):,} changed since packing: {first}"
         raise CxrError(
-            f"{path}: {what}", "cxr pack CONFIG --update reads these files again and keeps the rest"
+            f"{path}: {problem}", "cxr pack CONFIG --update reads these files again and keeps the rest"
         )
     if changes.unknown:
         say(f"{path}: {count(len(changes.unknown), 'file')} of the same size and another time, not compared")
@@ -216,8 +215,8 @@ def _check_format_1(path: Path, files: StoreFiles) -> None:
     """
     found = json.loads((path / MANIFEST).read_text())
     if found.get("files") not in ("", None, fingerprint(files.root, files.paths)):
-        what = "packed from other files than data.root now holds under these names"
-        raise CxrError(f"{path}: {what}", _PACK_AGAIN)
+        problem = "packed from other files than data.root now holds under these names"
+        raise CxrError(f"{path}: {problem}", _PACK_AGAIN)
     say(
         f"{path}: an earlier version packed it, which noted neither sizes nor checksums: "
         "files that have changed since are not noticed, and DICOM files without a window may be darker "
@@ -240,5 +239,5 @@ def refuse_other_files(folder: Path) -> None:
         raise explain(error, folder) from None
     others = sorted(name for name in names if name not in _FILES)
     if others:
-        what = f"{folder}: holds what is no part of a store: {list_first(others)}"
-        raise CxrError(what, "set store.path=FOLDER to a folder that is empty or not there yet")
+        problem = f"{folder}: holds what is no part of a store: {list_first(others)}"
+        raise CxrError(problem, "set store.path=FOLDER to a folder that is empty or not there yet")

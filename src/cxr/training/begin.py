@@ -88,9 +88,9 @@ def _check_step(state: TrainState, steps_per_epoch: int, out: Path) -> None:
     """Refuse a step outside the epoch after the finished ones, which only a damaged last.pt holds."""
     num_epochs = len(state.history)
     if not num_epochs * steps_per_epoch <= state.step <= (num_epochs + 1) * steps_per_epoch:
-        what = f"is damaged: step {state.step:,} is not in epoch {num_epochs + 1}"
+        problem = f"is damaged: step {state.step:,} is not in epoch {num_epochs + 1}"
         hint = "train again with --overwrite, or into another out=FOLDER"
-        raise CxrError(f"{out / checkpoints.LAST}: {what}", hint)
+        raise CxrError(f"{out / checkpoints.LAST}: {problem}", hint)
 
 
 def _warn_other_device(saved: Mapping[str, object], device: torch.device) -> None:

@@ -250,10 +250,10 @@ def check_weights(state: TrainState, out: Path) -> None:
         raise _not_finite("a weight is not finite", out, len(state.history) + 1, state.step, rate)
 
 
-def _not_finite(what: str, out: Path, epoch: int, step: int, rate: float) -> CxrError:
+def _not_finite(problem: str, out: Path, epoch: int, step: int, rate: float) -> CxrError:
     last = out / checkpoints.LAST
     saved = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was saved before"
     return CxrError(
-        f"{out}: {what} at step {step:,} (epoch {epoch}), learning rate {rate:.3g}; {saved}",
+        f"{out}: {problem} at step {step:,} (epoch {epoch}), learning rate {rate:.3g}; {saved}",
         "lower train.lr, set train.grad_clip=1 or train.precision=fp32",
     )

@@ -47,9 +47,9 @@ def explain_no_memory(config: Config) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         train = config.train
-        what = f"train.batch_size: {train.batch_size} images of {config.image.size} pixels"
+        problem = f"train.batch_size: {train.batch_size} images of {config.image.size} pixels"
         if train.accumulate > 1:
-            what += f" in {train.accumulate} micro-batches"
+            problem += f" in {train.accumulate} micro-batches"
         reason = str(error).split(". ")[0]  # the rest is torch's advice on its allocator
 
         num_micro_batches = 2 * train.accumulate
@@ -61,4 +61,4 @@ def explain_no_memory(config: Config) -> Iterator[None]:
             hint += ", or model.checkpointing=true"
         if config.store.where != "ram":
             hint += ", or store.where=ram, which keeps the images out of the GPU"
-        raise OneProcessError(f"{what} do not fit into the GPU's memory ({reason})", hint) from None
+        raise OneProcessError(f"{problem} do not fit into the GPU's memory ({reason})", hint) from None

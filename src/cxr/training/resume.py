@@ -59,8 +59,8 @@ def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[st
         key_now = own_hasher().key_id
     if key_before is not None and key_before != key_now:
         before, now = (f"the key {key}" if key else "no key" for key in (key_before, key_now))
-        what = f"{config.out}: the run's patients are hashed with {before}, and now with {now}"
-        raise CxrError(what, "set CXR_PATIENT_KEY as it was, or train again into another out=FOLDER")
+        problem = f"{config.out}: the run's patients are hashed with {before}, and now with {now}"
+        raise CxrError(problem, "set CXR_PATIENT_KEY as it was, or train again into another out=FOLDER")
 
     # 3. The data. Earlier versions noted no hash of the pixels.
     images_before = cast(dict[str, str], saved["images"])
@@ -70,8 +70,8 @@ def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[st
         if images_before.get(key) != digest and (key != "pixels" or key in images_before)
     ]
     if changed:
-        what = changed[0] if changed in (["labels"], ["pixels"]) else "images"
-        problem = f"{config.out}: the {what} in {config.data.root} are not those that the run began with"
+        kind = changed[0] if changed in (["labels"], ["pixels"]) else "images"
+        problem = f"{config.out}: the {kind} in {config.data.root} are not those that the run began with"
         raise CxrError(problem, "give it the same files, or train again into another out=FOLDER")
 
 

@@ -25,8 +25,8 @@ def train_step(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> T
     for group in state.optimizer.param_groups:
         group["lr"] = rate
 
-    # 2. Gradients, added up over the micro-batches of this process's share of the batch. DDP sums them over
-    # the    processes during a backward pass: only in the last one, once a step.
+    # 2. Gradients, added up over the micro-batches of this process's share of the batch. DDP sums them over the
+    #    processes during a backward pass: only in the last one, once a step.
     loss = torch.zeros((), device=run.world.device)
     micro_batches = batch.split(config.train.accumulate)
     for micro_batch in micro_batches:
