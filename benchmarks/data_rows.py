@@ -22,11 +22,12 @@ from torchvision import transforms
 from benchmarks.timing import Contender, Row, race
 from cxr.config.schema import Data, Phantom
 from cxr.data.augment import resample
-from cxr.data.freed_memory import keep_freed_memory
 from cxr.data.loader import Loader, Pixels
+from cxr.data.malloc import keep_freed_memory
+from cxr.data.manifest import make_manifest
 from cxr.data.pack import pack
 from cxr.data.placement import place
-from cxr.data.store import Store, describe
+from cxr.data.store import Store
 from cxr.images.read import Preprocess
 from cxr.labels import sources
 from cxr.labels.table import LabelTable
@@ -102,7 +103,7 @@ def pack_table(table: LabelTable, folder: Path, size: int, workers: int = 0) -> 
     """The table's files in a store."""
     images = list(table.rows["image"])
     paths = list(table.rows["path"])
-    wanted = describe(table.source, images, Preprocess(size))
+    wanted = make_manifest(table.source, images, Preprocess(size))
     return pack(table.root, paths, images, wanted, folder, workers=workers)
 
 
@@ -112,9 +113,9 @@ def pack_memory(table: LabelTable, work: Path, num_images: int) -> Row:
     many.rows.to_csv(work / "rows.csv", index=False)
     script = (
         "import re, sys, pandas as pd; from pathlib import Path; from cxr.data.pack import pack;"
-        "from cxr.data.store import describe; from cxr.images.read import Preprocess;"
+        "from cxr.data.manifest import make_manifest; from cxr.images.read import Preprocess;"
         "root, rows, out = map(Path, sys.argv[1:]); names = list(pd.read_csv(rows, dtype=str)['image']);"
-        "pack(root, names, names, describe('nih', names, Preprocess(256)), out);"
+        "pack(root, names, names, make_manifest('nih', names, Preprocess(256)), out);"
         "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
     )
     out = work / "store-memory"

@@ -19,7 +19,8 @@ import torchxrayvision
 from cxr.config.schema import Config, Data
 from cxr.data.dataset import Dataset
 from cxr.data.loader import Loader
-from cxr.data.store import Store, describe
+from cxr.data.manifest import make_manifest
+from cxr.data.store import Store
 from cxr.distributed import World
 from cxr.findings import NIH_14
 from cxr.images.read import Preprocess
@@ -49,7 +50,7 @@ def make_run(work: Path) -> Run:
     table = table.select(np.arange(len(table)) < num)
     fold = np.where(np.arange(num) < NUM_TRAIN, "train", "val")
     targets = resolve(table, NIH_14)
-    manifest = describe("nih", list(table.rows["image"]), Preprocess(SIZE))
+    manifest = make_manifest("nih", list(table.rows["image"]), Preprocess(SIZE))
     store = Store(work / "store", manifest, np.zeros((num, SIZE, SIZE), np.uint8), np.ones(num, bool))
     split = Split(kind="official", name="benchmark", assigned=fold, hashes={})  # type: ignore[call-arg, unused-ignore]
     dataset = Dataset(table, targets, fold, split, store, np.arange(num), {})
@@ -101,10 +102,10 @@ def main(work: Path, epochs: int = 4) -> None:
 def _time_now(run: Run, state: Any, epochs: int) -> None:  # noqa: ANN401
     from cxr.console import progress
     from cxr.signals import StopRequest
-    from cxr.training.best import complete_best
     from cxr.training.loss_meter import Pace
     from cxr.training.profile import StepProfiler
     from cxr.training.runlog import TextLog
+    from cxr.training.save import add_ood_score
     from cxr.training.saver import Saver
 
     text, profiler = TextLog(), StepProfiler(0, 1, run.config.out, WORLD.device, lambda: 0.0)
@@ -119,7 +120,7 @@ def _time_now(run: Run, state: Any, epochs: int) -> None:  # noqa: ANN401
             state.history = [{"auroc": 0.0, "loss": 9.0}] * number
             _say(f"epoch {number + 1}", lambda: loop._finish_epoch(run, state, session, "learned"))
             _say("  its files, in a thread", saver.wait)
-    _say("once, after the last epoch", lambda: complete_best(run, state))
+    _say("once, after the last epoch", lambda: add_ood_score(run, state.ema))
 
 
 def _say(name: str, work: Any) -> None:  # noqa: ANN401

@@ -11,15 +11,16 @@ from torch import nn
 
 from benchmarks.step_rows import start, synchronise
 from benchmarks.timing import Row
+from cxr.data.file_records import PACKED, new_records
 from cxr.data.loader import Batch, Loader, epoch_order
+from cxr.data.manifest import make_manifest
 from cxr.data.placement import Where, place
-from cxr.data.rows import PACKED, new_rows
-from cxr.data.store import Store, describe, open_store
+from cxr.data.store import Store, open_store
 from cxr.findings import NIH_14
 from cxr.images.read import Preprocess
 from cxr.labels.targets import Targets
 from cxr.training.compiled import Compiled
-from cxr.training.train import train_step
+from cxr.training.step import train_step
 
 NUM_IMAGES, NUM_TRAIN, SIZE, BATCH = 112_120, 78_468, 256, 256
 _BLOCK = 2048
@@ -53,7 +54,7 @@ def full_epoch(
 def generate_store(folder: Path, num_images: int) -> Store:
     """A store of random pixels, written once."""
     images = [f"{row:08d}_000.png" for row in range(num_images)]
-    wanted = describe("nih", images, Preprocess(SIZE))
+    wanted = make_manifest("nih", images, Preprocess(SIZE))
     if not (folder / "manifest.json").exists():
         folder.mkdir(parents=True, exist_ok=True)
         block = np.random.default_rng(0).integers(
@@ -62,7 +63,7 @@ def generate_store(folder: Path, num_images: int) -> Store:
         with (folder / "pixels.u8").open("wb") as file:
             for first in range(0, num_images, len(block)):
                 file.write(np.roll(block, first % 251, axis=2)[: num_images - first].tobytes())
-        rows = new_rows(num_images)
+        rows = new_records(num_images)
         rows.status[:] = PACKED
         pixels = np.memmap(folder / "pixels.u8", np.uint8, mode="r", shape=(num_images, SIZE, SIZE))
         rows.crc32[:] = [zlib.crc32(row.data) for row in pixels]

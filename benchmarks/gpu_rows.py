@@ -22,7 +22,7 @@ from benchmarks.step_rows import start, synchronise, synthetic
 from benchmarks.timing import Contender, Row
 from cxr.model.predict import forward
 from cxr.training.compiled import Compiled
-from cxr.training.train import train_step
+from cxr.training.step import train_step
 
 ROOT = Path(__file__).parents[1]
 

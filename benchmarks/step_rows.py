@@ -12,8 +12,8 @@ from torchvision.models import get_model
 from benchmarks.timing import Contender, Row, race
 from cxr.config.schema import Config
 from cxr.data.dataset import Dataset
-from cxr.data.freed_memory import keep_freed_memory
 from cxr.data.loader import Batch, Loader, Pixels, epoch_order
+from cxr.data.malloc import keep_freed_memory
 from cxr.distributed import World
 from cxr.findings import NIH_14
 from cxr.labels.targets import Targets
@@ -22,7 +22,7 @@ from cxr.training.compiled import Compiled
 from cxr.training.loss import class_weights
 from cxr.training.run import Run
 from cxr.training.state import TrainState, new_state
-from cxr.training.train import train_step
+from cxr.training.step import train_step
 
 SIZE = 224
 

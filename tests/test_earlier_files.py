@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cxr.data.store import describe, read_store
+from cxr.data.manifest import make_manifest
+from cxr.data.store import read_store
 from cxr.images.read import Preprocess
 from cxr.model import checkpoint as checkpoints
 from tests.helpers.commands import call
@@ -45,7 +46,7 @@ def test_a_training_state_of_an_earlier_version_is_read(tmp_path: Path) -> None:
 
 def test_a_store_of_an_earlier_version_is_read() -> None:
     names = (FIXTURES / "store" / "images.txt").read_text().split()
-    store, _ = read_store(FIXTURES / "store", describe("nih", names, Preprocess(32)))
+    store, _ = read_store(FIXTURES / "store", make_manifest("nih", names, Preprocess(32)))
     assert store.pixels.shape == (4, 32, 32) and store.readable.all()
     sums = np.asarray(store.pixels, np.int64).sum(axis=(1, 2))
     assert sums.tolist() == [114336, 128743, 126978, 138881]

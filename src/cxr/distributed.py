@@ -1,4 +1,4 @@
-"""torchrun: rank, world, device, sums. Without torchrun the world is this one process."""
+"""The processes of one training, as torchrun starts them; without torchrun, this process alone."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,26 +13,34 @@ from torch import Tensor
 
 from cxr.device import choose_device
 
-_PACKING = timedelta(hours=12)  # the first process may be packing a dataset while the others wait
-_STEP = timedelta(minutes=10)  # no step, validation or save takes longer: a process is gone
+# No step, validation or save takes longer than this: a process has died.
+_STEP_TIMEOUT = timedelta(minutes=10)
+# The first process may be packing a dataset while the others wait.
+_PACKING_TIMEOUT = timedelta(hours=12)
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among all: rank 0 writes files and talks; `local_size` processes share this machine.
+    """This process among all of a training.
 
-    `waiting` is the group that processes wait in, with patience for packing; None is the group that sums.
+    Attributes:
+        rank: Its number; rank 0 writes files and prints.
+        size: Processes on all machines.
+        local_size: Processes on this machine.
+        device: The device that this process computes on.
+        waiting_group: The group that `wait` uses, whose timeout is long enough for packing; None is the
+            default group.
     """
 
     rank: int
     size: int
     local_size: int
     device: torch.device
-    waiting: dist.ProcessGroup | None = None
+    waiting_group: dist.ProcessGroup | None = None
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes files and talks."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def sum(self, values: Tensor) -> Tensor:
@@ -49,7 +57,7 @@ class World:
         return int(value)
 
     def agree(self, numbers: Sequence[float]) -> list[float]:
-        """The first process's numbers, so that all decide alike where their last bits differ."""
+        """The first process's numbers, so that all processes decide alike where their last bits differ."""
         values = torch.tensor(numbers, dtype=torch.float64, device=self.device)
         self.copy_first([values])
         return [float(value) for value in values.tolist()]
@@ -62,7 +70,7 @@ class World:
 
     @contextmanager
     def first_alone(self) -> Iterator[None]:
-        """The first process does the body while the others wait; then they do it, and find what it has left on disk."""
+        """Run the body in the first process, then in the others, which find its files on the disk."""
         if not self.is_first:
             self.wait()
         yield
@@ -70,9 +78,9 @@ class World:
             self.wait()
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process calls this."""
         if self.size > 1:
-            dist.barrier(group=self.waiting)
+            dist.barrier(group=self.waiting_group)
 
 
 @contextmanager
@@ -85,28 +93,23 @@ def join_world(asked: str = "auto") -> Iterator[World]:
     Raises:
         CxrError: A device that is not there; more processes on this machine than it has GPUs.
     """
-    size, rank, local, here = (
-        int(os.environ.get(name, default))
-        for name, default in (
-            ("WORLD_SIZE", "1"),
-            ("RANK", "0"),
-            ("LOCAL_RANK", "0"),
-            ("LOCAL_WORLD_SIZE", "1"),
-        )
-    )
-    device = choose_device(asked, local, here)
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = int(os.environ.get("RANK", "0"))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    device = choose_device(asked, local_rank, local_size)
     is_cuda = device.type == "cuda"
     if is_cuda:
         torch.cuda.set_device(device)
-    waiting = None
+    waiting_group = None
     if size > 1:
-        dist.init_process_group(
-            "nccl" if is_cuda else "gloo", timeout=_STEP, device_id=device if is_cuda else None
-        )
-        # for waiting: NCCL would keep a GPU busy meanwhile
-        waiting = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=_PACKING))
+        backend = "nccl" if is_cuda else "gloo"
+        dist.init_process_group(backend, timeout=_STEP_TIMEOUT, device_id=device if is_cuda else None)
+        # A process that waits in NCCL keeps its GPU busy: processes wait in gloo, with the longer timeout.
+        group = dist.new_group(backend="gloo", timeout=_PACKING_TIMEOUT)
+        waiting_group = cast(dist.ProcessGroup, group)
     try:
-        yield World(rank, size, here, device, waiting)
+        yield World(rank, size, local_size, device, waiting_group)
     finally:
         if size > 1:
             dist.destroy_process_group()

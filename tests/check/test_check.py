@@ -207,7 +207,7 @@ def test_quick_decodes_nothing_and_still_counts(
     def refuse(*_: object) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr("cxr.data.pack.read_file", refuse)
+    monkeypatch.setattr("cxr.data.store_files.read_file", refuse)
     monkeypatch.setattr("cv2.imdecode", refuse)
     root, planted = faulty
     status, facts = check(recipe, tmp_path / "out", "--quick", f"data.root={root}", "data.missing=skip")

@@ -16,12 +16,13 @@ import cv2
 import numpy as np
 import pytest
 
-import cxr.data.pack as packing
 from cxr.cli import main
-from cxr.data.rows import PACKED, load_rows
+from cxr.data import store_files
+from cxr.data.file_records import PACKED, load_records
 from cxr.errors import UnavailableFileError
 from cxr.images.read import Grey, read_file
 from cxr.training import train as loop
+from cxr.training.step import train_step
 from tests.helpers.fakes import write_image, write_lines, write_nih
 
 HINT = "; go on with: "
@@ -91,7 +92,7 @@ def kill_at(number: signal.Signals, name: str, monkeypatch: pytest.MonkeyPatch) 
             time.sleep(0.2)  # the main thread looks up twenty times a second
         return read_file(path)
 
-    monkeypatch.setattr(packing, "read_file", read)
+    monkeypatch.setattr(store_files, "read_file", read)
 
 
 @pytest.mark.parametrize(
@@ -118,11 +119,11 @@ def test_a_signal_stops_pack_with_the_command_that_continues(
     assert stopped.status == 128 + number
     assert stopped.err.splitlines()[-1].startswith("stopped and saved; go on with: cxr pack ")
     partial = store.with_name("store.partial")
-    num_packed = int((load_rows(partial).status == PACKED).sum())
+    num_packed = int((load_records(partial).status == PACKED).sum())
     assert 0 < num_packed < 6
     again = go_on(call, stopped.err)
     assert again.status == 0
-    assert f"going on after {num_packed} of 6 images" in again.err
+    assert f"resuming after {num_packed} of 6 images" in again.err
     assert (store / "pixels.u8").read_bytes() == straight
     assert not partial.exists()
 
@@ -143,7 +144,7 @@ def test_an_overwrite_of_two_datasets_that_is_stopped_in_the_first_forgets_none(
         reads.append(path.parts[-3])
         return read_file(path)
 
-    monkeypatch.setattr(packing, "read_file", read)
+    monkeypatch.setattr(store_files, "read_file", read)
     assert go_on(call, stopped.err).status == 0
     assert (reads.count("more"), 0 < reads.count("nih") < 6) == (6, True)
 
@@ -159,11 +160,10 @@ def test_a_signal_stops_train_while_it_packs_and_while_it_trains(
         128 + number,
         "stopped and saved",
     )
-    step = loop.train_step
 
     def kill(*arguments: object) -> object:
         os.kill(os.getpid(), number)
-        return step(*arguments)  # type: ignore[arg-type]
+        return train_step(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "train_step", kill)

@@ -15,7 +15,7 @@ from cxr.data import open_stores
 from cxr.data.counts import render_counts
 from cxr.data.dataset import Dataset, open_dataset
 from cxr.data.placement import place
-from cxr.data.store import Stacked
+from cxr.data.store import JoinedPixels
 from cxr.errors import CxrError
 from cxr.findings import CHEXPERT_14, NIH_14, NO_FINDING, concept, find
 from tests.helpers.fakes import write_lines
@@ -121,7 +121,7 @@ def test_a_store_of_each_dataset_serves_it_alone_and_together(
 def test_pixels_are_read_where_they_lie_or_copied_into_ram(both: Dataset) -> None:
     cpu = torch.device("cpu")
     disk, ram = (place(both.store, where, cpu)[0] for where in ("disk", "ram"))
-    assert isinstance(disk, Stacked) and all(isinstance(part, np.memmap) for part in disk.parts)
+    assert isinstance(disk, JoinedPixels) and all(isinstance(part, np.memmap) for part in disk.parts)
     assert isinstance(ram, np.ndarray) and ram.shape == disk.shape and ram.nbytes == disk.nbytes
     np.testing.assert_array_equal(disk[range(len(disk))], ram)
     with pytest.raises(IndexError):

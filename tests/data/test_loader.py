@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr.data.loader import Batch, Loader, Rows, cut, epoch_order, gather, visits
+from cxr.data.loader import Batch, Loader, Rows, cut, epoch_order, epoch_rows, gather
 from cxr.data.sampling import num_visits
-from cxr.data.store import Stacked
+from cxr.data.store import JoinedPixels
 from cxr.labels.targets import Targets
 
 CPU = torch.device("cpu")
@@ -108,7 +108,7 @@ def test_the_order_leaves_the_global_random_state_alone() -> None:
 
 def test_rows_of_weight_one_are_visited_as_without_weights() -> None:
     groups = [(np.arange(10), 1.0), (np.arange(10, 35), 1.0)]
-    assert visits(groups, 3, 2).tolist() == list(range(35))
+    assert epoch_rows(groups, 3, 2).tolist() == list(range(35))
 
 
 WEIGHTED = st.lists(st.tuples(st.integers(1, 30), st.floats(0.01, 4)), min_size=1, max_size=4)
@@ -121,7 +121,7 @@ def test_each_row_is_visited_as_often_as_its_weight_says(
 ) -> None:
     ends = np.cumsum([num for num, _ in sizes])
     groups = [(np.arange(end - num, end), weight) for end, (num, weight) in zip(ends, sizes, strict=True)]
-    visited = visits(groups, seed, epoch)
+    visited = epoch_rows(groups, seed, epoch)
     assert len(visited) == sum(num_visits(len(rows), weight) for rows, weight in groups)
     for rows, weight in groups:
         counts = [int((visited == row).sum()) for row in rows]
@@ -131,17 +131,19 @@ def test_each_row_is_visited_as_often_as_its_weight_says(
 
 def test_the_share_is_drawn_anew_each_epoch_from_the_seed_alone() -> None:
     quarter = [(np.arange(40), 0.25)]
-    drawn = {(seed, epoch): tuple(visits(quarter, seed, epoch)) for seed in range(3) for epoch in range(9)}
+    drawn = {
+        (seed, epoch): tuple(epoch_rows(quarter, seed, epoch)) for seed in range(3) for epoch in range(9)
+    }
     assert len(set(drawn.values())) == 27
-    assert all(tuple(visits(quarter, *key)) == rows for key, rows in drawn.items())
-    often = np.bincount(np.concatenate([visits(quarter, 0, epoch) for epoch in range(2000)]))
+    assert all(tuple(epoch_rows(quarter, *key)) == rows for key, rows in drawn.items())
+    often = np.bincount(np.concatenate([epoch_rows(quarter, 0, epoch) for epoch in range(2000)]))
     assert abs(often / 2000 - 0.25).max() < 0.05
 
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_the_visits_of_one(world: int) -> None:
     groups = [(np.arange(10), 2.5), (np.arange(10, 35), 0.4)]
-    order = epoch_order(visits(groups, 1, 4), 1, 4)
+    order = epoch_order(epoch_rows(groups, 1, 4), 1, 4)
     shares = np.concatenate([share for rank in range(world) for _, share in cut(order, 8, rank, world)])
     assert sorted(shares[shares >= 0]) == sorted(order)
 
@@ -206,7 +208,7 @@ def test_no_rows_give_no_batches() -> None:
 def test_copying_rows_equals_indexing_for_arrays_and_tensors() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
     rows = np.array([3, 3, 29, 0])
-    for source in (pixels, torch.from_numpy(pixels), Stacked([pixels[:3], pixels[3:4], pixels[4:]])):
+    for source in (pixels, torch.from_numpy(pixels), JoinedPixels([pixels[:3], pixels[3:4], pixels[4:]])):
         np.testing.assert_array_equal(gather(source, rows).numpy(), pixels[rows])
 
 

@@ -18,11 +18,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import cxr.data.pack as packing
-from cxr.data.changes import Files
-from cxr.data.pack import Begin, begin, list_files, pack
-from cxr.data.rows import PACKED, load_rows
-from cxr.data.store import Manifest, Store, check_pixels, describe, open_store
+from cxr.data import store_files
+from cxr.data.checksums import check_pixels
+from cxr.data.file_records import PACKED, load_records
+from cxr.data.manifest import Manifest, make_manifest
+from cxr.data.pack import Begin, begin, pack
+from cxr.data.row_packer import RowPacker
+from cxr.data.store import Store, open_store
+from cxr.data.store_files import StoreFiles, list_files
 from cxr.errors import CxrError, UnavailableFileError
 from cxr.files import only_one
 from cxr.images.notes import Note
@@ -46,14 +49,14 @@ class Archive:
             assert cv2.imwrite(str(self.root / path), pixels)
 
     def wanted(self, how: Preprocess = HOW) -> Manifest:
-        return describe("nih", self.paths, how)
+        return make_manifest("nih", self.paths, how)
 
     def pack(
         self, how: Preprocess = HOW, unreadable: Literal["error", "skip"] = "error", workers: int = 2
     ) -> Store:
         return pack(self.root, self.paths, self.paths, self.wanted(how), self.folder, unreadable, workers)
 
-    def files(self) -> Files:
+    def files(self) -> StoreFiles:
         return list_files(self.root, self.paths, self.paths, "bit-depth", None)
 
     def begin(self, how: Begin) -> Store:
@@ -68,7 +71,7 @@ class Archive:
 
     def num_packed(self) -> int:
         return (
-            int((load_rows(self.partial).status == PACKED).sum())
+            int((load_records(self.partial).status == PACKED).sum())
             if (self.partial / "rows.npz").exists()
             else 0
         )
@@ -92,7 +95,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(path.name)
         return read_file(path, intensity, note)
 
-    monkeypatch.setattr(packing, "read_file", read)
+    monkeypatch.setattr(store_files, "read_file", read)
     return names
 
 
@@ -139,7 +142,7 @@ def test_no_more_pictures_are_alive_than_there_are_workers(
         time.sleep(0.002)
         return picture
 
-    monkeypatch.setattr(packing, "read_file", read)
+    monkeypatch.setattr(store_files, "read_file", read)
     archive.pack(workers=3)
     assert 1 <= most <= 3
 
@@ -148,18 +151,19 @@ SLOW_PACK = """
 import sys, time
 from pathlib import Path
 from typing import Literal
-import cxr.data.pack as packing
-from cxr.data.image import Preprocess, read_file
-from cxr.data.store import describe
+from cxr.data import row_packer, store_files
+from cxr.data.manifest import make_manifest
+from cxr.data.pack import pack
+from cxr.images.read import Preprocess, read_file
 
 def slowly(path, intensity, note):
     time.sleep(0.004)
     return read_file(path, intensity, note)
 
-packing.read_file, packing._SAVE_SECONDS = slowly, 0.01
+store_files.read_file, row_packer._SECONDS_BETWEEN_SAVES = slowly, 0.01
 paths = [f"{row:05}.png" for row in range(int(sys.argv[2]))]
 root = Path(sys.argv[1])
-packing.pack(root / "files", paths, paths, describe("nih", paths, Preprocess(32)), root / "store", workers=2)
+pack(root / "files", paths, paths, make_manifest("nih", paths, Preprocess(32)), root / "store", workers=2)
 """
 
 
@@ -196,13 +200,13 @@ def test_going_on_is_said(archive: Archive, capsys: pytest.CaptureFixture[str]) 
     capsys.readouterr()
     with pytest.raises(CxrError):
         archive.pack()
-    assert f"{archive.partial}: going on after 10 of 12 images" in capsys.readouterr().err
+    assert f"{archive.partial}: resuming after 10 of 12 images" in capsys.readouterr().err
 
 
 def test_what_an_interrupt_left_is_saved(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, reads: list[str]
 ) -> None:
-    monkeypatch.setattr(packing._Packing, "_save_now_and_then", interrupt_after_one)
+    monkeypatch.setattr(RowPacker, "_save_now_and_then", interrupt_after_one)
     with pytest.raises(KeyboardInterrupt):
         archive.pack(workers=1)
     monkeypatch.undo()
@@ -210,8 +214,8 @@ def test_what_an_interrupt_left_is_saved(
     np.testing.assert_array_equal(archive.pack().pixels, archive.expected())
 
 
-def interrupt_after_one(job: packing._Packing) -> None:
-    while not (job.rows.status == PACKED).any():
+def interrupt_after_one(packer: RowPacker) -> None:
+    while not (packer.records.status == PACKED).any():
         time.sleep(0.001)
     raise KeyboardInterrupt
 
@@ -301,10 +305,10 @@ def test_a_fault_of_the_program_is_no_unreadable_file(
     def fail(path: Path, *_: object) -> Grey:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(packing, "read_file", fail)
+    monkeypatch.setattr(store_files, "read_file", fail)
     with pytest.raises(RuntimeError, match="a bug"):
         archive.pack()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pack-")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("pack_")]
 
 
 def test_a_second_packer_is_refused(archive: Archive) -> None:
@@ -571,7 +575,7 @@ def test_all_files_that_may_not_be_read_are_named_at_the_end(
             raise UnavailableFileError(path, PermissionError(errno.EACCES, ""))
         return read_file(path, intensity, note)
 
-    monkeypatch.setattr(packing, "read_file", refuse)
+    monkeypatch.setattr(store_files, "read_file", refuse)
     with pytest.raises(CxrError) as error:
         archive.pack()
     assert [problem.rpartition("/")[2] for problem in error.value.problems] == [
@@ -588,7 +592,7 @@ def test_a_folder_that_is_unmounted_while_it_is_packed_is_no_damage(
             archive.root.rename(archive.root.with_name("away"))
         return read_file(path, intensity, note)
 
-    monkeypatch.setattr(packing, "read_file", unmount)
+    monkeypatch.setattr(store_files, "read_file", unmount)
     with pytest.raises(CxrError, match="cannot be read: No such file or directory"):
         archive.pack(unreadable="skip", workers=1)
     assert archive.num_packed() == 4
@@ -630,7 +634,7 @@ def test_real_radiographs_pack_to_what_prediction_sees(
 ) -> None:
     root, paths = nih_1024
     how = Preprocess(256)
-    store = pack(root, paths, paths, describe("nih", paths, how), tmp_path / "store", workers=2)
+    store = pack(root, paths, paths, make_manifest("nih", paths, how), tmp_path / "store", workers=2)
     assert len(paths) == 130
     assert store.readable.all()
     for row, path in enumerate(paths):
@@ -644,7 +648,7 @@ def test_pixels_come_from_a_function_where_there_is_one(tmp_path: Path) -> None:
         return np.full((8, 8), int(key), np.uint8)
 
     keys, where = ["7", "bad", "200"], (tmp_path / "nowhere", tmp_path / "store")
-    wanted = describe("made", keys, HOW)
+    wanted = make_manifest("made", keys, HOW)
     store = pack(where[0], keys, keys, wanted, where[1], "skip", 2, read)
     assert [int(square.max()) for square in np.asarray(store.pixels)] == [7, 0, 200]
     assert store.readable.tolist() == [True, False, True]

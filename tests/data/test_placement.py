@@ -8,10 +8,11 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cxr.data import placement as residence
+from cxr.data import placement
+from cxr.data.file_records import PACKED, new_records
+from cxr.data.manifest import make_manifest
 from cxr.data.placement import Where, place
-from cxr.data.rows import PACKED, new_rows
-from cxr.data.store import Store, describe, join_stores, open_store
+from cxr.data.store import Store, join_stores, open_store
 from cxr.errors import CxrError
 from cxr.images.read import Preprocess
 
@@ -21,10 +22,10 @@ NUM_BYTES = 100 * 32 * 32
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    wanted = describe("nih", [str(row) for row in range(100)], Preprocess(32))
+    wanted = make_manifest("nih", [str(row) for row in range(100)], Preprocess(32))
     pixels = np.random.default_rng(0).integers(0, 256, NUM_BYTES, dtype=np.uint8)
     pixels.tofile(tmp_path / "pixels.u8")
-    rows = new_rows(100)
+    rows = new_records(100)
     rows.status[:] = PACKED
     rows.crc32[:] = [zlib.crc32(row.data) for row in pixels.reshape(100, -1)]
     rows.save(tmp_path)
@@ -38,7 +39,7 @@ def every(store: Store) -> npt.NDArray[np.intp]:
 
 def has_free(monkeypatch: pytest.MonkeyPatch, ram: float, gpu: float = 0) -> None:
     """A machine with this many times the store's bytes free."""
-    monkeypatch.setattr(residence, "free_ram", lambda: int(ram * NUM_BYTES))
+    monkeypatch.setattr(placement, "free_ram", lambda: int(ram * NUM_BYTES))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (int(gpu * NUM_BYTES), 10**12))
 
 
@@ -77,20 +78,22 @@ def test_auto_takes_the_gpu_when_half_of_its_free_memory_is_enough(
     monkeypatch: pytest.MonkeyPatch, gpu: float, chosen: str
 ) -> None:
     has_free(monkeypatch, ram=2, gpu=gpu)
-    assert residence._choose(NUM_BYTES, CUDA, 1)[0] == chosen
+    assert placement._choose(NUM_BYTES, CUDA, 1, spare=0)[0] == chosen
 
 
 def test_free_ram_is_below_what_the_machine_has() -> None:
     lines = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     total = int(lines["MemTotal"].split()[0]) * 1024
-    assert 0 < residence.free_ram() <= total
+    assert 0 < placement.free_ram() <= total
 
 
 def test_pixels_are_carried_over_in_blocks(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(residence, "_BLOCK", 30)
+    monkeypatch.setattr(placement, "_IMAGES_PER_BLOCK", 30)
     for one in (store, join_stores([store, store])):
-        np.testing.assert_array_equal(residence._to_gpu(one, every(one), CPU).numpy(), np.asarray(one.pixels))
-        np.testing.assert_array_equal(residence._to_ram(one, every(one)), np.asarray(one.pixels))
+        np.testing.assert_array_equal(
+            placement._copy_to_gpu(one, every(one), CPU).numpy(), np.asarray(one.pixels)
+        )
+        np.testing.assert_array_equal(placement._copy_to_ram(one, every(one)), np.asarray(one.pixels))
 
 
 @pytest.mark.parametrize("joined", [False, True])
@@ -105,8 +108,8 @@ def test_only_the_rows_that_are_used_are_copied(store: Store, joined: bool, num:
 
 def test_what_steps_need_is_left_free_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     has_free(monkeypatch, ram=2, gpu=3)
-    assert residence._choose(NUM_BYTES, CUDA, 1, spare=NUM_BYTES)[0] == "gpu"
-    assert residence._choose(NUM_BYTES, CUDA, 1, spare=NUM_BYTES + 2)[0] == "ram"
+    assert placement._choose(NUM_BYTES, CUDA, 1, spare=NUM_BYTES)[0] == "gpu"
+    assert placement._choose(NUM_BYTES, CUDA, 1, spare=NUM_BYTES + 2)[0] == "ram"
 
 
 @pytest.mark.parametrize("joined", [False, True])
@@ -121,7 +124,7 @@ def test_a_flipped_bit_is_found_wherever_pixels_are_copied_to(
     (store.path / "pixels.u8").write_bytes(damaged)
     one = open_store(store.path, store.manifest)
     one = join_stores([one, one]) if joined else one
-    for copy in (residence._to_ram, lambda store, rows: residence._to_gpu(store, rows, CPU)):
+    for copy in (placement._copy_to_ram, lambda store, rows: placement._copy_to_gpu(store, rows, CPU)):
         with pytest.raises(CxrError, match=f"1 image of 100 damaged on this disk: row {place // 1024}$"):
             copy(one, every(one))
     (store.path / "pixels.u8").write_bytes(whole)
@@ -142,10 +145,10 @@ def test_what_a_slurm_job_or_a_container_may_take_is_not_exceeded(tmp_path: Path
     (job / "step_0").mkdir(parents=True)
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/meminfo").write_text("MemTotal: 900 kB\nMemAvailable: 800 kB\n")
-    assert residence.free_ram(tmp_path) == 800 * 1024
+    assert placement.free_ram(tmp_path) == 800 * 1024
     (tmp_path / "proc/self/cgroup").write_text("0::/system.slice/job_7/step_0\n")
     for group, limit in ((job, "300000"), (job / "step_0", "max")):
         (group / "memory.max").write_text(limit)
         (group / "memory.current").write_text("250000\n")
         (group / "memory.stat").write_text("anon 50000\ninactive_file 100000\n")
-    assert residence.free_ram(tmp_path) == 150_000
+    assert placement.free_ram(tmp_path) == 150_000

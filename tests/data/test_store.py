@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr.data.changes import Files
-from cxr.data.rows import PACKED, UNREADABLE, Rows, load_rows
-from cxr.data.store import Manifest, Store, check_pixels, describe, fingerprint, open_store
+from cxr.data.checksums import check_pixels
+from cxr.data.file_records import PACKED, UNREADABLE, FileRecords, load_records
+from cxr.data.manifest import Manifest, fingerprint, make_manifest
+from cxr.data.store import Store, open_store
+from cxr.data.store_files import StoreFiles
 from cxr.errors import CxrError
 from cxr.images.read import Preprocess
 
 NAMES = ("a.png", "b.png", "c.png")
-MANIFEST = describe("nih", NAMES, Preprocess(16))
+MANIFEST = make_manifest("nih", NAMES, Preprocess(16))
 HINT = "cxr pack CONFIG --overwrite packs it again, or store.path=FOLDER keeps both"
 
 
@@ -26,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     pixels.tofile(tmp_path / "pixels.u8")
     sums = np.array([zlib.crc32(row.data) for row in pixels.reshape(3, 256)], np.uint32)
     sizes, times = np.array([7, 8, 9]), np.array([10**18, 10**18, 10**18])
-    Rows(np.array([PACKED, UNREADABLE, PACKED], np.uint8), sizes, times, sums).save(tmp_path)
+    FileRecords(np.array([PACKED, UNREADABLE, PACKED], np.uint8), sizes, times, sums).save(tmp_path)
     (tmp_path / "images.txt").write_text("".join(f"{name}\n" for name in NAMES))
     (tmp_path / "manifest.json").write_text(MANIFEST.to_json())
     return tmp_path
@@ -82,23 +84,23 @@ def test_the_manifest_is_json_that_a_person_can_read() -> None:
     ("wanted", "reasons"),
     [
         (
-            describe("nih", NAMES, Preprocess(32)),
+            make_manifest("nih", NAMES, Preprocess(32)),
             ["packed with preprocess.size 16, but the config asks for 32"],
         ),
         (
-            describe("nih", NAMES, Preprocess(16, "crop")),
+            make_manifest("nih", NAMES, Preprocess(16, "crop")),
             ["packed with preprocess.fit pad, but the config asks for crop"],
         ),
         (
-            describe("chexpert", NAMES, Preprocess(16)),
+            make_manifest("chexpert", NAMES, Preprocess(16)),
             ["packed with source nih, but the config asks for chexpert"],
         ),
         (
-            describe("nih", ("b.png", "a.png", "c.png"), Preprocess(16)),
+            make_manifest("nih", ("b.png", "a.png", "c.png"), Preprocess(16)),
             ["packed from other images, or in another order, than the label table now names"],
         ),
         (
-            describe("nih", NAMES[:2], Preprocess(8)),
+            make_manifest("nih", NAMES[:2], Preprocess(8)),
             [
                 "packed with num_images 3, but the config asks for 2",
                 "packed with preprocess.size 16, but the config asks for 8",
@@ -116,7 +118,7 @@ def test_a_store_of_something_else_is_refused_with_every_reason(
 
 
 def test_names_that_join_to_the_same_text_differ_in_their_number() -> None:
-    assert describe("nih", ["a\nb"], Preprocess(16)) != describe("nih", ["a", "b"], Preprocess(16))
+    assert make_manifest("nih", ["a\nb"], Preprocess(16)) != make_manifest("nih", ["a", "b"], Preprocess(16))
 
 
 @pytest.mark.parametrize("num_bytes", [0, 767, 769])
@@ -126,7 +128,7 @@ def test_pixels_of_the_wrong_length_are_refused(folder: Path, num_bytes: int) ->
 
 
 def test_rows_of_the_wrong_length_are_refused(folder: Path) -> None:
-    two = Rows(*(array[:2] for array in vars(load_rows(folder)).values()))
+    two = FileRecords(*(array[:2] for array in vars(load_records(folder)).values()))
     two.save(folder)
     assert problems_of(folder) == ["rows.npz has 2 rows and should have 3"]
 
@@ -134,7 +136,7 @@ def test_rows_of_the_wrong_length_are_refused(folder: Path) -> None:
 def test_a_store_of_the_first_release_opens_and_says_what_it_does_not_know(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    files = Files(tmp_path, NAMES, NAMES, lambda _: pytest.fail("read"))
+    files = StoreFiles(tmp_path, NAMES, NAMES, lambda _: pytest.fail("read"))
     store = open_store(make_older(folder, fingerprint(tmp_path, NAMES)), MANIFEST, files)
     assert store.readable.tolist() == [True, False, True]
     assert "files that have changed since are not noticed" in " ".join(capsys.readouterr().err.split())
@@ -150,18 +152,18 @@ def make_older_again(folder: Path) -> Path:
 
 
 def test_any_damage_of_rows_npz_is_found(folder: Path) -> None:
-    data, expected = (folder / "rows.npz").read_bytes(), vars(load_rows(folder))
+    data, expected = (folder / "rows.npz").read_bytes(), vars(load_records(folder))
     for place in range(0, len(data), 3):
         damaged = bytearray(data)
         damaged[place] ^= 1 << place % 8
         (folder / "rows.npz").write_bytes(damaged)
         with contextlib.suppress(ValueError):  # refused, or a byte that says nothing, as a date
-            found = vars(load_rows(folder))
+            found = vars(load_records(folder))
             assert all(np.array_equal(found[name], array) for name, array in expected.items())
     for length in range(0, len(data), 41):
         (folder / "rows.npz").write_bytes(data[:length])
         with pytest.raises(ValueError, match="damaged"):
-            load_rows(folder)
+            load_records(folder)
 
 
 @pytest.mark.parametrize("row", [0, 1, 2])

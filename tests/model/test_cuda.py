@@ -15,7 +15,7 @@ from torch.multiprocessing.spawn import spawn
 from cxr.cli import main
 from cxr.config.schema import Config
 from cxr.data.dataset import Dataset
-from cxr.data.loader import epoch_order, visits
+from cxr.data.loader import epoch_order, epoch_rows
 from cxr.data.placement import Where
 from cxr.distributed import World
 from cxr.evaluation.report import macro_auroc
@@ -29,7 +29,8 @@ from cxr.model.recompute import recompute_blocks
 from cxr.training import train as loop
 from cxr.training.run import prepare
 from cxr.training.state import new_state
-from cxr.training.train import Stopped, train, train_step
+from cxr.training.step import train_step
+from cxr.training.train import Stopped, train
 from tests.helpers.models import ALONE, Recipe
 
 pytestmark = pytest.mark.cuda
@@ -92,7 +93,7 @@ def test_the_host_never_waits_for_the_gpu_in_a_step(
     run = prepare(config, dataset, world)
     state, _ = new_state(config, dataset.targets.findings, run.weights, world)
     state.model.train()
-    order = epoch_order(visits(dataset.groups(), 0, 0), 0, 0)
+    order = epoch_order(epoch_rows(dataset.groups(), 0, 0), 0, 0)
     taken = 0
     for number, batch in enumerate(run.loader.batches(order.repeat(3), config.train.batch_size)):
         torch.cuda.set_sync_debug_mode("error" if number >= 3 else "default")  # the first ones choose kernels
@@ -109,7 +110,7 @@ def test_batches_are_whole_however_late_the_gpu_reads_them(
     where: Where, make_recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World
 ) -> None:
     loader = prepare(make_recipe(tmp_path, f"store.where={where}"), dataset, world).loader
-    order = epoch_order(visits(dataset.groups(), 0, 0), 0, 0)
+    order = epoch_order(epoch_rows(dataset.groups(), 0, 0), 0, 0)
     found = []
     for batch in loader.batches(order, 8):
         # some 20 ms of work before the batch is read, in which the next ones are copied

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from cxr.data import placement as residence
+from cxr.data.checksums import copy_pixels
 from cxr.data.dataset import Dataset
 from cxr.data.loader import Rows
-from cxr.data.store import Pixels, Store, copy_pixels
+from cxr.data.store import Pixels, Store
 from cxr.errors import CxrError
 from cxr.evaluation.calibration import fit
 from cxr.evaluation.predictions import Predictions

@@ -27,7 +27,7 @@ from cxr.model.seen_hashes import hash_images, hash_patients, images_of, patient
 from cxr.patient_hash import Hasher, own_hasher
 from cxr.report.render import render_json
 from cxr.training import train as loop
-from cxr.training.best import make_checkpoint
+from cxr.training.save import make_checkpoint
 from tests.helpers.models import Recipe
 from tests.training.test_train import make_run
 

@@ -9,10 +9,11 @@ from torchvision.models import densenet121, resnet18
 
 from cxr.config.schema import Config
 from cxr.data.dataset import Dataset
-from cxr.data.loader import epoch_order, visits
+from cxr.data.loader import epoch_order, epoch_rows
+from cxr.training.resume import restore
 from cxr.training.run import prepare
-from cxr.training.state import new_state, restore, snapshot
-from cxr.training.train import train_step
+from cxr.training.state import new_state, snapshot
+from cxr.training.step import train_step
 from tests.helpers.models import ALONE, Recipe
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -36,7 +37,7 @@ def losses(config: Config, dataset: Dataset, num: int = STEPS) -> list[float]:
     state.model.train()
     found: list[float] = []
     for epoch in range(num):
-        order = epoch_order(visits(dataset.groups(), config.seed, epoch), config.seed, epoch)
+        order = epoch_order(epoch_rows(dataset.groups(), config.seed, epoch), config.seed, epoch)
         for batch in run.loader.batches(order, config.train.batch_size):
             found.append(float(train_step(run, state, state.model, batch)))
             if len(found) == num:

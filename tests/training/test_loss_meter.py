@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from cxr.training.kernels import training_kernels
-from cxr.training.loss_meter import Pace, describe_pace, say_time
+from cxr.training.loss_meter import Pace, describe_pace, format_duration
 from cxr.training.profile import describe_shares, measure_union
 
 
@@ -16,7 +16,7 @@ def test_the_time_left_is_that_of_images_and_validations() -> None:
     ("seconds", "words"), [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3570, "1 h 0 min"), (4320, "1 h 12 min")]
 )
 def test_times_are_said_in_words(seconds: float, words: str) -> None:
-    assert say_time(seconds) == words
+    assert format_duration(seconds) == words
 
 
 @pytest.mark.parametrize(

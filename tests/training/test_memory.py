@@ -9,7 +9,7 @@ from cxr.data.dataset import Dataset
 from cxr.errors import CxrError
 from cxr.model.classifier import Classifier
 from cxr.training import train as loop
-from cxr.training.memory import ACTIVATIONS_MB, explain_no_memory, spare_for_steps
+from cxr.training.memory import ACTIVATIONS_MB, bytes_for_steps, explain_no_memory
 from cxr.training.run import prepare
 from tests.helpers.models import ALONE, Recipe
 
@@ -39,7 +39,7 @@ def test_the_table_of_activations_is_what_autograd_keeps(backbone: str) -> None:
 
 def test_more_images_and_pixels_need_more_and_parts_need_less(make_recipe: Recipe, tmp_path: Path) -> None:
     def needs(*overrides: str) -> int:
-        return spare_for_steps(make_recipe(tmp_path, *overrides), 1, None) - spare_for_steps(
+        return bytes_for_steps(make_recipe(tmp_path, *overrides), 1, None) - bytes_for_steps(
             make_recipe(tmp_path), 1, None
         )
 
@@ -61,9 +61,10 @@ def test_a_gpu_without_enough_memory_is_an_error_with_what_takes_less(
     with pytest.raises(CxrError) as error:
         loop.train(make_recipe(tmp_path / "run"), dataset, ALONE)
     assert error.value.render() == (
-        "error: train.batch_size: 8 images of 32 pixels do not fit into the GPU's memory (CUDA out of memory)\n"
-        "hint: train.accumulate=2 computes a batch in 2 parts; or train.batch_size=4, or model.checkpointing=true, or "
-        "store.where=ram, which keeps the images out of the GPU"
+        "error: train.batch_size: 8 images of 32 pixels "
+        "do not fit into the GPU's memory (CUDA out of memory)\n"
+        "hint: train.accumulate=2 computes a batch in 2 micro-batches; or train.batch_size=4, "
+        "or model.checkpointing=true, or store.where=ram, which keeps the images out of the GPU"
     )
     with pytest.raises(ValueError), explain_no_memory(make_recipe(tmp_path)):
         raise ValueError

@@ -46,7 +46,7 @@ def test_cut_and_garbled_lines_are_taken_out_when_a_run_goes_on(
     (tmp_path / "log.jsonl").write_bytes(b"\xff\xfe\n[1]\n{}\n" + f"{good}\n{later}\n{good[:30]}".encode())
     RunLog(tmp_path, 9, 1, enabled=True, text=TextLog()).close()
     assert (tmp_path / "log.jsonl").read_text() == f"{good}\n"
-    assert "log.jsonl: 4 lines taken out, cut or garbled" in "".join(capsys.readouterr().err.split("\n"))
+    assert "log.jsonl: 4 lines removed, cut or garbled" in "".join(capsys.readouterr().err.split("\n"))
 
 
 def test_tensorboard_reads_the_events_of_a_resumed_run(tmp_path: Path) -> None:

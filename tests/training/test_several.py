@@ -25,9 +25,11 @@ from cxr.model import checkpoint as checkpoints
 from cxr.model.evaluate import evaluate_runs
 from cxr.training import train as loop
 from cxr.training.loss import masked_bce
+from cxr.training.resume import restore
 from cxr.training.run import prepare
-from cxr.training.state import new_state, restore
-from cxr.training.train import Stopped, train, train_step
+from cxr.training.state import new_state
+from cxr.training.step import train_step
+from cxr.training.train import Stopped, train
 from tests.helpers.fakes import write_lines
 from tests.helpers.models import ALONE
 from tests.training.test_train import assert_same_run

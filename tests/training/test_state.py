@@ -9,7 +9,8 @@ from torch import Tensor
 
 from cxr.errors import CxrError
 from cxr.training.loss import ClassWeights, logit_shift
-from cxr.training.state import TrainState, average_weights, figures, new_state, restore, snapshot
+from cxr.training.resume import restore
+from cxr.training.state import TrainState, new_state, selection_metrics, snapshot, update_ema
 from tests.helpers.models import ALONE, FINDINGS, Recipe
 
 IMAGES = {"train": "a", "val": "b", "test": "c"}
@@ -39,7 +40,7 @@ def test_averaged_weights_are_the_running_average_computed_by_hand(
     expected = {key: one.double() for key, one in floats(state.model).items()}
     for step in range(1, 6):
         take_step(state, step)
-        average_weights(state, decay=0.4)
+        update_ema(state, decay=0.4)
         decay = min(0.4, (1 + step) / (10 + step))
         now = floats(state.model)
         expected = {key: decay * one + (1 - decay) * now[key].double() for key, one in expected.items()}
@@ -71,7 +72,7 @@ def test_a_restored_state_goes_on_as_if_nothing_had_happened(
     restore(other, config, IMAGES, torch.load(tmp_path / "last.pt", weights_only=True))
     for one in (state, other):
         take_step(one, 1)
-        average_weights(one, 0.9)
+        update_ema(one, 0.9)
     for mine, theirs in ((state.model, other.model), (state.ema, other.ema)):
         assert all(
             torch.equal(a, b) for a, b in zip(floats(mine).values(), floats(theirs).values(), strict=True)
@@ -113,8 +114,8 @@ def test_what_does_not_change_the_result_may_differ(make_recipe: Recipe, tmp_pat
 def test_the_figure_that_selects_is_auroc_or_minus_the_loss(make_recipe: Recipe, tmp_path: Path) -> None:
     state = start(make_recipe, tmp_path)
     state.history = [{"auroc": 0.7, "loss": 0.3}, {"auroc": float("nan"), "loss": 0.2}]
-    assert figures(state, make_recipe(tmp_path)) == [0.7, float("-inf")]
-    assert figures(state, make_recipe(tmp_path, "train.select=loss")) == [-0.3, -0.2]
+    assert selection_metrics(state.history, make_recipe(tmp_path).train) == [0.7, float("-inf")]
+    assert selection_metrics(state.history, make_recipe(tmp_path, "train.select=loss").train) == [-0.3, -0.2]
 
 
 Change = Callable[[dict[str, Any]], object]

@@ -25,7 +25,8 @@ from cxr.training.loss import class_weights
 from cxr.training.run import Run
 from cxr.training.saver import Saver
 from cxr.training.state import TrainState, new_state
-from cxr.training.train import Stopped, train, train_step
+from cxr.training.step import train_step
+from cxr.training.train import Stopped, train
 from tests.helpers.models import ALONE, Recipe, Start
 
 Step = Callable[[Run, TrainState, nn.Module, Batch], Tensor]

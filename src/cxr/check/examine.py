@@ -15,12 +15,13 @@ from cxr.check.problems import check_decoded, check_unreadable
 from cxr.check.result import Listing
 from cxr.config.schema import Config
 from cxr.data import combine as joint
+from cxr.data.checksums import check_pixels
 from cxr.data.dataset import keep_rows
 from cxr.data.listing import ALL, ListedDataset
 from cxr.data.open_stores import check_folder
-from cxr.data.pack import Read, reader
 from cxr.data.problems import Problems
-from cxr.data.store import Store, check_pixels, open_store
+from cxr.data.store import Store, open_store
+from cxr.data.store_files import Read, reader
 from cxr.images.notes import CONSTANT, Notes
 from cxr.images.read import Grey
 from cxr.labels.splits import SPLITS

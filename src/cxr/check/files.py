@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from cxr.data.pack import Read
+from cxr.data.store_files import Read
 from cxr.errors import CxrError, UnavailableFileError, UnreadableImageError, says_nothing_of_the_file
 from cxr.images.decode import decode_colour
 from cxr.images.find_images import is_image

@@ -10,7 +10,7 @@ from cxr.config.schema import Config, Data
 from cxr.console import count
 from cxr.data.listing import ListedDataset
 from cxr.data.problems import Problems
-from cxr.data.sampling import check_judgeable, count_steps
+from cxr.data.sampling import check_selection_metric, count_steps
 from cxr.errors import CxrError
 from cxr.images.dicom.header import SUFFIXES as DICOM
 from cxr.images.dicom.header import read_header
@@ -103,7 +103,7 @@ def check_training(
     """
     steps = problems.attempt(lambda: count_steps(config, images, visits))
     if validation is not None and images["val"]:
-        problems.attempt(lambda: check_judgeable(config, validation))
+        problems.attempt(lambda: check_selection_metric(config, validation))
     if not images["test"]:
         problems.warnings.append("data.split: no images for test, so there is nothing to report on")
     if config.model.weights not in ("imagenet", "none") or config.model.head_findings:

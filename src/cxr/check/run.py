@@ -15,8 +15,8 @@ from cxr.check.result import Cells, Check, Plan, Twins
 from cxr.config.schema import Config
 from cxr.data import combine as joint
 from cxr.data.listing import list_datasets, preprocess, resolve_rows
-from cxr.data.pack import Read
 from cxr.data.problems import Problems, new_stages
+from cxr.data.store_files import Read
 from cxr.findings import find
 from cxr.images.read import Preprocess
 from cxr.labels.table import LabelTable

@@ -9,7 +9,7 @@ import numpy as np
 
 from cxr.check.result import Check, Listing, Twins
 from cxr.check.run import Checked
-from cxr.data.pack import Read
+from cxr.data.store_files import Read
 from cxr.images.read import Preprocess, prepare
 from cxr.labels.table import LabelTable
 

@@ -85,7 +85,7 @@ def _time_of_save(out: Path) -> int | None:
 def _open(recipe: Config, world: "World", resume: bool) -> Dataset:
     """The dataset, packed by the first process while the others wait."""
     from cxr.model.load_weights import check_weights
-    from cxr.training.train import check_before_packing
+    from cxr.training.run import check_before_packing
 
     listed = list_dataset(recipe, may_pack=world.is_first)
     check_before_packing(recipe, listed, world, resume)

@@ -1,7 +1,7 @@
-"""Random changes of a batch on its own device, drawn for each image; one resampling for training and prediction.
+"""Random changes of a batch on its device, drawn for each image; one resampling for training and evaluation.
 
-`resample` maps the whole packed square onto the model's input. Evaluation calls it with the identity, training with a
-random affine map, so both see the same interpolation: bilinear, black outside, pixel centres aligned.
+`resample` maps the whole packed square to the model's input. Evaluation calls it without a map, training with
+a random affine map, so both see the same interpolation: bilinear, black outside, pixel centres aligned.
 """
 
 import math
@@ -16,16 +16,21 @@ from cxr.vision import five_crop
 
 
 def resample(images: Tensor, size: int, theta: Tensor | None = None) -> Tensor:
-    """Float images [B, 1, size, size] in [0, 255] from uint8 [B, S, S]; theta [B, 2, 3] maps output to input."""
+    """Float images [B, 1, size, size] in [0, 255] from uint8 [B, S, S].
+
+    Args:
+        images: uint8 [B, S, S].
+        size: Width and height of the result.
+        theta: Affine maps [B, 2, 3] from output to input coordinates in [-1, 1]; None for the identity.
+    """
     pixels = images.unsqueeze(1).float()
-    enlarges, same = size > images.shape[-1], size == images.shape[-1]
-    if enlarges or (
-        theta is None and not same
-    ):  # before grid_sample, which would mix black into an enlarged border
+    packed_size = images.shape[-1]
+    # An enlargement is interpolated first: grid_sample would mix the black outside into the enlarged border.
+    if size > packed_size or (theta is None and size != packed_size):
         pixels = F.interpolate(pixels, size=(size, size), mode="bilinear", align_corners=False)
     if theta is None:
         return pixels
-    grid = F.affine_grid(theta, [len(images), 1, size, size], align_corners=False)
+    grid = F.affine_grid(theta, [len(images), 1, size, size], align_corners=False)  # [B, size, size, 2]
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
@@ -46,91 +51,110 @@ def tta_versions(images: Tensor, size: int, tta: TTA) -> Iterator[Tensor]:
 
 
 def augment(
-    images: Tensor, size: int, how: Augment, seed: int, step: int, first: int = 0, of: int = 0
+    images: Tensor, size: int, config: Augment, seed: int, step: int, first: int = 0, num_global: int = 0
 ) -> Tensor:
     """Randomly flipped, rotated, shifted, scaled and brightened float images [B, 1, size, size] in [0, 255].
 
-    What is drawn is a function of (seed, step) and the image's place in the global batch, so that a resumed run and
-    several processes draw what one straight process would.
+    The draws are a function of (seed, step) and an image's position in the global batch, so a resumed run and
+    several processes draw what one uninterrupted process would.
 
     Args:
         images: uint8 [B, S, S].
         size: Width and height of the result.
-        how: Probabilities and ranges.
+        config: Probabilities and ranges.
         seed: The run's seed.
-        step: The optimiser step.
-        first: Place of the first of these images in the global batch.
-        of: Images in the global batch; 0 when these are all.
+        step: The optimizer step.
+        first: Position of the first of these images in the global batch.
+        num_global: Images in the global batch; 0 when these are all.
     """
-    num = of or len(images)
-    draws = draw(num, seed, step)[torch.arange(first, first + len(images)) % num]
-    # computed on the host and copied at once: on a GPU each of these some sixty small steps would be a launch
-    theta, (contrast, brightness) = affine(draws, how), jitter_factors(draws, how)
-    values = _to_device(
-        torch.cat([theta.flatten(1), contrast[:, None], brightness[:, None]], dim=1), images.device
-    )
-    resampled = resample(images, size, None if _is_still(how) else values[:, :6].view(-1, 2, 3))
-    return (
-        resampled
-        if how.brightness == 0 and how.contrast == 0
-        else jitter(resampled, values[:, 6], values[:, 7])
-    )
+    num = num_global or len(images)
+    # Fillers of the last share stand after the global batch: they take the draws of its first images.
+    positions = torch.arange(first, first + len(images)) % num
+    draws = draw(num, seed, step)[positions]  # [B, 11]
+
+    # These are some sixty operations on a few numbers, each of which would be a kernel launch on a GPU: they
+    # are computed on the host, and [B, 8] is copied at once.
+    theta = affine(draws, config)
+    contrast, brightness = jitter_factors(draws, config)
+    values = torch.cat([theta.flatten(1), contrast[:, None], brightness[:, None]], dim=1)
+    values = _to_device(values, images.device)
+
+    theta = values[:, :6].view(-1, 2, 3)
+    resampled = resample(images, size, None if _is_identity(config) else theta)
+    if config.brightness == 0 and config.contrast == 0:
+        return resampled
+    return jitter(resampled, values[:, 6], values[:, 7])
 
 
 def draw(num_images: int, seed: int, step: int) -> Tensor:
-    """Uniform numbers [num_images, 11] in [0, 1) that are a function of (seed, step)."""
+    """Uniform numbers [num_images, 11] in [0, 1) that are a function of (seed, step).
+
+    Columns: 0 flip, 1 angle, 2-3 shift, 4 scale, 5 contrast, 6 brightness, 7 crop area, 8 crop ratio, 9-10
+    crop position. A new one is added at the end: the others stay what they are.
+    """
     generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + step) % 2**63)
     return torch.rand(num_images, 11, generator=generator)
 
 
-def _is_still(how: Augment) -> bool:
-    return how.flip == 0 and how.rotate == 0 and how.shift == 0 and how.scale == how.crop == (1.0, 1.0)
+def _is_identity(config: Augment) -> bool:
+    moves = config.flip or config.rotate or config.shift
+    return not moves and config.scale == config.crop == (1.0, 1.0)
 
 
-def affine(draws: Tensor, how: Augment) -> Tensor:
-    """Maps [B, 2, 3] from output to input coordinates in [-1, 1]: crop, flip, then rotate and scale, then shift.
+def affine(draws: Tensor, config: Augment) -> Tensor:
+    """Maps [B, 2, 3] from output to input coordinates in [-1, 1]: crop, flip, rotate and scale, shift.
 
-    The content of the image thus moves by minus the shift, turns counter-clockwise by the angle, grows, is flipped,
-    and the crop is taken last.
+    The map goes from output to input, so the image's content moves by minus the shift, turns
+    counter-clockwise by the angle, grows, is flipped, and the crop is taken last.
     """
-    flip = torch.where(draws[:, 0] < how.flip, -1.0, 1.0)
-    angle = _between(draws[:, 1], -how.rotate, how.rotate) * (math.pi / 180)
-    low, high = how.scale
-    shrink = 1 / _between(draws[:, 4], low, high)
+    # Each of these is [B].
+    flip = torch.where(draws[:, 0] < config.flip, -1.0, 1.0)
+    angle = _between(draws[:, 1], -config.rotate, config.rotate) * (math.pi / 180)
+    shift_x = _between(draws[:, 2], -2 * config.shift, 2 * config.shift)  # the image is 2 wide
+    shift_y = _between(draws[:, 3], -2 * config.shift, 2 * config.shift)
+    shrink = 1 / _between(draws[:, 4], *config.scale)  # content that grows is read from a smaller region
+
+    # Rotation and scale, after the flip of x: [[cos, -sin], [sin, cos]] @ [[flip, 0], [0, 1]], as [B, 2, 2].
     cos, sin = torch.cos(angle) * shrink, torch.sin(angle) * shrink
-    shift_x, shift_y = (_between(draws[:, column], -2 * how.shift, 2 * how.shift) for column in (2, 3))
     turn = torch.stack([cos * flip, -sin, sin * flip, cos], dim=1).view(-1, 2, 2)
-    side, middle = crop_window(draws, how)
+
+    # The crop is the first map of a point p of the output: p -> side * p + middle. Then input = turn (side *
+    # p + middle) + shift: the columns of `turn` are multiplied by the sides, and the middle is turned into
+    # the shift.
+    side, middle = crop_window(draws, config)  # [B, 2] each
     shift = torch.stack([shift_x, shift_y], dim=1) + (turn @ middle[..., None])[..., 0]
     return torch.cat([turn * side[:, None], shift[..., None]], dim=2)
 
 
-def crop_window(draws: Tensor, how: Augment) -> tuple[Tensor, Tensor]:
-    """(width and height as shares [B, 2], middle [B, 2] in [-1, 1]) of random resized crops inside the image."""
-    area = _between(draws[:, 7], *how.crop)
-    ratio = torch.exp(_between(draws[:, 8], math.log(how.crop_ratio[0]), math.log(how.crop_ratio[1])))
-    ratio = torch.minimum(torch.maximum(ratio, area), 1 / area)  # a wider or higher one would not fit
+def crop_window(draws: Tensor, config: Augment) -> tuple[Tensor, Tensor]:
+    """(width and height as shares [B, 2], middle [B, 2] in [-1, 1]) of random resized crops in the image."""
+    area = _between(draws[:, 7], *config.crop)
+    low, high = config.crop_ratio
+    ratio = torch.exp(_between(draws[:, 8], math.log(low), math.log(high)))  # 1:2 as likely as 2:1
+    ratio = torch.minimum(torch.maximum(ratio, area), 1 / area)  # a wider or higher crop would not fit
     side = torch.stack([torch.sqrt(area * ratio), torch.sqrt(area / ratio)], dim=1)
     return side, (1 - side) * _between(draws[:, 9:11], -1.0, 1.0)
 
 
-def jitter_factors(draws: Tensor, how: Augment) -> tuple[Tensor, Tensor]:
+def jitter_factors(draws: Tensor, config: Augment) -> tuple[Tensor, Tensor]:
     """(contrast [B], a factor; brightness [B], added to values from 0 to 255)."""
-    contrast = 1 + _between(draws[:, 5], -how.contrast, how.contrast)
-    return contrast, _between(draws[:, 6], -how.brightness, how.brightness) * 255
+    contrast = 1 + _between(draws[:, 5], -config.contrast, config.contrast)
+    return contrast, _between(draws[:, 6], -config.brightness, config.brightness) * 255
 
 
 def jitter(images: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
-    """Images with contrast changed about each image's mean and brightness shifted, clamped to [0, 255]."""
+    """Images with contrast changed about each image's mean and brightness added, clamped to [0, 255]."""
     mean = images.mean(dim=(1, 2, 3))
+    # contrast * (image - mean) + mean + brightness, in one pass over the images: offset + image * contrast.
     offset = mean * (1 - contrast) + brightness
     return torch.addcmul(offset.view(-1, 1, 1, 1), images, contrast.view(-1, 1, 1, 1)).clamp_(0, 255)
 
 
 def _to_device(values: Tensor, device: torch.device) -> Tensor:
-    """On a GPU from page-locked memory, else the host would wait for the copy."""
+    """The values on a device; to a GPU from page-locked memory, else the host would wait for the copy."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def _between(draws: Tensor, low: float, high: float) -> Tensor:
+    """Draws from [0, 1) moved to [low, high)."""
     return low + (high - low) * draws

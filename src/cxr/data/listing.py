@@ -20,11 +20,10 @@ import numpy.typing as npt
 
 from cxr.config.schema import Config, Data
 from cxr.data import combine as joint
-from cxr.data.changes import Files
 from cxr.data.leaks import check_shared_patients, split_rows
-from cxr.data.pack import list_files
+from cxr.data.manifest import Manifest, make_manifest
 from cxr.data.problems import Problems, Stages
-from cxr.data.store import Manifest, describe
+from cxr.data.store_files import StoreFiles, list_files
 from cxr.errors import CxrError
 from cxr.findings import find
 from cxr.images.read import Preprocess
@@ -81,7 +80,7 @@ class ListedDataset:
     @cached_property
     def wanted(self) -> Manifest:
         """What its store must hold."""
-        return describe(self.config.data.source, self.images, preprocess(self.config))
+        return make_manifest(self.config.data.source, self.images, preprocess(self.config))
 
     @cached_property
     def images(self) -> list[str]:
@@ -94,7 +93,7 @@ class ListedDataset:
         return list(self.table.rows["path"].iloc[self.found])
 
     @property
-    def files(self) -> Files:
+    def files(self) -> StoreFiles:
         """The files of its store's rows."""
         table, intensity = self.table, self.config.image.intensity
         return list_files(table.root, self.paths, self.images, intensity, table.read_pixels)

@@ -1,8 +1,10 @@
-"""Store -> Batch, with no worker processes: order and sharding are functions of (seed, epoch), rows are copied ahead.
+"""Batches of a dataset on a device, copied ahead of the training by one thread.
 
-A packed image is 64 kB; one thread copies some 25,000 of them a second, so a single thread that stays a few batches
-ahead feeds any GPU. NumPy's `take` with mode="clip" copies a batch without holding Python's lock, so that the thread
-that launches the steps does not wait for it.
+There are no worker processes: a packed image is 64 kB, and one thread copies some 25,000 of them a second, so
+a thread that stays a few batches ahead feeds any GPU. NumPy's `take` with mode="clip" copies a batch without
+holding Python's lock, so that the thread that launches the steps does not wait for it.
+
+Which rows an epoch has, and in which order, are functions of (seed, epoch); a process takes its share.
 """
 
 import queue
@@ -16,12 +18,13 @@ import torch
 from torch import Tensor
 
 from cxr.data.sampling import num_drawn
-from cxr.data.store import Stacked
+from cxr.data.store import JoinedPixels
 from cxr.labels.targets import Targets
 
 Rows = npt.NDArray[np.int64]
-Pixels = npt.NDArray[np.uint8] | Stacked | Tensor
-_AHEAD = 3
+Pixels = npt.NDArray[np.uint8] | JoinedPixels | Tensor
+_MAX_BATCHES_AHEAD = 3
+_MULTIPLIER = 0x9E3779B1  # a large odd number: seeds of neighbouring (seed, epoch) are far apart
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,11 @@ class Batch:
         images: uint8 [B, S, S].
         y: Targets [B, C] in [0, 1].
         mask: bool [B, C], False where a cell does not count.
-        rows: [B] dataset rows, for provenance; -1 where a row only fills the batch (its mask is all False).
+        rows: [B] dataset rows; -1 where an image only fills the batch (its mask is all False).
         num_valid: Cells that count in the global batch, over all processes.
-        first: Place of this share's first row in the global batch.
-        num_global: Rows of the global batch over all processes, fillers left out.
-        copied: On CUDA, when the copy to the device will be done.
+        first: Position of this share's first row in the global batch.
+        num_global: Rows of the global batch over all processes, without fillers.
+        copied: On CUDA, the event at which the copy to the device is done.
     """
 
     images: Tensor
@@ -48,9 +51,9 @@ class Batch:
     num_global: int
     copied: torch.cuda.Event | None = None
 
-    def split(self, parts: int) -> "list[Batch]":
-        """The same rows in at most so many batches, each of which knows its place in the global one."""
-        length = -(-len(self.rows) // parts)
+    def split(self, num_parts: int) -> "list[Batch]":
+        """The micro-batches, at most `num_parts`; each knows its position in the global batch."""
+        length = -(-len(self.rows) // num_parts)
         return [
             replace(
                 self,
@@ -64,41 +67,53 @@ class Batch:
         ]
 
 
-def visits(groups: Sequence[tuple[Rows, float]], seed: int, epoch: int) -> Rows:
-    """The rows that an epoch visits, group after group: each floor(weight) times, and a share of them once more.
+def epoch_rows(groups: Sequence[tuple[Rows, float]], seed: int, epoch: int) -> Rows:
+    """The rows that an epoch trains on, group after group.
 
     Args:
-        groups: (rows, weight) of each archive; the share is the fraction of the weight, drawn from (seed, epoch).
-        seed: The run's.
+        groups: (rows, weight) of each dataset. Each row is there floor(weight) times; the fraction of the
+            weight is the share of rows that are there once more, drawn from (seed, epoch).
+        seed: The run's seed.
         epoch: Counted from 0.
     """
-    generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + epoch + 0x85EBCA6B) % 2**63)
-    visited = []
+    # The added constant keeps this draw apart from that of the order, which has the same (seed, epoch).
+    generator = torch.Generator().manual_seed((seed * _MULTIPLIER + epoch + 0x85EBCA6B) % 2**63)
+    chosen = []
     for rows, weight in groups:
-        drawn = torch.randperm(len(rows), generator=generator)[: num_drawn(len(rows), weight)].numpy()
-        visited += [rows] * int(weight) + [rows[np.sort(drawn)]]
-    return np.concatenate(visited)
+        shuffled = torch.randperm(len(rows), generator=generator).numpy()
+        drawn = np.sort(shuffled[: num_drawn(len(rows), weight)])
+        chosen += [rows] * int(weight) + [rows[drawn]]
+    return np.concatenate(chosen)
 
 
 def epoch_order(rows: Rows, seed: int, epoch: int) -> Rows:
-    """The rows in the order in which an epoch visits them: each once."""
-    generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + epoch) % 2**63)
+    """The rows, each once, in the random order of an epoch."""
+    generator = torch.Generator().manual_seed((seed * _MULTIPLIER + epoch) % 2**63)
     return np.asarray(rows[torch.randperm(len(rows), generator=generator).numpy()], np.int64)
 
 
 def cut(order: Rows, batch_size: int, rank: int = 0, world: int = 1) -> list[tuple[Rows, Rows]]:
-    """(the global batch, this process's contiguous share of it) for each step; -1 fills shares to equal length."""
+    """(the global batch, this process's contiguous share of it) for each step.
+
+    -1 fills shares to equal lengths: shared batch statistics and DDP weigh the processes equally.
+    """
     batches = []
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        share = -(-len(batch) // world)
-        filled = np.concatenate([batch, np.full(share * world - len(batch), -1, np.int64)])
-        batches.append((batch, filled[rank * share : (rank + 1) * share]))
+        length = -(-len(batch) // world)
+        fillers = np.full(length * world - len(batch), -1, np.int64)
+        filled = np.concatenate([batch, fillers])
+        batches.append((batch, filled[rank * length : (rank + 1) * length]))
     return batches
 
 
 class Loader:
     """Batches of a dataset on a device.
+
+    On CUDA a batch goes through three stages; the host waits for none of them:
+    1. The loader's thread gathers rows into page-locked memory.
+    2. It starts their copy to the GPU on a second stream, which runs beside the kernels of the step before.
+    3. `_hand_over` makes the stream that computes wait for that copy.
 
     Args:
         pixels: uint8 [N, S, S], an array or a tensor on any device.
@@ -110,26 +125,29 @@ class Loader:
     def __init__(self, pixels: Pixels, index: Rows, targets: Targets, device: torch.device) -> None:
         self.pixels, self.index, self.device = pixels, index, device
         self._y, self._mask = torch.from_numpy(targets.y), torch.from_numpy(targets.mask)
-        self._valid = targets.mask.sum(axis=1)
-        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        self._num_valid = targets.mask.sum(axis=1)  # [n]
+        self._copy_stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self._copy_stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def batches(
         self, order: Rows, batch_size: int, rank: int = 0, world: int = 1, skip: int = 0
     ) -> Iterator[Batch]:
-        """This process's batches of the rows in `order`, after the first `skip`; a thread copies them ahead."""
-        todo = cut(order, batch_size, rank, world)[skip:]
-        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_AHEAD)
+        """This process's batches of the rows in `order`, without the first `skip`; a thread is ahead."""
+        steps = cut(order, batch_size, rank, world)[skip:]
+        ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_MAX_BATCHES_AHEAD)
         stop = threading.Event()
         thread = threading.Thread(
-            target=self._fill, args=(todo, rank, ready, stop), name="loader", daemon=True
+            target=self._fill, args=(steps, rank, ready, stop), name="loader", daemon=True
         )
         thread.start()
         try:
-            while (batch := ready.get()) is not None:
+            while (batch := ready.get()) is not None:  # None: the epoch is over
                 if isinstance(batch, BaseException):
                     raise batch
-                yield _take(batch)
+                yield _hand_over(batch)
         finally:
+            # Also where the caller stops early: the thread may be waiting for room in a full queue.
             stop.set()
             while not ready.empty():
                 ready.get_nowait()
@@ -137,18 +155,19 @@ class Loader:
 
     def _fill(
         self,
-        todo: Sequence[tuple[Rows, Rows]],
+        steps: Sequence[tuple[Rows, Rows]],
         rank: int,
         ready: "queue.Queue[Batch | BaseException | None]",
         stop: threading.Event,
     ) -> None:
+        """The thread: put a batch for each step into the queue, then None; or the error that it met."""
         try:
-            if self._stream is not None:
-                torch.cuda.set_device(
-                    self._stream.device
-                )  # a thread starts on the first GPU, whatever the process uses
-            for batch, share in todo:
-                item = self._to_device(self._gather(batch, share, rank))
+            if self._copy_stream is not None:
+                # A new thread starts on the first GPU, whichever the process uses.
+                torch.cuda.set_device(self._copy_stream.device)
+            for batch, share in steps:
+                item = self._to_device(self._gather_batch(batch, share, rank))
+                # put() with a timeout: it must not wait forever for a caller that has stopped.
                 while not stop.is_set():
                     try:
                         ready.put(item, timeout=0.1)
@@ -158,66 +177,79 @@ class Loader:
                 if stop.is_set():
                     return
             ready.put(None)
-        except BaseException as error:  # raised again where batches are taken
+        except BaseException as error:  # raised again by `batches`
             ready.put(error)
 
-    def _gather(self, batch: Rows, share: Rows, rank: int) -> Batch:
-        filler = share < 0
-        rows = np.where(filler, batch[0], share)
+    def _gather_batch(self, batch: Rows, share: Rows, rank: int) -> Batch:
+        """This process's share [B] of a global batch, on the host."""
+        is_filler = share < 0
+        rows = np.where(is_filler, batch[0], share)  # a filler is any image, with no cell that counts
         mask = self._mask[rows]
-        mask[torch.from_numpy(filler)] = False
+        mask[torch.from_numpy(is_filler)] = False
         return Batch(
-            images=self._pixels_of(self.index[rows]),
+            images=self._gather_images(self.index[rows]),
             y=self._pin(self._y[rows]),
             mask=self._pin(mask),
             rows=share,
-            num_valid=int(self._valid[batch].sum()),
+            num_valid=int(self._num_valid[batch].sum()),
             first=rank * len(share),
             num_global=len(batch),
         )
 
-    def _pixels_of(self, rows: Rows) -> Tensor:
-        if self._stream is None:
+    def _gather_images(self, rows: Rows) -> Tensor:
+        if self._copy_stream is None:
             return gather(self.pixels, rows)
-        with torch.cuda.stream(self._stream):
+        # Pixels that are on the GPU already are indexed by a kernel: it belongs on the copy stream too.
+        with torch.cuda.stream(self._copy_stream):
             return gather(self.pixels, rows, pin=True)
 
     def _pin(self, values: Tensor) -> Tensor:
-        """Page-locked, where a GPU is to copy without the host waiting."""
-        return values if self._stream is None else values.pin_memory()
+        """The values in page-locked memory for a copy to a GPU, which would else make the host wait."""
+        return values if self._copy_stream is None else values.pin_memory()
 
     def _to_device(self, batch: Batch) -> Batch:
-        """The batch on the device: copied on a stream of its own, so that copies overlap the step before."""
-        if self._stream is None:
+        """The batch with its copy to the GPU started; on the CPU as it is."""
+        if self._copy_stream is None:
             return batch
-        with torch.cuda.stream(self._stream):
-            images, y, mask = (
-                part.to(self.device, non_blocking=True) for part in (batch.images, batch.y, batch.mask)
-            )
-            return replace(batch, images=images, y=y, mask=mask, copied=self._stream.record_event())
+        with torch.cuda.stream(self._copy_stream):
+            images = batch.images.to(self.device, non_blocking=True)
+            y = batch.y.to(self.device, non_blocking=True)
+            mask = batch.mask.to(self.device, non_blocking=True)
+            copied = self._copy_stream.record_event()  # after the three copies
+        return replace(batch, images=images, y=y, mask=mask, copied=copied)
 
 
-def _take(batch: Batch) -> Batch:
-    """The batch for the stream that computes, which waits for the copy without the host waiting."""
+def _hand_over(batch: Batch) -> Batch:
+    """The batch for the stream that computes."""
     if batch.copied is not None:
         stream = torch.cuda.current_stream(batch.images.device)
-        stream.wait_event(batch.copied)
-        for part in (batch.images, batch.y, batch.mask):
-            part.record_stream(stream)
+        stream.wait_event(batch.copied)  # the GPU waits, the host does not
+        # The memory was allocated on the copy stream. Without this, torch would give it to the next copy as
+        # soon as Python frees the tensors, while kernels of this stream may still read them.
+        for tensor in (batch.images, batch.y, batch.mask):
+            tensor.record_stream(stream)
     return batch
 
 
 def gather(pixels: Pixels, rows: Rows, pin: bool = False) -> Tensor:
-    """uint8 [B, S, S] copies of the named rows; page-locked for a GPU copy when `pin`."""
+    """Copies uint8 [B, S, S] of some rows of pixels [N, S, S]; in page-locked memory with `pin`.
+
+    Raises:
+        IndexError: A row that is not among the N.
+    """
     if isinstance(pixels, Tensor) and pixels.device.type != "cpu":
-        return pixels[torch.from_numpy(rows).pin_memory().to(pixels.device, non_blocking=True)]
-    out = torch.empty((len(rows), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pin)
-    view = out.numpy()
-    if isinstance(pixels, Stacked):
-        for place, row in enumerate(rows):
-            view[place] = pixels[row]
-        return out
+        on_device = torch.from_numpy(rows).pin_memory().to(pixels.device, non_blocking=True)
+        return pixels[on_device]
+    images = torch.empty((len(rows), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pin)
+    target = images.numpy()  # the same memory
+    if isinstance(pixels, JoinedPixels):
+        for position, row in enumerate(rows):
+            target[position] = pixels[row]
+        return images
+    # mode="clip" copies without Python's lock, but takes the last row for a wrong one: check them first.
     if len(rows) and not 0 <= rows.min() <= rows.max() < len(pixels):
-        raise IndexError(f"a row of {rows.min()} to {rows.max()} is none of {len(pixels)}")
-    np.take(np.asarray(pixels), rows, axis=0, out=view, mode="clip")  # "clip" copies without Python's lock
-    return out
+        raise IndexError(
+            f"rows {rows.min()} to {rows.max()} are not all among the {len(pixels)} rows of pixels"
+        )
+    np.take(np.asarray(pixels), rows, axis=0, out=target, mode="clip")
+    return images

@@ -1,4 +1,7 @@
-"""What an epoch is: how many training rows of each archive it visits, in how many steps, and where none can be."""
+"""How many training rows and steps an epoch has; refuses datasets that cannot be trained on.
+
+Which rows, and in which order, is drawn in loader.py, which needs torch.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,16 +9,16 @@ from cxr.config.schema import Config
 from cxr.errors import CxrError
 from cxr.labels.targets import Targets
 
-_SMALLEST = 64  # model inputs from here on have a last feature map of more than one pixel
+_MIN_SIZE = 64  # pixels; smaller model inputs have a last feature map of 1 x 1
 
 
 def num_visits(num_rows: int, weight: float) -> int:
-    """How often an epoch visits an archive's training rows, in every epoch the same number."""
+    """How many training rows of a dataset an epoch has, with repetitions; the same number in every epoch."""
     return int(weight) * num_rows + num_drawn(num_rows, weight)
 
 
 def num_drawn(num_rows: int, weight: float) -> int:
-    """How many of the rows an epoch visits once more than the others: the fraction of the weight."""
+    """How many of its rows an epoch has once more than the others: the fraction of the weight."""
     return round((weight - int(weight)) * num_rows)
 
 
@@ -26,14 +29,14 @@ def count_steps(
 
     Args:
         config: The recipe.
-        images: Rows of all archives by split.
-        visits: What an epoch visits of each archive.
-        num_processes: Over which a batch is divided.
+        images: Rows of all datasets by split.
+        visits: Training rows that an epoch has of each dataset, see `num_visits`.
+        num_processes: Processes over which a batch is divided.
 
     Raises:
         CxrError: No training or validation images; a last batch too small for batch norm.
     """
-    empty = [f"data.split: no images for {fold}" for fold in ("train", "val") if not images[fold]]
+    empty = [f"data.split: no images for {split}" for split in ("train", "val") if not images[split]]
     if empty:
         raise CxrError(empty, "unpack more of the archive, or take another data.split")
     if not sum(visits):
@@ -42,33 +45,35 @@ def count_steps(
     return -(-sum(visits) // config.train.batch_size)
 
 
-def check_judgeable(config: Config, validation: Targets) -> None:
-    """Refuse to select by an AUROC that no epoch could have.
+def check_selection_metric(config: Config, validation: Targets) -> None:
+    """Refuse to select the best epoch by an AUROC that no epoch could have.
 
     Raises:
         CxrError: Under train.select=auroc, validation rows of one class for every finding.
     """
-    both = [(validation.mask & (validation.y == label)).any(axis=0) for label in (0, 1)]
-    if config.train.select == "auroc" and not (both[0] & both[1]).any():
-        what = (
-            "data.split: the validation rows hold one class only for every finding, so no epoch has an AUROC"
-        )
-        raise CxrError(what, "take another data.split or a larger data.val_fraction, or train.select=loss")
-
-
-def _smallest_part(num: int, parts: int) -> int:
-    """Rows in the smallest of the parts that `Batch.split` makes of so many rows."""
-    length = -(-num // parts)
-    return num % length or length
+    has_negative = (validation.mask & (validation.y == 0)).any(axis=0)
+    has_positive = (validation.mask & (validation.y == 1)).any(axis=0)
+    if config.train.select == "auroc" and not (has_negative & has_positive).any():
+        problem = "the validation rows hold one class only for every finding, so no epoch has an AUROC"
+        hint = "take another data.split or a larger data.val_fraction, or train.select=loss"
+        raise CxrError(f"data.split: {problem}", hint)
 
 
 def _check_last_batch(config: Config, num_images: int, num_processes: int) -> None:
-    """Refuse a batch of one image whose last feature map is one pixel: batch norm would divide by no variance."""
-    last = num_images % config.train.batch_size or config.train.batch_size
-    batches = {last, min(num_images, config.train.batch_size)}
-    smallest = min(_smallest_part(-(-batch // num_processes), config.train.accumulate) for batch in batches)
-    if smallest == 1 and config.image.size < _SMALLEST and config.model.train_layers != "head":
-        what = f"image.size: {config.image.size} is too small for a batch of one, which ends an epoch of {num_images:,}"
-        raise CxrError(
-            f"{what} in batches of {config.train.batch_size}", "image.size=64, or another train.batch_size"
-        )
+    """Refuse a micro-batch of one image whose last feature map is one pixel: batch norm has no variance."""
+    batch_size = config.train.batch_size
+    num_last = num_images % batch_size or batch_size
+    smallest = min(
+        _min_micro_batch(-(-num // num_processes), config.train.accumulate)
+        for num in {num_last, min(num_images, batch_size)}
+    )
+    if smallest == 1 and config.image.size < _MIN_SIZE and config.model.train_layers != "head":
+        problem = f"image.size: {config.image.size} is too small for a batch of one"
+        where = f"which ends an epoch of {num_images:,} in batches of {batch_size}"
+        raise CxrError(f"{problem}, {where}", "image.size=64, or another train.batch_size")
+
+
+def _min_micro_batch(num_rows: int, num_parts: int) -> int:
+    """Rows in the smallest of the micro-batches that `Batch.split` makes of so many rows."""
+    length = -(-num_rows // num_parts)
+    return num_rows % length or length

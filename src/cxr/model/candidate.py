@@ -8,7 +8,7 @@ from cxr.config.load import load, override
 from cxr.config.schema import Config
 from cxr.console import warn
 from cxr.data.dataset import Dataset, open_dataset, preprocess
-from cxr.data.freed_memory import keep_freed_memory
+from cxr.data.malloc import keep_freed_memory
 from cxr.data.placement import SharedPixels
 from cxr.distributed import World
 from cxr.errors import CxrError

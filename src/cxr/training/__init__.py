@@ -1,1 +1,1 @@
-"""The loop and what it needs: state, optimiser, learning rate, log, saving."""
+"""The loop and what it needs: state, optimizer, learning rate, log, saving."""

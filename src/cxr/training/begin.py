@@ -3,103 +3,113 @@
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 
 import torch
 from torch import nn
 
 from cxr.config.render import render
+from cxr.config.schema import Config, Train
 from cxr.console import count, say, warn
+from cxr.data.dataset import Dataset
 from cxr.device import name_device
+from cxr.distributed import World
 from cxr.errors import CxrError
 from cxr.files import clear_leftovers, explain_os_errors, only_one, write_text
 from cxr.model import checkpoint as checkpoints
 from cxr.report.run_files import COUNTS, LOG, RECIPE, TEXT_LOG, read_lines
 from cxr.training.compiled import Compiled
 from cxr.training.profile import PROFILE, TRACE
+from cxr.training.resume import restore
 from cxr.training.run import Run
-from cxr.training.state import TrainState, new_state, restore
+from cxr.training.state import TrainState, new_state
 
 
-def alone_in_folder(run: Run) -> AbstractContextManager[None]:
-    """Two runs in one folder would mix their checkpoints and their logs."""
-    out = run.config.out
-    if not run.world.is_first:
+def lock_folder(out: Path, is_first: bool) -> AbstractContextManager[None]:
+    """Keep other trainings out of the run folder, where checkpoints would mix; the first process locks it."""
+    if not is_first:
         return nullcontext()
     with explain_os_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     return only_one(out / ".lock", f"{out}: another process is training in this folder")
 
 
-def begin(run: Run, resume: bool) -> TrainState:
-    """The state before the first step, or as last.pt has it."""
+def start_or_resume(run: Run, resume: bool) -> TrainState:
+    """The state before the first step, or as last.pt has it; the run folder is ready for the log.
+
+    Raises:
+        CxrError: First weights that cannot be loaded; a last.pt that is damaged or of another run.
+    """
     config, world = run.config, run.world
-    none = {"model": config.model.model_copy(update={"weights": "none"})}
-    begin = config.model_copy(update=none) if resume else config  # last.pt holds every tensor
-    state, report = new_state(begin, run.dataset.targets.findings, run.weights, world)
+    findings = run.dataset.targets.findings
     if world.is_first:
         clear_leftovers(config.out)
-        if not resume:
-            say(str(report))
-    if resume:
-        saved = checkpoints.load_resumable(config.out / checkpoints.LAST)
-        restore(state, config, run.identity, saved)
-        _check_step(run, state)
+    if not resume:
+        state, report = new_state(config, findings, run.weights, world)
         if world.is_first:
-            _note_recipe(run)
-            _say_where_it_began(saved, world.device)
-            finished = len(state.history) >= config.train.epochs
-            where = f"epoch {len(state.history) + 1}, step {state.step:,}"
-            say(
-                f"finished already, after {count(len(state.history), 'epoch')}"
-                if finished
-                else f"resuming at {where}"
-            )
-    elif world.is_first:
-        _start_folder(run)
+            say(str(report))
+            _start_folder(config, run.dataset)
+        return state
+
+    # last.pt holds every tensor: first weights are not loaded again, and may be gone.
+    model_config = config.model.model_copy(update={"weights": "none"})
+    state, _ = new_state(config.model_copy(update={"model": model_config}), findings, run.weights, world)
+    saved = checkpoints.load_resumable(config.out / checkpoints.LAST)
+    restore(state, config, run.identity, saved)
+    _check_step(state, run.steps_per_epoch, config.out)
+    if world.is_first:
+        _write_recipe(config)  # the folder or the data may have moved
+        _warn_other_device(saved, world.device)
+        num_epochs = len(state.history)
+        if num_epochs >= config.train.epochs:
+            say(f"finished already, after {count(num_epochs, 'epoch')}")
+        else:
+            say(f"resuming at epoch {num_epochs + 1}, step {state.step:,}")
     return state
 
 
-def _say_where_it_began(saved: Mapping[str, object], device: torch.device) -> None:
-    """Warn where a run goes on on another card, which adds in another order."""
-    before, now = saved.get("device"), name_device(device)
-    if before not in (None, now):  # which earlier versions did not note
-        warn(
-            f"resuming on {now}; the run was on {before} before, and its last digits will differ from there on"
-        )
+def _start_folder(config: Config, dataset: Dataset) -> None:
+    """Remove the files of an earlier run, write config.yaml and counts.json."""
+    for name in (checkpoints.BEST, checkpoints.LAST, LOG, TEXT_LOG, TRACE, PROFILE):
+        (config.out / name).unlink(missing_ok=True)
+    _write_recipe(config)
+    write_text(config.out / COUNTS, json.dumps(dataset.counts(), indent=2) + "\n")
 
 
-def wrap(model: nn.Module, run: Run) -> nn.Module:
-    """The model as several processes, or torch.compile, need it."""
-    wrapped: nn.Module = model
-    if run.world.size > 1:
-        devices = [run.world.device] if run.world.device.type == "cuda" else None
-        # statistics are shared in the forward pass, or each process has its own until validation
-        wrapped = nn.parallel.DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
-    config = run.config.train
-    if config.compile:
-        share = -(-config.batch_size // run.world.size)
-        return Compiled(wrapped, -(-share // config.accumulate), config.compile)
-    return wrapped
-
-
-def _check_step(run: Run, state: TrainState) -> None:
-    """A state is of its epoch: after as many steps as the epochs that are finished take, and at most one epoch more."""
-    epochs, steps = len(state.history), run.steps_per_epoch
-    if not epochs * steps <= state.step <= (epochs + 1) * steps:
-        what = f"{run.config.out / checkpoints.LAST}: is damaged: step {state.step:,} is not in epoch {epochs + 1}"
-        raise CxrError(what, "train again with --overwrite, or into another out=FOLDER")
-
-
-def _note_recipe(run: Run) -> None:
-    """Write config.yaml where it is another: the folder or the data may have moved since."""
-    path, text = run.config.out / RECIPE, render(run.config)
+def _write_recipe(config: Config) -> None:
+    """Write config.yaml, unless it has this very text."""
+    path = config.out / RECIPE
+    text = render(config)
     if read_lines(path) != text.splitlines():
         write_text(path, text)
 
 
-def _start_folder(run: Run) -> None:
-    out = run.config.out
-    for name in (checkpoints.BEST, checkpoints.LAST, LOG, TEXT_LOG, TRACE, PROFILE):
-        (out / name).unlink(missing_ok=True)
-    _note_recipe(run)
-    write_text(out / COUNTS, json.dumps(run.dataset.counts(), indent=2) + "\n")
+def _check_step(state: TrainState, steps_per_epoch: int, out: Path) -> None:
+    """Refuse a step outside the epoch after the finished ones, which only a damaged last.pt holds."""
+    num_epochs = len(state.history)
+    if not num_epochs * steps_per_epoch <= state.step <= (num_epochs + 1) * steps_per_epoch:
+        problem = f"is damaged: step {state.step:,} is not in epoch {num_epochs + 1}"
+        hint = "train again with --overwrite, or into another out=FOLDER"
+        raise CxrError(f"{out / checkpoints.LAST}: {problem}", hint)
+
+
+def _warn_other_device(saved: Mapping[str, object], device: torch.device) -> None:
+    """Warn where a run is resumed on another device, which adds floats in another order."""
+    before, now = saved.get("device"), name_device(device)
+    if before not in (None, now):  # None: an earlier version, which did not note it
+        consequence = "its last digits will differ from there on"
+        warn(f"resuming on {now}; the run was on {before} before, and {consequence}")
+
+
+def wrap_model(model: nn.Module, config: Train, world: World) -> nn.Module:
+    """The model as the steps call it: inside DDP for several processes, compiled under train.compile."""
+    wrapped = model
+    if world.size > 1:
+        device_ids = [world.device] if world.device.type == "cuda" else None
+        # No buffers are sent before each forward pass: batch statistics are shared inside it, or each process
+        # keeps its own until validation, where the first one's are copied.
+        wrapped = nn.parallel.DistributedDataParallel(model, device_ids=device_ids, broadcast_buffers=False)
+    if not config.compile:
+        return wrapped
+    num_images_per_process = -(-config.batch_size // world.size)  # rounded up, as loader.cut does
+    return Compiled(wrapped, -(-num_images_per_process // config.accumulate), config.compile)

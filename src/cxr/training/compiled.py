@@ -1,4 +1,4 @@
-"""A model compiled for full batches; ragged ones take it as it is."""
+"""A model that is compiled for full batches; a smaller last batch takes it uncompiled."""
 
 import os
 from pathlib import Path
@@ -11,21 +11,22 @@ from torch import Tensor, nn
 class Compiled(nn.Module):
     """A model whose batches of one size are compiled with torch.compile.
 
-    The last batch of an epoch is smaller. Compiled too, it would make torch compile once more and replace the graph by
-    one of any size, which every later full batch then runs: slower, from the second epoch on.
+    The last batch of an epoch is smaller. If it were compiled too, torch would compile a second time and
+    replace the graph by one for any size, which every later full batch would run: slower, from the second
+    epoch on.
 
     Args:
         model: The model, perhaps inside DistributedDataParallel.
-        size: Images of a full batch, or of the parts that a step computes one after the other.
-        how: As `train.compile`: graphs also replays CUDA graphs.
+        size: Images of a full micro-batch of this process.
+        mode: As `train.compile`: graphs also replays CUDA graphs.
     """
 
-    def __init__(self, model: nn.Module, size: int, how: Literal[True, "graphs"]) -> None:
+    def __init__(self, model: nn.Module, size: int, mode: Literal[True, "graphs"]) -> None:
         super().__init__()
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "cxr" / "inductor"))
         self.model, self.size = model, size
         self.compiled = torch.compile(
-            model, dynamic=False, mode="reduce-overhead" if how == "graphs" else None
+            model, dynamic=False, mode="reduce-overhead" if mode == "graphs" else None
         )
 
     def forward(self, images: Tensor) -> Tensor:

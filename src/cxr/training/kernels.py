@@ -1,4 +1,4 @@
-"""Which of cuDNN's and PyTorch's kernels train: the fastest, or those that add in the same order each time."""
+"""The kernels of cuDNN and PyTorch that train: the fastest, or those that add in a fixed order."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import torch
 
 @contextmanager
 def training_kernels(deterministic: bool) -> Iterator[None]:
-    """Train by kernels that cuDNN has tried out, or by those whose results are the same bits on the same card."""
+    """Train with the kernels that cuDNN finds fastest, or with those that repeat every bit on a GPU."""
     cudnn = torch.backends.cudnn
     before = cudnn.benchmark, cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
     if deterministic:

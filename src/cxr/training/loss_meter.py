@@ -1,9 +1,10 @@
-"""Losses read late and logged, how fast the steps are, and the stop at the first number that is not finite."""
+"""The losses of an epoch: read late, checked, logged; the pace of the steps."""
 
 import math
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from rich.progress import Progress, TaskID
@@ -18,10 +19,12 @@ from cxr.training.runlog import RunLog, Value
 from cxr.training.state import TrainState
 
 READ_EVERY = 20
-"""Steps between readings of the loss on a GPU, lines in the log, and questions between processes."""
+"""Steps between readings of the loss on a GPU, lines of log.jsonl, and questions between processes."""
 
-NOTE_EVERY = 60.0
-"""Seconds between the lines of train.log inside an epoch."""
+SECONDS_BETWEEN_NOTES = 60.0
+"""Between the lines of train.log inside an epoch."""
+
+_MIN_WAITING_SHARE = 0.05  # of the time; less is not worth a word
 
 
 @dataclass
@@ -29,21 +32,34 @@ class Pace:
     """How fast a run is, from the epochs and steps of this process.
 
     Attributes:
-        seconds: Of training steps alone: the first one, which compiles, and what is saved in between do not count.
+        seconds: Time of training steps. The first step, which compiles, and saves between steps are left out.
         num_images: Images of these steps.
-        waited: Seconds of these in which the next batch was not there yet.
-        validation_seconds: What the last validation took, with all that follows an epoch.
+        seconds_waited: Part of `seconds` in which the next batch was not ready.
+        validation_seconds: What the last validation took, with the saves that follow it.
     """
 
     seconds: float = 0.0
     num_images: int = 0
-    waited: float = 0.0
+    seconds_waited: float = 0.0
     validation_seconds: float = 0.0
 
     @property
     def images_per_second(self) -> float:
         """0 before two steps were taken."""
         return self.num_images / self.seconds if self.seconds else 0.0
+
+    @property
+    def waiting_share(self) -> float:
+        """The share of the time in which batches were waited for; 0 before two steps were taken."""
+        return self.seconds_waited / self.seconds if self.seconds else 0.0
+
+    def since(self, before: "Pace") -> "Pace":
+        """The pace of what came after an earlier copy of this one."""
+        return Pace(
+            self.seconds - before.seconds,
+            self.num_images - before.num_images,
+            self.seconds_waited - before.seconds_waited,
+        )
 
     def seconds_left(self, num_images: int, num_validations: int) -> float | None:
         """Estimate for so many more images and validations; None before two steps were taken."""
@@ -52,142 +68,166 @@ class Pace:
         return num_images / self.images_per_second + num_validations * self.validation_seconds
 
 
+@dataclass(frozen=True)
+class _UnreadLoss:
+    """The loss of a step, which may still be computing on the GPU."""
+
+    step: int
+    learning_rate: float
+    loss: Tensor
+    num_images: int
+
+
 class LossMeter:
-    """Losses of an epoch, read late so that the GPU is not waited for; a loss that is not finite ends the run.
+    """Losses of an epoch. A loss that is not finite ends the run.
+
+    On a GPU the host launches steps ahead of the device. Reading a loss would make it wait for the device, so
+    losses are kept as tensors and read once in READ_EVERY steps, all in one copy.
 
     Args:
         run: The run.
         state: Its state, whose step each loss is of.
         log: Where lines go.
         bar: Where progress is shown.
-        task: Its task of this epoch.
-        pace: How fast the run is, which is kept up here.
+        task: The epoch's task of the bar.
+        pace: How fast the run is; kept up to date here.
     """
 
     def __init__(
         self, run: Run, state: TrainState, log: RunLog, bar: Progress, task: TaskID, pace: Pace
     ) -> None:
         self.run, self.state, self.log, self.bar, self.task, self.pace = run, state, log, bar, task, pace
-        self.every = READ_EVERY if run.world.device.type == "cuda" else 1
-        self.waiting: list[tuple[int, float, Tensor, int]] = []
-        self.begun = self.mark = self.noted = time.monotonic()
-        self.before = Pace(pace.seconds, pace.num_images, pace.waited)
-        self.is_first_step = not pace.seconds  # of this process: it chooses kernels, and may compile
+        self.read_every = READ_EVERY if run.world.device.type == "cuda" else 1
+        self.unread: list[_UnreadLoss] = []
+        self.epoch_started = self.last_step_ended = self.last_note = time.monotonic()
+        self.pace_before = replace(pace)
+        # The first step of the process chooses kernels and may compile: it is no measure of the pace.
+        self.is_first_step = not pace.seconds
 
-    def waiting_for(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The batches; how long each was waited for is noted."""
-        each = iter(batches)
+    def time_waiting(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches; the time that each was waited for is added to the pace."""
+        iterator = iter(batches)
         while True:
             asked = time.monotonic()
-            batch = next(each, None)
-            self.pace.waited += 0 if self.is_first_step else time.monotonic() - asked
+            batch = next(iterator, None)
+            if not self.is_first_step:
+                self.pace.seconds_waited += time.monotonic() - asked
             if batch is None:
                 return
             yield batch
 
     def add(self, loss: Tensor, num_images: int) -> None:
-        """Note the loss of the step just taken."""
+        """Take the loss of the step that was just launched."""
         if self.is_first_step:
-            self._tell_first()
-        self._count(0 if self.is_first_step else num_images)
+            self._report_first_step()
+        self._add_time(num_images)
         self.is_first_step = False
         rate = self.state.optimizer.param_groups[0]["lr"]
-        self.waiting.append((self.state.step, rate, loss, num_images))
-        if len(self.waiting) >= self.every:
+        self.unread.append(_UnreadLoss(self.state.step, rate, loss, num_images))
+        if len(self.unread) >= self.read_every:
             self.read()
 
     def skip_time(self) -> None:
-        """Leave out of the pace what has passed since the last step: a save."""
-        self.mark = time.monotonic()
+        """Leave the time since the last step, in which the state was saved, out of the pace."""
+        self.last_step_ended = time.monotonic()
 
-    def _count(self, num_images: int) -> None:
+    def _add_time(self, num_images: int) -> None:
         now = time.monotonic()
         if not self.is_first_step:
-            self.pace.seconds += now - self.mark
+            self.pace.seconds += now - self.last_step_ended
             self.pace.num_images += num_images
-        self.mark = now
+        self.last_step_ended = now
 
-    def _tell_first(self) -> None:
-        """Say what the first step cost: compiling and choosing kernels are in it."""
+    def _report_first_step(self) -> None:
+        """Print and log how long the first step took: choosing kernels and compiling are part of it."""
         if self.run.world.device.type == "cuda":
             torch.cuda.synchronize(self.run.world.device)
-        seconds = time.monotonic() - self.begun
+        seconds = time.monotonic() - self.epoch_started
         if not self.state.history and self.run.world.is_first:
             say(f"first step after {seconds:.1f} s{' (compiled)' if self.run.config.train.compile else ''}")
         self.log.write("first", self.state.step, {"seconds": seconds})
 
     def read(self) -> None:
-        """Read what waits, log every 20th step, and stop at the first loss that is not finite."""
-        if not self.waiting:
+        """Read the losses of the last steps; log those of every 20th step.
+
+        Raises:
+            CxrError: A loss that is not finite, with the first such step.
+        """
+        if not self.unread:
             return
-        values = self.run.world.sum(torch.stack([loss for _, _, loss, _ in self.waiting])).tolist()
-        for (step, rate, _, num_images), value in zip(self.waiting, values, strict=True):
+        # One sum over the processes and one copy to the host for all of them.
+        values = self.run.world.sum(torch.stack([unread.loss for unread in self.unread])).tolist()
+        for unread, value in zip(self.unread, values, strict=True):
+            step, rate = unread.step, unread.learning_rate
             if not math.isfinite(value):
-                raise _not_finite(self.run, self.state, f"the loss is {value}", step, rate)
-            self.state.loss_sum += value * num_images
-            self.bar.update(self.task, advance=num_images, status=f"loss {value:.4f} {self._left()}")
+                epoch = len(self.state.history) + 1
+                raise _not_finite(f"the loss is {value}", self.run.config.out, epoch, step, rate)
+            self.state.loss_sum += value * unread.num_images
+            status = f"loss {value:.4f} {self._time_left()}"
+            self.bar.update(self.task, advance=unread.num_images, status=status)
             if step % READ_EVERY == 0:
                 self.log.write("step", step, {"loss": value, "lr": rate})
             self._note_now_and_then(step, value)
-        self.waiting.clear()
+        self.unread.clear()
 
-    def _left(self) -> str:
-        """The time that is left of the whole run, as `1 h 12 min left`."""
+    def _time_left(self) -> str:
+        """The time that is left of the whole run, as `1 h 12 min left`; empty where it is not known yet."""
         task = next(task for task in self.bar.tasks if task.id == self.task)
-        per_epoch = sum(self.run.dataset.visits())
-        others = self.run.config.train.epochs - len(self.state.history) - 1
-        left = self.pace.seconds_left(int(task.remaining or 0) + others * per_epoch, others + 1)
-        return "" if left is None else f"{say_time(left)} left"
+        images_per_epoch = sum(self.run.dataset.visits())
+        num_other_epochs = self.run.config.train.epochs - len(self.state.history) - 1
+        num_images = int(task.remaining or 0) + num_other_epochs * images_per_epoch
+        seconds = self.pace.seconds_left(num_images, num_other_epochs + 1)
+        return "" if seconds is None else f"{format_duration(seconds)} left"
 
     def _note_now_and_then(self, step: int, loss: float) -> None:
-        if time.monotonic() - self.noted < NOTE_EVERY:
+        """Write a line to train.log where the last is a minute old."""
+        if time.monotonic() - self.last_note < SECONDS_BETWEEN_NOTES:
             return
-        self.noted = time.monotonic()
-        steps = self.run.steps_per_epoch
-        where = f"epoch {len(self.state.history) + 1}/{self.run.config.train.epochs}"
-        at = f"step {step - len(self.state.history) * steps:,} of {steps:,}"
-        self.log.text.note(f"{where}, {at}: loss {loss:.4f}, {describe_pace(self.pace)}, {self._left()}")
+        self.last_note = time.monotonic()
+        num_steps, epoch = self.run.steps_per_epoch, len(self.state.history)
+        where = f"epoch {epoch + 1}/{self.run.config.train.epochs}"
+        where += f", step {step - epoch * num_steps:,} of {num_steps:,}"
+        self.log.text.note(f"{where}: loss {loss:.4f}, {describe_pace(self.pace)}, {self._time_left()}")
 
-    def stop(self) -> None:
-        """Read what waits after the epoch's last step."""
+    def finish_steps(self) -> None:
+        """Read the losses that are left after the epoch's last step; the wait for them counts as time."""
         self.read()
-        self._count(0)
+        self._add_time(0)
 
-    def finish(self) -> str:
-        """Log the epoch's mean loss and pace; returns both in words."""
+    def finish_epoch(self) -> str:
+        """Log the epoch's mean loss and pace, set the sum of losses back to 0; returns both as text."""
         loss = self.state.loss_sum / sum(self.run.dataset.visits())
-        rate = self.state.optimizer.param_groups[0]["lr"]
-        mine = Pace(*(getattr(self.pace, name) - getattr(self.before, name) for name in _SUMS))
+        self.state.loss_sum = 0.0
+        pace = self.pace.since(self.pace_before)
         values: dict[str, Value] = {
             "epoch": len(self.state.history) + 1,
             "loss": loss,
-            "images_per_second": mine.images_per_second,
-            "waiting_share": mine.waited / mine.seconds if mine.seconds else 0.0,
-            "seconds": time.monotonic() - self.begun,
+            "images_per_second": pace.images_per_second,
+            "waiting_share": pace.waiting_share,
+            "seconds": time.monotonic() - self.epoch_started,
         }
-        memory = gpu_memory(self.run.world.device)
-        self.log.write("train", self.state.step, values | ({"gpu_gb": memory} if memory else {}))
-        self.state.loss_sum = 0.0
-        held = f", GPU memory {memory:.1f} GB" if memory else ""
-        return f"training loss {loss:.4f}, lr {rate:.2g}, {describe_pace(mine)}{held}"
-
-
-_SUMS = ("seconds", "num_images", "waited")
+        memory_gb = max_gpu_memory_gb(self.run.world.device)
+        if memory_gb:
+            values["gpu_gb"] = memory_gb
+        self.log.write("train", self.state.step, values)
+        rate = self.state.optimizer.param_groups[0]["lr"]
+        memory = f", GPU memory {memory_gb:.1f} GB" if memory_gb else ""
+        return f"training loss {loss:.4f}, lr {rate:.2g}, {describe_pace(pace)}{memory}"
 
 
 def describe_pace(pace: Pace) -> str:
-    """As `812 images/s`, with the share of time in which images were waited for where it is worth a word."""
-    share = pace.waited / pace.seconds if pace.seconds else 0.0
-    waited = f" ({share:.0%} of it waiting for images)" if share >= 0.05 else ""
+    """As `812 images/s`, with the share of the time in which images were waited for, from 5 % on."""
+    share = pace.waiting_share
+    waited = f" ({share:.0%} of it waiting for images)" if share >= _MIN_WAITING_SHARE else ""
     return f"{pace.images_per_second:,.0f} images/s{waited}"
 
 
-def gpu_memory(device: torch.device) -> float:
+def max_gpu_memory_gb(device: torch.device) -> float:
     """The most GB that tensors took on a GPU so far; 0 on other devices."""
     return torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
 
 
-def say_time(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """As `1 h 12 min`, `12 min` or `40 s`."""
     minutes = round(seconds / 60)
     if minutes >= 60:
@@ -195,19 +235,25 @@ def say_time(seconds: float) -> str:
     return f"{minutes} min" if seconds >= 60 else f"{seconds:.0f} s"
 
 
-def check_weights(run: Run, state: TrainState) -> None:
-    """Gradients can break the weights of a step whose loss was finite; such weights are neither judged nor saved."""
-    tensors = [part for model in (state.model, state.ema) for part in model.state_dict().values()]
-    sizes = torch._foreach_norm([part for part in tensors if part.is_floating_point()], math.inf)
-    if not torch.stack(sizes).isfinite().all():
+def check_weights(state: TrainState, out: Path) -> None:
+    """Refuse weights that are not finite: gradients can break them while the loss is finite.
+
+    Raises:
+        CxrError: A weight of the model or of the EMA is infinite or nan.
+    """
+    tensors = [*state.model.state_dict().values(), *state.ema.state_dict().values()]
+    floats = [tensor for tensor in tensors if tensor.is_floating_point()]
+    # The largest magnitude of each tensor, in one kernel: infinite or nan where any element is.
+    largest = torch._foreach_norm(floats, math.inf)
+    if not torch.stack(largest).isfinite().all():
         rate = state.optimizer.param_groups[0]["lr"]
-        raise _not_finite(run, state, "a weight is not finite", state.step, rate)
+        raise _not_finite("a weight is not finite", out, len(state.history) + 1, state.step, rate)
 
 
-def _not_finite(run: Run, state: TrainState, what: str, step: int, rate: float) -> CxrError:
-    last = run.config.out / checkpoints.LAST
-    good = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was saved before"
-    what = f"{what} at step {step:,} (epoch {len(state.history) + 1}), learning rate {rate:.3g}; {good}"
+def _not_finite(problem: str, out: Path, epoch: int, step: int, rate: float) -> CxrError:
+    last = out / checkpoints.LAST
+    saved = f"the last good checkpoint is {last}" if last.exists() else "no checkpoint was saved before"
     return CxrError(
-        f"{run.config.out}: {what}", "lower train.lr, set train.grad_clip=1 or train.precision=fp32"
+        f"{out}: {problem} at step {step:,} (epoch {epoch}), learning rate {rate:.3g}; {saved}",
+        "lower train.lr, set train.grad_clip=1 or train.precision=fp32",
     )

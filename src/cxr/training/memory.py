@@ -1,4 +1,4 @@
-"""GPU memory that a training step takes, and what to do where there is not enough."""
+"""GPU memory that a training step needs, and the error where there is not enough."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,49 +12,53 @@ ACTIVATIONS_MB = {
     "resnet18": (22, 23), "resnet34": (32, 38), "resnet50": (86, 67), "resnet101": (127, 107),
     "densenet121": (130, 73), "densenet169": (158, 92), "densenet201": (203, 121),
 }  # fmt: skip
-"""MB that autograd keeps of one image of 224 x 224 in (float32, bfloat16), summed over the tensors it saved."""
+"""MB of the tensors that autograd keeps of an image of 224 x 224 in (float32, bfloat16)."""
 
-_KEPT = {"densenet": 0.2, "resnet": 0.6}
+_CHECKPOINTING_SHARE = {"densenet": 0.2, "resnet": 0.6}
 """The share of these that model.checkpointing keeps, at most."""
 
-_AT = 224
-_ON_TOP = 1.3  # gradients of activations, cuDNN's workspaces, the allocator's blocks
-_STATES = (
+_MEASURED_SIZE = 224
+_OVERHEAD = 1.3  # gradients of activations, cuDNN's workspaces, the allocator's blocks
+_PARAMETER_BYTES = (
     5 * 4 * 20_000_000
-)  # weights, gradients, two moments and the average of the largest network, in bytes
+)  # weights, gradients, two moments and EMA of the largest network, float32
 
 
-def spare_for_steps(config: Config, processes: int, dtype: torch.dtype | None) -> int:
-    """Bytes of a GPU that training steps need beside the dataset's pixels, by ACTIVATIONS_MB."""
-    train = config.train
-    share = -(-train.batch_size // processes)
-    part = -(-share // train.accumulate)
-    kept = _KEPT[config.model.backbone.rstrip("0123456789")] if config.model.checkpointing else 1.0
-    mb = kept * ACTIVATIONS_MB[config.model.backbone][dtype is not None]
-    return int(_STATES + _ON_TOP * part * mb * 1e6 * (config.image.size / _AT) ** 2)
+def bytes_for_steps(config: Config, num_processes: int, dtype: torch.dtype | None) -> int:
+    """Estimated bytes of GPU memory that training steps need beside the dataset's pixels."""
+    train, backbone = config.train, config.model.backbone
+    images_per_process = -(-train.batch_size // num_processes)
+    images_per_micro_batch = -(-images_per_process // train.accumulate)
+    megabytes = ACTIVATIONS_MB[backbone][dtype is not None]
+    share = _CHECKPOINTING_SHARE[backbone.rstrip("0123456789")] if config.model.checkpointing else 1.0
+    activations = share * megabytes * 1e6 * images_per_micro_batch
+    scale = (config.image.size / _MEASURED_SIZE) ** 2
+    return int(_PARAMETER_BYTES + _OVERHEAD * activations * scale)
 
 
 @contextmanager
 def explain_no_memory(config: Config) -> Iterator[None]:
-    """Turn a GPU without enough memory into an error that says what takes less.
+    """Turn torch's error of a GPU without enough memory into one that names the keys that need less.
 
     Raises:
-        OneProcessError: In the place of torch's.
+        OneProcessError: In place of torch.OutOfMemoryError.
     """
     try:
         yield
     except torch.OutOfMemoryError as error:
-        train, more = config.train, 2 * config.train.accumulate
-        what = f"train.batch_size: {train.batch_size} images of {config.image.size} pixels"
-        what += f" in {train.accumulate} parts" if train.accumulate > 1 else ""
-        hint = f"train.accumulate={more} computes a batch in {more} parts"
-        hint += "" if train.compile != "graphs" else " (with train.compile=true)"
+        train = config.train
+        problem = f"train.batch_size: {train.batch_size} images of {config.image.size} pixels"
+        if train.accumulate > 1:
+            problem += f" in {train.accumulate} micro-batches"
+        reason = str(error).split(". ")[0]  # the rest is torch's advice on its allocator
+
+        num_micro_batches = 2 * train.accumulate
+        hint = f"train.accumulate={num_micro_batches} computes a batch in {num_micro_batches} micro-batches"
+        if train.compile == "graphs":
+            hint += " (with train.compile=true)"
         hint += f"; or train.batch_size={max(1, train.batch_size // 2)}"
-        hint += ", or model.checkpointing=true" if not (config.model.checkpointing or train.compile) else ""
-        hint += (
-            ", or store.where=ram, which keeps the images out of the GPU"
-            if config.store.where != "ram"
-            else ""
-        )
-        said = str(error).split(". ")[0]
-        raise OneProcessError(f"{what} do not fit into the GPU's memory ({said})", hint) from None
+        if not (config.model.checkpointing or train.compile):
+            hint += ", or model.checkpointing=true"
+        if config.store.where != "ram":
+            hint += ", or store.where=ram, which keeps the images out of the GPU"
+        raise OneProcessError(f"{problem} do not fit into the GPU's memory ({reason})", hint) from None

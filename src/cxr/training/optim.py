@@ -1,4 +1,4 @@
-"""Optimiser, and the learning rate as a function of the step and of the validation figures so far."""
+"""The optimizer, and the learning rate as a function of the step and of the validation metrics so far."""
 
 import math
 from collections.abc import Sequence
@@ -12,23 +12,33 @@ from cxr.model.history import count_plateaus
 
 
 def build_optimizer(model: nn.Module, config: Train, device: torch.device) -> torch.optim.Optimizer:
-    """The optimiser over what learns; weight decay falls on matrices and kernels, not on norms and biases."""
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    """The optimizer of the parameters that are trained; weights of norms and biases do not decay."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in trained if parameter.ndim > 1]  # and convolution kernels
+    vectors = [
+        parameter for parameter in trained if parameter.ndim <= 1
+    ]  # biases, scales and shifts of norms
     groups: list[dict[str, Any]] = [
-        {"params": [one for one in learning if one.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [one for one in learning if one.ndim <= 1], "weight_decay": 0.0},
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
     ]
-    fused = device.type == "cuda"
+    fused = device.type == "cuda"  # one kernel for all parameters
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True, fused=fused)
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(groups, lr=config.lr, fused=fused)
+    adam = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return adam(groups, lr=config.lr, fused=fused)
 
 
 def learning_rate(step: int, steps_per_epoch: int, history: Sequence[float], config: Train) -> float:
-    """The rate of a step (counted from 0); `history` holds the validation figure of each past epoch, higher is better.
+    """The learning rate of a step.
 
     Linear warm-up, then cosine to zero at the last step, a tenth after each plateau, or constant.
+
+    Args:
+        step: Counted from 0.
+        steps_per_epoch: Optimizer steps of an epoch.
+        history: The validation metric of each past epoch; higher is better.
+        config: For lr, schedule, epochs, warmup_epochs and patience.
     """
     warmup = config.warmup_epochs * steps_per_epoch
     rate = config.lr * min(1.0, (step + 1) / warmup) if warmup else config.lr

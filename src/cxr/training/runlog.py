@@ -18,22 +18,22 @@ Value = str | int | float | None
 
 
 class TextLog:
-    """train.log: what a training says on the terminal, and how it goes on in between, each line with its time.
+    """train.log: the messages of a training and its progress, each line with its time.
 
-    What is noted before the run folder is opened is kept until then.
+    Lines that come before `open` are kept until then: the folder may yet be refused.
     """
 
     def __init__(self) -> None:
         self._path: Path | None = None
-        self._kept: list[str] = []
+        self._lines_before_open: list[str] = []
 
     def open(self, folder: Path, resume: bool) -> None:
-        """Write to a run folder from now on, below what is there where a run is resumed."""
+        """Write to a run folder from now on; a resumed run continues the file."""
         self._path = folder / TEXT_LOG
         if not resume:
             write_text(self._path, "")
-        self._append(self._kept)
-        self._kept = []
+        self._append(self._lines_before_open)
+        self._lines_before_open = []
 
     def note(self, message: str) -> None:
         """Add a line.
@@ -43,7 +43,7 @@ class TextLog:
         """
         text = f"{datetime.now().astimezone():%Y-%m-%d %H:%M:%S%z} {message}\n"
         if self._path is None:
-            self._kept.append(text)
+            self._lines_before_open.append(text)
         else:
             self._append([text])
 
@@ -57,14 +57,14 @@ class TextLog:
 
 
 class RunLog:
-    """Appends one JSON object a line to log.jsonl and, where TensorBoard is installed, the same numbers to its events.
+    """Appends JSON objects to log.jsonl, and the same numbers to TensorBoard's events if it is installed.
 
     Args:
         folder: The run folder.
-        step: Step the run goes on from; lines of later steps, which an interrupted run left, are taken out.
-        epochs: Epochs the run has finished; lines of later ones are taken out too.
+        step: Step that the run continues from; lines of later steps, left by an interrupted run, are removed.
+        epochs: Epochs that the run has finished; lines of later ones are removed too.
         enabled: False on all processes but the first.
-        text: train.log, for lines that are not said on the terminal.
+        text: train.log, for lines that are not printed on the terminal.
 
     Raises:
         CxrError: The disk is full or the folder cannot be written.
@@ -77,7 +77,7 @@ class RunLog:
             write_text(self.path, "".join(f"{line}\n" for line in _earlier_lines(self.path, step, epochs)))
 
     def write(self, kind: str, step: int, values: dict[str, Value]) -> None:
-        """One line: `kind` is `step`, `train` or `epoch`.
+        """Append one line; `kind` is `first`, `step`, `train` or `epoch`.
 
         Raises:
             CxrError: The disk is full; the run can be resumed.
@@ -87,10 +87,8 @@ class RunLog:
         with explain_os_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, "step": step} | values) + "\n")
         if self._events is not None:
-            numbers = {
-                f"{kind}/{name}": value for name, value in values.items() if isinstance(value, int | float)
-            }
-            self._events.add(step, numbers)
+            numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
+            self._events.add(step, {f"{kind}/{name}": value for name, value in numbers.items()})
 
     def close(self) -> None:
         """Close TensorBoard's events."""
@@ -99,7 +97,7 @@ class RunLog:
 
 
 def _earlier_lines(path: Path, step: int, epochs: int) -> list[str]:
-    """The lines that a run has written before it goes on; of those that are cut or garbled the number is said."""
+    """The lines of a run up to the step that it is resumed from; prints how many were cut or garbled."""
     kept, num_bad = [], 0
     for text in read_lines(path):
         try:
@@ -110,7 +108,7 @@ def _earlier_lines(path: Path, step: int, epochs: int) -> list[str]:
         if line.step <= step and line.epoch <= epochs:
             kept.append(text)
     if num_bad:
-        warn(f"{path}: {count(num_bad, 'line')} taken out, cut or garbled")
+        warn(f"{path}: {count(num_bad, 'line')} removed, cut or garbled")
     return kept
 
 
@@ -123,8 +121,8 @@ class _Events(Protocol):
 def _open_events(folder: Path, step: int) -> _Events | None:
     """TensorBoard's events, None where it is not installed.
 
-    They are written here and now: the package's own writer does so in a thread, which dies of a full disk with a
-    traceback and lets the training wait for it for ever.
+    They are written by the calling thread. TensorBoard's SummaryWriter has a thread, which a full disk ends
+    with a traceback, and the training then waits for it forever.
     """
     try:
         from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -141,7 +139,7 @@ def _open_events(folder: Path, step: int) -> _Events | None:
                 folder.mkdir(parents=True, exist_ok=True)
                 self.records = RecordWriter(self.path.open("ab"))
             self.write(Event(file_version="brain.Event:2"))
-            # points of later steps, which an interrupted run left, are not shown
+            # TensorBoard then shows no points of later steps, which an interrupted run left.
             self.write(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
 
         def write(self, event: Event) -> None:
@@ -156,7 +154,7 @@ def _open_events(folder: Path, step: int) -> _Events | None:
                 self.write(Event(step=step, summary=Summary(value=points)))
 
         def close(self) -> None:
-            with suppress(OSError):  # all is written; what could not be was said then
+            with suppress(OSError):  # all is flushed; an error was raised by the write that had it
                 self.records.close()
 
     return Events()

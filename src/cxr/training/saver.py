@@ -1,4 +1,4 @@
-"""Checkpoints written beside the training: the state is copied at once, files are written in a thread."""
+"""Checkpoints written during training: the state is copied at once, its files are written in a thread."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -7,12 +7,12 @@ from types import TracebackType
 
 import torch
 
-SAVE_AGAIN_AFTER = 60.0
-"""Seconds of training that may be lost in a validation: it is not worth a save when the last one is younger."""
+MIN_SECONDS_BETWEEN_SAVES = 60.0
+"""Before a validation, which may fail: a younger save is not worth repeating."""
 
 
 def copy_to_cpu(state: Mapping[str, object]) -> dict[str, object]:
-    """The state with copies of its tensors, also inside dicts and lists, that later training steps do not change."""
+    """The state with copies of its tensors, also in dicts and lists, which later steps do not change."""
     return {key: _copy(value) for key, value in state.items()}
 
 
@@ -27,32 +27,32 @@ def _copy(value: object) -> object:
 
 
 class Saver:
-    """Writes files in one thread, in the order in which they were given; leaving the `with` waits for the last.
+    """Writes files in one thread, in the order of the calls; the end of the `with` waits for the last.
 
-    What goes wrong there is raised by the next `save`, `check` or `wait` (a full disk, say).
+    An error of the thread, such as a full disk, is raised by the next `save`, `check` or `wait`.
     """
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, "save")
         self._pending: Future[None] | None = None
-        self._last = -float("inf")
+        self._last_save = -float("inf")
 
     def save(self, write: Callable[[], None]) -> None:
-        """Let `write` write its files; at most one save is under way, so that copies of two states fit into memory.
+        """Call `write` in the thread.
 
         Raises:
-            CxrError: What a save before it could not write.
+            CxrError: The save before could not write its files.
         """
-        self.wait()
-        self._last = time.monotonic()
+        self.wait()  # for the save before: memory holds one copied state that is being written, and no more
+        self._last_save = time.monotonic()
         self._pending = self._thread.submit(write)
 
     def is_due(self) -> bool:
-        """Whether the last save is so old, or there was none, that one is worth its time."""
-        return time.monotonic() - self._last >= SAVE_AGAIN_AFTER
+        """Whether the last save is a minute old, or there was none."""
+        return time.monotonic() - self._last_save >= MIN_SECONDS_BETWEEN_SAVES
 
     def check(self) -> None:
-        """Raise what a save could not write, if it has ended."""
+        """Raise the error of a save that has ended with one; does not wait."""
         if self._pending and self._pending.done():
             self.wait()
 
@@ -69,7 +69,7 @@ class Saver:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
         try:
-            if kind is None:
+            if kind is None:  # an error of the training is not hidden by one of a save
                 self.wait()
         finally:
             self._thread.shutdown(wait=True)

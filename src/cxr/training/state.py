@@ -1,23 +1,18 @@
-"""All that a training step changes, how it starts, how it is saved and how it is restored."""
+"""All that a training step changes: how it starts, how it is averaged, what last.pt holds of it."""
 
 import copy
-import json
 import math
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
-from cxr.config.schema import Config
+from cxr.config.schema import Config, Train
 from cxr.device import name_device
 from cxr.distributed import World
 from cxr.errors import CxrError
 from cxr.model.batch_norm import share_statistics, shares_statistics
-from cxr.model.checkpoint import LAST, check_kinds
 from cxr.model.classifier import Classifier
 from cxr.model.load_report import LoadReport
 from cxr.model.load_weights import load_weights
@@ -26,8 +21,15 @@ from cxr.patient_hash import own_hasher
 from cxr.training.loss import ClassWeights, logit_shift
 from cxr.training.optim import build_optimizer
 
-_MAY_DIFFER = ("out", "device", "data.root", "store.path", "store.where", "store.workers", "train.save_every",
-               "train.compile", "train.profile")  # fmt: skip
+
+@dataclass
+class _EmaTensors:
+    """Tensors of the EMA and of the model, in the same order; listing them takes milliseconds, so once."""
+
+    ema_floats: list[Tensor]
+    model_floats: list[Tensor]
+    ema_counts: list[Tensor]
+    model_counts: list[Tensor]
 
 
 @dataclass
@@ -35,14 +37,16 @@ class TrainState:
     """All that a step changes.
 
     Attributes:
-        model: What learns.
-        ema: Its running average, which is validated and kept; the model itself where averaging is off.
+        model: The weights that are trained.
+        ema: Their exponential moving average, which is validated and saved; the model itself where train.ema
+            is 0.
         optimizer: With its moments.
         step: Steps taken.
-        history: Each epoch's validation figures; its length is the epoch.
+        history: The validation metrics of each finished epoch, so its length is the epoch's number.
         loss_sum: Sum of the losses of the images seen in this epoch, for the log.
-        scaler: Scales the loss in float16, whose gradients would else be zero; None in other arithmetic.
-        averaged: Tensors of `ema` and `model` side by side, found at the first step.
+        scaler: Scales the loss in float16, whose small gradients would else become 0; disabled in other
+            arithmetic.
+        ema_tensors: Found at the first step.
     """
 
     model: Classifier
@@ -51,16 +55,21 @@ class TrainState:
     step: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
     loss_sum: float = 0.0
-    scaler: torch.amp.GradScaler | None = None
-    averaged: "tuple[Pairs, Pairs] | None" = field(default=None, repr=False)
+    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler("cpu", enabled=False))
+    ema_tensors: _EmaTensors | None = field(default=None, repr=False)
 
 
 def new_state(
     config: Config, findings: tuple[str, ...], weights: ClassWeights, world: World
 ) -> tuple[TrainState, LoadReport]:
-    """The state before the first step, and what became of the first weights."""
+    """(the state before the first step, which of the first weights were loaded).
+
+    Raises:
+        CxrError: First weights that cannot be loaded, or whose stem is another than model.stem.
+    """
+    # 1. The weights.
     model = Classifier(config.model.backbone, len(findings))
-    with world.first_alone():  # so that a download is made once
+    with world.first_alone():  # a download is made once
         report = load_weights(model, config.model.weights, findings, config.model.head_findings)
     if config.model.stem == "grey" and model.stem == "rgb":
         model.fold_stem()
@@ -71,41 +80,50 @@ def new_state(
     if shares_statistics(config.train, config.model, world.size):
         share_statistics(model)
     model.to(world.device).to(memory_format=torch.channels_last)
+
+    # 2. The EMA is copied before the blocks are wrapped: it is only evaluated, and recomputes nothing.
     ema = copy.deepcopy(model).requires_grad_(False).eval() if config.train.ema else model
     if config.model.checkpointing:
         recompute_blocks(model)
-    state = TrainState(model, ema, build_optimizer(model, config.train, world.device))
-    if config.train.precision == "fp16":
-        state.scaler = torch.amp.GradScaler(world.device.type)
-    return state, report
+
+    # 3. The optimizer is built last: its parameters are those on the device.
+    optimizer = build_optimizer(model, config.train, world.device)
+    scaler = torch.amp.GradScaler(world.device.type, enabled=config.train.precision == "fp16")
+    return TrainState(model, ema, optimizer, scaler=scaler), report
 
 
 @torch.no_grad()
-def average_weights(state: TrainState, decay: float) -> None:
-    """Move the averaged weights and batch statistics towards the current ones; the decay grows over the first steps."""
+def update_ema(state: TrainState, decay: float) -> None:
+    """Move the EMA's weights and batch statistics towards the model's.
+
+    ema = d * ema + (1 - d) * model with d = min(decay, (1 + step) / (10 + step)): random first weights would
+    else dominate the average for 1 / (1 - decay) steps.
+    """
     if state.ema is state.model:
         return
-    if not state.averaged:
-        state.averaged = _pair(state.ema, state.model)
-    (ours, theirs), (our_counts, their_counts) = state.averaged
+    if state.ema_tensors is None:
+        state.ema_tensors = _list_tensors(state.ema, state.model)
+    tensors = state.ema_tensors
     weight = 1 - min(decay, (1 + state.step) / (10 + state.step))
-    torch._foreach_lerp_(ours, theirs, weight)
-    torch._foreach_copy_(our_counts, their_counts)
+    # `_foreach` functions are one kernel for hundreds of tensors. Counts of batches cannot be averaged.
+    torch._foreach_lerp_(tensors.ema_floats, tensors.model_floats, weight)
+    torch._foreach_copy_(tensors.ema_counts, tensors.model_counts)
 
 
-Pairs = tuple[list[Tensor], list[Tensor]]
-
-
-def _pair(ema: Classifier, model: Classifier) -> tuple[Pairs, Pairs]:
-    """The tensors of both models, floats and counts apart; gathering them anew would cost milliseconds a step."""
-    both = list(zip(ema.state_dict().values(), model.state_dict().values(), strict=True))
-    floats = [pair for pair in both if pair[0].is_floating_point()]
-    counts = [pair for pair in both if not pair[0].is_floating_point()]
-    return ([a for a, _ in floats], [b for _, b in floats]), ([a for a, _ in counts], [b for _, b in counts])
+def _list_tensors(ema: Classifier, model: Classifier) -> _EmaTensors:
+    tensors = _EmaTensors([], [], [], [])
+    for average, current in zip(ema.state_dict().values(), model.state_dict().values(), strict=True):
+        if average.is_floating_point():
+            tensors.ema_floats.append(average)
+            tensors.model_floats.append(current)
+        else:
+            tensors.ema_counts.append(average)
+            tensors.model_counts.append(current)
+    return tensors
 
 
 def snapshot(state: TrainState, config: Config, images: dict[str, str]) -> dict[str, object]:
-    """What last.pt holds; `images` are hashes of each fold's image names and of the labels."""
+    """What last.pt holds; `images` are the hashes of `run.identify`. Tensors are not copied."""
     return {
         "model": state.model.state_dict(),
         "ema": None if state.ema is state.model else state.ema.state_dict(),
@@ -113,7 +131,7 @@ def snapshot(state: TrainState, config: Config, images: dict[str, str]) -> dict[
         "step": state.step,
         "history": state.history,
         "loss_sum": state.loss_sum,
-        "scaler": state.scaler.state_dict() if state.scaler else None,
+        "scaler": state.scaler.state_dict() or None,  # of a disabled one: {}
         "config": config.model_dump_json(),
         "images": images,
         "patient_key": own_hasher().key_id if config.train.remember_patients else "",
@@ -121,152 +139,10 @@ def snapshot(state: TrainState, config: Config, images: dict[str, str]) -> dict[
     }
 
 
-def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[str, object]) -> None:
-    """Refuse what last.pt held if it is no state of this very run; nothing of it is used before.
-
-    Args:
-        config: The recipe now.
-        images: Hashes of the rows and the labels now, as `snapshot` takes them; empty where they are not known yet.
-        saved: What last.pt held.
-
-    Raises:
-        CxrError: Values are missing or of another kind; another recipe, with every key that differs; other images.
-    """
-    wrong = [key for key, is_right in _KINDS.items() if not is_right(saved.get(key))]
-    if wrong:
-        what = f"{config.out / LAST}: is damaged: {', '.join(wrong)} cannot be used"
-        raise CxrError(what, _AGAIN)
-    try:
-        before = _flatten(_with_defaults(json.loads(str(saved["config"]))))
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise CxrError(f"{config.out / LAST}: is damaged: config cannot be used", _AGAIN) from None
-    now = _flatten(json.loads(config.model_dump_json()))
-    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
-    changed = [key for key in changed if re.sub(r"\balso\.\d+\.", "", key) not in _MAY_DIFFER]
-    if changed:
-        problems = [f"{config.out}: {key} was {before.get(key)} and is now {now.get(key)}" for key in changed]
-        raise CxrError(
-            problems, "resume with the run's own config.yaml, or train again into another out=FOLDER"
-        )
-    key, own = saved.get("patient_key"), own_hasher().key_id if config.train.remember_patients else ""
-    if key is not None and key != own:
-        before_it, now_it = (f"the key {one}" if one else "no key" for one in (key, own))
-        what = f"{config.out}: the run's patients are hashed with {before_it}, and now with {now_it}"
-        raise CxrError(what, "set CXR_PATIENT_KEY as it was, or train again into another out=FOLDER")
-    begun_with = cast(dict[str, str], saved["images"])
-    others = [key for key, digest in images.items() if begun_with.get(key) != digest]
-    others = [
-        key for key in others if key != "pixels" or key in begun_with
-    ]  # which earlier versions did not note
-    if others:
-        what = others[0] if others in (["labels"], ["pixels"]) else "images"
-        problem = f"{config.out}: the {what} in {config.data.root} are not those that the run began with"
-        raise CxrError(problem, "give it the same files, or train again into another out=FOLDER")
-
-
-def restore(state: TrainState, config: Config, images: dict[str, str], saved: dict[str, object]) -> None:
-    """Fill the state from what last.pt held.
-
-    Raises:
-        CxrError: As `check_resumable`; tensors of another model.
-    """
-    check_resumable(config, images, saved)
-    try:
-        _load_model(state.model, cast(dict[str, Tensor], saved["model"]))
-        if state.ema is not state.model:
-            _load_model(state.ema, cast(dict[str, Tensor], saved["ema"]))
-        _load_moments(state.optimizer, cast(dict[str, object], saved["optimizer"]))
-        if state.scaler:
-            state.scaler.load_state_dict(cast(dict[str, Any], saved["scaler"]))
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
-        first = " ".join(str(error).split())[:200]
-        raise CxrError(f"{config.out / LAST}: is damaged: {first}", _AGAIN) from None
-    state.step, state.history = cast(int, saved["step"]), cast(list[dict[str, float]], saved["history"])
-    state.loss_sum = cast(float, saved["loss_sum"])
-
-
-_AGAIN = "train again with --overwrite, or into another out=FOLDER; is the disk well?"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _are_tensors(value: object) -> bool:
-    return isinstance(value, dict) and all(isinstance(one, Tensor) for one in value.values())
-
-
-def _are_figures(value: object) -> bool:
-    """Whether it is a history."""
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        return False
-    return all(_is_number(one.get(name)) for one in value for name in ("auroc", "loss"))
-
-
-_KINDS: dict[str, Callable[[object], bool]] = {
-    "model": _are_tensors,
-    "ema": lambda value: value is None or _are_tensors(value),
-    "optimizer": lambda value: isinstance(value, dict) and isinstance(value.get("state"), dict),
-    "step": lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
-    "history": _are_figures,
-    "loss_sum": _is_number,
-    "patient_key": lambda value: value is None or isinstance(value, str),
-    "device": lambda value: value is None or isinstance(value, str),
-    "scaler": lambda value: (
-        value is None or (isinstance(value, dict) and all(map(_is_number, value.values())))
-    ),
-    "config": lambda value: isinstance(value, str),
-    "images": lambda value: isinstance(value, dict) and all(isinstance(one, str) for one in value.values()),
-}
-"""What last.pt holds, and whether a value can be that."""
-
-
-def _load_model(model: Classifier, tensors: Mapping[str, Tensor]) -> None:
-    check_kinds(model.state_dict(), tensors)
-    model.load_state_dict(dict(tensors))
-
-
-def _load_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, object]) -> None:
-    """Fill an optimizer's moments; its options are the recipe's, which is the same.
-
-    Raises:
-        ValueError or KeyError: Moments of another optimizer, or of parameters of other shapes.
-    """
-    parameters = [one for group in optimizer.param_groups for one in group["params"]]
-    is_adam = isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW)
-    names = {"step", "exp_avg", "exp_avg_sq"} if is_adam else {"momentum_buffer"}
-    moments = cast(dict[int, dict[str, object]], saved["state"])
-    for number, own in moments.items():
-        if own.keys() != names or number not in range(len(parameters)):
-            raise ValueError(f"the optimizer's moments are {', '.join(map(str, own))}")
-        for name, value in own.items():
-            wanted = torch.Size() if name == "step" else parameters[number].shape
-            if not isinstance(value, Tensor) or value.shape != wanted or not value.is_floating_point():
-                raise ValueError(f"the optimizer's {name} of parameter {number} has another kind or shape")
-    groups = optimizer.state_dict()["param_groups"]
-    for group, before in zip(groups, cast(list[dict[str, float]], saved["param_groups"]), strict=True):
-        group["lr"] = float(before["lr"])  # for the log alone: every step sets it
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
-
-
-def _with_defaults(said: dict[str, object]) -> dict[str, object]:
-    """A saved config with keys that came later at their defaults, as it was when nobody knew of them."""
-    try:
-        return Config.model_validate(said).model_dump(mode="json")
-    except ValidationError:
-        return said
-
-
-def _flatten(values: dict[str, object], at: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in values.items():
-        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
-            value = {str(number): entry for number, entry in enumerate(value)}
-        flat |= _flatten(value, f"{at}{key}.") if isinstance(value, dict) else {at + key: value}
-    return flat
-
-
-def figures(state: TrainState, config: Config) -> list[float]:
-    """The figure that selects, of each epoch, higher is better."""
-    values = (epoch["auroc"] if config.train.select == "auroc" else -epoch["loss"] for epoch in state.history)
-    return [-math.inf if math.isnan(figure) else figure for figure in values]
+def selection_metrics(history: Sequence[dict[str, float]], config: Train) -> list[float]:
+    """The validation metric of each epoch that train.select names; higher is better, -inf stands for nan."""
+    if config.select == "auroc":
+        values = [epoch["auroc"] for epoch in history]
+    else:
+        values = [-epoch["loss"] for epoch in history]
+    return [-math.inf if math.isnan(value) else value for value in values]

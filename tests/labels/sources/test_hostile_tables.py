@@ -10,7 +10,8 @@ import pytest
 
 from cxr.config.schema import Config, Data
 from cxr.data.dataset import list_dataset, open_dataset
-from cxr.data.store import describe, open_store
+from cxr.data.manifest import make_manifest
+from cxr.data.store import open_store
 from cxr.errors import CxrError
 from cxr.fields.identity import normalise_ids
 from cxr.fields.views import read_view
@@ -236,5 +237,5 @@ def test_a_store_that_may_not_be_read_is_not_called_none(
 
     monkeypatch.setattr(Path, "read_text", refuse)
     with pytest.raises(CxrError) as error:
-        open_store(tmp_path, describe("nih", ["a"], Preprocess(32)))
+        open_store(tmp_path, make_manifest("nih", ["a"], Preprocess(32)))
     assert error.value.render().startswith(f"error: {tmp_path}: Permission denied\nhint: check the path")

@@ -7,14 +7,14 @@ import sys
 import pytest
 import torch
 
-from cxr.data.freed_memory import keep_freed_memory
+from cxr.data.malloc import keep_freed_memory
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 needs_glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the GNU C library")
 
 FAULTS = """
 import resource, sys, torch
-from cxr.data.heap import keep_freed_memory
+from cxr.data.malloc import keep_freed_memory
 keep_freed_memory(torch.device("cpu"), sys.argv[1] == "keep")
 for _ in range(10):
     torch.ones(16_000_000)

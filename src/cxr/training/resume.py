@@ -1,0 +1,203 @@
+"""last.pt: whether it holds a state of this very run, and how the state is filled from it."""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from cxr.config.schema import Config
+from cxr.errors import CxrError
+from cxr.model.checkpoint import LAST, check_kinds
+from cxr.model.classifier import Classifier
+from cxr.patient_hash import own_hasher
+from cxr.training.state import TrainState
+
+_TRAIN_AGAIN = "train again with --overwrite, or into another out=FOLDER; is the disk well?"
+
+# Keys that may differ between a run and its resumption: they change where and how fast it computes, but no
+# number.
+_MAY_DIFFER = {
+    "out",
+    "device",
+    "data.root",
+    "store.path",
+    "store.where",
+    "store.workers",
+    "train.save_every",
+    "train.compile",
+    "train.profile",
+}
+
+
+def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[str, object]) -> None:
+    """Refuse to resume from a last.pt that is damaged or of another run; the state is not changed before.
+
+    Args:
+        config: The recipe now.
+        images: Hashes of rows, labels and pixels now, as `run.identify` makes them; empty where not known
+            yet.
+        saved: What last.pt holds.
+
+    Raises:
+        CxrError: Values are missing or of another type; another recipe, with every key that differs; other
+            images, labels or pixels; another key of patient hashes.
+    """
+    # 1. Types first: all that follows relies on them.
+    unusable = [key for key, is_usable in _IS_USABLE.items() if not is_usable(saved.get(key))]
+    if unusable:
+        raise _damaged(config, f"{', '.join(unusable)} cannot be used")
+    _check_recipe(config, str(saved["config"]))
+
+    # 2. Patients would not be recognised if half of a run were hashed with another key. None: an earlier
+    # version.
+    key_before, key_now = saved.get("patient_key"), ""
+    if config.train.remember_patients:
+        key_now = own_hasher().key_id
+    if key_before is not None and key_before != key_now:
+        before, now = (f"the key {key}" if key else "no key" for key in (key_before, key_now))
+        problem = f"{config.out}: the run's patients are hashed with {before}, and now with {now}"
+        raise CxrError(problem, "set CXR_PATIENT_KEY as it was, or train again into another out=FOLDER")
+
+    # 3. The data. Earlier versions noted no hash of the pixels.
+    images_before = cast(dict[str, str], saved["images"])
+    changed = [
+        key
+        for key, digest in images.items()
+        if images_before.get(key) != digest and (key != "pixels" or key in images_before)
+    ]
+    if changed:
+        kind = changed[0] if changed in (["labels"], ["pixels"]) else "images"
+        problem = f"{config.out}: the {kind} in {config.data.root} are not those that the run began with"
+        raise CxrError(problem, "give it the same files, or train again into another out=FOLDER")
+
+
+def _check_recipe(config: Config, saved_json: str) -> None:
+    """Refuse a recipe that differs from the saved one in a key that changes numbers."""
+    try:
+        before = _flatten(_add_defaults(json.loads(saved_json)))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise _damaged(config, "config cannot be used") from None
+    now = _flatten(json.loads(config.model_dump_json()))
+    problems = []
+    for key in sorted(before.keys() | now.keys()):
+        key_of_any_dataset = re.sub(r"\balso\.\d+\.", "", key)  # data.also.0.root -> data.root
+        if before.get(key) != now.get(key) and key_of_any_dataset not in _MAY_DIFFER:
+            problems.append(f"{config.out}: {key} was {before.get(key)} and is now {now.get(key)}")
+    if problems:
+        hint = "resume with the run's own config.yaml, or train again into another out=FOLDER"
+        raise CxrError(problems, hint)
+
+
+def _add_defaults(saved_config: dict[str, object]) -> dict[str, object]:
+    """A saved config with the keys that this version added, at their defaults, which are what the run did."""
+    try:
+        return Config.model_validate(saved_config).model_dump(mode="json")
+    except ValidationError:
+        return saved_config
+
+
+def _flatten(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    """{"train.lr": 0.001, "data.also.0.root": ...} of a nested config."""
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            value = {str(number): entry for number, entry in enumerate(value)}
+        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def restore(state: TrainState, config: Config, images: dict[str, str], saved: dict[str, object]) -> None:
+    """Fill the state from what last.pt holds.
+
+    Raises:
+        CxrError: As `check_resumable`; tensors of another model.
+    """
+    check_resumable(config, images, saved)
+    try:
+        _load_model(state.model, cast(dict[str, Tensor], saved["model"]))
+        if state.ema is not state.model:
+            _load_model(state.ema, cast(dict[str, Tensor], saved["ema"]))
+        _load_moments(state.optimizer, cast(dict[str, object], saved["optimizer"]))
+        if state.scaler.is_enabled():
+            state.scaler.load_state_dict(cast(dict[str, Any], saved["scaler"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise _damaged(config, reason) from None
+    state.step = cast(int, saved["step"])
+    state.history = cast(list[dict[str, float]], saved["history"])
+    state.loss_sum = cast(float, saved["loss_sum"])
+
+
+def _load_model(model: Classifier, tensors: Mapping[str, Tensor]) -> None:
+    check_kinds(model.state_dict(), tensors)
+    model.load_state_dict(dict(tensors))
+
+
+def _load_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, object]) -> None:
+    """Fill an optimizer's moments. Its options are those of the recipe, which is the same.
+
+    Raises:
+        ValueError or KeyError: Moments of another optimizer, or of parameters of other shapes.
+    """
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    is_adam = isinstance(optimizer, torch.optim.Adam | torch.optim.AdamW)
+    names = {"step", "exp_avg", "exp_avg_sq"} if is_adam else {"momentum_buffer"}
+    moments = cast(dict[int, dict[str, object]], saved["state"])
+    # torch's load_state_dict takes tensors of any shape and fails at the next step, far from last.pt.
+    for number, tensors in moments.items():
+        if tensors.keys() != names or number not in range(len(parameters)):
+            raise ValueError(f"the optimizer's moments are {', '.join(map(str, tensors))}")
+        for name, tensor in tensors.items():
+            shape = torch.Size() if name == "step" else parameters[number].shape
+            if not isinstance(tensor, Tensor) or tensor.shape != shape or not tensor.is_floating_point():
+                raise ValueError(f"the optimizer's {name} of parameter {number} has another kind or shape")
+    groups = optimizer.state_dict()["param_groups"]
+    for group, group_before in zip(groups, cast(list[dict[str, float]], saved["param_groups"]), strict=True):
+        group["lr"] = float(group_before["lr"])  # for the log alone: every step sets it
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def _damaged(config: Config, reason: str) -> CxrError:
+    return CxrError(f"{config.out / LAST}: is damaged: {reason}", _TRAIN_AGAIN)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_text_or_none(value: object) -> bool:
+    return value is None or isinstance(value, str)
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+def _are_tensors(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(tensor, Tensor) for tensor in value.values())
+
+
+def _is_history(value: object) -> bool:
+    if not isinstance(value, list) or not all(isinstance(epoch, dict) for epoch in value):
+        return False
+    return all(_is_number(epoch.get(name)) for epoch in value for name in ("auroc", "loss"))
+
+
+_IS_USABLE: dict[str, Callable[[object], bool]] = {
+    "model": _are_tensors,
+    "ema": lambda value: value is None or _are_tensors(value),
+    "optimizer": lambda value: isinstance(value, dict) and isinstance(value.get("state"), dict),
+    "step": lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
+    "history": _is_history,
+    "loss_sum": _is_number,
+    "patient_key": _is_text_or_none,
+    "device": _is_text_or_none,
+    "scaler": lambda value: value is None or _are_numbers(value),
+    "config": lambda value: isinstance(value, str),
+    "images": lambda value: isinstance(value, dict) and all(isinstance(text, str) for text in value.values()),
+}
+"""Each field of last.pt, and whether a value can be used as it."""
