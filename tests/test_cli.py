@@ -245,7 +245,7 @@ def test_eval_tunes_on_test_rows_only_when_told_and_marks_it(
         capsys.readouterr().out.split()
     )
     assert call("eval", test, "--tune-on-test") == 0
-    assert "figures marked * are optimistic" in " ".join(capsys.readouterr().out.split())
+    assert "metrics marked * are optimistic" in " ".join(capsys.readouterr().out.split())
     assert {row["optimistic"] for row in read_csv(tmp_path / "test_report" / "metrics.csv")} == {"True"}
 
 
@@ -368,9 +368,9 @@ def test_readers_are_compared_with_a_model(tmp_path: Path, capsys: pytest.Captur
 def test_eval_of_a_file_needs_neither_torch_nor_matplotlib_to_score(tmp_path: Path) -> None:
     file = write_predictions(tmp_path / "test.csv", "test")
     code = (
-        "import sys; from cxr import cli; from cxr.evaluation import report\n"
+        "import sys; from cxr import cli; from cxr.evaluation import prediction_files\n"
         "def stop(*a): print([n for n in ('torch', 'matplotlib', 'torchvision') if n in sys.modules]); sys.exit(0)\n"
-        "report.score = stop; cli.main(sys.argv[1:])"
+        "prediction_files.score = stop; cli.main(sys.argv[1:])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "eval", str(file)], capture_output=True, text=True, check=True

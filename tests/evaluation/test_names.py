@@ -35,7 +35,7 @@ def scored(draw: Draw, names: tuple[str, ...]) -> tuple[Report, Predictions]:
     predictions = draw(90, names)
     rows = np.arange(90) // 3 % 2
     predictions.rows["view"] = np.where(rows, "AP $x^$ <b>", "\x9b[/bed]")
-    return score(predictions, fixed(names), {"run": "[bold]x"}, how=Eval(interval="none")), predictions
+    return score(predictions, fixed(names), {"run": "[bold]x"}, config=Eval(interval="none")), predictions
 
 
 class _Text(HTMLParser):

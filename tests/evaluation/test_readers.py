@@ -79,7 +79,7 @@ def test_images_that_no_reader_read_do_not_count(tmp_path: Path) -> None:
     for file in files:
         pd.read_csv(file).iloc[:50].to_csv(file, index=False)
     result = compare_reader_files(path, files, None, HOW)
-    assert dict(result.about)["judged on"] == "all rows (50 images, 25 patients)"
+    assert dict(result.about)["evaluated on"] == "all rows (50 images, 25 patients)"
 
 
 def test_thresholds_come_from_a_report(tmp_path: Path) -> None:

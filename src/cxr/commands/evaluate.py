@@ -13,9 +13,9 @@ from cxr.config.schema import Eval, EvalOnly
 from cxr.console import count
 from cxr.console import out as terminal
 from cxr.errors import CxrError
-from cxr.evaluation import report as reports
+from cxr.evaluation import prediction_files
 from cxr.evaluation.align import Average
-from cxr.evaluation.compare import Judged
+from cxr.evaluation.compare import Compared
 from cxr.evaluation.compare import compare as compare_two
 from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.readers import compare_reader_files
@@ -50,9 +50,10 @@ def evaluate(
         _refuse_split(fold)
         overrides, options = _take_duplicates(overrides, options, bool(labels))
         how = _eval_options(overrides)
-        report, every, shown = reports.score_files(
+        report, found = prediction_files.score_files(
             paths, how, labels, validation, tune_on_test, averaged, options
         )
+        every, shown = found.rows, found.evaluated
         folder, training = out or paths[0].with_name(short_name(paths[0].stem) + "_report"), None
     else:
         _refuse(
@@ -210,13 +211,14 @@ def _judge(
     labels: Path | None,
     recipe: Path | None,
     options: LabelOptions,
-) -> tuple[Judged, Eval]:
+) -> tuple[Compared, Eval]:
     """One side of a comparison and how it is to be judged."""
     if path.suffix == ".csv":
         overrides, options = _take_duplicates(overrides, options, bool(labels))
         how = _eval_options(overrides)
-        _, shown, thresholds, _, _ = reports.judge_files([path], how, labels, options=options)
-        return Judged(str(path), shown, thresholds, tuple(f"{path}: {note}" for note in shown.notes)), how
+        found = prediction_files.read_files([path], how, labels, options=options)
+        notes = tuple(f"{path}: {note}" for note in found.evaluated.notes)
+        return Compared(str(path), found.evaluated, found.thresholds, notes), how
     _refuse(_label_options(labels, options))
     from cxr.model.evaluate import judge, overrides_for
 

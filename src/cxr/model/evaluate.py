@@ -17,7 +17,7 @@ from cxr.distributed import World
 from cxr.errors import CxrError
 from cxr.evaluation.align import Average, average
 from cxr.evaluation.calibration import Temperatures, fit
-from cxr.evaluation.compare import Judged
+from cxr.evaluation.compare import Compared
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import Thresholds, choose
@@ -89,13 +89,15 @@ def evaluate_runs(
     return score(predictions, thresholds, about, [*others, *seen, *left_out], how, temperatures), predictions
 
 
-def judge(run: Path, overrides: Sequence[str], fold: str, recipe: Path | None = None) -> tuple[Judged, Eval]:
+def judge(
+    run: Path, overrides: Sequence[str], fold: str, recipe: Path | None = None
+) -> tuple[Compared, Eval]:
     """One side of a comparison: a checkpoint's predictions of a fold and its operating points, and how to judge."""
     candidate = open_candidate(run, overrides, SharedPixels(_choose_device(overrides)), recipe)
     notes = (*candidate.notes, *_check_rows(candidate, fold, allow_seen=False))
     thresholds, _ = _operating_points([candidate], "probabilities")
     predictions, more = _predict([candidate], fold, "probabilities")
-    return Judged(str(run), predictions, thresholds, (*notes, *more)), candidate.config.eval
+    return Compared(str(run), predictions, thresholds, (*notes, *more)), candidate.config.eval
 
 
 def _choose_device(overrides: Sequence[str]) -> torch.device:
