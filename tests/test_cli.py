@@ -264,10 +264,13 @@ def test_eval_averages_several_files(tmp_path: Path) -> None:
     ("arguments", "what"),
     [
         (["p.csv", "data.root=x"], "error: data.root=x: a predictions file has no config\n"),
-        (["p.csv", "run"], "error: p.csv: runs and predictions files together\n"),
-        (["eval.draws=100"], "error: nothing to judge\n"),
+        (["p.csv", "run"], "error: p.csv: runs and predictions files cannot be combined\n"),
+        (["eval.draws=100"], "error: nothing to evaluate\n"),
         (["p.csv", "eval.drows=100"], "error: eval.drows=100: unknown key eval.drows; did you mean draws?\n"),
-        (["run", "--tune-on-test"], "error: --tune-on-test: a run has its own labels and validation rows\n"),
+        (
+            ["run", "--tune-on-test"],
+            "error: --tune-on-test: cannot be combined with a run, which has its own labels and validation rows\n",
+        ),
     ],
 )
 def test_eval_refuses_what_does_not_go_together(
@@ -337,7 +340,7 @@ def test_what_would_be_ignored_is_refused(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("eval", write_predictions(tmp_path / "a.csv", "test"), "--split", "val") == 2
-    assert "error: --split: a CSV of predictions has rows of its own" in capsys.readouterr().err
+    assert "error: --split: cannot be combined with a CSV of predictions" in capsys.readouterr().err
     assert call("eval", run, "train.lr=3") == 2
     assert f"error: {run}: train cannot change after training" in capsys.readouterr().err
     assert call("eval", run / "last.pt") == 2
