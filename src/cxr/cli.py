@@ -1,4 +1,4 @@
-"""The commands' signatures and help; each imports what it needs inside its function, so that --help is quick."""
+"""The commands' signatures and help; each imports inside its function, so that --help is quick."""
 
 import sys
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from cxr.streams import show
 
 
 def _example(*commands: str) -> str:
-    """Lines below a command's options; Click fills a paragraph into one line unless it begins with a backspace."""
+    """Lines below a command's options; after a backspace, Click keeps them as they are."""
     return "\b\n" + "\n".join(["Example:", *(f"  {command}" for command in commands)])
 
 
@@ -265,7 +265,7 @@ def readers(
 
 
 def _folder(text: str) -> Path:
-    """The folder of a name; an empty name, as of a shell variable that is not set, must not mean the current folder."""
+    """The folder of a name; an empty one, as of an unset shell variable, is not the current folder."""
     if not text.strip():
         raise typer.BadParameter("the name of the folder is empty")
     return Path(text)
@@ -294,8 +294,8 @@ def predict(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
     """Print the probability of each finding beside its threshold."""
-    from cxr.deploy.predict_files import predict_files
+    from cxr.commands.predict import predict as run_predict
 
-    failed, total = predict_files(run, images, form.value, heatmaps, head_findings, device)
-    if failed:
-        raise typer.Exit(2 if failed == total else 1)
+    num_failed, num_images = run_predict(run, images, form.value, heatmaps, head_findings, device)
+    if num_failed:
+        raise typer.Exit(2 if num_failed == num_images else 1)
