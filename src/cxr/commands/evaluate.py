@@ -106,5 +106,5 @@ def _report_name(split: str, targets: Targets) -> str:
 
 
 def _file_name(path: Path) -> str:
-    """Folder and name of a file, and which of its networks; the folder, since many files are called model.pth."""
+    """Folder and name of a file, as many files are called model.pth, and which of its networks."""
     return f"{path.absolute().parent.name}-{_MODEL_ENDINGS.sub('', path.name)}"

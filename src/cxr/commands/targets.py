@@ -36,8 +36,8 @@ class Targets:
 
     Attributes:
         models: In the order given, at least one.
-        recipe: Whose dataset models of kind `weights` are evaluated on: the recipe, or else the first run; None where
-            neither is given or no model needs it.
+        recipe: Whose dataset models of kind `weights` are evaluated on: the recipe, or else the first run;
+            None where neither is given or no model needs it.
         overrides: KEY=VALUE texts.
     """
 
@@ -131,7 +131,7 @@ def _refuse_recipe(recipe: Path, runs: Sequence[Path]) -> NoReturn:
 def file_options(
     overrides: Sequence[str], options: LabelOptions, has_labels: bool
 ) -> tuple[Eval, LabelOptions]:
-    """(the eval keys, the label options) for CSV files, which have no config: eval.* and data.duplicates alone.
+    """(the eval keys, the label options) for CSV files, which take eval.* and data.duplicates alone.
 
     Args:
         overrides: KEY=VALUE texts.

@@ -1,4 +1,4 @@
-"""Predictions of several models on the same images: reduced to the common images and findings, and averaged."""
+"""Predictions of several models, reduced to the common images and findings, and averaged."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ _TINY = 1e-12  # keeps logits of 0 and 1 finite
 
 
 def align(models: Sequence[Named]) -> tuple[list[Predictions], list[str]]:
-    """(predictions of the common images and findings in the order of the images' names, notes on what is left out).
+    """(predictions of the common images and findings, sorted by image name; notes on what is left out).
 
     Raises:
         CxrError: Nothing in common, or an image whose labels, patient or split differ.

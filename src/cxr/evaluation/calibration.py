@@ -32,7 +32,7 @@ class Temperatures:
     fitted_on: str
 
     def apply(self, p: Float) -> Float:
-        """Probabilities [N, C] with their logits divided by the temperature; a nan temperature changes nothing."""
+        """Probabilities [N, C] with logits divided by the temperature; a nan temperature changes nothing."""
         scale = np.array([1.0 if np.isnan(value) else value for value in self.values])
         return _sigmoid(_logit(p) / scale)
 
@@ -40,14 +40,18 @@ class Temperatures:
 def fit(predictions: Predictions, fitted_on: str | None = None) -> Temperatures:
     """Temperatures that minimise the log loss on these rows, for each finding alone (Guo et al. 2017).
 
-    The search ends at 0.02 and 50: where scores separate the classes without error, the best temperature would be 0.
+    The search ends at 0.02 and 50: where scores separate the classes without error, the best temperature
+    would be 0.
     """
     values = [_fit(predictions.y[:, c], predictions.p[:, c]) for c in range(len(predictions.findings))]
     return Temperatures(predictions.findings, tuple(values), fitted_on or predictions.describe())
 
 
 def calibration_table(predictions: Predictions, temperatures: Temperatures | None) -> pd.DataFrame:
-    """One row per finding: Brier score and expected calibration error before and, with temperatures, after scaling."""
+    """One row per finding: Brier score and expected calibration error, before and after scaling.
+
+    Without temperatures, the columns of scaled probabilities are nan.
+    """
     after = temperatures.apply(predictions.p) if temperatures else np.full_like(predictions.p, np.nan)
     rows = []
     for c, finding in enumerate(predictions.findings):
@@ -67,7 +71,7 @@ def calibration_table(predictions: Predictions, temperatures: Temperatures | Non
 
 
 def reliability_table(predictions: Predictions) -> pd.DataFrame:
-    """At most ten groups of equally many rows per finding, by probability: how many were positive, how many expected.
+    """At most ten groups of equally many rows per finding, by probability.
 
     Columns: finding, lowest, highest, num, mean_probability, positive (the share).
     """

@@ -1,4 +1,4 @@
-"""Two models on the same images: differences with paired intervals, p-values, and Holm's correction over findings."""
+"""Two models on the same images: differences, paired intervals, p-values, Holm's correction over findings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ METRICS = ("auroc", "f1")
 
 @dataclass(frozen=True)
 class Compared:
-    """One of the two models: its name, its predictions, its operating points, and what a reader must know of it."""
+    """One of the two models: its name, predictions, operating points, and what a reader must know."""
 
     name: str
     predictions: Predictions
@@ -35,9 +35,10 @@ class Comparison:
 
     Attributes:
         names: Of A and B.
-        table: One row per finding and a last one `mean`; of each metric X in METRICS `X_a`, `X_b`, `X_difference` (B
-            less A), `X_low`, `X_high` (its 95 % interval), `X_p` (two-sided, bootstrap), `X_p_holm` (corrected over the
-            findings); `delong_p` and `delong_p_holm` by DeLong's paired test, which takes images for independent.
+        table: One row per finding and a last one `mean`; of each metric X in METRICS `X_a`, `X_b`,
+            `X_difference` (B less A), `X_low`, `X_high` (its 95 % interval), `X_p` (two-sided, bootstrap),
+            `X_p_holm` (corrected over the findings); `delong_p` and `delong_p_holm` by DeLong's paired test,
+            which takes images for independent.
         evaluated_on: The rows.
         intervals: How intervals were made.
         notes: What a reader must know.
@@ -54,7 +55,8 @@ def compare(a: Compared, b: Compared, config: Eval) -> Comparison:
     """The comparison of two models on the images and findings that both predict; undefined metrics are nan.
 
     Raises:
-        CxrError: No image or finding in common, labels or patients of an image that differ, or no paired intervals.
+        CxrError: No image or finding in common, labels or patients of an image that differ, or no paired
+            intervals.
     """
     if config.interval not in ("patients", "images"):
         raise CxrError(
@@ -110,9 +112,10 @@ def holm(p_values: Sequence[float]) -> Float:
 
 
 def bootstrap_p(differences: Float) -> float:
-    """Two-sided p-value of no difference: twice the smaller share of draws beyond zero (Efron and Tibshirani 1993).
+    """Two-sided p-value of no difference: twice the smaller share of draws beyond zero.
 
-    One draw is added on each side, so that with 1,000 draws no p-value is below 0.002; nan if half are undefined.
+    Efron and Tibshirani 1993.     One draw is added on each side, so that with 1,000 draws no p-value is
+    below 0.002; nan if half are undefined.
     """
     defined = differences[~np.isnan(differences)]
     if len(defined) <= len(differences) / 2:

@@ -52,7 +52,9 @@ def join_labels(
     findings: tuple[str, ...],
     options: LabelOptions = DEFAULT,
 ) -> tuple[pd.DataFrame, npt.NDArray[np.float64], Mistakes, list[str]]:
-    """(rows completed from the label table, y [N, C], mistakes, notes); nothing is joined when there are mistakes.
+    """(rows completed from the label table, y [N, C], mistakes, notes).
+
+    Nothing is joined when there are mistakes.
 
     Args:
         path: The predictions, for messages.
@@ -101,7 +103,7 @@ def _mistakes(
     common: Mapping[str, str],
     options: LabelOptions,
 ) -> Mistakes:
-    """A table that labels no finding, or images without a label (unless they are skipped and others are left)."""
+    """A table that labels no finding, or images without a label, unless these are to be skipped."""
     if not common:
         return [(f"{labels}: labels no finding of {path}", f"it labels {', '.join(table.findings)}")]
     unlabelled = images[(table_rows < 0) & (images != "")]
@@ -156,7 +158,7 @@ def find_images(images: pd.Series, labelled: pd.Series) -> npt.NDArray[np.intp]:
 
 
 def _complete(rows: pd.DataFrame, labelled: pd.DataFrame, table_rows: npt.NDArray[np.intp]) -> pd.DataFrame:
-    """The rows with empty IDENTITY cells taken from their row of the label table; unlabelled rows as they are."""
+    """The rows, empty IDENTITY cells taken from their row of the label table, where they have one."""
     found = table_rows >= 0
     ours = rows[found].reset_index(drop=True)
     theirs = labelled.iloc[table_rows[found]].reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""The tables of a report: one row per finding with every metric and its interval, and the summary rows below."""
+"""The tables of a report: every metric of each finding with its interval, and the summary below."""
 
 from collections.abc import Mapping, Sequence
 
@@ -58,7 +58,7 @@ def summary_table(
     draws: Mapping[str, Float],
     num_units: int,
 ) -> pd.DataFrame:
-    """Rows MEAN, MEAN_5 (where all five are among more findings) and MICRO, in the columns of `finding_table`.
+    """Rows MEAN, MEAN_5 and MICRO in the columns of `finding_table`; MEAN_5 where all five are among others.
 
     Args:
         predictions: Rows to evaluate.
@@ -89,7 +89,8 @@ def _mean(
         means[name] = metrics.macro_mean(list(values[which]))
         if name in draws and defined.any():
             bounds = table[[f"{name}_low", f"{name}_high"]].to_numpy()[defined]
-            # nan where any of these findings is undefined in a draw: each draw's mean is over the same findings
+            # nan where any of these findings is undefined in a draw: each draw's mean is over the same
+            # findings
             drawn = draws[name][defined].mean(axis=0)
             parts = [Interval(*pair) for pair in bounds]
             intervals[name] = mean_interval(means[name], drawn, num_units, parts)

@@ -1,4 +1,4 @@
-"""The columns of a CSV of predictions: which hold images, probabilities and labels, and the values of their cells."""
+"""The columns of a CSV of predictions: which hold images, probabilities and labels, and their values."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -37,10 +37,10 @@ _ROUNDING = 1e-6
 
 
 def finding_columns(sheet: Sheet, labelled: Sequence[str] = ()) -> tuple[Named, Named, list[str]]:
-    """((finding, column) of each probability, (finding, column) of each label, notes on columns that are not taken).
+    """(columns of probabilities, columns of labels, notes on columns that are not taken for probabilities).
 
-    `p_X` and `prob_X` are probabilities of X. So are `X_prob`, `X_probability` and a bare `X` where X has a y_ column
-    or is labelled elsewhere, or where X is a known finding and no column begins with p_ or prob_.
+    `p_X` and `prob_X` are probabilities of X. So are `X_prob`, `X_probability` and a bare `X` where X has a
+    y_ column or is labelled elsewhere, or where X is a known finding and no column begins with p_ or prob_.
 
     Args:
         sheet: The table.
@@ -96,7 +96,7 @@ def _unmarked(sheet: Sheet) -> list[str]:
 
 
 def _holds_probabilities(sheet: Sheet, name: str) -> bool:
-    """Whether every cell is a probability, and some lie between 0 and 1: columns of 0 and 1 hold other facts."""
+    """Whether every cell is a probability and one is neither 0 nor 1, as labels and the like are."""
     values = np.array([_parse(text) for text in sheet.numbers(name)])
     return bool(((values >= 0) & (values <= 1)).all() and ((values > 0) & (values < 1)).any())
 
@@ -112,7 +112,7 @@ def own_words(sheet: Sheet, column: str | None) -> tuple[str, ...]:
 
 
 def header_mistakes(sheet: Sheet, found: Collection[str], p_columns: Named, y_columns: Named) -> Mistakes:
-    """Mistakes of the header: no image, no probabilities, two columns of a finding, labels without a probability."""
+    """Mistakes of the header: a missing column, two columns of a finding, a label without a probability."""
     where, mistakes = f"{sheet.path}:1", Mistakes()
     if "image" not in found:
         mistakes.append((f"{where}: no image column", "call it image, filename, Image Index or Path"))
@@ -153,7 +153,7 @@ def row_columns(sheet: Sheet, taken: Collection[str]) -> dict[str, str]:
 
 
 def _find_split(sheet: Sheet, taken: Collection[str]) -> str | None:
-    """The column of splits: a filled one called split, else one of a usual name with train, val or test in a cell."""
+    """The column of splits: one called split that is filled, else one that names train, val or test."""
     candidates = [
         name
         for kind in KINDS["split"]
@@ -196,7 +196,7 @@ def identity(sheet: Sheet, found: Mapping[str, str], taken: Collection[str]) -> 
 
 
 def probabilities(sheet: Sheet, names: Sequence[str]) -> tuple[Float, Mistakes]:
-    """(the columns as numbers [N, C], the first mistake of each column); 1.0000001 passes, as rounding gives it."""
+    """(the columns as numbers [N, C], the first mistake of each column)."""
     values = np.empty((len(sheet), len(names)))
     for column, name in enumerate(names):
         values[:, column] = [_parse(text) for text in sheet.numbers(name)]

@@ -68,11 +68,13 @@ def read_files(
     """Predictions files as `predictions.read` reads them, with operating points.
 
     Rows of split `test` are evaluated, or all rows where none is. A rule chooses thresholds on the rows of
-    `validation`, else on rows of split `val`. Without either, nothing is tuned and the threshold is 0.5, which a note
-    says; with `tune_on_test` it is tuned on the evaluated rows, and every metric that depends on it is marked.
+    `validation`, else on rows of split `val`. Without either, nothing is tuned and the threshold is 0.5,
+    which a note says; with `tune_on_test` it is tuned on the evaluated rows, and every metric that depends on
+    it is marked.
 
     Raises:
-        CxrError: Whatever `predictions.read`, `thresholds.choose` and `align` raise; evaluated images in `validation`.
+        CxrError: Whatever `predictions.read`, `thresholds.choose` and `align` raise; evaluated images in
+            `validation`.
     """
     # 1. read, average, and combine images to studies or patients
     files = [(str(path), read(path, labels, options=options)) for path in paths]
@@ -81,7 +83,8 @@ def read_files(
     notes += dict.fromkeys(note for _, file in files for note in file.notes)
     notes += [note for note in rows.notes if note not in notes]
 
-    # 2. the rows to evaluate, and the validation rows; of a file without test rows, its val rows are evaluated
+    # 2. the rows to evaluate, and the validation rows; of a file without test rows, its val rows are
+    # evaluated
     is_test = rows.rows["split"].to_numpy() == "test"
     is_val = rows.rows["split"].to_numpy() == "val"
     evaluated = rows.select(is_test) if is_test.any() else rows
@@ -115,7 +118,7 @@ def _note_shared_patients(validation: Predictions, evaluated: Predictions) -> li
 def _read_validation(
     path: Path, labels: Path | None, evaluated: Predictions, options: LabelOptions, config: Eval
 ) -> Predictions:
-    """The rows of split val of another file, or all its rows where none is, with the findings that are evaluated.
+    """The rows of split val of another file, or all where none is, with the findings that are evaluated.
 
     Raises:
         CxrError: A finding that the file does not predict, or an image that is evaluated.

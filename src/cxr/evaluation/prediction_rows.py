@@ -1,4 +1,4 @@
-"""Several rows of one image in a CSV of predictions: equal rows count as one, different ones are a mistake."""
+"""Several rows of one image in a CSV of predictions: equal rows count as one, others are a mistake."""
 
 import numpy as np
 import numpy.typing as npt

@@ -1,4 +1,4 @@
-"""One table of predictions, whoever made them: read, joined to labels, checked, written (the second narrow waist)."""
+"""The second narrow waist: one table of predictions, whoever made them; reading and writing it."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -41,8 +41,8 @@ class Predictions:
     """The probabilities of each image with its labels and what is known of it; metrics see nothing else.
 
     Attributes:
-        rows: [N] IDENTITY columns as text (empty when unknown), age in years as float (nan when unknown), then any
-            further columns as text, which may define subgroups.
+        rows: [N] IDENTITY columns as text (empty when unknown), age in years as float (nan when unknown),
+            then any further columns as text, which may define subgroups.
         findings: C names, in the order of the columns of `y` and `p`.
         y: [N, C] float64 of 1 (present), 0 (absent), nan (unknown, left out of every metric).
         p: [N, C] float64 probabilities in [0, 1].
@@ -69,7 +69,7 @@ class Predictions:
         return replace(self, rows=self.rows.iloc[keep].reset_index(drop=True), y=self.y[keep], p=self.p[keep])
 
     def describe(self) -> str:
-        """Which rows these are, as `test rows (25,596 images, 2,797 patients)`; patients only if all are known."""
+        """As `test rows (25,596 images, 2,797 patients)`; patients only where all are known."""
         present = set(self.rows["split"])
         if not present or "" in present:
             splits = "all"
@@ -83,9 +83,10 @@ class Predictions:
 
 
 def write(predictions: Predictions, path: Path) -> None:
-    """A CSV that `read` returns: IDENTITY, further columns, `y_<finding>` (empty = unknown), exact `p_<finding>`.
+    """Writes a CSV that `read` returns exactly.
 
-    It names patients, so that only its owner may read it.
+    Columns: IDENTITY, further columns, `y_<finding>` (empty = unknown), `p_<finding>` with every digit. It
+        names patients, so that only its owner may read it.
 
     Raises:
         CxrError: The file cannot be written; what was there stays as it was.
@@ -115,20 +116,21 @@ def read(
 ) -> Predictions:
     """Predictions from a CSV, joined to the labels of another CSV if one is given.
 
-    Image, patient, study, view, sex, age and split stand in columns of their usual names. `finding_columns` decides
-    which columns are probabilities; the label of X is `y_X`. What is missing is empty; every further column is kept.
-    Equal rows of an image count as one.
+    Image, patient, study, view, sex, age and split stand in columns of their usual names. `finding_columns`
+    decides which columns are probabilities; the label of X is `y_X`. What is missing is empty; every further
+    column is kept. Equal rows of an image count as one.
 
-    With `labels` (NIH, CheXpert or plain form) the y_ columns are ignored, uncertain cells (-1) become unknown, and
-    blank cells become negative or, with `blank="masked"`, unknown; a finding that the table does not label is unknown
-    throughout. Images are joined by name, see `match_names`, or by study or patient where the table has one row for
-    each; what the predictions leave empty in IDENTITY is taken from the labels. Without any labels there is an error,
-    unless `needs_labels` is off. `labelled` are findings that are labelled elsewhere, as by human readers.
+    With `labels` (NIH, CheXpert or plain form) the y_ columns are ignored, uncertain cells (-1) become
+    unknown, and blank cells become negative or, with `blank="masked"`, unknown; a finding that the table does
+    not label is unknown throughout. Images are joined by name, see `match_names`, or by study or patient
+    where the table has one row for each; what the predictions leave empty in IDENTITY is taken from the
+    labels. Without any labels there is an error, unless `needs_labels` is off. `labelled` are findings that
+    are labelled elsewhere, as by human readers.
 
     Raises:
-        CxrError: Every mistake of the file at once: not a CSV, no image or probability column, rows of an image that
-            differ, an image without a label, a cell that is no probability, no label or no split, rounded ids, no
-            labels at all.
+        CxrError: Every mistake of the file at once: not a CSV, no image or probability column, rows of an
+            image that differ, an image without a label, a cell that is no probability, no label or no split,
+            rounded ids, no labels at all.
     """
     # 1. which columns there are
     sheet, table = read_sheet(path), _open(labels)
@@ -173,7 +175,7 @@ def _open(labels: Path | None) -> Sheet | Path | None:
 
 
 def _name_labels(sheet: Sheet, table: Sheet | Path | None, column: str | None) -> Sequence[str]:
-    """The findings that the labels name; empty where no column of the predictions needs them to be recognised."""
+    """The findings that the labels name; empty where no column needs them to be recognised."""
     if not may_be_bare(sheet):
         return ()
     if table is None:
@@ -196,7 +198,7 @@ def _note_skipped(labels: Path, keep: npt.NDArray[np.bool_]) -> list[str]:
 
 
 def _read_splits(sheet: Sheet, rows: pd.DataFrame, column: str) -> tuple[pd.DataFrame, Mistakes]:
-    """(the rows with train, val, test or nothing as their split, however it is written; a mistake for another word).
+    """(the rows with train, val, test or nothing as their split, a mistake for another word).
 
     Whether a row of another split may be evaluated is not known.
     """

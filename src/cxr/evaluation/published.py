@@ -28,7 +28,7 @@ class Published(NamedTuple):
 
 
 def recognise_test(images: Iterable[str]) -> str:
-    """The known split whose test list is exactly these images, by the hash of their file names; empty if none is."""
+    """The known split with exactly these test images, by the hash of their file names; else empty."""
     digest = hash_names(image.rsplit("/", 1)[-1] for image in images)
     return next((name for name, hashes in KNOWN if hashes.get("test") == digest), "")
 

@@ -23,7 +23,7 @@ Indices = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class Reading:
-    """What one reader says of the images of a table of predictions: [N, C] of 1, 0, or nan where nothing is said."""
+    """One reader's calls of the predicted images: [N, C] of 1, 0, or nan where nothing is called."""
 
     name: str
     calls: Float
@@ -32,7 +32,9 @@ class Reading:
 def read_readings(
     path: Path, readers: Sequence[Path], options: LabelOptions = DEFAULT
 ) -> tuple[Indices, Predictions, list[Reading], list[str]]:
-    """(rows that any reader has read, predictions of the common findings, each reader's calls of those rows, notes).
+    """(rows that any reader has read, predictions, each reader's calls of those rows, notes).
+
+    Predictions are of the findings that all readers and the model have in common.
 
     Raises:
         CxrError: No image or finding in common, or a file that cannot be read.
@@ -43,7 +45,8 @@ def read_readings(
     whole = read(path, needs_labels=False, labelled=every_label)
     tables = [read_labels(sheet, whole.findings, options.column, options.duplicates) for sheet in sheets]
     predictions = _with_common(whole, tables)
-    # [N] per reader: the row of the reader's table of each predicted image, -1 where the reader has not read it
+    # [N] per reader: the row of the reader's table of each predicted image, -1 where the reader has not read
+    # it
     table_rows = [find_rows(predictions.rows, table.rows) for table in tables]
     read_rows = np.flatnonzero(np.any([rows >= 0 for rows in table_rows], axis=0))
     if not predictions.findings or not len(read_rows):
@@ -78,7 +81,7 @@ def _with_common(predictions: Predictions, tables: Sequence[LabelTable]) -> Pred
 
 
 def _calls(table: LabelTable, findings: Sequence[str]) -> Float:
-    """[M + 1, C] calls of the reader's M rows; the last row is nan, and index -1 of an unread image falls on it."""
+    """[M + 1, C] calls of the reader's M rows, and a row of nan, on which index -1 of unread images falls."""
     names = [name for finding in findings if (name := find(finding, table.findings))]
     targets = resolve(table, names, uncertain="ignore", blank="masked")
     known = np.where(targets.mask, targets.y, np.nan).astype(np.float64)
@@ -91,7 +94,7 @@ def _note_findings(name: str, predictions: Predictions, table: LabelTable) -> li
 
 
 def _note_images(name: str, images: "pd.Series[str]", table: LabelTable, rows: Indices) -> list[str]:
-    """How many readings belong to no prediction, and how many predictions have no reading, with the first of each."""
+    """How many readings have no prediction and how many predictions no reading, with the first of each."""
     unused = table.rows["image"][~np.isin(np.arange(len(table)), rows)]
     unread = images[rows < 0]
     notes = []

@@ -29,9 +29,10 @@ class ReaderComparison:
     """F1 of a model and of readers.
 
     Attributes:
-        table: COLUMNS, one row per finding and reader: the reader and the model against the majority of the other
-            readers, on the images that the reader has read, with 95 % intervals and the difference, model less reader.
-            Of several readers, row AVERAGE holds their mean. A single reader is the reference and has no F1.
+        table: COLUMNS, one row per finding and reader: the reader and the model against the majority of the
+            other readers, on the images that the reader has read, with 95 % intervals and the difference,
+            model less reader. Of several readers, row AVERAGE holds their mean. A single reader is the
+            reference and has no F1.
         about: (key, value) pairs: what was compared, on which images, with which thresholds and intervals.
         notes: What a reader of the report must know.
     """
@@ -56,7 +57,9 @@ def compare_reader_files(
     config: Eval,
     options: LabelOptions = DEFAULT,
 ) -> ReaderComparison:
-    """The comparison of a CSV of predictions with one CSV per reader: its image column and 1, 0 or blank per finding.
+    """The comparison of a CSV of predictions with one CSV per reader.
+
+    A reader's file has an image column and 1, 0 or blank per finding.
 
     Args:
         path: Predictions; labels in this file are not used.
@@ -124,8 +127,8 @@ def majority(calls: Float) -> Float:
 def _references(readings: Sequence[Reading]) -> tuple[list[Float], int]:
     """(the reference [N, C] of each reader, cells that are left out as ties).
 
-    The reference is the majority of the other readers, nan where the reader says nothing. A single reader is the
-    reference for the model.
+    The reference is the majority of the other readers, nan where the reader says nothing. A single reader is
+    the reference for the model.
     """
     if len(readings) == 1:
         return [readings[0].calls], 0

@@ -25,15 +25,19 @@ class Report:
 
     Attributes:
         about: (key, value) pairs that say what was evaluated: run, checkpoint, data, policies.
-        table: One row per finding: `finding`, `num` (rows whose label is known), `num_positive`, each of METRICS, the
-            RESAMPLED ones with `_low` and `_high`, and `threshold` (positive when p >= threshold). nan = undefined.
-        summary: The same columns in rows MEAN, MEAN_5 where all five are among more findings, and MICRO. A mean is
-            over the findings whose metric is defined and has no threshold; MICRO has no intervals.
+        table: One row per finding: `finding`, `num` (rows whose label is known), `num_positive`, each of
+            METRICS, the RESAMPLED ones with `_low` and `_high`, and `threshold` (positive when p >=
+            threshold). nan = undefined.
+        summary: The same columns in rows MEAN, MEAN_5 where all five are among more findings, and MICRO. A
+            mean is over the findings whose metric is defined and has no threshold; MICRO has no intervals.
         thresholds: The operating points and where they come from.
         evaluated_on: The rows that the metrics are about, as `test rows (560 images, 97 patients)`.
-        intervals: How they were made, as `bootstrap over 97 patients (1,000 draws, seed 0)`; empty when there are none.
-        optimistic: Thresholds were chosen on rows that are evaluated here, so AT_THRESHOLD metrics flatter the model.
-        notes: What a reader must know: undefined metrics, fallback thresholds, thresholds chosen on evaluated rows.
+        intervals: How they were made, as `bootstrap over 97 patients (1,000 draws, seed 0)`; empty when there
+            are none.
+        optimistic: Thresholds were chosen on rows that are evaluated here, so AT_THRESHOLD metrics flatter
+            the model.
+        notes: What a reader must know: undefined metrics, fallback thresholds, thresholds chosen on evaluated
+            rows.
         subgroups: AUROC by group, and the gaps.
         calibration: See `calibration_table`.
         calibrated_on: Rows that temperatures were fitted on, empty when there are none.
@@ -64,10 +68,11 @@ def score(
     config: Eval | None = None,
     temperatures: Temperatures | None = None,
 ) -> Report:
-    """The report of these predictions; the only function that computes reported metrics, in training and `cxr eval`.
+    """The report of these predictions.
 
-    The order of the rows changes no metric: they are taken in the order of their images' names. Thresholds chosen on
-    rows that are evaluated here are not refused, since training evaluates its validation rows, but are marked.
+    The only function that computes reported metrics, in training and in `cxr eval`.     The order of the rows
+    changes no metric: they are taken in the order of their images' names. Thresholds chosen on rows that are
+    evaluated here are not refused, since training evaluates its validation rows, but are marked.
 
     Args:
         predictions: The rows to evaluate.
@@ -126,7 +131,8 @@ def _with_details(
     temperatures: Temperatures | None,
 ) -> Report:
     """The report with subgroups, calibration and what others published."""
-    # A default attribute of which no row says anything is left out; one that the user named is an error below.
+    # A default attribute of which no row says anything is left out; one that the user named is an error
+    # below.
     attributes = [
         name for name in config.subgroups if name not in _DEFAULT_SUBGROUPS or _is_known(predictions, name)
     ]

@@ -17,9 +17,9 @@ _ABOVE_CHEXPERT = re.compile(r"^(.*/)?chexpert[^/]*/", re.IGNORECASE)
 def match_names(images: "pd.Series[str]", others: "pd.Series[str]") -> Indices:
     """[N] the index in `others` of each image, -1 where there is none, or where several names match.
 
-    `a0` matches `a0.png` and `site/a0.png`, but `siteA/a0.png` does not match `siteB/a0.png`. CheXpert's top folder and
-    those above it do not count, as copies of CheXpert name it differently. Exact matches come first, then names
-    without their ending, then names of which one has more folders in front.
+    `a0` matches `a0.png` and `site/a0.png`, but `siteA/a0.png` does not match `siteB/a0.png`. CheXpert's top
+    folder and those above it do not count, as copies of CheXpert name it differently. Exact matches come
+    first, then names without their ending, then names of which one has more folders in front.
 
     Args:
         images: [N] names; rows of the same name get the same index.

@@ -37,12 +37,12 @@ class Subgroups(NamedTuple):
     """Both tables of a report.
 
     Attributes:
-        groups: GROUP_COLUMNS, one row per attribute, group and finding, then `mean` over the findings that have an
-            AUROC in every group of the attribute; nan where a group has fewer than MIN_OF_EACH_CLASS positive or
-            negative rows.
-        gaps: GAP_COLUMNS, one row per attribute and finding with at least two groups that have an AUROC: the highest
-            less the lowest AUROC, with the interval of the difference between these two groups. Rows without a value
-            of the attribute are no group here.
+        groups: GROUP_COLUMNS, one row per attribute, group and finding, then `mean` over the findings that
+            have an AUROC in every group of the attribute; nan where a group has fewer than MIN_OF_EACH_CLASS
+            positive or negative rows.
+        gaps: GAP_COLUMNS, one row per attribute and finding with at least two groups that have an AUROC: the
+            highest less the lowest AUROC, with the interval of the difference between these two groups. Rows
+            without a value of the attribute are no group here.
     """
 
     groups: pd.DataFrame
@@ -72,7 +72,8 @@ def subgroups(
         ]
         if len(cells) < 2:
             continue
-        # [C] whether a finding has an AUROC in every group of known rows: their means are then over the same findings
+        # [C] whether a finding has an AUROC in every group of known rows: their means are then over the same
+        # findings
         everywhere = np.all([~np.isnan(cell.auroc) for cell in cells if cell.name != UNKNOWN], axis=0)
         for cell in cells:
             groups += [{"attribute": attribute, **row} for row in _group_rows(cell, everywhere)]

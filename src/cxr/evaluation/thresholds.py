@@ -36,7 +36,8 @@ class Thresholds:
         values: C thresholds in [0, 1].
         rule: `f1`, `youden`, `sensitivity=X`, `specificity=X`, `fixed 0.5` or GIVEN.
         chosen_on: The rows it was chosen on, as `validation rows (112 images)`, or `not chosen: fixed`.
-        fallback: Findings that got FALLBACK, since the rows hold no positive, no negative, or no fitting threshold.
+        fallback: Findings that got FALLBACK, since the rows hold no positive, no negative, or no fitting
+            threshold.
         images: Hashed names (`hashed`) of the rows it was chosen on, so that a report knows
             when it evaluates the same.
         patient_key: Id of the key that hashed them; empty without one.
@@ -60,12 +61,13 @@ class Thresholds:
 def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -> Thresholds:
     """One threshold per finding, by a rule on these rows.
 
-    Rules: the best F1, the best Youden's J (Youden 1950), the highest specificity with a sensitivity of at least X,
+    Rules: the best F1, the best Youden's J (Youden 1950), the highest specificity with a sensitivity of at
+        least X,
     the highest sensitivity with a specificity of at least X, or one fixed number.
 
-    Every distinct probability is tried. Of equally good ones the largest is taken, which calls the fewest rows
-    positive. The threshold is the midpoint between it and the next lower probability (0 below the lowest): it decides
-    these rows in the same way, and no decision depends on the last digits of a float.
+    Every distinct probability is tried. Of equally good ones the largest is taken, which calls the fewest
+    rows positive. The threshold is the midpoint between it and the next lower probability (0 below the
+    lowest): it decides these rows in the same way, and no decision depends on the last digits of a float.
 
     Args:
         predictions: Validation rows, never those that are to be evaluated.
@@ -121,7 +123,7 @@ def origin(thresholds: Thresholds) -> str:
 
 
 def own_names(rows: pd.DataFrame) -> "pd.Series[str]":
-    """[N] image names as their dataset has them, without the `source/` in front where several datasets are joined."""
+    """[N] image names as their dataset has them, without `source/` in front where datasets are joined."""
     if "source" not in rows.columns:
         return rows["image"]
     pairs = zip(rows["image"], rows["source"], strict=True)
@@ -130,7 +132,7 @@ def own_names(rows: pd.DataFrame) -> "pd.Series[str]":
 
 
 def hashed(images: Iterable[str], hasher: Hasher = NO_KEY) -> frozenset[str]:
-    """The first 12 hex digits of each name's hash; without a key, whoever guesses a name can check the guess."""
+    """The first 12 hex digits of each name's hash; without a key, a guessed name can be checked."""
     return frozenset(hasher.digest(name).hex()[:12] for name in images)
 
 
@@ -194,7 +196,7 @@ def from_json(text: str) -> Thresholds:
 
 
 def _best(y: Float, p: Float, rule: str) -> float | None:
-    """The threshold of one finding for y, p [N]; None with one class only or where no threshold meets the rule."""
+    """The threshold of one finding for y, p [N]; None with one class only, or where none meets the rule."""
     known = ~np.isnan(y)
     order = np.argsort(-p[known])
     scores, positive = p[known][order], y[known][order] == 1  # both with falling scores
@@ -214,7 +216,7 @@ def _best(y: Float, p: Float, rule: str) -> float | None:
 
 
 def _choose(rule: str, true: Float, false: Float, num_positive: int, num_negative: int) -> int | None:
-    """The index of the best of K falling probabilities, None if none meets the rule; argmax takes the first of ties.
+    """The index of the best of K falling probabilities, the first of equals; None if none meets the rule.
 
     Args:
         rule: See `Rule`.

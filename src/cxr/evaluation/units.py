@@ -18,7 +18,9 @@ _STUDY_FOLDER = re.compile(r"((?:^|.*/)patient\d+/study\d+)/")
 
 
 def combine(predictions: Predictions, unit: Unit, method: Combine) -> Predictions:
-    """One row per study or patient: the largest or mean probability of its images, positive where any image is.
+    """One row per study or patient: the largest or mean probability of its images.
+
+    Its label is positive where that of any image is.
 
     Args:
         predictions: Rows of images.
@@ -32,7 +34,8 @@ def combine(predictions: Predictions, unit: Unit, method: Combine) -> Prediction
         return predictions
     names = _names(predictions, unit)
     splits = predictions.rows["split"]
-    # [N] the unit of each image, numbered in the order of first images; a unit of two splits is one row in each
+    # [N] the unit of each image, numbered in the order of first images; a unit of two splits is one row in
+    # each
     codes, units = pd.factorize(names + "\n" + splits)
     first = np.unique(codes, return_index=True)[1]
     probabilities = pd.DataFrame(predictions.p).groupby(codes)
@@ -87,7 +90,7 @@ def _study_of_path(image: str) -> str:
 
 
 def _with_patients(studies: "pd.Series[str]", patients: "pd.Series[str]") -> "pd.Series[str]":
-    """[N] the study ids, as patient/study where any id belongs to several patients (such as visit 1 of each)."""
+    """[N] the study ids, as patient/study where an id, such as visit 1, belongs to several patients."""
     is_known = (studies != "") & (patients != "")
     patients_of = patients[is_known].groupby(studies).agg(["nunique", "first"])
     if not len(patients_of) or (patients_of["nunique"] == 1).all():

@@ -1,7 +1,7 @@
 """Bootstrap draws through one weighted kernel: a draw is a vector of how often each patient was drawn.
 
-Rows are summed per patient once. Every draw is then a column of a matrix product, and no resampled copy of the
-predictions is ever made. With weights of 1 each metric equals scikit-learn's.
+Rows are summed per patient once. Every draw is then a column of a matrix product, and no resampled copy of
+the predictions is ever made. With weights of 1 each metric equals scikit-learn's.
 
 Letters of the shapes: N rows (images), C findings, U units (patients or images), D draws, K distinct scores.
 """
@@ -26,7 +26,7 @@ _T = TypeVar("_T")
 RESAMPLED = tuple(metric for metric in Point._fields if metric != "ece")
 """Metrics with intervals; resampled rows are always worse calibrated than the rows, so ECE has none."""
 _DRAWS_PER_BLOCK = 128
-"""Draws computed together: their counts of 30,000 patients take 30 MB, and one patient's part stays in the cache."""
+"""Draws computed together: counts of 30,000 patients take 30 MB, and those of one patient 1 KB."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Resampling:
             generator = np.random.default_rng((self.seed, start))
             num_draws = min(_DRAWS_PER_BLOCK, self.num_draws - start)
             drawn = generator.integers(self.num_units, size=(num_draws, self.num_units))
-            # Draw d counts in cells d * U to d * U + U - 1, so that one bincount counts every draw of the block.
+            # Draw d counts in cells d * U to d * U + U - 1, so that one bincount counts every draw of the
+            # block.
             cells = drawn + np.arange(num_draws)[:, None] * self.num_units
             counts = np.bincount(cells.ravel(), minlength=num_draws * self.num_units)
             by_draw = counts.reshape(num_draws, self.num_units)
@@ -100,9 +101,10 @@ def resampling_of(rows: pd.DataFrame, config: Eval) -> tuple[Resampling | None, 
 class Ranked:
     """One finding, ready for the weighted AUROC and average precision of any number of draws.
 
-    Let s_0 > s_1 > ... > s_(K-1) be the distinct scores of the positive rows. Every negative row falls in one of
-    2K + 1 bins: bin 2k holds those between s_(k-1) and s_k, bin 2k + 1 those that tie with s_k. Both metrics are sums
-    over the positive scores, which are few, of products with the number of negative rows above them.
+    Let s_0 > s_1 > ... > s_(K-1) be the distinct scores of the positive rows. Every negative row falls in one
+    of 2K + 1 bins: bin 2k holds those between s_(k-1) and s_k, bin 2k + 1 those that tie with s_k. Both
+    metrics are sums over the positive scores, which are few, of products with the number of negative rows
+    above them.
 
     Args:
         y: [N] of 1, 0, or nan (left out).
@@ -115,16 +117,18 @@ class Ranked:
         from scipy.sparse import csr_array
 
         positive, negative = y == 1, y == 0  # [N], both False where y is nan
-        # Scores are negated so that the sorted order falls: scores[k] = -s_k [K]; group [P] is the k of each positive.
+        # Scores are negated so that the sorted order falls: scores[k] = -s_k [K]; group [P] is the k of each
+        # positive.
         scores, group = np.unique(-p[positive], return_inverse=True)
         num_scores = len(scores)
-        # [Q] positive scores above each negative row, and those above or equal to it. Their sum is its bin: 2k where
-        # both are k (between two scores), 2k + 1 where they are k and k + 1 (a tie with s_k).
+        # [Q] positive scores above each negative row, and those above or equal to it. Their sum is its bin:
+        # 2k where both are k (between two scores), 2k + 1 where they are k and k + 1 (a tie with s_k).
         num_above = np.searchsorted(scores, -p[negative], "left")
         num_not_below = np.searchsorted(scores, -p[negative], "right")
         bins = num_above + num_not_below
         # Rows are summed per unit here, once: a sparse matrix adds up entries of the same cell.
-        # [K, U] positive rows of each unit at each score, and [2K + 1, U] negative rows of each unit in each bin
+        # [K, U] positive rows of each unit at each score, and [2K + 1, U] negative rows of each unit in each
+        # bin
         ones = np.ones(len(y))
         self._positives = csr_array(
             (ones[positive], (group.ravel(), of_row[positive])), (num_scores, num_units)
@@ -145,10 +149,12 @@ class Ranked:
         num_scores = len(positives)
         if not num_scores:  # no positive row at all
             return auroc, np.full_like(auroc, np.nan)
-        # [K, D] rows called positive at threshold s_k: positive rows, and negative rows at s_k or above (bin 2k + 1)
+        # [K, D] rows called positive at threshold s_k: positive rows, and negative rows at s_k or above (bin
+        # 2k + 1)
         true = np.cumsum(positives, axis=0)
         false = negatives[1::2]
-        # A draw without any row from s_k upwards divides 0 by 0; the product with its 0 positives must be 0, not nan.
+        # A draw without any row from s_k upwards divides 0 by 0; the product with its 0 positives must be 0,
+        # not nan.
         with np.errstate(invalid="ignore", divide="ignore"):
             precision = np.where(positives > 0, true / (true + false), 0.0)
             # Each score adds its precision times the recall gained there: positives[k] of true[-1] in all.
@@ -161,10 +167,11 @@ class Ranked:
 
 
 def _auroc(positives: Float, negatives: Float) -> Float:
-    """AUROC [D]: one minus the share of (positive, negative) pairs where the negative is above; a tie counts half."""
+    """AUROC [D]: one minus the share of (positive, negative) pairs with the negative above; a tie is half."""
     # [K, D] negative rows above s_k (bins up to 2k), and those that tie with it as well (bins up to 2k + 1)
     above, not_below = negatives[:-1:2], negatives[1::2]
-    # A negative row above is in both sums, a tie in the second alone: half of their sum counts a tie as one half.
+    # A negative row above is in both sums, a tie in the second alone: half of their sum counts a tie as one
+    # half.
     lost = np.einsum("kd,kd->d", positives, above) + np.einsum("kd,kd->d", positives, not_below)
     num_pairs = positives.sum(axis=0) * negatives[-1]  # [D]; the last bin's running sum is every negative row
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -232,6 +239,6 @@ def _draw(
 
 
 def _in_threads(work: Callable[[int], _T], num: int) -> list[_T]:
-    """`work(0)` to `work(num - 1)` in as many threads as there are cores; NumPy and SciPy release Python's lock."""
+    """`work(0)` to `work(num - 1)`, a thread per core; NumPy and SciPy release Python's lock."""
     with ThreadPoolExecutor(max(1, min(num, os.cpu_count() or 1))) as pool:
         return list(pool.map(work, range(num)))

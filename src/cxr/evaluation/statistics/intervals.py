@@ -24,14 +24,14 @@ NONE = Interval(np.nan, np.nan)
 
 
 class UnitCounts(NamedTuple):
-    """How many patients (or images, where images are drawn) have a row that is positive, negative, or either."""
+    """How many patients (images, where these are drawn) have a row that is positive, negative, or either."""
 
     positive: int
     negative: int
     either: int
 
     def of(self, metric: str) -> int:
-        """Patients that a metric's error depends on: those of the rarer class, where it needs both classes."""
+        """Patients that a metric's error depends on: of the rarer class, where it needs both."""
         if metric == "sensitivity":
             return self.positive
         if metric in ("specificity", "npv"):
@@ -48,12 +48,14 @@ def count_units(y: Float, resampling: Resampling) -> UnitCounts:
 
 
 def interval(point: float, draws: Float, num_patients: int) -> Interval:
-    """Interval of a metric between 0 and 1, symmetric on the scale of its logit: coverage is in docs/statistics.md.
+    """Interval of a metric between 0 and 1, symmetric on the scale of its logit.
 
-    logit(point) +- t s / (point (1 - point)), where s is the standard deviation of the draws times
-    sqrt(n / (n - 1)) and t the 97.5 % quantile of Student's distribution with n - 1 degrees of freedom, n being
-    `num_patients`. A point of exactly 0 or 1 has no standard deviation: there the exact bound of n patients without a
-    single exception holds (Clopper and Pearson 1934), 1 - 0.025^(1/n) or 0.025^(1/n).
+    docs/statistics.md measures how often it holds the true value.
+
+    logit(point) +- t s / (point (1 - point)), where s is the standard deviation of the draws times sqrt(n /
+    (n - 1)) and t the 97.5 % quantile of Student's distribution with n - 1 degrees of freedom, n being
+    `num_patients`. A point of exactly 0 or 1 has no standard deviation: there the exact bound of n patients
+    without a single exception holds (Clopper and Pearson 1934), 1 - 0.025^(1/n) or 0.025^(1/n).
 
     Args:
         point: The metric of the rows themselves.

@@ -18,8 +18,8 @@ CALIBRATION_BINS = 15
 class AtThreshold(NamedTuple):
     """Metrics of one operating point, nan where the divisor is zero.
 
-    That is: no positive row (f1, sensitivity), no negative row (specificity), no row called positive (ppv) or negative
-    (npv).
+    That is: no positive row (f1, sensitivity), no negative row (specificity), no row called positive (ppv) or
+    negative (npv).
     """
 
     f1: float
@@ -55,7 +55,7 @@ def point(y: Float, p: Float, threshold: float) -> Point:
 
 
 def auroc(y: Float, p: Float) -> float:
-    """Area under the ROC curve, ties counting half (scikit-learn's roc_auc_score); nan with one class only."""
+    """Area under the ROC curve, ties are half (scikit-learn's roc_auc_score); nan with one class only."""
     from sklearn.metrics import roc_auc_score
 
     labels, scores = _known(y, p)
@@ -85,13 +85,14 @@ def at_threshold(y: Float, p: Float, threshold: float) -> AtThreshold:
 
 def rates(tp: Float, fp: Float, fn: Float, tn: Float) -> tuple[Float, Float, Float, Float, Float]:
     """The metrics of AtThreshold for one confusion matrix, or for many at once."""
-    # F1's divisor is not zero where a negative row is called positive, yet F1 says nothing without a positive row.
+    # F1's divisor is not zero where a negative row is called positive, yet F1 says nothing without a positive
+    # row.
     f1 = np.where(np.asarray(tp + fn) > 0, _ratio(2 * tp, 2 * tp + fp + fn), np.nan)
     return f1, _ratio(tp, tp + fn), _ratio(tn, tn + fp), _ratio(tp, tp + fp), _ratio(tn, tn + fn)
 
 
 def brier(y: Float, p: Float) -> float:
-    """Mean squared difference of probability and label (Brier 1950, scikit-learn's); nan without a known row."""
+    """Mean squared difference of probability and label (Brier 1950); nan without a known row."""
     from sklearn.metrics import brier_score_loss
 
     labels, scores = _known(y, p)
@@ -99,14 +100,15 @@ def brier(y: Float, p: Float) -> float:
 
 
 def calibration_error(y: Float, p: Float) -> float:
-    """Expected calibration error: mean over rows of |share positive - mean p| in their bin (Naeini et al. 2015)."""
+    """Mean over rows of |share positive - mean p| in their bin (ECE, Naeini et al. 2015)."""
     labels, scores = _known(y, p)
     if not len(labels):
         return np.nan
     bins = np.minimum(
         (scores * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1
     )  # a score of 1: the last bin
-    # [bins] sum of p - y: the bin's number of rows times (mean p - share positive), so that it weighs by rows already
+    # [bins] sum of p - y: the bin's number of rows times (mean p - share positive), so that it weighs by rows
+    # already
     excess = np.bincount(bins, scores - labels, CALIBRATION_BINS)
     return float(np.abs(excess).sum() / len(labels))
 
