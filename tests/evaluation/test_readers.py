@@ -36,7 +36,7 @@ def reading_room(
     return folder / "predictions.csv", files, calls
 
 
-def test_each_reader_is_judged_by_the_majority_of_the_others(tmp_path: Path) -> None:
+def test_each_reader_is_evaluated_by_the_majority_of_the_others(tmp_path: Path) -> None:
     path, files, calls = reading_room(tmp_path)
     table = compare_reader_files(path, files, None, HOW).table.set_index("reader")
     model = pd.read_csv(path)["p_Pneumonia"] >= 0.5

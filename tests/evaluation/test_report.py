@@ -159,7 +159,7 @@ def test_nothing_known_is_a_report_of_counts(draw: Draw) -> None:
     assert "n/a, no image with a known label: Mass" in report.notes
 
 
-def test_thresholds_chosen_on_judged_rows_are_marked(draw: Draw) -> None:
+def test_thresholds_chosen_on_evaluated_rows_are_marked(draw: Draw) -> None:
     val, test = draw(100, split="val"), draw(100)
     what = "100 of the 100 images evaluated here, so metrics marked * are optimistic"
     report = score(val, choose(val, "f1"))
@@ -224,7 +224,7 @@ def both_splits(draw: Draw) -> Predictions:
     return Predictions(rows, val.findings, np.concatenate([val.y, test.y]), np.concatenate([val.p, test.p]))
 
 
-def test_a_file_of_two_splits_is_tuned_on_validation_and_judged_on_test_rows(
+def test_a_file_of_two_splits_is_tuned_on_validation_and_evaluated_on_test_rows(
     draw: Draw, tmp_path: Path
 ) -> None:
     write(both_splits(draw), tmp_path / "p.csv")
@@ -280,7 +280,7 @@ def test_a_file_without_validation_rows_is_not_tuned(draw: Draw, tmp_path: Path)
     assert score_files([tmp_path / "p.csv"], Eval(threshold=0.3, interval="none"))[0].notes == ()
 
 
-def test_tuning_on_the_judged_rows_must_be_asked_for_and_is_marked(draw: Draw, tmp_path: Path) -> None:
+def test_tuning_on_the_evaluated_rows_must_be_asked_for_and_is_marked(draw: Draw, tmp_path: Path) -> None:
     write(draw(60), tmp_path / "p.csv")
     report, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS, tune_on_test=True)
     assert report.thresholds.values == choose(draw(60), "f1").values
@@ -307,7 +307,7 @@ def test_what_is_noted_of_the_validation_file_is_in_the_report(draw: Draw, tmp_p
     assert any(note.startswith(f"{tmp_path / 'val.csv'}: ") for note in report.notes)
 
 
-def test_judged_images_in_the_validation_file_are_refused(draw: Draw, tmp_path: Path) -> None:
+def test_evaluated_images_in_the_validation_file_are_refused(draw: Draw, tmp_path: Path) -> None:
     write(draw(60), tmp_path / "p.csv")
     write(draw(10), tmp_path / "val.csv")
     with pytest.raises(
@@ -316,7 +316,7 @@ def test_judged_images_in_the_validation_file_are_refused(draw: Draw, tmp_path: 
         score_files([tmp_path / "p.csv"], NO_INTERVALS, validation=tmp_path / "val.csv")
 
 
-def test_a_patient_in_validation_and_judged_rows_is_noted(draw: Draw, tmp_path: Path) -> None:
+def test_a_patient_in_validation_and_evaluated_rows_is_noted(draw: Draw, tmp_path: Path) -> None:
     every = both_splits(draw)
     every.rows.loc[0:4, "patient_id"] = "test_0000"
     write(every, tmp_path / "p.csv")

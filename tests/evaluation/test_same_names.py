@@ -77,8 +77,8 @@ def test_labels_of_an_image_in_another_folder_are_not_taken(tmp_path: Path) -> N
         read(path, labels)
 
 
-def test_thresholds_are_not_chosen_on_judged_images_under_another_ending(tmp_path: Path) -> None:
-    judged = save(tmp_path / "p.csv", "image,p_Mass,y_Mass", "a0,0.8,1", "a1,0.2,0")
+def test_thresholds_are_not_chosen_on_evaluated_images_under_another_ending(tmp_path: Path) -> None:
+    evaluated = save(tmp_path / "p.csv", "image,p_Mass,y_Mass", "a0,0.8,1", "a1,0.2,0")
     chosen = save(tmp_path / "v.csv", "image,p_Mass,y_Mass", "a1.png,0.8,1", "b1.png,0.2,0")
     with pytest.raises(CxrError, match=r"1 of its images are evaluated too, the first a1\.png"):
-        score_files([judged], HOW, validation=chosen)
+        score_files([evaluated], HOW, validation=chosen)

@@ -37,7 +37,7 @@ def compare(
     if targets.all_predictions:
         refuse_split(split)
     sides = [_open(model, targets, split or "test", labels, options) for model in targets.models]
-    (first, config), (second, _) = sides
+    (first, config), (second, _) = sides  # the eval keys of the first side hold for both
     comparison = compare_models(first, second, config)
     if out is not None:
         report.write(comparison, out)

@@ -42,7 +42,7 @@ def evaluate(
     """Score runs or predictions files, averaged when there are several, write the report and print it."""
     targets = parse_targets(arguments)
     first = targets.models[0]
-    if targets.all_predictions:
+    if targets.all_predictions:  # nothing on this path imports torch
         refuse_split(split)
         config, options = file_options(targets.overrides, options, has_labels=labels is not None)
         report, found = prediction_files.score_files(
@@ -64,6 +64,7 @@ def evaluate(
     )
     home = _home(first, targets.recipe)
     folder = out or home / _report_name(split, targets)
+    # An ensemble has no one training whose curves and recipe the page could show.
     training = read_training(home) if len(targets.models) == 1 else None
     _write(report, predictions, predictions, folder, training)
 
@@ -84,6 +85,7 @@ def _write(
 def _home(model: Target, recipe: Path | None) -> Path:
     """The folder of a model's reports: its run folder, for a model from elsewhere runs/MODEL_on_RECIPE."""
     if model.kind == "weights" and recipe:
+        # never beside the weight file, which may lie in a folder that is shared or read-only
         name = str(model.path) if is_published(model.path) else _file_name(model.path)
         safe_name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)
         return Path("runs") / short_name(f"{safe_name}_on_{recipe.stem}")

@@ -64,14 +64,17 @@ def parse_targets(arguments: Sequence[str]) -> Targets:
     """
     paths, overrides = split_overrides(arguments)
     recipes = [path for path in paths if path.suffix in _RECIPE_ENDINGS]
+    # A CSV or a recipe is known by its ending; a weight file by its content, as .safetensors may also be a
+    # checkpoint.
     models = []
     for path in paths:
         if path.suffix == ".csv":
             models.append(Target(path, "predictions"))
         elif path not in recipes:
-            check_there(path)
+            check_there(path)  # refuses what is absent, a pipe, a circle of links
             is_weights = is_published(path) or is_from_elsewhere(path)
             models.append(Target(path, "weights" if is_weights else "run"))
+    # Models of kind weights have no data of their own: a recipe names it, or a run beside them.
     runs = [model.path for model in models if model.kind == "run"]
     if not any(model.kind == "weights" for model in models):
         if recipes:
@@ -98,6 +101,7 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
             raise CxrError(problem, f"--out {shlex.quote(folder)} names the folder of the report")
     if not paths:
         raise CxrError("nothing to evaluate", "give a run folder, a checkpoint or a CSV of predictions")
+    # A model twice would count double in an ensemble, and has no difference from itself.
     real = [os.path.realpath(path) for path in paths]
     repeated = [path for number, path in enumerate(paths) if real[number] in real[:number]]
     if repeated:
@@ -116,7 +120,7 @@ def _refuse_recipe(recipe: Path, runs: Sequence[Path]) -> NoReturn:
     Raises:
         CxrError: A folder without a run; a run, which has its own data; or a recipe without any model.
     """
-    for run in runs:
+    for run in runs:  # a folder without a run is the likelier mistake, and is told first
         try:
             locate(run)
         except WeightsError as error:

@@ -33,6 +33,7 @@ def align(models: Sequence[Named]) -> tuple[list[Predictions], list[str]]:
     ]
     models, notes = _rename_images(models)
     names = [predictions.rows["image"].to_numpy(dtype=str) for _, predictions in models]
+    # intersect1d sorts, so that every model's rows come out in the same order
     images = reduce(np.intersect1d, names)
     if not findings or not len(images):
         kind = "image" if findings else "finding"

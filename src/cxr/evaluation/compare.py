@@ -90,6 +90,7 @@ def compare(a: Compared, b: Compared, config: Eval) -> Comparison:
     ]
     columns |= {"delong_p": [*p_values, np.nan], "delong_p_holm": [*holm(p_values), np.nan]}
 
+    # Two operating points may come from two rules or two sets of rows, which a reader of the F1 must know.
     origins = [f"thresholds of {model.name}: {origin(model.thresholds)}" for model in models]
     return Comparison(
         names=(a.name, b.name),
@@ -146,6 +147,7 @@ def _compare_metric(a: Float, b: Float, draws_a: Float, draws_b: Float) -> dict[
     for point, differences in zip(b - a, [*by_finding, mean], strict=True):
         bounds = difference_interval(float(point), differences)
         intervals.append(bounds)
+        # no p-value where too few draws define the difference for an interval
         p_values.append(np.nan if np.isnan(bounds.low) else bootstrap_p(differences))
     return {
         "a": a,

@@ -177,6 +177,7 @@ def identity(sheet: Sheet, found: Mapping[str, str], taken: Collection[str]) -> 
         found: The column of each kind, as `row_columns` finds them.
         taken: Columns of probabilities and labels.
     """
+    # A recognised column takes the name of its kind, whatever the file calls it.
     kinds = {column: kind for kind, column in found.items()}
     further = [kinds.get(name, name) for name in sheet.header if name and name not in taken]
     columns = {name: name for name in further} | dict(found)

@@ -39,6 +39,7 @@ def row_mistakes(sheet: Sheet, rows: pd.DataFrame, values: Float) -> Mistakes:
             problem = f"image {images.iloc[row]} has the {kind} {here!r} here and {there!r} on line {line}"
             hint = f"an image has one {kind}: keep the right row of each"
             mistakes.append((f"{sheet.where(row)}: {problem}{_more(different)}", hint))
+    # nan is an unknown label or an empty cell, and equal to itself here
     is_same = (values == values[first]) | (np.isnan(values) & np.isnan(values[first]))
     different = _different_rows(images, ~is_same.all(axis=1))
     if len(different):

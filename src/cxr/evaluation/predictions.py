@@ -157,7 +157,7 @@ def read(
     _raise(mistakes + unknown_splits + label_mistakes)
 
     # 3. one row per image, and images without a label left out where that is asked for
-    keep = ~rows["image"].duplicated().to_numpy()
+    keep = ~rows["image"].duplicated().to_numpy()  # rows that differ were refused above
     notes = [*notes, *label_notes, *note_equal(file_rows)]
     if options.skip_unlabelled and labels is not None:
         keep &= ~np.isnan(y).all(axis=1)

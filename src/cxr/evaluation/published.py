@@ -29,6 +29,7 @@ class Published(NamedTuple):
 
 def recognise_test(images: Iterable[str]) -> str:
     """The known split with exactly these test images, by the hash of their file names; else empty."""
+    # Names alone, as copies of ChestX-ray14 lie in other folders.
     digest = hash_names(image.rsplit("/", 1)[-1] for image in images)
     return next((name for name, hashes in KNOWN if hashes.get("test") == digest), "")
 

@@ -95,8 +95,10 @@ def compare_readers(
     rows: list[dict[str, object]] = []
     for c, finding in enumerate(predictions.findings):
         scored_readers, scored_model = [], []
+        # The model is scored against each reader's reference: reader and model are compared on the same
+        # cells.
         for reading, reference in zip(readings, references, strict=True):
-            reader = _score(reference[:, c], reading.calls[:, c], 0.5, resampling)
+            reader = _score(reference[:, c], reading.calls[:, c], 0.5, resampling)  # calls are 0 or 1
             model = _score(reference[:, c], predictions.p[:, c], thresholds.values[c], resampling)
             scored_readers.append(reader)
             scored_model.append(model)
@@ -154,6 +156,7 @@ def _score(reference: Float, p: Float, threshold: float, resampling: Resampling)
 
 def _mean(scored: Sequence[Scored]) -> Scored:
     f1, draws, num_patients = zip(*scored, strict=True)
+    # the fewest patients of any reader: the widest, and so the cautious, interval
     return Scored(float(np.mean(f1)), np.mean(draws, axis=0), min(num_patients))
 
 

@@ -70,7 +70,7 @@ def subgroups(
             _evaluate_group(predictions, name, is_member, resampling)
             for name, is_member in _members(predictions.rows, attribute)
         ]
-        if len(cells) < 2:
+        if len(cells) < 2:  # the only group is all rows, whose AUROC the report has already
             continue
         # [C] whether a finding has an AUROC in every group of known rows: their means are then over the same
         # findings
