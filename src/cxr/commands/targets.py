@@ -64,8 +64,7 @@ def parse_targets(arguments: Sequence[str]) -> Targets:
     """
     paths, overrides = split_overrides(arguments)
     recipes = [path for path in paths if path.suffix in _RECIPE_ENDINGS]
-    # A CSV or a recipe is known by its ending; a weight file by its content, as .safetensors may also be a
-    # checkpoint.
+    # CSV and recipe are known by their ending, a weight file by its content: .pt may be anybody's.
     models = []
     for path in paths:
         if path.suffix == ".csv":

@@ -79,9 +79,8 @@ def compare(a: Compared, b: Compared, config: Eval) -> Comparison:
     for model, predictions in zip(models, aligned, strict=True):
         thresholds = _thresholds_of(model, rows.findings)
         points.append(_points(predictions, thresholds))
-        draws.append(
-            draw_metrics(predictions.y, predictions.p, thresholds, resampling)
-        )  # the same draws for both
+        # One resampling for both: draw d holds the same patients, so that differences are paired.
+        draws.append(draw_metrics(predictions.y, predictions.p, thresholds, resampling))
     for metric in METRICS:
         compared = _compare_metric(points[0][metric], points[1][metric], draws[0][metric], draws[1][metric])
         columns |= {f"{metric}_{name}": values for name, values in compared.items()}

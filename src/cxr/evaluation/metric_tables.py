@@ -89,8 +89,7 @@ def _mean(
         means[name] = metrics.macro_mean(list(values[which]))
         if name in draws and defined.any():
             bounds = table[[f"{name}_low", f"{name}_high"]].to_numpy()[defined]
-            # nan where any of these findings is undefined in a draw: each draw's mean is over the same
-            # findings
+            # nan in a draw where any finding is undefined: every draw's mean is over the same findings
             drawn = draws[name][defined].mean(axis=0)
             parts = [Interval(*pair) for pair in bounds]
             intervals[name] = mean_interval(means[name], drawn, num_units, parts)

@@ -83,8 +83,7 @@ def read_files(
     notes += dict.fromkeys(note for _, file in files for note in file.notes)
     notes += [note for note in rows.notes if note not in notes]
 
-    # 2. the rows to evaluate, and the validation rows; of a file without test rows, its val rows are
-    # evaluated
+    # 2. the rows to evaluate, and validation rows; without test rows, val rows are evaluated too
     is_test = rows.rows["split"].to_numpy() == "test"
     is_val = rows.rows["split"].to_numpy() == "val"
     evaluated = rows.select(is_test) if is_test.any() else rows

@@ -45,8 +45,7 @@ def read_readings(
     whole = read(path, needs_labels=False, labelled=every_label)
     tables = [read_labels(sheet, whole.findings, options.column, options.duplicates) for sheet in sheets]
     predictions = _with_common(whole, tables)
-    # [N] per reader: the row of the reader's table of each predicted image, -1 where the reader has not read
-    # it
+    # per reader [N]: its table's row of each predicted image, -1 where it has not read the image
     table_rows = [find_rows(predictions.rows, table.rows) for table in tables]
     read_rows = np.flatnonzero(np.any([rows >= 0 for rows in table_rows], axis=0))
     if not predictions.findings or not len(read_rows):

@@ -95,8 +95,7 @@ def compare_readers(
     rows: list[dict[str, object]] = []
     for c, finding in enumerate(predictions.findings):
         scored_readers, scored_model = [], []
-        # The model is scored against each reader's reference: reader and model are compared on the same
-        # cells.
+        # The model is scored against each reader's reference, so that both are compared on the same cells.
         for reading, reference in zip(readings, references, strict=True):
             reader = _score(reference[:, c], reading.calls[:, c], 0.5, resampling)  # calls are 0 or 1
             model = _score(reference[:, c], predictions.p[:, c], thresholds.values[c], resampling)

@@ -131,8 +131,7 @@ def _with_details(
     temperatures: Temperatures | None,
 ) -> Report:
     """The report with subgroups, calibration and what others published."""
-    # A default attribute of which no row says anything is left out; one that the user named is an error
-    # below.
+    # A default attribute that no row has is left out; one that the user named is an error below.
     attributes = [
         name for name in config.subgroups if name not in _DEFAULT_SUBGROUPS or _is_known(predictions, name)
     ]

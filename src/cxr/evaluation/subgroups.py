@@ -72,8 +72,7 @@ def subgroups(
         ]
         if len(cells) < 2:  # the only group is all rows, whose AUROC the report has already
             continue
-        # [C] whether a finding has an AUROC in every group of known rows: their means are then over the same
-        # findings
+        # [C] findings with an AUROC in every group of known rows: all groups' means are over these
         everywhere = np.all([~np.isnan(cell.auroc) for cell in cells if cell.name != UNKNOWN], axis=0)
         for cell in cells:
             groups += [{"attribute": attribute, **row} for row in _group_rows(cell, everywhere)]

@@ -34,8 +34,7 @@ def combine(predictions: Predictions, unit: Unit, method: Combine) -> Prediction
         return predictions
     names = _names(predictions, unit)
     splits = predictions.rows["split"]
-    # [N] the unit of each image, numbered in the order of first images; a unit of two splits is one row in
-    # each
+    # [N] the unit of each image; a unit with images of two splits is one row in each of them
     codes, units = pd.factorize(names + "\n" + splits)
     first = np.unique(codes, return_index=True)[1]
     probabilities = pd.DataFrame(predictions.p).groupby(codes)

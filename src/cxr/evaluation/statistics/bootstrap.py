@@ -58,8 +58,7 @@ class Resampling:
             generator = np.random.default_rng((self.seed, start))
             num_draws = min(_DRAWS_PER_BLOCK, self.num_draws - start)
             drawn = generator.integers(self.num_units, size=(num_draws, self.num_units))
-            # Draw d counts in cells d * U to d * U + U - 1, so that one bincount counts every draw of the
-            # block.
+            # Draw d has cells d * U to d * U + U - 1, so that one bincount counts every draw of the block.
             cells = drawn + np.arange(num_draws)[:, None] * self.num_units
             counts = np.bincount(cells.ravel(), minlength=num_draws * self.num_units)
             by_draw = counts.reshape(num_draws, self.num_units)
@@ -117,8 +116,7 @@ class Ranked:
         from scipy.sparse import csr_array
 
         positive, negative = y == 1, y == 0  # [N], both False where y is nan
-        # Scores are negated so that the sorted order falls: scores[k] = -s_k [K]; group [P] is the k of each
-        # positive.
+        # Scores are negated, as np.unique sorts upwards: scores[k] = -s_k [K]; group [P] is each positive's k.
         scores, group = np.unique(-p[positive], return_inverse=True)
         num_scores = len(scores)
         # [Q] positive scores above each negative row, and those above or equal to it. Their sum is its bin:
@@ -127,8 +125,7 @@ class Ranked:
         num_not_below = np.searchsorted(scores, -p[negative], "right")
         bins = num_above + num_not_below
         # Rows are summed per unit here, once: a sparse matrix adds up entries of the same cell.
-        # [K, U] positive rows of each unit at each score, and [2K + 1, U] negative rows of each unit in each
-        # bin
+        # [K, U] positive rows at each score, and [2K + 1, U] negative rows in each bin, of each unit
         ones = np.ones(len(y))
         self._positives = csr_array(
             (ones[positive], (group.ravel(), of_row[positive])), (num_scores, num_units)
@@ -149,12 +146,10 @@ class Ranked:
         num_scores = len(positives)
         if not num_scores:  # no positive row at all
             return auroc, np.full_like(auroc, np.nan)
-        # [K, D] rows called positive at threshold s_k: positive rows, and negative rows at s_k or above (bin
-        # 2k + 1)
+        # [K, D] rows called positive at threshold s_k: positive ones, and negative ones (bins up to 2k + 1)
         true = np.cumsum(positives, axis=0)
         false = negatives[1::2]
-        # A draw without any row from s_k upwards divides 0 by 0; the product with its 0 positives must be 0,
-        # not nan.
+        # A draw without a row at s_k or above divides 0 by 0, where its 0 positives must add 0 and not nan.
         with np.errstate(invalid="ignore", divide="ignore"):
             precision = np.where(positives > 0, true / (true + false), 0.0)
             # Each score adds its precision times the recall gained there: positives[k] of true[-1] in all.
@@ -170,8 +165,7 @@ def _auroc(positives: Float, negatives: Float) -> Float:
     """AUROC [D]: one minus the share of (positive, negative) pairs with the negative above; a tie is half."""
     # [K, D] negative rows above s_k (bins up to 2k), and those that tie with it as well (bins up to 2k + 1)
     above, not_below = negatives[:-1:2], negatives[1::2]
-    # A negative row above is in both sums, a tie in the second alone: half of their sum counts a tie as one
-    # half.
+    # A negative row above is in both sums, a tie in the second alone: half of their sum counts a tie half.
     lost = np.einsum("kd,kd->d", positives, above) + np.einsum("kd,kd->d", positives, not_below)
     num_pairs = positives.sum(axis=0) * negatives[-1]  # [D]; the last bin's running sum is every negative row
     with np.errstate(invalid="ignore", divide="ignore"):

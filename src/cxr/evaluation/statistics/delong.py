@@ -23,8 +23,7 @@ def covariance(y: Float, scores: Float) -> tuple[Float, Float]:
     ranks = rankdata(np.concatenate([positive, negative]), axis=0)  # [P + Q, K]
     num_negatives_below = ranks[:num_positive] - rankdata(positive, axis=0)  # [P, K]
     num_positives_below = ranks[num_positive:] - rankdata(negative, axis=0)  # [Q, K]
-    # DeLong's structural components V10 and V01 (equations 4 and 5): their means over the rows are both the
-    # AUROC.
+    # DeLong's structural components V10 and V01 (equations 4 and 5): the mean of each is the AUROC.
     below = num_negatives_below / num_negative
     above = 1 - num_positives_below / num_positive
     return below.mean(axis=0), _variance_of_mean(below) + _variance_of_mean(above)

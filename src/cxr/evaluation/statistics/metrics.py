@@ -85,8 +85,7 @@ def at_threshold(y: Float, p: Float, threshold: float) -> AtThreshold:
 
 def rates(tp: Float, fp: Float, fn: Float, tn: Float) -> tuple[Float, Float, Float, Float, Float]:
     """The metrics of AtThreshold for one confusion matrix, or for many at once."""
-    # F1's divisor is not zero where a negative row is called positive, yet F1 says nothing without a positive
-    # row.
+    # Without a positive row F1 says nothing, though a false positive keeps its divisor from zero.
     f1 = np.where(np.asarray(tp + fn) > 0, _ratio(2 * tp, 2 * tp + fp + fn), np.nan)
     return f1, _ratio(tp, tp + fn), _ratio(tn, tn + fp), _ratio(tp, tp + fp), _ratio(tn, tn + fn)
 
@@ -107,8 +106,7 @@ def calibration_error(y: Float, p: Float) -> float:
     bins = np.minimum(
         (scores * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1
     )  # a score of 1: the last bin
-    # [bins] sum of p - y: the bin's number of rows times (mean p - share positive), so that it weighs by rows
-    # already
+    # [bins] sum of p - y, which is the number of rows times (mean p - share positive): weighted already
     excess = np.bincount(bins, scores - labels, CALIBRATION_BINS)
     return float(np.abs(excess).sum() / len(labels))
 
