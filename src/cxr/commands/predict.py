@@ -85,8 +85,7 @@ def predict(
         run: Run folder, checkpoint file, `xrv:NAME` or a weight file; thresholds of the last two are 0.5.
         images: Files, or folders of them; files in a folder that are no image are counted and passed over.
         output_format: table, json (one object per line and image) or csv (`image`, `p_<finding>`, `warning`).
-        heatmaps: Folder for an overlay of each finding above its threshold, or of the likeliest where none
-            is.
+        heatmaps: Folder for an overlay of each finding above its threshold, or else of the likeliest.
         head_findings: What the outputs of a weight file are: a group or names with commas between.
         device_name: As the key `device`.
 
@@ -106,7 +105,7 @@ def predict(
         clear_leftovers(heatmaps)
 
     # 2. the images: threads read ahead, batches are predicted and printed in the order found
-    preprocess = checkpoint.metadata.preprocess
+    preprocess = checkpoint.metadata.preprocess  # of the training, so that the model sees images alike
     writer = WRITERS[output_format](checkpoint)
     names, outcome, batch = OverlayNames(heatmaps), _Outcome(), list[Square]()
     inputs = find_inputs(images, heatmaps)

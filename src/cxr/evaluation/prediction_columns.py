@@ -59,13 +59,13 @@ def finding_columns(sheet: Sheet, labelled: Sequence[str] = ()) -> tuple[Named, 
         has_suffix = finding != canonical(name)
         seems_one = has_suffix or is_known(finding)
         is_labelled = find(finding, labelled) is not None
-        if key in taken_keys:
+        if key in taken_keys:  # X has its probability already
             is_probability = False
-        elif key in y_keys:
+        elif key in y_keys:  # a label without a probability would be of no use
             is_probability = True
         elif is_labelled and (seems_one or _holds_probabilities(sheet, name)):
             is_probability = True
-        else:
+        else:  # in a file that marks probabilities, other columns are something else
             is_probability = not prefixed and seems_one
         if is_probability:
             p_columns.append((finding, name))
