@@ -8,7 +8,7 @@ from pathlib import Path
 from cxr.console import count, warn
 from cxr.deploy.overlay_names import OverlayNames
 from cxr.deploy.overlays import CannotDrawError, draw_overlays
-from cxr.deploy.predict_files import BATCH_SIZE, Input, find_inputs, predict_squares, try_to_read
+from cxr.deploy.predict_files import BATCH_SIZE, Input, find_inputs, predict_batch, try_to_read
 from cxr.deploy.predict_output import WRITERS, Square, Writer
 from cxr.device import choose_device
 from cxr.errors import CxrError, NoImageError, UnavailableFileError, UnreadableImageError
@@ -116,10 +116,10 @@ def predict(
         else:
             _fail_or_skip(found, result, writer, outcome)
         if len(batch) == BATCH_SIZE:
-            _predict_batch(checkpoint, batch, writer, names, outcome)
+            _predict_and_write(checkpoint, batch, writer, names, outcome)
             batch = []
     if batch:
-        _predict_batch(checkpoint, batch, writer, names, outcome)
+        _predict_and_write(checkpoint, batch, writer, names, outcome)
     writer.finish()
     outcome.finish()
     return outcome.num_failed + outcome.num_undrawn, outcome.num_images
@@ -141,10 +141,10 @@ def _fail_or_skip(found: Input, error: CxrError | None, writer: Writer, outcome:
             writer.fail(found.path, error.problems[0])
 
 
-def _predict_batch(
+def _predict_and_write(
     checkpoint: Checkpoint, batch: Sequence[Square], writer: Writer, names: OverlayNames, outcome: _Outcome
 ) -> None:
-    for image, predicted in zip(batch, predict_squares(checkpoint, batch), strict=True):
+    for image, predicted in zip(batch, predict_batch(checkpoint, batch), strict=True):
         overlays = {}
         if names.folder:
             try:

@@ -14,9 +14,8 @@ from cxr.deploy.predict_output import Square
 from cxr.errors import CxrError, UnavailableFileError, UnreadableImageError
 from cxr.images.find_images import Identity, find_images
 from cxr.images.read import Preprocess, prepare, read_file
-from cxr.model import predict as model_predict
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.predict import familiarity_values
+from cxr.model.predict import familiarity_values, predict_squares
 from cxr.paths import is_folder
 
 BATCH_SIZE = 32
@@ -108,10 +107,10 @@ def try_to_read(found: Input, preprocess: Preprocess) -> Square | CxrError | Non
         raise UnavailableFileError(found.path, error) from None
 
 
-def predict_squares(checkpoint: Checkpoint, batch: Sequence[Square]) -> list[Predicted]:
+def predict_batch(checkpoint: Checkpoint, batch: Sequence[Square]) -> list[Predicted]:
     """The predictions of a batch, in its order."""
     squares = torch.from_numpy(np.stack([image.pixels for image in batch]))  # uint8 [B, S, S]
-    probabilities, features = model_predict.predict_squares(checkpoint, squares)  # [B, C], [B, D, h, w]
+    probabilities, features = predict_squares(checkpoint, squares)  # [B, C], [B, D, h, w]
     scores: list[float | None] = [None] * len(batch)
     if checkpoint.familiarity is not None:
         values = familiarity_values(features, squares).cpu().numpy()
