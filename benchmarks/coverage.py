@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from cxr.evaluation.statistics import delong
 from cxr.evaluation.statistics.bootstrap import draw_auroc, resample_units
-from cxr.evaluation.statistics.intervals import behind, difference_interval, interval
+from cxr.evaluation.statistics.intervals import count_units, difference_interval, interval
 from cxr.evaluation.statistics.metrics import Float, auroc
 
 NUM_PATIENTS, NUM_SETS, NUM_DRAWS = 600, 1000, 1000
@@ -66,9 +66,9 @@ def coverage(true_auroc: float, prevalence: float, num_sets: int, num_draws: int
         drawn, by_image = (
             draw_auroc(y[:, None], score[:, None], each)[0] for each in (of_patients, of_images)
         )
-        bounds.append(interval(point, drawn, behind(y, of_patients).of("auroc")))
+        bounds.append(interval(point, drawn, count_units(y, of_patients).of("auroc")))
         bounds.append(difference_interval(point, drawn))
-        bounds.append(interval(point, by_image, behind(y, of_images).of("auroc")))
+        bounds.append(interval(point, by_image, count_units(y, of_images).of("auroc")))
         own, covariance = delong.covariance(y, score[:, None])
         bounds.append(delong.interval(float(own[0]), float(covariance[0, 0])))
         if not np.isnan(point):

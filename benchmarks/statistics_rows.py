@@ -11,7 +11,7 @@ from benchmarks.timing import Row
 from cxr.config.schema import Eval
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import score
-from cxr.evaluation.statistics.bootstrap import draw_auroc, draw_figures, resample_units
+from cxr.evaluation.statistics.bootstrap import draw_auroc, draw_metrics, resample_units
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import fixed
 from cxr.findings import NIH_14
@@ -49,8 +49,8 @@ def intervals(rounds: int) -> list[Row]:
     contenders: dict[str, Callable[[], object]] = {
         "scikit-learn, AUROC in a loop": partial(_loop, y, p, of_patient),
         "cxr, AUROC": lambda: draw_auroc(y, p, resampling),
-        "cxr, AUROC, average precision, F1 and the rest": lambda: draw_figures(y, p, thresholds, resampling),
-        "cxr, the whole report's figures": lambda: score(predictions, fixed(NIH_14), how=Eval()),
+        "cxr, AUROC, average precision, F1 and the rest": lambda: draw_metrics(y, p, thresholds, resampling),
+        "cxr, the whole report's figures": lambda: score(predictions, fixed(NIH_14), config=Eval()),
     }
     group = f"intervals: {NUM_DRAWS:,} patient draws x 14 findings x {NUM_IMAGES:,} images"
     seconds: dict[str, list[float]] = {name: [] for name in contenders}

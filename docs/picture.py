@@ -14,7 +14,7 @@ from cxr.report.render import render_terminal
 run = Path("runs/demo")
 checkpoint = checkpoints.load(run)
 judged = predictions.read(run / "eval_test" / "predictions.csv")
-report = score(judged, checkpoint.thresholds, how=Eval(), temperatures=checkpoint.temperatures)
+report = score(judged, checkpoint.thresholds, config=Eval(), temperatures=checkpoint.temperatures)
 console = Console(record=True, width=96, file=open("/dev/null", "w"))
 console.print("[bold]$ cxr eval runs/demo[/]")
 console.print(render_terminal(report))

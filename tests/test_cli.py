@@ -245,7 +245,7 @@ def test_eval_tunes_on_test_rows_only_when_told_and_marks_it(
         capsys.readouterr().out.split()
     )
     assert call("eval", test, "--tune-on-test") == 0
-    assert "figures marked * are optimistic" in " ".join(capsys.readouterr().out.split())
+    assert "metrics marked * are optimistic" in " ".join(capsys.readouterr().out.split())
     assert {row["optimistic"] for row in read_csv(tmp_path / "test_report" / "metrics.csv")} == {"True"}
 
 
@@ -264,10 +264,13 @@ def test_eval_averages_several_files(tmp_path: Path) -> None:
     ("arguments", "what"),
     [
         (["p.csv", "data.root=x"], "error: data.root=x: a predictions file has no config\n"),
-        (["p.csv", "run"], "error: p.csv: runs and predictions files together\n"),
-        (["eval.draws=100"], "error: nothing to judge\n"),
+        (["p.csv", "run"], "error: p.csv: runs and predictions files cannot be combined\n"),
+        (["eval.draws=100"], "error: nothing to evaluate\n"),
         (["p.csv", "eval.drows=100"], "error: eval.drows=100: unknown key eval.drows; did you mean draws?\n"),
-        (["run", "--tune-on-test"], "error: --tune-on-test: a run has its own labels and validation rows\n"),
+        (
+            ["run", "--tune-on-test"],
+            "error: --tune-on-test: cannot be combined with a run, which has its own labels and validation rows\n",
+        ),
     ],
 )
 def test_eval_refuses_what_does_not_go_together(
@@ -337,7 +340,7 @@ def test_what_would_be_ignored_is_refused(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call("eval", write_predictions(tmp_path / "a.csv", "test"), "--split", "val") == 2
-    assert "error: --split: a CSV of predictions has rows of its own" in capsys.readouterr().err
+    assert "error: --split: cannot be combined with a CSV of predictions" in capsys.readouterr().err
     assert call("eval", run, "train.lr=3") == 2
     assert f"error: {run}: train cannot change after training" in capsys.readouterr().err
     assert call("eval", run / "last.pt") == 2
@@ -368,9 +371,9 @@ def test_readers_are_compared_with_a_model(tmp_path: Path, capsys: pytest.Captur
 def test_eval_of_a_file_needs_neither_torch_nor_matplotlib_to_score(tmp_path: Path) -> None:
     file = write_predictions(tmp_path / "test.csv", "test")
     code = (
-        "import sys; from cxr import cli; from cxr.evaluation import report\n"
+        "import sys; from cxr import cli; from cxr.evaluation import prediction_files\n"
         "def stop(*a): print([n for n in ('torch', 'matplotlib', 'torchvision') if n in sys.modules]); sys.exit(0)\n"
-        "report.score = stop; cli.main(sys.argv[1:])"
+        "prediction_files.score = stop; cli.main(sys.argv[1:])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, "eval", str(file)], capture_output=True, text=True, check=True

@@ -308,7 +308,7 @@ def test_options_that_go_with_other_things(fail: Fail, run: Path, tmp_path: Path
     assert fail("eval", csv, "data.root=x")[0] == "error: data.root=x: a predictions file has no config"
     assert (
         fail("eval", run, "--labels", csv)[0]
-        == "error: --labels: a run has its own labels and validation rows"
+        == "error: --labels: cannot be combined with a run, which has its own labels and validation rows"
     )
 
 

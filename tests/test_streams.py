@@ -171,7 +171,7 @@ def test_a_dicom_file_that_nothing_reads_is_named_and_the_next_one_read(
     assert (ended.value.code, image.name in out) == (1, True)
     assert err.splitlines() == [
         f"error: {tmp_path / 'x.png'}: reading DICOM needs pydicom",
-        "hint: 1 of 2 images not read, as said above; pip install 'cxr[dicom]'",
+        "hint: 1 of 2 images not read, for the reasons above; pip install 'cxr[dicom]'",
     ]
 
 

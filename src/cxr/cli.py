@@ -1,4 +1,4 @@
-"""The commands; each imports what it needs inside itself, so that --help is quick."""
+"""The commands' signatures and help; each imports inside its function, so that --help is quick."""
 
 import sys
 from collections.abc import Sequence
@@ -9,13 +9,12 @@ from typing import Annotated
 import typer
 
 from cxr import __version__
-from cxr.errors import CxrError
 from cxr.status import run
 from cxr.streams import show
 
 
 def _example(*commands: str) -> str:
-    """Lines below a command's options; the backspace keeps them from being filled into one."""
+    """Lines below a command's options; after a backspace, Click keeps them as they are."""
     return "\b\n" + "\n".join(["Example:", *(f"  {command}" for command in commands)])
 
 
@@ -26,26 +25,24 @@ app = typer.Typer(
 )  # fmt: skip
 
 ConfigFile = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="YAML recipe, as configs/nih_densenet121.yaml.")
+    Path, typer.Argument(metavar="CONFIG", help="YAML recipe, such as configs/nih_densenet121.yaml.")
 ]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
 ]
-RunPath = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Run, checkpoint, xrv:NAME, or a file of weights.")
-]
-JudgedPaths = Annotated[
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run, checkpoint, xrv:NAME or weight file.")]
+EvalTargets = Annotated[
     list[str],
     typer.Argument(
         metavar="RUN",
-        help="Runs, checkpoints, CSVs; xrv:NAME or a file of weights, with CONFIG; then overrides.",
+        help="Runs, checkpoints or CSVs; xrv:NAME or a weight file, with CONFIG; then overrides.",
     ),
 ]
 HeadFindings = Annotated[
-    str | None, typer.Option(help="Outputs of a file of weights, in order: nih14, or A,B,C.")
+    str | None, typer.Option(help="Findings of a weight file's outputs, in order: nih14, or A,B,C.")
 ]
-Labels = Annotated[Path | None, typer.Option(help="Label table for a predictions CSV.")]
-LabelColumn = Annotated[str | None, typer.Option(help="Column of classes or of lists of findings.")]
+Labels = Annotated[Path | None, typer.Option(help="Table of labels for a predictions CSV.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of classes, or of lists of findings.")]
 SkipUnlabelled = Annotated[bool, typer.Option("--skip-unlabelled", help="Leave out images without a label.")]
 
 
@@ -57,8 +54,8 @@ class Format(StrEnum):
     csv = "csv"
 
 
-class Fold(StrEnum):
-    """Which rows `cxr eval` judges."""
+class Split(StrEnum):
+    """Which images `cxr eval` evaluates."""
 
     train = "train"
     val = "val"
@@ -73,14 +70,14 @@ class Averaged(StrEnum):
 
 
 class Layout(StrEnum):
-    """Which archive `cxr phantom` imitates."""
+    """Which dataset `cxr phantom` imitates."""
 
     nih = "nih"
     chexpert = "chexpert"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; a mistake of the user ends it with status 2, a signal with 128 and its number."""
+    """Run the command line; status 2 after a mistake of the user, 128 plus its number after a signal."""
     sys.exit(run(app, arguments))
 
 
@@ -105,33 +102,20 @@ def phantom(
     folder: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
     images: Annotated[int, typer.Option(help="Number of images.")] = 2000,
     size: Annotated[int, typer.Option(help="Width and height in pixels.")] = 256,
-    layout: Annotated[Layout, typer.Option(help="Archive to imitate.")] = Layout.nih,
+    layout: Annotated[Layout, typer.Option(help="Dataset to imitate.")] = Layout.nih,
     seed: Annotated[int, typer.Option(help="Seed of patients and images.")] = 0,
 ) -> None:
-    """Write generated chest-like images in an archive's layout."""
-    from pydantic import ValidationError
+    """Write generated chest-like images in the layout of a dataset."""
+    from cxr.commands.phantom import phantom as run_phantom
 
-    from cxr.config.schema import Phantom
-    from cxr.console import count
-    from cxr.phantom.archive import generate
-
-    try:
-        wanted = Phantom(num_images=images, size=size, layout=layout.value, seed=seed)
-    except ValidationError as error:
-        problems = [
-            f"--{str(item['loc'][0]).removeprefix('num_')}: {item['msg']}, not {item['input']}"
-            for item in error.errors()
-        ]
-        raise CxrError(problems, "cxr phantom --help lists the options") from None
-    generate(folder, wanted)
-    show(f"{count(images, 'image')} in {folder}")
+    run_phantom(folder, images, size, layout.value, seed)
 
 
 @app.command(
     epilog=_example(
         "cxr check configs/nih_densenet121.yaml data.root=/data/nih", "cxr check configs/demo.yaml --quick"
     )
-    + "\n\nExit status 1 when cxr train would refuse."
+    + "\n\nThe exit status is 1 when cxr train would refuse the data."
 )
 def check(
     config: ConfigFile,
@@ -139,9 +123,9 @@ def check(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report; checks/<config> by default.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Look for the files, but decode none.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Only look for the files; decode no image.")] = False,
 ) -> None:
-    """Look through a data set before training: files, labels, patients."""
+    """Check a dataset before training: files, labels, patients."""
     from cxr.commands.check import check as run_check
     from cxr.config.load import load
 
@@ -153,8 +137,10 @@ def check(
 def pack(
     config: ConfigFile,
     overrides: Overrides = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Pack all images again.")] = False,
-    update: Annotated[bool, typer.Option("--update", help="Pack changed and damaged images again.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Pack every image again.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Pack only changed and damaged images again.")
+    ] = False,
 ) -> None:
     """Decode every image once into the store that training reads."""
     from cxr.commands import train as jobs
@@ -171,10 +157,14 @@ def pack(
 def train(
     config: ConfigFile,
     overrides: Overrides = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from last.pt in the run folder.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run in the folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from last.pt in the run folder.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run in the run folder.")
+    ] = False,
 ) -> None:
-    """Train a classifier; packs the images first when that is not done."""
+    """Train a classifier; packs the images first where needed."""
     from cxr.commands import train as jobs
 
     jobs.train(config, overrides or [], resume, overwrite)
@@ -192,31 +182,37 @@ def train(
     ),
 )
 def evaluate(
-    judged: JudgedPaths,
-    split: Annotated[Fold | None, typer.Option(help="Rows of a run to judge; test by default.")] = None,
+    runs: EvalTargets,
+    split: Annotated[Split | None, typer.Option(help="Split of a run to evaluate; test by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
     labels: Labels = None,
     label_column: LabelColumn = None,
     skip_unlabelled: SkipUnlabelled = False,
     validation: Annotated[
-        Path | None, typer.Option(help="CSV whose rows choose the thresholds of a CSV.")
+        Path | None, typer.Option(help="CSV of validation images, on which thresholds are chosen.")
     ] = None,
     tune_on_test: Annotated[
-        bool, typer.Option("--tune-on-test", help="Choose thresholds on the judged rows of a CSV; marked.")
+        bool, typer.Option("--tune-on-test", help="Choose thresholds on the evaluated rows of a CSV; marked.")
     ] = False,
-    average: Annotated[Averaged, typer.Option(help="What several average.")] = Averaged.probabilities,
+    average: Annotated[Averaged, typer.Option(help="What an ensemble averages.")] = Averaged.probabilities,
     allow_seen_patients: Annotated[
-        bool, typer.Option("--allow-seen-patients", help="Judge patients that a run was trained on; marked.")
+        bool, typer.Option("--allow-seen-patients", help="Evaluate patients of the run's training; marked.")
     ] = False,
 ) -> None:
-    """Score a run, or predictions made elsewhere, and write the report."""
-    from cxr.commands import evaluate as judge
+    """Evaluate a run or a predictions file; write a report."""
+    from cxr.commands.evaluate import evaluate as run_evaluate
     from cxr.evaluation.join import LabelOptions
 
-    options = LabelOptions(label_column, skip_unlabelled)
-    fold = split and split.value
-    judge.evaluate(
-        judged, fold, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options
+    run_evaluate(
+        runs,
+        split and split.value,
+        out,
+        labels,
+        validation,
+        tune_on_test,
+        average.value,
+        allow_seen_patients,
+        LabelOptions(label_column, skip_unlabelled),
     )
 
 
@@ -227,18 +223,18 @@ def evaluate(
     )
 )
 def compare(
-    judged: JudgedPaths,
-    split: Annotated[Fold | None, typer.Option(help="Rows of a run to judge; test by default.")] = None,
+    runs: EvalTargets,
+    split: Annotated[Split | None, typer.Option(help="Split of a run to evaluate; test by default.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.csv, .json and .md.")] = None,
     labels: Labels = None,
     label_column: LabelColumn = None,
     skip_unlabelled: SkipUnlabelled = False,
 ) -> None:
     """Compare two models on the same patients."""
-    from cxr.commands import evaluate as judge
+    from cxr.commands.compare import compare as run_compare
     from cxr.evaluation.join import LabelOptions
 
-    judge.compare(judged, split and split.value, out, labels, LabelOptions(label_column, skip_unlabelled))
+    run_compare(runs, split and split.value, out, labels, LabelOptions(label_column, skip_unlabelled))
 
 
 @app.command(
@@ -251,22 +247,25 @@ def readers(
     predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS", help="CSV of predictions.")],
     reader: Annotated[
         list[str],
-        typer.Argument(metavar="READER", help="A CSV a reader: image, 1 or 0 a finding; then overrides."),
+        typer.Argument(
+            metavar="READER", help="One CSV per reader: image, findings (1 or 0); then overrides."
+        ),
     ],
     thresholds: Annotated[
-        Path | None, typer.Option(help="metrics.csv of cxr eval with the model's thresholds; 0.5 without it.")
+        Path | None,
+        typer.Option(help="metrics.csv of cxr eval, for the model's thresholds; else they are 0.5."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for readers.csv and readers.md.")] = None,
     label_column: LabelColumn = None,
 ) -> None:
     """Compare a model with human readers."""
-    from cxr.commands import evaluate as judge
+    from cxr.commands.readers import readers as run_readers
 
-    judge.readers(predictions, reader, thresholds, out, label_column)
+    run_readers(predictions, reader, thresholds, out, label_column)
 
 
 def _folder(text: str) -> Path:
-    """A folder that is named; an empty name, as of a variable that is not set, is not the current folder."""
+    """The folder of a name; an empty one, as of an unset shell variable, is not the current folder."""
     if not text.strip():
         raise typer.BadParameter("the name of the folder is empty")
     return Path(text)
@@ -274,7 +273,7 @@ def _folder(text: str) -> Path:
 
 @app.command(
     epilog=_example("cxr predict runs/nih_densenet121 chest.png more_images/ --heatmaps overlays")
-    + "\n\nExit status 1 when some images could not be read, 2 when none could."
+    + "\n\nThe exit status is 1 when some images cannot be read, 2 when none can."
 )
 def predict(
     run: RunPath,
@@ -285,14 +284,18 @@ def predict(
     form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
     heatmaps: Annotated[
         Path | None,
-        typer.Option(help="Folder for overlays of the findings seen.", parser=_folder, metavar="FOLDER"),
+        typer.Option(
+            help="Folder for overlays of the findings above their threshold.",
+            parser=_folder,
+            metavar="FOLDER",
+        ),
     ] = None,
     head_findings: HeadFindings = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> None:
-    """Print the probability of each finding beside its operating point."""
-    from cxr.deploy.predict_files import predict_files
+    """Print the probability of each finding beside its threshold."""
+    from cxr.commands.predict import predict as run_predict
 
-    failed, total = predict_files(run, images, form.value, heatmaps, head_findings, device)
-    if failed:
-        raise typer.Exit(2 if failed == total else 1)
+    num_failed, num_images = run_predict(run, images, form.value, heatmaps, head_findings, device)
+    if num_failed:
+        raise typer.Exit(2 if num_failed == num_images else 1)

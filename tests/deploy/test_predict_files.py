@@ -17,6 +17,7 @@ from pydicom.uid import UID
 from cxr.cli import main
 from cxr.findings import NIH_14
 from cxr.images.read import Grey, read_file
+from tests.helpers.commands import call
 from tests.helpers.dicoms import make_dicom, to_bytes, write_dicom
 
 Predict = Callable[..., tuple[int, str, str]]
@@ -78,7 +79,7 @@ def test_json_is_one_object_a_line_and_an_image(predict: Predict, images: Path) 
         assert one["above"] == expected
 
 
-def test_csv_can_be_judged_by_eval(predict: Predict, archive: Path, tmp_path: Path) -> None:
+def test_csv_can_be_evaluated_by_eval(predict: Predict, archive: Path, tmp_path: Path) -> None:
     status, out, _ = predict(archive / "images", "--format", "csv")
     assert status == 0
     assert out.splitlines()[0] == ",".join(["image", *(f"p_{finding}" for finding in NIH_14), "warning"])
@@ -92,11 +93,13 @@ def test_probabilities_are_those_of_eval(predict: Predict, run: Path, archive: P
     with pytest.raises(SystemExit):
         main(["eval", str(run), "--out", str(tmp_path)])
     with (tmp_path / "predictions.csv").open(newline="") as file:
-        judged = {row["image"]: [float(row[f"p_{name}"]) for name in NIH_14] for row in csv.DictReader(file)}
+        evaluated = {
+            row["image"]: [float(row[f"p_{name}"]) for name in NIH_14] for row in csv.DictReader(file)
+        }
     _, out, _ = predict(archive / "images", "--format", "csv")
     predicted = {Path(image).name: p for image, p in rows(out).items()}
-    assert len(judged) > 3
-    for image, p in judged.items():
+    assert len(evaluated) > 3
+    for image, p in evaluated.items():
         np.testing.assert_allclose(predicted[image], p, atol=1e-5)
 
 
@@ -108,7 +111,7 @@ def test_a_bad_file_costs_only_itself(predict: Predict, images: Path) -> None:
     assert err.splitlines() == [
         f"error: {images / '00000000_bad.png'}: file is empty (0 bytes)",
         f"passed over: 1 file without an image: {images / 'notes.txt'}",
-        "hint: 1 of 4 images not read, as said above; cxr reads PNG, JPEG, TIFF and DICOM",
+        "hint: 1 of 4 images not read, for the reasons above; cxr reads PNG, JPEG, TIFF and DICOM",
     ]
     assert rows(after).keys() == rows(before).keys()
     for image, p in rows(before).items():
@@ -133,7 +136,7 @@ def test_nothing_readable_ends_with_status_2(predict: Predict, tmp_path: Path, f
     assert err.splitlines() == [
         f"error: {tmp_path / 'absent.png'}: No such file or directory",
         f"error: {tmp_path / 'empty'}: no image file in this folder",
-        "hint: 2 of 2 images not read, as said above; cxr reads PNG, JPEG, TIFF and DICOM",
+        "hint: 2 of 2 images not read, for the reasons above; cxr reads PNG, JPEG, TIFF and DICOM",
     ]
 
 
@@ -370,7 +373,7 @@ def test_names_do_nothing_to_the_terminal(predict: Predict, images: Path) -> Non
 
 @pytest.fixture(scope="session")
 def oddly(run: Path) -> Path:
-    """The run's model with odd names of findings."""
+    """The run's model with unusual names of findings, each of which is above its threshold of 0."""
     from dataclasses import replace
 
     from cxr.model import checkpoint as checkpoints
@@ -387,9 +390,9 @@ def oddly(run: Path) -> Path:
         "../up",
         *(f"f{place}" for place in range(7, num)),
     )
-    points, degrees = (json.dumps(json.loads(text) | {"findings": named})
-                       for text in (checkpoint.metadata.thresholds, checkpoint.metadata.temperatures))  # fmt: skip
-    changes = {"findings": named, "thresholds": points, "temperatures": degrees}
+    points = json.loads(checkpoint.metadata.thresholds) | {"findings": named, "values": [0.0] * num}
+    degrees = json.loads(checkpoint.metadata.temperatures) | {"findings": named}
+    changes = {"findings": named, "thresholds": json.dumps(points), "temperatures": json.dumps(degrees)}
     metadata = checkpoint.metadata.model_copy(update=changes)
     path = run.parent / "oddly.safetensors"
     checkpoints.save(path, replace(checkpoint, metadata=metadata))
@@ -397,13 +400,8 @@ def oddly(run: Path) -> Path:
 
 
 def test_every_finding_of_every_image_has_an_overlay(
-    oddly: Path,
-    images: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    oddly: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("cxr.deploy.predict_files._shown", lambda row, checkpoint: list(range(len(row))))
     files = [images / ("x" * 240 + ".png"), images / "X.png", images / "x.png"]
     for file, name in zip(sorted(images.glob("*.png")), files, strict=True):
         file.rename(name)
@@ -440,7 +438,8 @@ def test_a_batch_keeps_squares_and_no_images(
         most = max(most, sum(one() is not None for one in alive))
         return grey
 
-    monkeypatch.setattr("cxr.deploy.predict_files.read_file", read)
+    for reader in ("predict_files", "overlays"):
+        monkeypatch.setattr(f"cxr.deploy.{reader}.read_file", read)
     status, out, _ = predict(archive / "images", "--format", "csv", "--heatmaps", tmp_path / "overlays")
     assert (status, len(found(out))) == (0, 40)
     assert most <= 2
@@ -470,7 +469,10 @@ def test_without_pydicom_a_dicom_file_costs_only_itself(
     status, out, err = predict(images, "--format", "csv")
     assert (status, len(found(out))) == (1, 3)
     assert f"error: {images / 'x.dcm'}: reading DICOM needs pydicom" in err.splitlines()
-    assert err.splitlines()[-1] == "hint: 1 of 4 images not read, as said above; pip install 'cxr[dicom]'"
+    assert (
+        err.splitlines()[-1]
+        == "hint: 1 of 4 images not read, for the reasons above; pip install 'cxr[dicom]'"
+    )
 
 
 def test_an_overlay_never_replaces_what_cxr_did_not_draw(predict: Predict, images: Path) -> None:
@@ -498,23 +500,37 @@ def overlay_names(predict: Predict, file: Path) -> dict[str, str]:
     return dict(json.loads(out)["overlays"])
 
 
+def save_drawing(run: Path, path: Path, findings: list[int]) -> Path:
+    """The run's model with thresholds that only these findings reach."""
+    from dataclasses import replace
+
+    from cxr.model import checkpoint as checkpoints
+
+    checkpoint = checkpoints.load(run)
+    values = [0.0 if number in findings else 1.0 for number in range(len(checkpoint.metadata.findings))]
+    thresholds = json.dumps(json.loads(checkpoint.metadata.thresholds) | {"values": values})
+    metadata = checkpoint.metadata.model_copy(update={"thresholds": thresholds})
+    checkpoints.save(path, replace(checkpoint, metadata=metadata))
+    return path
+
+
 def test_overlays_of_another_image_of_the_same_name_stay_apart(
-    predict: Predict, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, images: Path, tmp_path: Path
 ) -> None:
     first, second, _ = sorted(images.glob("*.png"))
     for folder, file in (("a", first), ("b", second)):
         (tmp_path / folder).mkdir()
         shutil.copy(file, tmp_path / folder / "x.png")
 
-    def run(folder: str, findings: list[int]) -> list[str]:
-        monkeypatch.setattr("cxr.deploy.predict_files._shown", lambda *_: findings)
-        predict(tmp_path / folder / "x.png", "--heatmaps", tmp_path / "o")
+    def draw(folder: str, findings: list[int]) -> list[str]:
+        model = save_drawing(run, tmp_path / "model.safetensors", findings)
+        assert call("predict", model, tmp_path / folder / "x.png", "--heatmaps", tmp_path / "o") == 0
         return sorted(path.name for path in (tmp_path / "o").iterdir())
 
     names = [NIH_14[0], NIH_14[1]]
-    assert run("a", [0]) == [f"x_{names[0]}.png"]
-    assert run("b", [0, 1]) == sorted([f"x_{names[0]}.png", f"x-2_{names[0]}.png", f"x-2_{names[1]}.png"])
-    assert run("a", [1]) == sorted([f"x_{names[1]}.png", f"x-2_{names[0]}.png", f"x-2_{names[1]}.png"])
+    assert draw("a", [0]) == [f"x_{names[0]}.png"]
+    assert draw("b", [0, 1]) == sorted([f"x_{names[0]}.png", f"x-2_{names[0]}.png", f"x-2_{names[1]}.png"])
+    assert draw("a", [1]) == sorted([f"x_{names[1]}.png", f"x-2_{names[0]}.png", f"x-2_{names[1]}.png"])
 
 
 @pytest.mark.parametrize("folder", ["", "file"])

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
-from cxr.evaluation.compare import Comparison, Judged, bootstrap_p, compare, holm
+from cxr.evaluation.compare import Compared, Comparison, bootstrap_p, compare, holm
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import delong, metrics
 from cxr.evaluation.thresholds import fixed
@@ -21,8 +21,8 @@ Draw = Callable[..., Predictions]
 HOW = Eval(draws=400)
 
 
-def judged(name: str, predictions: Predictions, threshold: float = 0.4) -> Judged:
-    return Judged(name, predictions, fixed(predictions.findings, threshold))
+def model(name: str, predictions: Predictions, threshold: float = 0.4) -> Compared:
+    return Compared(name, predictions, fixed(predictions.findings, threshold))
 
 
 def noisier(predictions: Predictions) -> Predictions:
@@ -33,12 +33,12 @@ def noisier(predictions: Predictions) -> Predictions:
 def worse_and_better(draw: Draw, num: int = 900) -> Comparison:
     good = draw(num)
     good = replace(good, p=np.clip(good.p + 0.3 * np.nan_to_num(good.y), 0, 1))
-    return compare(judged("worse", noisier(good)), judged("better", good), HOW)
+    return compare(model("worse", noisier(good)), model("better", good), HOW)
 
 
 def test_differences_are_of_the_points(draw: Draw) -> None:
     good = draw(300)
-    table = compare(judged("a", noisier(good)), judged("b", good), HOW).table
+    table = compare(model("a", noisier(good)), model("b", good), HOW).table
     y, a, b = good.y[:, 1], noisier(good).p[:, 1], good.p[:, 1]
     row = table.iloc[1]
     assert (row.auroc_a, row.auroc_b) == (metrics.auroc(y, a), metrics.auroc(y, b))
@@ -58,7 +58,7 @@ def test_a_better_model_is_found_better(draw: Draw) -> None:
 
 
 def test_a_model_does_not_differ_from_itself(draw: Draw) -> None:
-    table = compare(judged("a", draw(200)), judged("a", draw(200)), HOW).table
+    table = compare(model("a", draw(200)), model("a", draw(200)), HOW).table
     for figure in ("auroc", "f1"):
         assert (table[[f"{figure}_difference", f"{figure}_low", f"{figure}_high"]] == 0).all(axis=None)
         assert (table[f"{figure}_p"] == 1).all()
@@ -66,7 +66,7 @@ def test_a_model_does_not_differ_from_itself(draw: Draw) -> None:
 
 
 def test_the_other_way_round_has_the_opposite_sign(draw: Draw) -> None:
-    a, b = judged("a", noisier(draw(200))), judged("b", draw(200))
+    a, b = model("a", noisier(draw(200))), model("b", draw(200))
     straight, reverse = compare(a, b, HOW).table, compare(b, a, HOW).table
     np.testing.assert_array_equal(straight["auroc_difference"], -reverse["auroc_difference"])
     np.testing.assert_allclose(straight["auroc_low"], -reverse["auroc_high"], atol=1e-15)
@@ -86,7 +86,7 @@ def test_two_models_alike_are_seldom_told_apart() -> None:
             Predictions(rows, ("Mass",), y, 1 / (1 + np.exp(-y - draws.normal(size=y.shape))))
             for _ in range(2)
         ]
-        table = compare(judged("a", both[0]), judged("b", both[1]), Eval(draws=200)).table
+        table = compare(model("a", both[0]), model("b", both[1]), Eval(draws=200)).table
         found += bool(table["auroc_p"][0] < 0.05)
     assert 2 <= found <= 20  # 10 expected, standard deviation 3
 
@@ -106,14 +106,14 @@ def test_the_p_value_counts_draws_beyond_zero() -> None:
 def test_an_undefined_finding_is_left_out_of_the_mean(draw: Draw) -> None:
     first = draw(200)
     first.y[:, 2] = 0
-    table = compare(judged("a", noisier(first)), judged("b", first), HOW).table
+    table = compare(model("a", noisier(first)), model("b", first), HOW).table
     assert table.iloc[2][["auroc_a", "auroc_difference", "auroc_p", "delong_p"]].isna().all()
     assert table["auroc_b"].iloc[-1] == pytest.approx(table["auroc_b"].iloc[:2].mean())
 
 
 def test_intervals_must_be_paired(draw: Draw) -> None:
     with pytest.raises(CxrError, match=r"eval.interval: delong gives no paired intervals"):
-        compare(judged("a", draw(20)), judged("b", draw(20)), Eval(interval="delong"))
+        compare(model("a", draw(20)), model("b", draw(20)), Eval(interval="delong"))
 
 
 def test_the_pages_say_what_was_compared(draw: Draw, tmp_path: Path) -> None:

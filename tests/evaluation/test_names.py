@@ -22,9 +22,11 @@ from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import fixed
 from cxr.fields.identity import normalise_images
 from cxr.findings import canonical
+from cxr.images.kinds import PNG
 from cxr.report import fonts, html, render
 from cxr.report.figures import draw as draw_figures
 from cxr.text import visible, visible_lines
+from tests.helpers.predictions import draw_predictions
 
 Draw = Callable[..., Predictions]
 NAMES = ("$\\frac$", "a$^{$b", "_hidden", "心脏扩大", "\x1b[2J\u202eabc", "<script>&'\"", "A|B `c`", "[red]PTX[/red]",
@@ -35,7 +37,7 @@ def scored(draw: Draw, names: tuple[str, ...]) -> tuple[Report, Predictions]:
     predictions = draw(90, names)
     rows = np.arange(90) // 3 % 2
     predictions.rows["view"] = np.where(rows, "AP $x^$ <b>", "\x9b[/bed]")
-    return score(predictions, fixed(names), {"run": "[bold]x"}, how=Eval(interval="none")), predictions
+    return score(predictions, fixed(names), {"run": "[bold]x"}, config=Eval(interval="none")), predictions
 
 
 class _Text(HTMLParser):
@@ -57,10 +59,8 @@ class _Text(HTMLParser):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole report on NAMES, drawn with every warning an error."""
-    from tests.helpers.predictions import _draw
-
     folder = tmp_path_factory.mktemp("names")
-    report, predictions = scored(_draw, NAMES)
+    report, predictions = scored(draw_predictions, NAMES)
     render.write(report, predictions, folder)
     html.write(report, predictions, folder)
     return folder
@@ -132,8 +132,10 @@ def test_figures_of_any_name_are_drawn_without_a_warning(names: list[str], draw:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figures = draw_figures(report, predictions)
+    assert {"auroc", "roc", "reliability"} <= {figure.name for figure in figures}
     for figure in figures:
-        ElementTree.fromstring(figure.svg)
+        assert ElementTree.fromstring(figure.svg).tag.endswith("}svg")
+        assert figure.png.startswith(PNG)
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

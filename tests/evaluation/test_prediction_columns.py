@@ -52,7 +52,7 @@ def check(predictions: Predictions, frame: pd.DataFrame) -> None:
      ("edema", "Pleural_Effusion", "covid 19", "p_blurred hilum"),
      [f"{name}_prob" for name in FINDINGS], ["p_Edema", "effusion Probability", "COVID-19-PROB", "Blurred Hilum.prob"]],
 )  # fmt: skip
-def test_every_finding_that_a_table_labels_is_judged_whatever_its_column_is_called(
+def test_every_finding_that_a_table_labels_is_evaluated_whatever_its_column_is_called(
     truth: pd.DataFrame, tmp_path: Path, columns: Sequence[str]
 ) -> None:
     predictions = read(renamed(truth, tmp_path / "p.csv", columns), table_of(truth, tmp_path / "l.csv"))
@@ -61,7 +61,7 @@ def test_every_finding_that_a_table_labels_is_judged_whatever_its_column_is_call
     assert len(predictions.findings) == 4 and not any("not taken" in note for note in predictions.notes)
 
 
-def test_bare_columns_are_judged_beside_y_columns_and_a_column_of_classes(
+def test_bare_columns_are_evaluated_beside_y_columns_and_a_column_of_classes(
     truth: pd.DataFrame, tmp_path: Path
 ) -> None:
     truth.rename(columns={f"p_{name}": name for name in FINDINGS[1:]}).to_csv(tmp_path / "p.csv", index=False)

@@ -33,7 +33,8 @@ def test_equal_rows_of_an_image_are_one_and_that_is_said(tmp_path: Path) -> None
     (tmp_path / "p.csv").write_text("\n".join(["image,p_Mass,y_Mass,split,view", *rows]) + "\n")
     predictions = read(tmp_path / "p.csv")
     assert predictions.rows["image"].tolist() == ["a", "b"]
-    note = "2 images on 3 rows: equal rows of an image are one; rows of an image differ in view: the first is kept"
+    note = "2 images on 3 rows: equal rows of an image count as one; "
+    note += "rows of an image differ in view: the first is kept"
     assert predictions.notes == (note,)
 
 

@@ -55,7 +55,7 @@ def predictions(findings: tuple[str, ...]) -> Predictions:
 
 def test_other_images_are_comparable_with_nothing() -> None:
     own = predictions(NIH_14)
-    report = score(own, fixed(own.findings), how=Eval(interval="none"))
+    report = score(own, fixed(own.findings), config=Eval(interval="none"))
     assert report.published is not None
     assert (report.published.split, len(report.published.same), len(report.published.other)) == ("", 0, 12)
     assert published_lines(report) == ["Published results: none was measured on exactly these test images."]
@@ -64,7 +64,7 @@ def test_other_images_are_comparable_with_nothing() -> None:
 
 def test_other_findings_have_no_published_results() -> None:
     own = predictions(("Pneumonia",))
-    assert score(own, fixed(own.findings), how=Eval(interval="none")).published is None
+    assert score(own, fixed(own.findings), config=Eval(interval="none")).published is None
 
 
 def test_every_published_mean_is_that_of_its_findings() -> None:

@@ -36,7 +36,7 @@ def reading_room(
     return folder / "predictions.csv", files, calls
 
 
-def test_each_reader_is_judged_by_the_majority_of_the_others(tmp_path: Path) -> None:
+def test_each_reader_is_evaluated_by_the_majority_of_the_others(tmp_path: Path) -> None:
     path, files, calls = reading_room(tmp_path)
     table = compare_reader_files(path, files, None, HOW).table.set_index("reader")
     model = pd.read_csv(path)["p_Pneumonia"] >= 0.5
@@ -79,7 +79,7 @@ def test_images_that_no_reader_read_do_not_count(tmp_path: Path) -> None:
     for file in files:
         pd.read_csv(file).iloc[:50].to_csv(file, index=False)
     result = compare_reader_files(path, files, None, HOW)
-    assert dict(result.about)["judged on"] == "all rows (50 images, 25 patients)"
+    assert dict(result.about)["evaluated on"] == "all rows (50 images, 25 patients)"
 
 
 def test_thresholds_come_from_a_report(tmp_path: Path) -> None:

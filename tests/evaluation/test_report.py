@@ -16,8 +16,10 @@ import cxr.evaluation
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.evaluation.calibration import fit
+from cxr.evaluation.metric_tables import MEAN, MEAN_5, MICRO
+from cxr.evaluation.prediction_files import score_files
 from cxr.evaluation.predictions import Predictions, write
-from cxr.evaluation.report import MEAN, MEAN_5, MICRO, Report, macro_auroc, score, score_files
+from cxr.evaluation.report import Report, macro_auroc, score
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.bootstrap import RESAMPLED
 from cxr.evaluation.statistics.metrics import Float
@@ -108,14 +110,14 @@ Research tool, not a medical device."""
 
 @pytest.mark.parametrize(("findings", "width"), [(NIH_14, 80), (CHEXPERT_14, 100)])
 def test_the_terminal_table_cuts_and_folds_nothing(draw: Draw, findings: tuple[str, ...], width: int) -> None:
-    report = score(draw(90, findings), fixed(findings), how=Eval(draws=100))
+    report = score(draw(90, findings), fixed(findings), config=Eval(draws=100))
     text = "\n".join(shown(replace(report, table=report.table.assign(num_positive=111_111)), width))
     assert "…" not in text
     assert all(finding in text for finding in findings)
 
 
 def test_long_findings_fold_at_80_columns(draw: Draw) -> None:
-    report = score(draw(90, CHEXPERT_14), fixed(CHEXPERT_14), how=Eval(draws=100))
+    report = score(draw(90, CHEXPERT_14), fixed(CHEXPERT_14), config=Eval(draws=100))
     lines = shown(replace(report, table=report.table.assign(num_positive=111_111)))
     at = next(place for place, line in enumerate(lines) if line.startswith("Enlarged "))
     assert lines[at].split()[1] == "111,111"
@@ -140,7 +142,7 @@ def test_the_order_of_rows_changes_no_figure(draw: Draw) -> None:
     mixed = predictions.select(np.random.default_rng(0).permutation(300))
     how = Eval(draws=200)
     straight, shuffled = (
-        score(own, thresholds, how=how, temperatures=fit(predictions)) for own in (predictions, mixed)
+        score(own, thresholds, config=how, temperatures=fit(predictions)) for own in (predictions, mixed)
     )
     for name in ("table", "summary", "calibration", "reliability"):
         pd.testing.assert_frame_equal(getattr(shuffled, name), getattr(straight, name), check_exact=True)
@@ -157,9 +159,9 @@ def test_nothing_known_is_a_report_of_counts(draw: Draw) -> None:
     assert "n/a, no image with a known label: Mass" in report.notes
 
 
-def test_thresholds_chosen_on_judged_rows_are_marked(draw: Draw) -> None:
+def test_thresholds_chosen_on_evaluated_rows_are_marked(draw: Draw) -> None:
     val, test = draw(100, split="val"), draw(100)
-    what = "100 of the 100 images judged here, so figures marked * are optimistic"
+    what = "100 of the 100 images evaluated here, so metrics marked * are optimistic"
     report = score(val, choose(val, "f1"))
     assert (report.notes[0], report.optimistic) == (f"thresholds were chosen on {what}", True)
     cells = dict(zip(HEADINGS, metrics_cells(report)[0], strict=True))
@@ -174,7 +176,9 @@ def test_files_are_written(draw: Draw, tmp_path: Path) -> None:
     predictions = draw(120)
     predictions.y[:, 2] = 0
     write_report(
-        score(predictions, fixed(predictions.findings), how=Eval(draws=100)), predictions, tmp_path / "eval"
+        score(predictions, fixed(predictions.findings), config=Eval(draws=100)),
+        predictions,
+        tmp_path / "eval",
     )
     names = ["metrics.csv", "predictions.csv", "reliability.csv", "report.json", "report.md"]
     assert sorted(file.name for file in (tmp_path / "eval").iterdir()) == names
@@ -220,12 +224,16 @@ def both_splits(draw: Draw) -> Predictions:
     return Predictions(rows, val.findings, np.concatenate([val.y, test.y]), np.concatenate([val.p, test.p]))
 
 
-def test_a_file_of_two_splits_is_tuned_on_validation_and_judged_on_test_rows(
+def test_a_file_of_two_splits_is_tuned_on_validation_and_evaluated_on_test_rows(
     draw: Draw, tmp_path: Path
 ) -> None:
     write(both_splits(draw), tmp_path / "p.csv")
-    report, every, judged = score_files([tmp_path / "p.csv"], NO_INTERVALS)
-    assert (report.judged_on, len(every), len(judged)) == ("test rows (90 images, 30 patients)", 150, 90)
+    report, found = score_files([tmp_path / "p.csv"], NO_INTERVALS)
+    assert (report.evaluated_on, len(found.rows), len(found.evaluated)) == (
+        "test rows (90 images, 30 patients)",
+        150,
+        90,
+    )
     expected = score(draw(90), choose(draw(60, split="val", seed=1), "f1"))
     pd.testing.assert_frame_equal(report.table, expected.table)
     assert (report.thresholds, report.notes) == (expected.thresholds, ())
@@ -234,9 +242,9 @@ def test_a_file_of_two_splits_is_tuned_on_validation_and_judged_on_test_rows(
 def test_the_written_predictions_give_the_same_report_again(draw: Draw, tmp_path: Path) -> None:
     write(both_splits(draw), tmp_path / "p.csv")
     how = Eval(threshold="youden", draws=100)
-    report, every, _ = score_files([tmp_path / "p.csv"], how)
-    write_report(report, every, tmp_path / "eval")
-    again, _, _ = score_files([tmp_path / "eval" / "predictions.csv"], how)
+    report, found = score_files([tmp_path / "p.csv"], how)
+    write_report(report, found.rows, tmp_path / "eval")
+    again, _ = score_files([tmp_path / "eval" / "predictions.csv"], how)
     pd.testing.assert_frame_equal(again.table, report.table)
 
 
@@ -256,7 +264,7 @@ def test_a_monotone_map_of_the_scores_changes_no_ranking_figure(
     predictions = draw(200)
     mapped = replace(predictions, p=change(predictions.p))
     first, second = (
-        score(own, fixed(own.findings), how=Eval(draws=100)).table for own in (predictions, mapped)
+        score(own, fixed(own.findings), config=Eval(draws=100)).table for own in (predictions, mapped)
     )
     ranking = [f"{figure}{end}" for figure in ("auroc", "average_precision") for end in ("", "_low", "_high")]
     pd.testing.assert_frame_equal(first[ranking], second[ranking], check_exact=True)
@@ -264,7 +272,7 @@ def test_a_monotone_map_of_the_scores_changes_no_ranking_figure(
 
 def test_a_file_without_validation_rows_is_not_tuned(draw: Draw, tmp_path: Path) -> None:
     write(draw(60), tmp_path / "p.csv")
-    report, _, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS)
+    report, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS)
     assert set(report.thresholds.values) == {0.5}
     assert report.notes == (
         "thresholds are not tuned: there are no validation rows; give some with --validation FILE",
@@ -272,19 +280,19 @@ def test_a_file_without_validation_rows_is_not_tuned(draw: Draw, tmp_path: Path)
     assert score_files([tmp_path / "p.csv"], Eval(threshold=0.3, interval="none"))[0].notes == ()
 
 
-def test_tuning_on_the_judged_rows_must_be_asked_for_and_is_marked(draw: Draw, tmp_path: Path) -> None:
+def test_tuning_on_the_evaluated_rows_must_be_asked_for_and_is_marked(draw: Draw, tmp_path: Path) -> None:
     write(draw(60), tmp_path / "p.csv")
-    report, _, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS, tune_on_test=True)
+    report, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS, tune_on_test=True)
     assert report.thresholds.values == choose(draw(60), "f1").values
     assert report.optimistic
-    assert "thresholds were chosen on 60 of the 60 images judged here" in report.notes[0]
+    assert "thresholds were chosen on 60 of the 60 images evaluated here" in report.notes[0]
     assert report.calibrated_on == ""
 
 
 def test_thresholds_come_from_the_validation_file(draw: Draw, tmp_path: Path) -> None:
     write(draw(60), tmp_path / "p.csv")
     write(draw(50, findings=("Hernia", "Edema", "Mass"), split="val"), tmp_path / "val.csv")
-    report, _, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS, validation=tmp_path / "val.csv")
+    report, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS, validation=tmp_path / "val.csv")
     expected = choose(draw(50, findings=("Hernia", "Edema", "Mass"), split="val"), "f1").values
     assert report.thresholds.values == expected[::-1]
     assert (report.optimistic, report.calibrated_on) == (False, "validation rows (50 images, 17 patients)")
@@ -295,31 +303,33 @@ def test_what_is_noted_of_the_validation_file_is_in_the_report(draw: Draw, tmp_p
     write(draw(50, split="val"), tmp_path / "val.csv")
     text = (tmp_path / "val.csv").read_text()
     (tmp_path / "val.csv").write_text(text + text.splitlines()[1] + "\n")  # a row twice
-    report, _, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS, validation=tmp_path / "val.csv")
+    report, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS, validation=tmp_path / "val.csv")
     assert any(note.startswith(f"{tmp_path / 'val.csv'}: ") for note in report.notes)
 
 
-def test_judged_images_in_the_validation_file_are_refused(draw: Draw, tmp_path: Path) -> None:
+def test_evaluated_images_in_the_validation_file_are_refused(draw: Draw, tmp_path: Path) -> None:
     write(draw(60), tmp_path / "p.csv")
     write(draw(10), tmp_path / "val.csv")
-    with pytest.raises(CxrError, match=r"val.csv: 10 of its images are judged too, the first test_0000.png"):
+    with pytest.raises(
+        CxrError, match=r"val.csv: 10 of its images are evaluated too, the first test_0000.png"
+    ):
         score_files([tmp_path / "p.csv"], NO_INTERVALS, validation=tmp_path / "val.csv")
 
 
-def test_a_patient_in_validation_and_judged_rows_is_noted(draw: Draw, tmp_path: Path) -> None:
+def test_a_patient_in_validation_and_evaluated_rows_is_noted(draw: Draw, tmp_path: Path) -> None:
     every = both_splits(draw)
     every.rows.loc[0:4, "patient_id"] = "test_0000"
     write(every, tmp_path / "p.csv")
-    report, _, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS)
-    assert report.notes == ("thresholds were chosen on other images of 1 patients who are judged here",)
+    report, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS)
+    assert report.notes == ("thresholds were chosen on other images of 1 patients who are evaluated here",)
 
 
 def test_several_files_are_averaged(draw: Draw, tmp_path: Path) -> None:
     first = draw(60)
     write(first, tmp_path / "a.csv")
     write(replace(first, p=first.p**2), tmp_path / "b.csv")
-    report, every, _ = score_files([tmp_path / "a.csv", tmp_path / "b.csv"], NO_INTERVALS)
-    np.testing.assert_allclose(every.p, (first.p + first.p**2) / 2, rtol=1e-15)
+    report, found = score_files([tmp_path / "a.csv", tmp_path / "b.csv"], NO_INTERVALS)
+    np.testing.assert_allclose(found.rows.p, (first.p + first.p**2) / 2, rtol=1e-15)
     assert dict(report.about)["ensemble"] == "mean of the probabilities of 2 models"
 
 
@@ -327,20 +337,20 @@ def test_labels_of_another_file_are_named_with_their_policy(draw: Draw, tmp_path
     write(draw(2, ("Mass",)), tmp_path / "p.csv")
     labels = tmp_path / "labels.csv"
     labels.write_text("image,Mass\ntest_0000.png,1\ntest_0001.png,0\n")
-    report, every, _ = score_files([tmp_path / "p.csv"], NO_INTERVALS, labels)
-    assert every.y.tolist() == [[1], [0]]
+    report, found = score_files([tmp_path / "p.csv"], NO_INTERVALS, labels)
+    assert found.rows.y.tolist() == [[1], [0]]
     assert dict(report.about)["labels"] == f"{labels} (uncertain cells unknown, blank cells negative)"
 
 
 def test_without_patients_intervals_are_over_images_and_say_so(draw: Draw) -> None:
     predictions = draw(200)
     predictions.rows["patient_id"] = ""
-    report = score(predictions, fixed(predictions.findings), how=Eval(draws=100))
+    report = score(predictions, fixed(predictions.findings), config=Eval(draws=100))
     assert report.intervals == "bootstrap over 200 images (100 draws, seed 0)"
     assert report.notes[0].startswith("no image has patient_id, so images were drawn")
     predictions.rows.loc[3:, "patient_id"] = "1"
     assert (
-        score(predictions, fixed(predictions.findings), how=Eval(draws=100))
+        score(predictions, fixed(predictions.findings), config=Eval(draws=100))
         .notes[0]
         .startswith("3 images have no")
     )
@@ -349,7 +359,7 @@ def test_without_patients_intervals_are_over_images_and_say_so(draw: Draw) -> No
 def test_one_patient_has_no_interval(draw: Draw) -> None:
     predictions = draw(50)
     predictions.rows["patient_id"] = "1"
-    report = score(predictions, fixed(predictions.findings), how=Eval(draws=100))
+    report = score(predictions, fixed(predictions.findings), config=Eval(draws=100))
     assert (report.intervals, report.notes[0]) == (
         "",
         "no intervals: there is only one of the patients to draw from",
@@ -357,7 +367,7 @@ def test_one_patient_has_no_interval(draw: Draw) -> None:
 
 
 def test_delong_gives_intervals_to_auroc_alone(draw: Draw) -> None:
-    report = score(draw(200), fixed(("Mass", "Edema", "Hernia")), how=Eval(interval="delong"))
+    report = score(draw(200), fixed(("Mass", "Edema", "Hernia")), config=Eval(interval="delong"))
     assert report.table["auroc_low"].notna().all()
     assert report.table["f1_low"].isna().all()
     assert report.intervals.startswith("DeLong's variance")

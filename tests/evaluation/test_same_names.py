@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
+from cxr.evaluation.prediction_files import score_files
 from cxr.evaluation.predictions import read
-from cxr.evaluation.report import score_files
 from cxr.evaluation.same_names import match_names
 
 HOW = Eval(interval="none")
@@ -65,8 +65,8 @@ def test_models_are_averaged_and_joined_to_labels_whatever_endings_they_write(tm
     labels = save(tmp_path / "l.csv", "image,Mass", "a0.png,1", "a1.png,0")
     one = save(tmp_path / "1.csv", "image,p_Mass", "a0,0.8", "a1,0.2")
     two = save(tmp_path / "2.csv", "image,p_Mass", "x/a1.png,0.4", "x/a0.png,0.6")
-    report, every, _ = score_files([one, two], HOW, labels)
-    assert every.p[:, 0].round(9).tolist() == [0.7, 0.3] and every.y[:, 0].tolist() == [1, 0]
+    report, found = score_files([one, two], HOW, labels)
+    assert found.rows.p[:, 0].round(9).tolist() == [0.7, 0.3] and found.rows.y[:, 0].tolist() == [1, 0]
     assert any("x/a1.png is a1" in note for note in report.notes)
 
 
@@ -77,8 +77,8 @@ def test_labels_of_an_image_in_another_folder_are_not_taken(tmp_path: Path) -> N
         read(path, labels)
 
 
-def test_thresholds_are_not_chosen_on_judged_images_under_another_ending(tmp_path: Path) -> None:
-    judged = save(tmp_path / "p.csv", "image,p_Mass,y_Mass", "a0,0.8,1", "a1,0.2,0")
+def test_thresholds_are_not_chosen_on_evaluated_images_under_another_ending(tmp_path: Path) -> None:
+    evaluated = save(tmp_path / "p.csv", "image,p_Mass,y_Mass", "a0,0.8,1", "a1,0.2,0")
     chosen = save(tmp_path / "v.csv", "image,p_Mass,y_Mass", "a1.png,0.8,1", "b1.png,0.2,0")
-    with pytest.raises(CxrError, match=r"1 of its images are judged too, the first a1\.png"):
-        score_files([judged], HOW, validation=chosen)
+    with pytest.raises(CxrError, match=r"1 of its images are evaluated too, the first a1\.png"):
+        score_files([evaluated], HOW, validation=chosen)

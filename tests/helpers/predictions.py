@@ -11,12 +11,13 @@ from cxr.evaluation.predictions import Predictions
 Draw = Callable[..., Predictions]
 
 
-def _draw(
+def draw_predictions(
     num: int = 200,
     findings: tuple[str, ...] = ("Mass", "Edema", "Hernia"),
     split: str = "test",
     seed: int = 0,
 ) -> Predictions:
+    """Images of patients with three each; a tenth of the labels is unknown."""
     draws = np.random.default_rng(seed)
     y = (draws.random((num, len(findings))) < 0.3).astype(np.float64)
     p = np.clip(y * 0.2 + draws.integers(0, 60, y.shape) / 100, 0, 1).astype(np.float32).astype(np.float64)
@@ -37,4 +38,4 @@ def _draw(
 @pytest.fixture
 def draw() -> Draw:
     """Draws Predictions: `draw(num, findings, split, seed)`."""
-    return _draw
+    return draw_predictions

@@ -49,7 +49,7 @@ def test_rows_of_an_image_are_joined_as_the_rule_says(how: str, rows: list[tuple
 def test_equal_rows_are_one_and_different_ones_an_error_that_names_both() -> None:
     rows = [("a", 1.0, np.nan), ("b", 0.0, 0.0), ("a", 1.0, np.nan)]
     joined = join_rows(table_of(rows), "error")
-    assert len(joined) == 2 and joined.notes == ("2 images on 3 rows: equal rows of an image are one",)
+    assert len(joined) == 2 and joined.notes == ("2 images on 3 rows: equal rows of an image count as one",)
     with pytest.raises(CxrError) as error:
         join_rows(table_of([*rows, ("b", 1.0, 0.0)]), "error", "data.source=nih reads such a table")
     assert error.value.problems == ("x.csv: row 4: image b: Mass is 1 here and 0 at x.csv: row 2",)

@@ -54,7 +54,7 @@ def judged(draw: Draw) -> tuple[Report, Predictions]:
     predictions.rows["sex"] = np.where(np.arange(300) // 3 % 2, "M", "F")
     about = {"run": "runs/<b>bold</b>", "model": "resnet18"}
     return score(
-        predictions, choose(val, "f1"), about, how=Eval(draws=100), temperatures=fit(val)
+        predictions, choose(val, "f1"), about, config=Eval(draws=100), temperatures=fit(val)
     ), predictions
 
 
@@ -141,7 +141,7 @@ def test_a_folder_without_a_run_brings_nothing(tmp_path: Path) -> None:
 def test_a_report_without_a_defined_figure_has_a_page(draw: Draw, tmp_path: Path) -> None:
     predictions = draw(30, ("Mass",))
     predictions.y[:] = np.nan
-    html.write(score(predictions, choose(predictions, "f1"), how=Eval(draws=100)), predictions, tmp_path)
+    html.write(score(predictions, choose(predictions, "f1"), config=Eval(draws=100)), predictions, tmp_path)
     assert "n/a, no image with a known label: Mass" in (tmp_path / "report.html").read_text()
 
 
@@ -155,7 +155,7 @@ def test_pictures_are_the_same_bytes_again(draw: Draw) -> None:
 def test_tuned_figures_are_marked(draw: Draw, tmp_path: Path, optimistic: bool) -> None:
     predictions = draw(60)
     own = choose(predictions if optimistic else draw(60, split="val"), "f1")
-    html.write(score(predictions, own, how=Eval(interval="none")), predictions, tmp_path)
+    html.write(score(predictions, own, config=Eval(interval="none")), predictions, tmp_path)
     text = (tmp_path / "report.html").read_text()
-    assert ("figures marked * are optimistic" in text) == optimistic
+    assert ("metrics marked * are optimistic" in text) == optimistic
     assert bool(re.search(r"<td>0\.\d{3}\*</td>", text)) == optimistic

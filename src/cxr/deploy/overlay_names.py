@@ -1,4 +1,4 @@
-"""File names of overlays: one for each image and finding, readable in any script, and never too long."""
+"""File names of overlays: one for each image and finding, readable in any script, never too long."""
 
 import hashlib
 import json
@@ -12,57 +12,61 @@ from pathlib import Path
 from cxr.images.kinds import OVERLAY, is_overlay
 
 _RESERVED = re.compile(r'[/\\:*?"<>|]+')
-_MOST_MARK = 4096
-_MOST_BYTES = (
+_MAX_HEAD = 4096  # bytes that are read of a PNG; a mark is far shorter
+_MAX_BYTES = (
     90  # of the image's and of the finding's part; names end at 255 bytes, on some file systems at 143
 )
 
 
 class OverlayNames:
-    """`<image>_<finding>.png`, numbered where two would be one, or where another's file has the name.
+    """`<image>_<finding>.png`, numbered where the name belongs to another image, finding or file.
 
-    Two names are one where they differ in case or Unicode form alone, as on file systems that ignore these. An overlay
-    says in its PNG which image it is of, so that a later run replaces the overlays of its own images and no other file.
+    Names count as equal where they differ in case or Unicode form alone, as on file systems that ignore
+    these. An overlay says in its PNG which image it shows, so that a later run replaces overlays of its
+    images and no other file.
     """
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
-        self._stems: dict[str, str] = {}  # whose images' stems are
-        self._names: dict[str, tuple[str, str]] = {}
-        self._there: dict[
-            str, str
-        ] = {}  # whose the files are that lie there; of nobody where cxr did not draw them
-        self._old: dict[str, list[Path]] = defaultdict(list)  # the overlays of each image that lie there
+        # Keys are names as `_key` gives them; owners are hashes of image paths (`_owner`).
+        self._stem_owners: dict[str, str] = {}  # which image a stem belongs to
+        self._taken: dict[str, tuple[str, str]] = {}  # names of this run: owner and finding
+        self._existing: dict[str, str] = {}  # files in the folder: owner, empty where cxr did not draw them
+        self._old: dict[str, list[Path]] = defaultdict(list)  # overlays in the folder by owner
         for path in _list_pngs(folder) if folder else ():
             owner, stem = _read_mark(path) or ("", "")
-            self._there[_same(path.stem)] = owner
+            self._existing[_key(path.stem)] = owner
             if owner:
-                self._stems.setdefault(_same(stem), owner)
+                self._stem_owners.setdefault(_key(stem), owner)
                 self._old[owner].append(path)
 
     def choose(self, file: Path, finding: str) -> tuple[Path, str]:
-        """(the overlay of an image and a finding, what its PNG is to say)."""
+        """(the overlay of an image and a finding, the text that marks its PNG)."""
         assert self.folder is not None
         owner = _owner(file)
-        image, stem, number = _clean(file.stem), _clean(file.stem), 2
-        while self._stems.setdefault(_same(stem), owner) != owner:
-            stem, number = f"{image}-{number}", number + 1
+        # A stem belongs to one image; `setdefault` takes a free one.
+        cleaned = stem = _clean(file.stem)
+        number = 2
+        while self._stem_owners.setdefault(_key(stem), owner) != owner:
+            stem, number = f"{cleaned}-{number}", number + 1
+        # A name belongs to one image and finding: A|B and A/B are both written A_B.
         first = name = stem + "_" + _clean(re.sub(r"\s+", "_", finding))
         number = 2
-        while not self._is_free(_same(name), owner, finding):
+        while not self._take(_key(name), owner, finding):
             name, number = f"{first}-{number}", number + 1
         return self.folder / f"{name}.png", json.dumps([owner, stem])
 
-    def _is_free(self, name: str, owner: str, finding: str) -> bool:
-        if self._there.get(name, owner) != owner:
+    def _take(self, key: str, owner: str, finding: str) -> bool:
+        """Whether a name is free, or of this image and finding already; it then belongs to them."""
+        if self._existing.get(key, owner) != owner:
             return False
-        return self._names.setdefault(name, (owner, finding)) == (owner, finding)
+        return self._taken.setdefault(key, (owner, finding)) == (owner, finding)
 
     def drop_old(self, file: Path, drawn: Collection[Path]) -> None:
         """Remove the overlays of an image that an earlier run drew and this one did not."""
-        names = {_same(path.stem) for path in drawn}
+        keys = {_key(path.stem) for path in drawn}
         for path in self._old.pop(_owner(file), ()):
-            if _same(path.stem) not in names:
+            if _key(path.stem) not in keys:
                 path.unlink(missing_ok=True)
 
 
@@ -74,37 +78,41 @@ def _list_pngs(folder: Path) -> list[Path]:
 
 
 def _read_mark(path: Path) -> tuple[str, str] | None:
-    """(whose overlay a file is, how that image's overlays begin), None of files that cxr did not draw."""
+    """(the owner of an overlay, the stem of its names), None of files that cxr did not draw."""
     if path.is_symlink() or not path.is_file():
         return None
     try:
         with path.open("rb") as file:
-            data = file.read(_MOST_MARK)
+            data = file.read(_MAX_HEAD)
         if not is_overlay(data):
             return None
+        # The second chunk begins at byte 33: 4 bytes of length, 4 of type, then its content.
         start = 37 + len(OVERLAY)
-        owner, stem = json.loads(data[start : 37 + 4 + int.from_bytes(data[33:37], "big")])
-    except (OSError, ValueError, TypeError):  # one that cannot be read is nobody's
+        end = 37 + 4 + int.from_bytes(data[33:37], "big")
+        owner, stem = json.loads(data[start:end])
+    except (OSError, ValueError, TypeError):  # whose it is cannot be read: it is never replaced
         return None
     return (owner, stem) if isinstance(owner, str) and isinstance(stem, str) else None
 
 
 def _owner(file: Path) -> str:
-    """What tells an image file from all others: a hash, as an overlay is to say no more of it than its name does."""
+    """A hash of an image's path: an overlay that is passed on must not name the folders of its image."""
     path = os.path.abspath(file).encode(errors="surrogatepass")
     return hashlib.blake2b(path, digest_size=8).hexdigest()
 
 
 def _clean(text: str) -> str:
-    """Without letters that file systems reserve or that nobody sees; a long text ends in its hash."""
+    """The text without invisible and reserved letters; a long text ends in its hash."""
     seen = "".join("_" if unicodedata.category(letter)[0] == "C" else letter for letter in text)
     cleaned = re.sub(r"^\.", "_", _RESERVED.sub("_", seen))
     data = cleaned.encode()
-    if len(data) <= _MOST_BYTES:
+    if len(data) <= _MAX_BYTES:
         return cleaned
     digest = hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=4).hexdigest()
-    return data[: _MOST_BYTES - 9].decode(errors="ignore") + "-" + digest
+    # 9 bytes of "-" and hash; a letter that is cut within its bytes is dropped
+    return data[: _MAX_BYTES - 9].decode(errors="ignore") + "-" + digest
 
 
-def _same(name: str) -> str:
+def _key(name: str) -> str:
+    """The name without differences of case and Unicode form."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -1,4 +1,4 @@
-"""Predictions of several models on the same images: cut to what all of them predicted, and averaged."""
+"""Predictions of several models, reduced to the common images and findings, and averaged."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,75 +16,90 @@ from cxr.findings import find_spelling
 
 Named = tuple[str, Predictions]
 Average = Literal["probabilities", "logits"]
-_TINY = 1e-12
+_TINY = 1e-12  # keeps logits of 0 and 1 finite
 
 
 def align(models: Sequence[Named]) -> tuple[list[Predictions], list[str]]:
-    """The predictions cut to the common images and findings, in the order of the images' names, and what was left out.
+    """(predictions of the common images and findings, sorted by image name; notes on what is left out).
 
     Raises:
         CxrError: Nothing in common, or an image whose labels, patient or split differ.
     """
-    every = models[0][1].findings
-    findings = [name for name in every if all(find_spelling(name, own.findings) for _, own in models)]
-    models, renamed = _named_alike(models)
-    images = reduce(np.intersect1d, [own.rows["image"].to_numpy(dtype=str) for _, own in models])
-    if not findings or not len(images):
-        what = "image" if findings else "finding"
-        where = " and ".join(name for name, _ in models)
-        raise CxrError(f"{where}: no {what} in common", "give predictions of the same images, named alike")
-    cut = [_cut(own, images, findings) for _, own in models]
-    for (name, _), own in zip(models[1:], cut[1:], strict=True):
-        _check_agreement(f"{models[0][0]} and {name}", cut[0], own)
-    return cut, renamed + [
-        note for name, own in models for note in _left_out(name, own, len(images), findings)
+    first_findings = models[0][1].findings
+    findings = [
+        name
+        for name in first_findings
+        if all(find_spelling(name, predictions.findings) for _, predictions in models)
     ]
+    models, notes = _rename_images(models)
+    names = [predictions.rows["image"].to_numpy(dtype=str) for _, predictions in models]
+    # intersect1d sorts, so that every model's rows come out in the same order
+    images = reduce(np.intersect1d, names)
+    if not findings or not len(images):
+        kind = "image" if findings else "finding"
+        where = " and ".join(name for name, _ in models)
+        raise CxrError(f"{where}: no {kind} in common", "give predictions of the same images, named alike")
+    aligned = [_select(predictions, images, findings) for _, predictions in models]
+    for (name, _), predictions in zip(models[1:], aligned[1:], strict=True):
+        _check_agreement(f"{models[0][0]} and {name}", aligned[0], predictions)
+    for name, predictions in models:
+        notes += _note_left_out(name, predictions, len(images), findings)
+    return aligned, notes
 
 
-def _named_alike(models: Sequence[Named]) -> tuple[list[Named], list[str]]:
-    """The models with each image called as the first model calls it, see `match_names`, and a note on other names."""
-    first, notes = models[0][1].rows["image"].astype(str), []
-    alike = [models[0]]
-    for name, own in models[1:]:
-        images = own.rows["image"].astype(str)
-        places = match_names(images, first)
-        known = first.to_numpy()[np.maximum(places, 0)]
-        other = np.flatnonzero((places >= 0) & (known != images.to_numpy()))
-        if len(other):
-            example = f"{images.iloc[other[0]]} is {known[other[0]]}"
-            notes.append(f"{len(other):,} images of {name} are found by an end of their names, as {example}")
-        called = pd.Series(np.where(places >= 0, known, images), index=own.rows.index, dtype=str)
-        alike.append((name, replace(own, rows=own.rows.assign(image=called)) if len(other) else own))
-    return alike, notes
-
-
-def average(models: Sequence[Named], how: Average) -> tuple[Predictions, list[str]]:
-    """The mean of the models' probabilities or of their logits, and what was left out.
+def average(models: Sequence[Named], averaged: Average) -> tuple[Predictions, list[str]]:
+    """The mean of the models' probabilities or of their logits, and notes on what is left out.
 
     Raises:
         CxrError: As `align`.
     """
     from scipy.special import expit, logit
 
-    cut, notes = align(models)
-    p = np.stack([own.p for own in cut])
-    mean = (
-        p.mean(axis=0) if how == "probabilities" else expit(logit(np.clip(p, _TINY, 1 - _TINY)).mean(axis=0))
-    )
-    rows = cut[0].rows
-    for own in cut[1:]:  # what one calls training is not judged where another leaves it open
-        rows = rows.assign(split=rows["split"].where(rows["split"] != "", own.rows["split"]))
-    return Predictions(rows, cut[0].findings, cut[0].y, np.clip(mean, 0, 1)), notes
+    aligned, notes = align(models)
+    p = np.stack([predictions.p for predictions in aligned])  # [M, N, C]
+    if averaged == "logits":
+        p = logit(np.clip(p, _TINY, 1 - _TINY))
+    mean = p.mean(axis=0)
+    if averaged == "logits":
+        mean = expit(mean)
+    rows = aligned[0].rows
+    for predictions in aligned[1:]:  # a row that any of them calls training is not evaluated
+        rows = rows.assign(split=rows["split"].where(rows["split"] != "", predictions.rows["split"]))
+    return Predictions(rows, aligned[0].findings, aligned[0].y, np.clip(mean, 0, 1)), notes
 
 
-def _cut(predictions: Predictions, images: npt.NDArray[np.str_], findings: Sequence[str]) -> Predictions:
-    chosen = predictions.select(pd.Index(predictions.rows["image"].astype(str)).get_indexer(pd.Index(images)))
-    named = [find_spelling(name, predictions.findings) for name in findings]
-    columns = [predictions.findings.index(name) for name in named if name is not None]
+def _rename_images(models: Sequence[Named]) -> tuple[list[Named], list[str]]:
+    """(the models with each image named as by the first model, see `match_names`; notes on other names)."""
+    first, notes = models[0][1].rows["image"].astype(str), []
+    renamed = [models[0]]
+    for name, predictions in models[1:]:
+        images = predictions.rows["image"].astype(str)
+        matches = match_names(images, first)
+        first_names = np.where(matches >= 0, first.to_numpy()[np.maximum(matches, 0)], images)
+        different = np.flatnonzero(first_names != images.to_numpy())
+        if len(different):
+            example = f"{images.iloc[different[0]]} is {first_names[different[0]]}"
+            notes.append(
+                f"{len(different):,} images of {name} are found by an end of their names, as {example}"
+            )
+            column = pd.Series(first_names, index=predictions.rows.index, dtype=str)
+            predictions = replace(predictions, rows=predictions.rows.assign(image=column))
+        renamed.append((name, predictions))
+    return renamed, notes
+
+
+def _select(predictions: Predictions, images: npt.NDArray[np.str_], findings: Sequence[str]) -> Predictions:
+    """The rows and columns of these images and findings, in their order."""
+    index = pd.Index(predictions.rows["image"].astype(str))
+    chosen = predictions.select(index.get_indexer(pd.Index(images)))
+    names = [find_spelling(name, predictions.findings) for name in findings]
+    columns = [predictions.findings.index(name) for name in names if name is not None]
     return Predictions(chosen.rows, tuple(findings), chosen.y[:, columns], chosen.p[:, columns])
 
 
-def _left_out(name: str, predictions: Predictions, num_images: int, findings: Sequence[str]) -> list[str]:
+def _note_left_out(
+    name: str, predictions: Predictions, num_images: int, findings: Sequence[str]
+) -> list[str]:
     notes = []
     if len(predictions) > num_images:
         notes.append(f"{len(predictions) - num_images:,} images that only {name} predicts are left out")
@@ -95,21 +110,33 @@ def _left_out(name: str, predictions: Predictions, num_images: int, findings: Se
 
 
 def _check_agreement(where: str, a: Predictions, b: Predictions) -> None:
-    differ = ~((a.y == b.y) | (np.isnan(a.y) & np.isnan(b.y)))
-    if differ.any():
-        row, column = np.argwhere(differ)[0]
-        what = f"{differ.any(axis=1).sum():,} images have other labels in one than in the other"
-        first = f"the first {a.rows['image'].iloc[row]} for {a.findings[column]}"
-        raise CxrError(f"{where}: {what}, {first}", "judge both on one table of labels, with --labels FILE")
-    others = np.flatnonzero((a.rows["patient_id"] != b.rows["patient_id"]).to_numpy())
-    if len(others):
-        what = f"{len(others):,} images have another patient_id, the first {a.rows['image'].iloc[others[0]]}"
-        raise CxrError(f"{where}: {what}", "give both the same patient ids")
-    ours, theirs = a.rows["split"], b.rows["split"]
-    others = np.flatnonzero(((ours != theirs) & (ours != "") & (theirs != "")).to_numpy())
-    if len(others):
-        first = f"{a.rows['image'].iloc[others[0]]}: {ours.iloc[others[0]]} and {theirs.iloc[others[0]]}"
-        what = f"{len(others):,} images are in another split, the first {first}"
+    """Refuse images whose labels, patient or split differ between two models.
+
+    Raises:
+        CxrError: Such an image.
+    """
+    images = a.rows["image"]
+    is_different = ~((a.y == b.y) | (np.isnan(a.y) & np.isnan(b.y)))
+    if is_different.any():
+        row, column = np.argwhere(is_different)[0]
+        num_images = is_different.any(axis=1).sum()
         raise CxrError(
-            f"{where}: {what}", "a model must not be judged on rows that the other's split trains on"
+            f"{where}: {num_images:,} images have other labels in one than in the other, "
+            f"the first {images.iloc[row]} for {a.findings[column]}",
+            "evaluate both on one table of labels, with --labels FILE",
+        )
+    rows = np.flatnonzero((a.rows["patient_id"] != b.rows["patient_id"]).to_numpy())
+    if len(rows):
+        raise CxrError(
+            f"{where}: {len(rows):,} images have another patient_id, the first {images.iloc[rows[0]]}",
+            "give both the same patient ids",
+        )
+    split_a, split_b = a.rows["split"], b.rows["split"]
+    rows = np.flatnonzero(((split_a != split_b) & (split_a != "") & (split_b != "")).to_numpy())
+    if len(rows):
+        row = rows[0]
+        raise CxrError(
+            f"{where}: {len(rows):,} images are in another split, "
+            f"the first {images.iloc[row]}: {split_a.iloc[row]} and {split_b.iloc[row]}",
+            "a model must not be evaluated on rows that the other's split trains on",
         )

@@ -1,4 +1,4 @@
-"""Do probabilities mean what they say: temperature scaling fitted on validation rows, and reliability tables."""
+"""Whether probabilities are right: temperature scaling fitted on validation rows, and reliability tables."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -13,13 +13,13 @@ from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.metrics import Float
 
 _RELIABILITY_BINS = 10
-_COLDEST, _HOTTEST = 0.02, 50.0
-_TINY = 1e-12
+_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.02, 50.0
+_TINY = 1e-12  # keeps logits of 0 and 1 finite
 
 
 @dataclass(frozen=True)
 class Temperatures:
-    """One temperature a finding: above 1 the probabilities were too sure, below 1 not sure enough.
+    """One temperature per finding: above 1 the probabilities were overconfident, below 1 underconfident.
 
     Attributes:
         findings: C names.
@@ -32,22 +32,26 @@ class Temperatures:
     fitted_on: str
 
     def apply(self, p: Float) -> Float:
-        """Probabilities [N, C] with their logits divided by the temperature; a nan temperature changes nothing."""
+        """Probabilities [N, C] with logits divided by the temperature; a nan temperature changes nothing."""
         scale = np.array([1.0 if np.isnan(value) else value for value in self.values])
         return _sigmoid(_logit(p) / scale)
 
 
 def fit(predictions: Predictions, fitted_on: str | None = None) -> Temperatures:
-    """Temperatures that minimise the log loss on these rows, each finding by itself (Guo et al. 2017).
+    """Temperatures that minimise the log loss on these rows, for each finding alone (Guo et al. 2017).
 
-    The search ends at 0.02 and 50: rows that a finding separates without error would cool it for ever.
+    The search ends at 0.02 and 50: where scores separate the classes without error, the best temperature
+    would be 0.
     """
     values = [_fit(predictions.y[:, c], predictions.p[:, c]) for c in range(len(predictions.findings))]
     return Temperatures(predictions.findings, tuple(values), fitted_on or predictions.describe())
 
 
 def calibration_table(predictions: Predictions, temperatures: Temperatures | None) -> pd.DataFrame:
-    """A row a finding: Brier score and expected calibration error before and, with temperatures, after scaling."""
+    """One row per finding: Brier score and expected calibration error, before and after scaling.
+
+    Without temperatures, the columns of scaled probabilities are nan.
+    """
     after = temperatures.apply(predictions.p) if temperatures else np.full_like(predictions.p, np.nan)
     rows = []
     for c, finding in enumerate(predictions.findings):
@@ -67,7 +71,7 @@ def calibration_table(predictions: Predictions, temperatures: Temperatures | Non
 
 
 def reliability_table(predictions: Predictions) -> pd.DataFrame:
-    """At most ten groups of equally many rows a finding, by probability: how many were positive, how many expected.
+    """At most ten groups of equally many rows per finding, by probability.
 
     Columns: finding, lowest, highest, num, mean_probability, positive (the share).
     """
@@ -75,18 +79,21 @@ def reliability_table(predictions: Predictions) -> pd.DataFrame:
     for c, finding in enumerate(predictions.findings):
         known = ~np.isnan(predictions.y[:, c])
         y, p = predictions.y[known, c], predictions.p[known, c]
-        edges = np.unique(np.quantile(p, np.linspace(0, 1, _RELIABILITY_BINS + 1))) if len(p) else np.zeros(0)
+        if not len(p):
+            continue
+        # Deciles; equal ones fall together, so that equal probabilities are always in one group.
+        edges = np.unique(np.quantile(p, np.linspace(0, 1, _RELIABILITY_BINS + 1)))
         group = np.searchsorted(edges[1:-1], p, "right")
         for number in np.unique(group):
-            own = group == number
+            members = group == number
             rows.append(
                 {
                     "finding": finding,
-                    "lowest": p[own].min(),
-                    "highest": p[own].max(),
-                    "num": int(own.sum()),
-                    "mean_probability": p[own].mean(),
-                    "positive": y[own].mean(),
+                    "lowest": p[members].min(),
+                    "highest": p[members].max(),
+                    "num": int(members.sum()),
+                    "mean_probability": p[members].mean(),
+                    "positive": y[members].mean(),
                 }
             )
     columns = ["finding", "lowest", "highest", "num", "mean_probability", "positive"]
@@ -112,7 +119,7 @@ def from_json(text: str) -> Temperatures:
     """The temperatures that `to_json` wrote.
 
     Raises:
-        ValueError: Not such a text, or temperatures that are none.
+        ValueError: Another text, or temperatures that are not above 0.
     """
     written = _Written.model_validate_json(text)
     if len(written.values) != len(written.findings):
@@ -134,10 +141,13 @@ def _fit(y: Float, p: Float) -> float:
         inverse = np.exp(-log_temperature)
         return float(np.dot(logits, _sigmoid(logits * inverse) - labels))
 
-    low, high = np.log(_COLDEST), np.log(_HOTTEST)
+    # brentq needs a change of sign between the ends
+    low, high = np.log(_MIN_TEMPERATURE), np.log(_MAX_TEMPERATURE)
     if slope(low) <= 0:
-        return _COLDEST
-    return _HOTTEST if slope(high) >= 0 else float(np.exp(brentq(slope, low, high, xtol=1e-6)))
+        return _MIN_TEMPERATURE
+    if slope(high) >= 0:
+        return _MAX_TEMPERATURE
+    return float(np.exp(brentq(slope, low, high, xtol=1e-6)))
 
 
 def _logit(p: Float) -> Float:

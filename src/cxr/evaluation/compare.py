@@ -1,4 +1,4 @@
-"""Two models on the same images: differences with paired intervals, p-values, and Holm's correction over findings."""
+"""Two models on the same images: differences, paired intervals, p-values, Holm's correction over findings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from cxr.errors import CxrError
 from cxr.evaluation.align import align
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import delong, metrics
-from cxr.evaluation.statistics.bootstrap import draw_figures, resampling_of
+from cxr.evaluation.statistics.bootstrap import draw_metrics, resampling_of
 from cxr.evaluation.statistics.intervals import difference_interval
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import Thresholds, origin
 
-FIGURES = ("auroc", "f1")
+METRICS = ("auroc", "f1")
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One of the two models: its name, its predictions, its operating points, and what a reader must know of it."""
+class Compared:
+    """One of the two models: its name, predictions, operating points, and what a reader must know."""
 
     name: str
     predictions: Predictions
@@ -35,49 +35,69 @@ class Comparison:
 
     Attributes:
         names: Of A and B.
-        table: A row a finding and a last one `mean`; of each figure X in FIGURES `X_a`, `X_b`, `X_difference` (B less
-            A), `X_low`, `X_high` (95 % of it), `X_p` (two-sided, bootstrap), `X_p_holm` (corrected over the findings);
-            `delong_p` and `delong_p_holm` by DeLong's paired test, which takes images for independent.
-        judged_on: The rows.
-        how: How intervals were made.
+        table: One row per finding and a last one `mean`; of each metric X in METRICS `X_a`, `X_b`,
+            `X_difference` (B less A), `X_low`, `X_high` (its 95 % interval), `X_p` (two-sided, bootstrap),
+            `X_p_holm` (corrected over the findings); `delong_p` and `delong_p_holm` by DeLong's paired test,
+            which takes images for independent.
+        evaluated_on: The rows.
+        intervals: How intervals were made.
         notes: What a reader must know.
     """
 
     names: tuple[str, str]
     table: pd.DataFrame
-    judged_on: str
-    how: str
+    evaluated_on: str
+    intervals: str
     notes: tuple[str, ...]
 
 
-def compare(a: Judged, b: Judged, how: Eval) -> Comparison:
-    """Compare two models on the images and findings that both predicted; a finding undefined for one has no row value.
+def compare(a: Compared, b: Compared, config: Eval) -> Comparison:
+    """The comparison of two models on the images and findings that both predict; undefined metrics are nan.
 
     Raises:
-        CxrError: No image or finding in common, labels or patients of an image that differ, or no paired intervals.
+        CxrError: No image or finding in common, labels or patients of an image that differ, or no paired
+            intervals.
     """
-    if how.interval not in ("patients", "images"):
-        raise CxrError(f"eval.interval: {how.interval} gives no paired intervals", "use patients or images")
-    (first, second), left_out = align([(judged.name, judged.predictions) for judged in (a, b)])
-    resampling, more = resampling_of(first.rows, how)
+    if config.interval not in ("patients", "images"):
+        raise CxrError(
+            f"eval.interval: {config.interval} gives no paired intervals", "use patients or images"
+        )
+    models = (a, b)
+    aligned, alignment_notes = align([(model.name, model.predictions) for model in models])
+    rows = aligned[0]  # rows, findings and labels are the same in both from here on
+    resampling, resampling_notes = resampling_of(rows.rows, config)
     if resampling is None:
-        raise CxrError(f"{a.name} and {b.name}: {'; '.join(more)}", "compare on more patients")
-    table = pd.DataFrame({"finding": [*first.findings, "mean"]})
-    counts = [metrics.count(first.y[:, c]) for c in range(len(first.findings))]
-    table["num"] = pd.array([num for num, _ in counts] + [len(first)], dtype="Int64")
-    table["num_positive"] = pd.array([positive for _, positive in counts] + [None], dtype="Int64")
-    thresholds = [_values(judged.thresholds, first.findings) for judged in (a, b)]
-    both = list(zip((first, second), thresholds, strict=True))
-    points = [_points(own, values) for own, values in both]
-    draws = [draw_figures(own.y, own.p, values, resampling) for own, values in both]
-    for figure in FIGURES:
-        columns = _columns([own[figure] for own in points], [own[figure] for own in draws])
-        table = table.assign(**{f"{figure}_{name}": values for name, values in columns.items()})
-    p = [_delong(first.y[:, c], first.p[:, c], second.p[:, c]) for c in range(len(first.findings))]
-    table = table.assign(delong_p=[*p, np.nan], delong_p_holm=[*holm(p), np.nan])
-    origins = [f"thresholds of {judged.name}: {origin(judged.thresholds)}" for judged in (a, b)]
-    notes = (*a.notes, *b.notes, *left_out, *more, *origins)
-    return Comparison((a.name, b.name), table, first.describe(), resampling.describe(), notes)
+        raise CxrError(f"{a.name} and {b.name}: {'; '.join(resampling_notes)}", "compare on more patients")
+
+    counts = [metrics.count(rows.y[:, c]) for c in range(len(rows.findings))]
+    columns: dict[str, object] = {
+        "finding": [*rows.findings, "mean"],
+        "num": pd.array([num for num, _ in counts] + [len(rows)], dtype="Int64"),
+        "num_positive": pd.array([positive for _, positive in counts] + [None], dtype="Int64"),
+    }
+    points, draws = [], []
+    for model, predictions in zip(models, aligned, strict=True):
+        thresholds = _thresholds_of(model, rows.findings)
+        points.append(_points(predictions, thresholds))
+        # One resampling for both: draw d holds the same patients, so that differences are paired.
+        draws.append(draw_metrics(predictions.y, predictions.p, thresholds, resampling))
+    for metric in METRICS:
+        compared = _compare_metric(points[0][metric], points[1][metric], draws[0][metric], draws[1][metric])
+        columns |= {f"{metric}_{name}": values for name, values in compared.items()}
+    p_values = [
+        _delong(rows.y[:, c], aligned[0].p[:, c], aligned[1].p[:, c]) for c in range(len(rows.findings))
+    ]
+    columns |= {"delong_p": [*p_values, np.nan], "delong_p_holm": [*holm(p_values), np.nan]}
+
+    # Two operating points may come from two rules or two sets of rows, which a reader of the F1 must know.
+    origins = [f"thresholds of {model.name}: {origin(model.thresholds)}" for model in models]
+    return Comparison(
+        names=(a.name, b.name),
+        table=pd.DataFrame(columns),
+        evaluated_on=rows.describe(),
+        intervals=resampling.describe(),
+        notes=(*a.notes, *b.notes, *alignment_notes, *resampling_notes, *origins),
+    )
 
 
 def holm(p_values: Sequence[float]) -> Float:
@@ -86,14 +106,16 @@ def holm(p_values: Sequence[float]) -> Float:
     tested = np.flatnonzero(~np.isnan(p))
     order = tested[np.argsort(p[tested], kind="stable")]
     corrected = np.full(len(p), np.nan)
+    # The smallest of m p-values is multiplied by m, the next by m - 1, ...; none falls below a smaller one's.
     corrected[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
     return corrected
 
 
 def bootstrap_p(differences: Float) -> float:
-    """Two-sided p-value of no difference: twice the smaller share of draws beyond zero (Efron and Tibshirani 1993).
+    """Two-sided p-value of no difference: twice the smaller share of draws beyond zero.
 
-    One draw is added on each side, so that with 1,000 draws no p-value is below 0.002; nan if half are undefined.
+    Efron and Tibshirani 1993.     One draw is added on each side, so that with 1,000 draws no p-value is
+    below 0.002; nan if half are undefined.
     """
     defined = differences[~np.isnan(differences)]
     if len(defined) <= len(differences) / 2:
@@ -102,36 +124,50 @@ def bootstrap_p(differences: Float) -> float:
     return float(min(1.0, 2 * (beyond + 1) / (len(defined) + 1)))
 
 
-def _columns(points: Sequence[Float], draws: Sequence[Float]) -> dict[str, Float]:
-    """The columns of one figure, the last row the macro mean over the findings defined for both models."""
-    defined = ~np.isnan(points[0]) & ~np.isnan(points[1])
-    a, b = (np.append(own, own[defined].mean() if defined.any() else np.nan) for own in points)
-    by_finding = draws[1] - draws[0]
-    mean = by_finding[defined].mean(axis=0) if defined.any() else np.full(by_finding.shape[1], np.nan)
-    differences = [*by_finding, mean]
-    bounds = [difference_interval(float(point), own) for point, own in zip(b - a, differences, strict=True)]
-    p = [
-        np.nan if np.isnan(bound.low) else bootstrap_p(own)
-        for bound, own in zip(bounds, differences, strict=True)
-    ]
+def _compare_metric(a: Float, b: Float, draws_a: Float, draws_b: Float) -> dict[str, Float]:
+    """Columns [C + 1] of one metric, the last row the macro mean over the findings defined for both models.
+
+    Args:
+        a: [C] of the first model.
+        b: [C] of the second.
+        draws_a: [C, D].
+        draws_b: [C, D], in the same draws of patients: differences are paired.
+    """
+    by_finding = draws_b - draws_a
+    defined = ~np.isnan(a) & ~np.isnan(b)
+    if defined.any():
+        a, b = np.append(a, a[defined].mean()), np.append(b, b[defined].mean())
+        mean = by_finding[defined].mean(axis=0)
+    else:
+        a, b = np.append(a, np.nan), np.append(b, np.nan)
+        mean = np.full(by_finding.shape[1], np.nan)
+
+    intervals, p_values = [], []
+    for point, differences in zip(b - a, [*by_finding, mean], strict=True):
+        bounds = difference_interval(float(point), differences)
+        intervals.append(bounds)
+        # no p-value where too few draws define the difference for an interval
+        p_values.append(np.nan if np.isnan(bounds.low) else bootstrap_p(differences))
     return {
         "a": a,
         "b": b,
         "difference": b - a,
-        "low": np.array([bound.low for bound in bounds]),
-        "high": np.array([bound.high for bound in bounds]),
-        "p": np.array(p),
-        "p_holm": np.append(holm(p[:-1]), np.nan),
+        "low": np.array([bounds.low for bounds in intervals]),
+        "high": np.array([bounds.high for bounds in intervals]),
+        "p": np.array(p_values),
+        "p_holm": np.append(holm(p_values[:-1]), np.nan),
     }
 
 
 def _points(predictions: Predictions, thresholds: Float) -> dict[str, Float]:
+    """Each of METRICS [C] of all rows."""
     y, p = predictions.y, predictions.p
     points = [metrics.point(y[:, c], p[:, c], float(thresholds[c])) for c in range(y.shape[1])]
-    return {figure: np.array([getattr(point, figure) for point in points]) for figure in FIGURES}
+    return {metric: np.array([getattr(point, metric) for point in points]) for metric in METRICS}
 
 
-def _values(thresholds: Thresholds, findings: Sequence[str]) -> Float:
+def _thresholds_of(model: Compared, findings: Sequence[str]) -> Float:
+    thresholds = model.thresholds
     return np.array([thresholds.values[thresholds.findings.index(finding)] for finding in findings])
 
 

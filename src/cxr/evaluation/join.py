@@ -32,7 +32,7 @@ class LabelOptions:
     """How labels are read beside predictions.
 
     Attributes:
-        column: Column of classes or lists of findings, in place of a column per finding.
+        column: Column of classes or lists of findings, in place of one column per finding.
         skip_unlabelled: Whether images that the label table does not name are left out, rather than refused.
         duplicates: What becomes of rows of an image whose labels differ.
     """
@@ -53,100 +53,122 @@ def join_labels(
     findings: tuple[str, ...],
     options: LabelOptions = DEFAULT,
 ) -> tuple[pd.DataFrame, npt.NDArray[np.float64], Mistakes, list[str]]:
-    """(rows completed from the label table, y [N, C], mistakes, notes); nothing is joined when there are mistakes."""
-    y, labels = (
-        np.full((len(rows), len(findings)), np.nan),
-        source.path if isinstance(source, Sheet) else source,
-    )
+    """(rows completed from the label table, y [N, C], mistakes, notes).
+
+    Nothing is joined when there are mistakes.
+
+    Args:
+        path: The predictions, for messages.
+        source: The label table; its path where it could not be read, which is then one of the mistakes.
+        blank: What a blank label means.
+        rows: [N] of the predictions.
+        findings: C names.
+        options: How the label table is read.
+    """
+    y = np.full((len(rows), len(findings)), np.nan)
+    labels = source.path if isinstance(source, Sheet) else source
     try:
         table = read_labels(source, findings, options.column, options.duplicates)
     except CxrError as error:
         return rows, y, [(problem, error.hint) for problem in error.problems], []
-    own = {finding: find(finding, table.findings) for finding in findings}
-    common = {finding: name for finding, name in own.items() if name is not None}
-    places = find_rows(rows, table.rows)
-    mistakes = _join_mistakes(path, labels, table, rows["image"], places, common, options)
+
+    names = {finding: find(finding, table.findings) for finding in findings}
+    common = {finding: name for finding, name in names.items() if name is not None}
+    table_rows = find_rows(rows, table.rows)
+    mistakes = _mistakes(path, labels, table, rows["image"], table_rows, common, options)
     if not mistakes:
         targets = resolve(table, list(common.values()), uncertain="ignore", blank=blank)
-        known = np.where(targets.mask & ((targets.y == 0) | (targets.y == 1)), targets.y, np.nan)
-        known = np.vstack(
-            [known, np.full((1, len(common)), np.nan)]
-        )  # the last row is of images without labels
-        y[:, [findings.index(name) for name in common]] = known[places]
-        found = places >= 0
-        joined = _completed(
-            rows[found].reset_index(drop=True), table.rows.iloc[places[found]].reset_index(drop=True)
-        )
-        rows = pd.concat([joined.set_index(np.flatnonzero(found)), rows[~found]]).sort_index()
+        is_label = targets.mask & ((targets.y == 0) | (targets.y == 1))
+        known = np.where(is_label, targets.y, np.nan)
+        # one more row of nan, on which index -1 of an image without labels falls
+        known = np.vstack([known, np.full((1, len(common)), np.nan)])
+        y[:, [findings.index(name) for name in common]] = known[table_rows]
+        rows = _complete(rows, table.rows, table_rows)
     return rows, y, mistakes, [*table.notes, *_note_renamed(labels, common)]
 
 
 def _note_renamed(labels: Path, common: Mapping[str, str]) -> list[str]:
     """Which findings the label table calls by another name of the same concept."""
-    renamed = [f"{name} is its {own}" for name, own in common.items() if name_key(name) != name_key(own)]
+    renamed = [
+        f"{finding} is its {name}" for finding, name in common.items() if name_key(finding) != name_key(name)
+    ]
     return [f"labels of {labels}: {', '.join(renamed)}"] if renamed else []
 
 
-def _join_mistakes(
+def _mistakes(
     path: Path,
     labels: Path,
     table: LabelTable,
     images: pd.Series,
-    places: npt.NDArray[np.intp],
+    table_rows: npt.NDArray[np.intp],
     common: Mapping[str, str],
     options: LabelOptions,
 ) -> Mistakes:
+    """A table that labels no finding, or images without a label, unless these are to be skipped."""
     if not common:
         return [(f"{labels}: labels no finding of {path}", f"it labels {', '.join(table.findings)}")]
-    lost = images[(places < 0) & (images != "")]
-    if not len(lost) or (options.skip_unlabelled and len(lost) < len(images)):
+    unlabelled = images[(table_rows < 0) & (images != "")]
+    if not len(unlabelled) or (options.skip_unlabelled and len(unlabelled) < len(images)):
         return []
-    what = (
-        f"{path}: {len(lost):,} of {len(images):,} images have no label in {labels}, the first {lost.iloc[0]}"
-    )
+    counts = f"{len(unlabelled):,} of {len(images):,} images"
+    problem = f"{path}: {counts} have no label in {labels}, the first {unlabelled.iloc[0]}"
     hint = f"the label table names images like {table.rows['image'].iloc[0]}; file names must agree"
-    if len(lost) < len(images):
+    if len(unlabelled) < len(images):
         hint += ", or --skip-unlabelled evaluates the others alone"
-    return [(what, hint)]
+    return [(problem, hint)]
 
 
 def find_rows(rows: pd.DataFrame, labelled: pd.DataFrame) -> npt.NDArray[np.intp]:
-    """Row of the label table for each row: by study or patient in a table that has a row for each, else by image."""
+    """[N] row of the label table for each row, -1 where there is none or where it may be one of several.
+
+    A table with one row per study or patient is searched by these ids, any other by the image.
+    """
     names = labelled["image"]
     for columns in ([STUDY], ["patient_id", STUDY], ["patient_id"]):
-        if all(column in rows.columns for column in columns) and (names == _joined(labelled, columns)).all():
-            ours = _joined(rows, columns)
-            places = np.where(ours == "", -1, pd.Index(names).get_indexer(pd.Index(ours)))
-            if (places >= 0).any():
-                return places
-    return find_places(rows["image"], names)
+        # A table without an image column names its rows by these ids.
+        is_named_so = all(column in rows.columns for column in columns) and (
+            (names == _join_ids(labelled, columns)).all()
+        )
+        if is_named_so:
+            ids = _join_ids(rows, columns)
+            found = np.where(ids == "", -1, pd.Index(names).get_indexer(pd.Index(ids)))
+            if (found >= 0).any():
+                return found
+    return find_images(rows["image"], names)
 
 
-def _joined(rows: pd.DataFrame, columns: Sequence[str]) -> "pd.Series[str]":
-    """The ids of each row with a slash between, as a table without an image column calls its rows; empty if one is."""
+def _join_ids(rows: pd.DataFrame, columns: Sequence[str]) -> "pd.Series[str]":
+    """[N] the ids of each row with a slash between; empty if one of them is."""
     known = np.logical_and.reduce([(rows[column] != "").to_numpy() for column in columns])
     ids = ["/".join(cells) for cells in zip(*(rows[column] for column in columns), strict=True)]
     return pd.Series(np.where(known, ids, ""), index=rows.index, dtype=str)
 
 
-def find_places(images: pd.Series, labelled: pd.Series) -> npt.NDArray[np.intp]:
-    """Row of the label table for each image, -1 where there is none or where it may be one of several.
+def find_images(images: pd.Series, labelled: pd.Series) -> npt.NDArray[np.intp]:
+    """[N] row of the label table for each image, -1 where there is none or where it may be one of several.
 
     Images are found by `match_names`, those of a table of studies by the folder that they lie in.
     """
-    places = match_names(images, labelled)
-    for key in (slashed, below_chexpert):
-        theirs = labelled.map(key)
-        if (places < 0).any() and theirs.is_unique:
-            folders = images.map(lambda name, key=key: key(str(PurePosixPath(slashed(name)).parent)))
-            places = np.where(places < 0, pd.Index(theirs).get_indexer(pd.Index(folders)), places)
-    return places
+    found = match_names(images, labelled)
+    for normalise in (slashed, below_chexpert):
+        names = labelled.map(normalise)
+        if (found < 0).any() and names.is_unique:
+            folders = [normalise(str(PurePosixPath(slashed(image)).parent)) for image in images]
+            found = np.where(found < 0, pd.Index(names).get_indexer(pd.Index(folders)), found)
+    return found
 
 
-def _completed(rows: pd.DataFrame, labelled: pd.DataFrame) -> pd.DataFrame:
-    names = [*IDENTITY[1:-1], *([STUDY] if (labelled[STUDY] != "").any() or STUDY in rows.columns else [])]
-    own = {
-        name: rows[name] if name in rows.columns else pd.Series([""] * len(rows), dtype=str) for name in names
-    }
-    text = {name: own[name].where(own[name] != "", labelled[name]) for name in names}
-    return rows.assign(**text, age=rows["age"].fillna(labelled["age"].astype(np.float64)))
+def _complete(rows: pd.DataFrame, labelled: pd.DataFrame, table_rows: npt.NDArray[np.intp]) -> pd.DataFrame:
+    """The rows, empty IDENTITY cells taken from their row of the label table, where they have one."""
+    found = table_rows >= 0
+    ours = rows[found].reset_index(drop=True)
+    theirs = labelled.iloc[table_rows[found]].reset_index(drop=True)
+    names = list(IDENTITY[1:-1])  # all but the image and the age
+    if (theirs[STUDY] != "").any() or STUDY in rows.columns:
+        names.append(STUDY)
+    columns = {}
+    for name in names:
+        cells = ours[name] if name in ours.columns else pd.Series([""] * len(ours), dtype=str)
+        columns[name] = cells.where(cells != "", theirs[name])
+    completed = ours.assign(**columns, age=ours["age"].fillna(theirs["age"].astype(np.float64)))
+    return pd.concat([completed.set_index(np.flatnonzero(found)), rows[~found]]).sort_index()

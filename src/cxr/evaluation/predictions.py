@@ -1,4 +1,4 @@
-"""The second narrow waist: one table of predictions, whoever made them; read, joined to labels, checked, written."""
+"""The second narrow waist: one table of predictions, whoever made them; reading and writing it."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
@@ -34,20 +34,20 @@ from cxr.labels.targets import Blank
 Float = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.intp]
 
-_SPLITS = {"train": "training", "val": "validation", "test": "test"}
+_SPLIT_WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of each image beside what is known of it; a metric sees nothing else.
+    """The probabilities of each image with its labels and what is known of it; metrics see nothing else.
 
     Attributes:
-        rows: [N] IDENTITY columns as text (empty when unknown), age in years as float (nan when unknown), then any
-            further columns as text, by which a report can be cut into subgroups.
+        rows: [N] IDENTITY columns as text (empty when unknown), age in years as float (nan when unknown),
+            then any further columns as text, which may define subgroups.
         findings: C names, in the order of the columns of `y` and `p`.
-        y: [N, C] float64 of 1 (present), 0 (absent), nan (unknown, left out of every figure).
+        y: [N, C] float64 of 1 (present), 0 (absent), nan (unknown, left out of every metric).
         p: [N, C] float64 probabilities in [0, 1].
-        notes: What a report must say of how they were read or made.
+        notes: What a report must say about how they were read or made.
     """
 
     rows: pd.DataFrame
@@ -70,14 +70,13 @@ class Predictions:
         return replace(self, rows=self.rows.iloc[keep].reset_index(drop=True), y=self.y[keep], p=self.p[keep])
 
     def describe(self) -> str:
-        """Which rows these are, as `test rows (25,596 images, 2,797 patients)`; patients only if all are known."""
+        """As `test rows (25,596 images, 2,797 patients)`; patients only where all are known."""
         present = set(self.rows["split"])
-        ordered = sorted(present, key=[*_SPLITS, *sorted(present - set(_SPLITS))].index)
-        splits = (
-            "all"
-            if not present or "" in present
-            else " and ".join(_SPLITS.get(name, name) for name in ordered)
-        )
+        if not present or "" in present:
+            splits = "all"
+        else:
+            order = [*_SPLIT_WORDS, *sorted(present - set(_SPLIT_WORDS))]
+            splits = " and ".join(_SPLIT_WORDS.get(name, name) for name in order if name in present)
         counts = [count(len(self), "image")]
         if len(self) and (self.rows["patient_id"] != "").all():
             counts.append(count(self.rows["patient_id"].nunique(), "patient"))
@@ -85,9 +84,10 @@ class Predictions:
 
 
 def write(predictions: Predictions, path: Path) -> None:
-    """A CSV that `read` returns: IDENTITY, further columns, `y_<finding>` (empty = unknown), exact `p_<finding>`.
+    """Writes a CSV that `read` returns exactly.
 
-    It names patients, so nobody but its owner may read it.
+    Columns: IDENTITY, further columns, `y_<finding>` (empty = unknown), `p_<finding>` with every digit. It
+        names patients, so that only its owner may read it.
 
     Raises:
         CxrError: The file cannot be written; what was there stays as it was.
@@ -99,7 +99,7 @@ def as_table(predictions: Predictions) -> pd.DataFrame:
     """The columns that `write` puts in the file."""
     columns: dict[str, object] = {name: predictions.rows[name].to_numpy() for name in IDENTITY[:-1]}
     further = [str(name) for name in predictions.rows.columns if name not in IDENTITY]
-    columns["age"] = [_short(age) for age in predictions.rows["age"].to_numpy(np.float64)]
+    columns["age"] = [_format_age(age) for age in predictions.rows["age"].to_numpy(np.float64)]
     columns |= {name: predictions.rows[name].to_numpy() for name in further}
     y = np.where(np.isnan(predictions.y), "", np.where(predictions.y == 1, "1", "0"))
     columns |= {f"y_{name}": y[:, column] for column, name in enumerate(predictions.findings)}
@@ -115,48 +115,56 @@ def read(
     options: LabelOptions = DEFAULT,
     labelled: Collection[str] = (),
 ) -> Predictions:
-    """Predictions from a CSV of ours or of anybody, joined to the labels of another CSV if one is given.
+    """Predictions from a CSV, joined to the labels of another CSV if one is given.
 
-    Image, patient, study, view, sex, age and split stand in columns of their usual names. Which columns are
-    probabilities `finding_columns` says; the known label is `y_X`. What is missing is empty; every further column is
-    kept. Equal rows of an image are one.
+    Image, patient, study, view, sex, age and split stand in columns of their usual names. `finding_columns`
+    decides which columns are probabilities; the label of X is `y_X`. What is missing is empty; every further
+    column is kept. Equal rows of an image count as one.
 
-    With `labels` (NIH, CheXpert or plain form) the y_ columns are ignored, uncertain cells (-1) become unknown, and
-    blank cells become negative or, with `blank="masked"`, unknown; a finding that the table does not label is unknown
-    throughout. Images are joined by name, see `match_names`, or by study or patient where the table has a row for each;
-    what the predictions leave empty in IDENTITY is taken from the labels. Without any labels there is an error, unless
-    `needs_labels` is off. `labelled` are findings that are labelled elsewhere, as by human readers.
+    With `labels` (NIH, CheXpert or plain form) the y_ columns are ignored, uncertain cells (-1) become
+    unknown, and blank cells become negative or, with `blank="masked"`, unknown; a finding that the table does
+    not label is unknown throughout. Images are joined by name, see `match_names`, or by study or patient
+    where the table has one row for each; what the predictions leave empty in IDENTITY is taken from the
+    labels. Without any labels there is an error, unless `needs_labels` is off. `labelled` are findings that
+    are labelled elsewhere, as by human readers.
 
     Raises:
-        CxrError: Every mistake of the file at once: not a CSV, no image or probability column, rows of an image that
-            differ, an image without a label, a cell that is no probability, no label or no split, rounded ids, no
-            labels at all.
+        CxrError: Every mistake of the file at once: not a CSV, no image or probability column, rows of an
+            image that differ, an image without a label, a cell that is no probability, no label or no split,
+            rounded ids, no labels at all.
     """
+    # 1. which columns there are
     sheet, table = read_sheet(path), _open(labels)
-    p_columns, y_columns, left_out = finding_columns(
-        sheet, (*labelled, *_name_labels(sheet, table, options.column))
-    )
+    label_names = _name_labels(sheet, table, options.column)
+    p_columns, y_columns, notes = finding_columns(sheet, (*labelled, *label_names))
     taken = {name for _, name in (*p_columns, *y_columns)}
     columns = row_columns(sheet, taken)
     _raise(header_mistakes(sheet, columns, p_columns, y_columns if table is None and needs_labels else []))
+
+    # 2. their cells; mistakes are collected, so that all of them are shown at once
     findings = tuple(finding for finding, _ in p_columns)
     rows = identity(sheet, columns, taken)
     p, mistakes = probabilities(sheet, [name for _, name in p_columns])
     mistakes += find_rounded_ids(sheet, [columns[kind] for kind in IDS if kind in columns])
-    rows, unknown = _with_folds(sheet, rows, columns.get("split", ""))
-    told = rows
+    rows, unknown_splits = _read_splits(sheet, rows, columns.get("split", ""))
+    file_rows = rows
     if table is None:
-        y, wrong, notes = own_labels(sheet, findings, dict(y_columns), needs_labels, options.column)
+        y, label_mistakes, label_notes = own_labels(
+            sheet, findings, dict(y_columns), needs_labels, options.column
+        )
     else:
-        rows, y, wrong, notes = join_labels(path, table, blank, rows, findings, options)
-    _raise(mistakes + row_mistakes(sheet, told, np.hstack([p, y])) + unknown + wrong)
-    keep = ~rows["image"].duplicated().to_numpy()
-    notes = [*left_out, *notes, *note_equal(told)]
+        rows, y, label_mistakes, label_notes = join_labels(path, table, blank, rows, findings, options)
+    mistakes += row_mistakes(sheet, file_rows, np.hstack([p, y]))
+    _raise(mistakes + unknown_splits + label_mistakes)
+
+    # 3. one row per image, and images without a label left out where that is asked for
+    keep = ~rows["image"].duplicated().to_numpy()  # rows that differ were refused above
+    notes = [*notes, *label_notes, *note_equal(file_rows)]
     if options.skip_unlabelled and labels is not None:
         keep &= ~np.isnan(y).all(axis=1)
         notes += _note_skipped(labels, keep)
-    every = Predictions(rows, findings, y, np.clip(p, 0, 1), tuple(notes))
-    return every if keep.all() else every.select(keep)
+    predictions = Predictions(rows, findings, y, np.clip(p, 0, 1), tuple(notes))
+    return predictions if keep.all() else predictions.select(keep)
 
 
 def _open(labels: Path | None) -> Sheet | Path | None:
@@ -168,7 +176,7 @@ def _open(labels: Path | None) -> Sheet | Path | None:
 
 
 def _name_labels(sheet: Sheet, table: Sheet | Path | None, column: str | None) -> Sequence[str]:
-    """The findings that the labels name, as far as the columns of the predictions leave a question."""
+    """The findings that the labels name; empty where no column needs them to be recognised."""
     if not may_be_bare(sheet):
         return ()
     if table is None:
@@ -177,28 +185,34 @@ def _name_labels(sheet: Sheet, table: Sheet | Path | None, column: str | None) -
 
 
 def _note_skipped(labels: Path, keep: npt.NDArray[np.bool_]) -> list[str]:
+    """How many images have no label.
+
+    Raises:
+        CxrError: None has one.
+    """
     if not keep.any():
         raise CxrError(f"{labels}: labels none of the images", "the file names must agree")
-    left_out = (
-        f"{int((~keep).sum()):,} of {count(len(keep), 'image')} have no label in {labels} and are left out"
-    )
-    return [] if keep.all() else [left_out]
+    if keep.all():
+        return []
+    num_skipped = int((~keep).sum())
+    return [f"{num_skipped:,} of {count(len(keep), 'image')} have no label in {labels} and are left out"]
 
 
-def _with_folds(sheet: Sheet, rows: pd.DataFrame, column: str) -> tuple[pd.DataFrame, Mistakes]:
-    """The rows with train, val, test or nothing for their split, however it is written; a mistake for another word.
+def _read_splits(sheet: Sheet, rows: pd.DataFrame, column: str) -> tuple[pd.DataFrame, Mistakes]:
+    """(the rows with train, val, test or nothing as their split, a mistake for another word).
 
-    Of a row with another word nobody could say whether it may be judged.
+    Whether a row of another split may be evaluated is not known.
     """
     words = rows["split"].str.strip().str.lower()
     unknown = np.flatnonzero(~words.isin(list(SPLIT_WORDS)))
     rows = rows.assign(split=words.map(SPLIT_WORDS).fillna(words))
     if not len(unknown):
         return rows, []
+    first = int(unknown[0])
     more = f" (and {len(unknown) - 1:,} more such rows)" if len(unknown) > 1 else ""
-    what = f"{sheet.where(int(unknown[0]))}: {column} is {sheet.column(column)[unknown[0]].strip()!r}{more}"
-    hint = f"the column {column} holds train, val or test, or nothing; call any other column otherwise"
-    return rows, [(what, hint)]
+    problem = f"{sheet.where(first)}: {column} is {sheet.column(column)[first].strip()!r}{more}"
+    hint = f"the column {column} holds train, val or test, or nothing; rename it if it means something else"
+    return rows, [(problem, hint)]
 
 
 def _raise(mistakes: Mistakes) -> None:
@@ -207,5 +221,7 @@ def _raise(mistakes: Mistakes) -> None:
         raise CxrError([problem for problem, _ in mistakes], "; ".join(hints))
 
 
-def _short(number: float) -> str:
-    return "" if np.isnan(number) else str(int(number)) if number.is_integer() else repr(float(number))
+def _format_age(age: float) -> str:
+    if np.isnan(age):
+        return ""
+    return str(int(age)) if age.is_integer() else repr(float(age))

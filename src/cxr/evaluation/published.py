@@ -17,9 +17,9 @@ class Published(NamedTuple):
     """Published mean AUROCs over the 14 findings of ChestX-ray14, and per finding where they were given.
 
     Attributes:
-        split: Name of the known test list that was judged, or empty.
+        split: Name of the known test list that was evaluated, or empty.
         same: Results on exactly these test images.
-        other: Results on other patients, which no figure of this report can be compared with.
+        other: Results on other patients, with which no metric of this report can be compared.
     """
 
     split: str
@@ -28,13 +28,14 @@ class Published(NamedTuple):
 
 
 def recognise_test(images: Iterable[str]) -> str:
-    """The known split whose test list is exactly these images, by the hash of their file names; empty if none is."""
+    """The known split with exactly these test images, by the hash of their file names; else empty."""
+    # Names alone, as copies of ChestX-ray14 lie in other folders.
     digest = hash_names(image.rsplit("/", 1)[-1] for image in images)
     return next((name for name, hashes in KNOWN_SPLITS if hashes.get("test") == digest), "")
 
 
 def beside(images: Iterable[str]) -> Published:
-    """What was published, cut by whether it was measured on these test images."""
+    """Published results, divided by whether they were measured on these test images."""
     text = files("cxr.evaluation").joinpath("published_chestxray14.csv").read_text(encoding="utf-8")
     table = pd.read_csv(StringIO(text))
     split = recognise_test(images)

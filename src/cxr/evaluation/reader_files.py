@@ -1,4 +1,4 @@
-"""The files beside a comparison with human readers: what each reader says of the images, and thresholds."""
+"""Files for a comparison with human readers: each reader's calls, and thresholds of a report."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +19,12 @@ from cxr.labels.sheet import read_sheet
 from cxr.labels.table import LabelTable
 from cxr.labels.targets import resolve
 
-Places = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What one reader says of the images of a table of predictions: [N, C] of 1, 0, or nan where nothing is said."""
+    """One reader's calls of the predicted images: [N, C] of 1, 0, or nan where nothing is called."""
 
     name: str
     calls: Float
@@ -32,36 +32,37 @@ class Reading:
 
 def read_readings(
     path: Path, readers: Sequence[Path], options: LabelOptions = DEFAULT
-) -> tuple[Places, Predictions, list[Reading], list[str]]:
-    """(rows that any reader has read, predictions of the common findings, what each reader says of those rows, notes).
+) -> tuple[Indices, Predictions, list[Reading], list[str]]:
+    """(rows that any reader has read, predictions, each reader's calls of those rows, notes).
+
+    Predictions are of the findings that all readers and the model have in common.
 
     Raises:
         CxrError: No image or finding in common, or a file that cannot be read.
     """
     sheets = [read_sheet(reader) for reader in readers]
-    named = [name_labels(sheet, options.column) for sheet in sheets]
-    whole = read(
-        path, needs_labels=False, labelled=list(dict.fromkeys(name for own in named for name in own))
-    )
+    labelled = [name_labels(sheet, options.column) for sheet in sheets]
+    every_label = list(dict.fromkeys(name for names in labelled for name in names))
+    whole = read(path, needs_labels=False, labelled=every_label)
     tables = [read_labels(sheet, whole.findings, options.column, options.duplicates) for sheet in sheets]
     predictions = _with_common(whole, tables)
-    found = [find_rows(predictions.rows, table.rows) for table in tables]
-    places = np.flatnonzero(np.any([own >= 0 for own in found], axis=0))
-    if not predictions.findings or not len(places):
-        what = "image" if predictions.findings else "finding"
+    # per reader [N]: its table's row of each predicted image, -1 where it has not read the image
+    table_rows = [find_rows(predictions.rows, table.rows) for table in tables]
+    read_rows = np.flatnonzero(np.any([rows >= 0 for rows in table_rows], axis=0))
+    if not predictions.findings or not len(read_rows):
+        kind = "image" if predictions.findings else "finding"
         others = ", ".join(str(reader) for reader in readers)
-        raise CxrError(f"{path}: no {what} in common with {others}", "name images and findings alike")
-    names, readings, notes = _name_readers(readers), [], list(whole.notes)
-    for name, labelled, table, own in zip(names, named, tables, found, strict=True):
-        notes += (
-            [] if options.column else _note_not_predicted(name, labelled, whole)
-        )  # else the table's notes do so
+        raise CxrError(f"{path}: no {kind} in common with {others}", "name images and findings alike")
+
+    readings, notes = [], list(whole.notes)
+    for name, names, table, rows in zip(_name_readers(readers), labelled, tables, table_rows, strict=True):
+        if not options.column:  # with a column of classes, the table's notes say the same
+            notes += _note_not_predicted(name, names, whole)
         notes += [f"reader {name}: {note}" for note in table.notes]
-        notes += _note_findings(name, whole, table) + _note_images(
-            name, predictions.rows["image"], table, own
-        )
-        readings.append(Reading(name, _calls(table, predictions.findings)[own[places]]))
-    return places, predictions, readings, notes
+        notes += _note_findings(name, whole, table)
+        notes += _note_images(name, predictions.rows["image"], table, rows)
+        readings.append(Reading(name, _calls(table, predictions.findings)[rows[read_rows]]))
+    return read_rows, predictions, readings, notes
 
 
 def _name_readers(readers: Sequence[Path]) -> list[str]:
@@ -80,9 +81,9 @@ def _with_common(predictions: Predictions, tables: Sequence[LabelTable]) -> Pred
 
 
 def _calls(table: LabelTable, findings: Sequence[str]) -> Float:
-    """[M + 1, C] what the rows say of the findings, the last row nothing, for images that the reader has not read."""
-    own = [name for finding in findings if (name := find(finding, table.findings))]
-    targets = resolve(table, own, uncertain="ignore", blank="masked")
+    """[M + 1, C] calls of the reader's M rows, and a row of nan, on which index -1 of unread images falls."""
+    names = [name for finding in findings if (name := find(finding, table.findings))]
+    targets = resolve(table, names, uncertain="ignore", blank="masked")
     known = np.where(targets.mask, targets.y, np.nan).astype(np.float64)
     return np.vstack([known, np.full((1, len(findings)), np.nan)])
 
@@ -92,24 +93,28 @@ def _note_findings(name: str, predictions: Predictions, table: LabelTable) -> li
     return [f"left out, since reader {name} does not read them: {', '.join(lacking)}"] if lacking else []
 
 
-def _note_images(name: str, images: "pd.Series[str]", table: LabelTable, places: Places) -> list[str]:
-    """How many readings belong to no prediction, and how many predictions have no reading, with the first of each."""
-    unused = table.rows["image"][~np.isin(np.arange(len(table)), places)]
-    unread = images[places < 0]
+def _note_images(name: str, images: "pd.Series[str]", table: LabelTable, rows: Indices) -> list[str]:
+    """How many readings have no prediction and how many predictions no reading, with the first of each."""
+    unused = table.rows["image"][~np.isin(np.arange(len(table)), rows)]
+    unread = images[rows < 0]
     notes = []
     if len(unused):
-        what = f"{len(unused):,} of the {len(table):,} images of reader {name} are not predicted"
-        notes.append(f"{what}, the first {unused.iloc[0]}")
+        counts = f"{len(unused):,} of the {len(table):,} images of reader {name}"
+        notes.append(f"{counts} are not predicted, the first {unused.iloc[0]}")
     if len(unread):
-        what = f"{len(unread):,} of the {len(images):,} predicted images are not read by reader {name}"
-        notes.append(f"{what}, the first {unread.iloc[0]}")
+        counts = f"{len(unread):,} of the {len(images):,} predicted images"
+        notes.append(f"{counts} are not read by reader {name}, the first {unread.iloc[0]}")
     return notes
 
 
 def _note_not_predicted(name: str, labelled: Sequence[str], predictions: Predictions) -> list[str]:
-    others = [one for one in labelled if one != NO_FINDING and find(one, predictions.findings) is None]
-    what = f"left out, since the model does not predict what reader {name} reads"
-    return [f"{what}: {', '.join(others)}"] if others else []
+    """Findings that the reader reads and the model does not predict; "No Finding" is expected among them."""
+    others = [
+        label for label in labelled if label != NO_FINDING and find(label, predictions.findings) is None
+    ]
+    if not others:
+        return []
+    return [f"left out, since the model does not predict what reader {name} reads: {', '.join(others)}"]
 
 
 def read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:
@@ -118,30 +123,34 @@ def read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:
     Raises:
         CxrError: Every mistake at once: a finding on no row or on two, a cell that is no number from 0 to 1.
     """
-    hint = (
-        "cxr eval writes metrics.csv beside predictions.csv: a row a finding with its threshold, from 0 to 1"
-    )
+    hint = "cxr eval writes metrics.csv: one row per finding with its threshold, from 0 to 1"
     sheet = read_sheet(path).spelled(("finding", "threshold"))
     sheet.require(["finding", "threshold"], hint)
     names = [canonical(cell) for cell in sheet.column("finding")]
-    asked = {finding: find(finding, names) for finding in findings}
-    problems, values, first = [], {}, dict[str, int]()
+    name_of = {finding: find(finding, names) for finding in findings}
+    problems: list[str] = []
+    values: dict[str, float | None] = {}
+    first_rows: dict[str, int] = {}
     for row, (name, cell) in enumerate(zip(names, sheet.numbers("threshold"), strict=True)):
-        before = first.setdefault(name_key(name), row)
-        if before != row:
-            problems.append(f"{sheet.where(row)}: {name} is there twice, first on line {sheet.lines[before]}")
+        first = first_rows.setdefault(name_key(name), row)
+        if first != row:
+            problems.append(f"{sheet.where(row)}: {name} is there twice, first on line {sheet.lines[first]}")
         value = _threshold(cell)
-        if value is None and (cell.strip() or name in asked.values()):  # rows of means have none
+        is_needed = name in name_of.values()  # rows of means have an empty threshold
+        if value is None and (cell.strip() or is_needed):
             shown = cell.strip() or "empty"
             problems.append(f"{sheet.where(row)}: threshold of {name} is {shown}, no number from 0 to 1")
         values[name] = value
-    missing = [finding for finding, name in asked.items() if name is None]
+    missing = [finding for finding, name in name_of.items() if name is None]
     if missing:
         problems.append(f"{path}: is no metrics.csv with a threshold for each of {', '.join(missing)}")
     if problems:
         raise CxrError(problems, hint)
-    known = tuple(value for name in asked.values() if name and (value := values[name]) is not None)
-    return Thresholds(tuple(findings), known, GIVEN, f"in {path}")
+    # Nothing is missing here: every finding has a name, and every name a value.
+    thresholds = [values[name] for name in name_of.values() if name is not None]
+    return Thresholds(
+        tuple(findings), tuple(value for value in thresholds if value is not None), GIVEN, f"in {path}"
+    )
 
 
 def _threshold(cell: str) -> float | None:

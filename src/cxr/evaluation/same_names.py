@@ -1,4 +1,4 @@
-"""Which names in two tables are one image's: equal but for the ending or for folders that one of them leaves out."""
+"""Matching the image names of two tables, which may differ in file endings and in leading folders."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -9,31 +9,33 @@ import pandas as pd
 
 from cxr.labels.lookup import stem
 
-Places = npt.NDArray[np.intp]
+Indices = npt.NDArray[np.intp]
 _NONE, _SEVERAL = -1, -2
 _ABOVE_CHEXPERT = re.compile(r"^(.*/)?chexpert[^/]*/", re.IGNORECASE)
 
 
-def match_names(images: "pd.Series[str]", others: "pd.Series[str]") -> Places:
-    """[N] the place in `others` of each image, -1 where there is none, or where the name may be one of several.
+def match_names(images: "pd.Series[str]", others: "pd.Series[str]") -> Indices:
+    """[N] the index in `others` of each image, -1 where there is none, or where several names match.
 
-    `a0` is `a0.png` and `site/a0.png`, but `siteA/a0.png` is not `siteB/a0.png`. CheXpert's own folder and those above
-    it do not count, as its copies are called differently. What is written alike in both tables goes before the rest.
+    `a0` matches `a0.png` and `site/a0.png`, but `siteA/a0.png` does not match `siteB/a0.png`. CheXpert's top
+    folder and those above it do not count, as copies of CheXpert name it differently. Exact matches come
+    first, then names without their ending, then names of which one has more folders in front.
 
     Args:
-        images: [N] names; rows of one name get one place.
+        images: [N] names; rows of the same name get the same index.
         others: [M] names.
     """
     codes, distinct = pd.factorize(images)
-    names, theirs = [slashed(str(name)) for name in distinct], [slashed(str(name)) for name in others]
-    places = _equal(names, theirs)
-    for look in (_equal, _longer_or_shorter):
-        lost = np.flatnonzero(places < 0)
-        free = np.setdiff1d(np.arange(len(theirs)), places)
-        if len(lost) and len(free):
-            found = look([_core(names[one]) for one in lost], [_core(theirs[one]) for one in free])
-            places[lost] = np.where(found >= 0, free[found], _NONE)
-    return places[codes] if len(codes) else np.empty(0, np.intp)
+    names = [slashed(str(name)) for name in distinct]
+    candidates = [slashed(str(name)) for name in others]
+    matches = _match_equal(names, candidates)
+    for match in (_match_equal, _match_folders):
+        unmatched = np.flatnonzero(matches < 0)
+        free = np.setdiff1d(np.arange(len(candidates)), matches)  # a matched name is no candidate any more
+        if len(unmatched) and len(free):
+            found = match([_core(names[i]) for i in unmatched], [_core(candidates[i]) for i in free])
+            matches[unmatched] = np.where(found >= 0, free[found], _NONE)
+    return matches[codes] if len(codes) else np.empty(0, np.intp)
 
 
 def slashed(name: str) -> str:
@@ -47,28 +49,32 @@ def below_chexpert(name: str) -> str:
 
 
 def _core(name: str) -> str:
+    """Without the ending and without CheXpert's top folder."""
     return stem(below_chexpert(name)).lstrip("/")
 
 
-def _equal(names: Sequence[str], others: Sequence[str]) -> Places:
-    """[N] the place of each equal name, -1 where there is none or where either side has it twice."""
+def _match_equal(names: Sequence[str], others: Sequence[str]) -> Indices:
+    """[N] the index of each equal name, -1 where there is none or where either side has it twice."""
     index = _index(others)
-    return _one_to_one([index.get(name, _NONE) for name in names])
+    return _drop_repeated([index.get(name, _NONE) for name in names])
 
 
-def _longer_or_shorter(names: Sequence[str], others: Sequence[str]) -> Places:
-    """[N] the place of the only other name that has more folders in front, or fewer; else -1."""
+def _match_folders(names: Sequence[str], others: Sequence[str]) -> Indices:
+    """[N] the index of the only other name that has more folders in front, or fewer; else -1."""
     whole, wanted = _index(others), set(names)
-    longer: dict[
-        str, int
-    ] = {}  # ends of the others' names, of which there are many: only those that are asked for
-    for place, other in enumerate(others):
+    # Ends of the other names, of which there are many: only those that are asked for are kept.
+    longer: dict[str, int] = {}
+    for number, other in enumerate(others):
         for end in _ends(other):
             if end in wanted:
-                longer[end] = _SEVERAL if end in longer else place
-    found = [[whole[end] for end in _ends(name) if end in whole] for name in names]
-    found = [[*own, longer[name]] if name in longer else own for own, name in zip(found, names, strict=True)]
-    return _one_to_one([own[0] if len(own) == 1 else _NONE for own in found])
+                longer[end] = _SEVERAL if end in longer else number
+    matches = []
+    for name in names:
+        found = [whole[end] for end in _ends(name) if end in whole]  # others with fewer folders
+        if name in longer:
+            found.append(longer[name])
+        matches.append(found[0] if len(found) == 1 else _NONE)
+    return _drop_repeated(matches)
 
 
 def _ends(name: str) -> Iterator[str]:
@@ -79,14 +85,15 @@ def _ends(name: str) -> Iterator[str]:
 
 
 def _index(names: Sequence[str]) -> dict[str, int]:
+    """The index of each name, _SEVERAL of a repeated one."""
     index: dict[str, int] = {}
-    for place, name in enumerate(names):
-        index[name] = _SEVERAL if name in index else place
+    for number, name in enumerate(names):
+        index[name] = _SEVERAL if name in index else number
     return index
 
 
-def _one_to_one(places: Sequence[int]) -> Places:
-    """The places, -1 in place of those that several names have."""
-    found = np.maximum(np.array(places, np.intp), _NONE)
+def _drop_repeated(matches: Sequence[int]) -> Indices:
+    """The matches, with -1 for those that several names have: each image has at most one partner."""
+    found = np.maximum(np.array(matches, np.intp), _NONE)  # _SEVERAL becomes _NONE
     values, counts = np.unique(found, return_counts=True)
     return np.where(np.isin(found, values[counts > 1]), _NONE, found)

@@ -1,4 +1,4 @@
-"""Operating points: from which probability on a finding is called present, chosen on validation rows."""
+"""Operating points: the probability from which a finding is called present, chosen on validation rows."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -24,20 +24,22 @@ FALLBACK = 0.5
 GIVEN = "as given"
 """Rule of thresholds that a file states, by whatever rule they came into it."""
 
-_SLACK = 1e-9  # rows; 0.9 x 10 is 9 rows, whatever its last digit as a float
+_SLACK = 1e-9  # rows; 0.9 x 10 counts as 9 rows, whatever its last digit as a float
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """One threshold a finding (positive when p >= threshold), and where it comes from.
+    """One threshold per finding (positive when p >= threshold), and where it comes from.
 
     Attributes:
         findings: C names.
         values: C thresholds in [0, 1].
         rule: `f1`, `youden`, `sensitivity=X`, `specificity=X`, `fixed 0.5` or GIVEN.
         chosen_on: The rows it was chosen on, as `validation rows (112 images)`, or `not chosen: fixed`.
-        fallback: Findings that got FALLBACK, since the rows hold no positive, no negative, or no fitting threshold.
-        images: Hashed names (`hashed`) of the rows it was chosen on, so that a report knows when it judges the same.
+        fallback: Findings that got FALLBACK, since the rows hold no positive, no negative, or no fitting
+            threshold.
+        images: Hashed names (`hashed`) of the rows it was chosen on, so that a report knows
+            when it evaluates the same.
         patient_key: Id of the key that hashed them; empty without one.
         sources: Names of the datasets that were joined in these rows, whose images are then also hashed as
             `source/image`; empty for one.
@@ -57,17 +59,18 @@ class Thresholds:
 
 
 def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -> Thresholds:
-    """One threshold a finding, by a rule on these rows.
+    """One threshold per finding, by a rule on these rows.
 
-    Rules: the best F1, the best Youden's J (Youden 1950), the highest specificity with a sensitivity of at least X,
+    Rules: the best F1, the best Youden's J (Youden 1950), the highest specificity with a sensitivity of at
+        least X,
     the highest sensitivity with a specificity of at least X, or one fixed number.
 
-    Every distinct probability is tried. Of equally good ones the largest is taken, which calls the fewest rows
-    positive. The threshold is the midpoint between it and the next lower probability (0 below the lowest): the same
-    decisions on these rows, and none of them turns on the last digits of a float.
+    Every distinct probability is tried. Of equally good ones the largest is taken, which calls the fewest
+    rows positive. The threshold is the midpoint between it and the next lower probability (0 below the
+    lowest): it decides these rows in the same way, and no decision depends on the last digits of a float.
 
     Args:
-        predictions: Validation rows, never those that are to be judged.
+        predictions: Validation rows, never those that are to be evaluated.
         rule: See `Rule`; for a fixed probability the rows do not matter.
         chosen_on: Name of the rows for the report; `predictions.describe()` if not given.
 
@@ -76,16 +79,18 @@ def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -
     """
     if not isinstance(rule, str):
         return fixed(predictions.findings, rule)
-    best = [_best(predictions.y[:, c], predictions.p[:, c], rule) for c in range(len(predictions.findings))]
+    findings = predictions.findings
+    best = [_best(predictions.y[:, c], predictions.p[:, c], rule) for c in range(len(findings))]
+    rows, hasher = predictions.rows, own_hasher()
     return Thresholds(
-        predictions.findings,
-        tuple(FALLBACK if value is None else value for value in best),
-        rule,
-        chosen_on or predictions.describe(),
-        tuple(name for name, value in zip(predictions.findings, best, strict=True) if value is None),
-        hashed({*own_names(predictions.rows), *predictions.rows["image"]}, own_hasher()),
-        own_hasher().key_id,
-        _sources(predictions.rows),
+        findings=findings,
+        values=tuple(FALLBACK if value is None else value for value in best),
+        rule=rule,
+        chosen_on=chosen_on or predictions.describe(),
+        fallback=tuple(name for name, value in zip(findings, best, strict=True) if value is None),
+        images=hashed({*own_names(rows), *rows["image"]}, hasher),
+        patient_key=hasher.key_id,
+        sources=_sources(rows),
     )
 
 
@@ -99,9 +104,8 @@ def fixed(findings: Sequence[str], value: float = FALLBACK) -> Thresholds:
         raise CxrError(
             f"eval.threshold: {value:g} is no probability", "give f1, youden or a number from 0 to 1"
         )
-    return Thresholds(
-        tuple(findings), (float(value),) * len(findings), f"fixed {value:g}", "not chosen: fixed"
-    )
+    values = (float(value),) * len(findings)
+    return Thresholds(tuple(findings), values, rule=f"fixed {value:g}", chosen_on="not chosen: fixed")
 
 
 def origin(thresholds: Thresholds) -> str:
@@ -112,22 +116,23 @@ def origin(thresholds: Thresholds) -> str:
     if rule.startswith("fixed"):
         return f"{rule} for every finding"
     words = {"f1": "best F1", "youden": "best Youden's J"}
-    how = words[rule] if rule in words else "{} of at least {:g}".format(*parse_rule(rule))
-    return f"{how} on {thresholds.chosen_on}"
+    if rule not in words:
+        name, least = parse_rule(rule)
+        return f"{name} of at least {least:g} on {thresholds.chosen_on}"
+    return f"{words[rule]} on {thresholds.chosen_on}"
 
 
 def own_names(rows: pd.DataFrame) -> "pd.Series[str]":
-    """Image names as their archive has them, without the `source/` that tells those of several archives apart."""
+    """[N] image names as their dataset has them, without `source/` in front where datasets are joined."""
     if "source" not in rows.columns:
         return rows["image"]
-    both = zip(rows["image"], rows["source"], strict=True)
-    return pd.Series(
-        [image.removeprefix(f"{source}/") if source else image for image, source in both], dtype=str
-    )
+    pairs = zip(rows["image"], rows["source"], strict=True)
+    names = [image.removeprefix(f"{source}/") if source else image for image, source in pairs]
+    return pd.Series(names, dtype=str)
 
 
 def hashed(images: Iterable[str], hasher: Hasher = NO_KEY) -> frozenset[str]:
-    """The first 12 hex digits of each name's hash; without a key they name every image whose name can be guessed."""
+    """The first 12 hex digits of each name's hash; without a key, a guessed name can be checked."""
     return frozenset(hasher.digest(name).hex()[:12] for name in images)
 
 
@@ -139,14 +144,18 @@ def count_shared(thresholds: Thresholds, rows: pd.DataFrame) -> int | None:
     if not thresholds.images:
         return 0
     names = list(own_names(rows))
-    if thresholds.sources and "source" in rows.columns:  # joined datasets may have images of one name
-        every = zip(names, rows["image"], rows["source"].isin(thresholds.sources), strict=True)
-        names = [full if is_joined else own for own, full, is_joined in every]
-    return sum(one in thresholds.images for name in names for one in hashed([name], hasher))
+    if thresholds.sources and "source" in rows.columns:
+        # Joined datasets may have images of the same name: there an image counts under its full name alone.
+        is_joined = rows["source"].isin(thresholds.sources)
+        pairs = zip(names, rows["image"], is_joined, strict=True)
+        names = [full if joined else name for name, full, joined in pairs]
+    return sum(hashed([name], hasher) <= thresholds.images for name in names)
 
 
 def _sources(rows: pd.DataFrame) -> tuple[str, ...]:
-    return tuple(source for source in rows["source"].unique() if source) if "source" in rows.columns else ()
+    if "source" not in rows.columns:
+        return ()
+    return tuple(source for source in rows["source"].unique() if source)
 
 
 def to_json(thresholds: Thresholds) -> str:
@@ -170,7 +179,7 @@ class _Written(BaseModel):
     sources: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _one_a_finding(self) -> "_Written":
+    def _one_per_finding(self) -> "_Written":
         if len(self.values) != len(self.findings):
             raise ValueError(f"{len(self.values)} thresholds for {len(self.findings)} findings")
         return self
@@ -180,36 +189,50 @@ def from_json(text: str) -> Thresholds:
     """The thresholds that `to_json` wrote.
 
     Raises:
-        ValueError: Not such a text, or thresholds that are none.
+        ValueError: Another text, or thresholds that are no probabilities.
     """
     written = _Written.model_validate_json(text)
     return Thresholds(**dict(written) | {"images": frozenset(written.images)})
 
 
 def _best(y: Float, p: Float, rule: str) -> float | None:
-    """The threshold of one finding, None with one class only or where no threshold will do."""
+    """The threshold of one finding for y, p [N]; None with one class only, or where none meets the rule."""
     known = ~np.isnan(y)
     order = np.argsort(-p[known])
-    scores, positive = p[known][order], y[known][order] == 1
+    scores, positive = p[known][order], y[known][order] == 1  # both with falling scores
     num_positive = int(positive.sum())
     num_negative = len(positive) - num_positive
     if not num_positive or not num_negative:
         return None
-    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))  # last row of each distinct probability
+    # [K] the last row of each distinct probability, down to which its threshold calls rows positive
+    last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
     true = np.cumsum(positive)[last]
     false = last + 1 - true
-    place = _place(rule, true, false, num_positive, num_negative)
-    return None if place is None else _midpoint(np.append(scores[last], 0.0), place)
+    chosen = _choose(rule, true, false, num_positive, num_negative)
+    if chosen is None:
+        return None
+    falling = np.append(scores[last], 0.0)
+    return _midpoint(float(falling[chosen]), float(falling[chosen + 1]))
 
 
-def _place(rule: str, true: Float, false: Float, num_positive: int, num_negative: int) -> int | None:
-    """Which of the falling probabilities, given the true and false positives from each one up; None if none will do."""
+def _choose(rule: str, true: Float, false: Float, num_positive: int, num_negative: int) -> int | None:
+    """The index of the best of K falling probabilities, the first of equals; None if none meets the rule.
+
+    Args:
+        rule: See `Rule`.
+        true: [K] true positives when rows of at least each probability are called positive.
+        false: [K] false positives likewise.
+        num_positive: Positive rows.
+        num_negative: Negative rows.
+    """
     if rule == "f1":
         return int(np.argmax(2 * true / (true + false + num_positive)))
-    if rule == "youden":  # J times a constant, in whole numbers so that ties are ties
+    if rule == "youden":  # J times num_positive * num_negative, in whole numbers so that ties are ties
         return int(np.argmax(true * num_negative - false * num_positive))
     name, least = parse_rule(rule)
-    if name == "sensitivity":
+    if (
+        name == "sensitivity"
+    ):  # the first that reaches it has the highest specificity; the last always reaches it
         return int(np.argmax(true >= least * num_positive - _SLACK))
     allowed = np.flatnonzero(false <= (1 - least) * num_negative + _SLACK)
     return int(allowed[np.argmax(true[allowed])]) if len(allowed) else None
@@ -222,7 +245,6 @@ def parse_rule(rule: str) -> tuple[str, float]:
     return name, float(least)
 
 
-def _midpoint(falling: Float, place: int) -> float:
-    chosen, below = float(falling[place]), float(falling[place + 1])
+def _midpoint(chosen: float, below: float) -> float:
     middle = (chosen + below) / 2
-    return middle if middle > below else chosen
+    return middle if middle > below else chosen  # neighbouring floats: rounding gives the lower again

@@ -17,61 +17,84 @@ Combine = Literal["max", "mean"]
 _STUDY_FOLDER = re.compile(r"((?:^|.*/)patient\d+/study\d+)/")
 
 
-def combine(predictions: Predictions, unit: Unit, how: Combine) -> Predictions:
-    """A row per study or patient: the largest or the mean probability of its images, present where any image is so.
+def combine(predictions: Predictions, unit: Unit, method: Combine) -> Predictions:
+    """One row per study or patient: the largest or mean probability of its images.
+
+    Its label is positive where that of any image is.
 
     Args:
         predictions: Rows of images.
         unit: What a row shall be; `image` changes nothing.
-        how: How the probabilities of its images become one.
+        method: How the probabilities of its images become one.
 
     Raises:
         CxrError: An image whose study or patient is not known.
     """
     if unit == "image" or not len(predictions):
         return predictions
-    keys = _keys(predictions, unit)
-    codes, names = pd.factorize(keys + "\n" + predictions.rows["split"])
+    names = _names(predictions, unit)
+    splits = predictions.rows["split"]
+    # [N] the unit of each image; a unit with images of two splits is one row in each of them
+    codes, units = pd.factorize(names + "\n" + splits)
     first = np.unique(codes, return_index=True)[1]
-    probabilities, labels = (pd.DataFrame(values).groupby(codes) for values in (predictions.p, predictions.y))
-    p = (probabilities.max() if how == "max" else probabilities.mean()).to_numpy()
-    y = labels.max().to_numpy()  # nan where no image of it has a known label
-    differ = int(((labels.max() != labels.min()) & labels.max().notna()).any(axis=1).sum())
-    names_of = [f"{key} ({split})" if keys.iloc[first].duplicated(keep=False).any() else key for key, split in
-                zip(keys.iloc[first], predictions.rows["split"].iloc[first], strict=True)]  # fmt: skip
-    rows = predictions.rows.iloc[first].reset_index(drop=True).assign(image=names_of)
-    notes = [f"evaluated per {unit}: the {how} over the images of each of {len(names):,}"]
-    notes += [f"{differ:,} have images with different labels and count as positive"] if differ else []
-    return replace(predictions, rows=rows, y=y, p=np.clip(p, 0, 1), notes=(*predictions.notes, *notes))
+    probabilities = pd.DataFrame(predictions.p).groupby(codes)
+    labels = pd.DataFrame(predictions.y).groupby(codes)
+    p = (probabilities.max() if method == "max" else probabilities.mean()).to_numpy()
+    y = labels.max().to_numpy()  # nan where no image of the unit has a known label
+
+    rows = predictions.rows.iloc[first].reset_index(drop=True)
+    names, splits = names.iloc[first], splits.iloc[first]
+    if names.duplicated().any():  # a unit of two splits: equal names would count as one image
+        names = names + " (" + splits + ")"
+    notes = [f"evaluated per {unit}: the {method} over the images of each of {len(units):,}"]
+    differs = (labels.max() != labels.min()) & labels.max().notna()
+    num_different = int(differs.any(axis=1).sum())
+    if num_different:
+        notes.append(f"{num_different:,} have images with different labels and count as positive")
+    return replace(
+        predictions,
+        rows=rows.assign(image=names.to_numpy()),
+        y=y,
+        p=np.clip(p, 0, 1),
+        notes=(*predictions.notes, *notes),
+    )
 
 
-def _keys(predictions: Predictions, unit: Unit) -> "pd.Series[str]":
-    """The study or patient of each image; a study that several patients have, as visit 1 of each, is patient/study."""
+def _names(predictions: Predictions, unit: Unit) -> "pd.Series[str]":
+    """[N] the patient or study of each image; a study id that several patients have is named patient/study.
+
+    Raises:
+        CxrError: An image without one.
+    """
     rows = predictions.rows
     if unit == "patient":
-        keys = rows["patient_id"]
+        names = rows["patient_id"]
     else:
-        named = rows[STUDY] if STUDY in rows.columns else pd.Series([""] * len(rows), dtype=str)
-        told = rows["image"].map(lambda image: found[1] if (found := _STUDY_FOLDER.match(image)) else "")
-        keys = _tell_apart(named, rows["patient_id"]).where(
-            named != "", told
-        )  # a path names the patient, too
-    lost = rows["image"][keys == ""]
-    if len(lost):
-        column = "patient_id" if unit == "patient" else STUDY
-        names = "image names" if len(lost) == 1 else "images name"
-        what = f"eval.unit={unit}: {len(lost):,} {names} no {unit}, the first {lost.iloc[0]}"
-        raise CxrError(what, f"add a column {column}, or a table with one as --labels")
-    return keys
+        column = rows[STUDY] if STUDY in rows.columns else pd.Series([""] * len(rows), dtype=str)
+        # CheXpert's paths name patient and study, so that they need no patient in front
+        from_path = rows["image"].map(_study_of_path)
+        names = _with_patients(column, rows["patient_id"]).where(column != "", from_path)
+    unnamed = rows["image"][names == ""]
+    if len(unnamed):
+        column_name = "patient_id" if unit == "patient" else STUDY
+        images = "image names" if len(unnamed) == 1 else "images name"
+        problem = f"eval.unit={unit}: {len(unnamed):,} {images} no {unit}, the first {unnamed.iloc[0]}"
+        raise CxrError(problem, f"add a column {column_name}, or a table with one as --labels")
+    return names
 
 
-def _tell_apart(studies: "pd.Series[str]", patients: "pd.Series[str]") -> "pd.Series[str]":
-    """The studies, as patient/study where any study is of several patients."""
-    known = patients[(studies != "") & (patients != "")].groupby(studies).agg(["nunique", "first"])
-    if not len(known) or (known["nunique"] == 1).all():
+def _study_of_path(image: str) -> str:
+    found = _STUDY_FOLDER.match(image)
+    return found[1] if found else ""
+
+
+def _with_patients(studies: "pd.Series[str]", patients: "pd.Series[str]") -> "pd.Series[str]":
+    """[N] the study ids, as patient/study where an id, such as visit 1, belongs to several patients."""
+    is_known = (studies != "") & (patients != "")
+    patients_of = patients[is_known].groupby(studies).agg(["nunique", "first"])
+    if not len(patients_of) or (patients_of["nunique"] == 1).all():
         return studies
-    only = known["first"].where(
-        known["nunique"] == 1
-    )  # where an image names no patient, another of its study may
-    whose = patients.where(patients != "", studies.map(only).fillna(""))
-    return (whose + "/" + studies).where((studies != "") & (whose != ""), studies)
+    # An image without a patient has that of its study's other images, where they agree.
+    only_patient = patients_of["first"].where(patients_of["nunique"] == 1)
+    patients = patients.where(patients != "", studies.map(only_patient).fillna(""))
+    return (patients + "/" + studies).where((studies != "") & (patients != ""), studies)

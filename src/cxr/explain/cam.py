@@ -1,4 +1,4 @@
-"""Class activation maps (Zhou et al. 2016), exact for these models, drawn over the file's own pixels."""
+"""Class activation maps (Zhou et al. 2016), exact for these models, drawn over the original pixels."""
 
 import math
 import struct
@@ -18,70 +18,85 @@ from cxr.model.classifier import Classifier
 Map = npt.NDArray[np.float32]
 Colour = npt.NDArray[np.uint8]
 
-_OPACITY, _FAINT = 0.55, 0.2
-_CAPTION = 28
-_AFTER_SIZE = 33  # bytes of a PNG up to the end of its first part, which says its size
-_MOST_PIXELS = 25_000_000
+_MAX_OPACITY = 0.55
+_MIN_SHARE = 0.2  # of the largest value of a map, below which nothing is drawn
+_CAPTION_HEIGHT = 28  # pixels below an image of 512 pixels width
+_END_OF_IHDR = 33  # bytes of a PNG: 8 of signature, 25 of the first chunk, which holds width and height
+MAX_PIXELS = 25_000_000
+"""Above so many, an overlay is drawn on a smaller copy of the image."""
 
 
 def activation_map(classifier: Classifier, features: Tensor, finding: int) -> Map:
-    """[h, w] of one finding from one image's feature map [D, h, w]; its mean plus the head's bias is the logit."""
+    """[h, w] of one finding from one image's features [D, h, w]; mean plus the head's bias is the logit."""
     with torch.inference_mode():
         return classifier.activation_maps(features[None])[0, finding].cpu().numpy()
 
 
-def overlay(grey: Grey, cam: Map, how: Preprocess, caption: str) -> Colour:
-    """The radiograph [H, W] with what speaks for the finding in colour, a caption below: BGR [H + caption, W, 3].
+def overlay(grey: Grey, cam: Map, preprocess: Preprocess, caption: str) -> Colour:
+    """The radiograph with positive evidence in colour and a caption below: BGR [H + caption, W, 3].
 
-    Only positive evidence is shown, as a share of the map's largest value; opacity grows with it from a fifth on, so
-    that what does not speak for the finding stays the radiograph. The map is spread from the model's square to the
-    file's own pixels. An image above 25 million pixels is drawn at a half, a third ... of its size.
+    Evidence is shown as a share of the map's largest value. Opacity grows with it from a fifth on, so that
+    the rest stays the radiograph.
+
+    Args:
+        grey: [H, W]; above 25 million pixels it is drawn at a half, a third ... of its size.
+        cam: [h, w] the map of the model's square.
+        preprocess: How the square was made of the image, which is undone for the map.
+        caption: One line of text.
     """
-    factor = math.ceil(math.sqrt(grey.size / _MOST_PIXELS))
+    factor = math.ceil(math.sqrt(grey.size / MAX_PIXELS))
     if factor > 1:
         smaller = max(1, grey.shape[1] // factor), max(1, grey.shape[0] // factor)
         grey = np.asarray(cv2.resize(grey, smaller, interpolation=cv2.INTER_AREA), np.uint8)
     evidence = np.maximum(cam, 0)
-    share = undo_prepare(np.asarray(evidence / max(float(evidence.max()), 1e-6), np.float32), grey, how)
+    share = np.asarray(evidence / max(float(evidence.max()), 1e-6), np.float32)
+    share = undo_prepare(share, grey, preprocess)  # [h, w] -> [H, W]
     strip = _caption(grey.shape, caption)
-    picture = np.empty((grey.shape[0] + len(strip), grey.shape[1], 3), np.uint8)
-    picture[grey.shape[0] :] = strip
-    for rows in blocks_of(grey.shape):  # of 25 million pixels the floats alone would be 2 GB
-        picture[: grey.shape[0]][rows] = _mix(grey[rows], np.clip(share[rows], 0, 1))
-    return picture
+    height, width = grey.shape
+    drawn = np.empty((height + len(strip), width, 3), np.uint8)
+    drawn[height:] = strip
+    for rows in blocks_of(grey.shape):  # of 25 million pixels at once, the floats alone would be 2 GB
+        drawn[:height][rows] = _mix(grey[rows], np.clip(share[rows], 0, 1))
+    return drawn
 
 
 def _mix(grey: Grey, share: Map) -> Colour:
+    """Rows of the radiograph [n, W] with the colour of the evidence [n, W] on top: BGR [n, W, 3]."""
     colour = np.asarray(cv2.applyColorMap(np.rint(share * 255).astype(np.uint8), cv2.COLORMAP_INFERNO))
-    opacity = (np.clip((share - _FAINT) / (1 - _FAINT), 0, 1) * _OPACITY)[..., None]
+    visible_share = np.clip((share - _MIN_SHARE) / (1 - _MIN_SHARE), 0, 1)
+    opacity = (visible_share * _MAX_OPACITY)[..., None]
     mixed = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)) * (1 - opacity) + colour * opacity
     return np.asarray(np.rint(mixed), np.uint8)
 
 
 def _caption(shape: tuple[int, ...], caption: str) -> Colour:
-    """The strip below an image [H, W], in letters that fit its width; at most as high as a long thin image itself."""
-    width = shape[1]
-    scale = max(min(width / 512, shape[0] / _CAPTION), 0.5)
-    height = round(_CAPTION * scale)
-    strip = np.zeros((height, width, 3), np.uint8)
-    place, size = (round(6 * scale), round(height * 0.7)), 0.5 * scale
+    """The strip below an image [H, W], in letters that fit its width.
+
+    A long thin image limits the strip by its height, or the strip would be many times the image.
+    """
+    height, width = shape
+    scale = max(min(width / 512, height / _CAPTION_HEIGHT), 0.5)
+    strip_height = round(_CAPTION_HEIGHT * scale)
+    strip = np.zeros((strip_height, width, 3), np.uint8)
     cv2.putText(
         strip,
         caption,
-        place,
-        cv2.FONT_HERSHEY_SIMPLEX,
-        size,
-        (235, 235, 235),
-        max(1, round(scale)),
-        cv2.LINE_AA,
+        org=(round(6 * scale), round(strip_height * 0.7)),
+        fontFace=cv2.FONT_HERSHEY_SIMPLEX,
+        fontScale=0.5 * scale,
+        color=(235, 235, 235),
+        thickness=max(1, round(scale)),
+        lineType=cv2.LINE_AA,
     )
     return strip
 
 
-def encode_png(picture: Colour, said: str = "") -> bytes:
-    """The picture as PNG bytes, marked as an overlay: whoever finds it knows that cxr drew it; `said` is ASCII."""
-    done, data = cv2.imencode(".png", picture)
-    assert done
-    png, mark = data.tobytes(), OVERLAY + said.encode("ascii")
-    part = struct.pack(">I", len(mark) - 4) + mark + struct.pack(">I", zlib.crc32(mark))
-    return png[:_AFTER_SIZE] + part + png[_AFTER_SIZE:]
+def encode_png(image: Colour, mark: str = "") -> bytes:
+    """PNG bytes with a chunk that marks them as an overlay of cxr; the chunk holds `mark`, which is ASCII."""
+    is_encoded, data = cv2.imencode(".png", image)
+    assert is_encoded
+    png = data.tobytes()
+    # A chunk is its length without the four letters of its type, then type and content, then their checksum.
+    content = OVERLAY + mark.encode("ascii")  # OVERLAY begins with the type
+    chunk = struct.pack(">I", len(content) - 4) + content + struct.pack(">I", zlib.crc32(content))
+    return png[:_END_OF_IHDR] + chunk + png[_END_OF_IHDR:]

@@ -12,7 +12,7 @@ from cxr.data.placement import SharedPixels
 from cxr.device import choose_device
 from cxr.evaluation.align import Average, average
 from cxr.evaluation.calibration import Temperatures, fit
-from cxr.evaluation.compare import Judged
+from cxr.evaluation.compare import Compared
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import Thresholds, choose
@@ -61,13 +61,13 @@ def evaluate_runs(
 
 def predict_for_comparison(
     run: Path, overrides: Sequence[str], split: str, recipe: Path | None = None
-) -> tuple[Judged, Eval]:
+) -> tuple[Compared, Eval]:
     """One side of a comparison, and the section `eval` of its config."""
     candidate = open_candidate(run, overrides, SharedPixels(_choose_device(overrides)), recipe)
     notes = (*candidate.notes, *candidate.check_split(split, allow_seen=False))
     thresholds, _ = _operating_points([candidate], "probabilities")
     predictions, more = _predict([candidate], split, "probabilities")
-    return Judged(str(run), predictions, thresholds, (*notes, *more)), candidate.config.eval
+    return Compared(str(run), predictions, thresholds, (*notes, *more)), candidate.config.eval
 
 
 def _choose_device(overrides: Sequence[str]) -> torch.device:

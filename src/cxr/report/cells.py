@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from cxr.evaluation.report import AT_THRESHOLD, Report
+from cxr.evaluation.metric_tables import AT_THRESHOLD
+from cxr.evaluation.report import Report
 from cxr.evaluation.statistics.bootstrap import RESAMPLED
 
 Cell = str | int | float | None

@@ -23,8 +23,8 @@ def write(comparison: Comparison, folder: Path) -> None:
     document = {
         "a": comparison.names[0],
         "b": comparison.names[1],
-        "judged_on": comparison.judged_on,
-        "intervals": comparison.how,
+        "judged_on": comparison.evaluated_on,
+        "intervals": comparison.intervals,
         "findings": records(comparison.table.iloc[:-1]),
         "mean": records(comparison.table.iloc[-1:])[0],
         "notes": list(comparison.notes),
@@ -40,7 +40,7 @@ def render_markdown(comparison: Comparison) -> str:
     a, b = map(markdown, comparison.names)
     blocks = [
         [f"# {b} against {a}"],
-        [f"Judged on {comparison.judged_on}. Intervals: 95 %, {comparison.how}."],
+        [f"Judged on {comparison.evaluated_on}. Intervals: 95 %, {comparison.intervals}."],
     ]
     for figure, name in _FIGURES.items():
         headings, rows = _cells(comparison, figure)
@@ -54,14 +54,19 @@ def render_terminal(comparison: Comparison) -> "RenderableType":
     from cxr.tables import Table
 
     a, b = comparison.names
-    parts: list[RenderableType] = [line(f"A: {a}"), line(f"B: {b}"), line(f"On {comparison.judged_on}"), ""]
+    parts: list[RenderableType] = [
+        line(f"A: {a}"),
+        line(f"B: {b}"),
+        line(f"On {comparison.evaluated_on}"),
+        "",
+    ]
     for figure in _FIGURES:
         headings, rows = _cells(comparison, figure)
         table = Table(headings)
         for cells in rows:
             table.add(cells, style="bold" if cells[0] == "mean" else "")
         parts += [table, ""]
-    parts += [line(f"Intervals: 95 %, {comparison.how}."), line(_explain())]
+    parts += [line(f"Intervals: 95 %, {comparison.intervals}."), line(_explain())]
     parts += [line(f"Note: {note}", style="yellow") for note in comparison.notes]
     return stack(*parts, line(DISCLAIMER, style="italic"))
 

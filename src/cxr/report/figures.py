@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from cxr.console import warn
+from cxr.evaluation.metric_tables import MEAN
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.report import MEAN, Report
+from cxr.evaluation.report import Report
 from cxr.report.fonts import choose_fonts, say_lacking
 from cxr.text import shorten, shorten_all, visible
 

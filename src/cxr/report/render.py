@@ -77,7 +77,7 @@ def write(report: Report, predictions: Predictions, folder: Path) -> None:
 def render_terminal(report: Report) -> "RenderableType":
     """A table of at most 80 columns for rich, with what it was judged on above and the notes below."""
     below = [
-        line(f"Thresholds: {origin(report.thresholds)}; judged on {report.judged_on.partition(' (')[0]}.")
+        line(f"Thresholds: {origin(report.thresholds)}; judged on {report.evaluated_on.partition(' (')[0]}.")
     ]
     if report.intervals:
         below.append(line(f"Intervals: 95 %, {report.intervals}."))
@@ -85,13 +85,13 @@ def render_terminal(report: Report) -> "RenderableType":
         line(text) for text in [*subgroup_lines(report), *calibration_lines(report), *published_lines(report)]
     ]
     below += [line(f"Note: {note}", style="yellow") for note in report.notes]
-    above = line("Scored on ", (report.judged_on, "bold"))
+    above = line("Scored on ", (report.evaluated_on, "bold"))
     return stack(above, "", _terminal_table(report), "", *below, line(DISCLAIMER, style="italic"))
 
 
 def render_markdown(report: Report) -> str:
     """The report as a Markdown page."""
-    about = [*report.about, ("thresholds", origin(report.thresholds)), ("judged on", report.judged_on)]
+    about = [*report.about, ("thresholds", origin(report.thresholds)), ("judged on", report.evaluated_on)]
     about += [("intervals", f"95 %, {report.intervals}")] if report.intervals else []
     num = len(report.table)
     blocks: list[Block] = [
@@ -151,7 +151,7 @@ def render_json(report: Report) -> str:
     thresholds = {
         "rule": report.thresholds.rule,
         "chosen_on": report.thresholds.chosen_on,
-        "judged_on": report.judged_on,
+        "judged_on": report.evaluated_on,
         "fallback": list(report.thresholds.fallback),
         "optimistic": report.optimistic,
     }

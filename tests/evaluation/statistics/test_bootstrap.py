@@ -13,7 +13,7 @@ from cxr.evaluation.statistics.bootstrap import (
     Ranked,
     Summed,
     draw_auroc,
-    draw_figures,
+    draw_metrics,
     resample_units,
     resampling_of,
 )
@@ -35,7 +35,7 @@ def by_sklearn(y: Float, p: Float, w: Float, threshold: float = 0.5) -> tuple[fl
     y, p, w = y[counts].astype(int), p[counts], w[counts]
     both = 0 < y.sum() < len(y)
     ranking = (
-        [figure(y, p, sample_weight=w) for figure in (roc_auc_score, average_precision_score)] if both else []
+        [metric(y, p, sample_weight=w) for metric in (roc_auc_score, average_precision_score)] if both else []
     )
     f1 = f1_score(y, p >= threshold, sample_weight=w, zero_division=0.0) if y.any() else np.nan
     brier = brier_score_loss(y, p, sample_weight=w, pos_label=1) if len(y) else np.nan
@@ -44,9 +44,9 @@ def by_sklearn(y: Float, p: Float, w: Float, threshold: float = 0.5) -> tuple[fl
 
 def by_kernel(y: Float, p: Float, w: Float, threshold: float = 0.5) -> tuple[float, ...]:
     own = np.arange(len(y))
-    auroc, precision = Ranked(y, p, own, len(y)).figures(w[:, None])
-    f1, *_, brier = Summed(y, p, threshold, own, len(y)).figures(w[:, None])
-    return tuple(float(figure[0]) for figure in (auroc, precision, f1, brier))
+    auroc, precision = Ranked(y, p, own, len(y)).auroc_and_precision(w[:, None])
+    f1, *_, brier = Summed(y, p, threshold, own, len(y)).metrics(w[:, None])
+    return tuple(float(metric[0]) for metric in (auroc, precision, f1, brier))
 
 
 @given(ROWS)
@@ -79,7 +79,7 @@ def test_a_weight_counts_a_row_so_often(rows: Float, random: "np.random.Generato
 def test_auroc_alone_is_the_same_auroc(rows: Float) -> None:
     y, p, w = rows
     ranked = Ranked(y, p, np.arange(len(y)), len(y))
-    np.testing.assert_array_equal(ranked.auroc(w[:, None]), ranked.figures(w[:, None])[0])
+    np.testing.assert_array_equal(ranked.auroc(w[:, None]), ranked.auroc_and_precision(w[:, None])[0])
 
 
 def drawn(num: int = 400, num_findings: int = 3, seed: int = 0) -> tuple[Float, Float, np.ndarray]:
@@ -93,14 +93,14 @@ def drawn(num: int = 400, num_findings: int = 3, seed: int = 0) -> tuple[Float, 
 def test_every_draw_is_the_figure_of_its_resampled_rows() -> None:
     y, p, patients = drawn()
     resampling = resample_units(patients, "patients", 200, seed=3)
-    figures = draw_figures(y, p, np.array([0.5, 0.4, 0.6]), resampling)
+    drawn_metrics = draw_metrics(y, p, np.array([0.5, 0.4, 0.6]), resampling)
     for draw, counts in enumerate(np.concatenate(list(resampling.counts()), axis=1).T[:40].astype(int)):
         rows = np.repeat(np.arange(len(y)), counts[resampling.of_row])
         for c, threshold in enumerate((0.5, 0.4, 0.6)):
             expected = metrics.point(y[rows, c], p[rows, c], threshold)
-            own = [figures[name][c, draw] for name in bootstrap.RESAMPLED]
+            own = [drawn_metrics[name][c, draw] for name in bootstrap.RESAMPLED]
             assert own == pytest.approx(expected[:-1], abs=1e-12, nan_ok=True)
-    np.testing.assert_array_equal(draw_auroc(y, p, resampling), figures["auroc"])
+    np.testing.assert_array_equal(draw_auroc(y, p, resampling), drawn_metrics["auroc"])
 
 
 def test_a_draw_takes_as_many_patients_as_there_are() -> None:
@@ -124,8 +124,8 @@ def test_the_order_of_rows_changes_no_draw() -> None:
     y, p, patients = drawn()
     order = np.random.default_rng(1).permutation(len(y))
     thresholds = np.full(3, 0.5)
-    straight = draw_figures(y, p, thresholds, resample_units(patients, "patients", 150, 0))
-    mixed = draw_figures(y[order], p[order], thresholds, resample_units(patients[order], "patients", 150, 0))
+    straight = draw_metrics(y, p, thresholds, resample_units(patients, "patients", 150, 0))
+    mixed = draw_metrics(y[order], p[order], thresholds, resample_units(patients[order], "patients", 150, 0))
     for name in ("auroc", "average_precision", "f1"):
         np.testing.assert_array_equal(straight[name], mixed[name])
     np.testing.assert_allclose(straight["brier"], mixed["brier"], rtol=1e-14)
@@ -145,10 +145,10 @@ def test_one_class_only_is_undefined_without_a_warning() -> None:
     y, p = np.array([[1.0, 0.0], [1.0, np.nan]]), np.full((2, 2), 0.5)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        figures = draw_figures(y, p, np.full(2, 0.5), resample_units(["a", "b"], "images", 100, 0))
-    assert np.isnan(figures["auroc"]).all()
-    assert (figures["f1"][0] == 1).all()
-    assert np.isnan(figures["f1"][1]).all()
+        drawn_metrics = draw_metrics(y, p, np.full(2, 0.5), resample_units(["a", "b"], "images", 100, 0))
+    assert np.isnan(drawn_metrics["auroc"]).all()
+    assert (drawn_metrics["f1"][0] == 1).all()
+    assert np.isnan(drawn_metrics["f1"][1]).all()
 
 
 def test_every_figure_but_the_calibration_error_is_resampled() -> None:

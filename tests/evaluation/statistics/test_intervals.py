@@ -9,9 +9,9 @@ from scipy.stats import beta
 from cxr.evaluation.statistics.bootstrap import resample_units
 from cxr.evaluation.statistics.intervals import (
     NONE,
-    Behind,
     Interval,
-    behind,
+    UnitCounts,
+    count_units,
     difference_interval,
     interval,
     mean_interval,
@@ -93,8 +93,8 @@ def test_differences_have_percentiles() -> None:
 
 def test_patients_are_counted_by_the_labels_of_their_images() -> None:
     y = np.array([1, 0, 1, np.nan, 0, 0, 1])
-    found = behind(y, resample_units(["a", "a", "a", "b", "c", "d", "d"], "patients", 100, 0))
-    assert found == Behind(positive=2, negative=3, either=3)
+    found = count_units(y, resample_units(["a", "a", "a", "b", "c", "d", "d"], "patients", 100, 0))
+    assert found == UnitCounts(positive=2, negative=3, either=3)
     assert [found.of(name) for name in ("sensitivity", "specificity", "npv", "brier")] == [2, 3, 3, 3]
     assert [found.of(name) for name in ("auroc", "average_precision", "f1", "ppv")] == [2, 2, 2, 2]
 

@@ -17,7 +17,7 @@ CELLS = st.tuples(st.sampled_from([0.0, 1.0, np.nan]), st.integers(0, 20).map(la
 ROWS = st.lists(CELLS, max_size=60).map(lambda cells: np.array(cells, np.float64).reshape(-1, 2).T)
 
 
-def figures(y: metrics.Float, p: metrics.Float, threshold: float = 0.5) -> metrics.Point:
+def every_metric(y: metrics.Float, p: metrics.Float, threshold: float = 0.5) -> metrics.Point:
     return metrics.point(y, p, threshold)
 
 
@@ -41,7 +41,7 @@ def test_every_figure_of_the_known_rows_is_that_of_scikit_learn(
         precision_score(truth, called, pos_label=0) if 0 in called else np.nan,
         mean_squared_error(truth, scores) if len(truth) else np.nan,
     )
-    assert figures(y, p, threshold)[:-1] == pytest.approx(expected, abs=1e-12, nan_ok=True)
+    assert every_metric(y, p, threshold)[:-1] == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
 @given(ROWS, st.randoms(use_true_random=False))
@@ -49,14 +49,14 @@ def test_every_figure_of_the_known_rows_is_that_of_scikit_learn(
 def test_the_order_of_rows_changes_nothing(rows: metrics.Float, random: "np.random.Generator") -> None:
     order = list(range(rows.shape[1]))
     random.shuffle(order)
-    assert figures(*rows[:, order]) == pytest.approx(figures(*rows), abs=1e-12, nan_ok=True)
+    assert every_metric(*rows[:, order]) == pytest.approx(every_metric(*rows), abs=1e-12, nan_ok=True)
 
 
 @given(ROWS)
 @settings(max_examples=50, deadline=None)
 def test_a_monotone_map_of_the_scores_changes_no_ranking_figure(rows: metrics.Float) -> None:
     y, p = rows
-    assert figures(y, p**3 / 2)[:2] == pytest.approx(figures(y, p)[:2], abs=1e-12, nan_ok=True)
+    assert every_metric(y, p**3 / 2)[:2] == pytest.approx(every_metric(y, p)[:2], abs=1e-12, nan_ok=True)
 
 
 def test_counts_are_of_known_rows() -> None:
@@ -65,22 +65,22 @@ def test_counts_are_of_known_rows() -> None:
 
 def test_positives_only_leave_f1_and_sensitivity() -> None:
     y, p = np.ones(4), np.array([0.9, 0.8, 0.2, 0.6])
-    assert figures(y, p)[:7] == pytest.approx((np.nan, np.nan, 6 / 7, 0.75, np.nan, 1, 0), nan_ok=True)
+    assert every_metric(y, p)[:7] == pytest.approx((np.nan, np.nan, 6 / 7, 0.75, np.nan, 1, 0), nan_ok=True)
 
 
 def test_negatives_only_leave_specificity() -> None:
     y, p = np.zeros(4), np.array([0.9, 0.8, 0.2, 0.6])
-    assert figures(y, p)[:7] == pytest.approx((np.nan, np.nan, np.nan, np.nan, 0.25, 0, 1), nan_ok=True)
+    assert every_metric(y, p)[:7] == pytest.approx((np.nan, np.nan, np.nan, np.nan, 0.25, 0, 1), nan_ok=True)
 
 
 @pytest.mark.parametrize("num", [0, 5])
 def test_no_known_row_leaves_nothing(num: int) -> None:
-    assert np.isnan(figures(np.full(num, np.nan), np.full(num, 0.5))).all()
+    assert np.isnan(every_metric(np.full(num, np.nan), np.full(num, 0.5))).all()
 
 
 def test_equal_scores_rank_at_random() -> None:
     y = np.array([1.0, 0, 0, 0])
-    assert figures(y, np.full(4, 0.3))[:5] == (0.5, 0.25, 0, 0, 1)
+    assert every_metric(y, np.full(4, 0.3))[:5] == (0.5, 0.25, 0, 0, 1)
 
 
 def test_a_score_at_the_threshold_is_positive() -> None:

@@ -1,7 +1,9 @@
 """Bootstrap draws through one weighted kernel: a draw is a vector of how often each patient was drawn.
 
-Rows are summed per patient once; every draw is then a column of a matrix product, and no resampled copy of the
-predictions is ever made. With weights of 1 each figure equals scikit-learn's.
+Rows are summed per patient once. Every draw is then a column of a matrix product, and no resampled copy of
+the predictions is ever made. With weights of 1 each metric equals scikit-learn's.
+
+Letters of the shapes: N rows (images), C findings, U units (patients or images), D draws, K distinct scores.
 """
 
 import os
@@ -21,10 +23,10 @@ from cxr.evaluation.statistics.metrics import Float, Point, rates
 Unit = Literal["patients", "images"]
 _T = TypeVar("_T")
 
-RESAMPLED = tuple(figure for figure in Point._fields if figure != "ece")
-"""Figures with intervals; resampled rows are always worse calibrated than the rows, so ECE has none."""
-_BLOCK = 128
-"""Draws computed together: their counts of 30,000 patients take 30 MB, and a patient's share stays in the cache."""
+RESAMPLED = tuple(metric for metric in Point._fields if metric != "ece")
+"""Metrics with intervals; resampled rows are always worse calibrated than the rows, so ECE has none."""
+_DRAWS_PER_BLOCK = 128
+"""Draws computed together: counts of 30,000 patients take 30 MB, and those of one patient 1 KB."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,17 @@ class Resampling:
         return f"bootstrap over {self.num_units:,} {self.unit} ({self.num_draws:,} draws, seed {self.seed})"
 
     def counts(self) -> Iterator[Float]:
-        """How often each unit was drawn [num_units, up to 128 draws], block after block."""
-        for start in range(0, self.num_draws, _BLOCK):
+        """How often each unit was drawn [U, up to 128 draws], block after block."""
+        for start in range(0, self.num_draws, _DRAWS_PER_BLOCK):
+            # A block's numbers depend on the seed and its first draw alone, never on the blocks before it.
             generator = np.random.default_rng((self.seed, start))
-            num = min(_BLOCK, self.num_draws - start)
-            drawn = generator.integers(self.num_units, size=(num, self.num_units))
-            place = drawn + np.arange(num)[:, None] * self.num_units
-            counts = np.bincount(place.ravel(), minlength=num * self.num_units).reshape(num, self.num_units)
-            yield np.ascontiguousarray(counts.T, np.float64)
+            num_draws = min(_DRAWS_PER_BLOCK, self.num_draws - start)
+            drawn = generator.integers(self.num_units, size=(num_draws, self.num_units))
+            # Draw d has cells d * U to d * U + U - 1, so that one bincount counts every draw of the block.
+            cells = drawn + np.arange(num_draws)[:, None] * self.num_units
+            counts = np.bincount(cells.ravel(), minlength=num_draws * self.num_units)
+            by_draw = counts.reshape(num_draws, self.num_units)
+            yield np.ascontiguousarray(by_draw.T, np.float64)
 
 
 def resample_units(names: npt.ArrayLike, unit: Unit, num_draws: int, seed: int) -> Resampling:
@@ -66,25 +71,27 @@ def resample_units(names: npt.ArrayLike, unit: Unit, num_draws: int, seed: int) 
     return Resampling(unit, of_row.ravel(), len(unique), num_draws, seed)
 
 
-def resampling_of(rows: pd.DataFrame, how: Eval) -> tuple[Resampling | None, list[str]]:
-    """The resampling that eval.interval asks for, and notes; over images where a patient is unknown; None for others.
+def resampling_of(rows: pd.DataFrame, config: Eval) -> tuple[Resampling | None, list[str]]:
+    """(the resampling that eval.interval asks for, notes); None where it asks for no bootstrap.
+
+    Where the patient of any image is unknown, images are drawn in place of patients.
 
     Args:
         rows: [N] with `image` and `patient_id`.
-        how: Its `interval`, `draws` and `draw_seed` count.
+        config: Its `interval`, `draws` and `draw_seed` are used.
     """
-    if how.interval not in ("patients", "images"):
+    if config.interval not in ("patients", "images"):
         return None, []
-    unnamed = int((rows["patient_id"] == "").sum())
-    unit: Unit = "images" if unnamed else how.interval
+    num_unknown = int((rows["patient_id"] == "").sum())
+    unit: Unit = "images" if num_unknown else config.interval
     notes = []
-    if unnamed and how.interval == "patients":
-        what = "no image has" if unnamed == len(rows) else f"{unnamed:,} images have no"
+    if num_unknown and config.interval == "patients":
+        images = "no image has" if num_unknown == len(rows) else f"{num_unknown:,} images have no"
         notes.append(
-            f"{what} patient_id, so images were drawn: intervals are too narrow where patients recur"
+            f"{images} patient_id, so images were drawn: intervals are too narrow where patients recur"
         )
     names = rows["image" if unit == "images" else "patient_id"]
-    resampling = resample_units(names, unit, how.draws, how.draw_seed)
+    resampling = resample_units(names, unit, config.draws, config.draw_seed)
     if resampling.num_units < 2:
         return None, [*notes, f"no intervals: there is only one of the {unit} to draw from"]
     return resampling, notes
@@ -93,9 +100,10 @@ def resampling_of(rows: pd.DataFrame, how: Eval) -> tuple[Resampling | None, lis
 class Ranked:
     """One finding, ready for the weighted AUROC and average precision of any number of draws.
 
-    With s_0 > s_1 > ... the distinct scores of positive rows, a negative row falls in bin 2k if its score lies between
-    s_k and s_(k-1), and in bin 2k + 1 if it ties with s_k. Both figures are sums over the scores of positive rows
-    alone, which are few, of products with the number of negative rows above them.
+    Let s_0 > s_1 > ... > s_(K-1) be the distinct scores of the positive rows. Every negative row falls in one
+    of 2K + 1 bins: bin 2k holds those between s_(k-1) and s_k, bin 2k + 1 those that tie with s_k. Both
+    metrics are sums over the positive scores, which are few, of products with the number of negative rows
+    above them.
 
     Args:
         y: [N] of 1, 0, or nan (left out).
@@ -107,78 +115,104 @@ class Ranked:
     def __init__(self, y: Float, p: Float, of_row: npt.NDArray[np.intp], num_units: int) -> None:
         from scipy.sparse import csr_array
 
-        positive, negative = y == 1, y == 0
+        positive, negative = y == 1, y == 0  # [N], both False where y is nan
+        # Scores are negated, as np.unique sorts upwards: scores[k] = -s_k [K]; group [P] is each positive's k.
         scores, group = np.unique(-p[positive], return_inverse=True)
-        bins = np.searchsorted(scores, -p[negative], "left") + np.searchsorted(scores, -p[negative], "right")
-        ones, num = np.ones(len(y)), len(scores)
-        self._positives = csr_array((ones[positive], (group.ravel(), of_row[positive])), (num, num_units))
-        self._negatives = csr_array((ones[negative], (bins, of_row[negative])), (2 * num + 1, num_units))
+        num_scores = len(scores)
+        # [Q] positive scores above each negative row, and those above or equal to it. Their sum is its bin:
+        # 2k where both are k (between two scores), 2k + 1 where they are k and k + 1 (a tie with s_k).
+        num_above = np.searchsorted(scores, -p[negative], "left")
+        num_not_below = np.searchsorted(scores, -p[negative], "right")
+        bins = num_above + num_not_below
+        # Rows are summed per unit here, once: a sparse matrix adds up entries of the same cell.
+        # [K, U] positive rows at each score, and [2K + 1, U] negative rows in each bin, of each unit
+        ones = np.ones(len(y))
+        self._positives = csr_array(
+            (ones[positive], (group.ravel(), of_row[positive])), (num_scores, num_units)
+        )
+        self._negatives = csr_array(
+            (ones[negative], (bins, of_row[negative])), (2 * num_scores + 1, num_units)
+        )
 
     def auroc(self, weights: Float) -> Float:
-        """AUROC [D] for weights [num_units, D]; nan where a draw holds one class only."""
+        """AUROC [D] for weights [U, D]; nan where a draw holds one class only."""
         positives, negatives = self._count(weights)
         return _auroc(positives, negatives)
 
-    def figures(self, weights: Float) -> tuple[Float, Float]:
-        """(AUROC, average precision) [D] for weights [num_units, D]; nan where a draw holds one class only."""
+    def auroc_and_precision(self, weights: Float) -> tuple[Float, Float]:
+        """(AUROC, average precision) [D] for weights [U, D]; nan where a draw holds one class only."""
         positives, negatives = self._count(weights)
-        true, not_below = np.cumsum(positives, axis=0), negatives[1::2]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            precision = np.where(positives > 0, true / (true + not_below), 0.0)
-            mean_precision = (
-                np.einsum("kd,kd->d", positives, precision) / true[-1] if len(true) else negatives[-1]
-            )
         auroc = _auroc(positives, negatives)
-        return auroc, np.where(np.isnan(auroc), np.nan, mean_precision)
+        num_scores = len(positives)
+        if not num_scores:  # no positive row at all
+            return auroc, np.full_like(auroc, np.nan)
+        # [K, D] rows called positive at threshold s_k: positive ones, and negative ones (bins up to 2k + 1)
+        true = np.cumsum(positives, axis=0)
+        false = negatives[1::2]
+        # A draw without a row at s_k or above divides 0 by 0, where its 0 positives must add 0 and not nan.
+        with np.errstate(invalid="ignore", divide="ignore"):
+            precision = np.where(positives > 0, true / (true + false), 0.0)
+            # Each score adds its precision times the recall gained there: positives[k] of true[-1] in all.
+            average_precision = np.einsum("kd,kd->d", positives, precision) / true[-1]
+        return auroc, np.where(np.isnan(auroc), np.nan, average_precision)
 
     def _count(self, weights: Float) -> tuple[Float, Float]:
-        """(positive rows at each score [K, D], negative rows in the bins so far [2K + 1, D])."""
+        """(positive rows at each score [K, D], negative rows in each bin and those above it [2K + 1, D])."""
         return self._positives @ weights, np.cumsum(self._negatives @ weights, axis=0)
 
 
 def _auroc(positives: Float, negatives: Float) -> Float:
-    """One minus the share of pairs of a positive and a negative row where the negative is above; a tie is half."""
-    above, not_below = negatives[:-1:2], negatives[1::2]  # with a higher score, and those that tie as well
+    """AUROC [D]: one minus the share of (positive, negative) pairs with the negative above; a tie is half."""
+    # [K, D] negative rows above s_k (bins up to 2k), and those that tie with it as well (bins up to 2k + 1)
+    above, not_below = negatives[:-1:2], negatives[1::2]
+    # A negative row above is in both sums, a tie in the second alone: half of their sum counts a tie half.
     lost = np.einsum("kd,kd->d", positives, above) + np.einsum("kd,kd->d", positives, not_below)
-    pairs = positives.sum(axis=0) * negatives[-1]
+    num_pairs = positives.sum(axis=0) * negatives[-1]  # [D]; the last bin's running sum is every negative row
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(pairs > 0, 1 - lost / (2 * pairs), np.nan)
+        return np.where(num_pairs > 0, 1 - lost / (2 * num_pairs), np.nan)
 
 
 class Summed:
-    """One finding's counts per unit, ready for every figure that is a function of sums over rows."""
+    """One finding's counts per unit, ready for every metric that is a function of sums over rows."""
 
     def __init__(
         self, y: Float, p: Float, threshold: float, of_row: npt.NDArray[np.intp], num_units: int
     ) -> None:
-        called, squares = p >= threshold, np.where(np.isnan(y), 0.0, (p - y) ** 2)
+        called = p >= threshold
+        squares = np.where(np.isnan(y), 0.0, (p - y) ** 2)
+        # [N] each: true positives, false positives, false negatives, true negatives
         cells = [(y == 1) & called, (y == 0) & called, (y == 1) & ~called, (y == 0) & ~called]
         rows = [*(cell.astype(np.float64) for cell in cells), squares]
-        self._sums = np.stack([np.bincount(of_row, row, num_units) for row in rows])
+        self._sums = np.stack([np.bincount(of_row, row, num_units) for row in rows])  # [5, U]
 
-    def figures(self, weights: Float) -> list[Float]:
-        """F1, sensitivity, specificity, PPV, NPV and Brier score, each [D]."""
-        *cells, squares = self._sums @ weights
-        num = np.sum(cells, axis=0)
+    def metrics(self, weights: Float) -> list[Float]:
+        """F1, sensitivity, specificity, PPV, NPV and Brier score, each [D], for weights [U, D]."""
+        *cells, squares = self._sums @ weights  # [5, U] @ [U, D]
+        num_rows = np.sum(cells, axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return [*rates(*cells), np.where(num > 0, squares / num, np.nan)]
+            return [*rates(*cells), np.where(num_rows > 0, squares / num_rows, np.nan)]
 
 
-def draw_figures(y: Float, p: Float, thresholds: Float, resampling: Resampling) -> dict[str, Float]:
-    """Each of RESAMPLED in every draw [C, num_draws], for labels and probabilities [N, C]; nan = undefined."""
-    of_row, num = resampling.of_row, resampling.num_units
+def draw_metrics(y: Float, p: Float, thresholds: Float, resampling: Resampling) -> dict[str, Float]:
+    """Each of RESAMPLED in every draw [C, D], for labels and probabilities [N, C]; nan = undefined."""
     ranked = _rank(y, p, resampling)
-    summed = [Summed(y[:, c], p[:, c], float(thresholds[c]), of_row, num) for c in range(y.shape[1])]
-    draws = _draw(
-        resampling, y.shape[1], lambda c, weights: [*ranked[c].figures(weights), *summed[c].figures(weights)]
-    )
-    return {name: draws[:, place] for place, name in enumerate(RESAMPLED)}
+    summed = [
+        Summed(y[:, c], p[:, c], float(thresholds[c]), resampling.of_row, resampling.num_units)
+        for c in range(y.shape[1])
+    ]
+
+    def compute(weights: Float, column: int) -> list[Float]:
+        """In the order of RESAMPLED."""
+        return [*ranked[column].auroc_and_precision(weights), *summed[column].metrics(weights)]
+
+    draws = _draw(resampling, y.shape[1], compute)
+    return {name: draws[:, number] for number, name in enumerate(RESAMPLED)}
 
 
 def draw_auroc(y: Float, p: Float, resampling: Resampling) -> Float:
-    """AUROC in every draw [C, num_draws], nan = undefined."""
+    """AUROC in every draw [C, D], nan = undefined."""
     ranked = _rank(y, p, resampling)
-    return _draw(resampling, y.shape[1], lambda c, weights: [ranked[c].auroc(weights)])[:, 0]
+    return _draw(resampling, y.shape[1], lambda weights, column: [ranked[column].auroc(weights)])[:, 0]
 
 
 def _rank(y: Float, p: Float, resampling: Resampling) -> list[Ranked]:
@@ -187,17 +221,18 @@ def _rank(y: Float, p: Float, resampling: Resampling) -> list[Ranked]:
     )
 
 
-def _draw(resampling: Resampling, num: int, figures: Callable[[int, Float], Sequence[Float]]) -> Float:
-    """`figures(c, weights)` of every column and draw, as [num, figures, num_draws]."""
-    blocks = [np.array(_in_threads(partial(_call, figures, weights), num)) for weights in resampling.counts()]
+def _draw(
+    resampling: Resampling, num_columns: int, compute: Callable[[Float, int], Sequence[Float]]
+) -> Float:
+    """`compute(weights, column)` of every column and draw, as [C, metrics, D]."""
+    blocks = []
+    for weights in resampling.counts():
+        compute_column = partial(compute, weights)
+        blocks.append(np.array(_in_threads(compute_column, num_columns)))  # [C, metrics, up to 128]
     return np.concatenate(blocks, axis=2)
 
 
-def _call(figures: Callable[[int, Float], Sequence[Float]], weights: Float, column: int) -> Sequence[Float]:
-    return figures(column, weights)
-
-
 def _in_threads(work: Callable[[int], _T], num: int) -> list[_T]:
-    """`work(0)` to `work(num - 1)` in as many threads as there are cores; NumPy and SciPy let each other run."""
+    """`work(0)` to `work(num - 1)`, a thread per core; NumPy and SciPy release Python's lock."""
     with ThreadPoolExecutor(max(1, min(num, os.cpu_count() or 1))) as pool:
         return list(pool.map(work, range(num)))

@@ -1,4 +1,4 @@
-"""From the bootstrap draws of a figure to its 95 % interval."""
+"""From the bootstrap draws of a metric to its 95 % interval."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,12 +9,12 @@ from cxr.evaluation.statistics.bootstrap import Resampling
 from cxr.evaluation.statistics.metrics import Float
 
 LEVEL = 0.95
-"""Of every interval."""
+"""Confidence level of every interval."""
 _ROUNDING = 1e-12
 
 
 class Interval(NamedTuple):
-    """Bounds of a figure, nan where there are none."""
+    """Bounds of a metric, nan where there are none."""
 
     low: float
     high: float
@@ -23,39 +23,44 @@ class Interval(NamedTuple):
 NONE = Interval(np.nan, np.nan)
 
 
-class Behind(NamedTuple):
-    """How many patients (or images, where these are drawn) hold a row with a label of one, zero, or either."""
+class UnitCounts(NamedTuple):
+    """How many patients (images, where these are drawn) have a row that is positive, negative, or either."""
 
     positive: int
     negative: int
     either: int
 
-    def of(self, figure: str) -> int:
-        """Patients that a figure's error depends on: those of the rarer class, where it needs both."""
-        if figure in ("specificity", "npv"):
+    def of(self, metric: str) -> int:
+        """Patients that a metric's error depends on: of the rarer class, where it needs both."""
+        if metric == "sensitivity":
+            return self.positive
+        if metric in ("specificity", "npv"):
             return self.negative
-        return {"sensitivity": self.positive, "brier": self.either}.get(
-            figure, min(self.positive, self.negative)
-        )
+        if metric == "brier":
+            return self.either
+        return min(self.positive, self.negative)
 
 
-def behind(y: Float, resampling: Resampling) -> Behind:
+def count_units(y: Float, resampling: Resampling) -> UnitCounts:
     """Counts for the labels of one finding [N], nan = unknown."""
-    return Behind(*(len(np.unique(resampling.of_row[rows])) for rows in (y == 1, y == 0, ~np.isnan(y))))
+    groups = (y == 1, y == 0, ~np.isnan(y))
+    return UnitCounts(*(len(np.unique(resampling.of_row[rows])) for rows in groups))
 
 
 def interval(point: float, draws: Float, num_patients: int) -> Interval:
-    """Interval of a figure between 0 and 1, symmetric on the scale of its logit: coverage is in docs/statistics.md.
+    """Interval of a metric between 0 and 1, symmetric on the scale of its logit.
 
-    logit(point) +- t s / (point (1 - point)), where s is the standard deviation of the draws times
-    sqrt(n / (n - 1)) and t the 97.5 % quantile of Student's distribution with n - 1 degrees of freedom, n being
-    `num_patients`. A point of exactly 0 or 1 has no standard deviation: there the exact bound of n patients without a
-    single exception holds (Clopper and Pearson 1934), 1 - 0.025^(1/n) or 0.025^(1/n).
+    docs/statistics.md measures how often it holds the true value.
+
+    logit(point) +- t s / (point (1 - point)), where s is the standard deviation of the draws times sqrt(n /
+    (n - 1)) and t the 97.5 % quantile of Student's distribution with n - 1 degrees of freedom, n being
+    `num_patients`. A point of exactly 0 or 1 has no standard deviation: there the exact bound of n patients
+    without a single exception holds (Clopper and Pearson 1934), 1 - 0.025^(1/n) or 0.025^(1/n).
 
     Args:
-        point: The figure of the rows themselves.
-        draws: [D], nan where a draw does not define the figure.
-        num_patients: Behind the figure; with fewer than two there is no interval.
+        point: The metric of the rows themselves.
+        draws: [D], nan where a draw does not define the metric.
+        num_patients: Patients that the metric's error depends on; with fewer than two there is no interval.
     """
     from scipy.special import expit, logit, stdtrit
 
@@ -66,21 +71,27 @@ def interval(point: float, draws: Float, num_patients: int) -> Interval:
     if point in (0, 1):
         bound = ((1 - LEVEL) / 2) ** (1 / num_patients)
         return Interval(bound, 1.0) if point == 1 else Interval(0.0, 1 - bound)
-    spread = defined.std(ddof=1) * np.sqrt(num_patients / (num_patients - 1)) / (point * (1 - point))
-    low, high = logit(point) + np.array([-1, 1]) * stdtrit(num_patients - 1, (1 + LEVEL) / 2) * spread
+    # The bootstrap of n patients divides by n where an unbiased variance divides by n - 1.
+    deviation = defined.std(ddof=1) * np.sqrt(num_patients / (num_patients - 1))
+    # Delta method: the logit's slope at the point is 1 / (point (1 - point)).
+    logit_deviation = deviation / (point * (1 - point))
+    quantile = stdtrit(num_patients - 1, (1 + LEVEL) / 2)
+    low, high = logit(point) + np.array([-1, 1]) * quantile * logit_deviation
     return Interval(float(expit(low)), float(expit(high)))
 
 
-def mean_interval(point: float, draws: Float, num_patients: int, own: Sequence[Interval]) -> Interval:
-    """Interval of a macro mean; at exactly 0 or 1, where every figure is, the widest of their `own`."""
+def mean_interval(point: float, draws: Float, num_patients: int, parts: Sequence[Interval]) -> Interval:
+    """Interval of a macro mean; where it is exactly 0 or 1, the widest interval of the findings (`parts`)."""
     if _exact(point) not in (0, 1):
         return interval(point, draws, num_patients)
-    bounds = [one for one in own if not np.isnan(one.low)]
-    return Interval(min(one.low for one in bounds), max(one.high for one in bounds)) if bounds else NONE
+    defined = [part for part in parts if not np.isnan(part.low)]
+    if not defined:
+        return NONE
+    return Interval(min(part.low for part in defined), max(part.high for part in defined))
 
 
 def _exact(point: float) -> float:
-    """0 or 1 where only rounding keeps the figure from it, as in a mean of precisions that are all 1."""
+    """0 or 1 where only rounding keeps the metric from it, as in a mean of precisions that are all 1."""
     nearest = float(np.rint(point))
     return nearest if abs(point - nearest) < _ROUNDING else point
 
@@ -95,6 +106,8 @@ def difference_interval(point: float, draws: Float) -> Interval:
 
 
 def _defined(point: float, draws: Float) -> Float | None:
-    """The draws that define the figure; None when the point does not, or half of the draws or more."""
+    """The draws that define the metric; None when the point does not, or half of the draws or more."""
     defined = draws[~np.isnan(draws)]
-    return defined if len(defined) > len(draws) / 2 and not np.isnan(point) else None
+    if np.isnan(point) or len(defined) <= len(draws) / 2:
+        return None
+    return defined

@@ -16,10 +16,10 @@ CALIBRATION_BINS = 15
 
 
 class AtThreshold(NamedTuple):
-    """Figures of one operating point, nan where the divisor is empty.
+    """Metrics of one operating point, nan where the divisor is zero.
 
-    That is: no positive row (f1, sensitivity), no negative row (specificity), none called positive (ppv) or negative
-    (npv).
+    That is: no positive row (f1, sensitivity), no negative row (specificity), no row called positive (ppv) or
+    negative (npv).
     """
 
     f1: float
@@ -30,7 +30,7 @@ class AtThreshold(NamedTuple):
 
 
 class Point(NamedTuple):
-    """Every figure of one finding."""
+    """Every metric of one finding."""
 
     auroc: float
     average_precision: float
@@ -49,14 +49,13 @@ def count(y: Float) -> tuple[int, int]:
 
 
 def point(y: Float, p: Float, threshold: float) -> Point:
-    """Every figure; the operating point calls a row positive for p >= threshold."""
+    """Every metric; the operating point calls a row positive for p >= threshold."""
     ranking = auroc(y, p), average_precision(y, p)
-    f1, sensitivity, specificity, ppv, npv = at_threshold(y, p, threshold)
-    return Point(*ranking, f1, sensitivity, specificity, ppv, npv, brier(y, p), calibration_error(y, p))
+    return Point(*ranking, *at_threshold(y, p, threshold), brier(y, p), calibration_error(y, p))
 
 
 def auroc(y: Float, p: Float) -> float:
-    """Area under the ROC curve, ties counting half (scikit-learn's roc_auc_score); nan with one class only."""
+    """Area under the ROC curve, ties are half (scikit-learn's roc_auc_score); nan with one class only."""
     from sklearn.metrics import roc_auc_score
 
     labels, scores = _known(y, p)
@@ -70,7 +69,7 @@ def average_precision(y: Float, p: Float) -> float:
     labels, scores = _known(y, p)
     if not _has_both_classes(labels):
         return np.nan
-    return min(1.0, float(average_precision_score(labels, scores)))  # which rounding may put above 1
+    return min(1.0, float(average_precision_score(labels, scores)))  # rounding may put the sum above 1
 
 
 def at_threshold(y: Float, p: Float, threshold: float) -> AtThreshold:
@@ -81,18 +80,18 @@ def at_threshold(y: Float, p: Float, threshold: float) -> AtThreshold:
     if not len(labels):
         return AtThreshold(*[np.nan] * 5)
     (tn, fp), (fn, tp) = confusion_matrix(labels, scores >= threshold, labels=[0, 1]).astype(np.float64)
-    f1, sensitivity, specificity, ppv, npv = (float(figure) for figure in rates(tp, fp, fn, tn))
-    return AtThreshold(f1, sensitivity, specificity, ppv, npv)
+    return AtThreshold(*(float(metric) for metric in rates(tp, fp, fn, tn)))
 
 
 def rates(tp: Float, fp: Float, fn: Float, tn: Float) -> tuple[Float, Float, Float, Float, Float]:
-    """The figures of AtThreshold for one confusion matrix, or for many at once."""
+    """The metrics of AtThreshold for one confusion matrix, or for many at once."""
+    # Without a positive row F1 says nothing, though a false positive keeps its divisor from zero.
     f1 = np.where(np.asarray(tp + fn) > 0, _ratio(2 * tp, 2 * tp + fp + fn), np.nan)
     return f1, _ratio(tp, tp + fn), _ratio(tn, tn + fp), _ratio(tp, tp + fp), _ratio(tn, tn + fn)
 
 
 def brier(y: Float, p: Float) -> float:
-    """Mean squared difference of probability and label (Brier 1950, scikit-learn's); nan without a known row."""
+    """Mean squared difference of probability and label (Brier 1950); nan without a known row."""
     from sklearn.metrics import brier_score_loss
 
     labels, scores = _known(y, p)
@@ -100,17 +99,20 @@ def brier(y: Float, p: Float) -> float:
 
 
 def calibration_error(y: Float, p: Float) -> float:
-    """Expected calibration error: mean over rows of |share positive - mean p| in their bin (Naeini et al. 2015)."""
+    """Mean over rows of |share positive - mean p| in their bin (ECE, Naeini et al. 2015)."""
     labels, scores = _known(y, p)
     if not len(labels):
         return np.nan
-    place = np.minimum((scores * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
-    excess = np.bincount(place, scores - labels, CALIBRATION_BINS)
+    bins = np.minimum(
+        (scores * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1
+    )  # a score of 1: the last bin
+    # [bins] sum of p - y, which is the number of rows times (mean p - share positive): weighted already
+    excess = np.bincount(bins, scores - labels, CALIBRATION_BINS)
     return float(np.abs(excess).sum() / len(labels))
 
 
 def macro_mean(values: Sequence[float]) -> float:
-    """Mean over the findings whose figure is defined, each weighing the same; nan when none is."""
+    """Mean over the findings whose metric is defined, all with the same weight; nan when none is."""
     defined = [value for value in values if not np.isnan(value)]
     return float(np.mean(defined)) if defined else np.nan
 

@@ -1,0 +1,63 @@
+"""cxr compare: two runs or predictions files on the same images."""
+
+from pathlib import Path
+
+from cxr.commands.targets import (
+    Target,
+    Targets,
+    file_options,
+    parse_targets,
+    refuse_file_options,
+    refuse_split,
+)
+from cxr.config.schema import Eval
+from cxr.console import count
+from cxr.console import out as terminal
+from cxr.errors import CxrError
+from cxr.evaluation.compare import Compared
+from cxr.evaluation.compare import compare as compare_models
+from cxr.evaluation.join import DEFAULT, LabelOptions
+from cxr.evaluation.prediction_files import read_files
+from cxr.report import compare as report
+from cxr.streams import show
+
+
+def compare(
+    arguments: list[str],
+    split: str | None,
+    out: Path | None,
+    labels: Path | None,
+    options: LabelOptions = DEFAULT,
+) -> None:
+    """Compare two runs or predictions files, print the differences, and write them where `out` is given."""
+    targets = parse_targets(arguments)
+    if len(targets.models) != 2:
+        problem = f"{count(len(targets.models), 'model')} given"
+        raise CxrError(problem, "cxr compare takes two: runs, or CSV files of predictions")
+    if targets.all_predictions:
+        refuse_split(split)
+    sides = [_open(model, targets, split or "test", labels, options) for model in targets.models]
+    (first, config), (second, _) = sides  # the eval keys of the first side hold for both
+    comparison = compare_models(first, second, config)
+    if out is not None:
+        report.write(comparison, out)
+    terminal().print(report.render_terminal(comparison))
+    if out is not None:
+        show(f"comparison: {out / 'comparison.md'}")
+
+
+def _open(
+    model: Target, targets: Targets, split: str, labels: Path | None, options: LabelOptions
+) -> tuple[Compared, Eval]:
+    """One side of a comparison, and the config that it is evaluated with."""
+    if model.kind == "predictions":
+        config, options = file_options(targets.overrides, options, has_labels=labels is not None)
+        found = read_files([model.path], config, labels, options=options)
+        notes = tuple(f"{model.path}: {note}" for note in found.evaluated.notes)
+        return Compared(str(model.path), found.evaluated, found.thresholds, notes), config
+    refuse_file_options(labels, options)
+    from cxr.model.candidate import overrides_for
+    from cxr.model.evaluate import predict_for_comparison
+
+    overrides = overrides_for(model.path, targets.paths, targets.overrides)
+    return predict_for_comparison(model.path, overrides, split, targets.recipe)

@@ -1,0 +1,154 @@
+"""cxr predict: probabilities of image files on stdout; an image that cannot be read stops no other."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cxr.console import count, warn
+from cxr.deploy.overlay_names import OverlayNames
+from cxr.deploy.overlays import CannotDrawError, draw_overlays
+from cxr.deploy.predict_files import BATCH_SIZE, Input, find_inputs, predict_batch, try_to_read
+from cxr.deploy.predict_output import WRITERS, Square, Writer
+from cxr.device import choose_device
+from cxr.errors import CxrError, NoImageError, UnavailableFileError, UnreadableImageError
+from cxr.files import clear_leftovers, explain_os_errors
+from cxr.model.checkpoint import Checkpoint
+from cxr.model.pretrained import is_guest, open_any
+from cxr.model.provenance import note_other_reports
+from cxr.parallel import map_ahead
+from cxr.paths import exists, is_folder
+from cxr.streams import complain
+
+_NUM_NAMED = 20
+_SKIPPED = {
+    "other": ("file", "without an image"),
+    "again": ("file", "found before under another name"),
+    "above": ("link", "to a folder that holds this one"),
+    "overlay": ("overlay", "that cxr drew"),
+    "folder": ("folder", "for overlays"),
+}
+"""Words for files that are passed over, by the reason that `find_inputs` gives."""
+
+
+@dataclass
+class _Outcome:
+    """What became of the files: counts, and what is left to say at the end."""
+
+    num_images: int = 0
+    num_failed: int = 0
+    num_undrawn: int = 0
+    skipped: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
+    hints: dict[str, None] = field(default_factory=dict)
+
+    def fail(self, error: CxrError) -> None:
+        """Count an image that is not read, and say why."""
+        self.num_failed += 1
+        for problem in error.problems:
+            complain(f"error: {problem}")
+        if not isinstance(error, UnreadableImageError):  # pydicom is not installed, for instance
+            self.hints[error.hint] = None
+
+    def fail_to_draw(self, file: Path, reason: str) -> None:
+        """Count an image that has its probabilities and no overlay, and say why."""
+        self.num_undrawn += 1
+        complain(f"error: {file}: no overlay: {reason}")
+
+    def finish(self) -> None:
+        """Say how many images were not read, and what was passed over."""
+        for reason, (name, words) in _SKIPPED.items():
+            files = self.skipped[reason]
+            if files:
+                more = ", ..." if len(files) > _NUM_NAMED else ""
+                names = ", ".join(map(str, files[:_NUM_NAMED])) + more
+                complain(f"passed over: {count(len(files), name)} {words}: {names}")
+        if self.num_undrawn:
+            images = count(self.num_undrawn, "image")
+            complain(f"hint: {images} without an overlay, for the reasons above; the probabilities are valid")
+        if self.num_failed:
+            hint = "; ".join(self.hints) or "cxr reads PNG, JPEG, TIFF and DICOM"
+            images = f"{self.num_failed:,} of {count(self.num_images, 'image')}"
+            complain(f"hint: {images} not read, for the reasons above; {hint}")
+
+
+def predict(
+    run: Path,
+    images: Sequence[Path],
+    output_format: str,
+    heatmaps: Path | None,
+    head_findings: str | None = None,
+    device_name: str = "auto",
+) -> tuple[int, int]:
+    """Print the probabilities of every image; returns (how many failed, how many there were).
+
+    Args:
+        run: Run folder, checkpoint file, `xrv:NAME` or a weight file; thresholds of the last two are 0.5.
+        images: Files, or folders of them; files in a folder that are no image are counted and passed over.
+        output_format: table, json (one object per line and image) or csv (`image`, `p_<finding>`, `warning`).
+        heatmaps: Folder for an overlay of each finding above its threshold, or else of the likeliest.
+        head_findings: What the outputs of a weight file are: a group or names with commas between.
+        device_name: As the key `device`.
+
+    Raises:
+        CxrError: The checkpoint cannot be loaded, or an overlay cannot be written.
+    """
+    # 1. the model, before anything is written
+    if heatmaps is not None and exists(heatmaps) and not is_folder(heatmaps):
+        raise CxrError(f"--heatmaps {heatmaps}: is a file", "name a folder for the overlays")
+    checkpoint = open_any(str(run), choose_device(device_name), head_findings)
+    if not is_guest(run):
+        for note in note_other_reports(run, checkpoint):
+            warn(note)
+    if heatmaps is not None:
+        with explain_os_errors(heatmaps):
+            heatmaps.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(heatmaps)
+
+    # 2. the images: threads read ahead, batches are predicted and printed in the order found
+    preprocess = checkpoint.metadata.preprocess  # of the training, so that the model sees images alike
+    writer = WRITERS[output_format](checkpoint)
+    names, outcome, batch = OverlayNames(heatmaps), _Outcome(), list[Square]()
+    inputs = find_inputs(images, heatmaps)
+    for found, result in map_ahead(lambda found: (found, try_to_read(found, preprocess)), inputs):
+        if isinstance(result, Square):
+            outcome.num_images += 1
+            batch.append(result)
+        else:
+            _fail_or_skip(found, result, writer, outcome)
+        if len(batch) == BATCH_SIZE:
+            _predict_and_write(checkpoint, batch, writer, names, outcome)
+            batch = []
+    if batch:
+        _predict_and_write(checkpoint, batch, writer, names, outcome)
+    writer.finish()
+    outcome.finish()
+    return outcome.num_failed + outcome.num_undrawn, outcome.num_images
+
+
+def _fail_or_skip(found: Input, error: CxrError | None, writer: Writer, outcome: _Outcome) -> None:
+    """Count a file that gave no image, and say why where it could have been one."""
+    if error is None:
+        outcome.skipped[found.kind].append(found.path)
+    elif isinstance(error, NoImageError) and not found.is_named:
+        # such as the index of a CD, or a report among the images of a folder
+        outcome.skipped["other"].append(found.path)
+    else:
+        outcome.num_images += 1
+        outcome.fail(error)
+        if isinstance(error, UnreadableImageError | UnavailableFileError):
+            writer.fail(found.path, error.reason)  # without the path, which stands beside it
+        else:
+            writer.fail(found.path, error.problems[0])
+
+
+def _predict_and_write(
+    checkpoint: Checkpoint, batch: Sequence[Square], writer: Writer, names: OverlayNames, outcome: _Outcome
+) -> None:
+    for image, predicted in zip(batch, predict_batch(checkpoint, batch), strict=True):
+        overlays = {}
+        if names.folder:
+            try:
+                overlays = draw_overlays(checkpoint, image.file, predicted, names)
+            except CannotDrawError as error:
+                outcome.fail_to_draw(image.file, error.reason)
+        writer.write(image, predicted.probabilities, predicted.score, overlays)

@@ -1,0 +1,30 @@
+"""cxr readers: a predictions file beside the files of human readers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cxr.commands.targets import file_options, split_overrides
+from cxr.console import out as terminal
+from cxr.evaluation.join import LabelOptions
+from cxr.evaluation.readers import compare_reader_files
+from cxr.report import readers as report
+from cxr.streams import show
+
+
+def readers(
+    predictions: Path,
+    arguments: Sequence[str],
+    thresholds: Path | None,
+    out: Path | None,
+    column: str | None = None,
+) -> None:
+    """Compare a predictions file with the files of human readers, print, and write where `out` is given."""
+    paths, overrides = split_overrides(arguments)
+    # data.duplicates joins rows of the readers' files, which are tables of labels
+    config, options = file_options(overrides, LabelOptions(column), has_labels=True)
+    comparison = compare_reader_files(predictions, paths, thresholds, config, options)
+    if out is not None:
+        report.write(comparison, out)
+    terminal().print(report.render_terminal(comparison))
+    if out is not None:
+        show(f"readers: {out / 'readers.md'}")
