@@ -133,10 +133,9 @@ def test_rows_of_an_archive_give_no_gradient_to_what_it_does_not_label(
 
 
 def test_a_stopped_run_with_weights_goes_on_as_the_straight_run(
-    config: Config, both: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Config, both: Dataset, joint_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight, stopped = (override(config, [f"out={tmp_path / name}"]) for name in ("straight", "stopped"))
-    train(straight, both, ALONE)
+    stopped = override(config, [f"out={tmp_path}"])
     steps = itertools.count(1)
 
     def step(*arguments: object) -> Tensor:
@@ -152,7 +151,7 @@ def test_a_stopped_run_with_weights_goes_on_as_the_straight_run(
         with pytest.raises(Stopped):
             train(stopped, both, ALONE)
     train(stopped, both, ALONE, resume=True)
-    assert_same_run(stopped.out, straight.out)
+    assert_same_run(stopped.out, joint_run)
 
 
 def test_another_weight_is_another_recipe_but_another_root_is_not(
