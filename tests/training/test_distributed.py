@@ -28,7 +28,7 @@ from cxr.status import run
 from cxr.training.train import train
 from tests.helpers.models import ALONE, Recipe, Start
 
-# Processes that are forked from one that has imported all of this start in a tenth of a second, new ones in seconds.
+# Processes forked from one that has imported all of this start in a tenth of a second, new ones in seconds.
 multiprocessing.set_forkserver_preload(["cxr.training.train", "sklearn.metrics", "torch._dynamo"])
 
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "cxr")
