@@ -32,10 +32,15 @@ def test_a_process_takes_its_gpu_or_the_one_that_is_named(
 @pytest.mark.usefixtures("machine")
 @pytest.mark.parametrize(
     ("asked", "processes", "what"),
-    [("cuda:2", 1, "device: cuda:2: the last GPU of this machine is cuda:1"), ("auto", 3, "3 processes on this"),
-     ("cuda:0", 2, "device: cuda:0 is one device, and there are 2 processes"), ("mps", 1, "no GPU of Apple's"),
-     ("gpu", 1, "device: 'gpu' is none"), ("cuda:-1", 1, "is none")],
-)  # fmt: skip
+    [
+        ("cuda:2", 1, "device: cuda:2: the last GPU of this machine is cuda:1"),
+        ("auto", 3, "3 processes on this"),
+        ("cuda:0", 2, "device: cuda:0 is one device, and there are 2 processes"),
+        ("mps", 1, "no GPU of Apple's"),
+        ("gpu", 1, "device: 'gpu' is none"),
+        ("cuda:-1", 1, "is none"),
+    ],
+)
 def test_a_device_that_is_not_there_is_an_error(asked: str, processes: int, what: str) -> None:
     with pytest.raises(CxrError, match=what):
         choose_device(asked, 0, processes)

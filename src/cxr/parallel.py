@@ -86,7 +86,7 @@ def work_through(
             errors.append(error)
             stop.set()
 
-    # The order of the end matters: 1. `stop` is set, 2. the bar is removed, 3. the pool waits for its threads.
+    # The order of the end matters: 1. `stop` is set, 2. the bar is removed, 3. the threads are waited for.
     num_threads = workers or os.cpu_count() or 1
     with ThreadPoolExecutor(num_threads, name) as pool, progress() as bar:
         task = bar.add_task(name, total=num_done_before + len(rows), completed=num_done_before)

@@ -20,8 +20,8 @@ EVERYTHING = Augment(flip=0.5, rotate=30, shift=0.2, scale=(0.7, 1.4), brightnes
 ALMOST_STILL = STILL.model_copy(update={"flip": 1e-12})
 SEED, STEP = 3, 11
 ROUNDING = 0.02
-"""Grey levels: coordinates in [-1, 1] have 24 bits, so a place among 64 pixels is right to 1e-5 pixels of at most 255
-levels a pixel, and the matrices of both sides are rounded some times."""
+"""Grey levels: coordinates in [-1, 1] have 24 bits, so a position among 64 pixels is right to 1e-5 pixels of
+at most 255 levels a pixel, and the matrices of both sides are rounded some times."""
 
 
 Operator = Callable[..., object]
@@ -40,9 +40,11 @@ def between(share: float, low: float, high: float) -> float:
 
 
 def moved(picture: Tensor, **changes: object) -> Tensor:
-    """torchvision's affine map of one uint8 picture: angle clockwise, translation of the content in pixels."""
+    """torchvision's affine map of a uint8 image: angle clockwise, translation of the content in pixels."""
     how = {"angle": 0.0, "translate": [0.0, 0.0], "scale": 1.0, "shear": [0.0, 0.0]} | changes
-    return reference.affine(picture[None].float(), interpolation=InterpolationMode.BILINEAR, **how)  # type: ignore[no-any-return]
+    bilinear = InterpolationMode.BILINEAR
+    moved: Tensor = reference.affine(picture[None].float(), interpolation=bilinear, **how)
+    return moved
 
 
 def test_a_flip_is_torchvisions_and_comes_as_often_as_asked() -> None:
@@ -137,7 +139,7 @@ def test_a_change_of_contrast_is_torchvisions_about_the_mean() -> None:
 def slow(
     picture: npt.NDArray[np.uint8], size: int, draws: list[float], how: Augment
 ) -> npt.NDArray[np.float64]:
-    """One augmented picture, pixel by pixel: shifted, turned, magnified, flipped; then contrast, then brightness."""
+    """An augmented image, pixel by pixel: shifted, turned, magnified, flipped; contrast, then brightness."""
     height = len(picture)
     angle = math.radians(between(draws[1], -how.rotate, how.rotate))
     grows = between(draws[4], *how.scale)

@@ -18,7 +18,7 @@ SOME = st.tuples(st.integers(1, 60), st.integers(1, 20), st.integers(1, 5), st.i
 
 
 def make_loader(num: int, device: torch.device = CPU) -> Loader:
-    """Rows of 3 cells, some masked; the pixels of row r are in row 7 r + 3 of a longer store and say that place."""
+    """Rows of 3 cells, some masked; row r has the pixels of row 7 r + 3 of a longer store."""
     draws = np.random.default_rng(num)
     store = np.arange(7 * num + 4, dtype=np.uint16).view(np.uint8).reshape(-1, 1, 2).repeat(2, axis=1)
     targets = Targets(("a", "b", "c"), draws.random((num, 3), np.float32), draws.random((num, 3)) < 0.7)

@@ -128,7 +128,7 @@ def test_each_file_is_read_once(archive: Archive, reads: list[str]) -> None:
     assert sorted(reads) == archive.paths
 
 
-def test_no_more_pictures_are_alive_than_there_are_workers(
+def test_no_more_images_are_alive_than_there_are_workers(
     archive: Archive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[weakref.ref[Grey]] = []
@@ -181,7 +181,7 @@ def kill_while_packing(archive: Archive, seconds: float) -> int:
     return archive.num_packed()
 
 
-def test_packing_goes_on_after_kills_and_gives_the_same_bytes(tmp_path: Path, reads: list[str]) -> None:
+def test_packing_resumes_after_kills_and_gives_the_same_bytes(tmp_path: Path, reads: list[str]) -> None:
     archive = Archive(tmp_path, num=600)
     straight = archive.expected().tobytes()
     done, when = [0], random.Random(0)
@@ -544,7 +544,7 @@ NUMBERS = [errno.EACCES, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, er
 @pytest.mark.parametrize(
     "number", [*NUMBERS, None], ids=lambda number: errno.errorcode.get(number, "no memory")
 )
-def test_what_is_not_in_the_file_is_no_damage_and_the_pack_goes_on(
+def test_what_is_not_in_the_file_is_no_damage_and_the_pack_can_be_resumed(
     archive: Archive, monkeypatch: pytest.MonkeyPatch, number: int | None
 ) -> None:
     opened = os.open

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cxr.data import placement as residence
+from cxr.data import placement
 from cxr.data.checksums import copy_pixels
 from cxr.data.dataset import Dataset
 from cxr.data.loader import Rows
@@ -175,7 +175,7 @@ def test_an_ensemble_of_a_run_with_itself_is_the_run_and_copies_its_pixels_once(
         copied.append(len(rows))
         copy_pixels(store, rows, target)
 
-    monkeypatch.setattr(residence, "copy_pixels", note_and_copy)
+    monkeypatch.setattr(placement, "copy_pixels", note_and_copy)
     overrides = ["eval.interval=none", "store.where=ram"]
     report, several = evaluate_runs([trained, trained], overrides, "test", "logits")
     assert copied == [len(dataset.rows(fold)) for fold in ("test", "val")]

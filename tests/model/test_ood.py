@@ -22,8 +22,8 @@ from cxr.model.ood import OODDetector, from_arrays, to_arrays
 from cxr.model.ood_fit import MIN_PATIENTS, draw_patients, fit_detector, fit_gaussian
 from cxr.phantom.archive import generate
 from cxr.training.train import train
-from tests.helpers.models import ALONE, Start
-from tests.training.test_distributed import launch
+from tests.helpers.models import ALONE
+from tests.training.test_distributed import train_in_two
 
 Make = Callable[..., Config]
 LOOKS = appearance.count(64)
@@ -243,11 +243,11 @@ def test_few_validation_patients_leave_nothing_in_the_checkpoint(trained: Path) 
     assert checkpoints.load(trained).metadata.familiarity is None
 
 
-def test_two_processes_find_what_one_does(make: Make, tmp_path: Path, start: Start) -> None:
+def test_two_processes_find_what_one_does(make: Make, tmp_path: Path) -> None:
     overrides = ("model.train_layers=head", "train.epochs=1", "image.size=32")
     one = make(tmp_path / "one", *overrides)
     train(one, open_dataset(one), ALONE)
-    launch(make(tmp_path / "two", *overrides), start)
+    train_in_two(make(tmp_path / "two", *overrides))
     alone, both = (checkpoints.load(tmp_path / run).ood for run in ("one", "two"))
     assert alone and both
     np.testing.assert_allclose(both.reach, alone.reach, rtol=1e-2)

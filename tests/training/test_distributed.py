@@ -1,5 +1,9 @@
 import functools
 import json
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -8,13 +12,13 @@ import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.multiprocessing.spawn import spawn
+from torch.multiprocessing.spawn import start_processes
 
 from cxr.cli import app
 from cxr.config.load import override
 from cxr.config.schema import Config
-from cxr.data.dataset import open_dataset
-from cxr.distributed import join_world
+from cxr.data.dataset import Dataset, open_dataset
+from cxr.distributed import World, join_world
 from cxr.errors import CxrError
 from cxr.evaluation.report import macro_auroc
 from cxr.model import checkpoint as checkpoints
@@ -23,6 +27,9 @@ from cxr.model.evaluate import evaluate_runs
 from cxr.status import run
 from cxr.training.train import train
 from tests.helpers.models import ALONE, Recipe, Start
+
+# Processes forked from one that has imported all of this start in a tenth of a second, new ones in seconds.
+multiprocessing.set_forkserver_preload(["cxr.training.train", "sklearn.metrics", "torch._dynamo"])
 
 TWO = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "cxr")
 
@@ -41,19 +48,37 @@ def test_without_torchrun_the_world_is_this_process() -> None:
         world.wait()
 
 
-def launch(config: Config, start: Start) -> str:
-    process = start(config, launcher=TWO)
-    out, err = process.communicate()
-    assert process.returncode == 0, err
-    assert out.count("next: cxr eval") == 1
-    return err
+def in_two(work: Callable[..., None], *arguments: object) -> None:
+    """Call work(rank, *arguments) in two processes at once; an error of theirs is raised here."""
+    start_processes(work, arguments, nprocs=2, start_method="forkserver")  # type: ignore[no-untyped-call]
 
 
-def test_two_processes_with_batch_statistics_of_their_own_judge_the_checkpoint_they_save(
-    make_recipe: Recipe, tmp_path: Path, start: Start
+def find_free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("localhost", 0))
+        port: int = server.getsockname()[1]
+        return port
+
+
+def train_as_rank(rank: int, port: int, config: Config) -> None:
+    """Train as a process that torchrun has started."""
+    torch.set_num_threads(1)
+    os.environ |= {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    with join_world("cpu") as world:
+        train(config, open_dataset(config), world)
+
+
+def train_in_two(config: Config) -> None:
+    """Train in two processes; the dataset is packed already."""
+    in_two(train_as_rank, find_free_port(), config)
+
+
+def test_two_processes_with_unshared_batch_statistics_evaluate_the_checkpoint_that_they_save(
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path
 ) -> None:
     config = make_recipe(tmp_path / "run", "train.epochs=2", "train.sync_batchnorm=false")
-    launch(config, start)
+    train_in_two(config)
     report, _ = evaluate_runs([config.out], ["eval.interval=none"], "val")
     epochs = read_log(config.out, "epoch")
     assert [line["epoch"] for line in epochs] == [1, 2]
@@ -72,7 +97,10 @@ def test_two_processes_that_share_batch_statistics_learn_what_one_does(
         len(every.rows("train")) % 12 == 0
     )  # a share that has to be filled has statistics of its fillers too
     train(alone, every, ALONE)
-    launch(make_recipe(tmp_path / "two", *overrides), start)  # 6 images each: auto shares
+    process = start(make_recipe(tmp_path / "two", *overrides), launcher=TWO)  # 6 images each: auto shares
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert out.count("next: cxr eval") == 1
     one, two = (read_log(tmp_path / run, "train") for run in ("one", "two"))
     assert [line["loss"] for line in two] == pytest.approx([line["loss"] for line in one], rel=1e-4)
     ours, theirs = (checkpoints.load(tmp_path / run).classifier.state_dict() for run in ("one", "two"))
@@ -117,7 +145,7 @@ def new_norm() -> nn.BatchNorm2d:
 def test_a_shared_batch_norm_is_torchs_over_the_whole_batch(tmp_path: Path) -> None:
     images = torch.randn(8, 5, 7, 7) * 2 + 4
     gradient = torch.randn(8, 5, 7, 7)
-    spawn(_normalise, (str(tmp_path), images, gradient), nprocs=2)  # type: ignore[no-untyped-call]
+    in_two(_normalise, str(tmp_path), images, gradient)
     norm, whole = new_norm(), images.double().requires_grad_()
     norm.double()
     out = norm(whole)

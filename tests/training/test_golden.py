@@ -1,4 +1,4 @@
-"""The losses of twenty steps are those that were written down: a redesign changes no figure."""
+"""The losses of twenty steps are those that were written down: a redesign changes no number."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ RECIPES = {
 
 
 def losses(config: Config, dataset: Dataset, num: int = STEPS) -> list[float]:
-    """The losses of the first steps, float32 on one thread, with augmentation; then the sum of the averaged weights."""
+    """The losses of the first steps, on one thread, with augmentation; then the sum of the EMA's weights."""
     torch.manual_seed(config.seed)
     run = prepare(config, dataset, ALONE)
     state, _ = new_state(config, dataset.targets.findings, run.weights, ALONE)
@@ -64,7 +64,7 @@ def read_golden(name: str) -> list[float]:
 
 
 def arithmetic() -> list[float]:
-    """Figures that tell this processor and this PyTorch from others whose sums come out in other last digits."""
+    """Numbers that differ where a processor or PyTorch adds in another order, in other last digits."""
     draws = torch.Generator().manual_seed(0)
     images = torch.rand(8, 3, 32, 32, generator=draws).to(memory_format=torch.channels_last)
     torch.manual_seed(0)

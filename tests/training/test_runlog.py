@@ -38,7 +38,7 @@ def test_a_full_disk_names_the_file_and_the_log_goes_on_afterwards(
     assert all(line["step"] <= 21 for line in lines)
 
 
-def test_cut_and_garbled_lines_are_taken_out_when_a_run_goes_on(
+def test_cut_and_garbled_lines_are_removed_when_a_run_is_resumed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     good = json.dumps({"kind": "train", "step": 9, "epoch": 1, "loss": 0.5})

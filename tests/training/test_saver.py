@@ -25,7 +25,7 @@ def test_files_are_written_in_order_and_all_of_them_by_the_end(tmp_path: Path) -
     assert (tmp_path / "names").read_text() == "abcde"
 
 
-def test_the_training_goes_on_while_a_file_is_written() -> None:
+def test_the_training_continues_while_a_file_is_written() -> None:
     begun, may_end = threading.Event(), threading.Event()
 
     def write() -> None:

@@ -1,4 +1,4 @@
-"""Several archives in one training, and a run judged on another hospital's data."""
+"""Several archives in one training, and a run evaluated on another hospital's data."""
 
 import itertools
 import os
@@ -88,7 +88,7 @@ def evaluate_run(run: Path, *overrides: str, fold: str = "test") -> tuple[Report
     return report, predictions.rows
 
 
-def test_a_run_on_both_archives_is_judged_on_both_and_on_each(joint_run: Path, both: Dataset) -> None:
+def test_a_run_on_both_archives_is_evaluated_on_both_and_on_each(joint_run: Path, both: Dataset) -> None:
     assert call("eval", joint_run, "--split", "train", "eval.interval=none") == 0
     rows = pd.read_csv(joint_run / "eval_train" / "predictions.csv")
     assert rows["source"].value_counts().to_dict() == {
@@ -116,7 +116,8 @@ def test_rows_of_an_archive_give_no_gradient_to_what_it_does_not_label(
 
     def gradients(y: Tensor) -> tuple[Tensor, Tensor]:
         state.model.zero_grad()
-        masked_bce(state.model(batch.images[:, None].float()), y, batch.mask, run.weights).backward()  # type: ignore[no-untyped-call]
+        logits = state.model(batch.images[:, None].float())
+        masked_bce(logits, y, batch.mask, run.weights).backward()  # type: ignore[no-untyped-call]
         head = state.model.head
         assert head.weight.grad is not None and head.bias.grad is not None
         return head.weight.grad.clone(), head.bias.grad.clone()
@@ -132,11 +133,10 @@ def test_rows_of_an_archive_give_no_gradient_to_what_it_does_not_label(
     assert others[column].eq(0).all() and not torch.equal(others, weight)
 
 
-def test_a_stopped_run_with_weights_goes_on_as_the_straight_run(
-    config: Config, both: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_stopped_run_with_weights_resumes_as_the_straight_run(
+    config: Config, both: Dataset, joint_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    straight, stopped = (override(config, [f"out={tmp_path / name}"]) for name in ("straight", "stopped"))
-    train(straight, both, ALONE)
+    stopped = override(config, [f"out={tmp_path}"])
     steps = itertools.count(1)
 
     def step(*arguments: object) -> Tensor:
@@ -152,7 +152,7 @@ def test_a_stopped_run_with_weights_goes_on_as_the_straight_run(
         with pytest.raises(Stopped):
             train(stopped, both, ALONE)
     train(stopped, both, ALONE, resume=True)
-    assert_same_run(stopped.out, straight.out)
+    assert_same_run(stopped.out, joint_run)
 
 
 def test_another_weight_is_another_recipe_but_another_root_is_not(
@@ -175,13 +175,15 @@ def test_a_patient_of_a_joint_training_is_recognised_on_the_archive_alone(joint_
         evaluate_run(joint_run, "data.also=[]", "data.split=random", "data.split_seed=3")
 
 
-def test_a_patient_of_one_archive_is_recognised_when_both_are_judged(nih_run: Path, chexpert: Path) -> None:
+def test_a_patient_of_one_archive_is_recognised_when_both_are_evaluated(
+    nih_run: Path, chexpert: Path
+) -> None:
     also = f"data.also=[{{source: chexpert, root: {chexpert}, split: random}}]"
     with pytest.raises(CxrError, match=r"patients of nih to be evaluated were in the model's train rows"):
         evaluate_run(nih_run, also, "data.split=random", "data.split_seed=3")
 
 
-def test_a_joint_run_judges_an_archive_alone_as_it_does_among_both(joint_run: Path, archive: Path) -> None:
+def test_a_joint_run_evaluates_an_archive_alone_as_it_does_among_both(joint_run: Path, archive: Path) -> None:
     report, rows = evaluate_run(joint_run, "data.also=[]")
     _, every = evaluate_run(joint_run)
     own = every[every["source"] == "nih"]
@@ -191,7 +193,7 @@ def test_a_joint_run_judges_an_archive_alone_as_it_does_among_both(joint_run: Pa
     assert again.table["auroc"].tolist() == pytest.approx(report.table["auroc"].tolist(), abs=0, nan_ok=True)
 
 
-def test_thresholds_chosen_on_an_image_are_marked_when_it_is_judged_alone(joint_run: Path) -> None:
+def test_thresholds_chosen_on_an_image_are_marked_when_it_is_evaluated_alone(joint_run: Path) -> None:
     report, rows = evaluate_run(joint_run, "data.also=[]", fold="val")
     assert report.optimistic
     assert report.notes[0].startswith(f"thresholds were chosen on {len(rows)} of the {len(rows)} images")
@@ -199,7 +201,7 @@ def test_thresholds_chosen_on_an_image_are_marked_when_it_is_judged_alone(joint_
 
 @pytest.fixture(scope="session")
 def abroad(nih_run: Path, chexpert: Path) -> Path:
-    """The folder of the report of the first hospital's model on the second hospital's data, made by the command."""
+    """The folder of the first hospital's model's report on the second hospital's data, by the command."""
     overrides = (
         "data.source=chexpert",
         f"data.root={chexpert}",
@@ -257,7 +259,7 @@ def test_keys_of_the_training_archive_do_not_follow_to_another(nih_run: Path, ch
         evaluate_run(nih_run, *overrides, "image.fit=crop")
 
 
-def test_thresholds_chosen_anew_on_another_archive_are_named(nih_run: Path, chexpert: Path) -> None:
+def test_thresholds_chosen_again_on_another_archive_are_named(nih_run: Path, chexpert: Path) -> None:
     overrides = ["data.source=chexpert", f"data.root={chexpert}", "data.split=random"]
     report, _ = evaluate_run(nih_run, *overrides, f"store.path={nih_run.parent / 'abroad'}", "eval.tta=flip")
     assert "thresholds were chosen on validation images of the dataset evaluated" in report.notes[1]
@@ -268,7 +270,7 @@ Write = Callable[..., list[str]]
 
 @pytest.fixture
 def hospital(archive: Path, tmp_path: Path) -> Write:
-    """Writes a table of copies of the first archive's images that labels one finding; returns what reads it."""
+    """Writes a table of copies of the first dataset's images that labels a finding; returns its overrides."""
 
     def write(heading: str, prefix: str = "scan_") -> list[str]:
         names = [prefix + path.name for path in sorted(archive.glob("images/*.png"))]

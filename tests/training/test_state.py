@@ -62,7 +62,7 @@ def test_the_model_starts_with_the_shift_that_undoes_its_weights(make_recipe: Re
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_a_restored_state_goes_on_as_if_nothing_had_happened(
+def test_a_restored_state_resumes_as_if_nothing_had_happened(
     optimizer: str, make_recipe: Recipe, tmp_path: Path
 ) -> None:
     config = make_recipe(tmp_path, f"train.optimizer={optimizer}")
@@ -111,7 +111,7 @@ def test_what_does_not_change_the_result_may_differ(make_recipe: Recipe, tmp_pat
     restore(state, make_recipe(tmp_path / "other", *moved), IMAGES, saved)
 
 
-def test_the_figure_that_selects_is_auroc_or_minus_the_loss(make_recipe: Recipe, tmp_path: Path) -> None:
+def test_the_metric_that_selects_is_auroc_or_minus_the_loss(make_recipe: Recipe, tmp_path: Path) -> None:
     state = start(make_recipe, tmp_path)
     state.history = [{"auroc": 0.7, "loss": 0.3}, {"auroc": float("nan"), "loss": 0.2}]
     assert selection_metrics(state.history, make_recipe(tmp_path).train) == [0.7, float("-inf")]
@@ -130,20 +130,35 @@ FAULTS: dict[str, tuple[Change, str]] = {
        for key in ("model", "optimizer", "step", "history", "loss_sum", "config", "images")},
     "step as text": (lambda saved: saved.update(step="9"), "step cannot be used"),
     "step -1": (lambda saved: saved.update(step=-1), "step cannot be used"),
-    "a history without figures": (lambda saved: saved.update(history=[{"auroc": 0.5}]), "history cannot be used"),
+    "a history without losses": (
+        lambda saved: saved.update(history=[{"auroc": 0.5}]),
+        "history cannot be used",
+    ),
     "a history that is none": (lambda saved: saved.update(history=[3]), "history cannot be used"),
-    "a config that is cut": (lambda saved: saved.update(config=saved["config"][:50]), "config cannot be used"),
+    "a config that is cut": (
+        lambda saved: saved.update(config=saved["config"][:50]),
+        "config cannot be used",
+    ),
     "a config that is a list": (lambda saved: saved.update(config="[]"), "config cannot be used"),
     "images as a list": (lambda saved: saved.update(images=["a"]), "images cannot be used"),
     "weights that are lists": (lambda saved: saved["model"].update(mean=[1.0]), "model cannot be used"),
     "a tensor less": (lambda saved: saved["model"].pop("head.bias"), "head.bias is missing"),
-    "a tensor of another shape": (lambda saved: saved["model"].update({"head.bias": torch.zeros(9)}), "should be"),
+    "a tensor of another shape": (
+        lambda saved: saved["model"].update({"head.bias": torch.zeros(9)}),
+        "should be",
+    ),
     "no average": (lambda saved: saved.update(ema=None), "is damaged: "),
-    "averages of another shape": (lambda saved: saved["ema"].update({"head.bias": torch.zeros(9)}), "should be"),
+    "averages of another shape": (
+        lambda saved: saved["ema"].update({"head.bias": torch.zeros(9)}),
+        "should be",
+    ),
     "no moments": (lambda saved: saved["optimizer"].pop("state"), "optimizer cannot be used"),
     "no groups": (lambda saved: saved["optimizer"].pop("param_groups"), "is damaged: 'param_groups'"),
     "moments of no parameter": (lambda saved: saved["optimizer"]["state"].update({999: {}}), "moments are"),
-    "a moment less": (lambda saved: saved["optimizer"]["state"][0].pop("exp_avg"), "moments are step, exp_avg_sq"),
+    "a moment less": (
+        lambda saved: saved["optimizer"]["state"][0].pop("exp_avg"),
+        "moments are step, exp_avg_sq",
+    ),
     "a moment of another shape": (
         lambda saved: saved["optimizer"]["state"][0].update(exp_avg=torch.zeros(2)),
         "exp_avg of parameter 0 has another kind or shape",

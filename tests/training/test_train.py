@@ -93,7 +93,7 @@ def per_epoch(dataset: Dataset) -> int:
     return -(-len(dataset.rows("train")) // 8)
 
 
-def test_a_run_stopped_by_sigterm_goes_on_as_the_straight_run(
+def test_a_run_stopped_by_sigterm_resumes_as_the_straight_run(
     make_recipe: Recipe, dataset: Dataset, trained: Path, per_epoch: int, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -113,7 +113,7 @@ def read_step(run: Path) -> int:
     return int(str(checkpoints.load_resumable(last)["step"])) if last.exists() else 0
 
 
-def test_a_run_that_dies_between_best_and_last_goes_on_as_the_straight_run(
+def test_a_run_that_dies_between_best_and_last_resumes_as_the_straight_run(
     make_recipe: Recipe,
     dataset: Dataset,
     trained: Path,
@@ -137,7 +137,7 @@ def test_a_run_that_dies_between_best_and_last_goes_on_as_the_straight_run(
     assert_same_run(tmp_path, trained)
 
 
-def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_as_the_straight_run(
+def test_a_run_killed_in_the_middle_of_an_epoch_resumes_as_the_straight_run(
     make_recipe: Recipe, trained: Path, per_epoch: int, tmp_path: Path, start: Start
 ) -> None:
     config = make_recipe(tmp_path / "run", "train.save_every=2")
@@ -239,7 +239,7 @@ def test_the_lowest_loss_selects_when_asked(make_recipe: Recipe, dataset: Datase
     assert checkpoints.load(run).metadata.epoch == 1 + losses.index(min(losses))
 
 
-def test_training_ends_early_after_epochs_without_a_better_figure(
+def test_training_ends_early_after_epochs_without_a_better_metric(
     make_recipe: Recipe, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     figures = iter([0.6, 0.7, 0.7, 0.65, 0.9])
@@ -280,7 +280,7 @@ def all_finite(state: object) -> bool:
 
 
 @pytest.mark.parametrize("save_every", [0, 5])
-def test_weights_that_break_in_the_last_step_of_an_epoch_are_neither_judged_nor_saved(
+def test_weights_that_break_in_the_last_step_of_an_epoch_are_neither_validated_nor_saved(
     save_every: int,
     make_recipe: Recipe,
     dataset: Dataset,
@@ -346,7 +346,7 @@ def test_a_step_that_is_in_no_epoch_is_refused_on_resuming(
         train(config, dataset, ALONE, resume=True)
 
 
-def test_a_full_disk_for_the_best_checkpoint_names_it_and_the_run_goes_on(
+def test_a_full_disk_for_the_best_checkpoint_names_it_and_the_run_can_be_resumed(
     make_recipe: Recipe, dataset: Dataset, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = make_recipe(small_disk, "train.epochs=1", "model.train_layers=head")
@@ -399,7 +399,8 @@ def test_a_last_batch_too_small_for_batch_norm_is_an_error(
     with pytest.raises(CxrError) as error:
         train(make_recipe(tmp_path / "run", f"train.batch_size={num - 1}"), dataset, ALONE)
     assert error.value.render() == (
-        f"error: image.size: 32 is too small for a batch of one, which ends an epoch of {num} in batches of {num - 1}\n"
+        "error: image.size: 32 is too small for a batch of one, "
+        f"which ends an epoch of {num} in batches of {num - 1}\n"
         "hint: image.size=64, or another train.batch_size"
     )
     train(
@@ -422,9 +423,18 @@ STILL = "{flip: 0, rotate: 0, shift: 0, scale: [1, 1], brightness: 0, contrast: 
 def test_a_step_is_torchs_step_on_the_mean_loss_of_the_cells_that_count(
     make_recipe: Recipe, dataset: Dataset, tmp_path: Path
 ) -> None:
-    config = make_recipe(tmp_path, "train.ema=0", "train.grad_clip=0", "loss.weighting=none", "train.optimizer=sgd",
-                    "train.weight_decay=0", "train.warmup_epochs=0", "train.schedule=constant", "image.size=64",
-                    f"train.augment={STILL}")  # fmt: skip
+    config = make_recipe(
+        tmp_path,
+        "train.ema=0",
+        "train.grad_clip=0",
+        "loss.weighting=none",
+        "train.optimizer=sgd",
+        "train.weight_decay=0",
+        "train.warmup_epochs=0",
+        "train.schedule=constant",
+        "image.size=64",
+        f"train.augment={STILL}",
+    )
     (run, state), (_, other) = make_run(config, dataset), make_run(config, dataset)
     other.model.load_state_dict(state.model.state_dict())
     batch = next(iter(run.loader.batches(dataset.rows("train"), 8)))

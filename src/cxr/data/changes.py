@@ -30,8 +30,7 @@ class Changes:
     Attributes:
         changed: Rows whose files are other ones, or gone.
         unknown: Rows whose files have their old size and another time, and were not read again.
-        confirmed: Whether a file that was read again is the same, so that its new time is noted in the
-            records.
+        confirmed: Whether a file that was read again is the same; its new time is noted in the records.
     """
 
     changed: Sequence[int]

@@ -131,8 +131,7 @@ def _size_and_time(path: str) -> tuple[int, int]:
         facts = os.stat(path)
     except (OSError, ValueError):  # ValueError: a name with a zero byte
         return -1, UNKNOWN_TIME
-    # On a disk of whole seconds a second change within the same second would not show: the time is not noted
-    # then.
+    # On a disk of whole seconds a second change within the same second would not show: note no time then.
     is_fresh = facts.st_mtime_ns % _SECOND == 0 and abs(time.time_ns() - facts.st_mtime_ns) < _COARSE
     return facts.st_size, UNKNOWN_TIME if is_fresh else facts.st_mtime_ns
 

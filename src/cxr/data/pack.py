@@ -50,8 +50,7 @@ def pack(
         unreadable: Whether files that could not be decoded are an error, after the last file, or are listed
             in unreadable.csv.
         workers: Decoding threads; 0 takes one a core.
-        read_pixels: Grey pixels of one of `paths`, called from several threads; None reads it as a file below
-            root.
+        read_pixels: Grey pixels of one of `paths`, called from several threads; None reads files below root.
 
     Raises:
         CxrError: Unreadable files, files that cannot be read now, a disk too small, or another process
@@ -91,8 +90,7 @@ def begin(extent: Begin, files: StoreFiles, wanted: Manifest, folder: Path, work
         workers: Threads; 0 takes one a core.
 
     Raises:
-        CxrError: Under update, no store of these images, or one of format 1, which knows nothing of its
-            files.
+        CxrError: Under update, no store of these images, or one of format 1, which has no checksums.
     """
     with _lock(folder) as partial:
         if extent == "overwrite":

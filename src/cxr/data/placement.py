@@ -45,8 +45,7 @@ def open_loader(
 ) -> tuple[Loader, str]:
     """(batches of some rows of a dataset, a line about where their pixels are and why); see `place`.
 
-    Only the pixels of these rows are copied. Other rows are an IndexError of the loader, and never another
-    image.
+    Only the pixels of these rows are copied. Other rows are an IndexError, and never another image.
     """
     used = np.unique(dataset.index[rows])
     pixels, line = place(dataset.store, where, device, processes, used, spare)

@@ -130,8 +130,7 @@ def open_store(
         reread: Whether to read files again whose time alone differs.
 
     Raises:
-        CxrError: It holds other images or other pixels than `wanted`, with every difference; files have
-            changed.
+        CxrError: It holds other images or pixels than `wanted`, with every difference; files have changed.
     """
     store, records = read_store(path, wanted, files)
     if files is None:

@@ -19,9 +19,7 @@ _CHECKPOINTING_SHARE = {"densenet": 0.2, "resnet": 0.6}
 
 _MEASURED_SIZE = 224
 _OVERHEAD = 1.3  # gradients of activations, cuDNN's workspaces, the allocator's blocks
-_PARAMETER_BYTES = (
-    5 * 4 * 20_000_000
-)  # weights, gradients, two moments and EMA of the largest network, float32
+_PARAMETER_BYTES = 5 * 4 * 20_000_000  # float32 weights, gradients, moments (2), EMA of the largest network
 
 
 def bytes_for_steps(config: Config, num_processes: int, dtype: torch.dtype | None) -> int:

@@ -15,9 +15,7 @@ def build_optimizer(model: nn.Module, config: Train, device: torch.device) -> to
     """The optimizer of the parameters that are trained; weights of norms and biases do not decay."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in trained if parameter.ndim > 1]  # and convolution kernels
-    vectors = [
-        parameter for parameter in trained if parameter.ndim <= 1
-    ]  # biases, scales and shifts of norms
+    vectors = [parameter for parameter in trained if parameter.ndim <= 1]  # biases, and all of norms
     groups: list[dict[str, Any]] = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": vectors, "weight_decay": 0.0},

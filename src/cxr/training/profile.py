@@ -100,9 +100,8 @@ class StepProfiler:
         if is_cuda:
             events = trace.events()  # type: ignore[no-untyped-call]
             spans = [event.time_range for event in events if event.device_type.name == "CUDA"]
-            seconds_computing = (
-                measure_union((span.start, span.end) for span in spans) / 1e6
-            )  # from microseconds
+            microseconds = measure_union((span.start, span.end) for span in spans)
+            seconds_computing = microseconds / 1e6
         shares = describe_shares(seconds, waited, seconds_computing)
         num_steps = self.num_taken - self.first_step
         say(f"profile of {num_steps} steps in {seconds:.2f} s: {shares}; {self.folder / TRACE}")

@@ -18,8 +18,7 @@ from cxr.training.state import TrainState
 
 _TRAIN_AGAIN = "train again with --overwrite, or into another out=FOLDER; is the disk well?"
 
-# Keys that may differ between a run and its resumption: they change where and how fast it computes, but no
-# number.
+# Keys that may differ when a run is resumed: they change where and how fast it computes, but no number.
 _MAY_DIFFER = {
     "out",
     "device",
@@ -38,8 +37,7 @@ def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[st
 
     Args:
         config: The recipe now.
-        images: Hashes of rows, labels and pixels now, as `run.identify` makes them; empty where not known
-            yet.
+        images: Hashes of rows, labels and pixels now, as `run.identify` makes them; empty if not known yet.
         saved: What last.pt holds.
 
     Raises:
@@ -52,8 +50,8 @@ def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[st
         raise _damaged(config, f"{', '.join(unusable)} cannot be used")
     _check_recipe(config, str(saved["config"]))
 
-    # 2. Patients would not be recognised if half of a run were hashed with another key. None: an earlier
-    # version.
+    # 2. Patients would not be recognised if half of a run were hashed with another key. Earlier versions
+    #    saved no key: None.
     key_before, key_now = saved.get("patient_key"), ""
     if config.train.remember_patients:
         key_now = own_hasher().key_id

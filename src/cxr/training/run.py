@@ -108,8 +108,7 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
     """The run of a config: checked, with the pixels where store.where wants them.
 
     Raises:
-        CxrError: No training or validation images, none with both classes; a last batch too small for batch
-            norm.
+        CxrError: No training or validation images, none with both classes; a last batch that is too small.
     """
     # 1. What cannot be trained is refused before pixels are copied.
     num_images = {split: len(dataset.rows(split)) for split in SPLITS}

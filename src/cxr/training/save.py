@@ -36,8 +36,7 @@ def save_state(run: Run, state: TrainState, validated: Predictions | None, saver
     last = copy_to_cpu(snapshot(state, run.config, run.identity))
 
     def write() -> None:
-        # The order matters: after a kill between both, the resumed run validates again and writes the same
-        # best.
+        # The order matters: after a kill between both, the resumed run validates and writes the best again.
         if best is not None:
             write_bytes(folder / checkpoints.BEST, best)
         checkpoints.save_resumable(folder / checkpoints.LAST, last)

@@ -44,8 +44,7 @@ class TrainState:
         step: Steps taken.
         history: The validation metrics of each finished epoch, so its length is the epoch's number.
         loss_sum: Sum of the losses of the images seen in this epoch, for the log.
-        scaler: Scales the loss in float16, whose small gradients would else become 0; disabled in other
-            arithmetic.
+        scaler: Scales the loss in float16, whose small gradients would else become 0; else disabled.
         ema_tensors: Found at the first step.
     """
 

@@ -18,15 +18,14 @@ def train_step(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> T
     """Take one optimizer step; returns this process's part of the global batch's mean loss, on the device."""
     config = run.config
 
-    # 1. The learning rate is a function of the step: it is set here and never read from the optimizer's
-    # state.
+    # 1. The learning rate is a function of the step: it is set here, and never read from the optimizer.
     past_metrics = selection_metrics(state.history, config.train)
     rate = learning_rate(state.step, run.steps_per_epoch, past_metrics, config.train)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
 
-    # 2. Gradients, added up over the micro-batches of this process's share of the batch. DDP sums them over the
-    #    processes during a backward pass: only in the last one, once a step.
+    # 2. Gradients, added up over the micro-batches of this process's share of the batch. DDP sums them over
+    #    the processes during a backward pass: only in the last one, once a step.
     loss = torch.zeros((), device=run.world.device)
     micro_batches = batch.split(config.train.accumulate)
     for micro_batch in micro_batches:
@@ -38,9 +37,8 @@ def train_step(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> T
     state.scaler.unscale_(state.optimizer)
     if config.train.grad_clip:
         nn.utils.clip_grad_norm_(model.parameters(), config.train.grad_clip)
-    state.scaler.step(
-        state.optimizer
-    )  # left out where a gradient has overflowed: update() then halves the scale
+    # Where a gradient has overflowed, step() leaves the update out and update() halves the scale.
+    state.scaler.step(state.optimizer)
     state.scaler.update()
     state.optimizer.zero_grad()
 

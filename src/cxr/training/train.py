@@ -77,9 +77,7 @@ def train(config: Config, dataset: Dataset, world: World, resume: bool = False) 
         CxrError: A recipe or dataset that cannot be trained, a loss that is not finite, a full disk.
         Stopped: After SIGTERM, SIGHUP or Ctrl-C, with last.pt saved.
     """
-    torch.manual_seed(
-        config.seed
-    )  # for random first weights; nothing after them draws from the global generator
+    torch.manual_seed(config.seed)  # for random first weights, the only draw of the global generator
     text_log = TextLog()
     copy_messages = listening(text_log.note) if world.is_first else nullcontext()
     with training_kernels(config.train.deterministic), copy_messages:
@@ -99,9 +97,10 @@ def _log_early_end(text_log: TextLog) -> Iterator[None]:
     try:
         yield
     except (CxrError, Stopped) as end:
-        reason = (
-            end.render() if isinstance(end, CxrError) else f"stopped by {signal.Signals(end.signal).name}"
-        )
+        if isinstance(end, Stopped):
+            reason = f"stopped by {signal.Signals(end.signal).name}"
+        else:
+            reason = end.render()
         with suppress(CxrError):  # the log's disk may be the one that is full
             text_log.note(reason)
         raise
