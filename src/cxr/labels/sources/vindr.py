@@ -142,7 +142,7 @@ def _read_boxes(sheet: Sheet, images: list[str], readers: list[str] | None) -> t
 
 
 def _vote(cells: Float, codes: npt.NDArray[np.intp]) -> Float:
-    """[images, C] from the readers' cells [N, C]: 1 by majority, 0 by all, -1 in between, nan if all blank."""
+    """[images, C] from the readers' cells [N, C]: 1 by majority, 0 by all, -1 between, nan if all blank."""
     by_image = pd.DataFrame(cells).groupby(codes)
     num_present, num_votes = by_image.sum().to_numpy(), by_image.count().to_numpy()
     voted = np.where(num_present > num_votes / 2, 1, np.where(num_present == 0, 0, -1))
