@@ -155,4 +155,5 @@ def _read_names(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (UnicodeDecodeError, OSError) as problem:
         raise CxrError(f"{path}: not a readable list of names ({problem})", "download it again") from None
-    return [normalise(line).split()[0] for line in lines if line.strip()]
+    names = [normalise(line) for line in lines]  # a line may hold nothing but a zero-width space
+    return [name.split()[0] for name in names if name]
