@@ -74,5 +74,6 @@ def test_what_the_first_row_leaves_blank_comes_from_the_next_and_differences_are
 
 def test_soft_labels_are_joined_by_their_size() -> None:
     rows = [("a", 0.25, 1.0), ("a", 0.75, 0.5)]
-    for how, expected in (("any", [0.75, 1.0]), ("all", [0.25, 0.5]), ("majority", [0.5, 0.75])):
-        np.testing.assert_array_equal(join_rows(table_of(rows), how).raw, [expected])  # type: ignore[arg-type]
+    for rule, expected in (("any", [0.75, 1.0]), ("all", [0.25, 0.5]), ("majority", [0.5, 0.75])):
+        joined = join_rows(table_of(rows), rule)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(joined.raw, [expected])

@@ -63,7 +63,7 @@ def test_a_random_split_keeps_patients_whole_in_any_order_of_rows(patients: list
 def test_a_random_split_takes_the_shares_of_patients_and_another_seed_takes_others() -> None:
     table = make_table([str(n) for n in range(1000)])
     split = assign(table, config("random"))
-    assert [len(split.rows(fold)) for fold in SPLITS] == [700, 100, 200]
+    assert [len(split.rows(name)) for name in SPLITS] == [700, 100, 200]
     assert split.name == "random by patient (seed 0)" and split.kind == "random"
     assert (assign(table, config("random", split_seed=1)).assigned != split.assigned).any()
 
@@ -94,12 +94,13 @@ def test_a_leak_names_the_patients_and_counts_the_rest() -> None:
 
 def test_the_official_lists_are_kept_and_validation_is_cut_by_patient(tmp_path: Path) -> None:
     images = [
-        NihImage(f"{patient:08}_{n:03}.png", patient=str(patient), split="test" if patient > 15 else "train_val")
+        NihImage(f"{patient:08}_{n:03}.png", patient=str(patient),
+                 split="test" if patient > 15 else "train_val")
         for patient in range(20) for n in range(3)
     ]  # fmt: skip
     data = config("official", write_nih(tmp_path, images), val_fraction=0.2)
     split = assign(read(data), data)
-    assert [len(split.rows(fold)) for fold in SPLITS] == [39, 9, 12]
+    assert [len(split.rows(name)) for name in SPLITS] == [39, 9, 12]
     assert set(split.rows("test")) == set(range(48, 60))
     assert split.name == "official lists of this dataset (unrecognised)"
     assert split.hashes["test"] == hash_names(image.name for image in images[48:])
@@ -116,7 +117,7 @@ def test_a_leak_in_the_archives_own_lists_is_refused(tmp_path: Path) -> None:
 def test_chexpert_keeps_its_own_validation_and_test(tmp_path: Path) -> None:
     write_chexpert(tmp_path, files=["train", "valid", "test"])
     data = config("official", tmp_path, "chexpert")
-    assert [len(assign(read(data), data).rows(fold)) for fold in SPLITS] == [6, 3, 2]
+    assert [len(assign(read(data), data).rows(name)) for name in SPLITS] == [6, 3, 2]
 
 
 def test_chexpert_without_validation_cuts_it_from_training_and_may_have_no_test(tmp_path: Path) -> None:
@@ -127,7 +128,8 @@ def test_chexpert_without_validation_cuts_it_from_training_and_may_have_no_test(
 
 def test_an_archive_without_splits_is_refused() -> None:
     assert error_of(make_table(["a", "b"]), config("official")) == (
-        "error: root: the dataset names no splits\nhint: use data.split=random, lists or column, or complete data.root"
+        "error: root: the dataset names no splits\n"
+        "hint: use data.split=random, lists or column, or complete data.root"
     )
 
 
@@ -183,7 +185,7 @@ def test_a_column_says_the_split_in_the_usual_words() -> None:
 
 def test_a_column_without_validation_has_it_cut_from_training() -> None:
     split = assign(make_table("abcde", ["train"] * 4 + ["test"]), config("column"))
-    assert [len(split.rows(fold)) for fold in SPLITS] == [3, 1, 1]
+    assert [len(split.rows(name)) for name in SPLITS] == [3, 1, 1]
 
 
 def test_an_unknown_word_in_the_column_is_named() -> None:
@@ -232,10 +234,11 @@ def test_the_community_split_is_recognised_at_full_scale(
     sample_data: Path, xrv_data: Path, tmp_path: Path
 ) -> None:
     with (sample_data / "splits/nih_community_patients.csv").open() as file:
-        fold_of = {row["patient_id"]: row["fold"] for row in csv.DictReader(file)}
+        split_of = {row["patient_id"]: row["fold"] for row in csv.DictReader(file)}
     table = read_labels(xrv_data / "Data_Entry_2017_v2020.csv.gz")
-    folds = table.rows["patient_id"].map(fold_of)
-    lines = {fold: [f"{name} 0 1 0" for name in table.rows["image"][folds == fold]] for fold in SPLITS}
+    assigned = table.rows["patient_id"].map(split_of)
+    images = {split: table.rows["image"][assigned == split] for split in SPLITS}
+    lines = {split: [f"{name} 0 1 0" for name in images[split]] for split in SPLITS}
     split = assign_lists(tmp_path, table, lines["train"], lines["val"], lines["test"])
     assert split.name == "NIH community"
     assert pd.Series(split.assigned).value_counts().to_dict() == {

@@ -1,4 +1,4 @@
-"""Which columns of a table are findings: those asked for, those called y_..., or those whose every cell is a label.
+"""Which columns of a table are findings: those asked for, those called y_..., or those of labels alone.
 
 Where nothing is asked for, a column is decided by its name and by all of its cells, never by a share of them:
 
@@ -65,7 +65,8 @@ def choose_columns(
         partly: Whether columns of the same concept will do, and findings without a column are left out.
 
     Raises:
-        CxrError: A finding without a column or with two; a column that may or may not be a finding; none at all.
+        CxrError: A finding without a column or with two; a column that may or may not be a finding; none at
+        all.
     """
     others = [name for name in sheet.header if name and name not in taken]
     if asked is None:

@@ -21,10 +21,11 @@ _NEGATIVE = frozenset(("negative", "nodisease"))
 
 
 def read_classes(cells: Sequence[str]) -> tuple[tuple[str, ...], Float]:
-    """(findings in the order of their names, [N, C] 1 where a cell names the finding and 0 where it does not).
+    """(findings in the order of their names, [N, C] 1 where a cell names the finding, else 0).
 
-    A cell is a word, or several separated by `|`, `,` or `;`, or a list such as ['a', 'b']. `normal`, `healthy`
-    and `negative` mean No Finding, which comes last. A blank cell says nothing: its row is blank throughout.
+    A cell is a word, or several separated by `|`, `,` or `;`, or a list such as ['a', 'b']. `normal`,
+    `healthy` and `negative` mean No Finding, which comes last. A blank cell says nothing: its row is blank
+    throughout.
 
     Args:
         cells: [N] cells, as the table says them.
@@ -54,7 +55,7 @@ def match_words(
     column: str,
     match: Callable[[str, Sequence[str]], str | None] = find,
 ) -> tuple[Float, tuple[str, ...], tuple[str, ...]]:
-    """([N, C] 1 where a row says a word for the finding, findings that any row says, a note on words that are none).
+    """([N, C] 1 where a row says a word for the finding, findings that any row says, a note on other words).
 
     Args:
         asked: C findings.
@@ -90,7 +91,7 @@ def read_words(cell: str) -> list[str]:
 
 
 def split_words(cell: str) -> list[str]:
-    """The words of `a|b`, `a, b`, ['a', 'b'], ['a' 'b'] as NumPy prints it, {a, b} and ('a', 'b'), as they are."""
+    """The words of `a|b`, `a, b`, ['a', 'b'], ['a' 'b'] as NumPy prints it, {a, b} and ('a', 'b')."""
     text = cell.strip()
     if (text[:1], text[-1:]) in _BRACKETS:
         text = text[1:-1]

@@ -15,48 +15,61 @@ from cxr.labels.sheet import Sheet, column_key
 
 KINDS: Mapping[str, tuple[str, ...]] = {
     "image": (
-        "image", "imageindex", "imagepath", "imagefile", "imagefilename", "imagename", "imageid", "imgpath", "imgname",
-        "imgid", "img", "path", "filepath", "pngpath", "filename", "file", "fname", "dicomid", "dicompath",
-        "dicomfile", "dicom", "sopinstanceuid", "imageuid",
+        "image", "imageindex", "imagepath", "imagefile", "imagefilename", "imagename", "imageid",
+        "imgpath", "imgname", "imgid", "img", "path", "filepath", "pngpath", "filename", "file",
+        "fname", "dicomid", "dicompath", "dicomfile", "dicom", "sopinstanceuid", "imageuid",
     ),
     "patient_id": (
-        "patientid", "patient", "patientnumber", "patientno", "patientnr", "patientidentifier", "patientkey",
-        "patientcode", "patientuid", "patientname", "idpatient", "ptid", "subjectid", "subject", "subjectnumber",
-        "personid", "person", "mrn", "pid",
+        "patientid", "patient", "patientnumber", "patientno", "patientnr", "patientidentifier",
+        "patientkey", "patientcode", "patientuid", "patientname", "idpatient", "ptid", "subjectid",
+        "subject", "subjectnumber", "personid", "person", "mrn", "pid",
     ),
     "study_id": (
-        "studyid", "study", "studyuid", "studyinstanceuid", "accessionnumber", "accession", "accessionid", "examid",
-        "exam",
+        "studyid", "study", "studyuid", "studyinstanceuid", "accessionnumber", "accession",
+        "accessionid", "examid", "exam",
     ),
     "view": ("view", "viewposition", "viewpos", "projection", "imageview", "xrayview"),
     "sex": ("sex", "gender", "patientsex", "patientgender", "patientsexdicom"),
     "age": ("ageyears", "age", "patientage", "ageinyears", "patientageyears", "ageatstudy"),
     "split": ("split", "fold", "set", "subset", "partition"),
 }  # fmt: skip
-"""Usual names of the columns that say which image a row is, the most telling first, as `column_key` writes them."""
+"""Usual names of the columns that identify a row, the most telling first, as `column_key` writes them."""
 
 _METADATA = frozenset(
     """
     name firstname lastname surname
-    id uid uuid guid index unnamed0 row rowid number no nr num series seriesid seriesuid seriesinstanceuid imagenumber
-    instance instanceid instancenumber case caseid followup followupnumber visit visitid visitnumber session episode
+    id uid uuid guid index unnamed0 row rowid number no nr num series seriesid seriesuid seriesinstanceuid
+    imagenumber
+    instance instanceid instancenumber case caseid followup followupnumber visit visitid visitnumber
+    session episode
     train training val valid validation test testing istrain isval istest holdout cv
-    male female issmale ismale isfemale sexmale sexfemale birth birthdate birthyear patientbirth dob yearofbirth
+    male female issmale ismale isfemale sexmale sexfemale birth birthdate birthyear patientbirth dob
+    yearofbirth
     ethnicity race language insurance maritalstatus weight weightkg height heightcm size bmi smoker
-    laterality position orientation modality bodypart bodypartexamined manufacturer manufacturermodel model scanner
-    device machine vendor site hospital institution institutionname center centre location country city region ward
-    date studydate studydatedicom acquisitiondate time studytime datetime timestamp year month day offset daysoffset
-    rows columns width height bits bitsstored channels originalimagewidth originalimagepixelspacingx pixelspacing
-    originalimagewidthheight originalimagepixelspacingxy originalwidth originalheight spacing spacingx spacingy y x w h
-    kvp exposure mas sid photometricinterpretation windowcenter windowwidth md5 sha256 hash checksum filesize
+    laterality position orientation modality bodypart bodypartexamined manufacturer manufacturermodel
+    model scanner
+    device machine vendor site hospital institution institutionname center centre location country city
+    region ward
+    date studydate studydatedicom acquisitiondate time studytime datetime timestamp year month day offset
+    daysoffset
+    rows columns width height bits bitsstored channels originalimagewidth originalimagepixelspacingx
+    pixelspacing
+    originalimagewidthheight originalimagepixelspacingxy originalwidth originalheight spacing spacingx
+    spacingy y x w h
+    kvp exposure mas sid photometricinterpretation windowcenter windowwidth md5 sha256 hash checksum
+    filesize
     reader readerid radid rad radiologist rater annotator doctor physician methodlabel methodprojection
     xmin ymin xmax ymax x1 y1 x2 y2
-    xcenter ycenter xcentre ycentre xc yc x0 y0 bbox box boxes area mask rle encodedpixels segmentation polygon
-    report reporttext impression text findingstext note notes clinicalnotes othernotes comment comments description
+    xcenter ycenter xcentre ycentre xc yc x0 y0 bbox box boxes area mask rle encodedpixels segmentation
+    polygon
+    report reporttext impression text findingstext note notes clinicalnotes othernotes comment comments
+    description
     indication history caption url doi license licence source dataset folder directory
     confidence probability prob score certainty loss
-    survival survived death died mortality intubated extubated intubationpresent ventilated icu inicu wenticu
-    icuadmission admitted discharged lengthofstay los neededsupplementalo2 oxygen rtpcrpositive rtpcr pcr vaccinated
+    survival survived death died mortality intubated extubated intubationpresent ventilated icu inicu
+    wenticu
+    icuadmission admitted discharged lengthofstay los neededsupplementalo2 oxygen rtpcrpositive rtpcr pcr
+    vaccinated
     temperature po2saturation spo2 saturation leukocytecount neutrophilcount lymphocytecount crp ddimer
     """.split()
 )
@@ -113,8 +126,9 @@ def check_same_patients(sheet: Sheet, names: Sequence[str]) -> None:
         # as many pairs as ids of either column: each id of it goes with a single id of the other
         if len(pairs) > min(num_first, num_other):
             problem = f"{sheet.path}: both {names[0]} and {name} may name the patient, and they differ"
-            hint = f"keep one of them, or name it: data.columns.patient={quoted(name)}, or, where {names[0]} is it, "
-            raise CxrError(problem, hint + f"data.columns.others=[{quoted(name)}]")
+            hint = f"keep one of them, or name it: data.columns.patient={quoted(name)}, "
+            hint += f"or, where {names[0]} is it, data.columns.others=[{quoted(name)}]"
+            raise CxrError(problem, hint)
 
 
 def quoted(name: str) -> str:
@@ -138,7 +152,7 @@ class ColumnUse:
 
 
 def describe(columns: Sequence[ColumnUse], most: int = 12) -> list[str]:
-    """Lines on the columns taken and those that were not, for a terminal; at most so many of the latter are named."""
+    """Lines on the columns taken and, at most so many, on those that were not, for a terminal."""
     findings, others, left = [], [], []
     for column in columns:
         if column.use.startswith("finding"):

@@ -1,15 +1,16 @@
 """An image, a row: tables with a row per box, mask or reader become tables with a row per image.
 
-Rows of an image whose labels are equal are one row. Rows whose labels differ are an error, or joined by a rule:
+Rows of an image whose labels are equal are one row. Rows whose labels differ are an error, or joined by a
+rule:
 
-| data.duplicates | a finding is present (1)                | absent (0)                        | else         |
-| --------------- | --------------------------------------- | --------------------------------- | ------------ |
-| any             | where any row says so                   | where all rows that say anything  | uncertain -1 |
-| all             | where all rows that say anything say so | where any row says so             | uncertain -1 |
-| majority        | where more than half of them say so     | where more than half say absent   | uncertain -1 |
+| data.duplicates | a finding is present (1)           | absent (0)                         | else         |
+| --------------- | ---------------------------------- | ---------------------------------- | ------------ |
+| any             | if any row says so                 | if all rows that say anything do   | uncertain -1 |
+| all             | if all rows that say anything do   | if any row says so                 | uncertain -1 |
+| majority        | if more than half of them say so   | if more than half say so           | uncertain -1 |
 
-A blank cell says nothing; a finding of which no row says anything stays blank. Of soft labels, `any` takes the largest
-and `all` the smallest cell, `majority` the mean.
+A blank cell says nothing; a finding of which no row says anything stays blank. Of soft labels, `any` takes
+the largest and `all` the smallest cell, `majority` the mean.
 """
 
 from collections.abc import Callable
@@ -40,7 +41,8 @@ def join_rows(table: LabelTable, rule: Duplicates, hint: str = "") -> LabelTable
         hint: The reader that understands such a table, for the error.
 
     Raises:
-        CxrError: An image without a name; rows of an image that differ in patient, study or split, or in labels.
+        CxrError: An image without a name; rows of an image that differ in patient, study or split, or in
+        labels.
     """
     images = table.rows["image"]
     where = table.where or (lambda row: f"{table.root}: row {row + 1}")
@@ -124,7 +126,7 @@ def _join_labels(raw: Float, codes: Rows, num_images: int, rule: Duplicates) -> 
 
 
 def _first_known(rows: pd.DataFrame, codes: Rows, first: Rows) -> tuple[pd.DataFrame, list[str]]:
-    """(the first row of each image, cells empty there filled from its next rows; columns in which rows differ)."""
+    """(the first row of each image, its empty cells filled from the next; columns in which rows differ)."""
     joined = rows.iloc[first].reset_index(drop=True)
     unlike = []
     for column in rows.columns:

@@ -1,4 +1,4 @@
-"""The labels of a CSV alone, without its images: for predictions that were made elsewhere, and for readers."""
+"""The labels of a CSV alone, without images: for predictions that were made elsewhere, and for readers."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -36,10 +36,10 @@ def read_labels(
 ) -> LabelTable:
     """The labels of a CSV alone, in the form of a public dataset or plain; no image is looked for.
 
-    NIH form has `Image Index` and `Finding Labels`, PadChest form `ImageID` and `Labels`, VinDr-CXR form `image_id` and
-    `rad_id` or `class_name`, CheXpert and BRAX form `Path` or `PngPath` and observations. Any other table is plain: an
-    image column, or a study's, perhaps patient, view, sex and age, all known by their usual names, and columns of
-    labels.
+    NIH form has `Image Index` and `Finding Labels`, PadChest form `ImageID` and `Labels`, VinDr-CXR form
+    `image_id` and `rad_id` or `class_name`, CheXpert and BRAX form `Path` or `PngPath` and observations. Any
+    other table is plain: an image column, or a study's, perhaps patient, view, sex and age, all known by
+    their usual names, and columns of labels.
 
     Args:
         csv: The file, or what `read_sheet` read of it.
@@ -68,7 +68,7 @@ def read_labels(
 
 
 def name_labels(sheet: Sheet, words: str | None) -> tuple[str, ...]:
-    """The findings that a table seems to label; none where it cannot be read, for which `read_labels` has the words.
+    """The findings that a table seems to label; none where it cannot be read, which `read_labels` explains.
 
     Args:
         sheet: The table.
@@ -98,7 +98,7 @@ def hint_without_config(hint: str) -> str:
 
 
 def _find_form(sheet: Sheet) -> tuple[Callable[[Sheet, Path], LabelTable], Sheet] | None:
-    """The reader of a public dataset whose table this is, and the table spelled as it wants; None for a plain one."""
+    """The reader of a public dataset's table, and the table spelled as it wants; None for a plain table."""
     for names, parse in (
         ((nih.IMAGE, nih.LABELS), nih.parse),
         ((padchest.IMAGE, padchest.LABELS), padchest.parse),

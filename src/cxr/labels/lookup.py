@@ -26,7 +26,7 @@ def stem(name: str) -> str:
 
 
 def find_files(root: Path, images: Sequence[str]) -> tuple[list[str], list[str]]:
-    """(each image's file below root, empty where there is none; notes on files that were found by a looser rule).
+    """(each image's file below root, empty where there is none; notes on files found by a looser rule).
 
     A file has the very name, or else it is the only one below root that has it
 
@@ -73,8 +73,8 @@ class Index:
     def of(cls, root: Path) -> "Index":
         """Every file below root but hidden ones, of each folder once.
 
-        Links to folders are followed after all that is really there, so that a file has its real name. A folder that
-        was seen is not entered again, so a circle of links ends.
+        Links to folders are followed after all that is really there, so that a file has its real name. A
+        folder that was seen is not entered again, so a circle of links ends.
         """
         found: list[str] = []
         seen = {_identity(above) for above in Path(root).resolve().parents}
@@ -128,7 +128,7 @@ class Index:
         return self._stems.get(clean, "") if stem(clean) == clean else ""
 
     def in_folder(self, image: str) -> str:
-        """The only file of this name in any folder, where the image names none; perhaps with an ending after it."""
+        """The only file of this name, perhaps with an ending, in any folder; the image names no folder."""
         clean = _clean(image)
         if "/" in clean:
             return ""
@@ -167,7 +167,12 @@ def say_nearest(root: Path, images: Iterable[str]) -> str:
 
 
 def first_existing(root: Path, candidates: Iterable[Sequence[str]]) -> list[str]:
-    """Of the candidates [K, N] for N images the first path of each below root that is a file, empty where none is."""
+    """For each of N images the first of its K candidates below root that is a file, empty where none is.
+
+    Args:
+        root: Folder that the paths are relative to.
+        candidates: [K, N] paths; the first of them are tried for all images, the others for those not found.
+    """
     first, *others = candidates
     found = existing(root, first)
     for paths in others:
@@ -180,8 +185,8 @@ def first_existing(root: Path, candidates: Iterable[Sequence[str]]) -> list[str]
 def existing(root: Path, paths: Sequence[str]) -> list[str]:
     """Each path that is below root, empty where there is no file.
 
-    A folder is listed once for all its images; where nearly every image has another folder, as in CheXpert, it is
-    cheaper to ask for each file.
+    A folder is listed once for all its images; where nearly every image has another folder, as in CheXpert,
+    it is cheaper to ask for each file.
     """
     folders = {os.path.dirname(path) for path in paths}
     if len(folders) > len(paths) // 4:
@@ -235,7 +240,7 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
 
 
 def _clean(path: str) -> str:
-    """A path as it is compared: forward slashes, no `./`, names in one Unicode form and without white space around."""
+    """A path as it is compared: forward slashes, no `./`, Unicode in NFC, no white space around names."""
     parts = unicodedata.normalize("NFC", path.replace("\\", "/")).split("/")
     return "/".join(normalise(part) for part in parts if part not in ("", "."))
 

@@ -73,7 +73,8 @@ def _name_columns(sheet: Sheet) -> dict[str, str]:
 def _name_studies(sheet: Sheet, columns: Mapping[str, Sequence[str]]) -> list[str]:
     """What the rows of a table without an image column are called: as their study, or else their patient.
 
-    A study is called patient/study where patients share its name, as when visits are counted for each patient.
+    A study is called patient/study where patients share its name, as when visits are counted for each
+    patient.
     """
     studies = normalise_ids(columns.get("study_id", ()))
     patients = normalise_ids(columns.get("patient_id", ()))

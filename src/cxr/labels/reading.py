@@ -1,4 +1,4 @@
-"""What the readers of datasets share: folders and tables are found, and cells become labels, patients and rows."""
+"""What the readers of datasets share: finding folders and tables, reading cells, patients and rows."""
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
@@ -165,7 +165,7 @@ def read_patients(sheet: Sheet, name: str) -> list[str]:
 
 
 def find_rounded_ids(sheet: Sheet, names: Sequence[str]) -> list[tuple[str, str]]:
-    """(`WHERE: WHAT`, hint) of each column of ids that a spreadsheet has rounded, so that several share one."""
+    """(`WHERE: WHAT`, hint) of each column of ids that a spreadsheet has rounded, so that some are equal."""
     problems = []
     for name in names:
         cells = sheet.column(name)
@@ -215,7 +215,7 @@ def check_filled(sheet: Sheet, name: str, values: Sequence[str], hint: str) -> N
 
 
 def add_files(table: LabelTable, paths: Sequence[str], splits: Sequence[str] = ()) -> LabelTable:
-    """The table with the file of each row below root, and with its split; without splits every row's is empty."""
+    """The table with the file of each row below root, and with its split, or none."""
     rows = table.rows.assign(
         path=pd.Series(paths, dtype=str), split=pd.Series(splits or [""] * len(table), dtype=str)
     )
@@ -231,7 +231,7 @@ def split_column(sheet: Sheet, data: Data) -> list[str]:
 
 
 def read_splits(cells: Sequence[str]) -> list[str]:
-    """train, val or test for each cell, empty for a blank one; another word as it is, which `splits.assign` refuses."""
+    """train, val or test for each cell, empty for a blank one; other words, refused by `assign`, unchanged."""
     meaning = {}
     for cell in set(cells):
         word = normalise(cell)

@@ -21,7 +21,7 @@ TABLES: tuple[tuple[frozenset[str], str], ...] = tuple(
         ("imagename annotation", _CLASS.format("ObjectCXR_Dataset")),
     )
 )
-"""(columns that only this dataset's table has, as `column_key` writes them; the reader that understands it)."""
+"""(columns that only this dataset's table has, as `column_key` writes them; the reader of it)."""
 
 
 def name_reader(header: Sequence[str]) -> str:

@@ -39,8 +39,8 @@ _SAVE_AGAIN = "save it as comma-separated text in UTF-8, or download it again"
 class Sheet:
     """A CSV file as text: nothing is read as a number, and nothing, not even `NA`, as missing.
 
-    It is no DataFrame: pandas fills and shifts rows of another length in silence, renames columns without a name or of
-    an equal one, and readers want a column as a list of str, which is what this holds.
+    It is no DataFrame: pandas fills and shifts rows of another length in silence, renames columns without a
+    name or of an equal one, and readers want a column as a list of str, which is what this holds.
 
     Attributes:
         path: The file.
@@ -71,7 +71,7 @@ class Sheet:
         return [cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell for cell in cells]
 
     def spelled(self, names: Sequence[str]) -> "Sheet":
-        """The sheet with these names of columns where the file spells them with other case, blanks or signs."""
+        """The sheet with these names of columns where the file has them in other case, blanks or signs."""
         missing = {column_key(name): name for name in names if name not in self.header}
         return replace(self, header=tuple(missing.pop(column_key(name), name) for name in self.header))
 
@@ -94,8 +94,8 @@ def column_key(name: str) -> str:
 def read_sheet(path: Path) -> Sheet:
     """A CSV file's text, plain or gzipped.
 
-    The separator is the comma, semicolon or tab that divides all lines alike; the encoding UTF-8, UTF-16, or else
-    Windows-1252 (Latin-1), which a line on stderr says.
+    The separator is the comma, semicolon or tab that divides all lines alike; the encoding UTF-8, UTF-16, or
+    else Windows-1252 (Latin-1), which a line on stderr says.
 
     Raises:
         CxrError: No file, not readable as CSV, a row of another length than the header, no rows.
@@ -129,7 +129,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def decode_text(path: Path, data: bytes, kind: str = "CSV file") -> str:
-    """The text of a table or a list, by its byte order mark, else by what it can be."""
+    """The text of a table or a list, by its byte order mark, else by the first encoding that fits."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data.decode(encoding)
@@ -181,8 +181,9 @@ def _parse(path: Path, text: str) -> Sheet:
 def _find_separator(text: str) -> str:
     """What separates the cells: comma, semicolon or tab.
 
-    Of those that divide each of the first lines into as many cells as the header it is the most frequent in the header;
-    where none does, the most frequent of all. Cells in quotes do not count, and a comma goes before others.
+    Of those that divide each of the first lines into as many cells as the header it is the most frequent in
+    the header; where none does, the most frequent of all. Cells in quotes do not count, and a comma goes
+    before others.
     """
     lines = [re.sub(r'"[^"]*"', "", line) for line in itertools.islice(_header_lines(text), 1 + _LINES_TRIED)]
     header, *rows = lines or [""]

@@ -1,4 +1,4 @@
-"""Files that list the images of a split: read, matched with the images of a table, recognised when they are public."""
+"""Files that list the images of a split: reading, matching with a table's images, recognising public ones."""
 
 import hashlib
 import re
@@ -24,7 +24,8 @@ KNOWN_SPLITS: tuple[tuple[str, Mapping[str, str]], ...] = (
         },
     ),
     (
-        "NIH community",  # random by patient, shared by public CheXNet reproductions: 78,468 / 11,219 / 22,433 names
+        # random by patient, shared by public CheXNet reproductions: 78,468 / 11,219 / 22,433 names
+        "NIH community",
         {
             "train": "7265fa9efe68c5e8afa201c9b7ecf9b25d9e9a9c41fab3e0efe8e650bd405d06",
             "val": "65fd487c51e6316d6db7e547ac0dedd3beb6ef70ea36e74c4e55a77ca5ff40e9",
@@ -32,7 +33,8 @@ KNOWN_SPLITS: tuple[tuple[str, Mapping[str, str]], ...] = (
         },
     ),
     (
-        "CheXpert official training set",  # train.csv: 223,414 names like train/patient00001/study1/view1_frontal.jpg
+        # train.csv: 223,414 names like train/patient00001/study1/view1_frontal.jpg
+        "CheXpert official training set",
         {"train": "3d676e50d2f36abf485b85d7c9f6f98c2824b8e5d73d58ea99002b06eb8e77f8"},
     ),
 )
@@ -58,7 +60,7 @@ def _hash_together(listed: Listed, splits: str) -> str:
 
 
 def read_lists(files: Mapping[str, Path], root: Path, images: Collection[str]) -> dict[str, list[str]]:
-    """The images of each split, as the table calls them; a listed name without an image stays as it is listed.
+    """The images of each split, as the table calls them; a name without an image stays as it is listed.
 
     Args:
         files: The list file of each split, as given or below `root`.
@@ -91,9 +93,9 @@ def read_lists(files: Mapping[str, Path], root: Path, images: Collection[str]) -
 def read_names(path: Path, known: Container[str] = ()) -> list[str]:
     """The names that a list file holds, a name a line, each once.
 
-    A name is the whole line if it is `known`, else the text up to the first comma or semicolon if that is, else up to
-    the first blank, comma or semicolon. A first line that is not known is a header if it has no suffix like `.png`
-    and the next line has one, or if it is what a column of images is called.
+    A name is the whole line if it is `known`, else the text up to the first comma or semicolon if that is,
+    else up to the first blank, comma or semicolon. A first line that is not known is a header if it has no
+    suffix like `.png` and the next line has one, or if it is what a column of images is called.
 
     Raises:
         CxrError: Not a text file, or empty.

@@ -58,10 +58,12 @@ class Split:
 def assign(table: LabelTable, data: Data) -> Split:
     """The split of every row under data.split, no patient in two of them.
 
-    Assign before dropping rows (missing files, views): the patients drawn depend on the patients in the table.
+    Assign before dropping rows (missing files, views): the patients drawn depend on the patients in the
+    table.
 
     Raises:
-        CxrError: Lists or values that are not there or contradict each other, a patient in two splits or without id.
+        CxrError: Lists or values that are not there or contradict each other, a patient in two splits or
+        without id.
     """
     nameless = table.rows["image"][table.rows["patient_id"] == ""]
     if len(nameless):
@@ -119,7 +121,7 @@ def _split_officially(table: LabelTable, data: Data) -> Split:
         problem = "no image is in the dataset's lists" if table.absent else "the dataset names no splits"
         hint = "use data.split=random, lists or column, or complete data.root"
         raise CxrError(f"{table.root}: {problem}", hint)
-    # The lists are recognised as a whole: also with names whose images are not here, and before validation is taken
+    # Lists are recognised as a whole: with names whose images are not here, and before validation is taken
     name = recognise_split({split: listed[split] + absent[split] for split in SPLITS})
     assigned = _take_validation(table, assigned, data)
     return _make_split(
@@ -180,7 +182,7 @@ SPLIT_RULES: dict[str, Callable[[LabelTable, Data], Split]] = {
 
 
 def _take_validation(table: LabelTable, assigned: Names, data: Data) -> Names:
-    """The splits with data.val_fraction of the training patients moved to val, unless val has images already."""
+    """The splits with data.val_fraction of the training patients moved to val, unless val has images."""
     if "val" in assigned or "train" not in assigned:
         return assigned
     in_train = assigned == "train"

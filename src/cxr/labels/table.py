@@ -18,8 +18,8 @@ NO_PATIENTS = (
 """The warning of a check, a training and a report for a dataset that does not say whose its images are."""
 
 ROW_COLUMNS = ("image", "path", "patient_id", "study_id", "view", "age", "sex", "split")
-"""Columns that every source fills: `image` is the source's name, `path` the file below the root (empty if not found),
-`split` what the dataset says (train, val, test, train_val or empty)."""
+"""Columns that every source fills: `image` is the source's name, `path` the file below the root (empty if not
+found), `split` what the dataset says (train, val, test, train_val or empty)."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,11 @@ class LabelTable:
         root: Folder that `rows.path` is relative to.
         rows: [N] ROW_COLUMNS as text, age in years as float (nan when unknown), sex `M`, `F` or empty.
         findings: C names, in the order of the columns of `raw`.
-        raw: [N, C] float32 of 1 (present), 0 (absent), -1 (uncertain), nan (blank), or between 0 and 1 (soft).
+        raw: [N, C] float32 of 1 (present), 0 (absent), -1 (uncertain), nan (blank), or between 0 and 1
+        (soft).
         absent: (image, split) of each name that the dataset's lists hold and its label table does not.
-        read_pixels: Grey pixels uint8 [H, W] of a `rows.path`, which is then a key and need not be a file; raises
-            UnreadableImageError. None where paths are files.
+        read_pixels: Grey pixels uint8 [H, W] of a `rows.path`, which is then a key and need not be a file;
+            raises UnreadableImageError. None where paths are files.
         columns: What became of each column of the source's table.
         notes: What a reader of a check or a training must know, a line each.
         names_patients: False where the source names no patient, so that each image counts as a patient.

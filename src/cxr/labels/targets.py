@@ -35,9 +35,10 @@ def resolve(
 ) -> Targets:
     """Targets [N, C] of the named findings under a policy for uncertain (-1) and blank (nan) cells.
 
-    `ignore`, `zeros` and `ones` are U-Ignore, U-Zeros and U-Ones of Irvin et al. 2019; a range (low, high) draws each
-    uncertain cell's target uniformly from it, once, from the seed (label smoothing, Pham et al. 2021). A mapping gives
-    the policy of each finding, under `default` that of all others (`ignore` where it has none).
+    `ignore`, `zeros` and `ones` are U-Ignore, U-Zeros and U-Ones of Irvin et al. 2019; a range (low, high)
+    draws each uncertain cell's target uniformly from it, once, from the seed (label smoothing, Pham et al.
+    2021). A mapping gives the policy of each finding, under `default` that of all others (`ignore` where it
+    has none).
 
     Raises:
         CxrError: A finding that the source does not label.
@@ -48,7 +49,7 @@ def resolve(
         raw > 0, raw, np.float32(0)
     )  # 1, or a soft label as it is; uncertain and blank cells are 0 so far
     mask = np.ones(raw.shape, dtype=np.bool_)
-    # Drawn for every finding of the table, so that a finding's targets do not depend on which others are asked for.
+    # Drawn for every finding of the table: a finding's targets do not depend on which others are asked for
     draws = np.random.default_rng(seed).random(table.raw.shape, dtype=np.float32)[:, columns]
     for column, finding in enumerate(findings):
         is_uncertain = raw[:, column] == -1

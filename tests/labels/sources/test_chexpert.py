@@ -121,7 +121,8 @@ def test_a_path_without_a_patient_is_refused(tmp_path: Path) -> None:
     write_chexpert(tmp_path)
     edit(tmp_path / "train.csv", "patient00003", "someone")
     assert error_of(tmp_path) == (
-        "error: ROOT/train.csv:5: no patient (patient00001/) in Path\nhint: read other datasets with data.source=table"
+        "error: ROOT/train.csv:5: no patient (patient00001/) in Path\n"
+        "hint: read other datasets with data.source=table"
     )
 
 

@@ -10,8 +10,12 @@ from cxr.labels.table import LabelTable
 from tests.helpers.fakes import write_image
 
 KERMANY = (
-    "train/NORMAL/IM-0115-0001.jpeg", "train/NORMAL/NORMAL2-IM-0032-0001.jpeg", "train/PNEUMONIA/person1_virus_1.jpeg",
-    "train/PNEUMONIA/person1_virus_2.jpeg", "val/NORMAL/IM-0116-0001.jpeg", "val/PNEUMONIA/person2_bacteria_3.jpeg",
+    "train/NORMAL/IM-0115-0001.jpeg",
+    "train/NORMAL/NORMAL2-IM-0032-0001.jpeg",
+    "train/PNEUMONIA/person1_virus_1.jpeg",
+    "train/PNEUMONIA/person1_virus_2.jpeg",
+    "val/NORMAL/IM-0116-0001.jpeg",
+    "val/PNEUMONIA/person2_bacteria_3.jpeg",
     "test/Normal/IM-0117-0001.jpeg", "test/PNEUMONIA/person3_virus_4.jpeg",
 )  # fmt: skip
 
@@ -33,7 +37,7 @@ def test_kermanys_layout_gives_classes_splits_and_patients(tmp_path: Path) -> No
     patients = dict(zip(table.rows["image"], table.rows["patient_id"], strict=True))
     assert [patients[name] for name in KERMANY[:4]] == ["IM-0115", "NORMAL2-IM-0032", "person1", "person1"]
     split = assign(table, Data.model_validate({"source": "folder", "root": tmp_path}))
-    assert [len(split.rows(fold)) for fold in ("train", "val", "test")] == [4, 2, 2]
+    assert [len(split.rows(name)) for name in ("train", "val", "test")] == [4, 2, 2]
 
 
 @pytest.mark.parametrize("around", ["chest_xray/", "a/chest_xray/", "data/", ""])

@@ -98,6 +98,13 @@ def test_a_name_in_both_lists_is_refused(tmp_path: Path) -> None:
     )
 
 
+def test_a_line_of_zero_width_spaces_names_no_image(tmp_path: Path) -> None:
+    write_nih(tmp_path)
+    with (tmp_path / "test_list.txt").open("a", encoding="utf-8") as file:
+        file.write("\u200b\n")
+    assert read_nih(tmp_path).absent == ()
+
+
 def test_a_missing_folder_says_what_data_root_must_be(tmp_path: Path) -> None:
     assert error_of(tmp_path / "nih") == (
         "error: ROOT: no such folder\nhint: data.root must be the folder that holds Data_Entry_2017_v2020.csv"

@@ -95,9 +95,9 @@ def test_many_images_in_a_folder_are_found_and_missing_ones_are_empty(tmp_path: 
 def test_a_missing_patient_column_says_why_it_is_needed(tmp_path: Path) -> None:
     assert error_of(write_table(tmp_path), columns={"image": "file"}) == (
         "error: ROOT/x.csv: no column 'patient_id' (data.columns.patient)\n"
-        "hint: set data.columns to columns that the file has: file, who, Mass, Edema, fold, age, note; the patient is "
-        "needed to keep all images of a patient in one split; data.columns.patient=null says that the table names "
-        "none: each image then counts as a patient"
+        "hint: set data.columns to columns that the file has: file, who, Mass, Edema, fold, age, note; the patient "
+        "is needed to keep all images of a patient in one split; data.columns.patient=null says that the table "
+        "names none: each image then counts as a patient"
     )
 
 

@@ -191,7 +191,8 @@ def test_a_column_of_the_classs_table_may_hold_the_split(tmp_path: Path) -> None
 
 def test_wrong_names_are_answered_with_the_right_ones(tmp_path: Path) -> None:
     assert error_of(tmp_path, "NIHDataset").startswith(
-        "error: data.dataset: torchxrayvision has no NIHDataset; did you mean NIH_Dataset?\nhint: its classes are NIH_D"
+        "error: data.dataset: torchxrayvision has no NIHDataset; did you mean NIH_Dataset?\n"
+        "hint: its classes are NIH_D"
     )
     assert "torchxrayvision has no MergeDataset" in error_of(tmp_path, "MergeDataset")
     assert error_of(tmp_path, "NLMTB_Dataset", csv="x.csv", arguments={"csv": "x"}) == (
@@ -249,7 +250,8 @@ def test_a_run_trains_through_the_command_line(tmp_path: Path) -> None:
         lines.append(f"{row},{('Pneumonia', 'No Finding')[row % 2]},PA,{row}.png,0")
     write_lines(tmp_path / "metadata.csv", lines)
     (tmp_path / "tiny.yaml").write_text(
-        f"data: {{source: torchxrayvision, dataset: COVID19_Dataset, root: {tmp_path}/images, split: random}}\n"
+        "data: {source: torchxrayvision, dataset: COVID19_Dataset, split: random, "
+        f"root: {tmp_path}/images}}\n"
         "image: {store_size: 32, size: 32}\n"
         "model: {backbone: resnet18, weights: none}\n"
         "train: {epochs: 1, batch_size: 8, precision: fp32}\n"

@@ -2,11 +2,11 @@
 
 40,967 images of 24,959 studies of 19,351 patients.
 
-Labels: from Portuguese reports by an adaptation of the CheXpert labeler: 1 present, 0 absent, -1 uncertain, blank not
-mentioned.
+Labels: from Portuguese reports by an adaptation of the CheXpert labeler: 1 present, 0 absent, -1 uncertain,
+blank not mentioned.
 
-Known faults: about a quarter of the rows name no view; ages are groups of five years, the oldest `85 or more`, read as
-85; twelve images are thin strips rather than radiographs.
+Known faults: about a quarter of the rows name no view; ages are groups of five years, the oldest `85 or
+more`, read as 85; twelve images are thin strips rather than radiographs.
 
 Files expected in data.root:
     master_spreadsheet_update.csv, plain or gzipped (PatientID, PngPath, 14 observations)
@@ -50,7 +50,8 @@ def read(data: Data) -> LabelTable:
     """Every row of the spreadsheet, with its PNG or else its DICOM file (empty when neither is there).
 
     Raises:
-        CxrError: No folder, no spreadsheet, a column or a patient missing, a cell that is no label, a doubled image.
+        CxrError: No folder, no spreadsheet, a column or a patient missing, a cell that is no label, a doubled
+        image.
     """
     root = root_folder(data, TABLE)
     sheet = read_label_table(root, data.csv, "BRAX", [TABLE], "images/")
@@ -63,7 +64,7 @@ def read(data: Data) -> LabelTable:
 
 
 def parse(sheet: Sheet, root: Path) -> LabelTable:
-    """The table of a CSV in BRAX's form, without looking for images, labels of the observations that it has."""
+    """The table of a CSV in BRAX's form, with the observations that it has; no image is looked for."""
     named = {"image": PNG} | pick_columns(sheet, COLUMNS)
     columns = {name: sheet.column(column) for name, column in named.items()}
     if "age" in columns:

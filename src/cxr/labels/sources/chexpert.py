@@ -1,24 +1,26 @@
 """CheXpert: one row an image, a column an observation, in train.csv, valid.csv and sometimes test.csv.
 
-Training: 223,414 images (191,027 frontal, 32,387 lateral) of 64,540 patients; validation: 234 images of 200 patients;
-test: 668 images of 500 patients (labels released later).
+Training: 223,414 images (191,027 frontal, 32,387 lateral) of 64,540 patients; validation: 234 images of 200
+patients; test: 668 images of 500 patients (labels released later).
 
-Labels: training cells come from the reports by the CheXpert labeler (NLP): 1 present, 0 absent, -1 uncertain, blank not
-mentioned. Validation and test cells are the consensus of radiologists who saw the images: 1 and 0 only.
+Labels: training cells come from the reports by the CheXpert labeler (NLP): 1 present, 0 absent, -1 uncertain,
+blank not mentioned. Validation and test cells are the consensus of radiologists who saw the images: 1 and 0
+only.
 
-Known faults: one training row has sex `Unknown`; 17 frontal rows have the view `LL` or `RL`, and here none; `No
-Finding` and `Support Devices` can both be 1; Kaggle copies name the folders and the leading part of `Path` differently.
+Known faults: one training row has sex `Unknown`; 17 frontal rows have the view `LL` or `RL`, and here none;
+`No Finding` and `Support Devices` can both be 1; Kaggle copies name the folders and the leading part of
+`Path` differently.
 
 Files expected in data.root, in one of data.root/CheXpert-v1.0*, or in both:
-    train.csv, valid.csv, test.csv or test_labels.csv (any of them may be absent; test may lack sex, age and view)
+    train.csv, valid.csv, test.csv or test_labels.csv (any may be absent; test may lack sex, age and view)
     train/patient00001/study1/view1_frontal.jpg and so on
 
-In full resolution it is handed out in four parts, whose folders may stay as they were unpacked; data.root holds them:
+In full resolution it is published in four parts, whose folders may stay as they were unpacked in data.root:
     CheXpert-v1.0 batch 1 (validate & csv)/train.csv, valid.csv and valid/patient64541/...
     CheXpert-v1.0 batch 2 (train 1)/patient00001/study1/view1_frontal.jpg and so on; batches 3 and 4 alike
 
-Citation: Irvin et al. "CheXpert: A large chest radiograph dataset with uncertainty labels and expert comparison."
-AAAI 2019.
+Citation: Irvin et al. "CheXpert: A large chest radiograph dataset with uncertainty labels and expert
+comparison." AAAI 2019.
 """
 
 import re
@@ -62,7 +64,8 @@ def read(data: Data) -> LabelTable:
     """Every row of the dataset's tables: train, val and test as its files, or as the paths of data.csv, say.
 
     Raises:
-        CxrError: No folder, no table, a column or a patient missing, a cell that is no label, a doubled image.
+        CxrError: No folder, no table, a column or a patient missing, a cell that is no label, a doubled
+        image.
     """
     root = root_folder(data, "train.csv and train/")
     folder, sheets = _find_sheets(root, data.csv)
@@ -74,10 +77,10 @@ def read(data: Data) -> LabelTable:
 
 
 def parse(sheet: Sheet, root: Path) -> LabelTable:
-    """The table of a CSV in CheXpert's form, without looking for images, labels of the observations that it has.
+    """The table of a CSV in CheXpert's form, with the observations that it has; no image is looked for.
 
-    `rows.image` is `Path` from the folder train, valid or test on, so that it is the same with and without a leading
-    `CheXpert-v1.0-small/`. Patient and study come from it; view is AP, PA or lateral.
+    `rows.image` is `Path` from the folder train, valid or test on, so that it is the same with and without a
+    leading `CheXpert-v1.0-small/`. Patient and study come from it; view is AP, PA or lateral.
     """
     images = [_strip(path) for path in normalise_images(sheet.column(PATH))]
     about = pick_columns(sheet, {"age": "Age", "sex": "Sex"})
@@ -114,7 +117,7 @@ def _read_sheet(sheet: Sheet, split: str, folder: Path, data: Data) -> LabelTabl
 
 
 def _find_images(folder: Path, images: Sequence[str], paths: Sequence[str]) -> list[str]:
-    """Paths below the folder: without the leading folder name, as written, or in the batches of the full resolution."""
+    """Paths below the folder: without the leading folder, as written, or in batches of full resolution."""
     batches = [batch.name for batch in sorted(folder.glob(BATCHES))]
     candidates = [images, paths]
     for batch in batches:
@@ -130,7 +133,7 @@ def _has_images(folder: Path) -> bool:
 
 
 def _find_sheets(root: Path, csv: Path | None) -> tuple[Path, list[tuple[str, Sheet]]]:
-    """The dataset's folder and its tables by split; data.csv stands alone, its splits (``) told by its paths."""
+    """The dataset's folder and its tables by split; data.csv is one table, with the empty split."""
     batches = root.parent if root.match(BATCHES) else root  # either may be given as data.root
     folders = [root, *sorted(root.glob("CheXpert-v1.0*"))]
     if csv is not None:

@@ -1,11 +1,12 @@
 """Folders as classes: images in folders that are called by what is seen in them, and no table.
 
-Layouts: CLASS/image, or SPLIT/CLASS/image with splits called train, val (valid, validation) and test, in any case;
-folders around all of it (chest_xray/train/...) and folders called images or data are passed over. For other layouts
-data.folders says what each folder is, such as [class, patient].
+Layouts: CLASS/image, or SPLIT/CLASS/image with splits called train, val (valid, validation) and test, in any
+case; folders around all of it (chest_xray/train/...) and folders called images or data are passed over. For
+other layouts data.folders says what each folder is, such as [class, patient].
 
-Labels: each folder of images is a finding, present in its images and absent in all others. Folders called NORMAL,
-No Finding, Healthy or Negative hold the images without any. The folders do not say who labelled the images.
+Labels: each folder of images is a finding, present in its images and absent in all others. Folders called
+NORMAL, No Finding, Healthy or Negative hold the images without any. The folders do not say who labelled the
+images.
 
 Patients: by the folder, where data.folders says so, else by the file's name, of which these forms are known:
     person12_bacteria_3.jpeg             person12 (Kermany et al. 2018)
@@ -14,11 +15,11 @@ Patients: by the folder, where data.folders says so, else by the file's name, of
     patient00012_study1_view1.jpg        patient00012 (CheXpert and others)
 Any other image counts as a patient, which a warning says; under data.columns.patient=null every image does.
 
-Known faults: numbers of persons are in several splits of Kermany's images, which is refused as a leak; it is not known
-whether they are the same children. __MACOSX and folders of masks are left out.
+Known faults: numbers of persons are in several splits of Kermany's images, which is refused as a leak; it is
+not known whether they are the same children. __MACOSX and folders of masks are left out.
 
-Citation: Kermany et al. "Identifying medical diagnoses and treatable diseases by image-based deep learning." Cell 172,
-2018.
+Citation: Kermany et al. "Identifying medical diagnoses and treatable diseases by image-based deep learning."
+Cell 172, 2018.
 """
 
 import re
@@ -86,8 +87,8 @@ def read(data: Data) -> LabelTable:
     notes = []
     if nameless and names_patients:  # where no image names one, the general warning says it
         notes.append(
-            f"the names of {count(len(nameless), 'image')} of {len(paths):,} tell no patient, such as {nameless[0]}: "
-            "each counts as a patient, so images of one patient may be in two splits"
+            f"the names of {count(len(nameless), 'image')} of {len(paths):,} tell no patient, "
+            f"such as {nameless[0]}: each counts as a patient, so images of one patient may be in two splits"
         )
     others = sorted(set(files) - set(paths))
     if others:

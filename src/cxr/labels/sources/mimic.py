@@ -1,16 +1,20 @@
 """MIMIC-CXR-JPG: one row an image in the metadata table, its labels and its split in further tables.
 
-Version 2.0.0: 377,110 images of 227,835 studies of 65,379 patients; train 368,960, validate 2,991, test 5,159 images.
+Version 2.0.0: 377,110 images of 227,835 studies of 65,379 patients; train 368,960, validate 2,991, test 5,159
+images.
 
-Labels: data.labeler says whether the CheXpert labeler or NegBio read the reports: 1 present, 0 absent, -1 uncertain,
-blank not mentioned. Labels belong to a study, so each of its images carries them, the lateral one too. data.csv names
-another table with a column study_id, such as the radiologists' labels of the test studies.
+Labels: data.labeler says whether the CheXpert labeler or NegBio read the reports: 1 present, 0 absent, -1
+uncertain, blank not mentioned. Labels belong to a study, so each of its images carries them, the lateral one
+too. data.csv names another table with a column study_id, such as the radiologists' labels of the test
+studies.
 
-Known faults: some studies have no row of labels; their images stay, all cells blank, which data.blank=negative counts
-as negative. Some images name no view. Dates are shifted, by the same days for all images of a patient.
+Known faults: some studies have no row of labels; their images stay, all cells blank, which
+data.blank=negative counts as negative. Some images name no view. Dates are shifted, by the same days for all
+images of a patient.
 
-Age and sex are not in these tables. They come from patients.csv or patients.csv.gz of MIMIC-IV (subject_id, gender,
-anchor_age, anchor_year) where it lies beside them: age is anchor_age + the study's year - anchor_year.
+Age and sex are not in these tables. They come from patients.csv or patients.csv.gz of MIMIC-IV (subject_id,
+gender, anchor_age, anchor_year) where it lies beside them: age is anchor_age + the study's year -
+anchor_year.
 
 Files expected in data.root, with any version number, plain or gzipped:
     mimic-cxr-2.0.0-metadata.csv (dicom_id, subject_id, study_id, ViewPosition, StudyDate)
@@ -54,11 +58,11 @@ NOT_READ = "not read by data.source=mimic"
 
 
 def read(data: Data) -> LabelTable:
-    """Every row of the metadata table, with its file (empty when not there), its study's labels and its split.
+    """Every row of the metadata table, with its file (empty if not there), its study's labels and its split.
 
     Raises:
-        CxrError: No folder, a table, a column or a patient missing, a cell that is no label, a doubled image or study,
-            a split that is not train, validate or test.
+        CxrError: No folder, a table, a column or a patient missing, a cell that is no label, a doubled image
+            or study, a split that is not train, validate or test.
     """
     root = root_folder(data, "mimic-cxr-2.0.0-metadata.csv and files/")
     metadata, labels, splits = _find_tables(root, data)
@@ -105,7 +109,7 @@ def _find_tables(root: Path, data: Data) -> tuple[Sheet, Sheet, Sheet | None]:
 
 
 def _read_labels(sheet: Sheet, studies: list[str]) -> tuple[tuple[str, ...], Float, tuple[ColumnUse, ...]]:
-    """(the C findings that the table has, [N, C] the cells of each image's study, the use of the table's columns).
+    """(the C findings of the table, [N, C] the cells of each image's study, the use of the table's columns).
 
     An image whose study has no row is blank throughout.
     """
@@ -134,7 +138,7 @@ def _read_splits(sheet: Sheet) -> dict[str, str]:
 
 
 def _read_people(root: Path, metadata: Sheet) -> dict[str, list[str]]:
-    """Columns sex and age of each image, empty for patients that are not in patients.csv; none without that table."""
+    """Columns sex and age of each image, empty for patients not in patients.csv; none without that table."""
     path = find_table(root, None, "patients.csv")
     if path is None or DATE not in metadata.header:
         return {}

@@ -2,11 +2,12 @@
 
 112,120 frontal images (67,310 PA, 44,810 AP) of 30,805 patients; 60,361 images say `No Finding`.
 
-Labels: mined from radiology reports by NLP, stated to be more than 90% accurate; nobody looked at the images. A cell is
-1 when the word is there and 0 when it is not, so nothing is uncertain or blank.
+Labels: mined from radiology reports by NLP, stated to be more than 90% accurate; nobody looked at the images.
+A cell is 1 when the word is there and 0 when it is not, so nothing is uncertain or blank.
 
-Known faults: ages above 120 years and ages like `058Y`, `011M`, `013D` in the file of 2017; one image in about 160 is
-RGBA; many images of pneumothorax show a chest drain, so the disease is already treated (Oakden-Rayner 2020).
+Known faults: ages above 120 years and ages like `058Y`, `011M`, `013D` in the file of 2017; one image in
+about 160 is RGBA; many images of pneumothorax show a chest drain, so the disease is already treated
+(Oakden-Rayner 2020).
 
 Files expected in data.root:
     Data_Entry_2017_v2020.csv or Data_Entry_2017.csv (or data.csv), plain or gzipped
@@ -55,8 +56,8 @@ def read(data: Data) -> LabelTable:
     """Every row of the label table, with its file (empty when not there) and its split in the official lists.
 
     Raises:
-        CxrError: No folder, no label table, a column or a patient missing, an unknown finding, a doubled image, or,
-            under split=official, no lists.
+        CxrError: No folder, no label table, a column or a patient missing, an unknown finding, a doubled
+            image, or, under split=official, no lists.
     """
     root = root_folder(data, TABLES[0])
     sheet = read_label_table(root, data.csv, "ChestX-ray14", TABLES, "images/").spelled(KNOWN)
@@ -73,7 +74,7 @@ def read(data: Data) -> LabelTable:
 
 
 def parse(sheet: Sheet, root: Path) -> LabelTable:
-    """The table of a CSV in NIH's form, without looking for images or lists; only image and labels are needed."""
+    """The table of a CSV in NIH's form, of which only image and labels are needed; no file is looked for."""
     sex = GENDER if GENDER in sheet.header else SEX  # by the file's version
     named = {"image": IMAGE} | pick_columns(sheet, {"view": VIEW, "age": AGE, "sex": sex})
     columns = {name: sheet.column(column) for name, column in named.items()}
@@ -109,7 +110,7 @@ def _read_findings(sheet: Sheet) -> Float:
 
 
 def _find_paths(root: Path, images: list[str]) -> list[str]:
-    """The file of each image, whichever folder and ending it has; some copies of the table put folders before names."""
+    """The file of each image, in any folder, as some copies of the table name others, and with any ending."""
     files = find_images(root)
     files_by_stem = {stem(name): path for name, path in files.items()}
     names = [image.rpartition("/")[2] for image in images]
@@ -117,7 +118,7 @@ def _find_paths(root: Path, images: list[str]) -> list[str]:
 
 
 def find_images(root: Path) -> dict[str, str]:
-    """Path below root of every file in images/, images_*/images/, images_*/ and root, by its name, first found."""
+    """By name the first path below root of every file in images/, images_*/images/, images_*/ and root."""
     folders = [root / "images", *sorted(root.glob("images_*/images")), *sorted(root.glob("images_*")), root]
     files: dict[str, str] = {}
     for folder in folders:
@@ -128,7 +129,7 @@ def find_images(root: Path) -> dict[str, str]:
 
 
 def read_lists(root: Path, needed: bool) -> dict[str, str]:
-    """`train_val` or `test` by image name, as the official lists say; empty without lists when they are not needed.
+    """`train_val` or `test` by image name, as the official lists say; empty without lists if not needed.
 
     Raises:
         CxrError: A list is needed and not there, or a name is in both.
@@ -154,4 +155,5 @@ def _read_names(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (UnicodeDecodeError, OSError) as problem:
         raise CxrError(f"{path}: not a readable list of names ({problem})", "download it again") from None
-    return [normalise(line).split()[0] for line in lines if line.strip()]
+    names = [normalise(line) for line in lines]  # a line may hold nothing but a zero-width space
+    return [name.split()[0] for name in names if name]

@@ -1,28 +1,30 @@
 """PadChest: one row an image, its radiographic findings as a list of words in one cell.
 
-160,861 rows (91,728 PA, 49,579 lateral, 14,346 AP_horizontal, 4,559 AP, 630 COSTAL) of 109,931 studies of 67,625
-patients; 50,616 rows say `normal`.
+160,861 rows (91,728 PA, 49,579 lateral, 14,346 AP_horizontal, 4,559 AP, 630 COSTAL) of 109,931 studies of
+67,625 patients; 50,616 rows say `normal`.
 
-Labels: words for 24 % of the rows come from physicians who read the reports (MethodLabel `Physician`), for the others
-from a recurrent network trained on those (`RNN_model`); the row column `labelled_by` keeps which. A cell is 1 when a
-word of TERMS (below) is in the list and 0 when none is. `unchanged`, `exclude` and `suboptimal study` say that the list
-is not whole, so beside them a finding that is not named is blank. Every cell is blank where Labels is `nan` (103 rows)
-or holds no other word. data.blank=negative counts blank cells as negative, data.blank=masked leaves them out.
+Labels: words for 24 % of the rows come from physicians who read the reports (MethodLabel `Physician`), for
+the others from a recurrent network trained on those (`RNN_model`); the row column `labelled_by` keeps which.
+A cell is 1 when a word of TERMS (below) is in the list and 0 when none is. `unchanged`, `exclude` and
+`suboptimal study` say that the list is not whole, so beside them a finding that is not named is blank. Every
+cell is blank where Labels is `nan` (103 rows) or holds no other word. data.blank=negative counts blank cells
+as negative, data.blank=masked leaves them out.
 
-TERMS follows the groups of torchxrayvision's PC_Dataset where those name a finding alike, except that a pseudonodule is
-no nodule, subcutaneous emphysema no emphysema, pericardial effusion no (pleural) Effusion, and masses outside the lung
-no Mass; and that Support Devices holds tubes, catheters and valves too, as in CheXpert.
+TERMS follows the groups of torchxrayvision's PC_Dataset where those name a finding alike, except that a
+pseudonodule is no nodule, subcutaneous emphysema no emphysema, pericardial effusion no (pleural) Effusion,
+and masses outside the lung no Mass; and that Support Devices holds tubes, catheters and valves too, as in
+CheXpert.
 
-Known faults: the first column has no name; words have blanks around them, are empty or doubled; a few image files are
-truncated (data.unreadable=skip); Projection is EXCLUDE or UNK in 19 rows; 6 rows lack the year of birth.
-Age is the study's year minus the year of birth.
+Known faults: the first column has no name; words have blanks around them, are empty or doubled; a few image
+files are truncated (data.unreadable=skip); Projection is EXCLUDE or UNK in 19 rows; 6 rows lack the year of
+birth. Age is the study's year minus the year of birth.
 
 Files expected in data.root:
     PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv, plain or gzipped
     0/ ... 54/ with 16-bit PNGs as ImageDir says, or the PNGs beside the table
 
-Citation: Bustos et al. "PadChest: A large chest x-ray image dataset with multi-label annotated reports." Medical Image
-Analysis 66, 2020.
+Citation: Bustos et al. "PadChest: A large chest x-ray image dataset with multi-label annotated reports."
+Medical Image Analysis 66, 2020.
 """
 
 import re
@@ -72,8 +74,8 @@ _PATTERNS = (
     "reticulonodular interstitial pattern", "alveolar pattern", "consolidation", "air bronchogram",
 )  # fmt: skip
 _TUBES = (
-    "NSG tube", "endotracheal tube", "tracheostomy tube", "chest drain tube", "ventriculoperitoneal drain tube",
-    "gastrostomy tube", "nephrostomy tube", "double J stent",
+    "NSG tube", "endotracheal tube", "tracheostomy tube", "chest drain tube",
+    "ventriculoperitoneal drain tube", "gastrostomy tube", "nephrostomy tube", "double J stent",
 )  # fmt: skip
 _PACERS = ("pacemaker", "single chamber device", "dual chamber device", "electrical device", "dai")
 _CATHETERS = (
@@ -85,8 +87,8 @@ _VALVES = ("artificial heart valve", "artificial mitral heart valve", "artificia
 
 TERMS: dict[str, tuple[str, ...]] = {
     "Atelectasis": (
-        "atelectasis", "laminar atelectasis", "lobar atelectasis", "segmental atelectasis", "atelectasis basal",
-        "total atelectasis", "round atelectasis",
+        "atelectasis", "laminar atelectasis", "lobar atelectasis", "segmental atelectasis",
+        "atelectasis basal", "total atelectasis", "round atelectasis",
     ),
     "Cardiomegaly": ("cardiomegaly",),
     "Effusion": ("pleural effusion", "loculated pleural effusion", "loculated fissural effusion"),
@@ -109,7 +111,8 @@ TERMS: dict[str, tuple[str, ...]] = {
     "Flattened Diaphragm": ("flattened diaphragm",),
     "Bronchiectasis": ("bronchiectasis",),
     "Aortic Elongation": (
-        "aortic elongation", "supra aortic elongation", "ascendent aortic elongation", "descendent aortic elongation",
+        "aortic elongation", "supra aortic elongation", "ascendent aortic elongation",
+        "descendent aortic elongation",
     ),
     "Scoliosis": ("scoliosis",),
     "Hilar Enlargement": (
@@ -135,7 +138,7 @@ TERMS: dict[str, tuple[str, ...]] = {
     "Hypoexpansion": ("hypoexpansion", "hypoexpansion basal"),
     NO_FINDING: ("normal",),
 }  # fmt: skip
-"""PadChest's words of each finding: ChestX-ray14's 14, torchxrayvision's further ones, and other frequent ones."""
+"""PadChest's words of each finding: ChestX-ray14's 14, further ones of torchxrayvision, and frequent ones."""
 
 PARTIAL = frozenset({"unchanged", "exclude", "suboptimal study"})
 """Words beside which a finding that the list does not name is blank rather than absent."""
@@ -160,7 +163,8 @@ def read(data: Data) -> LabelTable:
     """Every row of the label table, with its file (empty when not there).
 
     Raises:
-        CxrError: No folder, no label table, a column or a patient missing, a doubled image, Labels that are no list.
+        CxrError: No folder, no label table, a column or a patient missing, a doubled image, Labels that are
+        no list.
     """
     root = root_folder(data, f"{TABLE} and the folders 0 to 54")
     sheet = read_label_table(root, data.csv, "PadChest", [TABLE], "the folders 0 to 54").spelled(KNOWN)
@@ -220,7 +224,7 @@ def _read_findings(sheet: Sheet) -> tuple[Float, tuple[str, ...]]:
 
 
 def read_words(cell: str) -> frozenset[str] | None:
-    """Keys of the words of `['pneumonia', ' pneumonia', '']`, none for `nan`; None when it is no such list."""
+    """Keys of the words of `['pneumonia', ' pneumonia', '']`, none for `nan`; None if it is no such list."""
     if is_blank(cell):
         return frozenset()
     if not _LIST.fullmatch(cell.strip()):
@@ -229,6 +233,6 @@ def read_words(cell: str) -> frozenset[str] | None:
 
 
 def _age(birth: str, date: str) -> str:
-    """The year of a date such as 20140915 minus that of birth, written 1930.0; empty where either is missing."""
+    """The year of a date such as 20140915 minus that of birth, as 1930.0; empty where either is missing."""
     birth, year = birth.strip().removesuffix(".0"), date[:4]
     return str(int(year) - int(birth)) if birth.isdecimal() and year.isdecimal() else ""

@@ -1,13 +1,14 @@
 """Any CSV with an image column, a patient column and label columns: data.columns and data.findings say which.
 
-Labels: as the file says them, see `cxr.fields.cells`. Without data.findings every column whose cells are all labels is
-a finding, see `cxr.labels.choose`; `y_Mass` is the finding Mass. With data.columns.labels one column holds classes or
-lists of findings instead. Rows of one image are joined, see `cxr.labels.duplicates`.
+Labels: as the file says them, see `cxr.fields.cells`. Without data.findings every column whose cells are all
+labels is a finding, see `cxr.labels.choose`; `y_Mass` is the finding Mass. With data.columns.labels one
+column holds classes or lists of findings instead. Rows of one image are joined, see `cxr.labels.duplicates`.
 
-Files expected: data.csv (plain or gzipped), below data.root or at an absolute path; images where its image column says,
-relative to data.root, see `cxr.labels.lookup`. In a table of studies, without an image column, the images are the files
-of the folder that the study column names. View, sex and age of DICOM files without such a column come from their
-headers, a millisecond a file each time the table is read. A column named by data.split_column holds train, val or test.
+Files expected: data.csv (plain or gzipped), below data.root or at an absolute path; images where its image
+column says, relative to data.root, see `cxr.labels.lookup`. In a table of studies, without an image column,
+the images are the files of the folder that the study column names. View, sex and age of DICOM files without
+such a column come from their headers, a millisecond a file each time the table is read. A column named by
+data.split_column holds train, val or test.
 
 Ids are text, so `0012` and `12` are two patients, see `cxr.fields.identity`.
 """
@@ -126,7 +127,7 @@ def _name_columns(sheet: Sheet, asked: Columns, split: str, root: Path) -> dict[
 
 
 def _image_by_patient(sheet: Sheet, named: Mapping[str, str], root: Path) -> dict[str, str]:
-    """The patient's column also as the image's, where files have the patients' names, as in RSNA's challenge."""
+    """The patient's column also as the image's, where files are called by patients, as in RSNA's data."""
     column = named.get("patient_id")
     if not column or "study_id" in named:
         return {}
@@ -151,7 +152,7 @@ def _missing_columns(sheet: Sheet, missing: Mapping[str, str], others: Sequence[
 def _locate(
     root: Path, sheet: Sheet, columns: dict[str, list[str]]
 ) -> tuple[dict[str, list[str]], Rows, list[str]]:
-    """(columns with each image's file, row of the table of each image, notes); of studies, all images of each."""
+    """(columns with each image's file, the table's row of each image, notes); of studies, all images."""
     if "image" in columns:
         rows = np.arange(len(sheet))
         columns = columns | {"image": slashes(columns["image"])}
@@ -213,7 +214,7 @@ def _may_be_image(name: str) -> bool:
 
 
 def _read_headers(root: Path, paths: Sequence[str], names: Collection[str]) -> dict[str, list[str]]:
-    """The columns `names` as DICOM headers say them, empty for other files; nothing that identifies the patient."""
+    """The columns `names` as DICOM headers say them, empty for other files; none that names the patient."""
     has_header = [bool(path) and not path.lower().endswith(_NO_HEADER) for path in paths]
     if not names or not any(has_header):
         return {}

@@ -1,21 +1,21 @@
 """Any dataset that a class of the torchxrayvision package reads, named by data.dataset.
 
-Rows, labels and pixels are those of the class. Its defaults that drop rows are switched off: unique_patients=False,
-every view, max_aspect_ratio=None, no masks; data.arguments may switch them on again.
+Rows, labels and pixels are those of the class. Its defaults that drop rows are switched off:
+unique_patients=False, every view, max_aspect_ratio=None, no masks; data.arguments may switch them on again.
 
-What a class changes otherwise stays changed: CheX_Dataset, MIMIC_Dataset and BRAX_Dataset turn uncertain cells blank
-and set blank cells to 0 where No Finding is 1; PC_Dataset drops rows by age and finds words inside other words. The
-sources chexpert, mimic, brax, padchest and nih read these datasets as they are.
+What a class changes otherwise stays changed: CheX_Dataset, MIMIC_Dataset and BRAX_Dataset turn uncertain
+cells blank and set blank cells to 0 where No Finding is 1; PC_Dataset drops rows by age and finds words
+inside other words. The sources chexpert, mimic, brax, padchest and nih read these datasets as they are.
 
-Labels: the class's .labels, 1, 0 or nan (blank). Pixels: dataset[row]["img"] in -1024 to 1024, mapped back to 0 to 255,
-which is exact for 8-bit files; each is read once, while packing. A file that is not there is thus found while packing,
-as an unreadable image (data.unreadable=skip leaves it out).
+Labels: the class's .labels, 1, 0 or nan (blank). Pixels: dataset[row]["img"] in -1024 to 1024, mapped back to
+0 to 255, which is exact for 8-bit files; each is read once, while packing. A file that is not there is thus
+found while packing, as an unreadable image (data.unreadable=skip leaves it out).
 
-Patients: the table's column of a patient, under any usual name. Where there is none each image counts as a patient,
-which a warning says: images of one patient may then be in two splits.
+Patients: the table's column of a patient, under any usual name. Where there is none each image counts as a
+patient, which a warning says: images of one patient may then be in two splits.
 
-Images: the table's column of an image, under any usual name, else the row's number. Rows of one image, as SIIM's table
-has them, are joined by data.duplicates.
+Images: the table's column of an image, under any usual name, else the row's number. Rows of one image, as
+SIIM's table has them, are joined by data.duplicates.
 
 Files expected: as the class's documentation says, below data.root (its imgpath). Nothing is downloaded.
 
@@ -51,13 +51,13 @@ SAFE: Mapping[str, object] = {
     "pathology_masks": False,
     "semantic_masks": False,
 }
-"""Arguments passed to every class that has them, as their defaults drop rows or read files that are not needed."""
+"""Arguments passed to every class that has them: their defaults drop rows, or read files needlessly."""
 
 _ROUNDING = 0.05  # of 1024: a class computes in float32
 
 
 class XrvDataset(Protocol):
-    """What an object of a torchxrayvision class offers: N rows of labels [N, C], their table, and each row's pixels."""
+    """What an object of a torchxrayvision class offers: labels [N, C], their table, and each row's pixels."""
 
     pathologies: Sequence[str]
     labels: npt.NDArray[np.generic]
@@ -67,11 +67,11 @@ class XrvDataset(Protocol):
 
 
 def read(data: Data) -> LabelTable:
-    """Every row of the dataset as its class gives it; `rows.path` is the image's name, which read_pixels knows.
+    """Every row of the dataset as its class gives it; `rows.path` is the name that read_pixels knows.
 
     Raises:
-        CxrError: No folder, no such class or argument, the class's message when it cannot read the dataset, labels
-            that are not 1, 0, -1 or blank.
+        CxrError: No folder, no such class or argument, the class's message when it cannot read the dataset,
+            labels that are not 1, 0, -1 or blank.
     """
     root = root_folder(data, "the images, as the class in data.dataset expects them")
     assert data.dataset is not None  # the config requires it
@@ -118,7 +118,7 @@ def _image_argument(kind: Callable[..., object]) -> str:
 
 
 def _open(kind: Callable[..., XrvDataset], data: Data) -> XrvDataset:
-    """The class's object, with imgpath from data.root and the SAFE arguments unless data.arguments says otherwise."""
+    """An object of the class, with imgpath from data.root, and SAFE unless data.arguments differs."""
     parameters = inspect.signature(kind).parameters
     unknown = [name for name in data.arguments if name not in parameters]
     problems = [f"data.arguments: {data.dataset} takes no {name}" for name in unknown]
@@ -154,7 +154,7 @@ def _describe(error: Exception) -> str:
 
 
 def _read_labels(dataset: XrvDataset, name: str, soft: bool) -> Float:
-    """[N, C] labels as the class gives them, each of them 1, 0, -1 or nan, or between 0 and 1 where `soft`."""
+    """[N, C] labels as the class gives them: 1, 0, -1 or nan, or between 0 and 1 where `soft`."""
     raw = np.asarray(dataset.labels, dtype=np.float32)
     is_soft = (raw > 0) & (raw < 1)
     is_label = np.isin(raw, (1, 0, -1)) | np.isnan(raw) | (is_soft & soft)
@@ -216,7 +216,7 @@ def _sexes(table: pd.DataFrame) -> list[str]:
 def _make_reader(
     dataset: XrvDataset, paths: Sequence[str], root: Path
 ) -> Callable[[str], npt.NDArray[np.uint8]]:
-    """A function from `rows.path` to grey pixels [H, W]; the classes only read, so several threads may call it."""
+    """A function from `rows.path` to grey pixels [H, W]; several threads may call it: classes only read."""
     row_of: dict[str, int] = {}
     for row, path in enumerate(paths):
         row_of.setdefault(path, row)  # the first row of an image

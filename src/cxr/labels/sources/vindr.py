@@ -1,24 +1,26 @@
 """VinDr-CXR: a row per reader and image in the training table, a row per image in the test table.
 
-Kaggle's train.csv of the same images has a row per box and reader, with the finding in class_name; it is read, too.
+Kaggle's train.csv of the same images has a row per box and reader, with the finding in class_name; it is
+read, too.
 
-15,000 training images, each read independently by three of 17 radiologists; 3,000 test images, read by five to a
-consensus. All are frontal.
+15,000 training images, each read independently by three of 17 radiologists; 3,000 test images, read by five
+to a consensus. All are frontal.
 
-Labels: 27 findings and `No finding`, by radiologists who saw the images. A cell is 1 when more than half of the image's
-readers say so, 0 when none does, and -1 (uncertain) in between; the test table has one row an image, so 1 and 0 only.
+Labels: 27 findings and `No finding`, by radiologists who saw the images. A cell is 1 when more than half of
+the image's readers say so, 0 when none does, and -1 (uncertain) in between; the test table has one row an
+image, so 1 and 0 only.
 
-Known faults: the dataset names no patients, so each image counts as a patient, and images of one patient may be in two
-splits or counted as independent; it names no view, and sex and age only inside some of the DICOM files. The tables
-spell one column `Other diseases` and `Other disease`.
+Known faults: the dataset names no patients, so each image counts as a patient, and images of one patient may
+be in two splits or counted as independent; it names no view, and sex and age only inside some of the DICOM
+files. The tables spell one column `Other diseases` and `Other disease`.
 
 Files expected in data.root:
     annotations/image_labels_train.csv (image_id, rad_id, findings) and annotations/image_labels_test.csv
     or train.csv of Kaggle (image_id, class_name, rad_id, boxes)
     train/<image_id>.dicom and test/<image_id>.dicom, or .dcm, .png, .jpg
 
-Citation: Nguyen et al. "VinDr-CXR: An open dataset of chest X-rays with radiologist's annotations." Scientific Data 9,
-2022.
+Citation: Nguyen et al. "VinDr-CXR: An open dataset of chest X-rays with radiologist's annotations."
+Scientific Data 9, 2022.
 """
 
 from collections.abc import Sequence
@@ -56,8 +58,8 @@ def read(data: Data) -> LabelTable:
     """Every image of the label tables, with its file (empty when not there); its split is its table's.
 
     Raises:
-        CxrError: No folder or table, a column missing, a cell that is not 1 or 0, an image in both tables or read twice
-            by one reader.
+        CxrError: No folder or table, a column missing, a cell that is not 1 or 0, an image in both tables or
+            read twice by one reader.
     """
     root = root_folder(data, "annotations/, train/ and test/")
     if data.split == "column":
@@ -140,7 +142,7 @@ def _read_boxes(sheet: Sheet, images: list[str], readers: list[str] | None) -> t
 
 
 def _vote(cells: Float, codes: npt.NDArray[np.intp]) -> Float:
-    """[images, C] from their readers' cells [N, C]: 1 by majority, 0 by all, -1 in between, nan where all are blank."""
+    """[images, C] from the readers' cells [N, C]: 1 by majority, 0 by all, -1 between, nan if all blank."""
     by_image = pd.DataFrame(cells).groupby(codes)
     num_present, num_votes = by_image.sum().to_numpy(), by_image.count().to_numpy()
     voted = np.where(num_present > num_votes / 2, 1, np.where(num_present == 0, 0, -1))
@@ -170,7 +172,7 @@ def _find_tables(root: Path, csv: Path | None) -> list[Path]:
 
 
 def _find_images(root: Path) -> dict[str, str]:
-    """Path below root of every image file in train/, test/ and root, by its name without suffix, first found."""
+    """By name without suffix the first path below root of every image file in train/, test/ and root."""
     files: dict[str, str] = {}
     for below in ("train/", "test/", ""):
         names = list_folder(root / below)
