@@ -27,11 +27,11 @@ from cxr.data.loader import Loader, Pixels
 from cxr.data.pack import pack
 from cxr.data.placement import place
 from cxr.data.store import Store, describe
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.labels import sources
 from cxr.labels.table import LabelTable, resolve
 from cxr.model.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier
-from cxr.phantom.archive import generate
+from cxr.phantom.dataset import generate
 
 SIZE = 224
 BATCH = 64
@@ -111,7 +111,7 @@ def pack_memory(table: LabelTable, work: Path, num_images: int) -> Row:
     many.rows.to_csv(work / "rows.csv", index=False)
     script = (
         "import re, sys, pandas as pd; from pathlib import Path; from cxr.data.pack import pack;"
-        "from cxr.data.store import describe; from cxr.images.read import Preprocess;"
+        "from cxr.data.store import describe; from cxr.images.prepare import Preprocess;"
         "root, rows, out = map(Path, sys.argv[1:]); names = list(pd.read_csv(rows, dtype=str)['image']);"
         "pack(root, names, names, describe('nih', names, Preprocess(256)), out);"
         "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"

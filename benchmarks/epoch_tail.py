@@ -22,7 +22,7 @@ from cxr.data.loader import Loader
 from cxr.data.store import Store, describe
 from cxr.distributed import World
 from cxr.findings import NIH_14
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.labels import sources
 from cxr.labels.splits import Split
 from cxr.labels.table import resolve

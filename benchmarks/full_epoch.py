@@ -16,7 +16,7 @@ from cxr.data.placement import Where, place
 from cxr.data.rows import PACKED, new_rows
 from cxr.data.store import Store, describe, open_store
 from cxr.findings import NIH_14
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.labels.table import Targets
 from cxr.training.compiled import Compiled
 from cxr.training.train import train_step

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from cxr.data.store import describe, read_store
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.model import checkpoint as checkpoints
 from tests.helpers.commands import call
 

@@ -113,7 +113,7 @@ def phantom(
 
     from cxr.config.schema import Phantom
     from cxr.console import count
-    from cxr.phantom.archive import generate
+    from cxr.phantom.dataset import generate
 
     try:
         wanted = Phantom(num_images=images, size=size, layout=layout.value, seed=seed)

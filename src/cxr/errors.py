@@ -82,14 +82,14 @@ _ABOUT_THE_NAME = (
 )  # it leads to no file
 
 
-def says_nothing_of_the_file(error: BaseException) -> bool:
+def is_system_error(error: BaseException) -> bool:
     """Whether reading failed for want of memory or by an error of the system, and not by what the file holds."""
     if isinstance(error, OSError):  # libraries raise it without a number for damaged content
         return error.errno is not None and error.errno not in _ABOUT_THE_NAME
     return isinstance(error, MemoryError)
 
 
-def hint_of_the_machine(error: MemoryError | OSError) -> str:
+def system_hint(error: MemoryError | OSError) -> str:
     """What to do where memory or open files ran out or a disk fails, in which the program has no part; else empty."""
     if isinstance(error, MemoryError):
         return _AVAILABLE[errno.ENOMEM]

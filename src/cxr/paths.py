@@ -9,7 +9,7 @@ import os
 import stat
 from pathlib import Path
 
-from cxr.errors import CxrError, hint_of_the_machine
+from cxr.errors import CxrError, system_hint
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _OURS = (
@@ -51,7 +51,7 @@ def check_listable(folder: Path) -> None:
         raise explain(error, folder) from None
 
 
-def refuse_endless(path: Path) -> None:
+def refuse_pipe(path: Path) -> None:
     """Refuse a pipe or a device, which might be read for ever.
 
     Raises:
@@ -79,20 +79,20 @@ def explain(error: OSError, where: Path | str) -> CxrError:
     if error.errno in _FULL:
         hint = "free some space or choose another folder; files written before are intact"
         return CxrError(f"{where}: the disk is full", hint)
-    hint = hint_of_the_machine(error) or "check the path, and that you may read or write there"
+    hint = system_hint(error) or "check the path, and that you may read or write there"
     return CxrError(f"{where}: {error.strerror or error}", hint)
 
 
 def explain_unexpected(error: MemoryError | OSError) -> CxrError | None:
     """The same for an error that nobody expected; None where it may be a bug of ours, which needs its traceback."""
     if isinstance(error, MemoryError):
-        return CxrError("cxr: not enough memory", hint_of_the_machine(error))
+        return CxrError("cxr: not enough memory", system_hint(error))
     is_full, name = error.errno in _FULL, error.filename
     if (
         error.errno == errno.ENOENT and name is None
     ):  # of all calls only that for the current folder has no name
         return CxrError(".: the folder that you are in is gone", "change to a folder that is there")
-    is_of_machine = bool(hint_of_the_machine(error))
+    is_of_machine = bool(system_hint(error))
     if error.errno is None or error.errno in _OURS or (name is None and not (is_full or is_of_machine)):
         return None
     nowhere = "writing a file" if is_full else "cxr"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from cxr.errors import CxrError
 
 VARIABLE = "CXR_PATIENT_KEY"
-MAKE_ONE = "python -c 'import secrets; print(secrets.token_hex(32))' makes one"
+MAKE_KEY = "python -c 'import secrets; print(secrets.token_hex(32))' makes one"
 _SHORT = 16  # characters; whoever has a checkpoint can try all shorter words
 
 
@@ -42,7 +42,7 @@ class Hasher:
 NO_KEY = Hasher()
 
 
-def own_hasher() -> Hasher:
+def hasher_from_environment() -> Hasher:
     """What CXR_PATIENT_KEY says; NO_KEY where it is not set.
 
     Raises:
@@ -52,7 +52,7 @@ def own_hasher() -> Hasher:
     if said is None:
         return NO_KEY
     if not said.strip():
-        raise CxrError(f"{VARIABLE}: is set and empty", f"unset {VARIABLE}, or give it a key: {MAKE_ONE}")
+        raise CxrError(f"{VARIABLE}: is set and empty", f"unset {VARIABLE}, or give it a key: {MAKE_KEY}")
     return Hasher(said.strip().encode("utf-8", "surrogateescape"))
 
 
@@ -60,5 +60,5 @@ def find_hasher(key_id: str) -> Hasher | None:
     """What made the hashes that carry this key id: NO_KEY, or our own key; None where it was another key."""
     if not key_id:
         return NO_KEY
-    own = own_hasher()
+    own = hasher_from_environment()
     return own if own.key_id == key_id else None

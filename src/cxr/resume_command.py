@@ -31,7 +31,7 @@ def _program() -> list[str]:
 
 
 @contextmanager
-def saying_how(again: Callable[[], str]) -> Iterator[None]:
+def print_resume_command(again: Callable[[], str]) -> Iterator[None]:
     """Say on stderr how to go on where a signal ends the body; `again` gives the command.
 
     Raises:

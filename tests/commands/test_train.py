@@ -20,7 +20,8 @@ import cxr.data.pack as packing
 from cxr.cli import main
 from cxr.data.rows import PACKED, load_rows
 from cxr.errors import UnavailableFileError
-from cxr.images.read import Grey, read_file
+from cxr.images.grey import Grey
+from cxr.images.read import read_file
 from cxr.training import train as loop
 from tests.helpers.fakes import write_image, write_lines, write_nih
 

@@ -23,10 +23,12 @@ from cxr.data.changes import Files
 from cxr.data.pack import Begin, begin, list_files, pack
 from cxr.data.rows import PACKED, load_rows
 from cxr.data.store import Manifest, Store, check_pixels, describe, open_store
-from cxr.errors import CxrError, UnavailableFileError
+from cxr.errors import CxrError, UnavailableFileError, UnreadableImageError
 from cxr.files import only_one
+from cxr.images.grey import Grey, Intensity
 from cxr.images.notes import Note
-from cxr.images.read import Grey, Intensity, Preprocess, UnreadableImageError, prepare, read_file
+from cxr.images.prepare import Preprocess, prepare
+from cxr.images.read import read_file
 from tests.helpers.fakes import write_image
 
 HOW = Preprocess(32)
@@ -149,7 +151,8 @@ import sys, time
 from pathlib import Path
 from typing import Literal
 import cxr.data.pack as packing
-from cxr.data.image import Preprocess, read_file
+from cxr.images.prepare import Preprocess
+from cxr.images.read import read_file
 from cxr.data.store import describe
 
 def slowly(path, intensity, note):

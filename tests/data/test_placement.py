@@ -13,7 +13,7 @@ from cxr.data.placement import Where, place
 from cxr.data.rows import PACKED, new_rows
 from cxr.data.store import Store, describe, join_stores, open_store
 from cxr.errors import CxrError
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 NUM_BYTES = 100 * 32 * 32

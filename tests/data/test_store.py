@@ -12,7 +12,7 @@ from cxr.data.changes import Files
 from cxr.data.rows import PACKED, UNREADABLE, Rows, load_rows
 from cxr.data.store import Manifest, Store, check_pixels, describe, fingerprint, open_store
 from cxr.errors import CxrError
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 
 NAMES = ("a.png", "b.png", "c.png")
 MANIFEST = describe("nih", NAMES, Preprocess(16))

@@ -16,7 +16,8 @@ from pydicom.uid import UID
 
 from cxr.cli import main
 from cxr.findings import NIH_14
-from cxr.images.read import Grey, read_file
+from cxr.images.grey import Grey
+from cxr.images.read import read_file
 from tests.helpers.dicoms import make_dicom, to_bytes, write_dicom
 
 Predict = Callable[..., tuple[int, str, str]]
@@ -203,7 +204,8 @@ def wary(run: Path, archive: Path) -> Path:
 
     import torch
 
-    from cxr.images.read import prepare, read_file
+    from cxr.images.prepare import prepare
+    from cxr.images.read import read_file
     from cxr.model import checkpoint as checkpoints
     from cxr.model.ood import fit
     from cxr.model.predict import familiarity_values, predict_squares

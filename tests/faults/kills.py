@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxr.config.schema import Phantom
-from cxr.phantom.archive import generate
+from cxr.phantom.dataset import generate
 
 FILES = {
     "pack": ("pixels.u8", "rows.npz", "manifest.json", "images.txt"),

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cxr.images.read import UnreadableImageError, decode
+from cxr.errors import UnreadableImageError
+from cxr.images.read import decode
 from cxr.images.tiff_header import read_tiff_header
 
 RAMP = np.asarray(

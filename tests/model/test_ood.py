@@ -19,7 +19,7 @@ from cxr.model import appearance
 from cxr.model import checkpoint as checkpoints
 from cxr.model.evaluate import Candidate, open_candidate
 from cxr.model.ood import MIN_PATIENTS, Familiarity, fit, fit_gaussian, from_arrays, to_arrays, whole_patients
-from cxr.phantom.archive import generate
+from cxr.phantom.dataset import generate
 from cxr.training.train import train
 from tests.helpers.models import ALONE, Start
 from tests.training.test_distributed import launch

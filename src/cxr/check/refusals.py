@@ -20,7 +20,7 @@ from cxr.data.pack import list_files
 from cxr.data.sampling import check_judgeable, count_steps
 from cxr.data.store import Store, check_pixels, describe, open_store
 from cxr.errors import CxrError
-from cxr.images.dicom.header import SUFFIXES as DICOM
+from cxr.images.dicom.detect import DICOM_SUFFIXES as DICOM
 from cxr.images.dicom.header import read_header
 from cxr.labels.lookup import say_nearest
 from cxr.labels.splits import FOLDS, MAKERS, Split, assign

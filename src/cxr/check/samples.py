@@ -10,7 +10,7 @@ import numpy as np
 from cxr.check.result import Check, Listing, Twins
 from cxr.check.survey import Survey
 from cxr.data.pack import Read
-from cxr.images.read import Preprocess, prepare
+from cxr.images.prepare import Preprocess, prepare
 from cxr.labels.table import LabelTable
 
 SIDE = 112

@@ -19,7 +19,7 @@ from cxr.data.dataset import preprocess, store_path
 from cxr.data.pack import Read
 from cxr.data.sampling import num_visits
 from cxr.findings import find
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.labels.splits import FOLDS
 from cxr.labels.table import NO_PATIENTS, LabelTable, Targets
 

@@ -14,7 +14,7 @@ from cxr.config.schema import Config
 from cxr.data import combine as joint
 from cxr.data.dataset import choose_findings
 from cxr.findings import find
-from cxr.images.read import Grey
+from cxr.images.grey import Grey
 from cxr.labels.table import LabelTable, Targets
 
 

@@ -19,9 +19,10 @@ import numpy.typing as npt
 from cxr.console import count, say
 from cxr.data.rows import UNREADABLE, Rows, same_times, stat_files
 from cxr.errors import UnavailableFileError, UnreadableImageError
-from cxr.images.large_images import one_image
+from cxr.images.grey import Grey
+from cxr.images.large_images import image_memory
 from cxr.images.notes import Notes
-from cxr.images.read import Grey, Preprocess, prepare
+from cxr.images.prepare import Preprocess, prepare
 from cxr.parallel import work_through
 
 Read = Callable[[str], Grey]
@@ -64,7 +65,7 @@ class Files:
             UnavailableFileError: The file cannot be read now, which says nothing of its content.
         """
         try:
-            with one_image():
+            with image_memory():
                 return prepare(self.read(self.paths[row]), how)
         except UnreadableImageError:
             self._check_that_it_is_the_file(row)

@@ -18,7 +18,7 @@ from cxr.data.pack import begin, is_begun, list_files, pack, write_csv
 from cxr.data.store import Manifest, Store, describe, open_store
 from cxr.errors import CxrError
 from cxr.files import clear_leftovers
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.labels import sources
 from cxr.labels.lookup import say_nearest
 from cxr.labels.splits import Split, assign

@@ -16,11 +16,12 @@ from cxr.data.changes import Files, find_changes
 from cxr.data.changes import Read as Read
 from cxr.data.rows import LEFT, PACKED, UNREADABLE, Rows, load_rows, new_rows, same_times, stat_files
 from cxr.data.store import Manifest, Store, find_damaged_rows, open_store, read_store, refuse_other_files
-from cxr.errors import CxrError, Interrupted, UnavailableFileError
+from cxr.errors import CxrError, Interrupted, UnavailableFileError, UnreadableImageError
 from cxr.files import clear_leftovers, explain_os_errors, only_one, sync, write_text
-from cxr.images.large_images import keep_small_blocks
+from cxr.images.grey import Grey, Intensity
+from cxr.images.large_images import keep_freed_memory
 from cxr.images.notes import Notes, note_constant
-from cxr.images.read import Grey, Intensity, UnreadableImageError, read_file
+from cxr.images.read import read_file
 from cxr.parallel import work_through
 from cxr.signals import StopRequest, catch_signals
 from cxr.text import csv_line
@@ -178,7 +179,7 @@ class _Packing:
             Interrupted: As soon as a signal has asked for it and the files that are being decoded are done.
         """
         left = np.flatnonzero(self.rows.status != PACKED).tolist()
-        keep_small_blocks()
+        keep_freed_memory()
 
         def look_up() -> None:
             if request.signal is not None:

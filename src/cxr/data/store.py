@@ -25,9 +25,9 @@ from cxr.console import count, say
 from cxr.data.changes import Files, copy_rows, find_all_damaged, find_changes
 from cxr.data.rows import NAME, PACKED, Rows, load_rows, new_rows
 from cxr.data.rows import UNREADABLE as UNREADABLE  # here for everybody who opens stores
-from cxr.errors import CxrError, says_nothing_of_the_file
+from cxr.errors import CxrError, is_system_error
 from cxr.files import is_leftover
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.paths import explain
 
 Pixels = npt.NDArray[np.uint8]
@@ -218,7 +218,7 @@ def read_store(path: Path, wanted: Manifest, files: Files | None = None) -> tupl
         rows = _read_rows(path, found.get("format"))
         num_bytes = (path / "pixels.u8").stat().st_size
     except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, OSError) and says_nothing_of_the_file(error):
+        if isinstance(error, OSError) and is_system_error(error):
             raise explain(error, path) from None
         refuse_other_files(path)
         raise CxrError(f"{path}: is no store of packed images: {error}", _OVERWRITE) from None

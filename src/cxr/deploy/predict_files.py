@@ -19,7 +19,8 @@ from cxr.errors import CxrError, NoImageError, UnavailableFileError, UnreadableI
 from cxr.explain.cam import activation_map, encode_png, overlay
 from cxr.files import clear_leftovers, explain_os_errors, write_bytes
 from cxr.images.find_images import Found, Identity, find_images
-from cxr.images.read import Preprocess, prepare, read_file
+from cxr.images.prepare import Preprocess, prepare
+from cxr.images.read import read_file
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.predict import familiarity_values, predict_squares
 from cxr.model.pretrained import is_guest, open_any
@@ -153,8 +154,8 @@ def _find(images: Sequence[Path], overlays: Path | None) -> Iterator[tuple[Found
             continue
         has_images = False
         for found in find_images(image, seen, overlays):
-            has_images |= found.what in ("image", "unreadable", "again")
-            if found.what in ("image", "unreadable"):
+            has_images |= found.kind in ("image", "unreadable", "again")
+            if found.kind in ("image", "unreadable"):
                 paths.add(os.path.abspath(found.path))
             yield found, False
         if not has_images:
@@ -174,11 +175,11 @@ def _try_to_read(found: Found, how: Preprocess) -> Square | CxrError | None:
     Raises:
         UnavailableFileError: No memory. Nothing is known of the image then, and the next ones would fare no better.
     """
-    if found.what in _PASSED_OVER:
+    if found.kind in _PASSED_OVER:
         return None
     notes = list[str]()
     try:
-        if found.what == "unreadable":
+        if found.kind == "unreadable":
             return UnreadableImageError(found.path, found.reason)
         return Square(found.path, prepare(read_file(found.path, how.intensity, notes.append), how), notes)
     except CxrError as error:
@@ -192,7 +193,7 @@ def _account_for(
 ) -> None:
     """Count a file that gave no square, and say why where it could be an image."""
     if error is None:
-        account.passed[found.what].append(found.path)
+        account.passed[found.kind].append(found.path)
     elif (
         isinstance(error, NoImageError) and not is_asked_for
     ):  # the index of a CD or a report among the images

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
-from cxr.patient_hash import NO_KEY, Hasher, find_hasher, own_hasher
+from cxr.patient_hash import NO_KEY, Hasher, find_hasher, hasher_from_environment
 
 Float = npt.NDArray[np.float64]
 Rule = str | float
@@ -83,8 +83,8 @@ def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -
         rule,
         chosen_on or predictions.describe(),
         tuple(name for name, value in zip(predictions.findings, best, strict=True) if value is None),
-        hashed({*own_names(predictions.rows), *predictions.rows["image"]}, own_hasher()),
-        own_hasher().key_id,
+        hashed({*own_names(predictions.rows), *predictions.rows["image"]}, hasher_from_environment()),
+        hasher_from_environment().key_id,
         _sources(predictions.rows),
     )
 

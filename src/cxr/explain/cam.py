@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cxr.images.grey import Grey, blocks_of
+from cxr.images.grey import Grey, split_rows
 from cxr.images.kinds import OVERLAY
-from cxr.images.read import Preprocess, undo_prepare
+from cxr.images.prepare import Preprocess, undo_prepare
 from cxr.model.classifier import Classifier
 
 Map = npt.NDArray[np.float32]
@@ -46,7 +46,7 @@ def overlay(grey: Grey, cam: Map, how: Preprocess, caption: str) -> Colour:
     strip = _caption(grey.shape, caption)
     picture = np.empty((grey.shape[0] + len(strip), grey.shape[1], 3), np.uint8)
     picture[grey.shape[0] :] = strip
-    for rows in blocks_of(grey.shape):  # of 25 million pixels the floats alone would be 2 GB
+    for rows in split_rows(grey.shape):  # of 25 million pixels the floats alone would be 2 GB
         picture[: grey.shape[0]][rows] = _mix(grey[rows], np.clip(share[rows], 0, 1))
     return picture
 

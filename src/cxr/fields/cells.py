@@ -16,10 +16,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-Float = npt.NDArray[np.float32]
+from cxr.arrays import Float32
 
 _WORDS = {
     **dict.fromkeys(("true", "t", "yes", "y", "positive", "pos", "present"), 1.0),
@@ -63,7 +62,7 @@ class LabelColumn:
         num_labels: Cells of 1, 0 or -1.
     """
 
-    values: Float
+    values: Float32
     wrong: int | None
     soft: int | None
     num_wrong: int

@@ -15,7 +15,7 @@ from cxr.findings import find
 from cxr.labels.table import NO_PATIENTS
 from cxr.model import leakage as seen
 from cxr.model.checkpoint import Checkpoint
-from cxr.patient_hash import find_hasher, own_hasher
+from cxr.patient_hash import find_hasher, hasher_from_environment
 
 _NOBODY = torch.empty(0, dtype=torch.int64)
 
@@ -70,7 +70,7 @@ def guard_is_off(checkpoint: Checkpoint) -> str:
             "" if remembered else " (train.remember_patients was false)"
         )
     if find_hasher(metadata.patient_key) is None:
-        own = own_hasher().key_id
+        own = hasher_from_environment().key_id
         ours = f"CXR_PATIENT_KEY is another key ({own})" if own else "CXR_PATIENT_KEY is not set"
         return f"the checkpoint's patients are hashed with a key ({metadata.patient_key}), and {ours}"
     return ""

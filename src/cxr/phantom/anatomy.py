@@ -6,13 +6,11 @@ picture's left and 1 for the other; `outwards` is the distance from the midline 
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Float = npt.NDArray[np.floating[Any]]
+from cxr.arrays import Float
 
 
 @dataclass(frozen=True)

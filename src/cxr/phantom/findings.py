@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxr.phantom.anatomy import Canvas, Chest, Float, draw_normal
-
-Box = tuple[int, int, int, int]
+from cxr.arrays import Float
+from cxr.images.box import Box
+from cxr.phantom.anatomy import Canvas, Chest, draw_normal
 
 
 def radiograph(
@@ -56,8 +56,7 @@ def _frame(chest: Chest, shape: tuple[int, int]) -> Float:
 
 def _box(region: Float, frame: Float, shape: tuple[int, int]) -> Box:
     moved = cv2.warpAffine(region, frame, shape[::-1])
-    x, y, width, height = cv2.boundingRect((moved > 0.4 * moved.max()).astype(np.uint8))
-    return x, y, width, height
+    return Box(*cv2.boundingRect((moved > 0.4 * moved.max()).astype(np.uint8)))
 
 
 def _effusion(c: Canvas) -> Float:

@@ -12,7 +12,7 @@ from cxr.files import write_bytes
 from cxr.labels.splits import FOLDS
 from cxr.model import checkpoint as checkpoints
 from cxr.model.predict import learn_familiarity
-from cxr.patient_hash import own_hasher
+from cxr.patient_hash import hasher_from_environment
 from cxr.training.run import Run
 from cxr.training.saver import Saver, copy_to_cpu
 from cxr.training.state import TrainState, snapshot
@@ -37,7 +37,7 @@ def complete_best(run: Run, state: TrainState) -> None:
 
 def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> checkpoints.Checkpoint:
     """All that a checkpoint says of the state, whose averaged weights were just validated."""
-    dataset, config, hasher = run.dataset, run.config, own_hasher()
+    dataset, config, hasher = run.dataset, run.config, hasher_from_environment()
     remember = config.train.remember_patients
     points = operating_points.choose(validated, config.eval.threshold)
     if not remember:

@@ -19,7 +19,7 @@ from cxr.distributed import World
 from cxr.labels.splits import FOLDS, hash_names
 from cxr.model.leakage import images_of, patients_of
 from cxr.model.predict import autocast_dtype
-from cxr.patient_hash import MAKE_ONE, VARIABLE, own_hasher
+from cxr.patient_hash import MAKE_KEY, VARIABLE, hasher_from_environment
 from cxr.training.loss import ClassWeights, class_weights
 from cxr.training.memory import spare_for_steps
 
@@ -44,7 +44,7 @@ class Run:
     @cached_property
     def seen(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """(hashes of the patients, of the images) of the rows that train and validate; no row changes in a run."""
-        folds, hasher = ("train", "val") if self.config.train.remember_patients else (), own_hasher()
+        folds, hasher = ("train", "val") if self.config.train.remember_patients else (), hasher_from_environment()
         patients = {fold: patients_of(self.dataset, fold, hasher) for fold in folds}
         return patients, {fold: images_of(self.dataset, fold, hasher) for fold in folds}
 
@@ -98,7 +98,7 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
 
 
 def _say_how_patients_are_kept(config: Config) -> None:
-    hasher = own_hasher()
+    hasher = hasher_from_environment()
     if not config.train.remember_patients:
         warn(
             "train.remember_patients=false: cxr eval will not recognise patients of this training: no leak guard"
@@ -106,4 +106,4 @@ def _say_how_patients_are_kept(config: Config) -> None:
     elif hasher.key_id:
         say(f"patients are kept as hashes with the key of CXR_PATIENT_KEY (id {hasher.key_id})")
         if hasher.is_weak:
-            warn(f"{VARIABLE} is short enough to be guessed; {MAKE_ONE}")
+            warn(f"{VARIABLE} is short enough to be guessed; {MAKE_KEY}")

@@ -21,7 +21,7 @@ from cxr.model.checkpoint import LAST, check_kinds
 from cxr.model.classifier import Classifier
 from cxr.model.load_weights import LoadReport, load_weights
 from cxr.model.recompute import recompute_blocks
-from cxr.patient_hash import own_hasher
+from cxr.patient_hash import hasher_from_environment
 from cxr.training.loss import ClassWeights, logit_shift
 from cxr.training.optim import build_optimizer
 
@@ -115,7 +115,7 @@ def snapshot(state: TrainState, config: Config, images: dict[str, str]) -> dict[
         "scaler": state.scaler.state_dict() if state.scaler else None,
         "config": config.model_dump_json(),
         "images": images,
-        "patient_key": own_hasher().key_id if config.train.remember_patients else "",
+        "patient_key": hasher_from_environment().key_id if config.train.remember_patients else "",
         "device": name_device(state.model.head.weight.device),
     }
 
@@ -147,7 +147,7 @@ def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[st
         raise CxrError(
             problems, "resume with the run's own config.yaml, or train again into another out=FOLDER"
         )
-    key, own = saved.get("patient_key"), own_hasher().key_id if config.train.remember_patients else ""
+    key, own = saved.get("patient_key"), hasher_from_environment().key_id if config.train.remember_patients else ""
     if key is not None and key != own:
         before_it, now_it = (f"the key {one}" if one else "no key" for one in (key, own))
         what = f"{config.out}: the run's patients are hashed with {before_it}, and now with {now_it}"

@@ -30,7 +30,7 @@ from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
 from cxr.model.history import epochs_since_best
 from cxr.model.predict import predict_dataset
-from cxr.patient_hash import own_hasher
+from cxr.patient_hash import hasher_from_environment
 from cxr.signals import StopRequest, catch_signals
 from cxr.training.begin import alone_in_folder, begin, wrap
 from cxr.training.best import complete_best, number_or_none, save_state
@@ -94,7 +94,7 @@ def check_before_packing(config: Config, listed: Listed, world: World, resume: b
         CxrError: No training or validation images, none to tell epochs apart by, a last batch too small; under
             `resume`, a damaged last.pt, one of another recipe, other images or other labels.
     """
-    own_hasher()
+    hasher_from_environment()
     planned = listed.plan()
     images = {fold: len(planned.rows(fold)) for fold in FOLDS}
     if listed.is_certain or not (images["train"] and images["val"]):

@@ -35,7 +35,7 @@ import pandas as pd
 
 from cxr.config.schema import Data
 from cxr.console import say
-from cxr.errors import CxrError, UnreadableImageError, says_nothing_of_the_file
+from cxr.errors import CxrError, UnreadableImageError, is_system_error
 from cxr.fields.cells import LABEL_HINT, SOFT_HINT
 from cxr.fields.identity import normalise_images
 from cxr.findings import canonical, name_key
@@ -228,7 +228,7 @@ def _reader(archive: Archive, paths: Sequence[str], root: Path) -> Callable[[str
         try:
             pixels = archive[rows[path]]["img"]
         except Exception as problem:  # what a decoder raises on a damaged file is no fixed set
-            if says_nothing_of_the_file(problem):
+            if is_system_error(problem):
                 raise
             raise UnreadableImageError(root / path, _say(problem)) from None
         return to_grey(pixels, f"row {rows[path]} ({path})")

@@ -9,7 +9,7 @@ from cxr.config.schema import Data, Phantom
 from cxr.errors import CxrError
 from cxr.findings import CHEXPERT_14, NIH_14
 from cxr.labels.sources.phantom import read
-from cxr.phantom import archive as phantom
+from cxr.phantom import dataset as phantom
 from cxr.phantom.findings import radiograph
 
 NIH = Phantom(num_images=60, size=64)

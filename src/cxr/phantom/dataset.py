@@ -29,8 +29,9 @@ from cxr.config.schema import Phantom
 from cxr.errors import CxrError
 from cxr.files import explain_os_errors
 from cxr.findings import CHEXPERT_14, NIH_14, NO_FINDING
+from cxr.images.box import Box
 from cxr.phantom.anatomy import Chest
-from cxr.phantom.findings import Box, radiograph
+from cxr.phantom.findings import radiograph
 
 PREVALENCE = {
     "Atelectasis": 0.15, "Cardiomegaly": 0.14, "Effusion": 0.15, "Infiltration": 0.16, "Mass": 0.14, "Nodule": 0.15,
