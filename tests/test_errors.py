@@ -327,7 +327,8 @@ def test_a_store_of_other_pixels(fail: Fail, small: tuple[str, ...], tmp_path: P
 
 
 def test_a_generated_archive_is_not_written_over_another(fail: Fail, tmp_path: Path, archive: Path) -> None:
-    assert fail("phantom", archive, "--images", "3")[0] == f"error: {archive}: is there already"
+    error = f"error: {archive}: exists already and is not an empty folder"
+    assert fail("phantom", archive, "--images", "3")[0] == error
     assert fail("phantom", tmp_path / "new", "--images", "0") == [
         "error: --images: Input should be greater than or equal to 1, not 0",
         "hint: cxr phantom --help lists the options",

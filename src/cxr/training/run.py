@@ -44,7 +44,10 @@ class Run:
     @cached_property
     def seen(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """(hashes of the patients, of the images) of the rows that train and validate; no row changes in a run."""
-        folds, hasher = ("train", "val") if self.config.train.remember_patients else (), hasher_from_environment()
+        folds, hasher = (
+            ("train", "val") if self.config.train.remember_patients else (),
+            hasher_from_environment(),
+        )
         patients = {fold: patients_of(self.dataset, fold, hasher) for fold in folds}
         return patients, {fold: images_of(self.dataset, fold, hasher) for fold in folds}
 

@@ -147,7 +147,10 @@ def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[st
         raise CxrError(
             problems, "resume with the run's own config.yaml, or train again into another out=FOLDER"
         )
-    key, own = saved.get("patient_key"), hasher_from_environment().key_id if config.train.remember_patients else ""
+    key, own = (
+        saved.get("patient_key"),
+        hasher_from_environment().key_id if config.train.remember_patients else "",
+    )
     if key is not None and key != own:
         before_it, now_it = (f"the key {one}" if one else "no key" for one in (key, own))
         what = f"{config.out}: the run's patients are hashed with {before_it}, and now with {now_it}"
