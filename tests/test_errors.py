@@ -221,7 +221,7 @@ def test_a_run_in_the_folder_is_not_overwritten_unasked(fail: Fail, recipe: Path
     before = files(run)
     assert fail("train", recipe, f"out={run}") == [
         f"error: {run}: holds a run already",
-        f"hint: --overwrite replaces it, out=FOLDER keeps both; go on with: cxr train {recipe} out={run} --resume",
+        f"hint: --overwrite replaces it, out=FOLDER keeps both; resume with: cxr train {recipe} out={run} --resume",
     ]
     assert files(run) == before
 

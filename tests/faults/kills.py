@@ -28,7 +28,7 @@ FILES = {
 """What a command must write again byte for byte; log.jsonl holds times, last.pt and SVG files what torch and Matplotlib
 draw at random."""
 
-GO_ON = "; go on with: "
+GO_ON = "; resume with: "
 
 
 @dataclass(frozen=True)

@@ -317,7 +317,7 @@ def test_a_missing_file_and_a_folder_are_unreadable(tmp_path: Path) -> None:
             read_file(path)
         assert error.value.render() == (
             f"error: {path}: {reason}\n"
-            "hint: download or export the file again, or data.unreadable=skip to go on without it"
+            "hint: download or export the file again, or data.unreadable=skip to leave it out"
         )
 
 

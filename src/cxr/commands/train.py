@@ -114,7 +114,7 @@ def _check_run_folder(out: Path, resume: bool, overwrite: bool, to_resume: str) 
             f"{out}: there is no last.pt to resume from", "train without --resume, or set out=FOLDER"
         )
     if (has_last or exists(out / "best.safetensors")) and not resume and not overwrite:
-        go_on = f"; go on with: {to_resume}" if has_last else ""
+        go_on = f"; resume with: {to_resume}" if has_last else ""
         raise CxrError(
             f"{out}: holds a run already", f"--overwrite replaces it, out=FOLDER keeps both{go_on}"
         )
