@@ -83,6 +83,13 @@ def test_a_flipped_bit_of_deflated_pixels_is_refused(place: float, bit: int) -> 
         assert reason(bytes(data)).startswith("image file is corrupt")
 
 
+def test_strips_without_rows_are_refused() -> None:
+    data = bytearray(tiff(GREY, "tiff_adobe_deflate"))
+    rows_per_strip = data.index(struct.pack("<HHI", 278, 3, 1))
+    struct.pack_into("<I", data, rows_per_strip + 8, 0)
+    assert reason(bytes(data)) == "image file is corrupt: the decoder refuses it"
+
+
 def test_four_bits_are_read() -> None:
     nibbles = GREY >> 4
     data = by_hand((nibbles[:, ::2] << 4 | nibbles[:, 1::2]).tobytes(), *grey_tags(4))

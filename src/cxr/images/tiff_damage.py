@@ -32,6 +32,8 @@ def find_tiff_damage(data: bytes, header: TiffHeader) -> str | None:
     if header.compression not in (*DEFLATE, _PACKBITS):
         return None
 
+    if not min(header.block):
+        return "its strips or tiles have no pixels"  # no number of them makes an image
     count = _count_packbits if header.compression == _PACKBITS else _count_deflated
     sizes = list(itertools.islice(header.decoded_sizes(), _MAX_PARTS))
     if len(header.parts) < len(sizes):
