@@ -28,12 +28,12 @@ from cxr.data.manifest import make_manifest
 from cxr.data.pack import pack
 from cxr.data.placement import place
 from cxr.data.store import Store
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.labels import sources
 from cxr.labels.table import LabelTable
 from cxr.labels.targets import resolve
 from cxr.model.classifier import IMAGENET_MEAN, IMAGENET_STD, Classifier
-from cxr.phantom.archive import generate
+from cxr.phantom.dataset import generate
 
 SIZE = 224
 BATCH = 64

@@ -23,7 +23,7 @@ from cxr.data.manifest import make_manifest
 from cxr.data.store import Store
 from cxr.distributed import World
 from cxr.findings import NIH_14
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.labels import sources
 from cxr.labels.splits import Split
 from cxr.labels.targets import resolve

@@ -17,7 +17,7 @@ from cxr.data.manifest import make_manifest
 from cxr.data.placement import Where, place
 from cxr.data.store import Store, open_store
 from cxr.findings import NIH_14
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.labels.targets import Targets
 from cxr.training.compiled import Compiled
 from cxr.training.step import train_step

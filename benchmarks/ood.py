@@ -22,13 +22,14 @@ from cxr.config.schema import Config, Phantom
 from cxr.data.dataset import open_dataset
 from cxr.data.placement import SharedPixels
 from cxr.distributed import World
-from cxr.images.read import prepare, read_file
+from cxr.images.prepare import prepare
+from cxr.images.read import read_file
 from cxr.model.candidate import Candidate, open_candidate
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.ood import RATE
 from cxr.model.ood_fit import fit_gaussian
 from cxr.model.predict import ood_vectors, predict_squares
-from cxr.phantom.archive import generate
+from cxr.phantom.dataset import generate
 from cxr.training.train import train
 
 Float = npt.NDArray[np.float64]

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from skimage import data as pictures
 from sklearn.datasets import load_sample_images
 
-from cxr.images.read import Grey, Preprocess, prepare
+from cxr.images.grey import Grey
+from cxr.images.prepare import Preprocess, prepare
 
 Squares = npt.NDArray[np.uint8]
 

@@ -58,7 +58,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 generated images of 48 pixels in ChestX-ray14's layout; copy it before changing a file."""
     from cxr.config.schema import Phantom
-    from cxr.phantom.archive import generate
+    from cxr.phantom.dataset import generate
 
     root = tmp_path_factory.mktemp("archive") / "nih"
     generate(root, Phantom(num_images=40, size=48), 2)
@@ -69,7 +69,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def chexpert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 generated images of 48 pixels in CheXpert's layout; copy it before changing a file."""
     from cxr.config.schema import Phantom
-    from cxr.phantom.archive import generate
+    from cxr.phantom.dataset import generate
 
     root = tmp_path_factory.mktemp("archive") / "chexpert"
     generate(root, Phantom(num_images=40, size=48, layout="chexpert"), 2)

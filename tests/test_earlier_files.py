@@ -14,7 +14,7 @@ import torch
 
 from cxr.data.manifest import make_manifest
 from cxr.data.store import read_store
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.model import checkpoint as checkpoints
 from tests.helpers.commands import call
 

@@ -221,7 +221,7 @@ def test_a_run_in_the_folder_is_not_overwritten_unasked(fail: Fail, recipe: Path
     before = files(run)
     assert fail("train", recipe, f"out={run}") == [
         f"error: {run}: holds a run already",
-        f"hint: --overwrite replaces it, out=FOLDER keeps both; go on with: cxr train {recipe} out={run} --resume",
+        f"hint: --overwrite replaces it, out=FOLDER keeps both; resume with: cxr train {recipe} out={run} --resume",
     ]
     assert files(run) == before
 
@@ -327,7 +327,8 @@ def test_a_store_of_other_pixels(fail: Fail, small: tuple[str, ...], tmp_path: P
 
 
 def test_a_generated_archive_is_not_written_over_another(fail: Fail, tmp_path: Path, archive: Path) -> None:
-    assert fail("phantom", archive, "--images", "3")[0] == f"error: {archive}: is there already"
+    error = f"error: {archive}: exists already and is not an empty folder"
+    assert fail("phantom", archive, "--images", "3")[0] == error
     assert fail("phantom", tmp_path / "new", "--images", "0") == [
         "error: --images: Input should be greater than or equal to 1, not 0",
         "hint: cxr phantom --help lists the options",

@@ -9,7 +9,7 @@ import pytest
 
 from cxr.cli import main
 from cxr.errors import CxrError
-from cxr.paths import exists, is_file, is_folder, refuse_endless
+from cxr.paths import exists, is_file, is_folder, refuse_pipe
 from tests.helpers.fakes import write_lines
 from tests.helpers.powers import without_roots_powers
 
@@ -51,7 +51,7 @@ def test_what_can_be_known_is_said(folder: Path) -> None:
     assert [exists(folder / name) for name in ("pipe", "absent")] == [True, False]
     for name in ("pipe", "zero"):
         with pytest.raises(CxrError, match="is a pipe or a device"):
-            refuse_endless(folder / name)
+            refuse_pipe(folder / name)
 
 
 def doors(path: str, recipe: Path, run: Path, scores: Path, image: Path) -> list[list[str]]:

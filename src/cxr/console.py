@@ -1,7 +1,7 @@
-"""What commands say on the terminal: messages and progress go to stderr, results to stdout.
+"""What commands print: messages and progress go to stderr, results to stdout.
 
-The one place that makes rich's consoles and lines, as tables.py makes its tables. None of them reads markup, and all
-make text visible (text.py) before rich measures it; no other file builds its own, which a test holds.
+Only this file makes rich's consoles and lines, and only tables.py its tables, which a test checks. None of
+them reads markup, and all make text visible (text.py) before rich measures it.
 """
 
 import os
@@ -21,7 +21,7 @@ _PIPED_WIDTH = 100  # a file or a pipe has no width of its own; rich would take 
 
 
 class _Screen(Console):
-    """A console that takes text for text; a string or a line of rich's own that comes here is made visible too."""
+    """A console that reads no markup; strings and rich's own lines are made visible here too."""
 
     def __init__(self, stderr: bool) -> None:
         super().__init__(stderr=stderr, markup=False, emoji=False, highlight=False)
@@ -30,7 +30,7 @@ class _Screen(Console):
 
     @property
     def file(self) -> IO[str]:
-        """Where colours may go: below the guard (streams.py), which a progress bar puts below a proxy of its own."""
+        """Where colours may go: below the guard (streams.py), and below the proxy of a progress bar."""
         file = super().file
         while hasattr(file, "rich_proxied_file"):
             file = file.rich_proxied_file
@@ -41,15 +41,15 @@ class _Screen(Console):
         self._file = new_file
 
     def print(self, *objects: object, **options: object) -> None:
-        super().print(*map(_clean, objects), **options)  # type: ignore[arg-type]
+        super().print(*map(_make_visible, objects), **options)  # type: ignore[arg-type]
 
 
-def _clean(what: object) -> object:
-    if isinstance(what, str):
-        return visible_lines(what)
-    if isinstance(what, Text) and visible_lines(what.plain) != what.plain:
-        return Text(visible_lines(what.plain), style=what.style)
-    return what
+def _make_visible(printed: object) -> object:
+    if isinstance(printed, str):
+        return visible_lines(printed)
+    if isinstance(printed, Text) and visible_lines(printed.plain) != printed.plain:
+        return Text(visible_lines(printed.plain), style=printed.style)
+    return printed
 
 
 def out() -> Console:
@@ -62,13 +62,13 @@ _listeners: list[Callable[[str], None]] = []
 
 
 @contextmanager
-def listening(hear: Callable[[str], None]) -> Iterator[None]:
-    """Call `hear` with each line that `say` and `warn` print while the body runs."""
-    _listeners.append(hear)
+def listening(listener: Callable[[str], None]) -> Iterator[None]:
+    """Call `listener` with each line that `say` and `warn` print while the body runs."""
+    _listeners.append(listener)
     try:
         yield
     finally:
-        _listeners.remove(hear)
+        _listeners.remove(listener)
 
 
 def say(message: str) -> None:
@@ -83,14 +83,14 @@ def warn(message: str) -> None:
 
 def _print(message: str, style: str = "") -> None:
     err.print(line(message, style=style), soft_wrap=True)
-    for hear in _listeners:
-        hear(visible(message))
+    for listener in _listeners:
+        listener(visible(message))
 
 
 def line(*parts: str | tuple[str, str], style: str = "") -> Text:
     """One line for rich, of texts and of (text, style)."""
     pairs = [(part, "") if isinstance(part, str) else part for part in parts]
-    return Text.assemble(*((visible(text), own) for text, own in pairs), style=style)
+    return Text.assemble(*((visible(text), part_style) for text, part_style in pairs), style=style)
 
 
 def stack(*parts: RenderableType) -> Group:
@@ -98,13 +98,13 @@ def stack(*parts: RenderableType) -> Group:
     return Group(*parts)
 
 
-def count(number: int, what: str) -> str:
+def count(number: int, noun: str) -> str:
     """As `1 image` or `1,200 images`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def progress(status: str = "") -> "Progress":
-    """A progress bar over images in 80 columns, with rate and time left, or `status`, a format of the task's fields."""
+    """A progress bar in 80 columns over images, with rate and time left, or `status`, a format of fields."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,

@@ -1,4 +1,4 @@
-"""CSV files of a report: the cells as they are, and a word where a spreadsheet would take one for a formula."""
+"""CSV files of a report: exact cells, and a warning where a spreadsheet takes a cell for a formula."""
 
 import csv
 from collections.abc import Collection, Mapping
@@ -10,17 +10,19 @@ from cxr.console import count, warn
 from cxr.files import write_text
 from cxr.text import quote
 
+_FORMULA_STARTS = "=+-@\t\r"
+
 
 def csv_text(table: pd.DataFrame) -> str:
     """A table as CSV that gives back the very cells (RFC 4180)."""
     text = str(table.to_csv(index=False, lineterminator="\n"))
-    if "\r" in text:  # which the writer quotes only where lines end in one
+    if "\r" in text:  # pandas quotes a carriage return only where lines end in one
         return str(table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC))
     return text
 
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], private: Collection[str] = ()) -> None:
-    """Write each table into a file of its name, atomically; names stay exact, so formulas are only warned of.
+    """Write each table into a file of its name, atomically; cells stay exact, a formula causes a warning.
 
     Those named in `private` may be read by their owner alone.
 
@@ -29,18 +31,18 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], private: Coll
     """
     for name, table in tables.items():
         write_text(folder / name, csv_text(table), private=name in private)
-    formulas = dict.fromkeys(cell for table in tables.values() for cell in _formulas(table))
+    formulas = list(dict.fromkeys(cell for table in tables.values() for cell in _find_formulas(table)))
     if formulas:
-        some = f"{count(len(formulas), 'cell')} such as {quote(next(iter(formulas)))}"
-        warn(
-            f"{folder}: a spreadsheet takes {some} in the CSV files for formulas: import their columns as text"
-        )
+        cells = f"{count(len(formulas), 'cell')} such as {quote(formulas[0])}"
+        problem = f"a spreadsheet takes {cells} in the CSV files for formulas"
+        warn(f"{folder}: {problem}: import their columns as text")
 
 
-def _formulas(table: pd.DataFrame) -> list[str]:
+def _find_formulas(table: pd.DataFrame) -> list[str]:
     """The texts of a table, its headings among them, that begin as a formula does."""
-    columns = [table[name] for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
-    texts = pd.concat(
-        [pd.Series([str(name) for name in table.columns]), *(one.drop_duplicates() for one in columns)]
-    )
-    return [text for text in texts if isinstance(text, str) and len(text) > 1 and text[0] in "=+-@\t\r"]
+    texts = [str(name) for name in table.columns]
+    for name in table.columns:
+        column = table[name]
+        if not pd.api.types.is_numeric_dtype(column):
+            texts.extend(text for text in column.drop_duplicates() if isinstance(text, str))
+    return [text for text in texts if len(text) > 1 and text[0] in _FORMULA_STARTS]

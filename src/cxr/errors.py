@@ -1,20 +1,20 @@
-"""The one error a user can mend, and what ends a command that was told to stop."""
+"""The error that a user can correct, its kinds for files, and what ends a command that was told to stop."""
 
 import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxr.text import MOST_LETTERS, shorten, visible
+from cxr.text import MAX_LETTERS, shorten, visible
 
-_MOST_PROBLEMS = 100
+_MAX_PROBLEMS = 100
 
 
 class CxrError(Exception):
-    """A mistake the user can mend: printed as `error: WHERE: WHAT` lines and one `hint: DO`, exit status 2.
+    """A mistake that the user can correct: `error: WHERE: WHAT` lines and one `hint: DO`, exit status 2.
 
     Args:
-        problems: One `WHERE: WHAT` text, or several when several mistakes are known at once.
+        problems: A `WHERE: WHAT` text, or several when several mistakes are known at once.
         hint: What to do about it, as a command or a setting where there is one.
     """
 
@@ -24,23 +24,24 @@ class CxrError(Exception):
         super().__init__("\n".join(self.problems))
 
     def render(self) -> str:
-        """The text for the terminal, `error:` lines first, `hint:` last, each on one line whatever it quotes."""
-        lines = [f"error: {problem}" for problem in self.problems[:_MOST_PROBLEMS]]
-        rest = len(self.problems) - _MOST_PROBLEMS
-        lines += [f"error: and {rest:,} more"] if rest > 0 else []
-        return "\n".join(visible(shorten(line, MOST_LETTERS)) for line in [*lines, f"hint: {self.hint}"])
+        """The text for the terminal: `error:` lines, then `hint:`, each on one line whatever it quotes."""
+        lines = [f"error: {problem}" for problem in self.problems[:_MAX_PROBLEMS]]
+        num_left_out = len(self.problems) - _MAX_PROBLEMS
+        if num_left_out > 0:
+            lines.append(f"error: and {num_left_out:,} more")
+        return "\n".join(visible(shorten(line, MAX_LETTERS)) for line in [*lines, f"hint: {self.hint}"])
 
 
 class OneProcessError(CxrError):
-    """What one process of several has met, and not all alike, so that each says its own."""
+    """An error of one process of several; the others may have met another, so each prints its error."""
 
 
 class UnreadableImageError(CxrError):
-    """A file that is no whole image of a kind we read; `reason` is the text without the path."""
+    """A file that is no whole image of a kind that is read; `reason` is the text without the path."""
 
     def __init__(self, path: Path | str, reason: str) -> None:
         self.reason = reason
-        hint = "download or export the file again, or data.unreadable=skip to go on without it"
+        hint = "download or export the file again, or data.unreadable=skip to leave it out"
         super().__init__(f"{path}: {reason}", hint)
 
 
@@ -49,53 +50,52 @@ class NoImageError(UnreadableImageError):
 
 
 class UnavailableFileError(CxrError):
-    """A file that could not be read for a reason outside it: no permission, no memory, a failing disk or network.
+    """A file that could not be read for a reason outside it: no permission, no memory, a failing disk.
 
-    It says nothing of what the file holds, so it is never recorded as damage; the command stops and can be repeated.
+    It says nothing about what the file holds, so it is never recorded as damage; the command stops and can be
+    run again.
 
     Args:
         path: The file.
-        error: What the system said.
+        error: The system's error.
     """
 
     def __init__(self, path: Path | str, error: OSError | MemoryError) -> None:
         number = errno.ENOMEM if isinstance(error, MemoryError) else error.errno or errno.EIO
         self.is_denied = number in (errno.EACCES, errno.EPERM)
         self.reason = f"cannot be read: {os.strerror(number)}"
-        super().__init__(f"{path}: {self.reason}", _AVAILABLE.get(number, _TRY_AGAIN))
+        super().__init__(f"{path}: {self.reason}", _HINTS.get(number, _TRY_AGAIN))
 
 
-_TRY_AGAIN = "see whether the disk or the network is well, then give the same command again: it goes on"
-_AVAILABLE = {
-    errno.EACCES: "make the file and its folders readable for you, then give the same command again: it goes on",
-    errno.EPERM: "make the file and its folders readable for you, then give the same command again: it goes on",
-    errno.ENOMEM: "end other programs, or store.workers=1, then give the same command again: it goes on",
-    errno.EMFILE: "ulimit -n 4096, or store.workers=1, then give the same command again: it goes on",
-    errno.ENFILE: "end other programs, or store.workers=1, then give the same command again: it goes on",
+_RESUME = "then run the same command again: it resumes"
+_TRY_AGAIN = f"check the disk and the network, {_RESUME}"
+_HINTS = {
+    errno.EACCES: f"make the file and its folders readable for you, {_RESUME}",
+    errno.EPERM: f"make the file and its folders readable for you, {_RESUME}",
+    errno.ENOMEM: f"end other programs, or store.workers=1, {_RESUME}",
+    errno.EMFILE: f"ulimit -n 4096, or store.workers=1, {_RESUME}",
+    errno.ENFILE: f"end other programs, or store.workers=1, {_RESUME}",
 }
-_ABOUT_THE_NAME = (
-    errno.ENOENT,
-    errno.ENOTDIR,
-    errno.EISDIR,
-    errno.ELOOP,
-    errno.ENAMETOOLONG,
-)  # it leads to no file
+# the name leads to no file
+_WRONG_NAME = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG)
+_FAILING_DISK = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT)
+_MACHINE_IS_FULL = (errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
-def says_nothing_of_the_file(error: BaseException) -> bool:
-    """Whether reading failed for want of memory or by an error of the system, and not by what the file holds."""
+def is_system_error(error: BaseException) -> bool:
+    """Whether reading failed for lack of memory or by the system, and not by what the file holds."""
     if isinstance(error, OSError):  # libraries raise it without a number for damaged content
-        return error.errno is not None and error.errno not in _ABOUT_THE_NAME
+        return error.errno is not None and error.errno not in _WRONG_NAME
     return isinstance(error, MemoryError)
 
 
-def hint_of_the_machine(error: MemoryError | OSError) -> str:
-    """What to do where memory or open files ran out or a disk fails, in which the program has no part; else empty."""
+def system_hint(error: MemoryError | OSError) -> str:
+    """What to do where memory or open files ran out or a disk fails; empty for all other errors."""
     if isinstance(error, MemoryError):
-        return _AVAILABLE[errno.ENOMEM]
-    if error.errno in (errno.EIO, errno.ESTALE, errno.ETIMEDOUT):
+        return _HINTS[errno.ENOMEM]
+    if error.errno in _FAILING_DISK:
         return _TRY_AGAIN
-    return _AVAILABLE[error.errno] if error.errno in (errno.ENOMEM, errno.EMFILE, errno.ENFILE) else ""
+    return _HINTS[error.errno] if error.errno in _MACHINE_IS_FULL else ""
 
 
 class Interrupted(BaseException):
@@ -103,10 +103,10 @@ class Interrupted(BaseException):
 
     Args:
         number: The signal's number; the exit status is 128 more.
-        saved: Whether what was done so far is on the disk and the same work can go on from there.
+        saved: Whether what was done so far is on the disk, so that the work can be resumed.
     """
 
     def __init__(self, number: int, saved: bool = False) -> None:
         self.number, self.saved = number, saved
-        self.said = False  # whether the user was told how to go on
+        self.is_reported = False  # whether the user was told how to resume
         super().__init__(number)

@@ -1,4 +1,4 @@
-"""Writing files so that a kill, a crash or a full disk leaves the old file or the new one, never half of one."""
+"""Writing files so that a kill, a crash or a full disk leaves the old file or the new file, never half."""
 
 import errno
 import fcntl
@@ -15,8 +15,8 @@ from typing import IO
 from cxr.errors import CxrError
 
 _FULL_BYTES = 1 << 20
-_LONGEST_STEM = 200  # bytes of a temporary file's name; most file systems end names at 255
-_LONG_AGO = 24 * 60 * 60
+_MAX_STEM_BYTES = 200  # of a temporary file's name; most file systems allow 255
+_ABANDONED_SECONDS = 24 * 60 * 60
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENOENT,
             errno.ENAMETOOLONG, errno.ELOOP)  # fmt: skip
 
@@ -60,14 +60,12 @@ def _temporary(path: Path, private: bool) -> Iterator[Path]:
 
 def _create_locked(path: Path, mode: int) -> tuple[Path, int]:
     """(a new file beside `path`, its descriptor, which holds the lock)."""
-    stem = os.fsdecode(os.fsencode(path.name)[:_LONGEST_STEM])
+    stem = os.fsdecode(os.fsencode(path.name)[:_MAX_STEM_BYTES])
     for number in itertools.count():
         temporary = path.with_name(f".{stem}{f'.{number}' if number else ''}.{os.getpid()}.tmp")
         try:
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        except (
-            FileExistsError
-        ):  # of a thread, of another machine's process of this number, or left by a killed one
+        except FileExistsError:  # a thread's, another machine's, or left by a killed process of this number
             continue
         with suppress(OSError):  # a file system without locks
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -79,7 +77,7 @@ def _create_locked(path: Path, mode: int) -> tuple[Path, int]:
 
 @contextmanager
 def only_one(lock: Path, problem: str) -> Iterator[None]:
-    """Hold a lock file while the body runs, and remove it after; a process that dies lets go of it.
+    """Hold a lock file while the body runs, and remove it then; a process that dies releases it.
 
     Raises:
         CxrError: `problem`, when another process holds it.
@@ -94,7 +92,7 @@ def only_one(lock: Path, problem: str) -> Iterator[None]:
 
 
 def _hold(lock: Path, problem: str) -> IO[str]:
-    """The open lock file, locked; closing it lets go of it."""
+    """The open lock file, locked; closing it releases the lock."""
     while True:
         file = lock.open("w")
         try:
@@ -118,7 +116,7 @@ def is_leftover(path: Path) -> bool:
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a folder and in the folders directly below it."""
+    """Remove the temporary files that killed processes left in a folder and in its direct subfolders."""
     for path in (*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")):
         owner = _TEMPORARY.search(path.name)
         is_elsewhere = path.parent != folder and path.parent.is_symlink()
@@ -127,7 +125,7 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def _is_abandoned(path: Path, process: int) -> bool:
-    """Whether nobody is writing a temporary file of ours: its lock is free, and its process is no more."""
+    """Whether nobody is writing a temporary file of ours: its lock is free, and its process has ended."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -138,19 +136,19 @@ def _is_abandoned(path: Path, process: int) -> bool:
     except BlockingIOError:  # it is being written, here or on another machine that shares the disk
         return False
     except OSError:  # no locks here: a process of another machine may be writing it
-        return time.time() - written > _LONG_AGO and not _was_alive(process, written)
+        return time.time() - written > _ABANDONED_SECONDS and not _was_alive(process, written)
     finally:
         os.close(descriptor)
     return not _was_alive(process, written)
 
 
 def _was_alive(process: int, then: float) -> bool:
-    """Whether a process of this number runs here and ran then already: its number may have been another's then."""
+    """Whether the process of this number that runs here ran then already; numbers are used again."""
     try:
+        # the fields after the name, which stands in brackets and may hold anything
         fields = Path("/proc", str(process), "stat").read_text(errors="replace").rpartition(")")[2].split()
-        boot = next(
-            int(line[6:]) for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime ")
-        )
+        lines = Path("/proc/stat").read_text().splitlines()
+        boot = next(int(line.removeprefix("btime ")) for line in lines if line.startswith("btime "))
     except (OSError, StopIteration):
         return False
     began = boot + int(fields[19]) / os.sysconf("SC_CLK_TCK")  # field 22 of the line, in ticks since the boot
@@ -206,7 +204,5 @@ def explain_os_errors(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             hint = "free some space or choose another folder; files written before are intact"
             raise CxrError(f"{path}: the disk is full", hint) from None
-        hint = (
-            "choose a folder you may write to" if error.errno in _REFUSED else "see whether the disk is well"
-        )
+        hint = "choose a folder you may write to" if error.errno in _REFUSED else "check the disk"
         raise CxrError(f"{path}: cannot be written: {error.strerror}", hint) from None

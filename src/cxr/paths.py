@@ -1,7 +1,8 @@
-"""Paths from anybody: what is there, or an error of the usual form where the operating system does not say.
+"""Paths that users give: what is there, or a CxrError where the operating system does not tell.
 
-`Path.is_dir` and its kin raise whatever the system says of a folder that may not be entered, a name that is too long or
-a NUL in it; and some versions of Python answer no instead. These raise the error that a user can mend.
+`Path.is_dir` and the like raise the system's error about a folder that may not be entered, a name that is too
+long or a NUL in it, and some versions of Python answer no instead. These functions raise the error that a
+user can correct.
 """
 
 import errno
@@ -9,22 +10,18 @@ import os
 import stat
 from pathlib import Path
 
-from cxr.errors import CxrError, hint_of_the_machine
+from cxr.errors import CxrError, system_hint
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_OURS = (
-    errno.ENOENT,
-    errno.EEXIST,
-    errno.EINVAL,
-    errno.EBADF,
-)  # asked for the wrong thing: if not expected, a bug
+_BUGS = (errno.ENOENT, errno.EEXIST, errno.EINVAL, errno.EBADF)  # the program asked for the wrong thing
 
 
 def is_folder(path: Path) -> bool:
     """Whether there is a folder.
 
     Raises:
-        CxrError: That cannot be known: a folder above may not be entered, the name is too long, links lead in a circle.
+        CxrError: That cannot be known: a folder above may not be entered, the name is too long, links lead in
+        a circle.
     """
     return stat.S_ISDIR(_mode(path))
 
@@ -51,7 +48,7 @@ def check_listable(folder: Path) -> None:
         raise explain(error, folder) from None
 
 
-def refuse_endless(path: Path) -> None:
+def refuse_pipe(path: Path) -> None:
     """Refuse a pipe or a device, which might be read for ever.
 
     Raises:
@@ -59,7 +56,7 @@ def refuse_endless(path: Path) -> None:
     """
     mode = _mode(path)
     if mode and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise CxrError(f"{path}: is a pipe or a device", "write what it gives into a file")
+        raise CxrError(f"{path}: is a pipe or a device", "write its output into a file, and name that file")
 
 
 def _mode(path: Path) -> int:
@@ -71,29 +68,30 @@ def _mode(path: Path) -> int:
     except OSError as error:
         raise explain(error, path) from None
     except ValueError as error:  # a NUL, or half a surrogate pair
-        raise CxrError(f"{path}: is no path: {error}", "check the path") from None
+        raise CxrError(f"{path}: is not a valid path: {error}", "check the path") from None
 
 
 def explain(error: OSError, where: Path | str) -> CxrError:
-    """The error of the usual form for what the operating system refused."""
+    """The CxrError for an error of the operating system."""
     if error.errno in _FULL:
         hint = "free some space or choose another folder; files written before are intact"
         return CxrError(f"{where}: the disk is full", hint)
-    hint = hint_of_the_machine(error) or "check the path, and that you may read or write there"
+    hint = system_hint(error) or "check the path, and that you may read or write there"
     return CxrError(f"{where}: {error.strerror or error}", hint)
 
 
 def explain_unexpected(error: MemoryError | OSError) -> CxrError | None:
-    """The same for an error that nobody expected; None where it may be a bug of ours, which needs its traceback."""
+    """The same for an unexpected error; None where it may be a bug, which needs its traceback."""
     if isinstance(error, MemoryError):
-        return CxrError("cxr: not enough memory", hint_of_the_machine(error))
-    is_full, name = error.errno in _FULL, error.filename
-    if (
-        error.errno == errno.ENOENT and name is None
-    ):  # of all calls only that for the current folder has no name
-        return CxrError(".: the folder that you are in is gone", "change to a folder that is there")
-    is_of_machine = bool(hint_of_the_machine(error))
-    if error.errno is None or error.errno in _OURS or (name is None and not (is_full or is_of_machine)):
+        return CxrError("cxr: not enough memory", system_hint(error))
+    name = error.filename
+    if error.errno == errno.ENOENT and name is None:  # only the call for the current folder gives no name
+        return CxrError(".: the current folder no longer exists", "change to a folder that exists")
+    if error.errno is None or error.errno in _BUGS:
         return None
-    nowhere = "writing a file" if is_full else "cxr"
-    return explain(error, os.fsdecode(name) if isinstance(name, str | bytes | Path) else nowhere)
+    is_full = error.errno in _FULL
+    if isinstance(name, str | bytes | Path):
+        return explain(error, os.fsdecode(name))
+    if is_full or system_hint(error) or name is not None:  # an open file's number may stand for its name
+        return explain(error, "writing a file" if is_full else "cxr")
+    return None

@@ -1,4 +1,4 @@
-"""The command that goes on where one has stopped, as it can be pasted into a shell."""
+"""The command that resumes a stopped one, as it can be pasted into a shell."""
 
 import os
 import shlex
@@ -20,19 +20,22 @@ def command(*arguments: str | Path) -> str:
 
 def _program() -> list[str]:
     called = Path(sys.argv[0])
-    processes, here = (os.environ.get(name, "1") for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
-    if "TORCHELASTIC_RUN_ID" in os.environ and processes == here:
-        return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", here, "-m", "cxr"]
+    # 1. by torchrun on this machine alone; for several machines its command cannot be known
+    num_processes, num_here = os.environ.get("WORLD_SIZE", "1"), os.environ.get("LOCAL_WORLD_SIZE", "1")
+    if "TORCHELASTIC_RUN_ID" in os.environ and num_processes == num_here:
+        return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", num_here, "-m", "cxr"]
+    # 2. by `python -m cxr`
     if called.name == "__main__.py" and called.parent.name == "cxr":
         return [sys.executable, "-m", "cxr"]
+    # 3. by a path to a cxr that is not the one a shell finds
     found = shutil.which("cxr")
-    is_elsewhere = called.name == "cxr" and not (found and Path(found).resolve() == called.resolve())
-    return [str(called)] if is_elsewhere else ["cxr"]
+    is_found = found is not None and Path(found).resolve() == called.resolve()
+    return [str(called)] if called.name == "cxr" and not is_found else ["cxr"]
 
 
 @contextmanager
-def saying_how(again: Callable[[], str]) -> Iterator[None]:
-    """Say on stderr how to go on where a signal ends the body; `again` gives the command.
+def print_resume_command(make_command: Callable[[], str]) -> Iterator[None]:
+    """Print to stderr how to resume where a signal ends the body; `make_command` gives the command.
 
     Raises:
         Interrupted: Also for Ctrl-C.
@@ -41,6 +44,6 @@ def saying_how(again: Callable[[], str]) -> Iterator[None]:
         yield
     except (Interrupted, KeyboardInterrupt) as error:
         stop = error if isinstance(error, Interrupted) else Interrupted(signal.SIGINT)
-        complain(f"stopped{' and saved' if stop.saved else ''}; go on with: {again()}")
-        stop.said = True
+        complain(f"stopped{' and saved' if stop.saved else ''}; resume with: {make_command()}")
+        stop.is_reported = True
         raise stop from None

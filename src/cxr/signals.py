@@ -14,7 +14,7 @@ _Handler = Callable[[int, FrameType | None], None]
 
 
 class StopRequest:
-    """Whether a signal has asked to stop."""
+    """Whether a signal has asked to stop, and which."""
 
     signal: int | None = None
 
@@ -31,21 +31,22 @@ class StopRequest:
             raise Interrupted(self.signal)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        if self.signal is not None and self._second_ends:
+        is_second = self.signal is not None
+        if is_second and self._second_ends:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
-        if self.signal is not None and number == signal.SIGINT:
+        if is_second and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.signal = number
 
 
 @contextmanager
 def catch_signals(second_ends: bool = False) -> Iterator[StopRequest]:
-    """Note SIGTERM, SIGHUP and SIGINT instead of dying of them; a SIGHUP that nohup ignores stays ignored.
+    """Note SIGTERM, SIGHUP and SIGINT in place of ending; a SIGHUP that nohup ignores stays ignored.
 
     Args:
-        second_ends: Whether a second signal of any kind ends the process at once; else a second Ctrl-C does. (torchrun
-            and SLURM may send a process SIGTERM twice, which is no impatience.)
+        second_ends: Whether a second signal of any kind ends the process at once; else a second Ctrl-C does.
+            (torchrun and SLURM may send SIGTERM twice without anybody being impatient.)
     """
     request = StopRequest(second_ends)
     with _handling((signal.SIGINT, *_HUP_AND_TERM), request._note):
@@ -54,9 +55,9 @@ def catch_signals(second_ends: bool = False) -> Iterator[StopRequest]:
 
 @contextmanager
 def end_by_exception() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the body as Ctrl-C does, so that what it has begun is cleared away.
+    """Let SIGTERM and SIGHUP end the body by an exception, as Ctrl-C does, so that it can clean up.
 
-    But for the second and further processes of torchrun: they may be waiting where Python hears no signal.
+    Not in the second and further processes of torchrun: they may be waiting where Python receives no signal.
     """
     if os.environ.get("RANK", "0") != "0":
         yield
@@ -72,18 +73,18 @@ def end_by_exception() -> Iterator[None]:
 
 @contextmanager
 def _handling(numbers: Sequence[int], handler: _Handler) -> Iterator[None]:
-    """Handle signals, but for those that are ignored; only the main thread of a process may.
+    """Handle signals, except those that are ignored; only the main thread of a process may.
 
-    Ctrl-C is handled all the same: a shell ignores it for all that it starts in the background, and whoever sends it
-    there means it.
+    Ctrl-C is always handled: a shell ignores it for what it starts in the background, where it must be sent
+    on purpose.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    taken = [
-        number for number in numbers if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN
-    ]
-    before = {number: signal.signal(number, handler) for number in taken}
+    before = {}
+    for number in numbers:
+        if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+            before[number] = signal.signal(number, handler)
     try:
         yield
     finally:

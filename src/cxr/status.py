@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and what is said of a mistake."""
+"""How a command ends: its exit status, and how a mistake is printed."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0]) 
 
 
 def run(app: typer.Typer, arguments: Sequence[str] | None) -> int:
-    """The exit status of a command, whose mistakes are printed: 0, 2 for a mistake, 128 and its number for a signal.
+    """The exit status of a command: 0, 2 for a mistake, which is printed, 128 and its number for a signal.
 
     What is written to stdout and stderr meanwhile cannot act on a terminal (streams.py).
     """
@@ -33,18 +33,17 @@ def run(app: typer.Typer, arguments: Sequence[str] | None) -> int:
 
 
 def _call(app: typer.Typer, arguments: Sequence[str] | None) -> int:
-    said = False
+    is_reported = False
     try:
         with end_by_exception():
             status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False) or 0
     except CxrError as error:
-        if (
-            isinstance(error, OneProcessError) or os.environ.get("LOCAL_RANK", "0") == "0"
-        ):  # the others met the same
+        # the other processes of torchrun met the same error, unless it is one process's alone
+        if isinstance(error, OneProcessError) or os.environ.get("LOCAL_RANK", "0") == "0":
             complain(error)
         return 2
     except _UsageError as error:
-        _say_usage(error)
+        _print_usage_error(error)
         return 2
     except (MemoryError, OSError) as error:
         problem = explain_unexpected(error)
@@ -53,19 +52,20 @@ def _call(app: typer.Typer, arguments: Sequence[str] | None) -> int:
         complain(problem)
         return 2
     except Interrupted as stop:
-        status, said = 128 + stop.number, stop.said
+        status, is_reported = 128 + stop.number, stop.is_reported
     except (KeyboardInterrupt, typer.Abort):
         status = 130
-    if status > 128 and not said:
+    if status > 128 and not is_reported:
         complain("stopped")
     return int(status)
 
 
-def _say_usage(error: typer.BadParameter) -> None:
-    """Print the mistake in how a command was called, in the form of every other one; help where nothing was asked."""
-    said = error.format_message().replace("Value error, ", "")
-    if error.ctx is None or said == error.ctx.get_help():
-        print(said, file=sys.stderr)
+def _print_usage_error(error: typer.BadParameter) -> None:
+    """Print a wrong call of a command in the form of other mistakes; its help where nothing was asked."""
+    message = error.format_message().replace("Value error, ", "")
+    if error.ctx is None or message == error.ctx.get_help():
+        print(message, file=sys.stderr)
         return
     command = error.ctx.command_path
-    complain(CxrError(f"{command}: {said[0].lower()}{said[1:].rstrip('.')}", f"{command} --help shows how"))
+    message = message[0].lower() + message[1:].rstrip(".")
+    complain(CxrError(f"{command}: {message}", f"{command} --help shows how"))

@@ -1,24 +1,21 @@
-"""stdout and stderr while a command runs: what is written there can do nothing, and fails in the usual form.
+"""stdout and stderr while a command runs: text cannot act on the terminal, and failures become a StdoutError.
 
-`print` and libraries write through a guard that makes text visible (see text.py), so that nobody can forget to. Only
-rich's colours (console.py) and predictions for another program (`exact_stdout`) pass as they are.
+`print` and libraries write through a guard that makes text visible (see text.py), so that nobody can forget
+to. Only rich's colours (console.py) and predictions for another program (`exact_stdout`) pass as they are.
 """
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TextIO, cast
+from typing import TextIO, cast
 
 from cxr.errors import CxrError
 from cxr.text import visible, visible_lines
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 
 class StdoutError(Exception):
-    """stdout cannot be written, for the reason `cause`; no OSError, which rich and Typer take for their own."""
+    """stdout cannot be written, for the reason `cause`; no OSError, as rich and Typer would handle that."""
 
     def __init__(self, cause: OSError) -> None:
         self.cause = cause
@@ -27,15 +24,15 @@ class StdoutError(Exception):
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Guard stdout and stderr while the body runs; what is still to be written is written before it ends.
+    """Guard stdout and stderr while the body runs; both are flushed before it ends.
 
     Raises:
-        StdoutError: stdout cannot be written. Where stderr cannot, nothing is said and the work goes on.
+        StdoutError: stdout cannot be written. Where stderr cannot, messages are lost and the work continues.
     """
     _open_missing()
     before = sys.stdout, sys.stderr
-    sys.stdout = cast("TextIO", _Guard(_Stream(sys.stdout, may_fail=False), visible_lines))
-    sys.stderr = cast("TextIO", _Guard(_Stream(sys.stderr, may_fail=True), _visible_progress))
+    sys.stdout = cast(TextIO, _Guard(_Stream(sys.stdout, may_fail=False), visible_lines))
+    sys.stderr = cast(TextIO, _Guard(_Stream(sys.stderr, may_fail=True), _visible_progress))
     try:
         yield
         sys.stdout.flush()
@@ -53,22 +50,20 @@ def show(line: str) -> None:
 
 def complain(error: CxrError | str) -> None:
     """Print an error, or one line about what could not be done, to stderr; after what stdout holds back."""
-    with suppress(StdoutError):  # the end of the command says it
+    with suppress(StdoutError):  # `guarded` raises it again at the end of the command
         sys.stdout.flush()
     print(error.render() if isinstance(error, CxrError) else visible(error), file=sys.stderr)
 
 
 def exact_stdout() -> TextIO:
-    """Stdout for a program that reads it: names are written byte for byte, but on a terminal they are made visible."""
-    return (
-        sys.stdout
-        if sys.stdout.isatty()
-        else cast("TextIO", getattr(sys.stdout, "rich_proxied_file", sys.stdout))
-    )
+    """Stdout for another program: names are written byte for byte, on a terminal they are made visible."""
+    if sys.stdout.isatty():
+        return sys.stdout
+    return cast(TextIO, getattr(sys.stdout, "rich_proxied_file", sys.stdout))
 
 
 class _Stream:
-    """A text stream that takes any letters, and after its first failure fails for good."""
+    """A text stream that takes any letters, and that fails for ever after its first failure."""
 
     def __init__(self, stream: TextIO, may_fail: bool) -> None:
         self._stream, self._may_fail = stream, may_fail
@@ -95,7 +90,7 @@ class _Stream:
         else:
             self._stream.write(text)
 
-    def _attempt(self, work: "Callable[[], object]") -> None:
+    def _attempt(self, work: Callable[[], object]) -> None:
         try:
             work()
         except OSError as error:
@@ -108,7 +103,7 @@ class _Stream:
 class _Guard:
     """A stream whose text is made visible before it is written."""
 
-    def __init__(self, stream: _Stream, clean: "Callable[[str], str]") -> None:
+    def __init__(self, stream: _Stream, clean: Callable[[str], str]) -> None:
         self.rich_proxied_file = stream  # the name under which rich asks for where its colours may go
         self._clean = clean
 
@@ -129,12 +124,12 @@ def _encode(text: str, encoding: str) -> bytes:
 
 
 def _visible_progress(text: str) -> str:
-    """As `visible_lines`, but that a download may begin its line again."""
+    """As `visible_lines`, but carriage returns stay, with which a download rewrites its line."""
     return "\r".join(map(visible_lines, text.split("\r")))
 
 
 def _discard(stream: TextIO) -> None:
-    """Let what a stream still holds, and what comes, go nowhere; else Python complains of it when it ends."""
+    """Discard all that a stream holds or is given; else Python prints an error about it when it ends."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -142,13 +137,12 @@ def _discard(stream: TextIO) -> None:
 
 
 def _open_missing() -> None:
-    """Open stdin, stdout and stderr where whoever called has closed them; else the next file would get their number."""
+    """Open stdin, stdout and stderr where they are closed; else the next file would get their number."""
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.set_inheritable(
-                os.open(os.devnull, os.O_RDWR), True
-            )  # takes the lowest free number, which is this one
+            descriptor = os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            os.set_inheritable(descriptor, True)
     sys.stdout = sys.stdout or open(1, "w", closefd=False)
     sys.stderr = sys.stderr or open(2, "w", closefd=False)

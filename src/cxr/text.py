@@ -12,38 +12,35 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
 DISCLAIMER = "Research tool, not a medical device."
-"""What each result says below it."""
+"""Stands below each result."""
 
-MOST_LETTERS = 1_000
+MAX_LETTERS = 1_000
 """Longer messages are shortened in the middle before they are printed."""
 
-_HIDDEN = (
-    "Cc",
-    "Cf",
-    "Cs",
-    "Zl",
-    "Zp",
-)  # control, format, half a surrogate pair, line and paragraph separators
+# Unicode's categories of control, format, half a surrogate pair, line and paragraph separators
+_HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _JOINERS = "\u200c\u200d"  # Persian, Hindi and many more are misspelt without them
 _SIGNS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
-"""Signs of Arabic, Syriac and Kaithi that are seen although Unicode counts them among its format characters."""
+"""Signs of Arabic, Syriac and Kaithi that are seen, although their Unicode category is format."""
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_MOST_MARKS = (
+_MAX_MARKS = (
     8  # accents on one letter; no script stacks as many, and a flood of them covers the lines around it
 )
-_MOST_BYTES = 200  # of 255, so that endings and numbers fit behind it
-_BYTES = range(0xDC80, 0xDD00)  # how Python holds bytes of file names that are no UTF-8
+_MAX_NAME_BYTES = 200  # of 255, so that endings and numbers fit behind it
+_SURROGATE_BYTES = range(0xDC80, 0xDD00)  # how Python holds bytes of file names that are no UTF-8
+_ELLIPSIS = "…"
 
 
 def visible(text: str) -> str:
-    r"""The text on one line, with escapes such as `\x1b` for what would act on a terminal or could not be seen.
+    r"""The text on one line, with escapes such as `\x1b` for what acts on a terminal or cannot be seen.
 
-    Letters of every script stay. Control characters, line ends, marks that turn the direction of writing, spaces
-    without width, bytes of file names that are no UTF-8, and more than eight accents on one letter become escapes.
+    Letters of every script stay. Control characters, line ends, marks that turn the direction of writing,
+    spaces without width, bytes of file names that are no UTF-8, and more than eight accents on one letter
+    become escapes.
     """
     if text.isprintable() and text.isascii():
         return text
-    return "".join(_escape(letter) if hidden else letter for letter, hidden in _sort(text))
+    return "".join(_escape(letter) if hidden else letter for letter, hidden in _find_hidden(text))
 
 
 def visible_lines(text: str) -> str:
@@ -51,21 +48,22 @@ def visible_lines(text: str) -> str:
     return "\n".join(map(visible, text.split("\n")))
 
 
-def _sort(text: str) -> Iterator[tuple[str, bool]]:
-    """(letter, whether it must be escaped) in turn."""
+def _find_hidden(text: str) -> Iterator[tuple[str, bool]]:
+    """(letter, whether it must be escaped) of each letter."""
     num_marks = 0
     for letter in text:
         kind = unicodedata.category(letter)
         num_marks = num_marks + 1 if kind in ("Mn", "Me") else 0
-        yield letter, num_marks > _MOST_MARKS or _is_hidden(letter, kind)
+        yield letter, num_marks > _MAX_MARKS or _is_hidden(letter, kind)
 
 
 def _is_hidden(letter: str, kind: str) -> bool:
-    if kind == "Cn":  # not assigned: a letter younger than this Python, unless it is never to be one
+    if (
+        kind == "Cn"
+    ):  # not assigned: perhaps a letter younger than this Python, but these never become letters
         code = ord(letter)
-        return (
-            code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF or 0xFFF0 <= code <= 0xFFF8 or code >= 0xE0000
-        )
+        is_noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+        return is_noncharacter or 0xFFF0 <= code <= 0xFFF8 or code >= 0xE0000
     return kind in _HIDDEN and letter not in _JOINERS and letter not in _SIGNS
 
 
@@ -73,9 +71,11 @@ def _escape(letter: str) -> str:
     code = ord(letter)
     if letter in _NAMED:
         return _NAMED[letter]
-    if code in _BYTES:
+    if code in _SURROGATE_BYTES:
         return f"\\x{code - 0xDC00:02x}"
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def width(text: str) -> int:
@@ -91,36 +91,36 @@ def _letter_width(letter: str) -> int:
 
 def shorten(text: str, columns: int) -> str:
     """The text where it fits into so many columns, else its beginning and its end with `…` between them."""
-    if len(text) < 20 * columns and width(text) <= columns:
+    if len(text) < 20 * columns and width(text) <= columns:  # a text far too long need not be measured
         return text
     end = _first_fitting(text[::-1], (columns - 1) // 3)[::-1]
-    return _first_fitting(text, columns - 1 - width(end)) + "…" + end
+    return _first_fitting(text, columns - 1 - width(end)) + _ELLIPSIS + end
 
 
 def shorten_all(texts: Sequence[str], columns: int) -> list[str]:
-    """Each text `visible` and at most so wide, those that differ still different."""
+    """Each text `visible` and at most so wide; texts that differ stay different."""
     short = [shorten(visible(text), columns) for text in texts]
-    for place, text in enumerate(texts):
-        same = [other for other in range(place) if short[other] == short[place] and texts[other] != text]
-        if same:
-            short[place] = f"{shorten(short[place], columns - 5)} #{place + 1}"
+    for number, text in enumerate(texts):
+        is_taken = any(short[other] == short[number] and texts[other] != text for other in range(number))
+        if is_taken:
+            short[number] = f"{shorten(short[number], columns - 5)} #{number + 1}"
     return short
 
 
 def short_name(name: str) -> str:
-    """A name for a file or a folder: the same, or where a file system might refuse its length cut, with a hash."""
+    """A name for a file or a folder: the same, or cut and with a hash where it may be too long."""
     data = name.encode(errors="surrogateescape")
-    if len(data) <= _MOST_BYTES:
+    if len(data) <= _MAX_NAME_BYTES:
         return name
-    return data[: _MOST_BYTES - 9].decode(errors="ignore") + f"-{zlib.crc32(data):08x}"
+    return data[: _MAX_NAME_BYTES - 9].decode(errors="ignore") + f"-{zlib.crc32(data):08x}"
 
 
 def _first_fitting(text: str, columns: int) -> str:
-    taken = 0
-    for place, letter in enumerate(text):
-        taken += _letter_width(letter)
-        if taken > columns:
-            return text[:place]
+    total = 0
+    for number, letter in enumerate(text):
+        total += _letter_width(letter)
+        if total > columns:
+            return text[:number]
     return text
 
 
@@ -136,14 +136,13 @@ def quote(value: object) -> str:
 def csv_line(cells: Iterable[object]) -> str:
     """A line of a CSV file that gives back the very cells (RFC 4180)."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(
-        cells
-    )  # it quotes a carriage return only where lines end in one
+    # the writer quotes a carriage return only where lines end in one
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def json_text(document: object, indent: int) -> str:
-    """A document as JSON, where escapes stand for what `visible` would show as such; what is read back is the same."""
+    """A document as JSON, with an escape for each letter that `visible` escapes; it is read back the same."""
     text = json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=False)
     return "\n".join(map(_json_line, text.split("\n"))) + "\n"
 
@@ -151,11 +150,11 @@ def json_text(document: object, indent: int) -> str:
 def _json_line(line: str) -> str:
     if visible(line) == line:
         return line
-    return "".join(json.dumps(letter)[1:-1] if hidden else letter for letter, hidden in _sort(line))
+    return "".join(json.dumps(letter)[1:-1] if hidden else letter for letter, hidden in _find_hidden(line))
 
 
 def markdown(text: str) -> str:
-    """The text as Markdown that shows it as it is: nothing in it is a link, a heading, a formula, code or HTML."""
+    """The text as Markdown that shows it as it is: no link, heading, formula, code or HTML."""
     plain = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     escaped = re.sub(r"([\\`*\[\]|$~])", r"\\\1", plain)
     escaped = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)  # Pleural_Thickening is written as it is

@@ -15,8 +15,9 @@ import pytest
 from cxr.check import outliers
 from cxr.check.files import read_files
 from cxr.findings import NIH_14
-from cxr.images.damage import MAX_BYTES
-from cxr.images.read import Preprocess, prepare, read_file
+from cxr.images.limits import MAX_BYTES
+from cxr.images.prepare import Preprocess, prepare
+from cxr.images.read import read_file
 from tests.check.conftest import CHANGES
 from tests.helpers.commands import call
 from tests.helpers.fakes import write_chexpert, write_lines

@@ -20,12 +20,13 @@ from cxr.cli import main
 from cxr.data import store_files
 from cxr.data.file_records import PACKED, load_records
 from cxr.errors import UnavailableFileError
-from cxr.images.read import Grey, read_file
+from cxr.images.grey import Grey
+from cxr.images.read import read_file
 from cxr.training import train as loop
 from cxr.training.step import train_step
 from tests.helpers.fakes import write_image, write_lines, write_nih
 
-HINT = "; go on with: "
+HINT = "; resume with: "
 
 
 class Ended(NamedTuple):
@@ -117,7 +118,7 @@ def test_a_signal_stops_pack_with_the_command_that_continues(
         kill_at(number, "00000002_000.png", patch)
         stopped = call("pack", recipe, out, "image.store_size=48", *options)
     assert stopped.status == 128 + number
-    assert stopped.err.splitlines()[-1].startswith("stopped and saved; go on with: cxr pack ")
+    assert stopped.err.splitlines()[-1].startswith("stopped and saved; resume with: cxr pack ")
     partial = store.with_name("store.partial")
     num_packed = int((load_records(partial).status == PACKED).sum())
     assert 0 < num_packed < 6
@@ -176,7 +177,7 @@ def test_a_signal_stops_train_while_it_packs_and_while_it_trains(
     refused = call("train", recipe, out)  # as after a kill that left no word
     assert refused.status == 2
     assert refused.err.splitlines()[-1].startswith(
-        "hint: --overwrite replaces it, out=FOLDER keeps both; go on with: "
+        "hint: --overwrite replaces it, out=FOLDER keeps both; resume with: "
     )
     assert go_on(call, refused.err).status == 0
     assert "finished already, after 2 epochs" in go_on(call, trained.err).err

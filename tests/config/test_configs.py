@@ -9,7 +9,7 @@ import pytest
 from cxr.cli import main
 from cxr.config.load import load
 from cxr.config.schema import Phantom
-from cxr.phantom.archive import generate
+from cxr.phantom.dataset import generate
 from tests.helpers.fakes import write_mimic, write_padchest
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

@@ -26,10 +26,12 @@ from cxr.data.pack import Begin, begin, pack
 from cxr.data.row_packer import RowPacker
 from cxr.data.store import Store, open_store
 from cxr.data.store_files import StoreFiles, list_files
-from cxr.errors import CxrError, UnavailableFileError
+from cxr.errors import CxrError, UnavailableFileError, UnreadableImageError
 from cxr.files import only_one
+from cxr.images.grey import Grey, Intensity
 from cxr.images.notes import Note
-from cxr.images.read import Grey, Intensity, Preprocess, UnreadableImageError, prepare, read_file
+from cxr.images.prepare import Preprocess, prepare
+from cxr.images.read import read_file
 from tests.helpers.fakes import write_image
 
 HOW = Preprocess(32)
@@ -154,7 +156,8 @@ from typing import Literal
 from cxr.data import row_packer, store_files
 from cxr.data.manifest import make_manifest
 from cxr.data.pack import pack
-from cxr.images.read import Preprocess, read_file
+from cxr.images.prepare import Preprocess
+from cxr.images.read import read_file
 
 def slowly(path, intensity, note):
     time.sleep(0.004)

@@ -14,7 +14,7 @@ from cxr.data.manifest import make_manifest
 from cxr.data.placement import Where, place
 from cxr.data.store import Store, join_stores, open_store
 from cxr.errors import CxrError
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 NUM_BYTES = 100 * 32 * 32

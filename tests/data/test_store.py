@@ -14,7 +14,7 @@ from cxr.data.manifest import Manifest, fingerprint, make_manifest
 from cxr.data.store import Store, open_store
 from cxr.data.store_files import StoreFiles
 from cxr.errors import CxrError
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 
 NAMES = ("a.png", "b.png", "c.png")
 MANIFEST = make_manifest("nih", NAMES, Preprocess(16))

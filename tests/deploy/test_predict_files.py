@@ -16,7 +16,8 @@ from pydicom.uid import UID
 
 from cxr.cli import main
 from cxr.findings import NIH_14
-from cxr.images.read import Grey, read_file
+from cxr.images.grey import Grey
+from cxr.images.read import read_file
 from tests.helpers.commands import call
 from tests.helpers.dicoms import make_dicom, to_bytes, write_dicom
 
@@ -206,7 +207,8 @@ def wary(run: Path, archive: Path) -> Path:
 
     import torch
 
-    from cxr.images.read import prepare, read_file
+    from cxr.images.prepare import prepare
+    from cxr.images.read import read_file
     from cxr.model import checkpoint as checkpoints
     from cxr.model.ood_fit import fit_detector
     from cxr.model.predict import ood_vectors, predict_squares

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from cxr.explain.cam import Colour, activation_map, encode_png, overlay
-from cxr.images.read import Fit, Grey, Preprocess, undo_fit
+from cxr.images.grey import Grey
+from cxr.images.prepare import Fit, Preprocess, undo_fit
 from cxr.model.classifier import Classifier
 
 FITS: list[Fit] = ["pad", "squash", "crop"]
@@ -91,7 +92,7 @@ def test_an_overlay_is_the_same_drawn_some_rows_at_a_time(monkeypatch: pytest.Mo
     grey = np.random.default_rng(0).integers(0, 256, (50, 40), dtype=np.uint8)
     cam = np.random.default_rng(1).normal(size=(7, 7)).astype(np.float32)
     whole = overlay(grey, cam, Preprocess(32), "caption")
-    monkeypatch.setattr("cxr.images.grey._BLOCK", 170)
+    monkeypatch.setattr("cxr.images.grey._BLOCK_PIXELS", 170)
     np.testing.assert_array_equal(overlay(grey, cam, Preprocess(32), "caption"), whole)
 
 
@@ -109,5 +110,5 @@ def test_a_long_thin_image_takes_no_square_of_memory(shape: tuple[int, int]) -> 
 def test_a_part_is_enlarged_as_the_whole(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     cam = np.random.default_rng(0).normal(size=(7, 7)).astype(np.float32)
     whole = undo_fit(cam, shape, "pad")
-    monkeypatch.setattr("cxr.images.read._MOST_ENLARGED", 0)
+    monkeypatch.setattr("cxr.images.prepare._MAX_ENLARGED_PIXELS", 0)
     np.testing.assert_allclose(undo_fit(cam, shape, "pad"), whole, atol=1e-5)

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from cxr.config.load import load
-from cxr.errors import CxrError
+from cxr.errors import CxrError, UnreadableImageError
 from cxr.evaluation import predictions
-from cxr.images.read import MAX_PIXELS, UnreadableImageError, decode
+from cxr.images.limits import MAX_PIXELS
+from cxr.images.read import decode
 from cxr.labels.label_csv import read_labels
 from cxr.labels.table import LabelTable
 from tests.faults.corpus import encodings, picture

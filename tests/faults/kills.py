@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxr.config.schema import Phantom
-from cxr.phantom.archive import generate
+from cxr.phantom.dataset import generate
 
 FILES = {
     "pack": ("pixels.u8", "rows.npz", "manifest.json", "images.txt"),
@@ -28,7 +28,7 @@ FILES = {
 """What a command must write again byte for byte; log.jsonl holds times, last.pt and SVG files what torch and Matplotlib
 draw at random."""
 
-GO_ON = "; go on with: "
+GO_ON = "; resume with: "
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from cxr.config.schema import Config, Phantom
 from cxr.data.dataset import Dataset, open_dataset
 from cxr.distributed import World
 from cxr.model import xrv
-from cxr.phantom.archive import generate
+from cxr.phantom.dataset import generate
 from cxr.training.train import train
 
 ALONE = World(0, 1, 1, torch.device("cpu"))

@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cxr.images.decoder_messages import find_damage_in, listen
+from cxr.errors import UnreadableImageError
+from cxr.images.decoder_messages import capture_messages, find_damage_in
 from cxr.images.dicom.header import Header, read_header
 from cxr.images.jpeg_header import read_jpeg_frame
-from cxr.images.read import UnreadableImageError, decode, read_file
+from cxr.images.read import decode, read_file
 from tests.helpers.dicoms import make_dicom, to_bytes
 from tests.images.test_read import COLOUR, GREY, SMOOTH, encode, join, parts
 
@@ -113,7 +114,7 @@ def test_a_message_of_another_thread_still_reaches_the_terminal(capfd: pytest.Ca
     def shout() -> None:
         cv2.imdecode(np.frombuffer(TORN, np.uint8), cv2.IMREAD_GRAYSCALE)
 
-    with listen() as messages:
+    with capture_messages() as messages:
         thread = threading.Thread(target=shout)
         thread.start()
         thread.join()
@@ -158,7 +159,7 @@ def test_the_size_that_was_checked_is_the_size_that_opencv_decodes(data: st.Data
             st.sampled_from([0, 1, 2, 8, 0xC0, 0xC2, 0xD0, 0xFE, 0xFF])
         )
     frame = read_jpeg_frame(bytes(broken))
-    with listen():
+    with capture_messages():
         if frame is None or frame.width * frame.height < 1_000_000:
             pixels = cv2.imdecode(np.frombuffer(bytes(broken), np.uint8), 134)  # no turning
             assert pixels is None or (frame is not None and pixels.shape[:2] == (frame.height, frame.width))
@@ -211,8 +212,7 @@ def test_a_deep_tiff_with_one_colour_after_another_is_refused() -> None:
 def test_deflated_content_stops_at_the_limit_wherever_the_syntax_stands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int
 ) -> None:
-    for module in ("cxr.images.dicom.decode", "cxr.images.dicom.header"):
-        monkeypatch.setattr(f"{module}.MAX_INFLATED", 1_000_000)
+    monkeypatch.setattr("cxr.images.dicom.dataset.MAX_INFLATED", 1_000_000)
     data = to_bytes(
         make_dicom(np.zeros((4000, 4000), np.uint16), syntax="1.2.840.10008.1.2.1.99", ViewPosition="PA")
     )
@@ -245,7 +245,7 @@ def test_what_a_decoder_needs_too_much_memory_for_is_refused() -> None:
 
 
 def test_pixels_of_another_size_than_the_header_says_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cxr.images.read.cv2.imdecode", lambda data, flags: SMOOTH)
+    monkeypatch.setattr("cxr.images.decode.cv2.imdecode", lambda data, flags: SMOOTH)
     assert reason(JPEG) == "image file is corrupt: its pixels have another size than its header says"
 
 
@@ -272,6 +272,6 @@ def test_no_memory_is_not_taken_for_a_damaged_file(monkeypatch: pytest.MonkeyPat
         error.code = -4
         raise error
 
-    monkeypatch.setattr("cxr.images.read.cv2.imdecode", fail)
+    monkeypatch.setattr("cxr.images.decode.cv2.imdecode", fail)
     with pytest.raises(MemoryError):
         decode(JPEG, "x")

@@ -25,7 +25,7 @@ BARE = to_bytes(make_dicom(GREY, 8), preamble=False)
 
 def found(folder: Path) -> dict[str, str]:
     """What each path below a folder is, in the order in which they come."""
-    return {str(one.path.relative_to(folder)): one.what for one in find_images(folder)}
+    return {str(found.path.relative_to(folder)): found.kind for found in find_images(folder)}
 
 
 def write(folder: Path, **files: bytes) -> Path:

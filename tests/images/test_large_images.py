@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cxr.images import large_images
-from cxr.images.large_images import is_large, one_image, take_room
+from cxr.images.large_images import image_memory, is_large, reserve_memory
 from cxr.images.read import decode, read_file
 from tests.images.test_read import join
 
@@ -27,7 +27,7 @@ def deep_colour(side: int) -> bytes:
 PEAK = """
 import resource, sys
 from pathlib import Path
-from cxr.data.image import read_file
+from cxr.images.read import read_file
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 shape = read_file(Path(sys.argv[1])).shape
 print(*shape, 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
@@ -58,14 +58,14 @@ def test_a_large_image_is_decoded_as_a_small_one(monkeypatch: pytest.MonkeyPatch
 
 def test_large_images_share_the_room_and_small_ones_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(large_images, "LARGE", 10)
-    monkeypatch.setattr(large_images, "_ROOM", 250)
+    monkeypatch.setattr(large_images, "_SHARED_BYTES", 250)
     lock, now, most = threading.Lock(), 0, 0
 
     def work(num_bytes: int) -> None:
         nonlocal now, most
         for _ in range(5):
-            with one_image():
-                take_room(num_bytes)
+            with image_memory():
+                reserve_memory(num_bytes)
                 with lock:
                     now += num_bytes
                     most = max(most, now)
@@ -76,20 +76,20 @@ def test_large_images_share_the_room_and_small_ones_do_not_wait(monkeypatch: pyt
     threads = [threading.Thread(target=work, args=(100,)) for _ in range(8)]
     for thread in threads:
         thread.start()
-    with one_image():
-        take_room(10)
+    with image_memory():
+        reserve_memory(10)
         assert not is_large()
     for thread in threads:
         thread.join(20)
     assert 100 <= most <= 200
-    assert not large_images._taken
+    assert not large_images._reserved
 
 
 def test_a_thread_that_is_alone_never_waits_and_gives_its_room_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(large_images, "_ROOM", 1)
-    with pytest.raises(ValueError, match="x"), one_image(), one_image():
-        take_room(10**9)
-        take_room(2 * 10**9)
+    monkeypatch.setattr(large_images, "_SHARED_BYTES", 1)
+    with pytest.raises(ValueError, match="x"), image_memory(), image_memory():
+        reserve_memory(10**9)
+        reserve_memory(2 * 10**9)
         assert is_large()
         raise ValueError("x")
     assert not is_large()

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from cxr.images.read import Grey, UnreadableImageError, decode
+from cxr.errors import UnreadableImageError
+from cxr.images.grey import Grey
+from cxr.images.read import decode
 from tests.images.test_read import join
 
 

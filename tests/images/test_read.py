@@ -10,17 +10,10 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageOps
 
-from cxr.images.read import (
-    Fit,
-    Grey,
-    Preprocess,
-    UnreadableImageError,
-    decode,
-    prepare,
-    read_file,
-    undo_fit,
-    undo_prepare,
-)
+from cxr.errors import UnreadableImageError
+from cxr.images.grey import Grey
+from cxr.images.prepare import Fit, Preprocess, prepare, undo_fit, undo_prepare
+from cxr.images.read import decode, read_file
 
 FITS: tuple[Fit, ...] = ("pad", "squash", "crop")
 SHAPES = ((61, 40), (40, 61), (52, 52), (7, 90), (300, 170), (170, 300))
@@ -171,7 +164,8 @@ def test_16_bit_tiffs_are_divided_by_their_bit_depth(photometric: int) -> None:
 def test_tiffs_that_are_no_single_whole_8_or_16_bit_image_are_named() -> None:
     grey, flat = Image.fromarray(GREY), Image.fromarray(GREY.astype(np.float32))
     pages = encode(grey, "TIFF", save_all=True, append_images=[grey])
-    assert reason_of(pages) == "TIFF of several pages: one image a file is read; save the page by itself"
+    advice = "only one image per file is read; save the page as a separate file"
+    assert reason_of(pages) == f"TIFF of several pages: {advice}"
     assert (
         reason_of(encode(flat, "TIFF"))
         == "TIFF of 32-bit floating-point values: 8 or 16 unsigned bits are read"
@@ -323,7 +317,7 @@ def test_a_missing_file_and_a_folder_are_unreadable(tmp_path: Path) -> None:
             read_file(path)
         assert error.value.render() == (
             f"error: {path}: {reason}\n"
-            "hint: download or export the file again, or data.unreadable=skip to go on without it"
+            "hint: download or export the file again, or data.unreadable=skip to leave it out"
         )
 
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cxr.images.read import UnreadableImageError, decode
+from cxr.errors import UnreadableImageError
+from cxr.images.read import decode
 from cxr.images.tiff_header import read_tiff_header
 
 RAMP = np.asarray(
@@ -80,6 +81,13 @@ def test_a_flipped_bit_of_deflated_pixels_is_refused(place: float, bit: int) -> 
         np.testing.assert_array_equal(decode(bytes(data), "x"), GREY)
     else:
         assert reason(bytes(data)).startswith("image file is corrupt")
+
+
+def test_strips_without_rows_are_refused() -> None:
+    data = bytearray(tiff(GREY, "tiff_adobe_deflate"))
+    rows_per_strip = data.index(struct.pack("<HHI", 278, 3, 1))
+    struct.pack_into("<I", data, rows_per_strip + 8, 0)
+    assert reason(bytes(data)) == "image file is corrupt: the decoder refuses it"
 
 
 def test_four_bits_are_read() -> None:

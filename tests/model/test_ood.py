@@ -20,7 +20,7 @@ from cxr.model import checkpoint as checkpoints
 from cxr.model.candidate import Candidate, open_candidate
 from cxr.model.ood import OODDetector, from_arrays, to_arrays
 from cxr.model.ood_fit import MIN_PATIENTS, draw_patients, fit_detector, fit_gaussian
-from cxr.phantom.archive import generate
+from cxr.phantom.dataset import generate
 from cxr.training.train import train
 from tests.helpers.models import ALONE
 from tests.training.test_distributed import train_in_two

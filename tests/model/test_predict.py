@@ -9,7 +9,8 @@ from cxr.data.dataset import Dataset
 from cxr.data.loader import Loader
 from cxr.distributed import World
 from cxr.errors import CxrError
-from cxr.images.read import prepare, read_file
+from cxr.images.prepare import prepare
+from cxr.images.read import read_file
 from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
 from cxr.model.predict import autocast_dtype, forward, predict_dataset, predict_rows, predict_squares

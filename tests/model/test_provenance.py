@@ -24,7 +24,7 @@ from cxr.model.checkpoint import Checkpoint
 from cxr.model.evaluate import evaluate_runs, predict_for_comparison
 from cxr.model.provenance import note_other_reports, note_unfinished
 from cxr.model.seen_hashes import hash_images, hash_patients, images_of, patients_of
-from cxr.patient_hash import Hasher, own_hasher
+from cxr.patient_hash import Hasher, hasher_from_environment
 from cxr.report.render import render_json
 from cxr.training import train as loop
 from cxr.training.save import make_checkpoint
@@ -165,7 +165,7 @@ def test_training_hashes_with_the_key_or_keeps_nothing(
         frozenset(),
         "",
     )
-    assert keyed.metadata.patient_key == keyed.thresholds.patient_key == own_hasher().key_id
+    assert keyed.metadata.patient_key == keyed.thresholds.patient_key == hasher_from_environment().key_id
     for fold in ("train", "val"):
         for ours, theirs in ((plain.patients, keyed.patients), (plain.images, keyed.images)):
             assert len(ours[fold]) == len(theirs[fold]) > 0
@@ -208,7 +208,7 @@ def test_thresholds_of_another_key_are_not_known_to_be_of_other_images(
 def test_an_empty_key_is_a_mistake(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CXR_PATIENT_KEY", key)
     with pytest.raises(CxrError, match="CXR_PATIENT_KEY: is set and empty"):
-        own_hasher()
+        hasher_from_environment()
 
 
 def test_the_hashes_are_hmac_sha256_and_the_key_id_is_no_part_of_the_key(
@@ -218,10 +218,10 @@ def test_the_hashes_are_hmac_sha256_and_the_key_id_is_no_part_of_the_key(
 
     monkeypatch.setenv("CXR_PATIENT_KEY", KEY)
     expected = hmac.new(KEY.encode(), b"nih\n42", "sha256").digest()[:8]
-    assert hash_patients("nih", ["42"], own_hasher()).tolist() == [
+    assert hash_patients("nih", ["42"], hasher_from_environment()).tolist() == [
         int.from_bytes(expected, "big", signed=True)
     ]
     plain = hashlib.sha256(b"nih\n42").digest()[:8]
     assert hash_patients("nih", ["42"]).tolist() == [int.from_bytes(plain, "big", signed=True)]
-    assert own_hasher().key_id not in KEY and KEY not in repr(own_hasher())
-    assert not torch.equal(hash_images("nih", ["42"], own_hasher()), hash_images("nih", ["42"]))
+    assert hasher_from_environment().key_id not in KEY and KEY not in repr(hasher_from_environment())
+    assert not torch.equal(hash_images("nih", ["42"], hasher_from_environment()), hash_images("nih", ["42"]))

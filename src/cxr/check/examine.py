@@ -22,8 +22,8 @@ from cxr.data.open_stores import check_folder
 from cxr.data.problems import Problems
 from cxr.data.store import Store, open_store
 from cxr.data.store_files import Read, reader
+from cxr.images.grey import Grey
 from cxr.images.notes import CONSTANT, Notes
-from cxr.images.read import Grey
 from cxr.labels.splits import SPLITS
 from cxr.labels.table import LabelTable
 

@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image
 
 from cxr.data.store_files import Read
-from cxr.errors import CxrError, UnavailableFileError, UnreadableImageError, says_nothing_of_the_file
+from cxr.errors import CxrError, UnavailableFileError, UnreadableImageError, is_system_error
 from cxr.images.decode import decode_colour
 from cxr.images.find_images import is_image
+from cxr.images.grey import Grey
 from cxr.images.kinds import SUFFIXES
-from cxr.images.large_images import one_image
-from cxr.images.read import Grey
+from cxr.images.large_images import image_memory
 from cxr.parallel import work_through
 
 SMALL = 64
@@ -103,14 +103,14 @@ def read_facts(file: Path, path: str, read: Read) -> Facts:
     num_bytes = 0
     try:
         num_bytes = file.stat().st_size if file.is_file() else 0
-        with one_image():
+        with image_memory():
             return _measure(read(path), file, num_bytes)
     except UnreadableImageError as error:
         return Facts(error.reason, num_bytes)
     except CxrError as error:  # cxr pack would stop at it
         return Facts(error.problems[0].removeprefix(f"{file}: "), num_bytes, hint=error.hint)
     except Exception as error:  # a check continues after any file, also after one that shows a bug of ours
-        if isinstance(error, MemoryError | OSError) and says_nothing_of_the_file(error):
+        if isinstance(error, MemoryError | OSError) and is_system_error(error):
             stopped = UnavailableFileError(file, error)
             return Facts(stopped.reason, num_bytes, hint=stopped.hint)
         return Facts(f"the decoder failed: {type(error).__name__}: {str(error)[:200]}", num_bytes)

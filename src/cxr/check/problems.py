@@ -12,7 +12,7 @@ from cxr.data.listing import ListedDataset
 from cxr.data.problems import Problems
 from cxr.data.sampling import check_selection_metric, count_steps
 from cxr.errors import CxrError
-from cxr.images.dicom.header import SUFFIXES as DICOM
+from cxr.images.dicom.detect import DICOM_SUFFIXES as DICOM
 from cxr.images.dicom.header import read_header
 from cxr.labels.table import NO_PATIENTS, LabelTable
 from cxr.labels.targets import Targets

@@ -18,7 +18,7 @@ from cxr.data.listing import list_datasets, preprocess, resolve_rows
 from cxr.data.problems import Problems, new_stages
 from cxr.data.store_files import Read
 from cxr.findings import find
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.labels.table import LabelTable
 from cxr.labels.targets import Targets
 

@@ -10,7 +10,7 @@ import numpy as np
 from cxr.check.result import Check, Listing, Twins
 from cxr.check.run import Checked
 from cxr.data.store_files import Read
-from cxr.images.read import Preprocess, prepare
+from cxr.images.prepare import Preprocess, prepare
 from cxr.labels.table import LabelTable
 
 SIDE = 112

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from cxr.config.schema import Phantom
 from cxr.console import count
 from cxr.errors import CxrError
-from cxr.phantom.archive import generate
+from cxr.phantom.dataset import generate
 from cxr.streams import show
 
 

@@ -14,7 +14,7 @@ from cxr.data.counts import render_counts, warnings
 from cxr.data.dataset import Dataset, list_dataset
 from cxr.errors import CxrError, Interrupted
 from cxr.paths import exists, is_folder
-from cxr.resume_command import command, saying_how
+from cxr.resume_command import command, print_resume_command
 from cxr.streams import show
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def pack(config: Path, overrides: Sequence[str], overwrite: bool, update: bool) 
     recipe = load(config, overrides)
     options = ["--overwrite"] * overwrite + ["--update"] * update
 
-    with saying_how(lambda: command("pack", config, *overrides, *options)):
+    with print_resume_command(lambda: command("pack", config, *overrides, *options)):
         listed = list_dataset(recipe, "overwrite" if overwrite else "update" if update else "go on")
         dataset = listed.open(begun=options.clear)  # what has begun is continued without the options
     _print_counts(dataset)
@@ -61,7 +61,7 @@ def train(config: Path, overrides: Sequence[str], resume: bool, overwrite: bool)
             return command("train", recipe.out / "config.yaml", "--resume")
         return command("train", config, *overrides, *options)
 
-    with join_world(recipe.device) as world, saying_how(again) if world.is_first else nullcontext():
+    with join_world(recipe.device) as world, print_resume_command(again) if world.is_first else nullcontext():
         with world.first_alone():
             dataset = _open(recipe, world, resume)
         if world.is_first:

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from cxr.errors import CxrError
-from cxr.paths import explain, refuse_endless
+from cxr.paths import explain, refuse_pipe
 from cxr.text import quote, visible
 
 MAX_BYTES = 100_000  # half a second of PyYAML; the largest shipped config has 3,000
@@ -37,7 +37,7 @@ def read_text(path: Path) -> str:
         CxrError: No file, a folder, a pipe or a device, one that may not be read, too large, or no text.
     """
     hint = "a config is a YAML text file"
-    refuse_endless(path)
+    refuse_pipe(path)
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

@@ -19,7 +19,7 @@ from cxr.console import count, say
 from cxr.data.file_records import UNREADABLE, FileRecords, same_times, stat_files
 from cxr.data.store_files import StoreFiles
 from cxr.errors import UnreadableImageError
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.parallel import work_through
 
 

@@ -26,7 +26,7 @@ from cxr.data.problems import Problems, Stages
 from cxr.data.store_files import StoreFiles, list_files
 from cxr.errors import CxrError
 from cxr.findings import find
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.labels import sources
 from cxr.labels.lookup import say_nearest
 from cxr.labels.problems import MAX_NAMED

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 
 FORMAT = 2
 MANIFEST, IMAGES = "manifest.json", "images.txt"

@@ -24,7 +24,7 @@ from cxr.data.manifest import Manifest
 from cxr.data.store import PIXELS
 from cxr.data.store_files import StoreFiles
 from cxr.errors import Interrupted, UnavailableFileError, UnreadableImageError
-from cxr.images.large_images import keep_small_blocks
+from cxr.images.large_images import keep_freed_memory
 from cxr.parallel import work_through
 from cxr.signals import StopRequest
 
@@ -66,7 +66,7 @@ class RowPacker:
         """
         rows = np.flatnonzero(self.records.status != PACKED).tolist()
         num_done_before = len(self.records) - len(rows)
-        keep_small_blocks()
+        keep_freed_memory()
 
         def check() -> None:
             if request.signal is not None:

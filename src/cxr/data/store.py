@@ -35,7 +35,7 @@ from cxr.data.manifest import (
     list_first,
 )
 from cxr.data.store_files import StoreFiles
-from cxr.errors import CxrError, says_nothing_of_the_file
+from cxr.errors import CxrError, is_system_error
 from cxr.files import is_leftover
 from cxr.paths import explain
 
@@ -172,7 +172,7 @@ def read_store(path: Path, wanted: Manifest, files: StoreFiles | None = None) ->
         records = _read_format_1(path) if is_format_1 else load_records(path)
         num_bytes = (path / PIXELS).stat().st_size
     except (OSError, ValueError, RecursionError) as error:
-        if isinstance(error, OSError) and says_nothing_of_the_file(error):
+        if isinstance(error, OSError) and is_system_error(error):
             raise explain(error, path) from None
         refuse_other_files(path)  # --overwrite is no advice for a folder of something else
         raise CxrError(f"{path}: is no store of packed images: {error}", _PACK_AGAIN) from None

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cxr.errors import UnavailableFileError, UnreadableImageError
-from cxr.images.large_images import one_image
+from cxr.images.grey import Grey, Intensity
+from cxr.images.large_images import image_memory
 from cxr.images.notes import Notes, note_constant
-from cxr.images.read import Grey, Intensity, Preprocess, prepare, read_file
+from cxr.images.prepare import Preprocess, prepare
+from cxr.images.read import read_file
 
 Read = Callable[[str], Grey]
 """Grey pixels of a path."""
@@ -49,7 +51,7 @@ class StoreFiles:
             UnavailableFileError: The file cannot be read now, which says nothing of its content.
         """
         try:
-            with one_image():
+            with image_memory():
                 return prepare(self.read(self.paths[row]), preprocess)
         except UnreadableImageError:
             self._check_damage(row)

@@ -13,7 +13,8 @@ from torch import Tensor
 from cxr.deploy.predict_output import Square
 from cxr.errors import CxrError, UnavailableFileError, UnreadableImageError
 from cxr.images.find_images import Identity, find_images
-from cxr.images.read import Preprocess, prepare, read_file
+from cxr.images.prepare import Preprocess, prepare
+from cxr.images.read import read_file
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.predict import ood_vectors, predict_squares
 from cxr.paths import is_folder
@@ -71,10 +72,10 @@ def find_inputs(images: Sequence[Path], overlays: Path | None) -> Iterator[Input
             continue
         has_images = False
         for found in find_images(image, seen, overlays):
-            has_images |= found.what in ("image", "unreadable", "again")
-            if found.what in ("image", "unreadable"):
+            has_images |= found.kind in ("image", "unreadable", "again")
+            if found.kind in ("image", "unreadable"):
                 paths.add(os.path.abspath(found.path))
-            yield Input(found.path, found.what, found.reason)
+            yield Input(found.path, found.kind, found.reason)
         if not has_images:
             yield Input(image, "unreadable", "no image file in this folder", is_named=True)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cxr.console import line, out
 from cxr.evaluation.thresholds import origin
-from cxr.images.read import Grey
+from cxr.images.grey import Grey
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.ood import ENOUGH_IMAGES
 from cxr.streams import exact_stdout

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
-from cxr.patient_hash import NO_KEY, Hasher, find_hasher, own_hasher
+from cxr.patient_hash import NO_KEY, Hasher, find_hasher, hasher_from_environment
 
 Float = npt.NDArray[np.float64]
 Rule = str | float
@@ -81,7 +81,7 @@ def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -
         return fixed(predictions.findings, rule)
     findings = predictions.findings
     best = [_best(predictions.y[:, c], predictions.p[:, c], rule) for c in range(len(findings))]
-    rows, hasher = predictions.rows, own_hasher()
+    rows, hasher = predictions.rows, hasher_from_environment()
     return Thresholds(
         findings=findings,
         values=tuple(FALLBACK if value is None else value for value in best),

@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cxr.images.grey import Grey, blocks_of
+from cxr.images.grey import Grey, split_rows
 from cxr.images.kinds import OVERLAY
-from cxr.images.read import Preprocess, undo_prepare
+from cxr.images.prepare import Preprocess, undo_prepare
 from cxr.model.classifier import Classifier
 
 Map = npt.NDArray[np.float32]
@@ -55,7 +55,7 @@ def overlay(grey: Grey, cam: Map, preprocess: Preprocess, caption: str) -> Colou
     height, width = grey.shape
     drawn = np.empty((height + len(strip), width, 3), np.uint8)
     drawn[height:] = strip
-    for rows in blocks_of(grey.shape):  # of 25 million pixels at once, the floats alone would be 2 GB
+    for rows in split_rows(grey.shape):  # of 25 million pixels at once, the floats alone would be 2 GB
         drawn[:height][rows] = _mix(grey[rows], np.clip(share[rows], 0, 1))
     return drawn
 

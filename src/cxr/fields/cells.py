@@ -8,7 +8,8 @@
 | empty, NA, N/A, nan, null, none, <NA>, `-`, `.`    | blank |
 | a number between 0 and 1                           | soft  |
 
-Case and white space around do not matter. A soft label is an error unless it is asked for; so is anything else.
+Case and white space around do not matter. A soft label is an error unless data.soft_labels allows it; so is
+anything else.
 """
 
 import math
@@ -16,10 +17,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-Float = npt.NDArray[np.float32]
+from cxr.arrays import Bool, Float32
 
 _WORDS = {
     **dict.fromkeys(("true", "t", "yes", "y", "positive", "pos", "present"), 1.0),
@@ -28,7 +28,7 @@ _WORDS = {
 }
 _BLANK = frozenset(("", "na", "n/a", "#n/a", "nan", "null", "none", "<na>", "-", "."))
 
-LABEL_HINT = "a label is 1 (present), 0 (absent), -1 (uncertain) or blank (not said)"
+LABEL_HINT = "a label is 1 (present), 0 (absent), -1 (uncertain) or blank (not mentioned)"
 SOFT_HINT = "data.soft_labels=keep reads numbers between 0 and 1 as soft targets"
 
 
@@ -63,7 +63,7 @@ class LabelColumn:
         num_labels: Cells of 1, 0 or -1.
     """
 
-    values: Float
+    values: Float32
     wrong: int | None
     soft: int | None
     num_wrong: int
@@ -71,20 +71,26 @@ class LabelColumn:
 
 
 def read_column(cells: Sequence[str]) -> LabelColumn:
-    """The labels of one column, each distinct word read once.
+    """The labels of one column.
 
     Args:
-        cells: [N] cells, as the table says them.
+        cells: [N] cells, as the table writes them.
     """
+    # each distinct word is read once: a million cells say a handful of words
     codes, words = pd.factorize(np.array(cells, dtype=object))
-    read = [read_label(str(word)) for word in words]
-    wrong = np.array([value is None for value in read], bool)[codes]
-    values = np.array([math.nan if value is None else value for value in read], np.float32)[codes]
-    soft = (values > 0) & (values < 1)
+    labels = [read_label(str(word)) for word in words]
+    is_wrong = np.array([label is None for label in labels], bool)[codes]  # [N]
+    values = np.array([math.nan if label is None else label for label in labels], np.float32)[codes]  # [N]
+    is_soft = (values > 0) & (values < 1)
+    is_label = ~np.isnan(values) & ~is_soft
     return LabelColumn(
-        values,
-        int(np.argmax(wrong)) if wrong.any() else None,
-        int(np.argmax(soft)) if soft.any() else None,
-        int(wrong.sum()),
-        int((~np.isnan(values) & ~soft).sum()),
+        values=values,
+        wrong=_first_true(is_wrong),
+        soft=_first_true(is_soft),
+        num_wrong=int(is_wrong.sum()),
+        num_labels=int(is_label.sum()),
     )
+
+
+def _first_true(mask: Bool) -> int | None:
+    return int(np.argmax(mask)) if mask.any() else None

@@ -1,1 +1,1 @@
-"""Any image file becomes grey pixels, and grey pixels become the square that a model sees; imports no torch."""
+"""Any image file -> grey pixels -> the square that a model sees; imports no torch."""

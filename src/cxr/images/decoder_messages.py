@@ -1,9 +1,10 @@
 """What a C decoder prints about the file that it decodes, caught thread by thread.
 
-libjpeg and libpng, which are inside OpenCV, print `Corrupt JPEG data: ...` to C's stderr and go on; nothing else
-tells that the pixels are wrong. Descriptor 2 is left alone, since the progress bar and other threads write there too.
-Instead glibc's variable `stderr` points to a stream of ours while anything decodes: it calls `_hear` in the thread that
-prints, so that every message has its file. Without glibc nothing is caught.
+libjpeg and libpng, which are inside OpenCV, print `Corrupt JPEG data: ...` to C's stderr and continue;
+nothing else tells that the pixels are wrong. Descriptor 2 is left alone, since the progress bar and other
+threads write there too. Instead glibc's variable `stderr` points to a stream of ours while anything decodes:
+it calls `_receive` in the thread that prints, so that every message has its file. Without glibc nothing is
+caught.
 """
 
 import ctypes
@@ -15,7 +16,7 @@ _Write = ctypes.CFUNCTYPE(ctypes.c_ssize_t, ctypes.c_void_p, ctypes.c_void_p, ct
 
 _DAMAGE = (b"Corrupt JPEG data", b"Premature end of JPEG", b"Inconsistent progression sequence")
 _HARMLESS = b"Corrupt JPEG data: bad ICC marker"
-_MOST_LETTERS = 100
+_MAX_LETTERS = 100
 
 
 class _Functions(ctypes.Structure):
@@ -29,44 +30,44 @@ class _Functions(ctypes.Structure):
     )
 
 
-_messages: dict[int, list[bytes]] = {}  # of each thread that listens
+_messages: dict[int, list[bytes]] = {}  # thread -> what it has printed, of each thread that captures
 _lock = threading.Lock()
-_num_listening = 0
+_num_capturing = 0
 _stderr: "ctypes.c_void_p | None" = None  # glibc's variable; None before the first call and without glibc
-_stream: int | None = None
-_before: int | None = None
+_stream: int | None = None  # address of our FILE
+_before: int | None = None  # address of the FILE that `stderr` pointed to
 
 
-class listen:
-    """What C code in this thread prints to stderr while the body runs, piece by piece, in place of the terminal.
+class capture_messages:
+    """Pieces of what C code in this thread prints to stderr while the body runs; the terminal gets none.
 
     A class and no generator, as it comes after each decoded image, when all of Python is out of the caches.
     """
 
     def __enter__(self) -> list[bytes]:
-        global _num_listening, _before
+        global _num_capturing, _before
         messages = _messages[threading.get_ident()] = []
         with _lock:
-            stderr = _open()
-            if stderr is not None and _num_listening == 0:
+            stderr = _open_stream()
+            if stderr is not None and _num_capturing == 0:
                 _before, stderr.value = stderr.value, _stream
-            _num_listening += 1
+            _num_capturing += 1
         return messages
 
     def __exit__(self, *_: object) -> None:
-        global _num_listening
+        global _num_capturing
         with _lock:
-            _num_listening -= 1
-            if _num_listening == 0 and _stderr is not None:
+            _num_capturing -= 1
+            if _num_capturing == 0 and _stderr is not None:
                 _stderr.value = _before
         del _messages[threading.get_ident()]
 
 
 def find_damage_in(messages: list[bytes]) -> str | None:
-    """The first line that speaks of damaged pixels, None where there is none.
+    """The first line that reports damaged pixels, None where there is none.
 
-    libjpeg prints only the first of a file's warnings. libpng's are about pixels where they name IDAT; it has others of
-    colour profiles and texts, which change no pixel.
+    libjpeg prints only the first of a file's warnings. libpng's are about pixels where they name IDAT; others
+    are about colour profiles and texts, which change no pixel.
     """
     if not messages:
         return None
@@ -74,29 +75,30 @@ def find_damage_in(messages: list[bytes]) -> str | None:
         is_png = line.startswith(b"libpng") and b"IDAT" in line
         if is_png or (line.startswith(_DAMAGE) and not line.startswith(_HARMLESS)):
             text = line.removeprefix(b"libpng warning: ").decode("ascii", "replace")
-            return "".join(letter for letter in text if letter.isprintable())[:_MOST_LETTERS]
+            return "".join(letter for letter in text if letter.isprintable())[:_MAX_LETTERS]
     return None
 
 
-def _hear(_cookie: int | None, data: int, length: int) -> int:
+def _receive(_cookie: int | None, data: int, length: int) -> int:
     """Called by glibc in the thread that prints."""
-    text, messages = ctypes.string_at(data, length), _messages.get(threading.get_ident())
-    if messages is None:  # another thread's, which has nothing to do with a decoder
+    text = ctypes.string_at(data, length)
+    messages = _messages.get(threading.get_ident())
+    if messages is None:  # a thread that decodes nothing, while another does
         os.write(2, text)
     else:
         messages.append(text)
     return length
 
 
-_write = _Write(_hear)  # kept for ever: glibc holds its address
+_write = _Write(_receive)  # never freed: glibc holds its address
 
 
-def _open() -> "ctypes.c_void_p | None":
+def _open_stream() -> "ctypes.c_void_p | None":
     """The variable `stderr` of glibc, with our stream made at the first call; None without glibc."""
     global _stderr, _stream
     if _stream is not None:
         return _stderr
-    libc = ctypes.CDLL(None)
+    libc = ctypes.CDLL(None)  # the C library that this process runs with
     if not hasattr(libc, "gnu_get_libc_version"):
         return None
     libc.fopencookie.restype = ctypes.c_void_p
@@ -105,9 +107,10 @@ def _open() -> "ctypes.c_void_p | None":
     set_locking = getattr(libc, "__fsetlocking")
     set_locking.argtypes = [ctypes.c_void_p, ctypes.c_int]
     stream = libc.fopencookie(None, b"w", _Functions(None, _write, None, None))
-    # 1. each message reaches us before fprintf returns; 2. no lock is held while we wait for Python's, or two threads
-    # that print would wait for each other for ever
+    # each message must reach us before fprintf returns
     libc.setvbuf(stream, None, _UNBUFFERED, 0)
+    # no lock of glibc's may be held while we wait for Python's: two threads that print would wait for each
+    # other
     set_locking(stream, _LOCKED_BY_CALLER)
     _stderr, _stream = ctypes.c_void_p.in_dll(libc, "stderr"), stream
     return _stderr

@@ -7,70 +7,83 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from cxr.arrays import AnyArray
+
 Grey = npt.NDArray[np.uint8]
 Intensity = Literal["bit-depth", "range"]
-Rows = Callable[[slice], npt.NDArray[Any]]
+ReadRows = Callable[[slice], npt.NDArray[Any]]
+"""Gives the luminance [h, W] of some rows."""
 
-_BLOCK = 1 << 20
+_BLOCK_PIXELS = 1 << 20
 
 
-def top_of(brightest: int) -> int:
-    """The largest value of the bit depth that the brightest pixel needs, at least that of 8 bits.
+def max_of_depth(brightest: int) -> int:
+    """The largest value of the bit depth that the brightest pixel needs, at least 255.
 
     This is the rule of Preprocess for PNG, TIFF and DICOM alike, whatever depth a file says it has.
     """
     return int(2 ** max(8, brightest.bit_length()) - 1)
 
 
-def to_grey(pixels: npt.NDArray[Any], intensity: Intensity = "bit-depth") -> Grey:
-    """8-bit luminance [H, W] of decoded pixels: grey, BGR or BGRA, 8 or 16 bit."""
-    pixels = pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels
-    if pixels.dtype == np.uint8 and pixels.ndim == 2 and intensity == "bit-depth":
-        return np.asarray(pixels, np.uint8)
+def to_grey(pixels: AnyArray, intensity: Intensity = "bit-depth") -> Grey:
+    """8-bit luminance [H, W] of grey [H, W] or [H, W, 1], BGR or BGRA [H, W, 3 or 4] of 8 or 16 bit."""
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    is_8_bit = pixels.dtype == np.uint8
+    if is_8_bit and pixels.ndim == 2 and intensity == "bit-depth":
+        return np.asarray(pixels, np.uint8)  # as most files are: nothing to do
 
-    def luminance(rows: slice) -> npt.NDArray[Any]:
+    def read_luminance(rows: slice) -> AnyArray:
         part = pixels[rows]
-        return (
-            part if part.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(part[..., :3]), cv2.COLOR_BGR2GRAY)
-        )
+        if part.ndim == 2:
+            return part
+        return np.asarray(cv2.cvtColor(np.ascontiguousarray(part[..., :3]), cv2.COLOR_BGR2GRAY))
 
     colours = pixels[..., :3] if pixels.ndim == 3 else pixels  # alpha says nothing of the depth
-    return scale(
-        luminance, pixels.shape[:2], 255 if pixels.dtype == np.uint8 else int(colours.max()), intensity
-    )
+    brightest = 255 if is_8_bit else int(colours.max())
+    return scale_to_8_bit(read_luminance, pixels.shape[:2], brightest, intensity)
 
 
-def scale(luminance: Rows, shape: tuple[int, ...], brightest: int, intensity: Intensity) -> Grey:
-    """8 bits of a luminance [H, W] of 8 or 16, some rows at a time, so that no second image is in memory.
+def scale_to_8_bit(
+    read_luminance: ReadRows, shape: tuple[int, ...], brightest: int, intensity: Intensity
+) -> Grey:
+    """8-bit grey [H, W] of a luminance of 8 or 16 bits, block by block, so that no second image is in memory.
 
     Args:
-        luminance: Its values in some rows; called twice for the same under `range`.
+        read_luminance: Its values in some rows; called twice for each block under `range`.
         shape: (H, W).
         brightest: The largest value of the image in any channel.
         intensity: As in Preprocess.
     """
-    result, low, high = np.empty(shape, np.uint8), 0, top_of(brightest)
+    low, high = 0, max_of_depth(brightest)
     if intensity == "range":
-        ends = [(int(part.min()), int(part.max())) for part in map(luminance, blocks_of(shape))]
-        low, high = min(one for one, _ in ends), max(one for _, one in ends)
+        low, high = find_ends(read_luminance, shape)
     table = to_levels(np.arange(high + 1), low, high)
-    for rows in blocks_of(shape):
-        part = luminance(rows)
+    result = np.empty(shape, np.uint8)
+    for rows in split_rows(shape):
+        block = read_luminance(rows)
         if (low, high) == (0, 255):
-            result[rows] = part
+            result[rows] = block
         else:
-            np.take(table, part, out=result[rows], mode="clip")  # clip, as the default copies the result
+            np.take(table, block, out=result[rows], mode="clip")  # the default mode would copy the result
     return result
 
 
-def to_levels(values: npt.NDArray[Any], low: int, high: int) -> Grey:
-    """Values from low to high as 0 to 255; those below are 0."""
-    return np.asarray(
-        np.rint(np.maximum(values - np.float64(low), 0) * (255.0 / max(high - low, 1))), np.uint8
-    )
+def find_ends(read_rows: ReadRows, shape: tuple[int, ...]) -> tuple[int, int]:
+    """The smallest and the largest value of an image (H, W, ...), block by block."""
+    ends = [(int(block.min()), int(block.max())) for block in map(read_rows, split_rows(shape))]
+    lows, highs = zip(*ends, strict=True)
+    return min(lows), max(highs)
 
 
-def blocks_of(shape: tuple[int, ...]) -> list[slice]:
-    """Slices of rows, each of about a million pixels."""
-    step = max(1, _BLOCK // max(1, shape[1]))
-    return [slice(start, start + step) for start in range(0, shape[0], step)]
+def to_levels(values: AnyArray, low: int, high: int) -> Grey:
+    """Grey levels 0 to 255 for values from low to high; values below low are 0."""
+    above_low = np.maximum(values - np.float64(low), 0)
+    return np.asarray(np.rint(above_low * (255.0 / max(high - low, 1))), np.uint8)
+
+
+def split_rows(shape: tuple[int, ...]) -> list[slice]:
+    """Slices of rows of an image (H, W, ...), each of about a million pixels."""
+    height, width = shape[:2]
+    step = max(1, _BLOCK_PIXELS // max(1, width))
+    return [slice(start, start + step) for start in range(0, height, step)]

@@ -5,23 +5,24 @@ import re
 import zlib
 from pathlib import Path
 
+from cxr.images.dicom.detect import is_dicom
 from cxr.images.tiff_header import TIFF
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
 OVERLAY = b"tEXtcxr overlay\0"
-"""How the first part of an overlay begins, after that with the size; `cxr predict` never reads or replaces others."""
+"""How the second chunk of an overlay begins; `cxr predict` overwrites no PNG without it."""
 
 FIRST_BYTES = 512
-"""So many say what a file is."""
+"""Bytes that are enough to say what a file is."""
 
 SUFFIXES = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .tif .tiff .dcm .dicom .ima .jp2 .j2k .jpf .jls .jxl .bmp .dib .webp .gif .heic .heif "
-    ".avif .apng .pgm .ppm .pnm .nii .mha .mhd .nrrd .img .raw".split()
+    ".png .jpg .jpeg .jpe .jfif .tif .tiff .dcm .dicom .ima .jp2 .j2k .jpf .jls .jxl .bmp .dib .webp .gif "
+    ".heic .heif .avif .apng .pgm .ppm .pnm .nii .mha .mhd .nrrd .img .raw".split()
 )
-"""Names that are given to images; where the content is none, the file is damaged or misnamed."""
+"""Endings of names that are given to images; where the content is none, the file is damaged or misnamed."""
 
-# first bytes, where they stand, what they are, what to do about it
+# offset, bytes at that offset, what the file is, what to do about it
 _OTHERS = (
     (0, b"GIF8", "GIF", "save it as PNG"),
     (0, b"BM", "BMP", "save it as PNG"),
@@ -56,61 +57,75 @@ _OTHERS = (
 )
 _PACKED = ("a ZIP archive", "a gzip file", "a bzip2 file", "an xz file", "a Zstandard file", "a tar archive")
 _PACKED_SUFFIXES = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".tar", "")
-_NO_IMAGES = (*_PACKED, "a PDF", "a web page", "a macOS companion file", "a NumPy array", "HDF5")
+_NEVER_IMAGES = (*_PACKED, "a PDF", "a web page", "a macOS companion file", "a NumPy array", "HDF5")
 
 
 def name_other(data: bytes) -> tuple[str, str] | None:
     """(what a file is that is not read, what to do about it), None where its first bytes are unknown."""
-    for at, start, name, advice in _OTHERS:
-        if data[at : at + len(start)] == start and (name != "BMP" or data[6:10] == bytes(4)):
-            return name, advice
+    for offset, start, name, advice in _OTHERS:
+        if not data.startswith(start, offset):
+            continue
+        if name == "BMP" and data[6:10] != bytes(
+            4
+        ):  # two letters are too few: its reserved zeros must follow
+            continue
+        return name, advice
     return None
 
 
 def is_readable(data: bytes, name: Path | str) -> bool:
     """Whether first bytes are those of a kind of file that is read."""
-    from cxr.images.dicom.header import is_dicom  # pandas comes with it, which decoding does not need
-
     return data.startswith((PNG, JPEG, *TIFF)) or is_dicom(data, name)
 
 
 def is_overlay(data: bytes) -> bool:
     """Whether first bytes are those of an overlay that cxr drew."""
-    return data[37 : 37 + len(OVERLAY)] == OVERLAY and data.startswith(PNG)
+    # after 8 bytes of signature, 25 of IHDR and 4 of length comes the kind of the second chunk
+    return data.startswith(PNG) and data.startswith(OVERLAY, 37)
 
 
 def may_be_image(data: bytes, name: Path | str) -> bool:
-    """Whether a file is an image by its first bytes or by its name, of a kind that is read or not, perhaps packed."""
+    """Whether a file is an image, perhaps packed, by its first bytes or name; not all kinds are read."""
     path = Path(name)
-    if path.suffix.lower() in SUFFIXES and not path.name.startswith("._"):
+    has_image_name = _has_image_suffix(path)
+    if has_image_name and not path.name.startswith("._"):  # macOS's companions carry the name of their image
         return True
     other = name_other(data)
     if other is None:
-        return is_readable(data, path) or path.suffix.lower() in SUFFIXES
-    if other[0] in _PACKED:
-        return _holds_image(data, path, other[0])
-    if other[0] == "a macOS companion file":
+        return has_image_name or is_readable(data, path)
+    kind = other[0]
+    if kind in _PACKED:
+        return _holds_image(data, path, kind)
+    if kind == "a macOS companion file":
         return False
-    return other[0] not in _NO_IMAGES or path.suffix.lower() in SUFFIXES or is_readable(data, path)
+    return has_image_name or kind not in _NEVER_IMAGES or is_readable(data, path)
 
 
 def _holds_image(data: bytes, path: Path, kind: str) -> bool:
-    """Whether packed first bytes may be an image's, or an archive's whose first files have names of images."""
+    """Whether packed first bytes may be those of an image, or of an archive whose first files are images."""
     if path.suffix.lower() not in _PACKED_SUFFIXES:  # a spreadsheet or weights, which are archives too
         return False
-    inner = Path(path.stem)
-    if inner.suffix.lower() in SUFFIXES:
+    inner_name = Path(path.stem)
+    if _has_image_suffix(inner_name):  # such as x.dcm.gz
         return True
     if kind == "a gzip file":
         try:
-            inside = zlib.decompressobj(31).decompress(data, FIRST_BYTES)
+            inner = zlib.decompressobj(31).decompress(data, FIRST_BYTES)  # 31: with the header of gzip
         except zlib.error:
             return False
-        return not inside.startswith(data[:2]) and may_be_image(
-            inside, inner
-        )  # no gzip in gzip without an end
+        if inner.startswith(data[:2]):  # gzip in gzip in gzip ... would never end
+            return False
+        return may_be_image(inner, inner_name)
     if kind == "a tar archive":
-        return Path(os.fsdecode(data[:100].rstrip(b"\0"))).suffix.lower() in SUFFIXES
-    starts = [found.start() for found in re.finditer(b"PK\3\4", data)] if kind == "a ZIP archive" else []
-    names = [data[at + 30 : at + 30 + int.from_bytes(data[at + 26 : at + 28], "little")] for at in starts]
-    return any(Path(os.fsdecode(name)).suffix.lower() in SUFFIXES for name in names)
+        return _has_image_suffix(Path(os.fsdecode(data[:100].rstrip(b"\0"))))
+    if kind == "a ZIP archive":
+        for entry in re.finditer(b"PK\3\4", data):
+            num_letters = int.from_bytes(data[entry.start() + 26 : entry.start() + 28], "little")
+            name = data[entry.start() + 30 : entry.start() + 30 + num_letters]
+            if _has_image_suffix(Path(os.fsdecode(name))):
+                return True
+    return False
+
+
+def _has_image_suffix(name: Path) -> bool:
+    return name.suffix.lower() in SUFFIXES

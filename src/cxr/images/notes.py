@@ -6,18 +6,26 @@ from collections.abc import Callable, Sequence
 from cxr.images.grey import Grey
 
 Note = Callable[[str], None]
+"""Takes a sentence about the image that is being read."""
 
 CONSTANT = "every pixel is the same"
-"""What is said of a constant image."""
+"""The note about a constant image."""
 
-_NAMED = 3
+_NUM_NAMED = 3
+
+
+def ignore_note(_sentence: str) -> None:
+    """A Note for callers that do not want to know."""
 
 
 def note_constant(grey: Grey, note: Note) -> None:
-    """Say so where every pixel is the same."""
+    """Note it where every pixel of an image [H, W] is the same."""
     height, width = grey.shape
-    middle = grey[height // 2, width // 2]  # a look at two or three pixels spares most images the rest
-    if grey[height // 3, width // 3] == middle == grey[height // 5, width // 4] and grey.min() == grey.max():
+    # two or three pixels are enough for most images, and spare them the search for the minimum and maximum
+    middle = grey[height // 2, width // 2]
+    if grey[height // 3, width // 3] != middle or grey[height // 5, width // 4] != middle:
+        return
+    if grey.min() == grey.max():
         note(CONSTANT)
 
 
@@ -28,21 +36,21 @@ class Notes:
         self._by_path: dict[str, dict[str, None]] = {}
 
     def add(self, path: str, sentence: str) -> None:
-        """Note a sentence of a file, once."""
+        """Note a sentence about a file, once."""
         self._by_path.setdefault(path, {})[sentence] = None
 
     def of(self, path: str) -> tuple[str, ...]:
-        """The sentences of a file."""
+        """The sentences about a file."""
         return tuple(self._by_path.get(path, ()))
 
     def summarise(self, paths: Sequence[str]) -> list[str]:
         """A line for each sentence: how many of the files it is about, and the first of them."""
-        about: dict[str, list[str]] = defaultdict(list)
+        paths_of: dict[str, list[str]] = defaultdict(list)
         for path in dict.fromkeys(paths):
             for sentence in self.of(path):
-                about[sentence].append(path)
-        return [
-            f"{sentence}: {len(names):,} of {len(paths):,}: {', '.join(names[:_NAMED])}"
-            + (", ..." if len(names) > _NAMED else "")
-            for sentence, names in sorted(about.items())
-        ]
+                paths_of[sentence].append(path)
+        lines = []
+        for sentence, found in sorted(paths_of.items()):
+            names = ", ".join(found[:_NUM_NAMED]) + (", ..." if len(found) > _NUM_NAMED else "")
+            lines.append(f"{sentence}: {len(found):,} of {len(paths):,}: {names}")
+        return lines

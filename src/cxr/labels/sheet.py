@@ -14,7 +14,7 @@ from pathlib import Path
 from cxr.console import say
 from cxr.errors import CxrError
 from cxr.fields.identity import normalise
-from cxr.paths import refuse_endless
+from cxr.paths import refuse_pipe
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*")
@@ -100,7 +100,7 @@ def read_sheet(path: Path) -> Sheet:
     Raises:
         CxrError: No file, not readable as CSV, a row of another length than the header, no rows.
     """
-    refuse_endless(path)
+    refuse_pipe(path)
     try:
         sheet = _parse(path, decode_text(path, _read_bytes(path)))
     except FileNotFoundError:

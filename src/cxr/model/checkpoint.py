@@ -22,7 +22,7 @@ from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.calibration import Temperatures
 from cxr.evaluation.thresholds import Thresholds
 from cxr.files import write_atomically, write_bytes
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.model.classifier import Classifier
 from cxr.model.ood import MeasuredLimit, OODDetector, from_arrays, to_arrays
 from cxr.paths import explain

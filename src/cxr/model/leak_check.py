@@ -12,7 +12,7 @@ from cxr.data.dataset import Dataset
 from cxr.errors import CxrError
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.seen_hashes import count_images, count_patients, knows_pixels, pixel_sums
-from cxr.patient_hash import find_hasher, own_hasher
+from cxr.patient_hash import find_hasher, hasher_from_environment
 
 _NO_HASHES = torch.empty(0, dtype=torch.int64)
 
@@ -73,7 +73,7 @@ def unknown_training(checkpoint: Checkpoint) -> str:
         reason = "" if remembered else " (train.remember_patients was false)"
         return f"the checkpoint holds no patients{reason}"
     if find_hasher(metadata.patient_key) is None:
-        key_here = own_hasher().key_id
+        key_here = hasher_from_environment().key_id
         here = f"CXR_PATIENT_KEY is another key ({key_here})" if key_here else "CXR_PATIENT_KEY is not set"
         return f"the checkpoint's patients are hashed with a key ({metadata.patient_key}), and {here}"
     return ""

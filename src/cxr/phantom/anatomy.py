@@ -1,18 +1,17 @@
-"""A chest without findings: its build, the canvas it is drawn on, and soft tissue, lungs, heart, vessels and bones.
+"""A chest without findings: its build, its canvas, and soft tissue, lungs, heart, vessels and bones.
 
-Lengths are shares of the picture's width, brightness runs from 0 (air) to 1 (bone). `side` is -1 for the lung at the
-picture's left and 1 for the other; `outwards` is the distance from the midline on that side.
+Lengths are shares of the image's width, brightness runs from 0 (air) to 1 (bone). `side` is -1 for the lung
+at the image's left and 1 for the other; `outwards` is the distance from the midline on that side. Masks are
+[size, size] from 0 to 1, and so are coordinates in one row [1, size] or one column [size, 1].
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Float = npt.NDArray[np.floating[Any]]
+from cxr.arrays import Float
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,16 @@ class Chest:
 
 
 class Canvas:
-    """The picture in work, [size, size], with the coordinates and profiles that shapes are cut from."""
+    """The image while it is drawn, [size, size], with the coordinates that shapes are cut from."""
 
     def __init__(self, chest: Chest, size: int, rng: np.random.Generator) -> None:
         self.chest, self.size, self.rng = chest, size, rng
         ticks = (np.arange(size, dtype=np.float32) + 0.5) / size
-        self.x: Float = ticks[None, :]
-        self.y: Float = ticks[:, None]
+        self.x: Float = ticks[None, :]  # [1, size], of the middle of each pixel
+        self.y: Float = ticks[:, None]  # [size, 1]
+        # [size, 1]: 0 at the apex of the lungs, 1 at their base
         self.depth: Float = np.clip((self.y - chest.apex) / (0.78 - chest.apex), 0, 1)
+        # [size, 1]: distance of the rib cage from the midline, narrow at the apex
         self.lateral: Float = chest.width * (0.42 + 0.58 * (1 - (1 - self.depth) ** 2.4) ** 0.8)
         self.image: Float = np.zeros((size, size), dtype=np.float32)
         self.both = self._lungs()
@@ -89,26 +90,29 @@ class Canvas:
     def ellipse(
         self, x: float, y: float, rx: float, ry: float, soft: float = 0.2, turn: float = 0.0
     ) -> Float:
-        """A mask of an ellipse turned by `turn` radians; `soft` is the share of the radius over which it fades."""
-        window = self._window(x, y, max(rx, ry) * (1 + soft))
-        right, down = self.x[:, window[1]] - x, self.y[window[0]] - y
+        """A mask of an ellipse turned by `turn` radians; it fades over the share `soft` of its radius."""
+        # only the pixels around it: most shapes are small, and the rest stays 0
+        rows, columns = self._window(x, y, max(rx, ry) * (1 + soft))
+        right, down = self.x[:, columns] - x, self.y[rows] - y
         cos, sin = math.cos(turn), math.sin(turn)
+        # in the ellipse's own axes: 0 in its middle, 1 on its edge
         radius = np.sqrt(((right * cos + down * sin) / rx) ** 2 + ((down * cos - right * sin) / ry) ** 2)
         mask: Float = np.zeros((self.size, self.size), dtype=np.float32)
-        mask[window] = np.clip((1 - radius) / max(soft, 1 / (self.size * rx)) + 0.5, 0, 1)
+        mask[rows, columns] = np.clip((1 - radius) / max(soft, 1 / (self.size * rx)) + 0.5, 0, 1)
         return mask
 
     def _window(self, x: float, y: float, reach: float) -> tuple[slice, slice]:
-        """Rows and columns within `reach` and a pixel of a point: most shapes are small, and the rest stays 0."""
+        """Rows and columns within `reach` and a pixel of a point."""
         pixels = math.ceil(reach * self.size) + 1
         row, column = int(y * self.size), int(x * self.size)
-        return slice(max(row - pixels, 0), row + pixels + 1), slice(
-            max(column - pixels, 0), column + pixels + 1
-        )
+        rows = slice(max(row - pixels, 0), row + pixels + 1)
+        columns = slice(max(column - pixels, 0), column + pixels + 1)
+        return rows, columns
 
     def lines(self, paths: list[list[tuple[float, float]]], thickness: float, closed: bool = False) -> Float:
         """A mask of smooth lines through the points of each path, or of the polygons they close."""
         layer = np.zeros((self.size, self.size), dtype=np.uint8)
+        # OpenCV takes sixteenths of a pixel (shift 4), counted from the middle of the first pixel
         pixels = [np.round(np.array(path) * self.size * 16 - 8).astype(np.int32) for path in paths]
         if closed:
             cv2.fillPoly(layer, pixels, 255, cv2.LINE_AA, 4)
@@ -117,18 +121,16 @@ class Canvas:
         return layer.astype(np.float32) / 255
 
     def cloud(self, cells: int) -> Float:
-        """Smooth noise from 0 to 1 with about `cells` lumps across."""
+        """Smooth noise [size, size] from 0 to 1 with about `cells` lumps across."""
         lumps = self.rng.random((cells, cells), np.float32)
-        smooth: Float = np.clip(
-            cv2.resize(lumps, (self.size, self.size), interpolation=cv2.INTER_CUBIC), 0, 1
-        )
-        return smooth
+        smooth = cv2.resize(lumps, (self.size, self.size), interpolation=cv2.INTER_CUBIC)
+        return np.clip(smooth, 0, 1)  # cubic interpolation overshoots
 
     def paint(self, mask: Float, brightness: float, strength: float = 0.8) -> None:
-        """Blends the picture towards one brightness where the mask is."""
+        """Blends the image towards a brightness where the mask is."""
         self.image += (strength * mask) * (brightness - self.image)
 
-    def place(
+    def random_point(
         self, side: int, depth: tuple[float, float], across: tuple[float, float]
     ) -> tuple[float, float]:
         """A random point (x, y) of a lung: `depth` from apex to base, `across` from hilum to rib cage."""
@@ -137,13 +139,13 @@ class Canvas:
         lateral = float(self.lateral[min(int(y * self.size), self.size - 1), 0])
         return 0.5 + side * lateral * self.rng.uniform(*across), y
 
-    def side(self) -> int:
-        """One of the two sides by chance."""
+    def random_side(self) -> int:
+        """-1 or 1 by chance."""
         return 1 if self.rng.random() < 0.5 else -1
 
 
 def draw_normal(canvas: Canvas) -> None:
-    """Draws all that every chest has."""
+    """Draws what every chest has."""
     _tissue(canvas)
     _vessels(canvas)
     _mediastinum(canvas)
@@ -165,7 +167,7 @@ def _vessels(c: Canvas) -> None:
     for side in (-1, 1):
         hilum = (0.5 + side * 0.26 * c.chest.width, c.chest.apex + 0.30)
         for _ in range(14):
-            x, y = c.place(side, (0.05, 0.95), (0.4, 0.95))
+            x, y = c.random_point(side, (0.05, 0.95), (0.4, 0.95))
             bend = c.rng.normal(0, 0.02, 2)
             twigs.append([hilum, ((hilum[0] + x) / 2 + bend[0], (hilum[1] + y) / 2 + bend[1]), (x, y)])
         c.image += 0.10 * c.ellipse(hilum[0], hilum[1], 0.04, 0.07, 1.0)

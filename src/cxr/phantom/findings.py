@@ -7,27 +7,35 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from cxr.phantom.anatomy import Canvas, Chest, Float, draw_normal
-
-Box = tuple[int, int, int, int]
+from cxr.arrays import Float
+from cxr.images.box import Box
+from cxr.phantom.anatomy import Canvas, Chest, draw_normal
 
 
 def radiograph(
     chest: Chest, findings: frozenset[str], shape: tuple[int, int], rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.uint8], dict[str, Box]]:
-    """The picture, uint8 `shape` (height, width), and (x, y, width, height) in its pixels of each finding."""
+    """An image [height, width] of `shape`, and the box of each finding in it.
+
+    The order of draws from `rng` is fixed: another order would be another image.
+    """
+    # 1. on a square canvas of the image's width: the chest, then its findings
     canvas = Canvas(_reshape(chest, findings, rng), shape[1], rng)
     draw_normal(canvas)
     regions = {name: paint(canvas) for name, paint in PAINTERS.items() if name in findings}
-    regions |= {"Cardiomegaly": canvas.heart} if "Cardiomegaly" in findings else {}
-    regions |= {"Emphysema": canvas.both} if "Emphysema" in findings else {}
+    # two findings are a shape of the chest and were drawn with it
+    if "Cardiomegaly" in findings:
+        regions["Cardiomegaly"] = canvas.heart
+    if "Emphysema" in findings:
+        regions["Emphysema"] = canvas.both
     canvas.image += 0.05 * (canvas.cloud(6) - 0.5)
+
+    # 2. turned, moved and magnified into the image; then noise and exposure
     frame = _frame(chest, shape)
     image = cv2.warpAffine(canvas.image, frame, shape[::-1], None, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
     image = np.clip(image + 0.04 * (rng.random(shape, np.float32) - 0.5), 0, 1) ** np.float32(chest.gamma)
-    return (image * 255).astype(np.uint8), {
-        name: _box(regions[name], frame, shape) for name in sorted(regions)
-    }
+    boxes = {name: _find_box(regions[name], frame, shape) for name in sorted(regions)}
+    return (image * 255).astype(np.uint8), boxes
 
 
 def _reshape(chest: Chest, findings: frozenset[str], rng: np.random.Generator) -> Chest:
@@ -46,22 +54,24 @@ def _reshape(chest: Chest, findings: frozenset[str], rng: np.random.Generator) -
 
 
 def _frame(chest: Chest, shape: tuple[int, int]) -> Float:
-    """The affine map [2, 3] from the canvas to the picture's pixels."""
+    """The affine map [2, 3] from the canvas to the image's pixels: rotation, zoom, shift, height."""
     height, width = shape
     frame = cv2.getRotationMatrix2D((width / 2, width / 2), chest.tilt, chest.zoom)
-    frame[:, 2] += np.array(chest.shift) * width
-    frame[1] *= height / width
+    frame[:, 2] += np.array(chest.shift) * width  # the last column is the shift, in pixels
+    frame[1] *= (
+        height / width
+    )  # the second row gives y: squeezed from the square canvas into the image's height
     return frame.astype(np.float32)
 
 
-def _box(region: Float, frame: Float, shape: tuple[int, int]) -> Box:
+def _find_box(region: Float, frame: Float, shape: tuple[int, int]) -> Box:
+    """The box around a region [size, size] of the canvas, in pixels of the image."""
     moved = cv2.warpAffine(region, frame, shape[::-1])
-    x, y, width, height = cv2.boundingRect((moved > 0.4 * moved.max()).astype(np.uint8))
-    return x, y, width, height
+    return Box(*cv2.boundingRect((moved > 0.4 * moved.max()).astype(np.uint8)))
 
 
 def _effusion(c: Canvas) -> Float:
-    side, rise = c.side(), c.rng.uniform(0.09, 0.2)
+    side, rise = c.random_side(), c.rng.uniform(0.09, 0.2)
     across = np.clip(c.outwards(side) / c.chest.width, 0, 1)
     surface = c.chest.domes[side > 0] + 0.04 - rise - 0.10 * across**4
     fluid = (
@@ -73,7 +83,7 @@ def _effusion(c: Canvas) -> Float:
 
 
 def _pneumothorax(c: Canvas) -> Float:
-    side = c.side()
+    side = c.random_side()
     gap = c.rng.uniform(0.07, 0.10) * (0.35 + 1.9 * (1 - c.depth) ** 1.5)
     edge = c.outwards(side) - (c.lateral - gap)
     free = c.lungs[side] * c.ramp(edge, 0.008) * c.ramp(0.75 - c.depth, 0.3)
@@ -83,7 +93,7 @@ def _pneumothorax(c: Canvas) -> Float:
 
 
 def _mass(c: Canvas) -> Float:
-    x, y = c.place(c.side(), (0.2, 0.75), (0.5, 0.75))
+    x, y = c.random_point(c.random_side(), (0.2, 0.75), (0.5, 0.75))
     radius = c.rng.uniform(0.055, 0.075)
     mass = c.ellipse(x, y, radius, radius * c.rng.uniform(0.85, 1.15), 0.15)
     c.paint(mass, 0.78, 0.9)
@@ -91,7 +101,7 @@ def _mass(c: Canvas) -> Float:
 
 
 def _nodule(c: Canvas) -> Float:
-    x, y = c.place(c.side(), (0.15, 0.8), (0.5, 0.85))
+    x, y = c.random_point(c.random_side(), (0.15, 0.8), (0.5, 0.85))
     radius = c.rng.uniform(0.024, 0.033)
     nodule = c.ellipse(x, y, radius, radius, 0.25)
     c.paint(nodule, 0.88, 0.95)
@@ -101,7 +111,7 @@ def _nodule(c: Canvas) -> Float:
 def _atelectasis(c: Canvas) -> Float:
     side = 1 if c.chest.domes[1] < c.chest.domes[0] else -1
     hilum = 0.5 + side * 0.2 * c.chest.width, c.chest.apex + 0.33
-    x, y = c.place(side, (0.75, 0.9), (0.95, 1.0))
+    x, y = c.random_point(side, (0.75, 0.9), (0.95, 1.0))
     wedge = c.lines([[hilum, (x, y - 0.075), (x, y + 0.02)]], 0, closed=True)
     wedge = cv2.GaussianBlur(wedge, (0, 0), 0.006 * c.size) * c.lungs[side]
     c.paint(wedge, 0.68, 0.85)
@@ -109,15 +119,15 @@ def _atelectasis(c: Canvas) -> Float:
 
 
 def _infiltration(c: Canvas) -> Float:
-    side = c.side()
-    x, y = c.place(side, (0.4, 0.6), (0.5, 0.65))
+    side = c.random_side()
+    x, y = c.random_point(side, (0.4, 0.6), (0.5, 0.65))
     area = c.ellipse(x, y, 0.13, 0.2, 0.5) * c.lungs[side]
     c.paint(area * c.ramp(c.cloud(36) - 0.52, 0.4), 0.68, 0.7)
     return area
 
 
 def _consolidation(c: Canvas) -> Float:
-    side = c.side()
+    side = c.random_side()
     top, bottom = (0.0, 0.42) if c.rng.random() < 0.5 else (0.40, 0.72)
     slant = c.rng.uniform(-0.15, 0.15) * c.outwards(side) / c.chest.width
     lobe = c.lungs[side] * c.ramp(c.depth - top - slant, 0.04) * c.ramp(bottom + slant - c.depth, 0.04)
@@ -126,8 +136,8 @@ def _consolidation(c: Canvas) -> Float:
 
 
 def _pneumonia(c: Canvas) -> Float:
-    side = c.side()
-    x, y = c.place(side, (0.35, 0.75), (0.5, 0.7))
+    side = c.random_side()
+    x, y = c.random_point(side, (0.35, 0.75), (0.5, 0.7))
     focus = c.ellipse(x, y, 0.12, 0.11, 1.0) * c.lungs[side]
     bronchi = []
     for slope in (-0.8, 0.0, 0.8):
@@ -156,7 +166,7 @@ def _fibrosis(c: Canvas) -> Float:
 
 
 def _pleural_thickening(c: Canvas) -> Float:
-    side = c.side()
+    side = c.random_side()
     thick = c.rng.uniform(0.026, 0.036) * (0.75 + 0.5 * c.cloud(8)[:, :1])
     extent = c.ramp(c.depth - c.rng.uniform(0.1, 0.25), 0.05) * c.ramp(
         c.rng.uniform(0.85, 0.95) - c.depth, 0.05
@@ -168,7 +178,7 @@ def _pleural_thickening(c: Canvas) -> Float:
 
 def _hernia(c: Canvas) -> Float:
     radius = c.rng.uniform(0.06, 0.075)
-    x, y = 0.5 + c.side() * c.rng.uniform(0.0, 0.03), max(c.chest.domes) - 0.6 * radius
+    x, y = 0.5 + c.random_side() * c.rng.uniform(0.0, 0.03), max(c.chest.domes) - 0.6 * radius
     pouch = c.ellipse(x, y, radius * 1.15, radius, 0.15)
     c.paint(pouch, 0.82, 0.9)
     c.paint(c.ellipse(x, y, radius, radius * 0.85, 0.15) * c.ramp(y - c.y, 0.006), 0.12, 0.9)
@@ -176,8 +186,8 @@ def _hernia(c: Canvas) -> Float:
 
 
 def _fracture(c: Canvas) -> Float:
-    side = c.side()
-    x, y = c.place(side, (0.3, 0.7), (0.75, 0.9))
+    side = c.random_side()
+    x, y = c.random_point(side, (0.3, 0.7), (0.75, 0.9))
     inner = [(x - side * 0.06, y - 0.02), (x - side * 0.006, y - 0.01)]
     outer = [(x + side * 0.006, y + 0.015), (x + side * 0.05, y + 0.045)]
     c.paint(c.lines([inner, outer], 0.016), 0.80, 0.85)
@@ -185,7 +195,7 @@ def _fracture(c: Canvas) -> Float:
 
 
 def _device(c: Canvas) -> Float:
-    side, top = c.side(), c.chest.apex
+    side, top = c.random_side(), c.chest.apex
     x, y = 0.5 + side * 0.72 * c.chest.width, top + 0.12
     turn = np.linspace(0, np.pi / 2, 9)
     bend = [
@@ -198,7 +208,7 @@ def _device(c: Canvas) -> Float:
     return lead
 
 
-# Wide and faint ones first: what is small or sharp lies on top and is not painted over.
+# the order is important: wide and faint findings first, so that small and sharp ones are not painted over
 PAINTERS: dict[str, Callable[[Canvas], Float]] = {
     "Edema": _edema,
     "Consolidation": _consolidation,

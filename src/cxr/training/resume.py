@@ -13,7 +13,7 @@ from cxr.config.schema import Config
 from cxr.errors import CxrError
 from cxr.model.checkpoint import LAST, check_kinds
 from cxr.model.classifier import Classifier
-from cxr.patient_hash import own_hasher
+from cxr.patient_hash import hasher_from_environment
 from cxr.training.state import TrainState
 
 _TRAIN_AGAIN = "train again with --overwrite, or into another out=FOLDER; is the disk well?"
@@ -54,7 +54,7 @@ def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[st
     #    saved no key: None.
     key_before, key_now = saved.get("patient_key"), ""
     if config.train.remember_patients:
-        key_now = own_hasher().key_id
+        key_now = hasher_from_environment().key_id
     if key_before is not None and key_before != key_now:
         before, now = (f"the key {key}" if key else "no key" for key in (key_before, key_now))
         problem = f"{config.out}: the run's patients are hashed with {before}, and now with {now}"

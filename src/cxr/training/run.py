@@ -21,7 +21,7 @@ from cxr.labels.splits import SPLITS
 from cxr.model import checkpoint as checkpoints
 from cxr.model.predict import autocast_dtype
 from cxr.model.seen_hashes import images_of, patients_of
-from cxr.patient_hash import MAKE_ONE, VARIABLE, own_hasher
+from cxr.patient_hash import MAKE_KEY, VARIABLE, hasher_from_environment
 from cxr.training.loss import ClassWeights, class_weights
 from cxr.training.memory import bytes_for_steps
 from cxr.training.resume import check_resumable
@@ -58,7 +58,7 @@ class Run:
     def hashes(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """(hashes of patients, of images) by split, of train and val, for the leak check of `cxr eval`."""
         splits = ("train", "val") if self.config.train.remember_patients else ()
-        hasher = own_hasher()
+        hasher = hasher_from_environment()
         patients = {split: patients_of(self.dataset, split, hasher) for split in splits}
         images = {split: images_of(self.dataset, split, hasher) for split in splits}
         return patients, images
@@ -92,7 +92,7 @@ def check_before_packing(config: Config, listed: Listed, world: World, resume: b
         CxrError: No training or validation images, none with both classes, a last batch too small; under
             `resume`, a damaged last.pt, or one of another recipe, other images or other labels.
     """
-    own_hasher()  # refuses a key of patient hashes that cannot be used
+    hasher_from_environment()  # refuses a key of patient hashes that cannot be used
     planned = listed.plan()
     num_images = {split: len(planned.rows(split)) for split in SPLITS}
     # Rows may yet turn out unreadable, and the steps be fewer: then only what is certain is refused now.
@@ -144,11 +144,11 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
 
 def _report_patient_hashes(remember_patients: bool) -> None:
     """Print how the checkpoint will recognise patients, where it is not the default."""
-    hasher = own_hasher()
+    hasher = hasher_from_environment()
     if not remember_patients:
         consequence = "cxr eval will not recognise patients of this training: no leak check"
         warn(f"train.remember_patients=false: {consequence}")
     elif hasher.key_id:
         say(f"patients are kept as hashes with the key of CXR_PATIENT_KEY (id {hasher.key_id})")
         if hasher.is_weak:
-            warn(f"{VARIABLE} is short enough to be guessed; {MAKE_ONE}")
+            warn(f"{VARIABLE} is short enough to be guessed; {MAKE_KEY}")

@@ -13,7 +13,7 @@ from cxr.labels.splits import SPLITS
 from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
 from cxr.model.predict import fit_ood_detector
-from cxr.patient_hash import own_hasher
+from cxr.patient_hash import hasher_from_environment
 from cxr.training.run import Run
 from cxr.training.saver import Saver, copy_to_cpu
 from cxr.training.state import TrainState, snapshot
@@ -46,7 +46,7 @@ def save_state(run: Run, state: TrainState, validated: Predictions | None, saver
 
 def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> checkpoints.Checkpoint:
     """The checkpoint of the EMA, with what was chosen on its predictions of the validation rows."""
-    dataset, config, hasher = run.dataset, run.config, own_hasher()
+    dataset, config, hasher = run.dataset, run.config, hasher_from_environment()
     remember = config.train.remember_patients
     thresholds = operating_points.choose(validated, config.eval.threshold)
     if not remember:

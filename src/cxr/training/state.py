@@ -17,7 +17,7 @@ from cxr.model.classifier import Classifier
 from cxr.model.load_report import LoadReport
 from cxr.model.load_weights import load_weights
 from cxr.model.recompute import recompute_blocks
-from cxr.patient_hash import own_hasher
+from cxr.patient_hash import hasher_from_environment
 from cxr.training.loss import ClassWeights, logit_shift
 from cxr.training.optim import build_optimizer
 
@@ -133,7 +133,7 @@ def snapshot(state: TrainState, config: Config, images: dict[str, str]) -> dict[
         "scaler": state.scaler.state_dict() or None,  # of a disabled one: {}
         "config": config.model_dump_json(),
         "images": images,
-        "patient_key": own_hasher().key_id if config.train.remember_patients else "",
+        "patient_key": hasher_from_environment().key_id if config.train.remember_patients else "",
         "device": name_device(state.model.head.weight.device),
     }
 

@@ -34,7 +34,7 @@ def check_there(model: str | Path) -> None:
     path, _ = split_choice(str(model))
     if str(model).startswith("xrv:"):
         return
-    paths.refuse_endless(path)
+    paths.refuse_pipe(path)
     hint = "give the run folder that cxr train wrote, such as runs/nih_densenet121"
     if not paths.exists(path):
         raise CxrError(f"{path}: no such run folder or checkpoint file{_near(path)}", hint)

@@ -12,8 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydicom import Dataset
 
+from cxr.errors import UnreadableImageError
+from cxr.images.grey import Grey
 from cxr.images.notes import CONSTANT
-from cxr.images.read import Grey, UnreadableImageError, decode, read_file
+from cxr.images.read import decode, read_file
 from tests.helpers.dicoms import make_dicom, table_item, to_bytes
 from tests.images.dicom.test_decode import CURVE, DEEP, SIGNED, WINDOW, grey
 
@@ -187,8 +189,8 @@ def test_pixels_that_are_square_or_make_no_sense_stay(sides: object) -> None:
 
 def test_pixels_over_ten_times_as_long_as_wide_are_taken_for_a_mistake() -> None:
     result, notes = shown(make_dicom(DEEP, PixelSpacing=[1, 30]))
-    assert (result.shape, notes) == (DEEP.shape, ["its pixels are said to be over 10 times as long as wide, which is "
-                                                  "ignored"])  # fmt: skip
+    assert result.shape == DEEP.shape
+    assert notes == ["its header says that pixels are over 10 times as long as wide, which is ignored"]
 
 
 def test_an_image_that_would_become_too_large_is_refused() -> None:
@@ -262,7 +264,7 @@ def test_the_reported_inverted_files_are_inverted(cases: Path) -> None:
 
 def test_the_reported_kinds_are_named(cases: Path, tmp_path: Path) -> None:
     reasons = {
-        "11-jpeg-extended-12bit/nophoto.dcm": "DICOM file is corrupt: it lacks PhotometricInterpretation",
+        "11-jpeg-extended-12bit/nophoto.dcm": "DICOM file is corrupt: its header lacks PhotometricInterpretation",
         "26-image-kinds/webp_named.png": "not a PNG, JPEG, TIFF or DICOM image: it is WebP; save it as PNG",
         "26-image-kinds/gif_named.jpg": "not a PNG, JPEG, TIFF or DICOM image: it is GIF; save it as PNG",
         "26-image-kinds/bmp_named.jpeg": "not a PNG, JPEG, TIFF or DICOM image: it is BMP; save it as PNG",

@@ -18,8 +18,10 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.processing import convert_color_space
 from pydicom.pixels.utils import pixel_array
 
+from cxr.errors import UnreadableImageError
 from cxr.images.dicom.j2k_header import read_j2k_header
-from cxr.images.read import Grey, UnreadableImageError, decode, read_file
+from cxr.images.grey import Grey
+from cxr.images.read import decode, read_file
 from tests.helpers.dicoms import compressed, encapsulate_jpeg, make_dicom, to_bytes
 from tests.images.dicom.test_decode import COLOUR, DEEP, SHALLOW, reason_of
 
@@ -208,7 +210,7 @@ def test_a_frame_in_several_fragments_is_read_and_several_frames_are_refused(syn
     np.testing.assert_array_equal(grey(dataset), grey(make_dicom(DEEP)))
     for has_table in (False, True):
         dataset.PixelData = encapsulate([frame, frame], has_bot=has_table)
-        assert reason_of(dataset).startswith("DICOM file of 2 frames: one image a file is read")
+        assert reason_of(dataset).startswith("DICOM file of 2 frames: only one image per file is read")
 
 
 def test_a_second_table_of_offsets_does_not_lead_to_other_pixels() -> None:

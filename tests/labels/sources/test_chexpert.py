@@ -105,7 +105,7 @@ def test_faults_are_named_by_file_and_line(tmp_path: Path) -> None:
     edit(tmp_path / "train.csv", "-1.0", "maybe")
     assert error_of(tmp_path) == (
         "error: ROOT/train.csv:3: Atelectasis is 'maybe', no label\n"
-        "hint: a label is 1 (present), 0 (absent), -1 (uncertain) or blank (not said)"
+        "hint: a label is 1 (present), 0 (absent), -1 (uncertain) or blank (not mentioned)"
     )
 
 

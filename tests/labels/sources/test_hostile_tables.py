@@ -15,7 +15,7 @@ from cxr.data.store import open_store
 from cxr.errors import CxrError
 from cxr.fields.identity import normalise_ids
 from cxr.fields.views import read_view
-from cxr.images.read import Preprocess
+from cxr.images.prepare import Preprocess
 from cxr.labels.choose import choose_columns
 from cxr.labels.sheet import read_sheet
 from cxr.labels.sources import padchest, read

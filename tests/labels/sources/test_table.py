@@ -110,7 +110,7 @@ def test_an_unknown_cell_is_named_by_line_column_and_value(tmp_path: Path) -> No
     text = error_of(write_table(tmp_path), findings=["note", "Mass"])
     assert text == (
         "error: ROOT/x.csv:3: note is 'x', no label\n"
-        "hint: a label is 1 (present), 0 (absent), -1 (uncertain) or blank (not said)"
+        "hint: a label is 1 (present), 0 (absent), -1 (uncertain) or blank (not mentioned)"
     )
 
 

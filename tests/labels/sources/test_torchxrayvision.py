@@ -9,7 +9,8 @@ from cxr.cli import main
 from cxr.config.schema import Config, Data
 from cxr.data.dataset import open_dataset
 from cxr.errors import CxrError, UnreadableImageError
-from cxr.images.read import Preprocess, prepare, read_file
+from cxr.images.prepare import Preprocess, prepare
+from cxr.images.read import read_file
 from cxr.labels.sources import read
 from cxr.labels.sources.torchxrayvision import to_grey
 from cxr.labels.table import LabelTable

@@ -3,7 +3,7 @@
 from cxr.config.schema import Data
 from cxr.labels.sources import chexpert, nih
 from cxr.labels.table import LabelTable
-from cxr.phantom.archive import find_layout, generate
+from cxr.phantom.dataset import find_layout, generate
 
 
 def read(data: Data) -> LabelTable:

@@ -36,7 +36,7 @@ import pandas as pd
 
 from cxr.config.schema import Data
 from cxr.console import say
-from cxr.errors import CxrError, UnreadableImageError, says_nothing_of_the_file
+from cxr.errors import CxrError, UnreadableImageError, is_system_error
 from cxr.fields.cells import LABEL_HINT, SOFT_HINT
 from cxr.fields.identity import normalise_images
 from cxr.findings import canonical, name_key
@@ -225,7 +225,7 @@ def _make_reader(
         try:
             pixels = dataset[row_of[path]]["img"]
         except Exception as error:  # a decoder may raise anything on a damaged file
-            if says_nothing_of_the_file(error):
+            if is_system_error(error):
                 raise
             raise UnreadableImageError(root / path, _describe(error)) from None
         return to_grey(pixels, f"row {row_of[path]} ({path})")

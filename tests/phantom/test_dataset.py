@@ -9,7 +9,8 @@ from cxr.config.schema import Data, Phantom
 from cxr.errors import CxrError
 from cxr.findings import CHEXPERT_14, NIH_14
 from cxr.labels.sources.phantom import read
-from cxr.phantom import archive as phantom
+from cxr.phantom import dataset as phantom
+from cxr.phantom.exams import PREVALENCE, plan
 from cxr.phantom.findings import radiograph
 
 NIH = Phantom(num_images=60, size=64)
@@ -106,7 +107,7 @@ def test_boxes_lie_in_the_image_and_match_the_labels(nih: Path) -> None:
 
 
 def test_findings_change_pixels_inside_their_boxes() -> None:
-    chest = phantom.plan(NIH)[0].chest
+    chest = plan(NIH.num_images, NIH.seed)[0].chest
     normal, _ = radiograph(chest, frozenset(), (64, 64), np.random.default_rng(0))
     drawn, boxes = radiograph(chest, frozenset({"Mass"}), (64, 64), np.random.default_rng(0))
     x, y, w, h = boxes["Mass"]
@@ -115,9 +116,9 @@ def test_findings_change_pixels_inside_their_boxes() -> None:
 
 
 def test_the_smallest_picture_has_a_box_for_each_finding() -> None:
-    everything = frozenset(phantom.PREVALENCE)
+    everything = frozenset(PREVALENCE)
     for seed in range(20):
-        chest = phantom.plan(Phantom(num_images=1, seed=seed))[0].chest
+        chest = plan(1, seed)[0].chest
         _, boxes = radiograph(chest, everything, (32, 32), np.random.default_rng(seed))
         assert set(boxes) == everything and min(min(w, h) for _, _, w, h in boxes.values()) >= 1
 
@@ -156,7 +157,7 @@ def test_a_generation_that_stops_leaves_nothing_behind(
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(phantom, "_write_nih", fail)
+    monkeypatch.setattr("cxr.phantom.nih.write_tables", fail)
     with pytest.raises(OSError, match="disk full"):
         phantom.generate(tmp_path / "root", Phantom(num_images=2, size=32))
     assert list(tmp_path.iterdir()) == []
@@ -164,7 +165,7 @@ def test_a_generation_that_stops_leaves_nothing_behind(
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(CxrError, match="is there already"):
+    with pytest.raises(CxrError, match="exists already and is not an empty folder"):
         phantom.generate(tmp_path, Phantom(num_images=2, size=32))
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
