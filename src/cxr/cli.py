@@ -62,6 +62,9 @@ class Split(StrEnum):
     test = "test"
 
 
+SplitOfRun = Annotated[Split | None, typer.Option(help="Split of a run to evaluate; test by default.")]
+
+
 class Averaged(StrEnum):
     """What an ensemble averages."""
 
@@ -183,7 +186,7 @@ def train(
 )
 def evaluate(
     runs: EvalTargets,
-    split: Annotated[Split | None, typer.Option(help="Split of a run to evaluate; test by default.")] = None,
+    split: SplitOfRun = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
     labels: Labels = None,
     label_column: LabelColumn = None,
@@ -203,16 +206,10 @@ def evaluate(
     from cxr.commands.evaluate import evaluate as run_evaluate
     from cxr.evaluation.join import LabelOptions
 
+    options = LabelOptions(label_column, skip_unlabelled)
+    split_name = split and split.value
     run_evaluate(
-        runs,
-        split and split.value,
-        out,
-        labels,
-        validation,
-        tune_on_test,
-        average.value,
-        allow_seen_patients,
-        LabelOptions(label_column, skip_unlabelled),
+        runs, split_name, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options
     )
 
 
@@ -224,7 +221,7 @@ def evaluate(
 )
 def compare(
     runs: EvalTargets,
-    split: Annotated[Split | None, typer.Option(help="Split of a run to evaluate; test by default.")] = None,
+    split: SplitOfRun = None,
     out: Annotated[Path | None, typer.Option(help="Folder for comparison.csv, .json and .md.")] = None,
     labels: Labels = None,
     label_column: LabelColumn = None,
