@@ -21,9 +21,11 @@ from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.readers import compare_reader_files
 from cxr.labels.duplicates import Duplicates
 from cxr.paths import is_folder
-from cxr.report import compare as compare_render
-from cxr.report import html, render
+from cxr.report import compare as compare_report
+from cxr.report import evaluation as evaluation_report
 from cxr.report import readers as readers_report
+from cxr.report.run_files import read_training
+from cxr.report.terminal import render
 from cxr.streams import show
 from cxr.text import short_name
 from cxr.weights.kinds import WeightsError, check_there, is_from_elsewhere, locate
@@ -64,10 +66,9 @@ def evaluate(
         report, every = evaluate_runs(paths, overrides, fold, averaged, allow_seen, recipe)
         shown, home = every, _home(paths[0], recipe)
         folder = out or home / _report_name(fold, paths, overrides)
-        training = html.read_training(home) if len(paths) == 1 else None
-    render.write(report, every, folder)
-    html.write(report, shown, folder, training)
-    terminal().print(render.render_terminal(report))
+        training = read_training(home) if len(paths) == 1 else None
+    evaluation_report.write(report, every, shown, folder, training)
+    terminal().print(render(*evaluation_report.summary(report)))
     show(f"report: {folder / 'report.html'}")
 
 
@@ -101,8 +102,8 @@ def compare(
     (first, how), (second, _) = sides
     comparison = compare_two(first, second, how)
     if out is not None:
-        compare_render.write(comparison, out)
-    terminal().print(compare_render.render_terminal(comparison))
+        compare_report.write(comparison, out)
+    terminal().print(render(*compare_report.summary(comparison)))
     if out is not None:
         show(f"comparison: {out / 'comparison.md'}")
 
@@ -120,7 +121,7 @@ def readers(
     result = compare_reader_files(predictions, paths, thresholds, _eval_options(overrides), options)
     if out is not None:
         readers_report.write(result, out)
-    terminal().print(readers_report.render_terminal(result))
+    terminal().print(render(*readers_report.summary(result)))
     if out is not None:
         show(f"readers: {out / 'readers.md'}")
 

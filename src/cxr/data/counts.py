@@ -1,50 +1,52 @@
-"""What is trained on and judged, as a table for the terminal."""
-
-from rich.console import RenderableType
+"""What is trained and evaluated on, as lines and a table."""
 
 from cxr.console import count as count_of
-from cxr.console import line, stack
 from cxr.data.dataset import Dataset
 from cxr.labels.columns import describe
 from cxr.labels.splits import FOLDS
 from cxr.labels.table import NO_PATIENTS, count
-from cxr.tables import Table
+from cxr.report.document import Cell, Table, Text
 
 _SHORT = {"positive": "pos.", "negative": "neg."}  # nine columns fit a terminal of 80
 
 
-def render_counts(dataset: Dataset) -> RenderableType:
-    """Rows kept and dropped, and positives, negatives and masked cells per finding and fold."""
-    headings, columns = ["\nFinding"], []
-    for fold in FOLDS:
-        cells = count(dataset.select(dataset.rows(fold)))
-        for kind in ("positive", "negative", "masked"):
-            if kind != "masked" or cells["masked"].any() or cells["soft"].any():
-                values = cells[kind] + (cells["soft"] if kind == "positive" else 0)
-                headings.append(f"{fold}\n{_SHORT.get(kind, kind)}")
-                columns.append([f"{value:,}" for value in values])
-    table = Table(headings)
-    for row in zip(dataset.targets.findings, *columns, strict=True):
-        table.add(row)
+def counts(dataset: Dataset) -> tuple[Text | Table, ...]:
+    """Rows kept and dropped, columns of the label tables, then cells of each finding by split."""
     lines = [text for archive in dataset.archives for text in _describe(archive)]
-    lines += [
-        f"{archive.name}: {text}" if archive.name else text
-        for archive in dataset.archives
-        for text in describe(archive.table.columns)
-    ]
-    return stack(*map(line, lines), "", table, "")
+    for archive in dataset.archives:
+        named = f"{archive.name}: " if archive.name else ""
+        lines += [named + text for text in describe(archive.table.columns)]
+    return (*map(Text, lines), Text(""), _table(dataset), Text(""))
+
+
+def _table(dataset: Dataset) -> Table:
+    """Positives, soft ones among them, negatives and, where there are any, masked cells of each finding by split."""
+    headings, columns = ["\nFinding"], []
+    for split in FOLDS:
+        cells = count(dataset.select(dataset.rows(split)))
+        has_masked = cells["masked"].any() or cells["soft"].any()
+        for kind in ("positive", "negative", *(["masked"] if has_masked else [])):
+            values = cells[kind] + (cells["soft"] if kind == "positive" else 0)
+            headings.append(f"{split}\n{_SHORT.get(kind, kind)}")
+            columns.append([int(value) for value in values])
+    rows: list[tuple[Cell, ...]] = list(zip(dataset.targets.findings, *columns, strict=True))
+    return Table("", tuple(headings), tuple(rows), "l" + "r" * len(columns))
 
 
 def _describe(archive: Dataset) -> list[str]:
-    """Lines on the rows of one archive."""
+    """Lines on the rows of one dataset."""
     ids = archive.table.rows["patient_id"]
-    sizes = [f"{fold} {count_of(len(rows), 'image')} of {count_of(ids[rows].nunique(), 'patient')}" for fold in FOLDS
-             for rows in [archive.rows(fold)]]  # fmt: skip
+    sizes = []
+    for split in FOLDS:
+        rows = archive.rows(split)
+        sizes.append(f"{split} {count_of(len(rows), 'image')} of {count_of(ids[rows].nunique(), 'patient')}")
     named = f"{archive.name}: " if archive.name else ""
     visited = f", training rows {archive.weight:g} times an epoch" if archive.weight != 1 else ""
     lines = [f"{named}split: {archive.split.name}: {', '.join(sizes)}{visited}"]
-    dropped = [f"{num:,} {reason}" for reason, num in archive.dropped.items() if num]
-    return lines + ([f"{named}dropped: {', '.join(dropped)}"] if dropped else [])
+    dropped = ", ".join(f"{num:,} {reason}" for reason, num in archive.dropped.items() if num)
+    if dropped:
+        lines.append(f"{named}dropped: {dropped}")
+    return lines
 
 
 def warnings(dataset: Dataset) -> list[str]:

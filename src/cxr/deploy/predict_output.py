@@ -10,8 +10,9 @@ from cxr.evaluation.thresholds import origin
 from cxr.images.read import Grey
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.ood import ENOUGH_IMAGES
+from cxr.report.document import Estimate, Table
+from cxr.report.terminal import render
 from cxr.streams import exact_stdout
-from cxr.tables import Table
 from cxr.text import DISCLAIMER, csv_line
 
 Overlays = dict[str, Path]
@@ -112,11 +113,24 @@ class TableWriter(Writer):
     def write(  # noqa: D102 - as of Writer
         self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays
     ) -> None:
-        table = Table(["Finding", "Probability", "Threshold", ""])
-        for place in sorted(range(len(row)), key=lambda place: -row[place]):
-            above = row[place] >= self.thresholds.values[place]
-            cells = (self.findings[place], f"{row[place]:.3f}", f"{self.thresholds.values[place]:.3f}")
-            table.add([*cells, "above" if above else ""], style="bold" if above else "")
+        thresholds = self.thresholds.values
+        order = sorted(range(len(row)), key=lambda place: -row[place])
+        above = [place for place, c in enumerate(order) if row[c] >= thresholds[c]]
+        table = Table(
+            "",
+            ("Finding", "Probability", "Threshold", ""),
+            tuple(
+                (
+                    self.findings[c],
+                    Estimate(row[c]),
+                    Estimate(thresholds[c]),
+                    "above" if place in above else "",
+                )
+                for place, c in enumerate(order)
+            ),
+            "lrrr",
+            bold=tuple(above),
+        )
         self._console.print(line(str(image.file), style="bold"), soft_wrap=True)
         warning = self.warning(score)
         if warning:
@@ -126,7 +140,7 @@ class TableWriter(Writer):
             self._console.print(line(f"Note: {note}", style="bold yellow"), soft_wrap=True)
         for path in overlays.values():
             self._console.print(line(f"Overlay: {path}"), soft_wrap=True)
-        self._console.print(table, "")
+        self._console.print(render(table), "")
 
     def finish(self) -> None:  # noqa: D102
         if self._num_warned:
