@@ -90,7 +90,7 @@ def test_counts_are_those_of_pandas(recipe: Path, archive: Path, tmp_path: Path)
     table = entries(archive)
     test = table["Image Index"].isin((archive / "test_list.txt").read_text().split())
     positive = table["Finding Labels"].str.get_dummies("|").reindex(columns=list(NIH_14), fill_value=0)
-    cells = pd.DataFrame(facts["cells"]).pivot(index="finding", columns="fold", values="positive")
+    cells = pd.DataFrame(facts["cells"]).pivot(index="finding", columns="split", values="positive")
     assert cells["test"].to_dict() == positive[test].sum().to_dict()
     assert cells.sum(axis=1).to_dict() == positive.sum().to_dict()
     assert facts["together"]["counts"] == (positive.T @ positive).to_numpy().tolist()
@@ -135,7 +135,7 @@ def test_a_picture_in_train_and_test_is_a_leak(archive: Path, recipe: Path, tmp_
     first, second = ((root / file).read_text().split()[0] for file in ("train_val_list.txt", "test_list.txt"))
     (root / "images" / second).write_bytes((root / "images" / first).read_bytes())
     status, facts = check(recipe, tmp_path / "out", f"data.root={root}", "data.split_seed=3")
-    assert (status, facts["twins"][0]["same"], facts["twins"][0]["folds"][-1]) == (0, "file", "test")
+    assert (status, facts["twins"][0]["same"], facts["twins"][0]["splits"][-1]) == (0, "file", "test")
     leak = f"leak: equal pictures in more than one split: 1: images/{first} = images/{second}"
     assert leak in facts["warnings"]
 
@@ -262,7 +262,7 @@ def test_lateral_images_among_frontal_ones_are_named_by_their_column(tmp_path: P
     ]
     _, facts = check(recipe, tmp_path / "out", "data.findings=[Edema, Fracture]", "data.views=[AP]")
     assert "lateral" not in listed(facts)
-    cells = {(one["finding"], one["fold"]): one for one in facts["cells"]}
+    cells = {(one["finding"], one["split"]): one for one in facts["cells"]}
     assert cells["Edema", "val"]["negative"] == 2
     assert cells["Fracture", "val"]["blank"] == 2
 

@@ -66,8 +66,8 @@ def test_the_plan_is_what_training_does(weight: float, recipe: Path, chexpert: P
     assert plan["patients"] == counts["patients"]
     assert plan["steps_per_epoch"] == prepare(config, dataset, ALONE).steps_per_epoch
     assert plan["visits"] == sum(dataset.visits())
-    assert [one["visits"] for one in plan["archives"]] == dataset.visits()
-    assert [one["share"] for one in plan["archives"]] == [
+    assert [one["visits"] for one in plan["datasets"]] == dataset.visits()
+    assert [one["share"] for one in plan["datasets"]] == [
         num / sum(dataset.visits()) for num in dataset.visits()
     ]
     assert plan["findings"] == list(dataset.targets.findings)
@@ -77,7 +77,7 @@ def test_a_weight_changes_the_steps_of_a_single_archive_too(recipe: Path, tmp_pa
     _, facts = check(recipe, tmp_path / "out", "data.weight=2.5", "train.batch_size=7")
     config, dataset = trained(recipe, tmp_path, "data.weight=2.5", "train.batch_size=7")
     assert facts["plan"]["steps_per_epoch"] == prepare(config, dataset, ALONE).steps_per_epoch
-    assert facts["plan"]["archives"] == []
+    assert facts["plan"]["datasets"] == []
 
 
 def test_cells_are_those_of_training_and_tell_blank_from_not_labelled(
@@ -138,8 +138,8 @@ def test_equal_pictures_of_two_archives_are_found_and_leaks_told_apart(
         for pair in planted.items()
     )
     assert [one["images"] for one in facts["twins"]] == [leak, same]
-    assert [one["archives"] for one in facts["twins"]] == [["nih", "chexpert"]] * 2
-    assert [one["folds"] for one in facts["twins"]] == [["train", "test"], ["val"]]
+    assert [one["datasets"] for one in facts["twins"]] == [["nih", "chexpert"]] * 2
+    assert [one["splits"] for one in facts["twins"]] == [["train", "test"], ["val"]]
     assert warned(facts, "leak") == [f"leak: equal pictures in splits of two archives: 1: {' = '.join(leak)}"]
     assert warned(facts, "equal pictures in more than one archive: 2: ")
     assert status == 0
@@ -171,7 +171,7 @@ def test_a_further_archive_may_lack_splits_as_in_training(folds: str, recipe: Pa
     config, dataset = trained(recipe, tmp_path, also(tmp_path / "more", **keys))
     assert (status, facts["problems"]) == (0, [])
     assert facts["plan"]["steps_per_epoch"] == prepare(config, dataset, ALONE).steps_per_epoch
-    assert facts["plan"]["archives"][1]["images"] == dataset.parts[1].counts()["images"]
+    assert facts["plan"]["datasets"][1]["images"] == dataset.parts[1].counts()["images"]
 
 
 def test_no_archive_with_training_rows_is_refused_as_in_training(recipe: Path, tmp_path: Path) -> None:
@@ -244,10 +244,10 @@ def test_terminal_json_and_page_say_the_same(
     monkeypatch.setenv("COLUMNS", "1000")
     findings = "data.findings=[Edema, Hernai, Fracture]"
     _, facts = check(recipe, tmp_path / "out", also(chexpert, weight=0.5), findings)
-    said = capsys.readouterr().out.split("all archives together")[1]
+    said = capsys.readouterr().out.split("all datasets together")[1]
     page = re.sub(r"<[^>]*>", " ", page_of(tmp_path)).replace("&#39;", "'")
     lines = [*facts["problems"], *facts["warnings"], facts["verdict"]]
-    for one in facts["plan"]["archives"]:
+    for one in facts["plan"]["datasets"]:
         lines += [f"{one['visits']} images of {one['name']} ({100 * one['share']:.1f} %)"]
         cells = [one["name"], *one["images"].values(), f"{one['weight']:g}", one["visits"]]
         assert re.search(r"\s+".join(map(str, cells)), said) and re.search(r"\s+".join(map(str, cells)), page)

@@ -21,7 +21,7 @@ _WITHOUT_PIXELS = ("missing", "truncated", "unreadable")
 
 
 def take(found: Survey) -> dict[str, Gallery]:
-    """Random images that would be trained or evaluated on, then the first of each listing; none under --quick.
+    """Random images of all splits, then the first of each listing; none under --quick.
 
     Keys are `random`, `twins` and the kinds of listings.
     """
@@ -46,12 +46,12 @@ def _draw_random(found: Survey) -> tuple[Thumbnail, ...]:
     return _shrink_all(captions, found)
 
 
-def _caption(kept: LabelTable, check: Check, fold: str, row: int) -> str:
+def _caption(kept: LabelTable, check: Check, split: str, row: int) -> str:
     """As `train, PA: Cardiomegaly, Edema`."""
     columns = [kept.findings.index(finding) for finding in check.plan.findings]
     labels = [kept.findings[column] for column in columns if kept.raw[row, column] == 1]
     view = str(kept.rows["view"][row]).strip()
-    return f"{', '.join(part for part in (fold, view) if part)}: {', '.join(labels) or 'nothing labelled'}"
+    return f"{', '.join(part for part in (split, view) if part)}: {', '.join(labels) or 'nothing labelled'}"
 
 
 def _draw_twins(twins: Sequence[Twins], found: Survey) -> tuple[Thumbnail, ...]:

@@ -113,13 +113,13 @@ def label_cells(check: Check, finding: str) -> dict[str, Cells]:
 
 
 def datasets(check: Check) -> Table:
-    """What each dataset gives: images by split, then what an epoch draws from it; no rows where there is only one."""
+    """What each dataset gives: images by split, then what an epoch draws; no rows where there is only one."""
     rows: list[tuple[Cell, ...]] = []
     for share in check.plan.archives:
         drawn = (f"{share.weight:g}", share.visits, f"{100 * share.share:.1f} %")
         labelled = f"{len(share.findings)} of {len(check.plan.findings)}"
         rows.append((share.name, *share.images.values(), *drawn, labelled))
-    title = "Images of each dataset by split, what an epoch draws from it by data.weight, and the findings it labels"
+    title = "Images of each dataset by split, what an epoch draws from it by data.weight, and its findings"
     columns = ("Dataset", *FOLDS, "weight", "drawn", "share", "findings")
     return Table(title, columns, tuple(rows), "l" + "r" * (len(columns) - 1))
 

@@ -43,7 +43,7 @@ def check(config: Config, recipe: Path, out: Path | None, quick: bool = False) -
     found = survey(config, quick, [folder])
     for part in found.parts:
         _show(part, f"{recipe.stem}, {part.check.part}", folder / part.check.part, part.check.part, subject)
-    _show(found, recipe.stem, folder, "all archives together" if found.parts else "", subject)
+    _show(found, recipe.stem, folder, "all datasets together" if found.parts else "", subject)
     return found.check.ready
 
 

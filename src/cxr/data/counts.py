@@ -12,15 +12,13 @@ _SHORT = {"positive": "pos.", "negative": "neg."}  # nine columns fit a terminal
 
 def counts(dataset: Dataset) -> tuple[Text | Table, ...]:
     """Rows kept and dropped, columns of the label tables, then cells of each finding by split."""
-    lines = [text for archive in dataset.archives for text in _describe(archive)]
-    for archive in dataset.archives:
-        named = f"{archive.name}: " if archive.name else ""
-        lines += [named + text for text in describe(archive.table.columns)]
+    lines = [line for part in dataset.archives for line in _describe(part)]
+    lines += [_name(part) + line for part in dataset.archives for line in describe(part.table.columns)]
     return (*map(Text, lines), Text(""), _table(dataset), Text(""))
 
 
 def _table(dataset: Dataset) -> Table:
-    """Positives, soft ones among them, negatives and, where there are any, masked cells of each finding by split."""
+    """Cells of each finding by split: positive or soft, negative and, where there are any, masked."""
     headings, columns = ["\nFinding"], []
     for split in FOLDS:
         cells = count(dataset.select(dataset.rows(split)))
@@ -33,26 +31,31 @@ def _table(dataset: Dataset) -> Table:
     return Table("", tuple(headings), tuple(rows), "l" + "r" * len(columns))
 
 
-def _describe(archive: Dataset) -> list[str]:
+def _name(part: Dataset) -> str:
+    """What a line on one dataset of several begins with."""
+    return f"{part.name}: " if part.name else ""
+
+
+def _describe(part: Dataset) -> list[str]:
     """Lines on the rows of one dataset."""
-    ids = archive.table.rows["patient_id"]
+    ids = part.table.rows["patient_id"]
     sizes = []
     for split in FOLDS:
-        rows = archive.rows(split)
+        rows = part.rows(split)
         sizes.append(f"{split} {count_of(len(rows), 'image')} of {count_of(ids[rows].nunique(), 'patient')}")
-    named = f"{archive.name}: " if archive.name else ""
-    visited = f", training rows {archive.weight:g} times an epoch" if archive.weight != 1 else ""
-    lines = [f"{named}split: {archive.split.name}: {', '.join(sizes)}{visited}"]
-    dropped = ", ".join(f"{num:,} {reason}" for reason, num in archive.dropped.items() if num)
+    visited = f", training rows {part.weight:g} times an epoch" if part.weight != 1 else ""
+    lines = [f"{_name(part)}split: {part.split.name}: {', '.join(sizes)}{visited}"]
+    dropped = ", ".join(f"{num:,} {reason}" for reason, num in part.dropped.items() if num)
     if dropped:
-        lines.append(f"{named}dropped: {dropped}")
+        lines.append(f"{_name(part)}dropped: {dropped}")
     return lines
 
 
 def warnings(dataset: Dataset) -> list[str]:
     """What a training must know of the datasets that were read, a line each."""
-    return [
-        f"{archive.name}: {line}" if archive.name else line
-        for archive in dataset.archives
-        for line in (*archive.table.notes, *([NO_PATIENTS] if not archive.table.names_patients else []))
-    ]
+    lines = []
+    for part in dataset.archives:
+        lines += [_name(part) + note for note in part.table.notes]
+        if not part.table.names_patients:
+            lines.append(_name(part) + NO_PATIENTS)
+    return lines

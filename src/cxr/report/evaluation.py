@@ -28,7 +28,7 @@ _SHORT_COLUMNS = {
     "sensitivity": "\nSens.",
     "specificity": "\nSpec.",
 }
-"""Columns of a terminal of 80 columns; AP would be a view."""
+"""Columns for a terminal of 80; average precision is not called AP, which is a view."""
 
 
 def write(
@@ -40,12 +40,12 @@ def write(
 ) -> None:
     """Write the predictions, every table, the figures and both pages into the folder, each atomically.
 
-    Files: `predictions.csv`, `metrics.csv` (findings, then summary rows), `subgroups.csv`, `subgroup_gaps.csv`,
-    `reliability.csv`, `report.json`, `figures/*.svg` and `*.png`, `report.md`, `report.html`.
+    Files: `predictions.csv`, `metrics.csv` (findings, then summary rows), `subgroups.csv`,
+    `subgroup_gaps.csv`, `reliability.csv`, `report.json`, `figures/*.svg` and `*.png`, `report.md`, `report.html`.
 
     Args:
         report: The report.
-        predictions: All rows that were read. They name patients, so nobody but their owner may read that file.
+        predictions: All rows that were read. They name patients, so only the owner may read their file.
         evaluated: The rows that the report is about.
         folder: Where to.
         training: The run that made the model, if it is at hand.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
-BLUE, ORANGE, GREY = "#1f5f99", "#c25b12", "#767676"
+BLUE, ORANGE, GREY, BLACK = "#1f5f99", "#c25b12", "#767676", "#1b1b1b"
 """Colours that colour-blind readers tell apart, dark enough in print."""
 LABEL_COLUMNS = 36  # width of a name beside an axis, in letters
 _STYLE = {
@@ -33,7 +33,7 @@ _STYLE = {
 
 @contextmanager
 def drawing(texts: Iterable[str]) -> Iterator[str]:
-    """Draw in our style while the body runs, with fonts for texts that are not ours; gives the letters no font has."""
+    """Draw in one style while the body runs, with fonts for these texts; gives the letters that no font has."""
     # it logs how it searches for fonts and where it caches them
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib as mpl
@@ -82,7 +82,7 @@ def draw_bars(
         title: What is shown.
         alt: The same in words.
         rows: From the top, (label, (length, text beside the bar) of each series).
-        series: Names of at most three series; none where there is only one.
+        series: Names of at most four series; none where there is only one.
     """
     num_series = max(1, len(series))
     thickness = 0.84 / num_series  # rows are 1 apart
@@ -93,7 +93,7 @@ def draw_bars(
             lengths = [bars[place][0] for _, bars in rows]
             texts = [bars[place][1] for _, bars in rows]
             label = series[place] if series else None
-            colour = (BLUE, ORANGE, GREY)[place]
+            colour = (BLUE, ORANGE, GREY, BLACK)[place]
             drawn = axes.barh(middles, lengths, 0.9 * thickness, color=colour, label=label)
             axes.bar_label(drawn, texts, padding=2, fontsize=7)
         axes.set_yticks(range(len(rows)), shorten_all([label for label, _ in rows], LABEL_COLUMNS))

@@ -26,7 +26,7 @@ def estimate(
     mark: str = "",
     note: str = "",
 ) -> Estimate:
-    """The metric in column `value` of a row with its interval from columns `low` and `high`, where they are given."""
+    """The metric in column `value` of a row, with its interval where columns `low` and `high` are given."""
     return Estimate(
         _number(row[value]),
         _number(row[low]) if low else None,
