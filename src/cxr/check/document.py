@@ -103,7 +103,7 @@ def _random(check: Check, galleries: Mapping[str, Gallery]) -> tuple[Part, ...]:
     if "random" not in galleries:
         return ()
     pixels = dict(check.about)["pixels"]
-    note = f"This and every image below is as packing prepares it and the model would see it: {pixels}."
+    note = f"These and all images below are as packing prepares them and the model would see them: {pixels}."
     return Text(note, "soft"), galleries["random"]
 
 

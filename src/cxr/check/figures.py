@@ -22,15 +22,16 @@ def draw(check: Check) -> dict[str, Figure]:
 
 def _prevalence(check: Check) -> Figure | None:
     """Share of positive cells by finding and split."""
+    # a split without images would be a row of empty bars; `all` is a split of no plan
     filled = [split for split in splits(check) if check.plan.images.get(split, 1)]
     rows, shares = [], []
     for finding in check.plan.findings:
         cells = label_cells(check, finding)
-        own = [
+        by_split = [
             _share(cells[split].positive, cells[split].positive + cells[split].negative) for split in filled
         ]
-        rows.append((finding, [(share, f"{100 * share:.1f} %") for share in own]))
-        shares += [(share, finding) for share in own]
+        rows.append((finding, [(share, f"{100 * share:.1f} %") for share in by_split]))
+        shares += [(share, finding) for share in by_split]
     if not shares:
         return None
     (low, rare), (high, frequent) = min(shares), max(shares)

@@ -12,7 +12,7 @@ from cxr.images.read import Preprocess, prepare
 from cxr.labels.table import LabelTable
 from cxr.report.document import Gallery, Thumbnail
 
-SIDE = 112
+_SIDE = 112
 """Width and height of a thumbnail in pixels."""
 _NUM_RANDOM, _NUM_EACH = 24, 6
 _QUALITY = 82
@@ -80,8 +80,9 @@ def shrink(name: str, caption: str, read: Read, how: Preprocess) -> Thumbnail | 
         square = prepare(read(name), how)
     except Exception:  # it was decoded a moment ago; a page without this one is still a page
         return None
+    # averaging areas is the rule where images shrink; where they grow, pixels are shown as they are
     small = cv2.resize(
-        square, (SIDE, SIDE), interpolation=cv2.INTER_AREA if how.size > SIDE else cv2.INTER_NEAREST
+        square, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA if how.size > _SIDE else cv2.INTER_NEAREST
     )
     data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
     return Thumbnail(data, name, caption)

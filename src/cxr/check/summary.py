@@ -19,6 +19,7 @@ _WHERE = {
 }
 _NUM_PAIRS = 3
 _SHORT = {"uncertain": "unc.", "unlabelled": "unlab."}  # eleven columns fit a terminal of 80
+# the fields of check.json have the words of docs/glossary.md, whatever the types of result.py call them
 _JSON_NAMES = {"fold": "split", "folds": "splits", "archives": "datasets"}
 
 

@@ -83,7 +83,7 @@ def page(report: Report, figures: Sequence[Figure], training: Training) -> Docum
             Text(f"Evaluated on {report.judged_on}.{intervals}", "soft"),
             _key_numbers(report),
             *notes,
-            *(section for section in sections if section.parts),
+            *(section for section in sections if section.parts),  # what the report has nothing on is left out
         ),
     )
 
@@ -150,10 +150,10 @@ def _subgroups(report: Report) -> tuple[Part, ...]:
     """A table per attribute, then what a gap is."""
     if report.subgroups is None or not len(report.subgroups.groups):
         return ()
-    groups, gaps = (pd.DataFrame(table) for table in report.subgroups)
+    groups, gaps = report.subgroups
     tables = [
-        _subgroup_table(str(attribute), own, gaps[gaps["attribute"] == attribute])
-        for attribute, own in groups.groupby("attribute", sort=False)
+        _subgroup_table(str(attribute), table, gaps[gaps["attribute"] == attribute])
+        for attribute, table in groups.groupby("attribute", sort=False)
     ]
     return (*tables, Text(_SUBGROUPS_NOTE, "soft"))
 
@@ -217,7 +217,7 @@ def counts(counts: Counts) -> tuple[Part, ...]:
     ]
     cells = [{row.finding: row for row in counts.cells[split]} for split in splits]
     for finding in cells[0] if cells else ():
-        rows.append((finding, *(_count_cell(own[finding]) for own in cells)))
+        rows.append((finding, *(_count_cell(by_finding[finding]) for by_finding in cells)))
     title = "Images, patients, and cells of each finding by split"
     table = Table(title, ("", *splits), tuple(rows), "l" + "r" * len(splits))
     dropped = ", ".join(f"{num:,} {why}" for why, num in counts.dropped.items() if num)

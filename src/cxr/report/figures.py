@@ -51,6 +51,7 @@ def draw(report: Report, predictions: Predictions, history: History = ()) -> tup
 
 
 def _intervals(report: Report) -> Figure:
+    # matplotlib counts from the bottom, where the mean is to stand
     rows = pd.concat([report.table, report.summary[report.summary["finding"] == MEAN]]).iloc[::-1]
 
     def plot(axes: "Axes") -> None:
@@ -71,8 +72,9 @@ def _roc(report: Report, predictions: Predictions) -> Figure:
     from sklearn.metrics import roc_curve
 
     def plot(axes: "Axes", c: int, row: Mapping[str, float]) -> None:
-        known = ~np.isnan(predictions.y[:, c])
+        known = ~np.isnan(predictions.y[:, c])  # [N], rows whose label is known
         false, true, _ = roc_curve(predictions.y[known, c], predictions.p[known, c])
+        # chance is the diagonal, the dot the operating point
         axes.plot([0, 1], [0, 1], color=GREY, lw=0.6, ls=":")
         axes.plot(*_thin(false, true), color=BLUE, lw=1.2)
         axes.plot(1 - row["specificity"], row["sensitivity"], "o", color=ORANGE, ms=4)
@@ -91,6 +93,7 @@ def _precision_recall(report: Report, predictions: Predictions) -> Figure:
     def plot(axes: "Axes", c: int, row: Mapping[str, float]) -> None:
         known = ~np.isnan(predictions.y[:, c])
         precision, recall, _ = precision_recall_curve(predictions.y[known, c], predictions.p[known, c])
+        # chance reaches the share of positive images
         axes.axhline(row["num_positive"] / row["num"], color=GREY, lw=0.6, ls=":")
         axes.plot(*_thin(recall, precision), color=BLUE, lw=1.2)
         axes.plot(row["sensitivity"], row["ppv"], "o", color=ORANGE, ms=4)
@@ -105,10 +108,11 @@ def _precision_recall(report: Report, predictions: Predictions) -> Figure:
 
 def _reliability(report: Report, table: pd.DataFrame) -> Figure:
     def plot(axes: "Axes", c: int, row: Mapping[str, float]) -> None:
-        own = table[table["finding"] == row["finding"]]
-        top = max(0.02, 1.08 * float(own[["mean_probability", "positive"]].to_numpy().max()))
+        bins = table[table["finding"] == row["finding"]]
+        # many findings are rare: the axes end a little above the largest value
+        top = max(0.02, 1.08 * float(bins[["mean_probability", "positive"]].to_numpy().max()))
         axes.plot([0, top], [0, top], color=GREY, lw=0.6, ls=":")
-        axes.plot(own["mean_probability"], own["positive"], "o-", color=BLUE, lw=0.9, ms=3)
+        axes.plot(bins["mean_probability"], bins["positive"], "o-", color=BLUE, lw=0.9, ms=3)
         axes.set(xlim=(0, top), ylim=(0, top))
         axes.locator_params(nbins=3)
         axes.set_title(f"{row['title']}\nECE {row['ece']:.3f}")
@@ -155,6 +159,7 @@ def _training(history: History) -> Figure:
         axes.plot(epochs, values("val_loss"), "o-", color=ORANGE, ms=3, lw=1, label="validation loss")
         axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        # the AUROC has an axis at the right, as losses have other units
         other = axes.twinx()
         other.plot(epochs, values("val_auroc"), "s-", color=BLUE, ms=3, lw=1, label="validation AUROC")
         other.set_ylabel("AUROC")

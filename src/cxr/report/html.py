@@ -14,7 +14,7 @@ def render(document: Document) -> str:
     environment = Environment(
         loader=PackageLoader("cxr.report"),
         autoescape=True,
-        undefined=StrictUndefined,
+        undefined=StrictUndefined,  # a misspelt name is an error, not an empty cell
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_show,

@@ -59,7 +59,7 @@ def render_table(table: Table) -> str:
     ]
     for place, row in enumerate(table.rows):
         cells = [markdown(format_cell(cell)) for cell in row]
-        if table.is_bold(place):
+        if table.is_bold(place):  # stars around nothing would be shown
             cells = [f"**{cell}**" if cell else "" for cell in cells]
         rows.append(cells)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)

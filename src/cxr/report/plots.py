@@ -25,7 +25,7 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 8.5,
-    "svg.fonttype": "none",
+    "svg.fonttype": "none",  # text stays text: it can be searched, and the browser's fonts are used
     "svg.hashsalt": "cxr",
     "text.parse_math": False,  # a finding may be called $x$ or a_b
 }
@@ -61,6 +61,7 @@ def save(
     drawn = Drawing(figsize=inches, layout="constrained")
     fill(drawn)
     svg, png = io.BytesIO(), io.BytesIO()
+    # without a date and with a fixed salt for ids, the same figure is the same bytes
     drawn.savefig(svg, format="svg", metadata={"Date": None})
     if with_png:
         drawn.set_layout_engine("none")  # laid out already
@@ -97,12 +98,14 @@ def draw_bars(
             drawn = axes.barh(middles, lengths, 0.9 * thickness, color=colour, label=label)
             axes.bar_label(drawn, texts, padding=2, fontsize=7)
         axes.set_yticks(range(len(rows)), shorten_all([label for label, _ in rows], LABEL_COLUMNS))
+        # the lengths stand beside the bars, so that the axis would say them twice
         axes.set_xticks([])
         axes.spines["bottom"].set_visible(False)
         axes.margins(x=0.18, y=0.01)  # room for the texts
-        axes.invert_yaxis()
+        axes.invert_yaxis()  # matplotlib counts from the bottom
         if series:
             axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=num_series)
 
+    # 4.2 inches are shown as 400 pixels, the width of a phone
     inches = (4.2, 0.3 + 0.3 * bool(series) + len(rows) * (0.06 + 0.14 * num_series))
     return save(name, title, alt, inches, lambda drawing: plot(drawing.subplots()), with_png=False)

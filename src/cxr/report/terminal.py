@@ -36,8 +36,8 @@ _Lines = list[list[tuple[str, ...]]]
 class _FittingTable:
     """A table that fits any screen and loses no letter.
 
-    Where the screen is too narrow, in this order: 1. columns move together and names are folded,
-    2. intervals move below their numbers, 3. numbers are folded.
+    Where the screen is too narrow, columns move together and names are folded, then intervals move below
+    their numbers, then numbers are folded.
     """
 
     def __init__(self, table: Table) -> None:
@@ -45,11 +45,15 @@ class _FittingTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         table, num_gaps = self.table, len(self.table.columns) - 1
+        # 1. one line a cell; names are folded by rich where the numbers leave too little room
         cells: _Lines = [[(format_cell(cell),) for cell in row] for row in table.rows]
         widths = _widths(table, cells)
+        # rich puts a blank between columns; a second one only where there is room
         gap = 1 if sum(widths) + 2 * num_gaps <= options.max_width else 0
+        # 2. where even folded names leave too little room, intervals move below their numbers
         if gap == 0 and _narrowest(table, cells) > options.max_width:
             cells = [[_stacked(cell) for cell in row] for row in table.rows]
+        # 3. only a screen too narrow for that folds numbers, as rich would cut them off
         folds_numbers = _narrowest(table, cells) > options.max_width
 
         rich_table = RichTable(
@@ -81,10 +85,13 @@ def _stacked(cell: Cell) -> tuple[str, ...]:
 
 def _widths(table: Table, cells: _Lines) -> list[int]:
     """Columns of the screen that each column takes where nothing is folded."""
-    return [
-        max(width(text) for text in (*heading.split("\n"), *(text for row in cells for text in row[place])))
-        for place, heading in enumerate(table.columns)
-    ]
+    widths = []
+    for place, heading in enumerate(table.columns):
+        texts = heading.split("\n")
+        for row in cells:
+            texts += row[place]
+        widths.append(max(map(width, texts)))
+    return widths
 
 
 def _narrowest(table: Table, cells: _Lines) -> int:
