@@ -1,7 +1,7 @@
 """What commands say on the terminal: messages and progress go to stderr, results to stdout.
 
-The one place that makes rich's consoles and lines, as tables.py makes its tables. None of them reads markup, and all
-make text visible (text.py) before rich measures it; no other file builds its own, which a test holds.
+Only this file makes rich's consoles and lines, and only report/terminal.py makes rich's tables, which a test holds.
+None of them reads markup, and all make text visible (text.py) before rich measures it.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""CSV files of a report: the cells as they are, and a word where a spreadsheet would take one for a formula."""
+"""CSV files of a report: exact cells, and a warning where a spreadsheet would take some for formulas."""
 
 import csv
 from collections.abc import Collection, Mapping
@@ -14,7 +14,7 @@ from cxr.text import quote
 def csv_text(table: pd.DataFrame) -> str:
     """A table as CSV that gives back the very cells (RFC 4180)."""
     text = str(table.to_csv(index=False, lineterminator="\n"))
-    if "\r" in text:  # which the writer quotes only where lines end in one
+    if "\r" in text:  # pandas quotes a carriage return only where lines end in it
         return str(table.to_csv(index=False, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC))
     return text
 
@@ -33,7 +33,8 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], private: Coll
     if formulas:
         some = f"{count(len(formulas), 'cell')} such as {quote(next(iter(formulas)))}"
         warn(
-            f"{folder}: a spreadsheet takes {some} in the CSV files for formulas: import their columns as text"
+            f"{folder}: a spreadsheet takes {some} in the CSV files for formulas: "
+            "import their columns as text"
         )
 
 
@@ -41,6 +42,6 @@ def _formulas(table: pd.DataFrame) -> list[str]:
     """The texts of a table, its headings among them, that begin as a formula does."""
     columns = [table[name] for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
     texts = pd.concat(
-        [pd.Series([str(name) for name in table.columns]), *(one.drop_duplicates() for one in columns)]
+        [pd.Series([str(name) for name in table.columns]), *(column.drop_duplicates() for column in columns)]
     )
     return [text for text in texts if isinstance(text, str) and len(text) > 1 and text[0] in "=+-@\t\r"]

@@ -18,7 +18,7 @@ from cxr.cli import app
 from cxr.config.load import override
 from cxr.config.schema import Config
 from cxr.data.dataset import Dataset, open_dataset
-from cxr.distributed import World, join_world
+from cxr.distributed import join_world
 from cxr.errors import CxrError
 from cxr.evaluation.report import macro_auroc
 from cxr.model import checkpoint as checkpoints
