@@ -9,7 +9,8 @@ from cxr.config.schema import Eval
 from cxr.evaluation import predictions
 from cxr.evaluation.report import score
 from cxr.model import checkpoint as checkpoints
-from cxr.report.render import render_terminal
+from cxr.report.evaluation import summary
+from cxr.report.terminal import render
 
 run = Path("runs/demo")
 checkpoint = checkpoints.load(run)
@@ -17,6 +18,6 @@ judged = predictions.read(run / "eval_test" / "predictions.csv")
 report = score(judged, checkpoint.thresholds, config=Eval(), temperatures=checkpoint.temperatures)
 console = Console(record=True, width=96, file=open("/dev/null", "w"))
 console.print("[bold]$ cxr eval runs/demo[/]")
-console.print(render_terminal(report))
+console.print(render(*summary(report)))
 svg = console.export_svg(title="cxr")
 Path("docs/report.svg").write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.S))

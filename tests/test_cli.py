@@ -152,7 +152,7 @@ def test_train_overwrites_only_when_asked_and_resumes_a_finished_run(
 def test_eval_prints_the_table_and_writes_the_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("eval", run) == 0
     said = capsys.readouterr()
-    assert said.out.splitlines()[0].startswith("Scored on test rows (")
+    assert said.out.splitlines()[0].startswith("Evaluated on test rows (")
     assert said.out.endswith(
         f"Research tool, not a medical device.\nreport: {run / 'eval_test' / 'report.html'}\n"
     )

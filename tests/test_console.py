@@ -4,6 +4,7 @@ import ast
 import io
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,9 @@ from rich.text import Text
 
 from cxr import console
 from cxr.console import line, progress, say, stack, warn
+from cxr.report import terminal
+from cxr.report.document import Estimate, Table
 from cxr.streams import guarded
-from cxr.tables import Table
 from cxr.text import visible
 from tests.test_architecture import SOURCE
 from tests.test_text import ANY
@@ -25,18 +27,17 @@ MARKUP = "[bold]x[/bold] [/R] [red]y[/] :smile: [link=http://x]z[/link]"
 
 def screen(what: RenderableType, columns: int = 80) -> str:
     """What a terminal of so many columns is sent."""
-    terminal = console.out()
-    terminal.file, terminal.width = io.StringIO(), columns
-    terminal.print(what)
-    return terminal.file.getvalue()
+    target = console.out()
+    target.file, target.width = io.StringIO(), columns
+    target.print(what)
+    return target.file.getvalue()
 
 
 def test_text_is_never_markup() -> None:
-    table = Table([MARKUP, "n"], names=1)
-    table.add([MARKUP, "1"])
+    table = Table("", (MARKUP, "n"), ((MARKUP, 1),), "lr")
     for what in (MARKUP, Text(MARKUP), line(MARKUP), stack(line(MARKUP), MARKUP)):
         assert screen(what).strip().splitlines()[0] == MARKUP
-    assert screen(table).count(MARKUP) == 2
+    assert screen(terminal.render(table)).count(MARKUP) == 2
 
 
 def test_messages_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,11 +51,9 @@ def test_messages_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
 @example(["👩\u200d⚕️ lung", "心" * 60, "x" * 300], 40)
 @example(["[/b]", "\x1b]0;PWN\x07", "a\nb\tc"], 30)
 def test_a_table_shows_every_letter_of_every_cell(names: list[str], columns: int) -> None:
-    table = Table(["Finding", "AUROC", "95 %"])
-    for name in names:
-        table.add([name, "0.812", "0.780-0.840"])
-    lines = screen(table, columns).splitlines()
-    assert all(len(list(column.cells)) == len(names) for column in table.columns)
+    rows = tuple((name, Estimate(0.812), "0.780-0.840") for name in names)
+    table = Table("", ("Finding", "AUROC", "95 %"), rows, "lrr")
+    lines = screen(terminal.render(table), columns).splitlines()
     assert not [
         letter for text in lines for letter in text if visible(letter) != letter and not is_mark(letter)
     ]
@@ -69,9 +68,8 @@ def is_mark(letter: str) -> bool:
 
 def first_column(table: Table, columns: int) -> str:
     """The text of the first column without blanks, whatever lines it is folded into."""
-    for column in table.columns[1:]:
-        column._cells = ["" for _ in column._cells]
-    body = screen(table, columns).splitlines()
+    blank = replace(table, rows=tuple((row[0], "", "") for row in table.rows))
+    body = screen(terminal.render(blank), columns).splitlines()
     start = next(place for place, text in enumerate(body) if set(text.strip()) == {"─"})
     return re.sub(r"\s", "", "".join(body[start + 1 :]))
 
@@ -97,8 +95,8 @@ class Terminal(io.StringIO):
 def test_a_progress_bar_moves_the_cursor_and_what_is_said_meanwhile_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
+    stderr = Terminal()
+    monkeypatch.setattr(sys, "stderr", stderr)
     monkeypatch.setenv("TERM", "xterm")
     with guarded():
         monkeypatch.setattr(console, "err", type(console.err)(stderr=True))
@@ -106,7 +104,7 @@ def test_a_progress_bar_moves_the_cursor_and_what_is_said_meanwhile_does_not(
             bar.add_task("pack", total=3)
             console.say("a\x1b[2J")
             print("b\x1b[2J", file=sys.stderr)
-    sent = terminal.getvalue()
+    sent = stderr.getvalue()
     assert "a\\x1b[2J" in sent and "\x1b[2Kb" in sent and "\x1b[2J" not in sent
     assert "\x1b[?25l" in sent and "\\x1b[?25l" not in sent
 
@@ -124,7 +122,7 @@ def test_no_other_file_makes_screens_tables_or_lines_of_its_own() -> None:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "rich"
         for name in node.names
-        if name.name in makers and path.name not in ("console.py", "tables.py")
+        if name.name in makers and path.name not in ("console.py", "terminal.py")
     ]
     assert found == []
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from cxr.errors import CxrError
-from cxr.report.render import markdown_table
+from cxr.report.document import Table
+from cxr.report.markdown import render_table
 from cxr.text import csv_line, json_text, short_name, shorten, shorten_all, visible, visible_lines, width
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=40)
@@ -94,7 +95,7 @@ def test_a_name_is_text_in_a_markdown_table(name: str) -> None:
     tokens = (
         MarkdownIt("commonmark")
         .enable(["table", "strikethrough"])
-        .parse("\n".join(markdown_table([name], [[name]], "-")))
+        .parse(render_table(Table("", (name,), ((name,),), "l")))
     )
     inline = [token for token in tokens if token.type == "inline"]
     assert len(inline) == 2

@@ -1,7 +1,7 @@
 """What commands print: messages and progress go to stderr, results to stdout.
 
-Only this file makes rich's consoles and lines, and only tables.py its tables, which a test checks. None of
-them reads markup, and all make text visible (text.py) before rich measures it.
+Only this file makes rich's consoles and lines, and only report/terminal.py makes rich's tables, which a test holds.
+None of them reads markup, and all make text visible (text.py) before rich measures it.
 """
 
 import os

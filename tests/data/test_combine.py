@@ -12,12 +12,13 @@ from cxr.config.load import override
 from cxr.config.schema import Config
 from cxr.data import combine as joint
 from cxr.data import open_stores
-from cxr.data.counts import render_counts
+from cxr.data.counts import counts as count_parts
 from cxr.data.dataset import Dataset, open_dataset
 from cxr.data.placement import place
 from cxr.data.store import JoinedPixels
 from cxr.errors import CxrError
 from cxr.findings import CHEXPERT_14, NIH_14, NO_FINDING, concept, find
+from cxr.report.terminal import render
 from tests.helpers.fakes import write_lines
 
 SHARED = {"Atelectasis", "Cardiomegaly", "Effusion", "Pneumonia", "Pneumothorax", "Consolidation", "Edema"}
@@ -243,7 +244,7 @@ def test_two_datasets_never_share_a_store_by_its_default_name(tmp_path: Path) ->
 def test_the_printed_counts_say_what_each_dataset_gives(config: Config) -> None:
     dataset = open_dataset(override(config, ["data.also.0.weight=1.5"]))
     console = Console(width=200, file=io.StringIO(), record=True)
-    console.print(render_counts(dataset))
+    console.print(render(*count_parts(dataset)))
     lines = console.export_text().splitlines()
     for line, part in zip(lines, dataset.parts, strict=False):
         assert line.startswith(

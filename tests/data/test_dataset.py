@@ -13,10 +13,11 @@ from rich.console import Console
 
 from cxr.config.schema import Config
 from cxr.data import open_stores
-from cxr.data.counts import render_counts
+from cxr.data.counts import counts as count_parts
 from cxr.data.dataset import Dataset, open_dataset, store_path
 from cxr.errors import CxrError
 from cxr.labels.targets import count_targets
+from cxr.report.terminal import render
 from tests.helpers.fakes import NihImage, write_lines, write_nih
 
 NUM = 24
@@ -346,7 +347,7 @@ def test_the_printed_counts_are_those_of_the_targets(archive: Archive) -> None:
     archive.remove([0])
     dataset = archive.open(missing="skip")
     console = Console(width=120, file=io.StringIO(), record=True)
-    console.print(render_counts(dataset))
+    console.print(render(*count_parts(dataset)))
     lines = [line.split() for line in console.export_text().splitlines()]
     cells = [count_targets(dataset.select(dataset.rows(fold))) for fold in ("train", "val", "test")]
     kinds = [("positive", "negative", *(["masked"] if fold["masked"].any() else [])) for fold in cells]

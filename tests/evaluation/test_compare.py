@@ -15,7 +15,9 @@ from cxr.evaluation.compare import Compared, Comparison, bootstrap_p, compare, h
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import delong, metrics
 from cxr.evaluation.thresholds import fixed
-from cxr.report.compare import render_markdown, render_terminal, write
+from cxr.report import markdown
+from cxr.report.compare import document, summary, write
+from cxr.report.terminal import render
 
 Draw = Callable[..., Predictions]
 HOW = Eval(draws=400)
@@ -121,11 +123,11 @@ def test_the_pages_say_what_was_compared(draw: Draw, tmp_path: Path) -> None:
     write(comparison, tmp_path)
     table = pd.read_csv(tmp_path / "comparison.csv")
     assert table["finding"].tolist() == ["Mass", "Edema", "Hernia", "mean"]
-    document = json.loads((tmp_path / "comparison.json").read_text())
-    assert (document["a"], document["mean"]["num"]) == ("worse", 900)
-    page = render_markdown(comparison)
+    facts = json.loads((tmp_path / "comparison.json").read_text())
+    assert (facts["a"], facts["mean"]["num"]) == ("worse", 900)
+    page = markdown.render(document(comparison))
     assert page.startswith(
-        "# better against worse\n\nJudged on test rows (900 images, 300 patients). Intervals: 95 %,"
+        "# better against worse\n\nEvaluated on test rows (900 images, 300 patients). Intervals: 95 %,"
     )
     assert "Research tool, not a medical device." in page
 
@@ -133,7 +135,7 @@ def test_the_pages_say_what_was_compared(draw: Draw, tmp_path: Path) -> None:
 def test_the_terminal_needs_80_columns(draw: Draw) -> None:
     console = Console(width=80, file=io.StringIO())
     with console.capture() as capture:
-        console.print(render_terminal(worse_and_better(draw)))
+        console.print(render(*summary(worse_and_better(draw))))
     lines = capture.get().splitlines()
     assert not any("…" in line for line in lines)
-    assert lines[:3] == ["A: worse", "B: better", "On test rows (900 images, 300 patients)"]
+    assert lines[:3] == ["A: worse", "B: better", "Evaluated on test rows (900 images, 300 patients)"]

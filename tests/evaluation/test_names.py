@@ -23,7 +23,7 @@ from cxr.evaluation.thresholds import fixed
 from cxr.fields.identity import normalise_images
 from cxr.findings import canonical
 from cxr.images.kinds import PNG
-from cxr.report import fonts, html, render
+from cxr.report import evaluation, fonts
 from cxr.report.figures import draw as draw_figures
 from cxr.text import visible, visible_lines
 from tests.helpers.predictions import draw_predictions
@@ -61,8 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole report on NAMES, drawn with every warning an error."""
     folder = tmp_path_factory.mktemp("names")
     report, predictions = scored(draw_predictions, NAMES)
-    render.write(report, predictions, folder)
-    html.write(report, predictions, folder)
+    evaluation.write(report, predictions, predictions, folder)
     return folder
 
 
@@ -95,7 +94,7 @@ def test_the_name_of_a_formula_is_warned_of_once(
     draw: Draw, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report, predictions = scored(draw, ("=cmd|calc", "Mass"))
-    render.write(report, predictions, tmp_path)
+    evaluation.write(report, predictions, predictions, tmp_path)
     line = "a spreadsheet takes 1 cell such as '=cmd|calc' in the CSV files for formulas: import their columns as text"
     assert capsys.readouterr().err == f"warning: {tmp_path}: {line}\n"
 

@@ -10,8 +10,10 @@ from cxr.evaluation.published import beside, recognise_test
 from cxr.evaluation.report import score
 from cxr.evaluation.thresholds import fixed
 from cxr.findings import NIH_14
-from cxr.report.cells import published_lines
-from cxr.report.render import render_markdown
+from cxr.report import markdown
+from cxr.report.evaluation import published_lines
+from cxr.report.evaluation_page import page
+from cxr.report.run_files import Training
 
 
 @pytest.mark.real
@@ -59,7 +61,7 @@ def test_other_images_are_comparable_with_nothing() -> None:
     assert report.published is not None
     assert (report.published.split, len(report.published.same), len(report.published.other)) == ("", 0, 12)
     assert published_lines(report) == ["Published results: none was measured on exactly these test images."]
-    assert "On other patients, not comparable:" in render_markdown(report)
+    assert "On other patients: not comparable" in markdown.render(page(report, (), Training()))
 
 
 def test_other_findings_have_no_published_results() -> None:

@@ -11,7 +11,8 @@ from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.evaluation.readers import AVERAGE, ReaderComparison, compare_reader_files, majority
 from cxr.evaluation.statistics.metrics import Float
-from cxr.report.readers import render_terminal, write
+from cxr.report.readers import summary, write
+from cxr.report.terminal import render
 
 HOW = Eval(draws=200)
 
@@ -107,7 +108,7 @@ def test_the_page_and_the_terminal_show_the_same(tmp_path: Path) -> None:
     assert len(pd.read_csv(tmp_path / "out" / "readers.csv")) == 5
     console = Console(width=120, file=io.StringIO())
     with console.capture() as capture:
-        console.print(render_terminal(result))
+        console.print(render(*summary(result)))
     page = (tmp_path / "out" / "readers.md").read_text()
     for text in (AVERAGE, "Research tool, not a medical device.", "majority of the other readers"):
         assert text in page

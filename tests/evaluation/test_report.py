@@ -1,5 +1,6 @@
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,9 +26,13 @@ from cxr.evaluation.statistics.bootstrap import RESAMPLED
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import choose, fixed
 from cxr.findings import CHEXPERT_5, CHEXPERT_14, NIH_14
-from cxr.report.cells import HEADINGS, metrics_cells, metrics_table
-from cxr.report.render import render_markdown, render_terminal
-from cxr.report.render import write as write_report
+from cxr.report import evaluation, markdown
+from cxr.report.document import format_cell
+from cxr.report.evaluation import metrics_table, summary
+from cxr.report.evaluation_page import COLUMNS, page
+from cxr.report.evaluation_page import metrics as metrics_of
+from cxr.report.run_files import Training
+from cxr.report.terminal import render
 
 Draw = Callable[..., Predictions]
 NO_INTERVALS = Eval(interval="none")
@@ -50,24 +55,28 @@ def small() -> Report:
 def shown(report: Report, width: int = 80) -> list[str]:
     console = Console(width=width, file=io.StringIO())
     with console.capture() as capture:
-        console.print(render_terminal(report))
+        console.print(render(*summary(report)))
     return capture.get().splitlines()
 
 
 def test_the_markdown_page_reads_well() -> None:
     assert (
-        render_markdown(small())
-        == """# Evaluation
+        re.sub(r"python 3.*(?= \|)", "VERSIONS", markdown.render(page(small(), (), Training())))
+        == """# Evaluation of runs/small \\| first
+
+Evaluated on test rows (4 images, 3 patients).
+
+- mean AUROC: 0.750
+- mean average precision: 0.833
+- mean F1: 0.500
 
 - n/a, no positive image: Hernia
 - the mean AUROC is over 1 of 2 findings
 - threshold 0.5, since the rows it is chosen on hold one class only: Hernia
 
-| About |  |
-| --- | --- |
-| run | runs/small \\| first |
-| thresholds | best F1 on validation rows (2 images, 1 patient) |
-| judged on | test rows (4 images, 3 patients) |
+## Findings
+
+Metrics of each finding; threshold: best F1 on validation rows (2 images, 1 patient):
 
 | Finding | Images | Positive | AUROC | Average precision | F1 | Threshold | Sensitivity | Specificity | PPV | NPV | \
 Brier | ECE |
@@ -79,6 +88,20 @@ Brier | ECE |
 | **micro** | **7** | **2** | **0.800** | **0.750** | **0.400** |  | **0.500** | **0.600** | **0.333** | **0.750** | \
 **0.154** | **0.314** |
 
+AUROC, average precision and Brier score need no threshold. ECE is the expected calibration error over 15 bins. \
+PPV and NPV hold for the prevalence of these images alone.
+
+## About
+
+What was evaluated, and with what:
+
+|  |  |
+| --- | --- |
+| run | runs/small \\| first |
+| thresholds | best F1 on validation rows (2 images, 1 patient) |
+| evaluated on | test rows (4 images, 3 patients) |
+| computed with | VERSIONS |
+
 Research tool, not a medical device.
 """
     )
@@ -88,18 +111,18 @@ def test_the_terminal_table_reads_well() -> None:
     text = "\n".join(line.rstrip() for line in shown(small()))
     assert (
         text
-        == """Scored on test rows (4 images, 3 patients)
+        == """Evaluated on test rows (4 images, 3 patients)
 
-                    Avg.
-Finding Pos. AUROC prec.    F1 Thresh. Sens. Spec.
-──────────────────────────────────────────────────
-Mass       2 0.750 0.833 0.500   0.450 0.500 0.500
-Hernia     0   n/a   n/a   n/a   0.500   n/a 0.667
+                       Avg.
+Finding  Pos.  AUROC  prec.     F1  Thresh.  Sens.  Spec.
+─────────────────────────────────────────────────────────
+Mass        2  0.750  0.833  0.500    0.450  0.500  0.500
+Hernia      0    n/a    n/a    n/a    0.500    n/a  0.667
 
-mean         0.750 0.833 0.500         0.500 0.583
-micro      2 0.800 0.750 0.400         0.500 0.600
+mean           0.750  0.833  0.500           0.500  0.583
+micro       2  0.800  0.750  0.400           0.500  0.600
 
-Thresholds: best F1 on validation rows (2 images, 1 patient); judged on test
+Thresholds: best F1 on validation rows (2 images, 1 patient); evaluated on test
 rows.
 Note: n/a, no positive image: Hernia
 Note: the mean AUROC is over 1 of 2 findings
@@ -164,7 +187,7 @@ def test_thresholds_chosen_on_evaluated_rows_are_marked(draw: Draw) -> None:
     what = "100 of the 100 images evaluated here, so metrics marked * are optimistic"
     report = score(val, choose(val, "f1"))
     assert (report.notes[0], report.optimistic) == (f"thresholds were chosen on {what}", True)
-    cells = dict(zip(HEADINGS, metrics_cells(report)[0], strict=True))
+    cells = dict(zip(COLUMNS, map(format_cell, metrics_of(report).rows[0]), strict=True))
     marked = {name for name, cell in cells.items() if "*" in cell}
     assert marked == {"f1", "sensitivity", "specificity", "ppv", "npv"}
     assert metrics_table(report)["optimistic"].all()
@@ -175,12 +198,17 @@ def test_thresholds_chosen_on_evaluated_rows_are_marked(draw: Draw) -> None:
 def test_files_are_written(draw: Draw, tmp_path: Path) -> None:
     predictions = draw(120)
     predictions.y[:, 2] = 0
-    write_report(
-        score(predictions, fixed(predictions.findings), config=Eval(draws=100)),
-        predictions,
-        tmp_path / "eval",
-    )
-    names = ["metrics.csv", "predictions.csv", "reliability.csv", "report.json", "report.md"]
+    report = score(predictions, fixed(predictions.findings), config=Eval(draws=100))
+    evaluation.write(report, predictions, predictions, tmp_path / "eval")
+    names = [
+        "figures",
+        "metrics.csv",
+        "predictions.csv",
+        "reliability.csv",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
     assert sorted(file.name for file in (tmp_path / "eval").iterdir()) == names
     table = pd.read_csv(tmp_path / "eval" / "metrics.csv", index_col="finding")
     resampled = [f"{figure}{end}" for figure in RESAMPLED for end in ("", "_low", "_high")]
@@ -194,14 +222,15 @@ def test_files_are_written(draw: Draw, tmp_path: Path) -> None:
 def test_metrics_csv_keeps_every_digit(draw: Draw, tmp_path: Path) -> None:
     predictions = draw(50)
     report = score(predictions, choose(predictions, "youden"))
-    write_report(report, predictions, tmp_path)
+    evaluation.write(report, predictions, predictions, tmp_path)
     table = pd.read_csv(tmp_path / "metrics.csv", dtype=str)
     assert [float(cell) for cell in table["auroc"][:3]] == report.table["auroc"].tolist()
     assert [float(cell) for cell in table["threshold"][:3]] == list(report.thresholds.values)
 
 
 def test_report_json_is_strict(tmp_path: Path, draw: Draw) -> None:
-    write_report(small(), draw(2), tmp_path)
+    predictions = draw(2, ("Mass", "Hernia"))
+    evaluation.write(small(), predictions, predictions, tmp_path)
     text = (tmp_path / "report.json").read_text()
     document = json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
     parts = ["about", "thresholds", "intervals", "metrics", "summary", "notes", "versions", "disclaimer"]
@@ -209,7 +238,7 @@ def test_report_json_is_strict(tmp_path: Path, draw: Draw) -> None:
     assert document["thresholds"] == {
         "rule": "f1",
         "chosen_on": "validation rows (2 images, 1 patient)",
-        "judged_on": "test rows (4 images, 3 patients)",
+        "evaluated_on": "test rows (4 images, 3 patients)",
         "fallback": ["Hernia"],
         "optimistic": False,
     }
@@ -243,7 +272,7 @@ def test_the_written_predictions_give_the_same_report_again(draw: Draw, tmp_path
     write(both_splits(draw), tmp_path / "p.csv")
     how = Eval(threshold="youden", draws=100)
     report, found = score_files([tmp_path / "p.csv"], how)
-    write_report(report, found.rows, tmp_path / "eval")
+    evaluation.write(report, found.rows, found.evaluated, tmp_path / "eval")
     again, _ = score_files([tmp_path / "eval" / "predictions.csv"], how)
     pd.testing.assert_frame_equal(again.table, report.table)
 

@@ -17,7 +17,9 @@ from cxr.evaluation.report import Report, macro_auroc
 from cxr.evaluation.thresholds import choose
 from cxr.model import checkpoint as checkpoints
 from cxr.model.evaluate import evaluate_runs
-from cxr.report.render import render_markdown
+from cxr.report import markdown
+from cxr.report.evaluation_page import page
+from cxr.report.run_files import Training
 
 
 def evaluate_run(run: Path, overrides: list[str], fold: str) -> tuple[Report, Predictions]:
@@ -46,10 +48,10 @@ def test_the_report_names_the_images_of_its_thresholds_and_those_evaluated_on(
     trained: Path, dataset: Dataset
 ) -> None:
     report, _ = evaluate_run(trained, [], "test")
-    page = render_markdown(report)
+    text = markdown.render(page(report, (), Training()))
     num_val, num_test = (len(dataset.rows(fold)) for fold in ("val", "test"))
-    assert f"best F1 on validation rows ({num_val} images" in page
-    assert f"| judged on | test rows ({num_test} images" in page
+    assert f"best F1 on validation rows ({num_val} images" in text
+    assert f"| evaluated on | test rows ({num_test} images" in text
     assert not [note for note in report.notes if "optimistic" in note]
 
 

@@ -25,7 +25,7 @@ from cxr.model.evaluate import evaluate_runs, predict_for_comparison
 from cxr.model.provenance import note_other_reports, note_unfinished
 from cxr.model.seen_hashes import hash_images, hash_patients, images_of, patients_of
 from cxr.patient_hash import Hasher, hasher_from_environment
-from cxr.report.render import render_json
+from cxr.report.evaluation import facts
 from cxr.training import train as loop
 from cxr.training.save import make_checkpoint
 from tests.helpers.models import Recipe
@@ -46,7 +46,7 @@ def link(run: Path, to: Path) -> Path:
 
 def test_a_report_carries_the_checksum_of_its_checkpoint(trained: Path) -> None:
     digest = hashlib.sha256((trained / checkpoints.BEST).read_bytes()).hexdigest()
-    said = json.loads(render_json(evaluate(trained)))["about"]["checkpoint"]
+    said = json.loads(json.dumps(facts(evaluate(trained))))["about"]["checkpoint"]
     assert said == f"best.safetensors, SHA-256 {digest[:16]}..."
     both = evaluate_runs([trained, trained / checkpoints.BEST], ["eval.interval=none"], "test")[0]
     assert dict(both.about)["checkpoint"] == f"{said}; {said}"
@@ -59,7 +59,7 @@ def test_a_report_of_another_checkpoint_is_named(trained: Path, tmp_path: Path) 
     for text in ("", "{", "[]", '{"about": {}}', '{"about": {"checkpoint": 3}}', "[" * 10**5):
         report.write_text(text)
         assert note_other_reports(run, checkpoint) == []
-    report.write_text(render_json(evaluate(trained)))
+    report.write_text(json.dumps(facts(evaluate(trained))))
     assert note_other_reports(run, checkpoint) == []
     (note,) = note_other_reports(run, replace(checkpoint, sha256="f" * 64))
     assert note.startswith(

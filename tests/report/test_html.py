@@ -14,7 +14,7 @@ from cxr.evaluation.calibration import fit
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import choose
-from cxr.report import html
+from cxr.report.evaluation import write
 from cxr.report.figures import draw as draw_pictures
 from cxr.report.run_files import Training, read_training
 
@@ -74,7 +74,7 @@ def run_folder(folder: Path) -> Path:
 
 def page(draw: Draw, folder: Path, training: Training | None = None) -> str:
     report, predictions = judged(draw)
-    html.write(report, predictions, folder, training)
+    write(report, predictions, predictions, folder, training)
     return (folder / "report.html").read_text()
 
 
@@ -141,7 +141,8 @@ def test_a_folder_without_a_run_brings_nothing(tmp_path: Path) -> None:
 def test_a_report_without_a_defined_figure_has_a_page(draw: Draw, tmp_path: Path) -> None:
     predictions = draw(30, ("Mass",))
     predictions.y[:] = np.nan
-    html.write(score(predictions, choose(predictions, "f1"), config=Eval(draws=100)), predictions, tmp_path)
+    report = score(predictions, choose(predictions, "f1"), config=Eval(draws=100))
+    write(report, predictions, predictions, tmp_path)
     assert "n/a, no image with a known label: Mass" in (tmp_path / "report.html").read_text()
 
 
@@ -155,7 +156,8 @@ def test_pictures_are_the_same_bytes_again(draw: Draw) -> None:
 def test_tuned_figures_are_marked(draw: Draw, tmp_path: Path, optimistic: bool) -> None:
     predictions = draw(60)
     own = choose(predictions if optimistic else draw(60, split="val"), "f1")
-    html.write(score(predictions, own, config=Eval(interval="none")), predictions, tmp_path)
+    report = score(predictions, own, config=Eval(interval="none"))
+    write(report, predictions, predictions, tmp_path)
     text = (tmp_path / "report.html").read_text()
     assert ("metrics marked * are optimistic" in text) == optimistic
     assert bool(re.search(r"<td>0\.\d{3}\*</td>", text)) == optimistic

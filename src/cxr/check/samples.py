@@ -1,8 +1,6 @@
-"""Thumbnails of what would be trained on, and of what is odd, as packing prepares them."""
+"""Thumbnails of what would be trained on, and of images that were listed, as packing prepares them."""
 
-import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -12,91 +10,79 @@ from cxr.check.run import Checked
 from cxr.data.store_files import Read
 from cxr.images.prepare import Preprocess, prepare
 from cxr.labels.table import LabelTable
+from cxr.report.document import Gallery, Thumbnail
 
-SIDE = 112
+_SIDE = 112
 """Width and height of a thumbnail in pixels."""
-_RANDOM, _EACH = 24, 6
+_NUM_RANDOM, _NUM_EACH = 24, 6
 _QUALITY = 82
 _SEED = 0
 _WITHOUT_PIXELS = ("missing", "truncated", "unreadable")
 
 
-@dataclass(frozen=True)
-class Sample:
-    """A thumbnail: a JPEG as base64, the file's name, and what is said of it."""
+def take(found: Checked) -> dict[str, Gallery]:
+    """Random images of all splits, then the first of each listing; none under --quick.
 
-    jpeg: str
-    name: str
-    caption: str
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """A row of thumbnails; `kind` is a listing's, `twins` or `random`."""
-
-    kind: str
-    samples: tuple[Sample, ...]
-
-
-def take(found: Checked) -> list[Gallery]:
-    """Random images that would be trained on or judged, then the first of each odd kind; none under --quick."""
+    Keys are `random`, `twins` and the kinds of listings.
+    """
     check = found.check
     if check.quick:
-        return []
-    galleries = [Gallery("random", _draw(found))]
-    if check.twins:
-        galleries.append(Gallery("twins", _draw_twins(check.twins, found)))
-    galleries += [Gallery(one.kind, _draw_listing(one, found)) for one in check.listings
-                  if one.kind not in _WITHOUT_PIXELS]  # fmt: skip
-    return [gallery for gallery in galleries if gallery.samples]
+        return {}
+    galleries = {"random": Gallery("Random image", _draw_random(found))}
+    galleries["twins"] = Gallery("One of several equal images", _draw_twins(check.twins, found))
+    for listing in check.listings:
+        if listing.kind not in _WITHOUT_PIXELS:
+            galleries[listing.kind] = Gallery(listing.title, _draw_listing(listing, found))
+    return {kind: gallery for kind, gallery in galleries.items() if gallery.thumbnails}
 
 
-def _draw(found: Checked) -> tuple[Sample, ...]:
+def _draw_random(found: Checked) -> tuple[Thumbnail, ...]:
     kept = found.kept
-    num = min(_RANDOM, len(kept))
+    num = min(_NUM_RANDOM, len(kept))
     rows = np.sort(np.random.default_rng(_SEED).choice(len(kept), num, replace=False))
     captions = {
         str(kept.rows["path"][row]): _caption(kept, found.check, str(found.fold[row]), row) for row in rows
     }
-    return _samples(captions, found)
+    return _shrink_all(captions, found)
 
 
-def _caption(kept: LabelTable, check: Check, fold: str, row: int) -> str:
+def _caption(kept: LabelTable, check: Check, split: str, row: int) -> str:
     """As `train, PA: Cardiomegaly, Edema`."""
     columns = [kept.findings.index(finding) for finding in check.plan.findings]
     labels = [kept.findings[column] for column in columns if kept.raw[row, column] == 1]
     view = str(kept.rows["view"][row]).strip()
-    return f"{', '.join(part for part in (fold, view) if part)}: {', '.join(labels) or 'nothing labelled'}"
+    return f"{', '.join(part for part in (split, view) if part)}: {', '.join(labels) or 'nothing labelled'}"
 
 
-def _draw_twins(twins: Sequence[Twins], found: Checked) -> tuple[Sample, ...]:
+def _draw_twins(twins: Sequence[Twins], found: Checked) -> tuple[Thumbnail, ...]:
     captions: dict[str, str] = {}
-    for number, group in enumerate(twins[: _EACH // 2], 1):
+    for number, group in enumerate(twins[: _NUM_EACH // 2], 1):
         where = " and ".join(group.splits) or "no split"
         captions |= {
-            name: f"picture {number}: {where}, patients: {group.num_patients}" for name in group.images[:2]
+            name: f"group {number}: {where}, patients: {group.num_patients}" for name in group.images[:2]
         }
-    return _samples(captions, found)
+    return _shrink_all(captions, found)
 
 
-def _draw_listing(listing: Listing, found: Checked) -> tuple[Sample, ...]:
+def _draw_listing(listing: Listing, found: Checked) -> tuple[Thumbnail, ...]:
     notes = listing.notes or [""] * len(listing.images)
-    return _samples(dict(zip(listing.images[:_EACH], notes[:_EACH], strict=True)), found)
+    return _shrink_all(dict(zip(listing.images[:_NUM_EACH], notes[:_NUM_EACH], strict=True)), found)
 
 
-def _samples(captions: Mapping[str, str], found: Checked) -> tuple[Sample, ...]:
-    samples = (shrink(name, text, found.read, found.how) for name, text in captions.items())
-    return tuple(sample for sample in samples if sample is not None)
+def _shrink_all(captions: Mapping[str, str], found: Checked) -> tuple[Thumbnail, ...]:
+    thumbnails = (shrink(name, text, found.read, found.how) for name, text in captions.items())
+    return tuple(thumbnail for thumbnail in thumbnails if thumbnail is not None)
 
 
-def shrink(name: str, caption: str, read: Read, how: Preprocess) -> Sample | None:
+def shrink(name: str, caption: str, read: Read, how: Preprocess) -> Thumbnail | None:
     """The thumbnail of a file; None where it can no longer be read."""
     try:
         square = prepare(read(name), how)
     except Exception:  # it was decoded a moment ago; a page without this one is still a page
         return None
+    # averaging areas is the rule where images shrink; where they grow, pixels are shown as they are
     small = cv2.resize(
-        square, (SIDE, SIDE), interpolation=cv2.INTER_AREA if how.size > SIDE else cv2.INTER_NEAREST
+        square, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA if how.size > _SIDE else cv2.INTER_NEAREST
     )
     data = cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
-    return Sample(base64.b64encode(data).decode(), name, caption)
+    return Thumbnail(data, name, caption)

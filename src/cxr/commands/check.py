@@ -7,13 +7,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-from cxr.check import page, render, samples
+from cxr.check import document, samples, summary
 from cxr.check.run import Checked, run_check
 from cxr.config.schema import Config
 from cxr.console import line, say, warn
 from cxr.console import out as terminal
 from cxr.files import write_text
 from cxr.paths import is_file
+from cxr.report import html
+from cxr.report.terminal import render
 from cxr.streams import show
 from cxr.text import short_name
 
@@ -86,11 +88,12 @@ def _holds_other_check(folder: Path, subject: str) -> bool:
 
 def _show(checked: Checked, name: str, folder: Path, heading: str, subject: str) -> None:
     """Write both reports and print the first."""
-    write_text(folder / _REPORT, render.render_json(checked.check, subject))
-    write_text(folder / "check.html", page.render_html(checked.check, samples.take(checked), name))
+    write_text(folder / _REPORT, summary.render_json(checked.check, subject))
+    page = document.page(checked.check, samples.take(checked), name)
+    write_text(folder / "check.html", html.render(page))
     if heading:
         terminal().print(line(heading, style="bold"))
-    terminal().print(render.render_terminal(checked.check), soft_wrap=False)
+    terminal().print(render(*summary.summary(checked.check)), soft_wrap=False)
     for text in checked.private:
         say(f"{text} (named here, and in no report)")
     show(f"report: {folder / 'check.html'}")

@@ -19,6 +19,7 @@ from cxr.evaluation.compare import compare as compare_models
 from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.prediction_files import read_files
 from cxr.report import compare as report
+from cxr.report.terminal import render
 from cxr.streams import show
 
 
@@ -41,7 +42,7 @@ def compare(
     comparison = compare_models(first, second, config)
     if out is not None:
         report.write(comparison, out)
-    terminal().print(report.render_terminal(comparison))
+    terminal().print(render(*report.summary(comparison)))
     if out is not None:
         show(f"comparison: {out / 'comparison.md'}")
 

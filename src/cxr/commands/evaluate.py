@@ -20,8 +20,9 @@ from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import Report
 from cxr.paths import is_folder
-from cxr.report import html, render
+from cxr.report import evaluation
 from cxr.report.run_files import Training, read_training
+from cxr.report.terminal import render
 from cxr.streams import show
 from cxr.text import short_name
 
@@ -76,9 +77,8 @@ def _write(
     folder: Path,
     training: Training | None,
 ) -> None:
-    render.write(report, predictions, folder)
-    html.write(report, evaluated, folder, training)
-    terminal().print(render.render_terminal(report))
+    evaluation.write(report, predictions, evaluated, folder, training)
+    terminal().print(render(*evaluation.summary(report)))
     show(f"report: {folder / 'report.html'}")
 
 

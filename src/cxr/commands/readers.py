@@ -8,6 +8,7 @@ from cxr.console import out as terminal
 from cxr.evaluation.join import LabelOptions
 from cxr.evaluation.readers import compare_reader_files
 from cxr.report import readers as report
+from cxr.report.terminal import render
 from cxr.streams import show
 
 
@@ -25,6 +26,6 @@ def readers(
     comparison = compare_reader_files(predictions, paths, thresholds, config, options)
     if out is not None:
         report.write(comparison, out)
-    terminal().print(report.render_terminal(comparison))
+    terminal().print(render(*report.summary(comparison)))
     if out is not None:
         show(f"readers: {out / 'readers.md'}")

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from cxr.config.load import load
 from cxr.config.schema import Config
 from cxr.console import count, err, say, warn
-from cxr.data.counts import render_counts, warnings
+from cxr.data.counts import counts, warnings
 from cxr.data.dataset import Dataset, list_dataset
 from cxr.errors import CxrError, Interrupted
 from cxr.paths import exists, is_folder
+from cxr.report.terminal import render
 from cxr.resume_command import command, print_resume_command
 from cxr.streams import show
 
@@ -125,6 +126,6 @@ def _check_run_folder(out: Path, resume: bool, overwrite: bool, to_resume: str) 
 
 def _print_counts(dataset: Dataset) -> None:
     """Print rows and labels by split, and warn of what training must know about the tables."""
-    err.print(render_counts(dataset))
+    err.print(render(*counts(dataset)))
     for line in warnings(dataset):
         warn(line)

@@ -10,8 +10,9 @@ from cxr.evaluation.thresholds import origin
 from cxr.images.grey import Grey
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.ood import ENOUGH_IMAGES
+from cxr.report.document import Cell, Estimate, Table
+from cxr.report.terminal import render
 from cxr.streams import exact_stdout
-from cxr.tables import Table
 from cxr.text import DISCLAIMER, csv_line
 
 Overlays = dict[str, Path]
@@ -102,8 +103,8 @@ class CsvWriter(Writer):
     def write(  # noqa: D102 - as of Writer
         self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays
     ) -> None:
-        said = "; ".join(text for text in (self.warning(score), *image.notes) if text)
-        self._file.write(csv_line([str(image.file), *row, said]))
+        notes = "; ".join(text for text in (self.warning(score), *image.notes) if text)
+        self._file.write(csv_line([str(image.file), *row, notes]))
 
 
 class TableWriter(Writer):
@@ -117,11 +118,6 @@ class TableWriter(Writer):
     def write(  # noqa: D102 - as of Writer
         self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays
     ) -> None:
-        table = Table(["Finding", "Probability", "Threshold", ""])
-        for place in sorted(range(len(row)), key=lambda place: -row[place]):
-            above = row[place] >= self.thresholds.values[place]
-            cells = (self.findings[place], f"{row[place]:.3f}", f"{self.thresholds.values[place]:.3f}")
-            table.add([*cells, "above" if above else ""], style="bold" if above else "")
         self._console.print(line(str(image.file), style="bold"), soft_wrap=True)
         warning = self.warning(score)
         if warning:
@@ -131,7 +127,20 @@ class TableWriter(Writer):
             self._console.print(line(f"Note: {note}", style="bold yellow"), soft_wrap=True)
         for path in overlays.values():
             self._console.print(line(f"Overlay: {path}"), soft_wrap=True)
-        self._console.print(table, "")
+        self._console.print(render(self._table(row)), "")
+
+    def _table(self, row: Sequence[float]) -> Table:
+        """The findings, the most probable first; those above their threshold are bold."""
+        rows: list[tuple[Cell, ...]] = []
+        above = []
+        for place, c in enumerate(sorted(range(len(row)), key=lambda c: -row[c])):
+            threshold = self.thresholds.values[c]
+            if row[c] >= threshold:
+                above.append(place)
+            word = "above" if row[c] >= threshold else ""
+            rows.append((self.findings[c], Estimate(row[c]), Estimate(threshold), word))
+        columns = ("Finding", "Probability", "Threshold", "")
+        return Table("", columns, tuple(rows), "lrrr", bold=tuple(above))
 
     def finish(self) -> None:  # noqa: D102
         if self._num_warned:

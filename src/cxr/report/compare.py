@@ -1,99 +1,82 @@
-"""A Comparison on the terminal, as Markdown, CSV and JSON."""
+"""The comparison of two models as a document, CSV and JSON."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cxr.console import line, stack
 from cxr.csv_files import write_tables
 from cxr.evaluation.compare import Comparison
 from cxr.files import write_text
-from cxr.report.cells import number, records, with_bounds
-from cxr.report.render import markdown_table, versions
-from cxr.text import DISCLAIMER, json_text, markdown
+from cxr.report import json_file, markdown
+from cxr.report.document import Cell, Document, Items, Section, Table, Text
+from cxr.report.records import Record, estimate, records
+from cxr.text import DISCLAIMER
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-_FIGURES = {"auroc": "AUROC", "f1": "F1"}
+_METRICS = {"auroc": "AUROC", "f1": "F1"}
+_EXPLANATION = (
+    "Difference: B less A. p: two-sided, from the bootstrap; Holm: corrected for the number of findings; "
+    "DeLong: paired test that takes images for independent, corrected too."
+)
 
 
 def write(comparison: Comparison, folder: Path) -> None:
-    """Writes `comparison.csv`, `comparison.json` and `comparison.md` into the folder, each atomically."""
+    """Write `comparison.csv`, `comparison.json` and `comparison.md` into the folder, each atomically."""
     write_tables(folder, {"comparison.csv": comparison.table})
-    document = {
+    facts = {
         "a": comparison.names[0],
         "b": comparison.names[1],
-        "judged_on": comparison.evaluated_on,
+        "evaluated_on": comparison.evaluated_on,
         "intervals": comparison.intervals,
         "findings": records(comparison.table.iloc[:-1]),
         "mean": records(comparison.table.iloc[-1:])[0],
-        "notes": list(comparison.notes),
-        "versions": versions(),
-        "disclaimer": DISCLAIMER,
     }
-    write_text(folder / "comparison.json", json_text(document, 2))
-    write_text(folder / "comparison.md", render_markdown(comparison))
+    json_file.write(folder / "comparison.json", facts, comparison.notes)
+    write_text(folder / "comparison.md", markdown.render(document(comparison)))
 
 
-def render_markdown(comparison: Comparison) -> str:
-    """The comparison as a Markdown page."""
-    a, b = map(markdown, comparison.names)
-    blocks = [
-        [f"# {b} against {a}"],
-        [f"Judged on {comparison.evaluated_on}. Intervals: 95 %, {comparison.intervals}."],
-    ]
-    for figure, name in _FIGURES.items():
-        headings, rows = _cells(comparison, figure)
-        blocks += [[f"## {name}"], markdown_table(headings, rows, "-" + ":" * (len(headings) - 1))]
-    blocks += [[_explain()], [f"- {markdown(note)}" for note in comparison.notes], [DISCLAIMER]]
-    return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
-
-
-def render_terminal(comparison: Comparison) -> "RenderableType":
-    """Two tables of at most 80 columns for rich."""
-    from cxr.tables import Table
-
+def document(comparison: Comparison) -> Document:
+    """The comparison as a page."""
     a, b = comparison.names
-    parts: list[RenderableType] = [
-        line(f"A: {a}"),
-        line(f"B: {b}"),
-        line(f"On {comparison.evaluated_on}"),
-        "",
-    ]
-    for figure in _FIGURES:
-        headings, rows = _cells(comparison, figure)
-        table = Table(headings)
-        for cells in rows:
-            table.add(cells, style="bold" if cells[0] == "mean" else "")
-        parts += [table, ""]
-    parts += [line(f"Intervals: 95 %, {comparison.intervals}."), line(_explain())]
-    parts += [line(f"Note: {note}", style="yellow") for note in comparison.notes]
-    return stack(*parts, line(DISCLAIMER, style="italic"))
-
-
-def _explain() -> str:
-    return (
-        "Difference: B less A. p: two-sided, from the bootstrap; Holm: corrected for the number of findings; "
-        "DeLong: paired test that takes images for independent, corrected too."
+    sections = [Section(name, (_table(comparison, metric),)) for metric, name in _METRICS.items()]
+    return Document(
+        f"{b} against {a}",
+        (
+            Text(f"Evaluated on {comparison.evaluated_on}. Intervals: 95 %, {comparison.intervals}."),
+            Items((f"A: {a}", f"B: {b}")),
+            *sections,
+            Text(_EXPLANATION),
+            Items(comparison.notes, "Notes", "note"),
+        ),
     )
 
 
-def _cells(comparison: Comparison, figure: str) -> tuple[list[str], list[list[str]]]:
-    headings = ["Finding", f"A {_FIGURES[figure]}", "B", "Difference", "p", "Holm"]
-    headings += ["DeLong"] if figure == "auroc" else []
-    rows = []
-    for row in records(comparison.table):
-        cells = [
-            str(row["finding"]),
-            number(row[f"{figure}_a"]),
-            number(row[f"{figure}_b"]),
-            with_bounds(
-                row[f"{figure}_difference"], row[f"{figure}_low"], row[f"{figure}_high"], signed=True
-            ),
-        ]
-        p_values = [row[f"{figure}_p"], row[f"{figure}_p_holm"]]
-        p_values += [row["delong_p_holm"]] if figure == "auroc" else []
-        is_mean = row["finding"] == "mean"
-        cells += ["" if is_mean and place else number(p) for place, p in enumerate(p_values)]
-        rows.append(cells)
-    return headings, rows
+def summary(comparison: Comparison) -> tuple[Text | Table, ...]:
+    """The comparison for a terminal of 80 columns."""
+    a, b = comparison.names
+    return (
+        Text(a, label="A"),
+        Text(b, label="B"),
+        Text(f"Evaluated on {comparison.evaluated_on}"),
+        Text(""),
+        *(part for metric in _METRICS for part in (_table(comparison, metric), Text(""))),
+        Text(f"Intervals: 95 %, {comparison.intervals}."),
+        Text(_EXPLANATION),
+        *(Text(f"Note: {note}", "note") for note in comparison.notes),
+        Text(DISCLAIMER, "soft"),
+    )
+
+
+def _table(comparison: Comparison, metric: str) -> Table:
+    """A row per finding, then the mean."""
+    columns = ["Finding", f"A {_METRICS[metric]}", "B", "Difference", "p", "Holm"]
+    p_values = [f"{metric}_p", f"{metric}_p_holm"]
+    if metric == "auroc":
+        columns.append("DeLong")
+        p_values.append("delong_p_holm")
+    rows = tuple(_row(row, metric, p_values) for row in records(comparison.table))
+    return Table("", tuple(columns), rows, "l" + "r" * (len(columns) - 1), num_summary=1)
+
+
+def _row(row: Record, metric: str, p_values: list[str]) -> tuple[Cell, ...]:
+    difference = estimate(row, f"{metric}_difference", f"{metric}_low", f"{metric}_high", signed=True)
+    # the mean is one test, so that nothing is corrected, and DeLong's is per finding
+    shown = [row[name] if row["finding"] != "mean" or name == p_values[0] else "" for name in p_values]
+    return row["finding"], row[f"{metric}_a"], row[f"{metric}_b"], difference, *shown

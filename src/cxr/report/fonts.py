@@ -4,30 +4,33 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
 
-_OWN = "DejaVu Sans"  # which matplotlib brings along
-_MOST_FONTS = 120  # a hundred fonts are opened in about a second
-_UNSEEN = ("Mn", "Me", "Cf", "Zs", "Cc")  # accents and blanks: a name can be read without them
-_LIKELY = ("noto sans", "cjk", "wenquanyi", "droid", "unicode", "unifont", "hei", "gothic", "malgun", "lohit",
+_DEFAULT = "DejaVu Sans"  # which matplotlib brings along
+_MAX_FONTS = 120  # a hundred fonts are opened in about a second
+_INVISIBLE = ("Mn", "Me", "Cf", "Zs", "Cc")  # accents and blanks: a name can be read without them
+_LARGE_FONTS = ("noto sans", "cjk", "wenquanyi", "droid", "unicode", "unifont", "hei", "gothic", "malgun", "lohit",
            "symbola", "segoe ui", "emoji")  # fmt: skip
 """Parts of the names of fonts that have many letters, so that these are opened first."""
 
 
 def choose_fonts(texts: Iterable[str]) -> tuple[list[str], str]:
-    """(families for matplotlib's `font.family`, letters that no installed font has) for texts of any script."""
+    """(families for matplotlib's `font.family`, letters that no installed font has) for texts of any script.
+
+    A figure names fonts in this order: matplotlib's first, then those with letters that are still lacking.
+    """
     return _choose(frozenset(letter for text in texts for letter in text if not letter.isascii()))
 
 
 @cache
 def _choose(letters: frozenset[str]) -> tuple[list[str], str]:
     families = ["sans-serif"]
-    lacking = {letter for letter in letters if unicodedata.category(letter) not in _UNSEEN}
+    lacking = {letter for letter in letters if unicodedata.category(letter) not in _INVISIBLE}
     fonts = _installed() if lacking else iter(())
     for family, path in fonts:
-        had = _letters_of(path, lacking)
-        if not had:
+        found = _letters_of(path, lacking)
+        if not found:
             continue
-        lacking -= had
-        families += [family] if family != _OWN else []
+        lacking -= found
+        families += [family] if family != _DEFAULT else []
         if not lacking:
             break
     return families, "".join(sorted(lacking))
@@ -40,8 +43,10 @@ def _installed() -> Iterator[tuple[str, str]]:
     upright = {font.name: font.fname for font in fontManager.ttflist if font.style == "normal"}
     # a font of coloured pictures cannot be drawn, and the last resort is the boxes themselves
     usable = [name for name in upright if "color" not in name.lower() and "resort" not in name.lower()]
-    usable.sort(key=lambda name: (name != _OWN, not any(part in name.lower() for part in _LIKELY), name))
-    return ((name, upright[name]) for name in usable[:_MOST_FONTS])
+    usable.sort(
+        key=lambda name: (name != _DEFAULT, not any(part in name.lower() for part in _LARGE_FONTS), name)
+    )
+    return ((name, upright[name]) for name in usable[:_MAX_FONTS])
 
 
 def _letters_of(path: str, letters: set[str]) -> set[str]:

@@ -1,54 +1,57 @@
-"""The comparison of a model with human readers, on the terminal and in files."""
+"""The comparison of a model with human readers as a document and CSV."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from cxr.console import line, stack
 from cxr.csv_files import write_tables
 from cxr.evaluation.readers import AVERAGE, ReaderComparison
 from cxr.files import write_text
-from cxr.report import cells, render
-from cxr.tables import Table
-from cxr.text import DISCLAIMER, markdown
+from cxr.report import markdown
+from cxr.report.document import Document, Items, Table, Text, two_columns
+from cxr.report.records import estimate, records
+from cxr.text import DISCLAIMER
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-
-
-def render_terminal(result: ReaderComparison) -> "RenderableType":
-    """The table for rich."""
-    table = Table(_HEADINGS, names=2)
-    for row in _cells(result):
-        table.add(row, style="bold" if row[1] == AVERAGE else "")
-    lines = [line(f"{key.capitalize()}: {value}.") for key, value in result.about]
-    lines += [line(f"Note: {note}", style="yellow") for note in result.notes]
-    return stack(table, "", *lines, line(DISCLAIMER, style="italic"))
+_COLUMNS = ("Finding", "Reader", "Images", "Positive", "Reader's F1", "Model's F1", "Difference")
+_SHORT_COLUMNS = ("Finding", "Reader", "Images", "Pos.", "Reader's F1", "Model's F1", "Difference")
+"""Columns of a terminal of 80 columns."""
 
 
 def write(result: ReaderComparison, folder: Path) -> None:
-    """Writes `readers.csv` and `readers.md` into the folder."""
+    """Write `readers.csv` and `readers.md` into the folder, each atomically."""
     write_tables(folder, {"readers.csv": result.table})
-    blocks = [
-        ["# Model and readers"],
-        render.markdown_table(["About", ""], [list(pair) for pair in result.about], "--"),
-        render.markdown_table(_HEADINGS, _cells(result), "--:::::"),
-        [f"- {markdown(note)}" for note in result.notes],
-        [DISCLAIMER],
-    ]
-    write_text(folder / "readers.md", "\n\n".join("\n".join(block) for block in blocks if block) + "\n")
+    page = Document(
+        "Model and readers",
+        (two_columns("", result.about, ("About", "")), _table(result), Items(result.notes, "Notes", "note")),
+    )
+    write_text(folder / "readers.md", markdown.render(page))
 
 
-_HEADINGS = ["Finding", "Reader", "Images", "Positive", "Reader's F1", "Model's F1", "Difference"]
+def summary(result: ReaderComparison) -> tuple[Text | Table, ...]:
+    """The comparison for the terminal."""
+    return (
+        replace(_table(result), columns=_SHORT_COLUMNS),
+        Text(""),
+        *(Text(f"{key.capitalize()}: {value}.") for key, value in result.about),
+        *(Text(f"Note: {note}", "note") for note in result.notes),
+        Text(DISCLAIMER, "soft"),
+    )
 
 
-def _cells(result: ReaderComparison) -> list[list[str]]:
+def _table(result: ReaderComparison) -> Table:
+    """A row per finding and reader, then the mean of the finding's readers."""
     rows = []
-    for row in cells.records(result.table):
-        figures = [
-            cells.with_bounds(row["reader_f1"], row["reader_low"], row["reader_high"]),
-            cells.with_bounds(row["model_f1"], row["model_low"], row["model_high"]),
-            cells.with_bounds(row["difference"], row["difference_low"], row["difference_high"], signed=True),
-        ]
-        counts = ["" if row[name] is None else cells.number(row[name]) for name in ("num", "num_positive")]
-        rows.append([str(row["finding"]), str(row["reader"]), *counts, *figures])
-    return rows
+    for row in records(result.table):
+        difference = estimate(row, "difference", "difference_low", "difference_high", signed=True)
+        rows.append(
+            (
+                row["finding"],
+                row["reader"],
+                "" if row["num"] is None else row["num"],
+                "" if row["num_positive"] is None else row["num_positive"],
+                estimate(row, "reader_f1", "reader_low", "reader_high"),
+                estimate(row, "model_f1", "model_low", "model_high"),
+                difference,
+            )
+        )
+    means = tuple(place for place, row in enumerate(rows) if row[1] == AVERAGE)
+    return Table("", _COLUMNS, tuple(rows), "llrrrrr", bold=means)

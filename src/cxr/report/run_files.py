@@ -1,4 +1,4 @@
-"""What lies in a run folder beside its checkpoints; whatever is damaged there is left out with a warning."""
+"""The files of a run beside its checkpoints; whatever is damaged there is left out with a warning."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from cxr.errors import CxrError
 
 LOG, TEXT_LOG, COUNTS, RECIPE = "log.jsonl", "train.log", "counts.json", "config.yaml"
 _T = TypeVar("_T")
-_FIGURES = ("loss", "val_loss", "val_auroc")
+_HISTORY = ("loss", "val_loss", "val_auroc")
 
 
 class Cells(BaseModel):
@@ -73,12 +73,12 @@ class Line(BaseModel):
 
 
 def read_training(folder: Path) -> Training:
-    """What lies in a run folder; whatever is not there, or is damaged, is left out."""
+    """What a run folder knows; files that are missing or damaged are left out."""
     history: dict[int, dict[str, float | None]] = {}
     for line in read_log(folder / LOG):
         if line.kind in ("train", "epoch"):
-            said = {name: getattr(line, name) for name in _FIGURES if name in line.model_fields_set}
-            history[line.epoch] = history.get(line.epoch, {}) | said
+            values = {name: getattr(line, name) for name in _HISTORY if name in line.model_fields_set}
+            history[line.epoch] = history.get(line.epoch, {}) | values
     return Training(
         tuple(history[epoch] for epoch in sorted(history)),
         _attempt(folder / COUNTS, _read_counts),
@@ -87,7 +87,7 @@ def read_training(folder: Path) -> Training:
 
 
 def read_log(path: Path, warns: bool = True) -> list[Line]:
-    """The lines of a log that are whole; how many are not is said in a warning, unless it has been said."""
+    """The whole lines of a log; with `warns`, a warning counts the others."""
     lines, num_bad = [], 0
     for text in read_lines(path):
         try:
@@ -100,7 +100,10 @@ def read_log(path: Path, warns: bool = True) -> list[Line]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file, an unfinished one included, bytes that are no text replaced; none without a file."""
+    """The lines of a text file, its unfinished last line included; no lines where there is no file.
+
+    Bytes that are no text are replaced.
+    """
     try:
         return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
     except OSError as error:
@@ -121,7 +124,7 @@ def parse_line(text: str) -> Line:
 
 
 def _attempt(path: Path, read: Callable[[Path], _T]) -> _T | None:
-    """What is in a file, None without one; of one that is damaged a warning says that it is left out."""
+    """What `read` makes of a file; None where there is none, and with a warning where it is damaged."""
     try:
         return read(path) if path.is_file() else None
     except (OSError, ValueError, RecursionError, CxrError):

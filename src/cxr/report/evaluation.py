@@ -1,0 +1,180 @@
+"""What cxr eval writes and prints of a Report; evaluation_page.py makes the page."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from cxr.csv_files import write_tables
+from cxr.evaluation.predictions import Predictions, as_table
+from cxr.evaluation.report import Report
+from cxr.evaluation.thresholds import origin
+from cxr.files import clear_leftovers, write_bytes, write_text
+from cxr.report import figures, html, json_file, markdown
+from cxr.report.document import Cell, Table, Text, format_cell, format_interval
+from cxr.report.evaluation_page import metric_cell, page
+from cxr.report.records import Record, estimate, records
+from cxr.report.run_files import Training
+from cxr.text import DISCLAIMER
+
+_SHORT_COLUMNS = {
+    "finding": "\nFinding",
+    "num_positive": "\nPos.",
+    "auroc": "\nAUROC",
+    "auroc_interval": "\n95 %",
+    "average_precision": "Avg.\nprec.",
+    "f1": "\nF1",
+    "threshold": "\nThresh.",
+    "sensitivity": "\nSens.",
+    "specificity": "\nSpec.",
+}
+"""Columns for a terminal of 80; average precision is not called AP, which is a view."""
+
+
+def write(
+    report: Report,
+    predictions: Predictions,
+    evaluated: Predictions,
+    folder: Path,
+    training: Training | None = None,
+) -> None:
+    """Write the predictions, every table, the figures and both pages into the folder, each atomically.
+
+    Files: `predictions.csv`, `metrics.csv` (findings, then summary rows), `subgroups.csv`,
+    `subgroup_gaps.csv`, `reliability.csv`, `report.json`, `figures/*.svg` and `*.png`, `report.md`, `report.html`.
+
+    Args:
+        report: The report.
+        predictions: All rows that were read. They name patients, so only the owner may read their file.
+        evaluated: The rows that the report is about.
+        folder: Where to.
+        training: The run that made the model, if it is at hand.
+
+    Raises:
+        CxrError: The disk is full or the folder cannot be written; no file is half-written.
+    """
+    tables = {"predictions.csv": as_table(predictions), "metrics.csv": metrics_table(report)}
+    if report.subgroups is not None and len(report.subgroups.groups):
+        tables |= {"subgroups.csv": report.subgroups.groups, "subgroup_gaps.csv": report.subgroups.gaps}
+    if report.reliability is not None:
+        tables["reliability.csv"] = report.reliability
+    training = training or Training()
+    clear_leftovers(folder)
+    # what took long to compute comes first
+    write_tables(folder, tables, private=("predictions.csv",))
+    json_file.write(folder / "report.json", facts(report), report.notes)
+    drawn = figures.draw(report, evaluated, training.history)
+    for figure in drawn:
+        write_bytes(folder / "figures" / f"{figure.name}.svg", figure.svg)
+        write_bytes(folder / "figures" / f"{figure.name}.png", figure.png)
+    document = page(report, drawn, training)
+    write_text(folder / "report.md", markdown.render(document))
+    write_text(folder / "report.html", html.render(document))
+
+
+def metrics_table(report: Report) -> pd.DataFrame:
+    """Findings and summary rows, exact; `optimistic` where thresholds were chosen on the evaluated rows."""
+    return pd.concat([report.table, report.summary], ignore_index=True).assign(optimistic=report.optimistic)
+
+
+def facts(report: Report) -> Mapping[str, object]:
+    """The report for JSON: every metric in full precision, None where it is undefined."""
+    facts: dict[str, object] = {
+        "about": dict(report.about),
+        "thresholds": {
+            "rule": report.thresholds.rule,
+            "chosen_on": report.thresholds.chosen_on,
+            "evaluated_on": report.evaluated_on,
+            "fallback": list(report.thresholds.fallback),
+            "optimistic": report.optimistic,
+        },
+        "intervals": report.intervals,
+        "metrics": records(report.table),
+        "summary": records(report.summary),
+    }
+    if report.subgroups is not None:
+        facts["subgroups"] = {
+            "auroc": records(report.subgroups.groups),
+            "gaps": records(report.subgroups.gaps),
+        }
+    if report.calibration is not None and report.reliability is not None:
+        facts["calibration"] = {
+            "fitted_on": report.calibrated_on,
+            "findings": records(report.calibration),
+            "reliability": records(report.reliability),
+        }
+    if report.published is not None:
+        facts["published"] = {
+            "split": report.published.split,
+            "same_images": records(report.published.same),
+            "other_patients_not_comparable": records(report.published.other),
+        }
+    return facts
+
+
+def summary(report: Report) -> tuple[Text | Table, ...]:
+    """The report for a terminal of 80 columns."""
+    thresholds = f"{origin(report.thresholds)}; evaluated on {report.evaluated_on.partition(' (')[0]}."
+    intervals = [Text(f"Intervals: 95 %, {report.intervals}.")] if report.intervals else []
+    lines = [*_subgroup_lines(report), *_calibration_lines(report), *published_lines(report)]
+    return (
+        Text(f"Evaluated on {report.evaluated_on}", "strong"),
+        Text(""),
+        _short_table(report),
+        Text(""),
+        Text(f"Thresholds: {thresholds}"),
+        *intervals,
+        *map(Text, lines),
+        *(Text(f"Note: {note}", "note") for note in report.notes),
+        Text(DISCLAIMER, "soft"),
+    )
+
+
+def _short_table(report: Report) -> Table:
+    """The metrics without intervals but that of the AUROC, which has a column."""
+    has_intervals = report.table["auroc_low"].notna().any()
+    names = [name for name in _SHORT_COLUMNS if name != "auroc_interval" or has_intervals]
+    rows = tuple(
+        tuple(_short_cell(report, row, name) for name in names) for row in records(metrics_table(report))
+    )
+    columns = tuple(_SHORT_COLUMNS[name] for name in names)
+    return Table("", columns, rows, "l" + "r" * (len(columns) - 1), num_summary=len(report.summary))
+
+
+def _short_cell(report: Report, row: Record, name: str) -> Cell:
+    if name == "auroc_interval":
+        return format_interval(estimate(row, "auroc", "auroc_low", "auroc_high"))
+    return metric_cell(report, row, name, with_interval=False)
+
+
+def _subgroup_lines(report: Report) -> list[str]:
+    """Mean AUROC of each attribute, as `Mean AUROC by sex: F 0.812 (0.780-0.840), M 0.790 (0.761-0.822).`."""
+    if report.subgroups is None or not len(report.subgroups.groups):
+        return []
+    means = report.subgroups.groups[report.subgroups.groups["finding"] == "mean"]
+    lines: dict[str, list[str]] = {}
+    for row in records(means):
+        auroc = format_cell(estimate(row, "auroc", "auroc_low", "auroc_high"))
+        lines.setdefault(str(row["attribute"]), []).append(f"{row['group']} {auroc}")
+    return [f"Mean AUROC by {attribute}: {', '.join(groups)}." for attribute, groups in lines.items()]
+
+
+def _calibration_lines(report: Report) -> list[str]:
+    """Mean calibration error over the findings, before and after temperature scaling."""
+    if report.calibration is None or report.calibration["ece"].isna().all():
+        return []
+    line = f"Calibration: mean ECE {report.calibration['ece'].mean():.4f}"
+    if report.calibrated_on:
+        after = report.calibration["ece_after"].mean()
+        line += f", {after:.4f} after temperature scaling fitted on {report.calibrated_on}"
+    return [f"{line}."]
+
+
+def published_lines(report: Report) -> list[str]:
+    """Which published results can be compared with this report's mean."""
+    if report.published is None:
+        return []
+    if not report.published.split:
+        return ["Published results: none was measured on exactly these test images."]
+    means = [f"{row['result']} {row['mean']:.3f}" for row in report.published.same.to_dict("records")]
+    return [f"Published mean AUROC on the same images ({report.published.split}): {', '.join(means)}."]

@@ -1,0 +1,243 @@
+"""The page of an evaluation: a Report with its figures and the run that made the model -> Document."""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from cxr.evaluation.metric_tables import AT_THRESHOLD
+from cxr.evaluation.report import Report
+from cxr.evaluation.statistics.bootstrap import RESAMPLED
+from cxr.evaluation.thresholds import origin
+from cxr.report.document import (
+    Cell,
+    Code,
+    Document,
+    Estimate,
+    Figure,
+    Items,
+    KeyNumbers,
+    Part,
+    Section,
+    Table,
+    Text,
+    format_interval,
+    two_columns,
+)
+from cxr.report.json_file import versions
+from cxr.report.records import Record, estimate, records
+from cxr.report.run_files import Cells, Counts, Training
+
+COLUMNS = {
+    "finding": "Finding",
+    "num": "Images",
+    "num_positive": "Positive",
+    "auroc": "AUROC",
+    "average_precision": "Average precision",
+    "f1": "F1",
+    "threshold": "Threshold",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "brier": "Brier",
+    "ece": "ECE",
+}
+"""Columns of the metrics; those of RESAMPLED have an interval in each cell."""
+_CALIBRATION_COLUMNS = {
+    "finding": "Finding",
+    "brier": "Brier",
+    "brier_after": "Brier, scaled",
+    "ece": "ECE",
+    "ece_after": "ECE, scaled",
+    "temperature": "Temperature",
+}
+_METRICS_NOTE = (
+    "AUROC, average precision and Brier score need no threshold. "
+    "ECE is the expected calibration error over 15 bins. PPV and NPV hold for the prevalence of these images alone."
+)
+_SUBGROUPS_NOTE = (
+    "A subgroup with fewer than 10 positive or negative images has its counts (positive of all) instead of a "
+    "metric. The gap is the highest less the lowest AUROC, with the interval of the difference between these two "
+    "subgroups; subgroups chosen for being farthest apart differ by some amount even where nothing is behind it."
+)
+
+
+def page(report: Report, figures: Sequence[Figure], training: Training) -> Document:
+    """The whole report."""
+    name = next((value for key, value in report.about if key in ("run", "predictions")), "")
+    drawn = {figure.name: figure for figure in figures}
+    intervals = f" Intervals: 95 %, {report.intervals}." if report.intervals else ""
+    notes = [Items(report.notes, "Notes", "note")] if report.notes else []
+    sections = [
+        Section("Findings", (*_pick(drawn, "auroc"), metrics(report))),
+        Section("Curves", _pick(drawn, "roc", "precision_recall")),
+        Section("Calibration", (*_pick(drawn, "reliability"), *_calibration(report))),
+        Section("Subgroups", (*_pick(drawn, "subgroups"), *_subgroups(report))),
+        Section("Published results on ChestX-ray14", _published(report)),
+        Section("Training", _pick(drawn, "training")),
+        Section("Images and labels of the run", counts(training.counts) if training.counts else ()),
+        Section("About", _about(report, training)),
+    ]
+    return Document(
+        f"Evaluation of {name}" if name else "Evaluation",
+        (
+            Text(f"Evaluated on {report.evaluated_on}.{intervals}", "soft"),
+            _key_numbers(report),
+            *notes,
+            *(section for section in sections if section.parts),  # what the report has nothing on is left out
+        ),
+    )
+
+
+def _pick(figures: Mapping[str, Figure], *names: str) -> tuple[Figure, ...]:
+    return tuple(figures[name] for name in names if name in figures)
+
+
+def _key_numbers(report: Report) -> KeyNumbers:
+    mean = records(report.summary)[0]
+    interval = format_interval(estimate(mean, "auroc", "auroc_low", "auroc_high"))
+    return KeyNumbers(
+        (
+            ("mean AUROC", estimate(mean, "auroc")),
+            *((("95 % interval of the mean AUROC", interval),) if interval else ()),
+            ("mean average precision", estimate(mean, "average_precision")),
+            ("mean F1", estimate(mean, "f1")),
+        )
+    )
+
+
+def metrics(report: Report) -> Table:
+    """A row per finding, then the summary rows."""
+    rows = records(pd.concat([report.table, report.summary], ignore_index=True))
+    return Table(
+        f"Metrics of each finding; threshold: {origin(report.thresholds)}",
+        tuple(COLUMNS.values()),
+        tuple(tuple(metric_cell(report, row, name) for name in COLUMNS) for row in rows),
+        "l" + "r" * (len(COLUMNS) - 1),
+        notes=(_METRICS_NOTE,),
+        num_summary=len(report.summary),
+    )
+
+
+def metric_cell(report: Report, row: Record, name: str, with_interval: bool = True) -> Cell:
+    """One cell of the metrics, empty where a summary row has none."""
+    value = row[name]
+    if name in ("num_positive", "threshold") and value is None and row["threshold"] is None:
+        return ""  # of a summary row
+    if name in ("finding", "num", "num_positive"):
+        return value
+    if name == "threshold" and isinstance(value, float) and 0 < value < 0.01:
+        return f"{value:.2g}"  # three digits would show 0.000
+    mark = "*" if report.optimistic and name in AT_THRESHOLD and value is not None else ""
+    ends = (f"{name}_low", f"{name}_high") if name in RESAMPLED and with_interval else ("", "")
+    return estimate(row, name, *ends, mark=mark)
+
+
+def _calibration(report: Report) -> tuple[Part, ...]:
+    if report.calibration is None:
+        return ()
+    fitted = " fitted on " + report.calibrated_on
+    if not report.calibrated_on:
+        fitted = ": there were no validation rows to fit temperatures on"
+    rows = []
+    for row in records(report.calibration):
+        numbers = (estimate(row, name) for name in list(_CALIBRATION_COLUMNS)[1:])
+        rows.append((row["finding"], *(Estimate(number.value, digits=4) for number in numbers)))
+    title = f"Before and after temperature scaling{fitted}"
+    return (Table(title, tuple(_CALIBRATION_COLUMNS.values()), tuple(rows), "lrrrrr"),)
+
+
+def _subgroups(report: Report) -> tuple[Part, ...]:
+    """A table per attribute, then what a gap is."""
+    if report.subgroups is None or not len(report.subgroups.groups):
+        return ()
+    groups, gaps = report.subgroups
+    tables = [
+        _subgroup_table(str(attribute), table, gaps[gaps["attribute"] == attribute])
+        for attribute, table in groups.groupby("attribute", sort=False)
+    ]
+    return (*tables, Text(_SUBGROUPS_NOTE, "soft"))
+
+
+def _subgroup_table(attribute: str, groups: pd.DataFrame, gaps: pd.DataFrame) -> Table:
+    """A row per finding: the AUROC of each subgroup, then the gap."""
+    aurocs: dict[tuple[Cell, Cell], Cell] = {}
+    for row in records(groups):
+        too_few = f"({row['num_positive']} of {row['num']})"
+        auroc = estimate(row, "auroc", "auroc_low", "auroc_high")
+        aurocs[row["finding"], row["group"]] = too_few if auroc.value is None else auroc
+    widest: dict[Cell, Cell] = {}
+    for row in records(gaps):
+        note = f"{row['best']} over {row['worst']}"
+        widest[row["finding"]] = estimate(row, "gap", "gap_low", "gap_high", note=note)
+
+    names = [str(name) for name in groups["group"].drop_duplicates()]
+    findings = [str(name) for name in groups["finding"].drop_duplicates()]
+    rows = [
+        (finding, *(aurocs.get((finding, name), "") for name in names), widest.get(finding, ""))
+        for finding in findings
+    ]
+    columns = ("Finding", *names, "Gap")
+    return Table(f"AUROC by {attribute}", columns, tuple(rows), "l" + "r" * (len(names) + 1))
+
+
+def _published(report: Report) -> tuple[Part, ...]:
+    """Results on the same test images below this report's mean, then those on others."""
+    if report.published is None:
+        return ()
+    same, other = (
+        [
+            (f"{row['result']} ({row['year']})", str(row["views"]), row["mean"], str(row["source"]))
+            for row in records(table)
+        ]
+        for table in (report.published.same, report.published.other)
+    )
+    columns = ("Result", "Views", "Mean AUROC", "Source")
+    on_others = Table(
+        "Measured on other patients, so no metric of this report can be compared with them",
+        columns,
+        tuple(other),
+        "llrl",
+    )
+    folded = Section("On other patients: not comparable", (on_others,), is_folded=True)
+    if not report.published.split:
+        return (Text("No published result was measured on exactly these test images."), folded)
+    views = next((value for key, value in report.about if key == "test-time augmentation"), "")
+    mean = records(report.summary)[0]
+    ours = ("this report", views, estimate(mean, "auroc", "auroc_low", "auroc_high"), "")
+    title = f"On the same test images ({report.published.split})"
+    return (Table(title, columns, (ours, *same), "llrl"), folded)
+
+
+def counts(counts: Counts) -> tuple[Part, ...]:
+    """Images, patients and cells of each finding by split, then the rows left out."""
+    splits = list(counts.images)
+    rows: list[tuple[Cell, ...]] = [
+        ("images", *(counts.images[split] for split in splits)),
+        ("patients", *(counts.patients[split] for split in splits)),
+    ]
+    cells = [{row.finding: row for row in counts.cells[split]} for split in splits]
+    for finding in cells[0] if cells else ():
+        rows.append((finding, *(_count_cell(by_finding[finding]) for by_finding in cells)))
+    title = "Images, patients, and cells of each finding by split"
+    table = Table(title, ("", *splits), tuple(rows), "l" + "r" * len(splits))
+    dropped = ", ".join(f"{num:,} {why}" for why, num in counts.dropped.items() if num)
+    return (table, Text(f"Left out: {dropped}.")) if dropped else (table,)
+
+
+def _count_cell(row: Cells) -> str:
+    """As `213 positive, 1,263 negative`, the rest only where there is some."""
+    rest = {"soft": row.soft, "masked": row.masked}
+    more = "".join(f", {num:,} {name}" for name, num in rest.items() if num)
+    return f"{row.positive:,} positive, {row.negative:,} negative{more}"
+
+
+def _about(report: Report, training: Training) -> tuple[Part, ...]:
+    computed_with = ", ".join(f"{name} {number}" for name, number in versions().items())
+    pairs = [*report.about, ("thresholds", origin(report.thresholds)), ("evaluated on", report.evaluated_on)]
+    pairs += [("intervals", f"95 %, {report.intervals}")] if report.intervals else []
+    pairs.append(("computed with", computed_with))
+    table = two_columns("What was evaluated, and with what", pairs)
+    if not training.config:
+        return (table,)
+    return (table, Section("The whole recipe", (Code(training.config),), is_folded=True))

@@ -1,0 +1,154 @@
+"""Columns of every CSV file and fields of every JSON that commands write: other programs read them by name."""
+
+import csv
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from cxr.findings import NIH_14
+from tests.helpers.commands import call
+
+FIXTURES = Path(__file__).parents[1] / "fixtures"
+
+METRICS = """finding num num_positive auroc auroc_low auroc_high average_precision average_precision_low
+    average_precision_high f1 f1_low f1_high sensitivity sensitivity_low sensitivity_high specificity specificity_low
+    specificity_high ppv ppv_low ppv_high npv npv_low npv_high brier brier_low brier_high ece threshold"""
+SUBGROUPS = "attribute group finding num num_positive auroc auroc_low auroc_high"
+GAPS = "attribute finding best worst gap gap_low gap_high"
+RELIABILITY = "finding lowest highest num mean_probability positive"
+COMPARISON = """finding num num_positive auroc_a auroc_b auroc_difference auroc_low auroc_high auroc_p auroc_p_holm
+    f1_a f1_b f1_difference f1_low f1_high f1_p f1_p_holm delong_p delong_p_holm"""
+READERS = """finding reader num num_positive reader_f1 reader_low reader_high model_f1 model_low model_high difference
+    difference_low difference_high"""
+
+
+def columns(path: Path) -> list[str]:
+    with path.open(newline="") as file:
+        return next(csv.reader(file))
+
+
+def fields(document: object, prefix: str = "") -> dict[str, str]:
+    """The fields of an object and of objects in it, by where they stand; of a list those of its first object."""
+    if isinstance(document, list):
+        document = document[0] if document else None
+    if not isinstance(document, dict):
+        return {}
+    found = {prefix: " ".join(document)}
+    for name, value in document.items():
+        found |= fields(value, f"{prefix}.{name}".lstrip("."))
+    return found
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
+    options = ("--validation", FIXTURES / "validation.csv", "eval.draws=100", "eval.subgroups=[sex]")
+    assert call("eval", FIXTURES / "predictions.csv", *options, "--out", tmp_path) == 0
+    assert {path.name: " ".join(columns(path)) for path in tmp_path.glob("*.csv")} == {
+        "predictions.csv": "image patient_id split view sex age y_Mass y_Edema y_Hernia p_Mass p_Edema p_Hernia",
+        "metrics.csv": words(f"{METRICS} optimistic"),
+        "subgroups.csv": SUBGROUPS,
+        "subgroup_gaps.csv": GAPS,
+        "reliability.csv": RELIABILITY,
+    }
+    assert fields(json.loads((tmp_path / "report.json").read_text())) == {
+        "": "about thresholds intervals metrics summary subgroups calibration notes versions disclaimer",
+        "about": "predictions",
+        "thresholds": "rule chosen_on evaluated_on fallback optimistic",
+        "metrics": words(METRICS),
+        "summary": words(METRICS),
+        "subgroups": "auroc gaps",
+        "subgroups.auroc": SUBGROUPS,
+        "subgroups.gaps": GAPS,
+        "calibration": "fitted_on findings reliability",
+        "calibration.findings": "finding brier ece temperature brier_after ece_after",
+        "calibration.reliability": RELIABILITY,
+        "versions": "python cxr numpy scipy scikit-learn pandas",
+    }
+
+
+def test_compare_writes_these_columns_and_fields(tmp_path: Path) -> None:
+    table = pd.read_csv(FIXTURES / "predictions.csv")
+    table.assign(p_Mass=table["p_Mass"] / 2).to_csv(tmp_path / "b.csv", index=False)
+    out = tmp_path / "out"
+    assert (
+        call("compare", FIXTURES / "predictions.csv", tmp_path / "b.csv", "eval.draws=100", "--out", out) == 0
+    )
+    assert columns(out / "comparison.csv") == COMPARISON.split()
+    assert fields(json.loads((out / "comparison.json").read_text())) == {
+        "": "a b evaluated_on intervals findings mean notes versions disclaimer",
+        "findings": words(COMPARISON),
+        "mean": words(COMPARISON),
+        "versions": "python cxr numpy scipy scikit-learn pandas",
+    }
+
+
+def test_readers_writes_these_columns(tmp_path: Path) -> None:
+    table = pd.read_csv(FIXTURES / "predictions.csv")
+    table.assign(Mass=(table["p_Mass"] > 0.4).astype(int))[["image", "Mass"]].to_csv(
+        tmp_path / "r.csv", index=False
+    )
+    arguments = (
+        FIXTURES / "predictions.csv",
+        tmp_path / "r.csv",
+        "eval.draws=100",
+        "--out",
+        tmp_path / "out",
+    )
+    assert call("readers", *arguments) == 0
+    assert columns(tmp_path / "out" / "readers.csv") == READERS.split()
+
+
+def test_check_writes_these_fields(recipe: Path, chexpert: Path, tmp_path: Path) -> None:
+    also = f"data.also=[{{source: chexpert, root: {chexpert}, split: random}}]"
+    call("check", recipe, also, f"store.path={tmp_path / 'store'}", "--out", tmp_path)
+    found = fields(json.loads((tmp_path / "check.json").read_text()))
+    splits = "train val test"
+    assert found == {
+        "": words("""cxr subject verdict ready about quick problems hints warnings files listings twins cells together
+            groups patients split_hashes plan part columns"""),
+        "about": found["about"],
+        "files": words("""named missing absent read unreadable num_bytes median_size sizes grey_as_colour unnamed
+            first_unnamed not_read"""),
+        "cells": "finding split positive negative uncertain blank unlabelled soft",
+        "together": "findings counts",
+        "groups": "column group images",
+        "groups.images": f"{splits} all",
+        "patients": "num images_each most_images in_two_splits rows_without",
+        "split_hashes": splits,
+        "plan": words("""images patients findings dropped batch_size epochs visits steps_per_epoch store store_bytes
+            where datasets"""),
+        "plan.images": splits,
+        "plan.patients": splits,
+        "plan.dropped": found["plan.dropped"],
+        "plan.datasets": "name images patients findings weight visits share store store_bytes",
+        "plan.datasets.images": splits,
+        "plan.datasets.patients": splits,
+    }
+    alone = fields(json.loads((tmp_path / "nih" / "check.json").read_text()))
+    assert (alone[""], alone["columns"]) == (found[""], "column use why")
+
+
+def test_predict_prints_these_columns_and_fields(
+    run: Path, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    image = min((archive / "images").iterdir())
+    findings = " ".join(NIH_14)
+    capsys.readouterr()
+    call("predict", run, image, tmp_path / "bad.png", "--format", "json")
+    failed, predicted = map(json.loads, capsys.readouterr().out.splitlines())
+    assert fields(predicted) == {
+        "": "image probabilities thresholds above familiarity notes overlays",
+        "probabilities": findings,
+        "thresholds": findings,
+        "overlays": "",
+    }
+    assert fields(failed) == {"": "image error"}
+    call("predict", run, image, "--format", "csv")
+    header = capsys.readouterr().out.splitlines()[0].split(",")
+    assert header == ["image", *(f"p_{finding}" for finding in NIH_14), "warning"]
