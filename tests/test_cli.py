@@ -293,7 +293,7 @@ def test_compare_prints_differences_and_writes_them(
     second = write_predictions(tmp_path / "b.csv", "test", 0.5)
     assert call("compare", first, second, "--out", tmp_path / "out", "eval.draws=100") == 0
     said = capsys.readouterr().out
-    assert said.startswith(f"A: {first}\nB: {second}\nOn test rows (60 images, 30 patients)\n")
+    assert said.startswith(f"A: {first}\nB: {second}\nEvaluated on test rows (60 images, 30 patients)\n")
     assert said.endswith(f"comparison: {tmp_path / 'out' / 'comparison.md'}\n")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         f"comparison.{kind}" for kind in ("csv", "json", "md")
