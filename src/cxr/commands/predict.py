@@ -14,7 +14,8 @@ from cxr.device import choose_device
 from cxr.errors import CxrError, NoImageError, UnavailableFileError, UnreadableImageError
 from cxr.files import clear_leftovers, explain_os_errors
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.pretrained import is_guest, open_any
+from cxr.model.external import is_external
+from cxr.model.external_checkpoint import open_any
 from cxr.model.provenance import note_other_reports
 from cxr.parallel import map_ahead
 from cxr.paths import exists, is_folder
@@ -96,7 +97,7 @@ def predict(
     if heatmaps is not None and exists(heatmaps) and not is_folder(heatmaps):
         raise CxrError(f"--heatmaps {heatmaps}: is a file", "name a folder for the overlays")
     checkpoint = open_any(str(run), choose_device(device_name), head_findings)
-    if not is_guest(run):
+    if not is_external(run):
         for note in note_other_reports(run, checkpoint):
             warn(note)
     if heatmaps is not None:
