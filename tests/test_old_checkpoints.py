@@ -182,7 +182,7 @@ def test_an_old_checkpoint_is_compared_with_a_run(
         call("compare", old, run, "model.head_findings=nih14", "eval.draws=100", "eval.interval=images") == 0
     )
     said = " ".join(capsys.readouterr().out.split())
-    assert f"A: {old} B: {run} On test rows" in said
+    assert f"A: {old} B: {run} Evaluated on test rows" in said
     assert f"Note: {old}: what it was trained on is unknown" in said
 
 

@@ -563,7 +563,7 @@ def test_what_is_not_in_the_file_is_no_damage_and_the_pack_can_be_resumed(
             archive.pack(unreadable="skip")
     said = os.strerror(number or errno.ENOMEM)
     assert error.value.problems == (f"{archive.root}/00006.png: cannot be read: {said}",)
-    assert "then give the same command again: it goes on" in error.value.hint
+    assert "then run the same command again: it resumes" in error.value.hint
     assert not (archive.partial / "unreadable.csv").exists()
     store = archive.pack(unreadable="skip")
     assert store.readable.all()

@@ -131,7 +131,7 @@ def test_a_run_is_compared_with_it_on_the_runs_own_rows(
     assert call("train", sized, f"out={run}", "image.size=64") == 0
     assert call("compare", NIH, run, "eval.draws=100", "eval.interval=images") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert f"A: {NIH} B: {run} On test rows" in said
+    assert f"A: {NIH} B: {run} Evaluated on test rows" in said
     assert f"Note: NOT A FAIR TEST: {NIH} was trained on nih" in said
 
 

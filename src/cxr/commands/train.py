@@ -117,7 +117,7 @@ def _check_run_folder(out: Path, resume: bool, overwrite: bool, to_resume: str) 
     if (has_last or exists(out / "best.safetensors")) and not resume and not overwrite:
         hint = "--overwrite replaces it, out=FOLDER keeps both"
         if has_last:
-            hint += f"; go on with: {to_resume}"
+            hint += f"; resume with: {to_resume}"
         raise CxrError(f"{out}: holds a run already", hint)
     above = next(folder for folder in (out, *out.absolute().parents) if exists(folder))
     if not is_folder(above) or not os.access(above, os.W_OK | os.X_OK):

@@ -60,7 +60,7 @@ def join_rows(table: LabelTable, rule: Duplicates, hint: str = "") -> LabelTable
     if rule == "error" and differs.any():
         raise _difference(table, codes, first, differs, where, hint)
     raw = table.raw[first]
-    note = f"{len(names):,} images on {len(table):,} rows: equal rows of an image are one"
+    note = f"{len(names):,} images on {len(table):,} rows: equal rows of an image count as one"
     if differs.any():
         raw = np.where(differs, _join_labels(table.raw, codes, len(names), rule), raw).astype(np.float32)
         num_differing = int(differs.any(axis=1).sum())
