@@ -1,6 +1,6 @@
 """What commands print: messages and progress go to stderr, results to stdout.
 
-Only this file makes rich's consoles and lines, and only report/terminal.py makes rich's tables, which a test holds.
+Only this file makes rich's consoles and lines, and only report/terminal.py rich's tables; a test checks both.
 None of them reads markup, and all make text visible (text.py) before rich measures it.
 """
 

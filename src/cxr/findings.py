@@ -15,8 +15,8 @@ NIH_14 = (
 
 CHEXPERT_14 = (
     "No Finding", "Enlarged Cardiomediastinum", "Cardiomegaly", "Lung Opacity", "Lung Lesion", "Edema",
-    "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other", "Fracture",
-    "Support Devices",
+    "Consolidation", "Pneumonia", "Atelectasis", "Pneumothorax", "Pleural Effusion", "Pleural Other",
+    "Fracture", "Support Devices",
 )  # fmt: skip
 """The 14 observations of CheXpert, in the order of its train.csv."""
 
@@ -24,13 +24,13 @@ CHEXPERT_5 = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural 
 """The competition findings of CheXpert (Irvin et al. 2019)."""
 
 OTHERS = (
-    "Aortic Atheromatosis", "Aortic Elongation", "Aortic enlargement", "Air Trapping", "Bronchiectasis", "COPD",
-    "COPD Signs", "COVID-19", "Calcification", "Chronic Changes", "Clavicle fracture", "Costophrenic Angle Blunting",
-    "Enlarged PA", "Fibrotic Band", "Flattened Diaphragm", "Granuloma", "Heart Insufficiency",
-    "Hemidiaphragm Elevation", "Hilar Enlargement", "Hypoexpansion", "ILD", "Kyphosis", "Lung cavity", "Lung cyst",
-    "Lung tumor", "Mediastinal shift", "Nodule/Mass", "Pulmonary fibrosis", "Pseudonodule",
-    "Rib fracture", "Scoliosis", "Tuberculosis", "Tube", "Vertebral Degenerative Changes", "Viral Pneumonia",
-    "Bacterial Pneumonia", "Volume Loss", "Other diseases", "Other lesion",
+    "Aortic Atheromatosis", "Aortic Elongation", "Aortic enlargement", "Air Trapping", "Bronchiectasis",
+    "COPD", "COPD Signs", "COVID-19", "Calcification", "Chronic Changes", "Clavicle fracture",
+    "Costophrenic Angle Blunting", "Enlarged PA", "Fibrotic Band", "Flattened Diaphragm", "Granuloma",
+    "Heart Insufficiency", "Hemidiaphragm Elevation", "Hilar Enlargement", "Hypoexpansion", "ILD", "Kyphosis",
+    "Lung cavity", "Lung cyst", "Lung tumor", "Mediastinal shift", "Nodule/Mass", "Pulmonary fibrosis",
+    "Pseudonodule", "Rib fracture", "Scoliosis", "Tuberculosis", "Tube", "Vertebral Degenerative Changes",
+    "Viral Pneumonia", "Bacterial Pneumonia", "Volume Loss", "Other diseases", "Other lesion",
 )  # fmt: skip
 """Further findings that PadChest, VinDr-CXR and other public datasets label, as these spell them."""
 
@@ -41,10 +41,10 @@ SYNONYMS = {"Normal": "No Finding", "No Findings": "No Finding", "Healthy": "No 
 """Other words for a finding, beside other spellings of its name."""
 
 CONCEPTS = {"Pleural Effusion": "Effusion", "Pulmonary Fibrosis": "Fibrosis"}
-"""Names of different archives for one thing seen, beside spellings: CheXpert's effusion, VinDr-CXR's fibrosis.
+"""Names of different datasets for the same finding: CheXpert's effusion, VinDr-CXR's fibrosis.
 
-Not merged, because they are not the same question to a reader of the image:
-    Infiltration (ChestX-ray14) is neither Consolidation nor Lung Opacity, each of which is a narrower or a wider word;
+Not merged, because they ask a reader of the image different questions:
+    Infiltration (ChestX-ray14) is neither Consolidation (narrower) nor Lung Opacity (wider);
     Nodule and Mass (ChestX-ray14) are not Lung Lesion (CheXpert), which holds both and more;
     Pleural_Thickening (ChestX-ray14) is not Pleural Other (CheXpert), which holds it among others;
     Cardiomegaly is not Enlarged Cardiomediastinum; Fibrosis, Emphysema and Hernia are ChestX-ray14's alone.
@@ -52,7 +52,7 @@ Not merged, because they are not the same question to a reader of the image:
 
 
 def name_key(name: str) -> str:
-    """What two spellings of one name share: case, and blanks, hyphens and underscores between its words, are left out.
+    """A name without case and without the blanks, hyphens and underscores between its words, for comparing.
 
     Signs at the ends stay, so `PICC+` and `PICC-` are two names.
     """
@@ -61,7 +61,7 @@ def name_key(name: str) -> str:
 
 @cache
 def canonical(name: str) -> str:
-    """The one spelling of a known finding's name that tables and reports use; any other name as it is, trimmed."""
+    """The spelling of a known finding that tables and reports use; any other name unchanged, trimmed."""
     return _KNOWN.get(name_key(name), " ".join(unicodedata.normalize("NFC", name).split()))
 
 
@@ -79,7 +79,7 @@ def concept(name: str) -> str:
 
 
 def find(name: str, names: Sequence[str]) -> str | None:
-    """The one of `names` that means the finding: itself, else another spelling of it, else one of the same concept."""
+    """The name among `names` that means the finding: itself, another spelling, or one of the same concept."""
     if name in names:
         return name
     key = name_key(canonical(name))

@@ -127,7 +127,7 @@ def test_duplicate_images_of_two_datasets_are_found_and_leaks_told_apart(
 ) -> None:
     root = Path(shutil.copytree(chexpert, tmp_path / "chexpert"))
     _, dataset = trained(recipe, tmp_path, also(root))
-    rows = dataset.table.rows.assign(fold=dataset.fold)
+    rows = dataset.table.rows.assign(fold=dataset.assigned)
     of = {(source, fold): some["path"].iloc[0] for (source, fold), some in rows.groupby(["source", "fold"])}
     planted = {of["nih", "test"]: of["chexpert", "train"], of["nih", "val"]: of["chexpert", "val"]}
     for path, other in planted.items():

@@ -94,7 +94,7 @@ def test_names_of_images_and_patients_tell_their_dataset(both: Dataset) -> None:
 
 def test_each_dataset_is_split_and_resolved_as_if_it_were_alone(config: Config, both: Dataset) -> None:
     alone = [open_dataset(dataset) for dataset in joint.separate(config)]
-    assert both.fold.tolist() == [fold for dataset in alone for fold in dataset.fold]
+    assert both.assigned.tolist() == [fold for dataset in alone for fold in dataset.assigned]
     for dataset, source in zip(alone, ("nih", "chexpert"), strict=True):
         names = [find(name, both.targets.findings) for name in dataset.targets.findings]
         columns = [both.targets.findings.index(name) for name in names if name]

@@ -114,7 +114,7 @@ def test_a_dataset_holds_every_row_that_is_in_a_split_with_its_own_pixels(archiv
     dataset = archive.open()
     assert rows_of(dataset) == [row for row in range(NUM) if row % 6 != 5]
     check_pixels(dataset)
-    assert [dataset.fold[row] for row in range(len(dataset.fold))] == [
+    assert [dataset.assigned[row] for row in range(len(dataset.assigned))] == [
         FOLDS[row % 6] for row in rows_of(dataset)
     ]
     assert {fold: len(dataset.rows(fold)) for fold in ("train", "val", "test")} == {
@@ -148,7 +148,7 @@ def test_whatever_is_dropped_the_rest_keeps_its_own_pixels_and_labels(
     assert rows_of(dataset) == [row for row in expected if views is None or VIEWS[row % 3] in views]
     check_pixels(dataset)
     assert dataset.targets.y[:, 0].tolist() == [row % 2 for row in rows_of(dataset)]
-    assert dataset.fold.tolist() == [FOLDS[row % 6] for row in rows_of(dataset)]
+    assert dataset.assigned.tolist() == [FOLDS[row % 6] for row in rows_of(dataset)]
     assert len(dataset.table) + sum(dataset.dropped.values()) == NUM
 
 
@@ -305,11 +305,11 @@ def test_where_another_process_packs_none_is_packed(archive: Archive) -> None:
 
 def test_the_split_does_not_depend_on_files_that_are_missing(archive: Archive) -> None:
     whole = archive.open(split="random")
-    folds = dict(zip(rows_of(whole), whole.fold.tolist(), strict=True))
+    folds = dict(zip(rows_of(whole), whole.assigned.tolist(), strict=True))
     archive.remove([0, 1, 2, 3])
     rest = archive.open(split="random", missing="skip", overwrite=True)
     assert {row: folds[row] for row in rows_of(rest)} == dict(
-        zip(rows_of(rest), rest.fold.tolist(), strict=True)
+        zip(rows_of(rest), rest.assigned.tolist(), strict=True)
     )
 
 

@@ -92,7 +92,7 @@ def test_a_run_on_both_archives_is_evaluated_on_both_and_on_each(joint_run: Path
     assert call("eval", joint_run, "--split", "train", "eval.interval=none") == 0
     rows = pd.read_csv(joint_run / "eval_train" / "predictions.csv")
     assert rows["source"].value_counts().to_dict() == {
-        part.name: len(part.rows("train")) for part in both.archives
+        part.name: len(part.rows("train")) for part in both.datasets
     }
     assert rows["image"].str.partition("/")[0].equals(rows["source"])
     assert rows.loc[rows["source"] == "chexpert", "y_Hernia"].isna().all()

@@ -324,10 +324,10 @@ def test_a_changed_recipe_is_refused_on_resuming_and_the_run_stays(
 
 
 def test_other_images_are_refused_on_resuming(make_recipe: Recipe, dataset: Dataset, trained: Path) -> None:
-    fold = dataset.fold.copy()
+    fold = dataset.assigned.copy()
     fold[dataset.rows("train")[0]] = ""
     with pytest.raises(CxrError, match=r"the images in .* are not those that the run began with"):
-        train(make_recipe(trained), replace(dataset, fold=fold), ALONE, resume=True)
+        train(make_recipe(trained), replace(dataset, assigned=fold), ALONE, resume=True)
 
 
 def test_other_labels_are_refused_on_resuming(make_recipe: Recipe, dataset: Dataset, trained: Path) -> None:
@@ -386,9 +386,9 @@ def test_a_finding_of_one_class_trains_and_is_named(
 
 
 def test_no_validation_rows_is_an_error(make_recipe: Recipe, dataset: Dataset, tmp_path: Path) -> None:
-    fold = np.where(dataset.fold == "val", "train", dataset.fold)
+    fold = np.where(dataset.assigned == "val", "train", dataset.assigned)
     with pytest.raises(CxrError, match=r"data.split: no images for val"):
-        train(make_recipe(tmp_path / "run"), replace(dataset, fold=fold), ALONE)
+        train(make_recipe(tmp_path / "run"), replace(dataset, assigned=fold), ALONE)
     assert not (tmp_path / "run").exists()
 
 

@@ -30,7 +30,7 @@ class Checked:
     Attributes:
         check: What was found.
         kept: [n] rows that would be trained on or evaluated.
-        fold: [n] their splits.
+        assigned: [n] their splits.
         read: Grey pixels of one of their files.
         how: How packing prepares them.
         parts: Each dataset alone, where there are several.
@@ -39,7 +39,7 @@ class Checked:
 
     check: Check
     kept: LabelTable
-    fold: npt.NDArray[np.str_]
+    assigned: npt.NDArray[np.str_]
     read: Read
     how: Preprocess
     parts: tuple["Checked", ...] = ()

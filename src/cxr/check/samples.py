@@ -41,7 +41,8 @@ def _draw_random(found: Checked) -> tuple[Thumbnail, ...]:
     num = min(_NUM_RANDOM, len(kept))
     rows = np.sort(np.random.default_rng(_SEED).choice(len(kept), num, replace=False))
     captions = {
-        str(kept.rows["path"][row]): _caption(kept, found.check, str(found.fold[row]), row) for row in rows
+        str(kept.rows["path"][row]): _caption(kept, found.check, str(found.assigned[row]), row)
+        for row in rows
     }
     return _shrink_all(captions, found)
 

@@ -34,7 +34,7 @@ def pack(config: Path, overrides: Sequence[str], overwrite: bool, update: bool) 
         listed = list_dataset(recipe, "overwrite" if overwrite else "update" if update else "go on")
         dataset = listed.open(begun=options.clear)  # what has begun is continued without the options
     _print_counts(dataset)
-    for part in dataset.archives:
+    for part in dataset.datasets:
         store = part.store
         num_packed = int(store.readable.sum())
         show(f"{count(num_packed, 'image')} of {store.manifest.preprocess.size} pixels in {store.path}")

@@ -1,1 +1,1 @@
-"""The configuration: every key with its type, default and meaning; YAML and overrides become one frozen Config."""
+"""The configuration: every key with type, default and meaning; YAML and overrides become a frozen Config."""

@@ -153,13 +153,13 @@ class OneDataset(Section):
         "nih", "chexpert", "mimic", "padchest", "vindr", "brax", "torchxrayvision", "table", "folder",
         "phantom",
     ]  # fmt: skip
-    """Reader: nih, chexpert, mimic, padchest, vindr, brax, torchxrayvision, table (CSV), folder (classes), phantom."""
+    """Reader: nih, chexpert, mimic, padchest, vindr, brax, torchxrayvision, table (CSV), folder, phantom."""
     root: UserPath
     """Folder of the dataset."""
     csv: UserPath | None = None
     """Label table, relative to data.root; null uses the dataset's own."""
     split: Literal["official", "lists", "random", "column"] = "official"
-    """Train, val and test: the dataset's official lists, data.lists, random by patient, or data.split_column."""
+    """Train, val, test: the dataset's official lists, data.lists, random by patient, or data.split_column."""
     lists: Lists | None = None
     """Name lists for split=lists: {train: FILE, val: FILE, test: FILE}."""
     split_column: str = "split"
@@ -177,7 +177,8 @@ class OneDataset(Section):
     unreadable: Literal["error", "skip"] = "error"
     """If an image cannot be decoded: stop, or skip it and list it beside the store."""
     uncertain: Annotated[Policy | dict[str, Policy], must_be(
-        "ignore, zeros, ones, a range [low, high] with 0 <= low <= high <= 1, or a mapping of findings to these"
+        "ignore, zeros, ones, a range [low, high] with 0 <= low <= high <= 1, or a mapping of findings to "
+        "these"
     )] = "ignore"  # fmt: skip
     """Uncertain (-1) labels: ignore, zeros, ones, a range [0.55, 0.85], or one of these per finding."""
     blank: Literal["negative", "masked"] = "negative"
@@ -224,7 +225,7 @@ class Data(OneDataset):
     """Dataset, labels and splits."""
 
     findings: Annotated[str | tuple[str, ...] | None, AfterValidator(_expand_findings)] = None
-    """Findings to learn: a list, nih14, chexpert14 or chexpert5; null: all labelled ones except No Finding."""
+    """Findings to learn: a list, nih14, chexpert14, chexpert5; null: all labelled ones but No Finding."""
     also: tuple[Also, ...] = ()
     """Further datasets to train on at once: a list of sections with the keys above, source to weight."""
 

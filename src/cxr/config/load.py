@@ -33,7 +33,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     """The Config of a YAML file with overrides such as `train.epochs=3` laid over it.
 
     Raises:
-        CxrError: Every mistake at once: unreadable file, YAML syntax, duplicate, unknown, missing or wrong keys.
+        CxrError: All mistakes at once: unreadable file, YAML syntax; duplicate, unknown, missing, wrong keys.
     """
     places: Places = {}
     problems: list[str] = []
@@ -64,8 +64,8 @@ def override(
     Args:
         config: What the texts change.
         overrides: The texts.
-        anew: Sections that begin at their defaults rather than at what the config says.
-        values: What comes before the texts, by section and key: values as they are, which no YAML has to hold.
+        anew: Sections that start at their defaults instead of the config's values.
+        values: Python values by section and key, set before the texts.
 
     Raises:
         CxrError: Every unknown key and wrong value.
@@ -93,7 +93,8 @@ def _note_renamed(values: Mapping[str, object], places: Places) -> None:
         if isinstance(section, Mapping) and key.old in section:
             old, new = (f"{key.section}.{name}" for name in (key.old, key.new))
             say(
-                f"{places.get((key.section, key.old), old)}: {old} is now called {new}; the old name still works"
+                f"{places.get((key.section, key.old), old)}: {old} is now called {new}; "
+                "the old name still works"
             )
 
 
@@ -109,7 +110,10 @@ def _read(path: Path, places: Places, problems: list[str]) -> dict[str, Any]:
         values: dict[str, Any] = construct(node)
     except yaml.YAMLError as error:
         line, what = explain_yaml(error, text)
-        hint = "check indentation, colons and quotes at that line; values are numbers, text, lists and mappings only"
+        hint = (
+            "check indentation, colons and quotes at that line; "
+            "values are numbers, text, lists and mappings only"
+        )
         raise CxrError(f"{path}{f':{line}' if line else ''}: {what}", hint) from None
     return values
 
@@ -136,7 +140,7 @@ def _note_places(node: yaml.Node, at: KeyPath, path: Path, places: Places, probl
 
 
 def _note_merged(node: yaml.Node, at: KeyPath, path: Path, places: Places) -> None:
-    """The places of keys that a merge (`<<`) brings, where a key of the section itself does not count instead."""
+    """Add the places of keys from a merge (`<<`), except those that the section itself sets."""
     for mapping in node.value if isinstance(node, yaml.SequenceNode) else [node]:
         merged: Places = {}
         _note_places(mapping, at, path, merged, [])
@@ -204,7 +208,8 @@ def _explain(error: ValidationError, path: Path, places: Places) -> list[str]:
             lines[keys] = f"{_nearest(keys, places, path)[0]}: {_dotted(keys)} is missing"
         elif item["type"] == "extra_forbidden":
             lines[keys] = (
-                f"{places.get(keys, path)}: unknown key {_dotted(keys)}{_suggest(keys) if len(lines) < 100 else ''}"
+                f"{places.get(keys, path)}: unknown key {_dotted(keys)}"
+                f"{_suggest(keys) if len(lines) < 100 else ''}"
             )
         else:
             place, known = _nearest(keys, places, path)

@@ -1,4 +1,4 @@
-"""Keys that had another name in earlier versions: recipes, runs and checkpoints that use it can still be read."""
+"""Keys with another name in earlier versions; recipes, runs and checkpoints that use it are read."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

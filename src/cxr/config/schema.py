@@ -86,13 +86,13 @@ class Model(Section):
     weights: Annotated[str, AfterValidator(os.path.expanduser)] = "imagenet"
     """Initial weights: imagenet, xrv:NAME (torchxrayvision), none, a file, FILE#NETWORK, or a run folder."""
     head_findings: Annotated[str | tuple[str, ...] | None, AfterValidator(_expand_findings)] = None
-    """Findings that the outputs of a weight file stand for, in order: a list, nih14, chexpert14 or chexpert5."""
+    """Findings of the outputs of a weight file, in order: a list, nih14, chexpert14 or chexpert5."""
     stem: Literal["rgb", "grey"] = "rgb"
-    """First convolution: rgb (three channels), or grey (one channel; normalisation folded into its weights)."""
+    """First convolution: rgb (three channels), or grey (one channel, normalisation in its weights)."""
     train_layers: Literal["all", "head", "last_block"] = "all"
     """Layers that are trained: all, head (feature extraction), or last_block (head and last block)."""
     checkpointing: bool = False
-    """Activation checkpointing: keep 18 to 50 % of the activations, recompute the rest; less memory, slower."""
+    """Activation checkpointing: keep 18 to 50 % of the activations, recompute the rest; slower."""
 
 
 class Loss(Section):
@@ -126,7 +126,7 @@ class Train(Section):
     warmup_epochs: float = Field(0.5, ge=0)
     """Epochs of linear learning-rate warm-up."""
     ema: float = Field(0.999, ge=0, lt=1)
-    """Per-step decay of the exponential moving average (EMA) of the weights; the EMA is validated and saved."""
+    """Per-step decay of the EMA (exponential moving average) of the weights, which is validated and saved."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Precision of the forward pass: auto uses bf16 where the device supports it; fp16 scales the loss."""
     compile: bool | Literal["graphs"] = False
@@ -144,7 +144,7 @@ class Train(Section):
     profile: int = Field(0, ge=0, le=1000)
     """Steps to record with torch.profiler, into trace.json and profile.txt; 0 records none."""
     remember_patients: bool = True
-    """Store hashes of patients and images in the checkpoint, so that cxr eval detects leaks (docs/privacy.md)."""
+    """Store hashes of patients and images in the checkpoint: cxr eval detects leaks (docs/privacy.md)."""
     sync_batchnorm: bool | Literal["auto"] = "auto"
     """Share batch statistics between processes; auto: when each process has fewer than 16 images per step."""
     augment: Augment = Augment()
@@ -168,11 +168,11 @@ class Eval(Section):
     ] = "f1"
     """Threshold, chosen on validation images: f1, youden, sensitivity=X, specificity=X; or a fixed number."""
     tta: TTA = "none"
-    """Test-time augmentation, logits averaged: none, flip (mirror image), or ten_crop (corners and centre)."""
+    """Test-time augmentation, logits averaged: none, flip (mirror image), ten_crop (corners and centre)."""
     batch_size: int = Field(0, ge=0)
     """Images per batch, halved when memory runs out; 0 uses what fits on a GPU, and 32 on a CPU."""
     unit: Literal["image", "study", "patient"] = "image"
-    """Unit of evaluation: image, study or patient (study and patient combine the probabilities of their images)."""
+    """Unit of evaluation: image, study or patient; the last two combine the probabilities of their images."""
     combine: Literal["max", "mean"] = "max"
     """How the probabilities of several images are combined into one per study or patient."""
     interval: Literal["patients", "images", "delong", "none"] = "patients"

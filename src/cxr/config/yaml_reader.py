@@ -1,7 +1,7 @@
 """YAML from anybody -> plain values, quickly and in little memory, whatever is in it.
 
-PyYAML is slow, so files have a largest size; aliases multiply what is written, so there is a limit on values too.
-Where a value is not what its tag says, the error names the line; PyYAML itself would raise any exception of Python's.
+PyYAML is slow, so the size of a file is limited. Aliases multiply values, so their number is limited too. If
+a value does not fit its tag, the error names the line; PyYAML itself would raise any of Python's exceptions.
 Numbers are those of YAML 1.2, with `_` between digits: `010`, `1:30` and dates are text.
 """
 
@@ -19,7 +19,8 @@ MAX_BYTES = 100_000  # half a second of PyYAML; the largest shipped config has 3
 MAX_VALUES, MAX_DEPTH = 10_000, 20
 
 _PREFIX = "tag:yaml.org,2002:"
-_KINDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false", "null": "null",
+_KINDS = {"str": "text", "int": "a whole number", "float": "a number", "bool": "true or false",
+          "null": "null",
           "seq": "a list", "map": "a mapping"}  # fmt: skip
 _NUMBERS = {
     "int": r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F]+|0b[01]+)",
@@ -82,9 +83,10 @@ def _compose(text: str) -> tuple[yaml.Node | None, bool]:
 
 
 def read_argument(text: str) -> Any:  # noqa: ANN401  what YAML holds
-    """The value of an argument on the command line: as YAML, where text without quotes is kept letter by letter.
+    """The value of a command-line argument: YAML, but text without quotes is kept letter by letter.
 
-    In a file ` #2` begins a comment, `--- ` a document, and blanks at the ends are cut; a folder may be called so.
+    In a file ` #2` begins a comment, `--- ` a document, and blanks at the ends are cut; names of folders may
+    hold all of these.
 
     Raises:
         yaml.YAMLError: As `compose` and `construct`; a comment behind a quoted text, a list or a mapping.
@@ -226,7 +228,7 @@ class _Loader(yaml.SafeLoader):
         return _as_written(value, node.value) if type(value) in (int, float) else value
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping with the merges (`<<`) written out; a key is the text that is written, be it `no` or `1`."""
+        """A mapping with merges (`<<`) resolved; keys are text as written, also `no` and `1`."""
         if not isinstance(node, yaml.MappingNode):
             raise _refuse("is not a mapping", node)
         self.flatten_mapping(node)
@@ -268,7 +270,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
-    """Text in double quotes where it holds what cannot be seen: other styles break their line at a line feed."""
+    """Text in double quotes if it holds invisible characters: other styles would break its line."""
     style = '"' if visible(text) != text else None
     return dumper.represent_scalar(_PREFIX + "str", text, style)
 

@@ -13,8 +13,8 @@ _SHORT = {"positive": "pos.", "negative": "neg."}  # nine columns fit a terminal
 
 def counts(dataset: Dataset) -> tuple[Text | Table, ...]:
     """Rows kept and dropped, columns of the label tables, then cells of each finding by split."""
-    lines = [line for part in dataset.archives for line in _describe(part)]
-    lines += [_name(part) + line for part in dataset.archives for line in describe(part.table.columns)]
+    lines = [line for part in dataset.datasets for line in _describe(part)]
+    lines += [_name(part) + line for part in dataset.datasets for line in describe(part.table.columns)]
     return (*map(Text, lines), Text(""), _table(dataset), Text(""))
 
 
@@ -55,7 +55,7 @@ def _describe(part: Dataset) -> list[str]:
 def warnings(dataset: Dataset) -> list[str]:
     """What a training must know of the datasets that were read, a line each."""
     lines = []
-    for part in dataset.archives:
+    for part in dataset.datasets:
         lines += [_name(part) + note for note in part.table.notes]
         if not part.table.names_patients:
             lines.append(_name(part) + NO_PATIENTS)

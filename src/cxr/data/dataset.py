@@ -44,7 +44,7 @@ class Dataset:
     Attributes:
         table: [n] rows and their labels as the source says them.
         targets: y and mask [n, C].
-        fold: [n] train, val or test.
+        assigned: [n] train, val or test.
         split: The split of the whole table, for its name and hashes.
         store: Packed pixels.
         index: [n] row of the store for each row.
@@ -52,13 +52,12 @@ class Dataset:
         name: Its name where there are several.
         id_space: Where a patient id means the same person, see `joint.id_space`.
         weight: Visits of each training row per epoch.
-        parts: The datasets that were joined, in the order of the rows, each as if it were the only one; empty
-            for one.
+        parts: The datasets that were joined, in the order of the rows, each as if alone; empty for one.
     """
 
     table: LabelTable
     targets: Targets
-    fold: npt.NDArray[np.str_]
+    assigned: npt.NDArray[np.str_]
     split: Split
     store: Store
     index: npt.NDArray[np.int64]
@@ -69,14 +68,14 @@ class Dataset:
     parts: tuple["Dataset", ...] = field(default=(), repr=False)
 
     @property
-    def archives(self) -> tuple["Dataset", ...]:
+    def datasets(self) -> tuple["Dataset", ...]:
         """The datasets that were joined, or this one."""
         return self.parts or (self,)
 
     def groups(self) -> list[tuple[npt.NDArray[np.int64], float]]:
         """(training rows here, weight) of each dataset."""
         groups, start = [], 0
-        for part in self.archives:
+        for part in self.datasets:
             groups.append((start + part.rows("train"), part.weight))
             start += len(part.table)
         return groups
@@ -87,7 +86,7 @@ class Dataset:
 
     def rows(self, split: str) -> npt.NDArray[np.int64]:
         """Indices of the rows in train, val or test."""
-        return np.flatnonzero(self.fold == split).astype(np.int64)
+        return np.flatnonzero(self.assigned == split).astype(np.int64)
 
     def select(self, rows: npt.NDArray[np.int64]) -> Targets:
         """Targets of some rows."""
@@ -239,7 +238,7 @@ def _select(dataset: ListedDataset, store: Store, tables: ListedDatasets) -> Dat
     return Dataset(
         table=kept,
         targets=joint.resolve_aligned(kept, tables.findings, data, tables.by_concept, dataset.key),
-        fold=dataset.split.assigned[rows],
+        assigned=dataset.split.assigned[rows],
         split=dataset.split,
         store=store,
         index=store_row[rows],
@@ -261,7 +260,7 @@ def _join(datasets: Sequence[Dataset], named: Sequence[str]) -> Dataset:
     return Dataset(
         table=joint.join_tables([part.table for part in parts], named, findings),
         targets=Targets(findings, y, mask),
-        fold=np.concatenate([part.fold for part in parts]),
+        assigned=np.concatenate([part.assigned for part in parts]),
         split=joint.join_splits([part.split for part in parts], named),
         store=join_stores([part.store for part in parts]),
         index=np.concatenate([start + part.index for start, part in zip(starts, parts, strict=True)]),

@@ -19,14 +19,14 @@ Overlays = dict[str, Path]
 """Where the overlay of each finding is."""
 
 _USUAL_REASONS = (
-    "Usual reasons for the warning: no chest X-ray at all, another body part, a lateral view, an inverted or turned "
-    "image, another hospital's processing. No warning does not mean that the image is suitable."
+    "Usual reasons for the warning: no chest X-ray at all, another body part, a lateral view, an inverted or "
+    "turned image, another hospital's processing. No warning does not mean that the image is suitable."
 )
 
 
 @dataclass(frozen=True)
 class Square:
-    """An image as the model sees it; its own pixels are read again for an overlay, as 32 of them may be 3 GB."""
+    """An image as the model sees it; its file is read again for an overlay, as 32 files may take 3 GB."""
 
     file: Path
     pixels: Grey
@@ -45,7 +45,7 @@ class Writer:
         raise NotImplementedError
 
     def warning(self, score: float | None) -> str:
-        """The warning about an out-of-distribution image; empty for others, and where the model has no detector."""
+        """The warning about an out-of-distribution image; empty for others, or if there is no detector."""
         if score is None or self.measured is None or score <= self.measured.limit:
             return ""
         limit = self.measured.limit

@@ -1,4 +1,4 @@
-"""The first directory of a TIFF file (TIFF 6.0, BigTIFF), as libtiff reads it: of two tags the first counts."""
+"""The first directory of a TIFF file (TIFF 6.0, BigTIFF), read as libtiff does: of equal tags the first."""
 
 import struct
 from collections.abc import Iterator

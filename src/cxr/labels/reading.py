@@ -231,7 +231,7 @@ def split_column(sheet: Sheet, data: Data) -> list[str]:
 
 
 def read_splits(cells: Sequence[str]) -> list[str]:
-    """train, val or test for each cell, empty for a blank one; other words, refused by `assign`, unchanged."""
+    """train, val or test per cell, empty for a blank one; other words, refused by `assign`, unchanged."""
     meaning = {}
     for cell in set(cells):
         word = normalise(cell)

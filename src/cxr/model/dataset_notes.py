@@ -11,7 +11,7 @@ from cxr.model.leak_check import is_other, unknown_training
 
 def describe(dataset: Dataset, data: Data) -> list[tuple[str, str]]:
     """(key, value) pairs of a report: where each dataset is, its split, its policies, its findings."""
-    sections, parts = (data, *data.also), dataset.archives
+    sections, parts = (data, *data.also), dataset.datasets
     policies = [f"uncertain cells: {part.uncertain}; blank cells: {part.blank}" for part in sections]
     pairs = [
         ("data", _join(dataset, [f"{part.source}, {part.root}" for part in sections])),
@@ -24,7 +24,7 @@ def describe(dataset: Dataset, data: Data) -> list[tuple[str, str]]:
 
 def _join(dataset: Dataset, texts: list[str]) -> str:
     """The texts of the datasets that are not empty, each with its dataset's name where there are several."""
-    names = [f"{part.name}: " if part.name else "" for part in dataset.archives]
+    names = [f"{part.name}: " if part.name else "" for part in dataset.datasets]
     return "; ".join(f"{name}{text}" for name, text in zip(names, texts, strict=True) if text)
 
 
@@ -40,13 +40,13 @@ def _describe_findings(dataset: Dataset) -> str:
 
 def note_patients(dataset: Dataset) -> list[str]:
     """A note on each dataset that names no patient."""
-    nameless = [part for part in dataset.archives if not part.table.names_patients]
+    nameless = [part for part in dataset.datasets if not part.table.names_patients]
     return [f"{part.name}: {NO_PATIENTS}" if dataset.parts else NO_PATIENTS for part in nameless]
 
 
 def note_others(dataset: Dataset, checkpoint: Checkpoint) -> list[str]:
     """A note where a dataset is another than those of the training."""
-    others = [part for part in dataset.archives if is_other(part, checkpoint)]
+    others = [part for part in dataset.datasets if is_other(part, checkpoint)]
     if not others:
         return []
     evaluated = ", ".join(part.name or part.table.source for part in others)

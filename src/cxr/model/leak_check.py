@@ -28,7 +28,7 @@ def check_seen(run: str, dataset: Dataset, checkpoint: Checkpoint, split: str, a
     if reason:
         unknown = "whether the model was trained on patients evaluated here is not known"
         notes.append(f"{run}: the leak check is off: {reason}; {unknown}")
-    for part in dataset.archives:
+    for part in dataset.datasets:
         for trained_split in ("train", "val"):
             # training images may be evaluated as such, and validation images as validation images
             if split in ("train", trained_split):
@@ -61,7 +61,7 @@ def shares_validation_images(dataset: Dataset, checkpoint: Checkpoint) -> bool:
     if unknown_training(checkpoint):
         return True
     return any(
-        _describe_seen(part, np.arange(len(part.table)), checkpoint, "val") for part in dataset.archives
+        _describe_seen(part, np.arange(len(part.table)), checkpoint, "val") for part in dataset.datasets
     )
 
 

@@ -36,7 +36,7 @@ def hash_images(
 def patients_of(dataset: Dataset, split: str, hasher: Hasher = NO_KEY) -> Tensor:
     """Hashes of the patients of a split; a dataset has the same ones alone and combined with others."""
     hashes = []
-    for part in dataset.archives:
+    for part in dataset.datasets:
         ids = part.table.rows["patient_id"].iloc[part.rows(split)].unique()
         hashes.append(hash_patients(part.id_space, ids, hasher))
     return _joined(hashes)
@@ -45,7 +45,7 @@ def patients_of(dataset: Dataset, split: str, hasher: Hasher = NO_KEY) -> Tensor
 def images_of(dataset: Dataset, split: str, hasher: Hasher = NO_KEY) -> Tensor:
     """Hashes of the images of a split, to recognise them in a table where patients have other ids."""
     hashes = []
-    for part in dataset.archives:
+    for part in dataset.datasets:
         rows = part.rows(split)
         keys = image_keys(list(part.table.rows["image"]))  # of the whole table: a name may be there twice
         images = [keys[row] for row in rows]

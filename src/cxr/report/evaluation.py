@@ -41,7 +41,8 @@ def write(
     """Write the predictions, every table, the figures and both pages into the folder, each atomically.
 
     Files: `predictions.csv`, `metrics.csv` (findings, then summary rows), `subgroups.csv`,
-    `subgroup_gaps.csv`, `reliability.csv`, `report.json`, `figures/*.svg` and `*.png`, `report.md`, `report.html`.
+    `subgroup_gaps.csv`, `reliability.csv`, `report.json`, `figures/*.svg` and `*.png`, `report.md`,
+    `report.html`.
 
     Args:
         report: The report.

@@ -53,12 +53,14 @@ _CALIBRATION_COLUMNS = {
 }
 _METRICS_NOTE = (
     "AUROC, average precision and Brier score need no threshold. "
-    "ECE is the expected calibration error over 15 bins. PPV and NPV hold for the prevalence of these images alone."
+    "ECE is the expected calibration error over 15 bins. PPV and NPV hold for the prevalence of these images "
+    "alone."
 )
 _SUBGROUPS_NOTE = (
     "A subgroup with fewer than 10 positive or negative images has its counts (positive of all) instead of a "
-    "metric. The gap is the highest less the lowest AUROC, with the interval of the difference between these two "
-    "subgroups; subgroups chosen for being farthest apart differ by some amount even where nothing is behind it."
+    "metric. The gap is the highest less the lowest AUROC, with the interval of the difference between these "
+    "two subgroups; subgroups chosen for being farthest apart differ by some amount even where nothing is "
+    "behind it."
 )
 
 

@@ -7,7 +7,8 @@ from functools import cache
 _DEFAULT = "DejaVu Sans"  # which matplotlib brings along
 _MAX_FONTS = 120  # a hundred fonts are opened in about a second
 _INVISIBLE = ("Mn", "Me", "Cf", "Zs", "Cc")  # accents and blanks: a name can be read without them
-_LARGE_FONTS = ("noto sans", "cjk", "wenquanyi", "droid", "unicode", "unifont", "hei", "gothic", "malgun", "lohit",
+_LARGE_FONTS = ("noto sans", "cjk", "wenquanyi", "droid", "unicode", "unifont", "hei", "gothic", "malgun",
+    "lohit",
            "symbola", "segoe ui", "emoji")  # fmt: skip
 """Parts of the names of fonts that have many letters, so that these are opened first."""
 

@@ -33,7 +33,7 @@ _STYLE = {
 
 @contextmanager
 def drawing(texts: Iterable[str]) -> Iterator[str]:
-    """Draw in one style while the body runs, with fonts for these texts; gives the letters that no font has."""
+    """One style for the figures of the body, with fonts for these texts; yields letters that no font has."""
     # it logs how it searches for fonts and where it caches them
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib as mpl

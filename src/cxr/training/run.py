@@ -76,10 +76,10 @@ def identify(dataset: Dataset) -> dict[str, str]:
     found["labels"] = hashlib.sha256(targets.y.tobytes() + targets.mask.tobytes()).hexdigest()
 
     pixels = hashlib.sha256()
-    for part in dataset.archives:
+    for part in dataset.datasets:
         if part.store.crc32 is None:
             return found
-        is_used = np.isin(part.fold, ("train", "val"))
+        is_used = np.isin(part.assigned, ("train", "val"))
         pixels.update(part.store.crc32[part.index[is_used]].tobytes())
     found["pixels"] = pixels.hexdigest()
     return found

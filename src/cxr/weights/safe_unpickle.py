@@ -107,7 +107,7 @@ def _check_name(name: Name) -> Name:
 
 
 def _call(build: Build, kind: object, arguments: object) -> object:
-    """What stands for the result of a call, which is not made: a container, a StoredTensor, or an inert part."""
+    """A container, a StoredTensor or an inert part in place of the result of a call, which is not made."""
     given = arguments if isinstance(arguments, tuple) else ()
     # 1. what is called is itself a part, such as a functools.partial
     if not isinstance(kind, Name):

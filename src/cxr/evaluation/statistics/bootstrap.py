@@ -116,7 +116,7 @@ class Ranked:
         from scipy.sparse import csr_array
 
         positive, negative = y == 1, y == 0  # [N], both False where y is nan
-        # Scores are negated, as np.unique sorts upwards: scores[k] = -s_k [K]; group [P] is each positive's k.
+        # np.unique sorts upwards, so scores are negated: scores[k] = -s_k [K]; group [P] is each positive's k
         scores, group = np.unique(-p[positive], return_inverse=True)
         num_scores = len(scores)
         # [Q] positive scores above each negative row, and those above or equal to it. Their sum is its bin:
