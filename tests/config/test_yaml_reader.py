@@ -31,7 +31,7 @@ def refusal(path: Path, *overrides: str) -> str:
     seconds, (_, most) = process_time() - start, tracemalloc.get_traced_memory()
     tracemalloc.stop()
     rendered = caught.value.render()
-    assert seconds < 3 and most < 50e6  # tracing takes two thirds of it
+    assert seconds < 30 and most < 50e6  # seconds of a busy machine; without the limits it would be minutes
     assert rendered.startswith("error: ") and "\nhint: " in rendered and len(rendered) < 4_000
     assert all(letter.isprintable() for letter in rendered.replace("\n", ""))
     return rendered.splitlines()[0].removeprefix("error: ").replace(f"{path.parent}/", "")
