@@ -113,7 +113,7 @@ def pack_memory(table: LabelTable, work: Path, num_images: int) -> Row:
     many.rows.to_csv(work / "rows.csv", index=False)
     script = (
         "import re, sys, pandas as pd; from pathlib import Path; from cxr.data.pack import pack;"
-        "from cxr.data.manifest import make_manifest; from cxr.images.read import Preprocess;"
+        "from cxr.data.manifest import make_manifest; from cxr.images.prepare import Preprocess;"
         "root, rows, out = map(Path, sys.argv[1:]); names = list(pd.read_csv(rows, dtype=str)['image']);"
         "pack(root, names, names, make_manifest('nih', names, Preprocess(256)), out);"
         "print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])"
@@ -218,7 +218,7 @@ def first_step(config: Path, work: Path) -> Row:
     subprocess.run(
         [sys.executable, "-m", "cxr", "pack", str(config), *fixed], capture_output=True, check=True
     )
-    stop = "import sys; from cxr import cli; from cxr.model import train as t; step = t.train_step\n"
+    stop = "import sys; from cxr import cli; from cxr.training import train as t; step = t.train_step\n"
     stop += "def first(*a):\n step(*a); sys.exit(0)\nt.train_step = first; cli.main(sys.argv[1:])"
     seconds = []
     for number in range(3):

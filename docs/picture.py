@@ -14,8 +14,8 @@ from cxr.report.terminal import render
 
 run = Path("runs/demo")
 checkpoint = checkpoints.load(run)
-judged = predictions.read(run / "eval_test" / "predictions.csv")
-report = score(judged, checkpoint.thresholds, config=Eval(), temperatures=checkpoint.temperatures)
+evaluated = predictions.read(run / "eval_test" / "predictions.csv")
+report = score(evaluated, checkpoint.thresholds, config=Eval(), temperatures=checkpoint.temperatures)
 console = Console(record=True, width=96, file=open("/dev/null", "w"))
 console.print("[bold]$ cxr eval runs/demo[/]")
 console.print(render(*summary(report)))

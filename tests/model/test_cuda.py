@@ -64,7 +64,7 @@ def stop_in_the_second_epoch(
         taken.append(1)
         if len(taken) == 7:
             os.kill(os.getpid(), signal.SIGTERM)
-        return train_step(*arguments)  # type: ignore[arg-type]
+        return train_step(*arguments)  # type: ignore[arg-type]  # handed on unread
 
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         patch.setattr(loop, "train_step", step)

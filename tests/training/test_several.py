@@ -140,7 +140,7 @@ def test_a_stopped_run_with_weights_resumes_as_the_straight_run(
     steps = itertools.count(1)
 
     def step(*arguments: object) -> Tensor:
-        loss = train_step(*arguments)  # type: ignore[arg-type]
+        loss = train_step(*arguments)  # type: ignore[arg-type]  # handed on unread
         if next(steps) == run_steps + 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return loss

@@ -19,12 +19,12 @@ def walk(model: type[BaseModel], at: KeyPath = ()) -> Iterator[tuple[KeyPath, st
             yield from walk(section, (*at, name))
 
 
-def find_section(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401
+def find_section(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  annotations have no type
     """The section that an annotation stands for, alone or beside None."""
     options = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     return next((one for one in options if isinstance(one, type) and issubclass(one, BaseModel)), None)
 
 
-def find_entry(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401
+def find_entry(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  annotations have no type
     """The section that each entry of a list is, if it is one."""
     return find_section(get_args(annotation)[0]) if get_origin(annotation) is tuple else None

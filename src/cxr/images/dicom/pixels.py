@@ -48,7 +48,7 @@ def read_pixels(dataset: FileDataset, layout: Layout, data: bytes) -> StoredPixe
 def _check_syntax(syntax: UID) -> None:
     try:
         is_readable = get_decoder(syntax).is_available
-    except NotImplementedError:
+    except NotImplementedError:  # how pydicom reports a transfer syntax that it does not know
         is_readable = False
     if not is_readable:
         raise no_decoder(UID_dictionary.get(str(syntax), ("a private transfer syntax",))[0])
