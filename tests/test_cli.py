@@ -14,7 +14,7 @@ from cxr.findings import NIH_14
 from tests.helpers.commands import call, read_csv
 from tests.helpers.fakes import write_chexpert, write_lines, write_nih
 
-COMMANDS = ("config", "phantom", "check", "pack", "train", "eval", "compare", "readers", "predict")
+COMMANDS = ("recipes", "config", "phantom", "check", "pack", "train", "eval", "compare", "readers", "predict")
 REPORT = [
     "figures",
     "metrics.csv",
@@ -37,7 +37,7 @@ def test_help_shows_an_example_on_a_line_of_its_own(command: str, capsys: pytest
     assert call(command, "--help") == 0
     lines = capsys.readouterr().out.splitlines()
     after = lines[lines.index("  Example:") + 1 :]
-    assert after[0].startswith(f"    cxr {command} ")
+    assert after[0].split()[:2] == ["cxr", command]
     assert "\\b" not in "".join(lines)
     assert max(map(len, lines)) <= 80
 
@@ -53,7 +53,7 @@ def test_help_lists_every_command_uncut(capsys: pytest.CaptureFixture[str]) -> N
 def test_no_command_is_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert call() == 2
     said = capsys.readouterr()
-    assert "Start with: cxr train configs/demo.yaml" in said.out + said.err
+    assert "Start with: cxr train demo" in said.out + said.err
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,8 @@ def test_a_user_error_of_a_process_has_no_traceback() -> None:
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: absent.yaml: no such file\nhint: shipped recipes are in configs/, such as configs/demo.yaml\n"
+        "error: absent.yaml: no such file\n"
+        "hint: cxr recipes lists the names; cxr init writes a recipe for your own images\n"
     )
 
 
@@ -430,5 +431,5 @@ def test_ctrl_c_ends_with_status_130(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cxr.config.load.load", interrupt)
-    assert call("config", "x.yaml") == 130
+    assert call("check", "demo") == 130
     assert "Traceback" not in capsys.readouterr().err

@@ -192,7 +192,7 @@ def test_an_old_checkpoint_without_a_recipe_is_told_what_to_add(
     assert call("eval", old) == 2
     assert capsys.readouterr().err == (
         f"error: {old}: has no dataset to be evaluated on\n"
-        f"hint: cxr eval {old} configs/nih_densenet121.yaml data.root=FOLDER model.head_findings=nih14\n"
+        f"hint: cxr eval {old} nih_densenet121 data.root=FOLDER model.head_findings=nih14\n"
     )
 
 

@@ -2,86 +2,51 @@
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cxr import __version__
+from cxr.cli_options import (
+    Averaged,
+    ConfigFile,
+    EvalTargets,
+    Format,
+    HeadFindings,
+    LabelColumn,
+    Labels,
+    Layout,
+    OpenReport,
+    Overrides,
+    RunPath,
+    SkipUnlabelled,
+    SplitOfRun,
+    example,
+    folder,
+    open_in_browser,
+)
 from cxr.status import run
 from cxr.streams import show
 
-
-def _example(*commands: str) -> str:
-    """Lines below a command's options; after a backspace, Click keeps them as they are."""
-    return "\b\n" + "\n".join(["Example:", *(f"  {command}" for command in commands)])
-
-
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False,
+    no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="Train, evaluate and run chest X-ray classifiers. A research tool, not a medical device.",
-    epilog="Start with: cxr train configs/demo.yaml",
+    epilog="Start with: cxr train demo",
 )  # fmt: skip
-
-ConfigFile = Annotated[
-    Path, typer.Argument(metavar="CONFIG", help="YAML recipe, such as configs/nih_densenet121.yaml.")
-]
-Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
-]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run, checkpoint, xrv:NAME or weight file.")]
-EvalTargets = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="RUN",
-        help="Runs, checkpoints or CSVs; xrv:NAME or a weight file, with CONFIG; then overrides.",
-    ),
-]
-HeadFindings = Annotated[
-    str | None, typer.Option(help="Findings of a weight file's outputs, in order: nih14, or A,B,C.")
-]
-Labels = Annotated[Path | None, typer.Option(help="Table of labels for a predictions CSV.")]
-LabelColumn = Annotated[str | None, typer.Option(help="Column of classes, or of lists of findings.")]
-SkipUnlabelled = Annotated[bool, typer.Option("--skip-unlabelled", help="Leave out images without a label.")]
-
-
-class Format(StrEnum):
-    """How `cxr predict` prints."""
-
-    table = "table"
-    json = "json"
-    csv = "csv"
-
-
-class Split(StrEnum):
-    """Which images `cxr eval` evaluates."""
-
-    train = "train"
-    val = "val"
-    test = "test"
-
-
-SplitOfRun = Annotated[Split | None, typer.Option(help="Split of a run to evaluate; test by default.")]
-
-
-class Averaged(StrEnum):
-    """What an ensemble averages."""
-
-    probabilities = "probabilities"
-    logits = "logits"
-
-
-class Layout(StrEnum):
-    """Which dataset `cxr phantom` imitates."""
-
-    nih = "nih"
-    chexpert = "chexpert"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; status 2 after a mistake of the user, 128 plus its number after a signal."""
-    sys.exit(run(app, arguments))
+    given = sys.argv[1:] if arguments is None else arguments
+
+    def explain(option: str, command: str) -> str | None:
+        from cxr.commands.option_hints import explain_option
+
+        return explain_option(option, command, given)
+
+    sys.exit(run(app, given, explain))
 
 
 @app.callback(invoke_without_command=True)
@@ -91,16 +56,34 @@ def _start(version: Annotated[bool, typer.Option("--version", help="Print the ve
         raise typer.Exit
 
 
-@app.command("config", epilog=_example("cxr config configs/nih_densenet121.yaml train.lr=3e-4"))
-def config_command(config: ConfigFile, overrides: Overrides = None) -> None:
+@app.command(epilog=example("cxr recipes"))
+def recipes() -> None:
+    """List the recipes that come with cxr."""
+    from cxr.commands.recipes import recipes as print_recipes
+
+    print_recipes()
+
+
+@app.command(
+    "config",
+    epilog=example(
+        "cxr config nih_densenet121 train.lr=3e-4", "cxr config demo train", "cxr config demo data.columns"
+    ),
+)
+def config_command(
+    config: ConfigFile,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE | SECTION]...", help="Overrides; sections, to print them alone."),
+    ] = None,
+) -> None:
     """Print every key, its value and its meaning."""
-    from cxr.config.load import load
-    from cxr.config.render import render
+    from cxr.commands.config import print_config
 
-    print(render(load(config, overrides or [])), end="")
+    print_config(config, overrides or [])
 
 
-@app.command(epilog=_example("cxr phantom data/phantom --images 2000"))
+@app.command(epilog=example("cxr phantom data/phantom --images 2000"))
 def phantom(
     folder: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
     images: Annotated[int, typer.Option(help="Number of images.")] = 2000,
@@ -115,9 +98,7 @@ def phantom(
 
 
 @app.command(
-    epilog=_example(
-        "cxr check configs/nih_densenet121.yaml data.root=/data/nih", "cxr check configs/demo.yaml --quick"
-    )
+    epilog=example("cxr check nih_densenet121 data.root=/data/nih", "cxr check demo --quick")
     + "\n\nThe exit status is 1 when cxr train would refuse the data."
 )
 def check(
@@ -127,16 +108,20 @@ def check(
         Path | None, typer.Option(help="Folder of the report; checks/<config> by default.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Only look for the files; decode no image.")] = False,
+    open_report: OpenReport = False,
 ) -> None:
     """Check a dataset before training: files, labels, patients."""
     from cxr.commands.check import check as run_check
     from cxr.config.load import load
 
-    if not run_check(load(config, overrides or []), config, out, quick):
+    is_ready, page = run_check(load(config, overrides or []), config, out, quick)
+    if open_report:
+        open_in_browser(page)
+    if not is_ready:
         raise typer.Exit(1)
 
 
-@app.command(epilog=_example("cxr pack configs/nih_densenet121.yaml data.root=/data/nih"))
+@app.command(epilog=example("cxr pack nih_densenet121 data.root=/data/nih"))
 def pack(
     config: ConfigFile,
     overrides: Overrides = None,
@@ -152,9 +137,9 @@ def pack(
 
 
 @app.command(
-    epilog=_example(
-        "cxr train configs/nih_densenet121.yaml data.root=/data/nih train.epochs=3",
-        "torchrun --nproc-per-node 4 -m cxr train configs/nih_densenet121.yaml",
+    epilog=example(
+        "cxr train nih_densenet121 data.root=/data/nih train.epochs=3",
+        "torchrun --nproc-per-node 4 -m cxr train nih_densenet121",
     )
 )
 def train(
@@ -175,13 +160,13 @@ def train(
 
 @app.command(
     "eval",
-    epilog=_example(
+    epilog=example(
         "cxr eval runs/nih_densenet121",
         "cxr eval runs/first runs/second eval.tta=flip",
         "cxr eval predictions.csv --labels Data_Entry_2017_v2020.csv",
         "cxr eval test.csv --validation val.csv eval.threshold=sensitivity=0.9",
-        "cxr eval xrv:densenet121-res224-all configs/nih_densenet121.yaml",
-        "cxr eval old.pth.tar configs/nih_densenet121.yaml model.head_findings=nih14",
+        "cxr eval xrv:densenet121-res224-all nih_densenet121",
+        "cxr eval old.pth.tar nih_densenet121 model.head_findings=nih14",
     ),
 )
 def evaluate(
@@ -201,6 +186,7 @@ def evaluate(
     allow_seen_patients: Annotated[
         bool, typer.Option("--allow-seen-patients", help="Evaluate patients of the run's training; marked.")
     ] = False,
+    open_report: OpenReport = False,
 ) -> None:
     """Evaluate a run or a predictions file; write a report."""
     from cxr.commands.evaluate import evaluate as run_evaluate
@@ -208,13 +194,15 @@ def evaluate(
 
     options = LabelOptions(label_column, skip_unlabelled)
     split_name = split and split.value
-    run_evaluate(
+    page = run_evaluate(
         runs, split_name, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options
     )
+    if open_report:
+        open_in_browser(page)
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "cxr compare runs/resnet50 runs/densenet121",
         "cxr compare ours.csv theirs.csv --labels test_labels.csv --out comparison",
     )
@@ -235,7 +223,7 @@ def compare(
 
 
 @app.command(
-    epilog=_example(
+    epilog=example(
         "cxr readers predictions.csv reader_1.csv reader_2.csv reader_3.csv",
         "cxr readers predictions.csv reader_*.csv --thresholds metrics.csv",
     )
@@ -261,16 +249,9 @@ def readers(
     run_readers(predictions, reader, thresholds, out, label_column)
 
 
-def _folder(text: str) -> Path:
-    """The folder of a name; an empty one, as of an unset shell variable, is not the current folder."""
-    if not text.strip():
-        raise typer.BadParameter("the name of the folder is empty")
-    return Path(text)
-
-
 @app.command(
-    epilog=_example("cxr predict runs/nih_densenet121 chest.png more_images/ --heatmaps overlays")
-    + "\n\nThe exit status is 1 when some images cannot be read, 2 when none can."
+    epilog=example("cxr predict runs/nih_densenet121 chest.png more_images/ --heatmaps overlays")
+    + "\n\nThe exit status is 1 when some images cannot be read, 2 when none can, 3 as --strict says."
 )
 def predict(
     run: RunPath,
@@ -278,21 +259,39 @@ def predict(
         list[Path],
         typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.", readable=False),
     ],
-    form: Annotated[Format, typer.Option("--format", help="How to print.")] = Format.table,
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", help="table, json or csv; by default as --out ends, or table."),
+    ] = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Table with one line per image.")] = False,
+    out: Annotated[Path | None, typer.Option(help="CSV or JSON lines file instead of the terminal.")] = None,
     heatmaps: Annotated[
         Path | None,
         typer.Option(
             help="Folder for overlays of the findings above their threshold.",
-            parser=_folder,
+            parser=folder,
             metavar="FOLDER",
         ),
     ] = None,
     head_findings: HeadFindings = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit status 3 when an image is out of distribution.")
+    ] = False,
+    open_overlays: Annotated[bool, typer.Option("--open", help="Open the folder of the overlays.")] = False,
 ) -> None:
     """Print the probability of each finding beside its threshold."""
+    from cxr.commands.predict import Output
     from cxr.commands.predict import predict as run_predict
 
-    num_failed, num_images = run_predict(run, images, form.value, heatmaps, head_findings, device)
+    if open_overlays and heatmaps is None:
+        raise typer.BadParameter("--open opens the folder of overlays: name it with --heatmaps FOLDER")
+    output = Output(form and form.value, out, wide)
+    outcome = run_predict(run, images, output, heatmaps, head_findings, device)
+    if open_overlays and heatmaps:
+        open_in_browser(heatmaps)
+    num_failed = outcome.num_failed + outcome.num_undrawn
     if num_failed:
-        raise typer.Exit(2 if num_failed == num_images else 1)
+        raise typer.Exit(2 if num_failed == outcome.num_images else 1)
+    if strict and outcome.num_warned:
+        raise typer.Exit(3)

@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import typer
@@ -16,14 +16,18 @@ from cxr.streams import StdoutError, complain, guarded
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])  # Typer does not export it
 
 
-def run(app: typer.Typer, arguments: Sequence[str] | None) -> int:
+ExplainOption = Callable[[str, str], str | None]
+"""(an option that does not exist, the command) -> what to write in its place, or None."""
+
+
+def run(app: typer.Typer, arguments: Sequence[str], explain_option: ExplainOption) -> int:
     """The exit status of a command: 0, 2 for a mistake, which is printed, 128 and its number for a signal.
 
     What is written to stdout and stderr meanwhile cannot act on a terminal (streams.py).
     """
     try:
         with guarded():
-            return _call(app, arguments)
+            return _call(app, arguments, explain_option)
     except StdoutError as error:
         if isinstance(error.cause, BrokenPipeError):
             return 128 + signal.SIGPIPE  # what a shell sees of any other program whose reader has gone
@@ -32,18 +36,18 @@ def run(app: typer.Typer, arguments: Sequence[str] | None) -> int:
         return 2
 
 
-def _call(app: typer.Typer, arguments: Sequence[str] | None) -> int:
+def _call(app: typer.Typer, arguments: Sequence[str], explain_option: ExplainOption) -> int:
     is_reported = False
     try:
         with end_by_exception():
-            status = app(args=list(arguments) if arguments is not None else None, standalone_mode=False) or 0
+            status = app(args=list(arguments), prog_name="cxr", standalone_mode=False) or 0
     except CxrError as error:
         # the other processes of torchrun met the same error, unless it is one process's alone
         if isinstance(error, OneProcessError) or os.environ.get("LOCAL_RANK", "0") == "0":
             complain(error)
         return 2
     except _UsageError as error:
-        _print_usage_error(error)
+        _print_usage_error(error, explain_option)
         return 2
     except (MemoryError, OSError) as error:
         problem = explain_unexpected(error)
@@ -60,12 +64,18 @@ def _call(app: typer.Typer, arguments: Sequence[str] | None) -> int:
     return int(status)
 
 
-def _print_usage_error(error: typer.BadParameter) -> None:
+def _print_usage_error(error: typer.BadParameter, explain_option: ExplainOption) -> None:
     """Print a wrong call of a command in the form of other mistakes; its help where nothing was asked."""
     message = error.format_message().replace("Value error, ", "")
     if error.ctx is None or message == error.ctx.get_help():
         print(message, file=sys.stderr)
         return
     command = error.ctx.command_path
+    hint = f"{command} --help shows how"
+    option = getattr(error, "option_name", None) if type(error).__name__ == "NoSuchOption" else None
+    written = option and explain_option(option, command.rpartition(" ")[2])
+    if written:
+        message = f"No such option: {option}"  # without Click's guesses
+        hint = f"write {written} in its place; cxr config demo lists every key"
     message = message[0].lower() + message[1:].rstrip(".")
-    complain(CxrError(f"{command}: {message}", f"{command} --help shows how"))
+    complain(CxrError(f"{command}: {message}", hint))

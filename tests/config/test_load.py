@@ -14,7 +14,7 @@ from cxr.errors import CxrError
 from cxr.model.candidate import evaluation_config
 
 DATA = "data: {source: nih, root: /data/nih}\n"
-HINT = "hint: cxr config configs/demo.yaml prints every key with its meaning"
+HINT = "hint: cxr config demo prints every key with its meaning"
 
 
 def problems(tmp_path: Path, text: str | bytes, *overrides: str) -> list[str]:

@@ -565,3 +565,68 @@ def test_an_image_that_is_named_twice_is_predicted_once(predict: Predict, images
     status, out, err = predict(images, images / "s", file, "--format", "csv")
     assert (status, len(found(out))) == (0, 4)
     assert f"passed over: 2 files found before under another name: {images / 's'}, {file}" in err
+
+
+def test_out_writes_what_the_terminal_would_show(predict: Predict, images: Path, tmp_path: Path) -> None:
+    for name, form in (("p.csv", "csv"), ("p.jsonl", "json")):
+        shown = predict(images, "--format", form)[1]
+        status, out, _ = predict(images, "--out", tmp_path / name)
+        assert (status, out) == (0, f"3 images in {tmp_path / name}\n")
+        assert (tmp_path / name).read_text() == shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--out", "p.txt"], "--out p.txt: a table is for the terminal"),
+        (["--out", "."], "--out .: a table is for the terminal"),
+        (["--out", ".", "--format", "csv"], "--out .: is a folder"),
+        (["--out", "no/p.csv"], "--out no/p.csv: there is no folder no"),
+        (["--out", "p.csv", "--wide"], "--wide: is for the table; csv has one row per image already"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused_before_any_work(
+    arguments: list[str], problem: str, predict: Predict, images: Path, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    status, out, err = predict(images, *arguments)
+    assert (status, out, err.splitlines()[0]) == (2, "", f"error: {problem}")
+
+
+def test_out_keeps_the_old_file_when_the_command_fails(predict: Predict, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("old")
+    assert predict(tmp_path, "--out", tmp_path / "p.csv", "--heatmaps", tmp_path / "p.csv")[0] == 2
+    assert (tmp_path / "p.csv").read_text() == "old"
+
+
+def test_wide_is_one_line_per_image(predict: Predict, images: Path) -> None:
+    status, out, _ = predict(images, "--wide")
+    lines = [line for line in out.splitlines() if line.startswith(str(images))]
+    assert (status, len(lines)) == (0, 3)
+    probabilities = json.loads(predict(min(images.glob("*.png")), "--format", "json")[1])
+    named = probabilities["above"] or [
+        max(probabilities["probabilities"], key=probabilities["probabilities"].get)
+    ]
+    for finding in named:
+        assert f"{finding} {probabilities['probabilities'][finding]:.3f}" in lines[0]
+
+
+def test_strict_has_an_exit_status_for_a_strange_image(
+    wary: Path, strange: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    usual, noise = strange
+    assert call("predict", wary, usual, "--strict") == 0
+    assert call("predict", wary, usual, noise, "--strict", "--wide") == 3
+    assert [line.count("OUT OF DISTRIBUTION") for line in capsys.readouterr().out.splitlines()].count(1) == 1
+    assert call("predict", wary, usual, noise) == 0
+
+
+def test_open_shows_the_folder_of_overlays(
+    predict: Predict, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    assert predict(images, "--open")[0] == 2
+    assert predict(images, "--heatmaps", tmp_path / "maps", "--open")[0] == 0
+    assert opened == [(tmp_path / "maps").as_uri()]

@@ -111,7 +111,7 @@ def test_without_a_recipe_there_is_nothing_to_evaluate(capsys: pytest.CaptureFix
     assert call("eval", RSNA) == 2
     assert capsys.readouterr().err == (
         f"error: {RSNA}: has no dataset to be evaluated on\n"
-        f"hint: cxr eval {RSNA} configs/nih_densenet121.yaml data.root=FOLDER\n"
+        f"hint: cxr eval {RSNA} nih_densenet121 data.root=FOLDER\n"
     )
 
 

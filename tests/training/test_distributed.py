@@ -204,5 +204,5 @@ def test_a_mistake_under_torchrun_is_said_once_a_machine(
 ) -> None:
     for rank, said in (("0", 1), ("1", 0), ("7", 0)):
         monkeypatch.setenv("LOCAL_RANK", rank)
-        assert run(app, ["train", str(tmp_path / "no.yaml")]) == 2
+        assert run(app, ["train", str(tmp_path / "no.yaml")], lambda option, command: None) == 2
         assert capsys.readouterr().err.count("no such file") == said

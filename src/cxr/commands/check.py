@@ -22,8 +22,8 @@ from cxr.text import short_name
 _REPORT = "check.json"
 
 
-def check(config: Config, recipe: Path, out: Path | None, quick: bool = False) -> bool:
-    """Whether cxr train would start; prints what was found, writes check.json and check.html into a folder.
+def check(config: Config, recipe: Path, out: Path | None, quick: bool = False) -> tuple[bool, Path]:
+    """(whether cxr train would start, the page); prints what was found, writes check.json and check.html into a folder.
 
     Of several datasets each is also shown alone, and written into a folder of its name below that folder.
 
@@ -47,7 +47,7 @@ def check(config: Config, recipe: Path, out: Path | None, quick: bool = False) -
         _show(part, f"{recipe.stem}, {name}", folder / name, name, subject)
         print()
     _show(checked, recipe.stem, folder, "all datasets together" if checked.parts else "", subject)
-    return checked.check.ready
+    return checked.check.ready, folder / "check.html"
 
 
 def _hash_subject(config: Config, recipe: Path) -> str:

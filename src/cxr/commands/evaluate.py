@@ -39,8 +39,12 @@ def evaluate(
     averaged: Average,
     allow_seen: bool,
     options: LabelOptions = DEFAULT,
-) -> None:
-    """Score runs or predictions files, averaged when there are several, write the report and print it."""
+) -> Path:
+    """Score runs or predictions files, averaged when there are several, write the report and print it.
+
+    Returns:
+        The page of the report.
+    """
     targets = parse_targets(arguments)
     first = targets.models[0]
     if targets.all_predictions:  # nothing on this path imports torch
@@ -50,8 +54,7 @@ def evaluate(
             targets.paths, config, labels, validation, tune_on_test, averaged, options
         )
         folder = out or first.path.with_name(short_name(first.path.stem) + "_report")
-        _write(report, found.rows, found.evaluated, folder, None)
-        return
+        return _write(report, found.rows, found.evaluated, folder, None)
 
     if any(model.kind == "predictions" for model in targets.models):
         problem = f"{first.path}: runs and predictions files cannot be combined"
@@ -67,7 +70,7 @@ def evaluate(
     folder = out or home / _report_name(split, targets)
     # An ensemble has no one training whose curves and recipe the page could show.
     training = read_training(home) if len(targets.models) == 1 else None
-    _write(report, predictions, predictions, folder, training)
+    return _write(report, predictions, predictions, folder, training)
 
 
 def _write(
@@ -76,10 +79,12 @@ def _write(
     evaluated: Predictions,
     folder: Path,
     training: Training | None,
-) -> None:
+) -> Path:
     evaluation.write(report, predictions, evaluated, folder, training)
     terminal().print(render(*evaluation.summary(report)))
-    show(f"report: {folder / 'report.html'}")
+    page = folder / "report.html"
+    show(f"report: {page}")
+    return page
 
 
 def _home(model: Target, recipe: Path | None) -> Path:

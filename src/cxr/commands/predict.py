@@ -1,25 +1,26 @@
-"""cxr predict: probabilities of image files on stdout; an image that cannot be read stops no other."""
+"""cxr predict: probabilities of image files; an image that cannot be read stops no other."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
 from cxr.console import count, warn
 from cxr.deploy.overlay_names import OverlayNames
 from cxr.deploy.overlays import CannotDrawError, draw_overlays
 from cxr.deploy.predict_files import BATCH_SIZE, Input, find_inputs, predict_batch, try_to_read
-from cxr.deploy.predict_output import WRITERS, Square, Writer
+from cxr.deploy.predict_output import CsvWriter, JsonWriter, Square, TableWriter, WideWriter, Writer
 from cxr.device import choose_device
 from cxr.errors import CxrError, NoImageError, UnavailableFileError, UnreadableImageError
-from cxr.files import clear_leftovers, explain_os_errors
+from cxr.files import clear_leftovers, explain_os_errors, write_atomically
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.external import is_external
 from cxr.model.external_checkpoint import open_any
 from cxr.model.provenance import note_other_reports
 from cxr.parallel import map_ahead
 from cxr.paths import exists, is_folder
-from cxr.streams import complain
+from cxr.streams import complain, exact_stdout, show
 
 _NUM_NAMED = 20
 _SKIPPED = {
@@ -32,13 +33,30 @@ _SKIPPED = {
 """Words for files that are passed over, by the reason that `find_inputs` gives."""
 
 
+@dataclass(frozen=True)
+class Output:
+    """In which form predictions are written, and where to.
+
+    Attributes:
+        format: table, json (one object per line and image) or csv (`image`, `p_<finding>`, `warning`); None
+            takes that of the file's ending, and the table on stdout.
+        path: A file that is written whole or not at all; None is stdout.
+        wide: A table with one line per image.
+    """
+
+    format: str | None = None
+    path: Path | None = None
+    wide: bool = False
+
+
 @dataclass
-class _Outcome:
+class Outcome:
     """What became of the files: counts, and what is left to say at the end."""
 
     num_images: int = 0
     num_failed: int = 0
     num_undrawn: int = 0
+    num_warned: int = 0
     skipped: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     hints: dict[str, None] = field(default_factory=dict)
 
@@ -75,25 +93,26 @@ class _Outcome:
 def predict(
     run: Path,
     images: Sequence[Path],
-    output_format: str,
+    output: Output,
     heatmaps: Path | None,
     head_findings: str | None = None,
     device_name: str = "auto",
-) -> tuple[int, int]:
-    """Print the probabilities of every image; returns (how many failed, how many there were).
+) -> Outcome:
+    """Write the probabilities of every image.
 
     Args:
         run: Run folder, checkpoint file, `xrv:NAME` or a weight file; thresholds of the last two are 0.5.
         images: Files, or folders of them; files in a folder that are no image are counted and passed over.
-        output_format: table, json (one object per line and image) or csv (`image`, `p_<finding>`, `warning`).
+        output: In which form, and where to.
         heatmaps: Folder for an overlay of each finding above its threshold, or else of the likeliest.
         head_findings: What the outputs of a weight file are: a group or names with commas between.
         device_name: As the key `device`.
 
     Raises:
-        CxrError: The checkpoint cannot be loaded, or an overlay cannot be written.
+        CxrError: The checkpoint cannot be loaded, or the output or an overlay cannot be written.
     """
     # 1. the model, before anything is written
+    output_format = _choose_format(output)
     if heatmaps is not None and exists(heatmaps) and not is_folder(heatmaps):
         raise CxrError(f"--heatmaps {heatmaps}: is a file", "name a folder for the overlays")
     checkpoint = open_any(str(run), choose_device(device_name), head_findings)
@@ -105,11 +124,61 @@ def predict(
             heatmaps.mkdir(parents=True, exist_ok=True)
         clear_leftovers(heatmaps)
 
-    # 2. the images: threads read ahead, batches are predicted and printed in the order found
+    # 2. the images, into a file or onto stdout
+    outcome = Outcome()
+
+    def write(file: TextIO) -> None:
+        if output_format == "table":
+            writer: Writer = (WideWriter if output.wide else TableWriter)(checkpoint)
+        else:
+            writer = (JsonWriter if output_format == "json" else CsvWriter)(checkpoint, file)
+        _predict_all(checkpoint, images, writer, OverlayNames(heatmaps), outcome)
+
+    if output.path is None:
+        write(exact_stdout())
+    else:
+        with explain_os_errors(output.path):
+            write_atomically(output.path, lambda temporary: _write_file(temporary, write))
+        show(f"{count(outcome.num_images - outcome.num_failed, 'image')} in {output.path}")
+    outcome.finish()
+    return outcome
+
+
+def _choose_format(output: Output) -> str:
+    """table, json or csv: as asked for, else by the ending of the file.
+
+    Raises:
+        CxrError: A file that cannot be written, a table into a file, or a wide form of csv or json.
+    """
+    path = output.path
+    by_ending = {".csv": "csv", ".json": "json", ".jsonl": "json"}.get(path.suffix.lower()) if path else None
+    chosen = output.format or by_ending or "table"
+    if output.wide and chosen != "table":
+        raise CxrError(f"--wide: is for the table; {chosen} has one row per image already", "leave it out")
+    if path is None:
+        return chosen
+    if chosen == "table":
+        raise CxrError(f"--out {path}: a table is for the terminal", "name a .csv or .jsonl file")
+    if is_folder(path):
+        raise CxrError(f"--out {path}: is a folder", "name a .csv or .jsonl file")
+    if not is_folder(path.absolute().parent):
+        raise CxrError(f"--out {path}: there is no folder {path.parent}", "make it first")
+    return chosen
+
+
+def _write_file(path: Path, write: Callable[[TextIO], None]) -> None:
+    # names of files are kept byte for byte, as on stdout
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        write(file)
+
+
+def _predict_all(
+    checkpoint: Checkpoint, images: Sequence[Path], writer: Writer, names: OverlayNames, outcome: Outcome
+) -> None:
+    """Predict the images in the order found: threads read ahead, a batch is predicted and written at a time."""
     preprocess = checkpoint.metadata.preprocess  # of the training, so that the model sees images alike
-    writer = WRITERS[output_format](checkpoint)
-    names, outcome, batch = OverlayNames(heatmaps), _Outcome(), list[Square]()
-    inputs = find_inputs(images, heatmaps)
+    batch: list[Square] = []
+    inputs = find_inputs(images, names.folder)
     for found, result in map_ahead(lambda found: (found, try_to_read(found, preprocess)), inputs):
         if isinstance(result, Square):
             outcome.num_images += 1
@@ -122,11 +191,9 @@ def predict(
     if batch:
         _predict_and_write(checkpoint, batch, writer, names, outcome)
     writer.finish()
-    outcome.finish()
-    return outcome.num_failed + outcome.num_undrawn, outcome.num_images
 
 
-def _fail_or_skip(found: Input, error: CxrError | None, writer: Writer, outcome: _Outcome) -> None:
+def _fail_or_skip(found: Input, error: CxrError | None, writer: Writer, outcome: Outcome) -> None:
     """Count a file that gave no image, and say why where it could have been one."""
     if error is None:
         outcome.skipped[found.kind].append(found.path)
@@ -143,7 +210,7 @@ def _fail_or_skip(found: Input, error: CxrError | None, writer: Writer, outcome:
 
 
 def _predict_and_write(
-    checkpoint: Checkpoint, batch: Sequence[Square], writer: Writer, names: OverlayNames, outcome: _Outcome
+    checkpoint: Checkpoint, batch: Sequence[Square], writer: Writer, names: OverlayNames, outcome: Outcome
 ) -> None:
     for image, predicted in zip(batch, predict_batch(checkpoint, batch), strict=True):
         overlays = {}
@@ -152,4 +219,5 @@ def _predict_and_write(
                 overlays = draw_overlays(checkpoint, image.file, predicted, names)
             except CannotDrawError as error:
                 outcome.fail_to_draw(image.file, error.reason)
+        outcome.num_warned += bool(writer.warning(predicted.score))
         writer.write(image, predicted.probabilities, predicted.score, overlays)

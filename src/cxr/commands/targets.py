@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NoReturn, get_args
 
-from cxr.config.load import override
+from cxr.config.load import override, refuse_blanks
+from cxr.config.recipes import is_recipe_name
 from cxr.config.schema import Eval, EvalOnly
 from cxr.errors import CxrError
 from cxr.evaluation.join import LabelOptions
@@ -64,7 +65,7 @@ def parse_targets(arguments: Sequence[str]) -> Targets:
         CxrError: No model, a model given twice, a path without a model, or a recipe that no model needs.
     """
     paths, overrides = split_overrides(arguments)
-    recipes = [path for path in paths if path.suffix in _RECIPE_ENDINGS]
+    recipes = [path for path in paths if path.suffix in _RECIPE_ENDINGS or is_recipe_name(path)]
     # CSV and recipe are known by their ending, a weight file by its content: .pt may be anybody's.
     models = []
     for path in paths:
@@ -90,8 +91,9 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     """(paths, overrides) of the positional arguments; an existing file whose name holds = is a path.
 
     Raises:
-        CxrError: No path, a path given twice, or out=FOLDER.
+        CxrError: No path, a path given twice, out=FOLDER, or blanks around an equals sign.
     """
+    refuse_blanks([text for text in arguments if not os.path.exists(text)])
     overrides = [text for text in arguments if "=" in text and not os.path.exists(text)]
     paths = [Path(text) for text in arguments if text not in overrides]
     for text in overrides:

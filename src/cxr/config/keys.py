@@ -1,11 +1,15 @@
 """Which keys there are: the tree of sections, walked over its types."""
 
+import difflib
 import types
 from collections.abc import Iterator
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from cxr.config.schema import Config
+
+_MAX_LETTERS = 40  # of a key that may be a slip of the pen
 KeyPath = tuple[str, ...]
 
 
@@ -28,3 +32,26 @@ def find_section(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  an
 def find_entry(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401  annotations have no type
     """The section that each entry of a list is, if it is one."""
     return find_section(get_args(annotation)[0]) if get_origin(annotation) is tuple else None
+
+
+def suggest(keys: KeyPath) -> str:
+    """`; did you mean epochs?` for an unknown key, or nothing where no known key is close."""
+    if len(keys[-1]) > _MAX_LETTERS:
+        return ""
+    close = difflib.get_close_matches(keys[-1], _siblings(keys), n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    elsewhere = [".".join(path) for path, _, _ in walk(Config) if path[-1] == keys[-1]]
+    return f"; did you mean {elsewhere[0]}?" if elsewhere else ""
+
+
+def _siblings(keys: KeyPath) -> list[str]:
+    """The known keys beside the last one, in a section or in an entry of a list of sections."""
+    model: type[BaseModel] = Config
+    for name in (key for key in keys[:-1] if not key.isdigit()):
+        field = model.model_fields.get(name)
+        inside = field and (find_section(field.annotation) or find_entry(field.annotation))
+        if not inside:
+            return []
+        model = inside
+    return list(model.model_fields)

@@ -1,6 +1,5 @@
 """YAML files and `key.sub=value` overrides -> Config, with the file and the line of every mistake."""
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from cxr.config.keys import KeyPath, find_entry, find_section, walk
+from cxr.config.keys import KeyPath, suggest
+from cxr.config.recipes import find_recipe
 from cxr.config.renamed import RENAMED
 from cxr.config.schema import Config
 from cxr.config.yaml_reader import MAX_BYTES, compose, construct, explain_yaml, read_argument, read_text
@@ -25,16 +25,21 @@ Places = dict[KeyPath, str]
 """Where each key was written: `FILE:LINE`, or the override's text."""
 
 
-_LONGEST = 40  # letters of a key that may be a slip of the pen
 _MOST_KEYS = 8  # data.also.0.columns.image has five
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The Config of a YAML file with overrides such as `train.epochs=3` laid over it.
+    """The Config of a recipe with overrides such as `train.epochs=3` laid over it.
+
+    Args:
+        path: A YAML file, or the name of a recipe that comes with cxr, such as `nih_densenet121`.
+        overrides: The texts.
 
     Raises:
         CxrError: All mistakes at once: unreadable file, YAML syntax; duplicate, unknown, missing, wrong keys.
     """
+    refuse_blanks(overrides)
+    path = find_recipe(path)
     places: Places = {}
     problems: list[str] = []
     values = _read(path, places, problems)
@@ -47,10 +52,24 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     except ValidationError as error:
         problems += _explain(error, path, places)
     if problems:
-        raise CxrError(
-            sorted(problems, key=_by_line), "cxr config configs/demo.yaml prints every key with its meaning"
-        )
+        raise CxrError(sorted(problems, key=_by_line), "cxr config demo prints every key with its meaning")
     return config
+
+
+def refuse_blanks(overrides: Sequence[str]) -> None:
+    """Refuse `train.epochs = 3`, which the shell hands over in three parts.
+
+    Raises:
+        CxrError: An equals sign stands at the end or the beginning of an argument.
+    """
+    for number, text in enumerate(overrides):
+        ends, begins = text.endswith("="), text.startswith("=")
+        before = overrides[number - 1] if begins and number else ""
+        after = overrides[number + 1] if ends and number + 1 < len(overrides) else ""
+        if begins or (after and "=" not in after):
+            parts = [part for part in (before, text, after) if part]
+            problem = f"{shorten(' '.join(parts), 120)}: blanks around ="
+            raise CxrError(problem, f"write it without blanks: {shorten(''.join(parts), 120)}")
 
 
 def override(
@@ -103,9 +122,7 @@ def _read(path: Path, places: Places, problems: list[str]) -> dict[str, Any]:
     try:
         node = compose(text)
         if not isinstance(node, yaml.MappingNode):
-            raise CxrError(
-                f"{path}:1: a config is a mapping of keys to values", "see configs/demo.yaml for the shape"
-            )
+            raise CxrError(f"{path}:1: a config is a mapping of keys to values", "cxr config demo shows one")
         _note_places(node, (), path, places, problems)
         values: dict[str, Any] = construct(node)
     except yaml.YAMLError as error:
@@ -209,7 +226,7 @@ def _explain(error: ValidationError, path: Path, places: Places) -> list[str]:
         elif item["type"] == "extra_forbidden":
             lines[keys] = (
                 f"{places.get(keys, path)}: unknown key {_dotted(keys)}"
-                f"{_suggest(keys) if len(lines) < 100 else ''}"
+                f"{suggest(keys) if len(lines) < 100 else ''}"
             )
         else:
             place, known = _nearest(keys, places, path)
@@ -233,28 +250,6 @@ def _nearest(keys: KeyPath, places: Places, path: Path) -> tuple[str, KeyPath]:
         if keys[:depth] in places:
             return places[keys[:depth]], keys[:depth]
     return str(path), keys
-
-
-def _suggest(keys: KeyPath) -> str:
-    if len(keys[-1]) > _LONGEST:
-        return ""
-    close = difflib.get_close_matches(keys[-1], _siblings(keys), n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    elsewhere = [".".join(path) for path, _, _ in walk(Config) if path[-1] == keys[-1]]
-    return f"; did you mean {elsewhere[0]}?" if elsewhere else ""
-
-
-def _siblings(keys: KeyPath) -> list[str]:
-    """The known keys beside the last one, in a section or in an entry of a list of sections."""
-    model: type[BaseModel] = Config
-    for name in (key for key in keys[:-1] if not key.isdigit()):
-        field = model.model_fields.get(name)
-        inside = field and (find_section(field.annotation) or find_entry(field.annotation))
-        if not inside:
-            return []
-        model = inside
-    return list(model.model_fields)
 
 
 def _by_line(problem: str) -> tuple[int, str]:

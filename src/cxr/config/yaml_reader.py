@@ -43,9 +43,7 @@ def read_text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise CxrError(
-            f"{path}: no such file", "shipped recipes are in configs/, such as configs/demo.yaml"
-        ) from None
+        raise CxrError(f"{path}: no such file", "cxr recipes lists the recipes that come with cxr") from None
     except OSError as error:
         raise explain(error, path) from None
     if len(data) > MAX_BYTES:

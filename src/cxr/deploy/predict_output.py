@@ -1,9 +1,10 @@
-"""How predictions are printed: as tables, as JSON or as CSV, one image after the other."""
+"""How predictions are written: as tables, as JSON or as CSV, one image after the other."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from cxr.console import line, out
 from cxr.evaluation.thresholds import origin
@@ -12,7 +13,6 @@ from cxr.model.checkpoint import Checkpoint
 from cxr.model.ood import ENOUGH_IMAGES
 from cxr.report.document import Cell, Estimate, Table
 from cxr.report.terminal import render
-from cxr.streams import exact_stdout
 from cxr.text import DISCLAIMER, csv_line
 
 Overlays = dict[str, Path]
@@ -34,14 +34,14 @@ class Square:
 
 
 class Writer:
-    """Prints a row an image."""
+    """Writes the predictions of one image after the other."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.findings, self.thresholds = checkpoint.metadata.findings, checkpoint.thresholds
         self.measured = checkpoint.ood.measured if checkpoint.ood else None
 
     def write(self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays) -> None:
-        """Print an image, its probabilities and what is to be said of it."""
+        """Write an image, its probabilities, its warning and its notes."""
         raise NotImplementedError
 
     def warning(self, score: float | None) -> str:
@@ -62,7 +62,11 @@ class Writer:
 
 
 class JsonWriter(Writer):
-    """An object a line and an image."""
+    """One JSON object per line and image."""
+
+    def __init__(self, checkpoint: Checkpoint, file: TextIO) -> None:
+        super().__init__(checkpoint)
+        self._file = file
 
     def write(  # noqa: D102 - as of Writer
         self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays
@@ -73,31 +77,32 @@ class JsonWriter(Writer):
         distance: dict[str, float | bool] | None = None
         if score is not None and self.measured is not None:
             distance = {"score": score, "limit": self.measured.limit, "warning": bool(self.warning(score))}
-        print(
-            json.dumps(
-                {
-                    "image": str(image.file),
-                    "probabilities": values,
-                    "thresholds": points,
-                    "above": above,
-                    "out_of_distribution": distance,
-                    "familiarity": distance,  # its first name, for older readers
-                    "notes": image.notes,
-                    "overlays": {finding: str(path) for finding, path in overlays.items()},
-                }
-            )
+        self._write_line(
+            {
+                "image": str(image.file),
+                "probabilities": values,
+                "thresholds": points,
+                "above": above,
+                "out_of_distribution": distance,
+                "familiarity": distance,  # its first name, for older readers
+                "notes": image.notes,
+                "overlays": {finding: str(path) for finding, path in overlays.items()},
+            }
         )
 
     def fail(self, file: Path, reason: str) -> None:  # noqa: D102
-        print(json.dumps({"image": str(file), "error": reason}))
+        self._write_line({"image": str(file), "error": reason})
+
+    def _write_line(self, values: dict[str, object]) -> None:
+        self._file.write(json.dumps(values) + "\n")
 
 
 class CsvWriter(Writer):
-    """A row an image, none for an image that was not read."""
+    """One row per image, none for an image that was not read."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, file: TextIO) -> None:
         super().__init__(checkpoint)
-        self._file = exact_stdout()
+        self._file = file
         self._file.write(csv_line(["image", *(f"p_{finding}" for finding in self.findings), "warning"]))
 
     def write(  # noqa: D102 - as of Writer
@@ -108,16 +113,17 @@ class CsvWriter(Writer):
 
 
 class TableWriter(Writer):
-    """A table an image, for people."""
+    """One table per image, for people."""
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         super().__init__(checkpoint)
         self._console = out()
-        self._num_warned = 0
+        self._num_images = self._num_warned = 0
 
     def write(  # noqa: D102 - as of Writer
         self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays
     ) -> None:
+        self._num_images += 1
         self._console.print(line(str(image.file), style="bold"), soft_wrap=True)
         warning = self.warning(score)
         if warning:
@@ -143,6 +149,8 @@ class TableWriter(Writer):
         return Table("", columns, tuple(rows), "lrrr", bold=tuple(above))
 
     def finish(self) -> None:  # noqa: D102
+        if not self._num_images:
+            return
         if self._num_warned:
             self._console.print(_USUAL_REASONS, soft_wrap=True)
             self._console.print(f"The warning is {self.measured}.", soft_wrap=True)
@@ -153,5 +161,18 @@ class TableWriter(Writer):
         self._console.print(f"Thresholds: {origin(self.thresholds)}. {DISCLAIMER}", soft_wrap=True)
 
 
-WRITERS = {"table": TableWriter, "json": JsonWriter, "csv": CsvWriter}
-"""The writer of each form."""
+class WideWriter(TableWriter):
+    """One line per image: the findings above their threshold, or else the most probable one."""
+
+    def write(  # noqa: D102 - as of Writer
+        self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays
+    ) -> None:
+        self._num_images += 1
+        order = sorted(range(len(row)), key=lambda c: -row[c])
+        above = [f"{self.findings[c]} {row[c]:.3f}" for c in order if row[c] >= self.thresholds.values[c]]
+        likeliest = f"none above its threshold; most probable {self.findings[order[0]]} {row[order[0]]:.3f}"
+        is_warned = bool(self.warning(score))
+        self._num_warned += is_warned
+        notes = ["OUT OF DISTRIBUTION"] * is_warned + image.notes
+        text = "  ".join([str(image.file), ", ".join(above) or likeliest, *notes])
+        self._console.print(line(text, style="bold yellow" if notes else ""), soft_wrap=True)

@@ -124,7 +124,7 @@ def _open_external(
         if not published:
             find_network(name)  # a file that is no model has another error
         names = "" if published else " model.head_findings=nih14"
-        hint = f"cxr eval {name} configs/nih_densenet121.yaml data.root=FOLDER{names}"
+        hint = f"cxr eval {name} nih_densenet121 data.root=FOLDER{names}"
         raise CxrError(f"{name}: has no dataset to be evaluated on", hint)
     _refuse_training_keys(name, overrides)
     is_run = recipe.suffix not in (".yaml", ".yml")

@@ -1,0 +1,96 @@
+"""The options and arguments that commands of cli.py share, and how their help is laid out."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def example(*commands: str) -> str:
+    """Lines below a command's options; after a backspace, Click keeps them as they are."""
+    return "\b\n" + "\n".join(["Example:", *(f"  {command}" for command in commands)])
+
+
+def _complete_recipe(begun: str) -> list[str]:
+    """Names of recipes that begin so, for a shell's completion."""
+    from cxr.config.recipes import recipe_folder
+
+    return [path.stem for path in sorted(recipe_folder().glob("*.yaml")) if path.stem.startswith(begun)]
+
+
+ConfigFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RECIPE",
+        help="Name that cxr recipes lists, such as nih_densenet121, or a YAML file.",
+        autocompletion=_complete_recipe,
+    ),
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run, checkpoint, xrv:NAME or weight file.")]
+EvalTargets = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="RUN",
+        help="Runs, checkpoints or CSVs; xrv:NAME or a weight file, with CONFIG; then overrides.",
+    ),
+]
+HeadFindings = Annotated[
+    str | None, typer.Option(help="Findings of a weight file's outputs, in order: nih14, or A,B,C.")
+]
+Labels = Annotated[Path | None, typer.Option(help="Table of labels for a predictions CSV.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of classes, or of lists of findings.")]
+SkipUnlabelled = Annotated[bool, typer.Option("--skip-unlabelled", help="Leave out images without a label.")]
+
+
+class Format(StrEnum):
+    """How `cxr predict` prints."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+class Split(StrEnum):
+    """Which images `cxr eval` evaluates."""
+
+    train = "train"
+    val = "val"
+    test = "test"
+
+
+SplitOfRun = Annotated[Split | None, typer.Option(help="Split of a run to evaluate; test by default.")]
+
+
+OpenReport = Annotated[bool, typer.Option("--open", help="Open the report in a browser.")]
+
+
+class Averaged(StrEnum):
+    """What an ensemble averages."""
+
+    probabilities = "probabilities"
+    logits = "logits"
+
+
+class Layout(StrEnum):
+    """Which dataset `cxr phantom` imitates."""
+
+    nih = "nih"
+    chexpert = "chexpert"
+
+
+def folder(text: str) -> Path:
+    """The folder of a name; an empty one, as of an unset shell variable, is not the current folder."""
+    if not text.strip():
+        raise typer.BadParameter("the name of the folder is empty")
+    return Path(text)
+
+
+def open_in_browser(path: Path) -> None:
+    """Open a page or a folder with what the desktop has for it; without a desktop, nothing happens."""
+    import webbrowser
+
+    webbrowser.open(path.absolute().as_uri())
