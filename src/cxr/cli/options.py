@@ -1,4 +1,4 @@
-"""The options and arguments that commands of cli.py share, and how their help is laid out."""
+"""The options and arguments that the commands share, and how their help is laid out."""
 
 from enum import StrEnum
 from pathlib import Path

@@ -1,24 +1,18 @@
-"""The commands' signatures and help; each imports inside its function, so that --help is quick."""
+"""Commands after a training: eval, compare, readers, predict."""
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cxr import __version__
-from cxr.cli_options import (
+from cxr.cli.options import (
     Averaged,
-    ConfigFile,
     EvalTargets,
     Format,
     HeadFindings,
     LabelColumn,
     Labels,
-    Layout,
     OpenReport,
-    Overrides,
     RunPath,
     SkipUnlabelled,
     SplitOfRun,
@@ -26,136 +20,8 @@ from cxr.cli_options import (
     folder,
     open_in_browser,
 )
-from cxr.status import run
-from cxr.streams import show
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train, evaluate and run chest X-ray classifiers. A research tool, not a medical device.",
-    epilog="Start with: cxr train demo",
-)  # fmt: skip
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; status 2 after a mistake of the user, 128 plus its number after a signal."""
-    given = sys.argv[1:] if arguments is None else arguments
-
-    def explain(option: str, command: str) -> str | None:
-        from cxr.commands.option_hints import explain_option
-
-        return explain_option(option, command, given)
-
-    sys.exit(run(app, given, explain))
-
-
-@app.callback(invoke_without_command=True)
-def _start(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
-    if version:
-        show(f"cxr {__version__}")
-        raise typer.Exit
-
-
-@app.command(epilog=example("cxr recipes"))
-def recipes() -> None:
-    """List the recipes that come with cxr."""
-    from cxr.commands.recipes import recipes as print_recipes
-
-    print_recipes()
-
-
-@app.command(
-    "config",
-    epilog=example(
-        "cxr config nih_densenet121 train.lr=3e-4", "cxr config demo train", "cxr config demo data.columns"
-    ),
-)
-def config_command(
-    config: ConfigFile,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[KEY=VALUE | SECTION]...", help="Overrides; sections, to print them alone."),
-    ] = None,
-) -> None:
-    """Print every key, its value and its meaning."""
-    from cxr.commands.config import print_config
-
-    print_config(config, overrides or [])
-
-
-@app.command(epilog=example("cxr phantom data/phantom --images 2000"))
-def phantom(
-    folder: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
-    images: Annotated[int, typer.Option(help="Number of images.")] = 2000,
-    size: Annotated[int, typer.Option(help="Width and height in pixels.")] = 256,
-    layout: Annotated[Layout, typer.Option(help="Dataset to imitate.")] = Layout.nih,
-    seed: Annotated[int, typer.Option(help="Seed of patients and images.")] = 0,
-) -> None:
-    """Write generated chest-like images in the layout of a dataset."""
-    from cxr.commands.phantom import phantom as run_phantom
-
-    run_phantom(folder, images, size, layout.value, seed)
-
-
-@app.command(
-    epilog=example("cxr check nih_densenet121 data.root=/data/nih", "cxr check demo --quick")
-    + "\n\nThe exit status is 1 when cxr train would refuse the data."
-)
-def check(
-    config: ConfigFile,
-    overrides: Overrides = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder of the report; checks/<config> by default.")
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Only look for the files; decode no image.")] = False,
-    open_report: OpenReport = False,
-) -> None:
-    """Check a dataset before training: files, labels, patients."""
-    from cxr.commands.check import check as run_check
-    from cxr.config.load import load
-
-    is_ready, page = run_check(load(config, overrides or []), config, out, quick)
-    if open_report:
-        open_in_browser(page)
-    if not is_ready:
-        raise typer.Exit(1)
-
-
-@app.command(epilog=example("cxr pack nih_densenet121 data.root=/data/nih"))
-def pack(
-    config: ConfigFile,
-    overrides: Overrides = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Pack every image again.")] = False,
-    update: Annotated[
-        bool, typer.Option("--update", help="Pack only changed and damaged images again.")
-    ] = False,
-) -> None:
-    """Decode every image once into the store that training reads."""
-    from cxr.commands import train as jobs
-
-    jobs.pack(config, overrides or [], overwrite, update)
-
-
-@app.command(
-    epilog=example(
-        "cxr train nih_densenet121 data.root=/data/nih train.epochs=3",
-        "torchrun --nproc-per-node 4 -m cxr train nih_densenet121",
-    )
-)
-def train(
-    config: ConfigFile,
-    overrides: Overrides = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue from last.pt in the run folder.")
-    ] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the run in the run folder.")
-    ] = False,
-) -> None:
-    """Train a classifier; packs the images first where needed."""
-    from cxr.commands import train as jobs
-
-    jobs.train(config, overrides or [], resume, overwrite)
+app = typer.Typer()
 
 
 @app.command(

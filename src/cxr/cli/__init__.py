@@ -1,0 +1,42 @@
+"""The command line: signatures and help. Commands import inside their functions, so that --help is quick."""
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from cxr import __version__
+from cxr.cli import data, models, training
+from cxr.status import run
+from cxr.streams import show
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train, evaluate and run chest X-ray classifiers. A research tool, not a medical device.",
+    epilog="Start with: cxr train demo",
+)  # fmt: skip
+
+
+for part in (data, training, models):  # the order of --help
+    app.add_typer(part.app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; status 2 after a mistake of the user, 128 plus its number after a signal."""
+    given = sys.argv[1:] if arguments is None else arguments
+
+    def explain(option: str, command: str) -> str | None:
+        from cxr.commands.option_hints import explain_option
+
+        return explain_option(option, command, given)
+
+    sys.exit(run(app, given, explain))
+
+
+@app.callback(invoke_without_command=True)
+def _start(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        show(f"cxr {__version__}")
+        raise typer.Exit

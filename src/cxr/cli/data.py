@@ -1,0 +1,90 @@
+"""Commands before a training: recipes, config, phantom, check, pack."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxr.cli.options import ConfigFile, Layout, OpenReport, Overrides, example, open_in_browser
+
+app = typer.Typer()
+
+
+@app.command(epilog=example("cxr recipes"))
+def recipes() -> None:
+    """List the recipes that come with cxr."""
+    from cxr.commands.recipes import recipes as print_recipes
+
+    print_recipes()
+
+
+@app.command(
+    "config",
+    epilog=example(
+        "cxr config nih_densenet121 train.lr=3e-4", "cxr config demo train", "cxr config demo data.columns"
+    ),
+)
+def config_command(
+    config: ConfigFile,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE | SECTION]...", help="Overrides; sections, to print them alone."),
+    ] = None,
+) -> None:
+    """Print every key, its value and its meaning."""
+    from cxr.commands.config import print_config
+
+    print_config(config, overrides or [])
+
+
+@app.command(epilog=example("cxr phantom data/phantom --images 2000"))
+def phantom(
+    folder: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
+    images: Annotated[int, typer.Option(help="Number of images.")] = 2000,
+    size: Annotated[int, typer.Option(help="Width and height in pixels.")] = 256,
+    layout: Annotated[Layout, typer.Option(help="Dataset to imitate.")] = Layout.nih,
+    seed: Annotated[int, typer.Option(help="Seed of patients and images.")] = 0,
+) -> None:
+    """Write generated chest-like images in the layout of a dataset."""
+    from cxr.commands.phantom import phantom as run_phantom
+
+    run_phantom(folder, images, size, layout.value, seed)
+
+
+@app.command(
+    epilog=example("cxr check nih_densenet121 data.root=/data/nih", "cxr check demo --quick")
+    + "\n\nThe exit status is 1 when cxr train would refuse the data."
+)
+def check(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report; checks/<config> by default.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Only look for the files; decode no image.")] = False,
+    open_report: OpenReport = False,
+) -> None:
+    """Check a dataset before training: files, labels, patients."""
+    from cxr.commands.check import check as run_check
+    from cxr.config.load import load
+
+    is_ready, page = run_check(load(config, overrides or []), config, out, quick)
+    if open_report:
+        open_in_browser(page)
+    if not is_ready:
+        raise typer.Exit(1)
+
+
+@app.command(epilog=example("cxr pack nih_densenet121 data.root=/data/nih"))
+def pack(
+    config: ConfigFile,
+    overrides: Overrides = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Pack every image again.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Pack only changed and damaged images again.")
+    ] = False,
+) -> None:
+    """Decode every image once into the store that training reads."""
+    from cxr.commands import train as jobs
+
+    jobs.pack(config, overrides or [], overwrite, update)
