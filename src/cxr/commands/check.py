@@ -23,7 +23,7 @@ _REPORT = "check.json"
 
 
 def check(config: Config, recipe: Path, out: Path | None, quick: bool = False) -> tuple[bool, Path]:
-    """(whether cxr train would start, the page); prints what was found, writes check.json and check.html into a folder.
+    """(whether cxr train would start, the page); prints what was found, writes check.json and check.html.
 
     Of several datasets each is also shown alone, and written into a folder of its name below that folder.
 

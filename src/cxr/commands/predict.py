@@ -175,7 +175,7 @@ def _write_file(path: Path, write: Callable[[TextIO], None]) -> None:
 def _predict_all(
     checkpoint: Checkpoint, images: Sequence[Path], writer: Writer, names: OverlayNames, outcome: Outcome
 ) -> None:
-    """Predict the images in the order found: threads read ahead, a batch is predicted and written at a time."""
+    """Predict the images in the order found; threads read ahead, batches are predicted and written."""
     preprocess = checkpoint.metadata.preprocess  # of the training, so that the model sees images alike
     batch: list[Square] = []
     inputs = find_inputs(images, names.folder)

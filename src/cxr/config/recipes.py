@@ -85,7 +85,7 @@ def _find(path: Path) -> Path | None:
 
 
 def _read_head(path: Path) -> Recipe:
-    """A recipe with the facts of its head: a command, a few sentences, then `Hardware: … Time: … Score: …`."""
+    """A recipe with the facts of its head: a command, sentences, then `Hardware: … Time: … Score: …`."""
     lines = []
     for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
