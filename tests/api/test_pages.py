@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.helpers.commands import call
+from cxr.evaluation.predictions import write
+from tests.helpers.predictions import draw_predictions
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -33,7 +34,7 @@ def execute(parts: list[str], page: str) -> dict[str, Any]:
 
 
 def test_every_block_of_the_page_runs(demo: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("eval", "runs/demo", "eval.draws=100", "--out", "runs/demo/eval_test") == 0
+    write(draw_predictions(60), demo / "runs/demo/eval_test/predictions.csv")
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.DOTALL)
     capsys.readouterr()
     names = execute(blocks, "docs/python.md")

@@ -63,7 +63,7 @@ def test_what_predict_gives_is_scored_beside_its_labels(run: Path, archive: Path
     labels = archive / "Data_Entry_2017_v2020.csv"
     report = cxr.score(table, labels, overrides=QUICK)
     assert len(report.table) == 14
-    assert metrics(report) == of_command(tmp_path, tmp_path / "p.csv", "--labels", labels)
+    assert metrics(report) == metrics(cxr.score(tmp_path / "p.csv", labels, overrides=QUICK))
 
 
 def test_the_page_and_the_json_are_those_of_the_command(tmp_path: Path) -> None:
@@ -83,6 +83,11 @@ def test_the_page_and_the_json_are_those_of_the_command(tmp_path: Path) -> None:
     assert "Evaluation of predictions" in page
 
 
+def test_notes_name_arguments() -> None:
+    report = cxr.score(as_table(draw_predictions(60)), overrides=["eval.interval=none"])
+    assert any(note.endswith("no validation rows; give some with validation=") for note in report.notes)
+
+
 def test_mistakes_name_the_argument_and_the_line() -> None:
     frame = as_table(draw_predictions(9))
     with pytest.raises(cxr.CxrError, match=r"^predictions:1: no image column"):
@@ -93,7 +98,7 @@ def test_mistakes_name_the_argument_and_the_line() -> None:
         cxr.score(frame[["image", "p_Mass"]])
     with pytest.raises(cxr.CxrError, match="predictions: no rows"):
         cxr.score(frame[:0])
-    with pytest.raises(cxr.CxrError, match="labels: labels no finding of predictions"):
+    with pytest.raises(cxr.CxrError, match="labels: labels none of Mass, Edema, Hernia"):
         cxr.score(frame, frame[["image", "y_Mass"]].rename(columns={"y_Mass": "y_Fibrosis"}))
     with pytest.raises(cxr.CxrError, match="column 'image' is there twice"):
         cxr.score(pd.concat([frame, frame["image"]], axis=1))

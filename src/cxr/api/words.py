@@ -15,12 +15,13 @@ def in_python() -> Iterator[None]:
     try:
         yield
     except CxrError as error:
-        problems = [_rename(problem) for problem in error.problems]
-        hint = _rename(error.hint)
+        problems = [name_arguments(problem) for problem in error.problems]
+        hint = name_arguments(error.hint)
         if (tuple(problems), hint) == (error.problems, error.hint):
             raise
         raise CxrError(problems, hint) from None
 
 
-def _rename(text: str) -> str:
+def name_arguments(text: str) -> str:
+    """The text with arguments in place of options."""
     return _OPTION.sub(lambda option: option[1].replace("-", "_") + "=", text)

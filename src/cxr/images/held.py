@@ -6,6 +6,7 @@ guess gives a plausible probability; so its range is stated by its dtype, and ch
 
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, TypeGuard
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 HeldImage: TypeAlias = "str | os.PathLike[str] | AnyArray | Image.Image | Dataset"
 """What is one image; as text, since pydicom is optional."""
 
+_loading = threading.Lock()  # an image may be given twice, and two threads must not load it at once
 _MAX_16_BITS = 65_535
 _WHITE_IS_ZERO, _PHOTOMETRIC = 0, 262  # of TIFF: the interpretation, and its tag
 _AS_COLOURS = {
@@ -147,7 +149,7 @@ def _find_white(array: AnyArray, name: str, bits: int | None) -> int:
         )
     if not 8 <= bits <= 16:
         raise CxrError(f"bits={bits}: is not from 8 to 16", "bits=12 where white is 4,095")
-    white = 2**bits - 1
+    white = (1 << bits) - 1
     if brightest > white:
         problem = f"{name}: values up to {brightest:,}, and white is {white:,} with bits={bits}"
         raise CxrError(problem, f"bits={brightest.bit_length()}, or find out what the larger values are")
@@ -199,8 +201,9 @@ def _read_pillow(image: Image.Image, name: str, intensity: Intensity) -> Grey:
 
     # 2. its pixels
     try:
-        num_pages = getattr(image, "n_frames", 1)
-        upright = ImageOps.exif_transpose(image)
+        with _loading:
+            num_pages = getattr(image, "n_frames", 1)
+            upright = ImageOps.exif_transpose(image)
         if image.mode in _AS_COLOURS:
             upright = upright.convert(_AS_COLOURS[image.mode])
     except Exception as error:  # a damaged file makes it raise anything

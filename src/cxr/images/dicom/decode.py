@@ -109,10 +109,10 @@ def _copy(dataset: Dataset) -> Dataset:
     A dataset that was made in memory and names no transfer syntax has its pixels in little endian.
     """
     copied = Dataset({tag: deepcopy(dataset.get_item(tag)) for tag in dataset.keys()})
-    copied.set_original_encoding(*dataset.original_encoding, dataset.original_character_set)
+    is_implicit, is_little = dataset.original_encoding
+    copied.set_original_encoding(is_implicit, is_little, dataset.original_character_set)
     copied.file_meta = deepcopy(getattr(dataset, "file_meta", FileMetaDataset()))
     if not copied.file_meta.get("TransferSyntaxUID"):
-        is_implicit, is_little = dataset.original_encoding
         _set_syntax(copied, bool(is_implicit), is_little is not False)
     return copied
 
