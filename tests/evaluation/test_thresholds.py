@@ -136,3 +136,13 @@ def test_a_specificity_is_reached_with_the_highest_sensitivity(
 )
 def test_the_report_says_how_thresholds_were_chosen(rule: Rule, words: str) -> None:
     assert origin(choose(of([0, 1], [0.2, 0.7]), rule, "validation rows (2 images)")) == words
+
+
+def test_thresholds_know_on_how_many_positives_they_were_chosen() -> None:
+    points = choose(of([1, 0, 1, np.nan], [0.9, 0.1, 0.8, 0.7]), "f1")
+    assert points.num_positives == (2,)
+    assert from_json(to_json(points)) == points
+    without = to_json(points).replace(', "num_positives": [2]', "")
+    assert from_json(without).num_positives == ()
+    with pytest.raises(ValueError, match="2 numbers of positives for 1 findings"):
+        from_json(to_json(points).replace('"num_positives": [2]', '"num_positives": [2, 3]'))

@@ -116,7 +116,10 @@ def readers(
 
 
 @app.command(
-    epilog=example("cxr predict runs/nih_densenet121 chest.png more_images/ --heatmaps overlays")
+    epilog=example(
+        "cxr predict runs/nih_densenet121 chest.png more_images/ --heatmaps overlays",
+        "cxr predict runs/nih_densenet121 chest.png --heatmaps overlays --findings Mass,Nodule --maps",
+    )
     + "\n\nThe exit status is 1 when some images cannot be read, 2 when none can, 3 as --strict says."
 )
 def predict(
@@ -139,6 +142,11 @@ def predict(
             metavar="FOLDER",
         ),
     ] = None,
+    findings: Annotated[
+        str | None, typer.Option(help="Findings that are drawn, such as Mass,Nodule.", metavar="A,B")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Draw every finding.")] = False,
+    maps: Annotated[bool, typer.Option("--maps", help="Write the maps as .npy files too.")] = False,
     head_findings: HeadFindings = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     strict: Annotated[
@@ -147,13 +155,14 @@ def predict(
     open_overlays: Annotated[bool, typer.Option("--open", help="Open the folder of the overlays.")] = False,
 ) -> None:
     """Print the probability of each finding beside its threshold."""
-    from cxr.commands.predict import Output
+    from cxr.commands.predict import Heatmaps, Output
     from cxr.commands.predict import predict as run_predict
 
     if open_overlays and heatmaps is None:
         raise typer.BadParameter("--open opens the folder of overlays: name it with --heatmaps FOLDER")
     output = Output(form and form.value, out, wide)
-    outcome = run_predict(run, images, output, heatmaps, head_findings, device)
+    drawn = Heatmaps(heatmaps, findings, every, maps)
+    outcome = run_predict(run, images, output, drawn, head_findings, device)
     if open_overlays and heatmaps:
         open_in_browser(heatmaps)
     num_failed = outcome.num_failed + outcome.num_undrawn

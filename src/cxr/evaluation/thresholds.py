@@ -43,6 +43,8 @@ class Thresholds:
         patient_key: Id of the key that hashed them; empty without one.
         sources: Names of the datasets that were joined in these rows, whose images are then also hashed as
             `source/image`; empty for one.
+        num_positives: C numbers of positive rows that each was chosen on; empty where that is not known, as
+            in files of earlier versions, and for thresholds that were chosen on no rows.
     """
 
     findings: tuple[str, ...]
@@ -53,9 +55,11 @@ class Thresholds:
     images: frozenset[str] = frozenset()
     patient_key: str = ""
     sources: tuple[str, ...] = ()
+    num_positives: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.findings) == len(self.values)
+        assert len(self.num_positives) in (0, len(self.findings))
 
 
 def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -> Thresholds:
@@ -90,6 +94,7 @@ def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -
         images=hashed({*own_names(rows), *rows["image"]}, hasher),
         patient_key=hasher.key_id,
         sources=_sources(rows),
+        num_positives=tuple(int(num) for num in (predictions.y == 1).sum(axis=0)),
     )
 
 
@@ -163,7 +168,7 @@ def to_json(thresholds: Thresholds) -> str:
 
 
 class _Written(BaseModel):
-    """What `to_json` writes; files of earlier versions have no patient_key."""
+    """What `to_json` writes; files of earlier versions lack the last three."""
 
     model_config = ConfigDict(strict=True)
     findings: tuple[str, ...]
@@ -176,11 +181,16 @@ class _Written(BaseModel):
     images: tuple[str, ...]
     patient_key: str = ""
     sources: tuple[str, ...] = ()
+    num_positives: tuple[Annotated[int, Field(ge=0)], ...] = ()
 
     @model_validator(mode="after")
     def _one_per_finding(self) -> "_Written":
         if len(self.values) != len(self.findings):
             raise ValueError(f"{len(self.values)} thresholds for {len(self.findings)} findings")
+        if len(self.num_positives) not in (0, len(self.findings)):
+            raise ValueError(
+                f"{len(self.num_positives)} numbers of positives for {len(self.findings)} findings"
+            )
         return self
 
 
