@@ -67,7 +67,7 @@ def test_no_file_imports_another_that_imports_it_in_turn() -> None:
 def test_the_leaves_can_be_deleted() -> None:
     users = {leaf: {room(module) for module, imported in EDGES if room(imported) == leaf} - {leaf}
              for leaf in ("explain", "deploy", "check")}  # fmt: skip
-    assert users == {"explain": {"api", "deploy"}, "deploy": {"api", "commands"}, "check": {"commands"}}
+    assert users == {"explain": {"api", "commands", "deploy"}, "deploy": {"api", "commands"}, "check": {"commands"}}
 
 
 def test_no_line_is_long() -> None:

@@ -1,4 +1,4 @@
-"""Commands after a training: eval, compare, readers, predict."""
+"""Commands after a training: eval, compare, readers, predict, explain."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,9 @@ from cxr.cli.options import (
     HeadFindings,
     LabelColumn,
     Labels,
+    Maps,
     OpenReport,
+    Overrides,
     RunPath,
     SkipUnlabelled,
     SplitOfRun,
@@ -170,3 +172,31 @@ def predict(
         raise typer.Exit(2 if num_failed == outcome.num_images else 1)
     if strict and outcome.num_warned:
         raise typer.Exit(3)
+
+
+@app.command(
+    epilog=example(
+        "cxr explain runs/nih_densenet121",
+        "cxr explain runs/nih_densenet121 --boxes rsna_boxes.csv --method gradcam",
+    )
+)
+def explain(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or checkpoint.")],
+    overrides: Overrides = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="CSV of boxes; by default BBox_List_2017.csv in the dataset's folder.")
+    ] = None,
+    method: Annotated[Maps, typer.Option(help="How maps are made.")] = Maps.cam,
+    frame: Annotated[
+        int | None, typer.Option(help="Width of the images that the boxes are in; 1024 for NIH's and RSNA's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    open_report: OpenReport = False,
+) -> None:
+    """Score heat maps against boxes, beside chance and random weights."""
+    from cxr.commands.explain import explain as run_explain
+
+    page = run_explain(run, overrides or [], boxes, method.value, frame, out, device)
+    if open_report:
+        open_in_browser(page)
