@@ -158,7 +158,7 @@ def test_a_table_without_its_images_is_a_plain_error(
     table = write_table(tmp_path, "image,patient,Edema", "images/{n}.png,{p},{a}")
     text = error(capsys, "--csv", table)
     assert "none of the 60 images has a file, such as images/0.png" in text
-    assert "for images/0.png there is 0.png (without images/); --images names the folder" in text
+    assert "for images/0.png there is 0.png (without images/)" in text and "--images names the folder" in text
 
 
 def test_some_missing_images_are_skipped_with_a_warning(
@@ -167,14 +167,17 @@ def test_some_missing_images_are_skipped_with_a_warning(
     table = write_table(tmp_path, "image,patient,Edema", "{n}.png,{p},{a}")
     (tmp_path / "7.png").unlink()
     assert init("--csv", table).data.missing == "skip"
-    assert "warning: 1 labelled image without a file: skipped and listed" in capsys.readouterr().err
+    assert (
+        "warning: 1 image of tables and lists without a file or labels: skipped and listed"
+        in capsys.readouterr().err
+    )
 
 
 def test_findings_without_positive_images_are_not_taken_and_few_are_said(tmp_path: Path) -> None:
     table = write_table(tmp_path, "image,patient,Edema,Hernia", "{n}.png,{p},{a},0")
     assert init("--csv", table).data.findings == ("Edema",)
     text = Path("my.yaml").read_text()
-    assert "not taken: Hernia: 0 positive (0/0/0), 60 negative" in text
+    assert "WARNING: not taken: Hernia: no image has it" in text
     assert "WARNING: fewer than 20 positive images in a split" in text
 
 
@@ -255,6 +258,15 @@ def test_images_without_labels_several_tables_and_nothing(
 def test_the_only_table_beside_the_images_is_found(tmp_path: Path) -> None:
     write_table(tmp_path / "data", "image,patient,Edema", "{n}.png,{p},{a}", name="anything.csv")
     assert init("--images", tmp_path / "data").data.csv == Path("anything.csv")
+
+
+def test_images_called_by_patients_and_a_row_per_box(tmp_path: Path) -> None:
+    lines = ["patientId,x,y,width,height,Target"]
+    lines += [f"p{n // 2},{n},{n},9,9,{n // 2 % 2}" for n in range(NUM)]
+    for n in range(NUM // 2):
+        write_image(tmp_path / f"p{n}.png")
+    data = init("--csv", write_lines(tmp_path / "stage_2_train_labels.csv", lines)).data
+    assert (data.source, data.columns.patient, data.findings) == ("table", "patientId", ("Target",))
 
 
 def test_known_datasets_get_their_reader_and_recipe(

@@ -8,7 +8,7 @@ import pytest
 
 from cxr.config.schema import Data
 from cxr.download import nih
-from cxr.download.fetch import Remote
+from cxr.download.fetch import Remote, Report, fetch
 from cxr.errors import CxrError
 from cxr.labels.sources import read
 from tests.download.test_unpack import pack
@@ -34,7 +34,7 @@ def published(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     archives = []
     for number in range(3):
         members = {f"images/{path.name}": path.read_bytes() for path in images[2 * number : 2 * number + 2]}
-        path = pack(tmp_path / f"images_00{number + 1}.tar.gz", {**members})
+        path = pack(tmp_path / f"images_00{number + 1}.tar.gz", members)
         archives.append(publish(path, f"/{number}.gz"))
     monkeypatch.setattr(nih, "ARCHIVES", tuple(archives))
     tables = tuple(publish(original / name, f"/{name}") for name in TABLES)
@@ -89,6 +89,31 @@ def test_a_cut_download_continues_and_a_kept_archive_is_not_fetched_again(
     shutil.rmtree(tmp_path / "nih" / "images_003")
     published.asked.clear()
     assert nih.download(tmp_path / "nih") == 6 and published.asked == []
+
+
+def test_ctrl_c_keeps_what_is_there_and_says_how_to_continue(
+    published: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(remote: Remote, folder: Path, report: Report = lambda num_bytes: None) -> Path:
+        if remote.name == "images_002.tar.gz":
+            raise KeyboardInterrupt
+        return fetch(remote, folder, report)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(nih, "fetch", interrupt)
+        assert call("download", "nih", "--to", tmp_path / "nih") == 130
+    assert "what was downloaded stays; the same command continues" in capsys.readouterr().err
+    published.asked.clear()
+    assert call("download", "nih", "--to", tmp_path / "nih") == 0
+    assert [path for path, *_ in published.asked] == ["/1.gz", "/2.gz"]
+
+
+def test_what_a_killed_command_left_is_unpacked_again(published: Server, tmp_path: Path) -> None:
+    left = tmp_path / "nih" / ".images_001.partial" / "images"
+    left.mkdir(parents=True)
+    (left / "00000009_000.png").write_bytes(b"half")
+    assert nih.download(tmp_path / "nih") == 6
+    assert not left.exists() and len(list((tmp_path / "nih" / "images_001" / "images").iterdir())) == 2
 
 
 def test_a_small_disk_is_refused_before_anything_is_fetched(

@@ -1,6 +1,7 @@
 import io
 import re
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from cxr.errors import CxrError
 NAMES = re.compile(r"\d{8}_\d{3}\.png")
 
 
-def pack(path: Path, members: dict[str, bytes | tarfile.TarInfo]) -> Path:
+def pack(path: Path, members: Mapping[str, bytes | tarfile.TarInfo]) -> Path:
     with tarfile.open(path, "w:gz") as tar:
         for name, content in members.items():
             if isinstance(content, tarfile.TarInfo):
@@ -35,7 +36,7 @@ def try_unpack(archive: Path, folder: Path) -> Unpacked:
 
 def test_images_are_written_and_other_files_counted(tmp_path: Path) -> None:
     folder = link("images", "", tarfile.DIRTYPE)
-    members = {
+    members: dict[str, bytes | tarfile.TarInfo] = {
         "images": folder,
         "images/00000001_000.png": b"one",
         "images/00000001_001.png": b"",

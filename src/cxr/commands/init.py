@@ -24,7 +24,7 @@ _QUESTIONS = {
     "data.columns.image": "Which column names the image file?",
     "data.columns.patient": "Which column names the patient (none: each image counts as one)?",
     "data.findings": "Which findings (names, separated by commas)?",
-    "data.split": "How to split (official, column, random)?",
+    "data.split": "How to split the images (random, column of a table, official lists of a dataset)?",
 }
 """The question on each key, asked where the proposal has it."""
 
@@ -58,13 +58,13 @@ def init(
     source = given.get("data.source", (None, ""))[0]
     start = find_start(csv, images, str(source) if source is not None else None)
     proposal = propose(start, given)
+    for note in proposal.notes:
+        say(note)
     if not yes and sys.stdin is not None and sys.stdin.isatty():
         proposal = _ask(start, proposal, given)
     text = render(proposal, shlex.quote(str(path)), _command(path, csv, images, overrides))
     _try_out(path, text)
     write_text(path, text)
-    for note in proposal.notes:
-        say(note)
     for warning in proposal.warnings:
         warn(warning)
     recipe = shlex.quote(str(path))
@@ -97,8 +97,6 @@ def _try_out(path: Path, text: str) -> None:
 
 def _ask(start: Start, proposal: Proposal, given: dict[str, tuple[object, str]]) -> Proposal:
     """The proposal after the user's answers; an empty answer takes what is proposed."""
-    for note in proposal.notes:
-        say(note)
     for key, question in _QUESTIONS.items():
         while key in proposal.choices.keys and key not in given:
             choice = proposal.choices.keys[key]

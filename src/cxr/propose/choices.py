@@ -12,6 +12,8 @@ from cxr.errors import CxrError
 GIVEN = "as given on the command line"
 ANSWERED = "your answer"
 
+_PATHS = ("data.root", "data.csv", "store.path", "out")
+
 Given = Mapping[str, tuple[object, str]]
 """(value, where it comes from) of each dotted key that the user has decided."""
 
@@ -90,12 +92,24 @@ def read_given(overrides: Sequence[str]) -> dict[str, tuple[object, str]]:
         except yaml.YAMLError as error:
             problem = explain_yaml(error, raw)[1]
             raise CxrError(f"{text}: {problem}", "put text with signs into quotes") from None
-        given |= {name: (inside, GIVEN) for name, inside in _flatten(key, value)}
+        given |= {name: (plain_number(name, inside), GIVEN) for name, inside in _flatten(key, value)}
     return given
 
 
 def _flatten(key: str, value: object) -> Iterator[tuple[str, object]]:
-    if key == "data.columns" and isinstance(value, Mapping):
-        yield from ((f"{key}.{name}", inside) for name, inside in value.items())
+    """(dotted key, value) of what a text sets: of a whole section or of data.columns, each key in it."""
+    if isinstance(value, Mapping) and (key == "data.columns" or "." not in key):
+        for name, inside in value.items():
+            yield from _flatten(f"{key}.{name}", inside)
     else:
         yield key, value
+
+
+def plain_number(key: str, value: object) -> object:
+    """A number as Python's own, which YAML can write; a path that looks like one as it was written."""
+    written = getattr(value, "written", None)  # see yaml_reader.WrittenInt
+    if written is None:
+        return value
+    if key in _PATHS:
+        return written
+    return int(value) if isinstance(value, int) else float(str(value))

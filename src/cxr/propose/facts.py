@@ -62,10 +62,10 @@ class Facts:
     def kept(self) -> npt.NDArray[np.bool_]:
         """[N] rows with a file and of a view that data.views keeps."""
         rows = self.table.rows
-        kept = (rows["path"] != "").to_numpy()
-        if self.data.views is not None:
-            kept &= rows["view"].isin(read_views(self.data.views)).to_numpy()
-        return kept
+        has_file = (rows["path"] != "").to_numpy()
+        if self.data.views is None:
+            return has_file
+        return has_file & rows["view"].isin(read_views(self.data.views)).to_numpy()
 
     @cached_property
     def labels(self) -> tuple[Labels, ...]:

@@ -8,10 +8,11 @@ from cxr.config.yaml_reader import compose, construct, read_text
 from cxr.console import count
 from cxr.errors import CxrError
 from cxr.findings import NO_FINDING, find_spelling
+from cxr.labels.columns import describe
 from cxr.labels.lookup import say_nearest
 from cxr.labels.splits import SPLITS
 from cxr.labels.table import NO_PATIENTS
-from cxr.propose.choices import Choices, Given
+from cxr.propose.choices import Choices, Given, plain_number
 from cxr.propose.facts import Facts, Labels, expand_findings, read_facts
 from cxr.propose.find_dataset import Start
 from cxr.propose.table import choose_table, find_split_column
@@ -73,7 +74,10 @@ def _read_recipe(name: str) -> Mapping[str, Mapping[str, object]]:
     sections: Mapping[str, Mapping[str, object]] = construct(
         compose(read_text(recipe_folder() / f"{name}.yaml"))
     )
-    return sections
+    return {
+        section: {key: plain_number(f"{section}.{key}", value) for key, value in keys.items()}
+        for section, keys in sections.items()
+    }
 
 
 def _choose_dataset(choices: Choices, start: Start, base: Mapping[str, Mapping[str, object]]) -> None:
@@ -118,12 +122,17 @@ def _choose_split(choices: Choices, start: Start) -> Facts:
 def _splits(choices: Choices, start: Start) -> list[tuple[str, str, str]]:
     """(data.split, why, data.split_column or nothing) of the splits to try, the best first."""
     by = "patient" if _names_patients(choices, start) else "image"
-    random = ("random", f"drawn by {by} from data.split_seed: 20 % test, 10 % validation, unless set", "")
+    random = (
+        "random",
+        f"drawn by {by}: 20 % test and 10 % validation, or test_fraction and val_fraction",
+        "",
+    )
+    column = find_split_column(start.sheet) if start.source == "table" and start.sheet else None
     if "data.split" in choices.given:
-        return [(str(choices.given["data.split"][0]), "", "")]
+        split = str(choices.given["data.split"][0])
+        return [(split, "", column.name if column and split == "column" else "")]
     if start.source != "table":
         return [("official", "the dataset's own train, validation and test images", ""), random]
-    column = find_split_column(start.sheet) if start.sheet else None
     if column is None:
         return [random]
     counts = ", ".join(f"{num:,} {split}" for split, num in column.counts.items() if num)
@@ -165,9 +174,10 @@ def _choose_findings(
     is_decided = key in choices.given or (not before and proposed is not None)
     if is_decided:
         value = choices.given[key][0] if key in choices.given else proposed
-        asked = expand_findings(value)
-        labels = facts.labels_of(asked)
-        findings = asked
+        findings = expand_findings(value) or tuple(
+            name for name in facts.table.findings if name != NO_FINDING
+        )
+        labels = facts.labels_of(findings)
     else:
         labels = [label for label in facts.labels if label.finding != NO_FINDING]
         findings = tuple(label.finding for label in labels if label.has_both)
@@ -177,20 +187,32 @@ def _choose_findings(
         problem = f"{facts.table.root}: no finding that some images have and others have not"
         raise CxrError(problem, f"its findings are {names}")
     left = [label for label in labels if find_spelling(label.finding, findings) is None]
-    why = [*(before.why if before else ()), *(f"WARNING: not taken: {_count(label)}" for label in left)]
-    counts = [f"  {_count(label)}" for label in labels if label not in left]
+    not_taken = [f"WARNING: not taken: {label.finding}: {_explain_one_class(label)}" for label in left]
+    why = [*(before.why if before else ()), *not_taken]
+    counts = [f"  {_count(label, facts)}" for label in labels if label not in left]
     head = "images by label, with the positive ones of train/val/test in brackets:"
     choices.choose(key, value, *why, facts=[head, *counts])
     return findings
 
 
-def _count(label: Labels) -> str:
+def _explain_one_class(label: Labels) -> str:
+    """Why a finding cannot be learned."""
+    return "every image has it" if label.positive else "no image has it"
+
+
+def _count(label: Labels, facts: Facts) -> str:
     """As `Edema: 120 positive (80/20/20), 680 negative, 12 uncertain, FEW POSITIVE IMAGES`."""
     parts = [f"{label.positive:,} positive ({'/'.join(f'{num:,}' for num in label.by_split)})"]
     others = {"negative": label.negative, "uncertain": label.uncertain, "blank": label.blank}
     parts += [f"{num:,} {kind}" for kind, num in others.items() if num]
-    parts += ["FEW POSITIVE IMAGES"] if min(label.by_split) < _FEW else []
+    parts += ["FEW POSITIVE IMAGES"] if _is_rare(label, facts) else []
     return f"{label.finding}: {', '.join(parts)}"
+
+
+def _is_rare(label: Labels, facts: Facts) -> bool:
+    """Whether a split that has images has few with the finding."""
+    images = [facts.images[split] for split in SPLITS]
+    return any(num < _FEW for num, all_there in zip(label.by_split, images, strict=True) if all_there)
 
 
 def _choose_policies(
@@ -200,8 +222,8 @@ def _choose_policies(
     labels = facts.labels_of(findings)
     num_uncertain, num_blank = sum(label.uncertain for label in labels), sum(label.blank for label in labels)
     if facts.num_missing:
-        why = f"WARNING: {count(facts.num_missing, 'labelled image')} without a file: skipped and listed"
-        choices.choose("data.missing", "skip", f"{why}; error stops instead")
+        why = f"WARNING: {count(facts.num_missing, 'image')} of tables and lists without a file or labels"
+        choices.choose("data.missing", "skip", f"{why}: skipped and listed; error stops instead")
     if num_uncertain:
         policy = base.get("data", {}).get("uncertain", "ignore")
         if isinstance(policy, Mapping):  # only of findings that are learned
@@ -222,11 +244,9 @@ def _describe(choices: Choices, facts: Facts, findings: tuple[str, ...]) -> tupl
     notes = [f"{count(sum(facts.images.values()), 'image')} with a file ({images}), {patients}"]
     if facts.num_lateral and "data.views" not in choices.keys:
         notes.append(f"{facts.num_lateral:,} lateral images are kept; data.views=[PA, AP] leaves them out")
-    left = [f"{use.column} ({use.why})" for use in facts.table.columns if not use.use]
-    if left:
-        notes.append(f"columns not taken: {', '.join(left)}")
+    notes += [line for line in describe(facts.table.columns) if not line.startswith("findings taken")]
     notes += facts.table.notes
-    few = [label.finding for label in facts.labels_of(findings) if min(label.by_split) < _FEW]
+    few = [label.finding for label in facts.labels_of(findings) if _is_rare(label, facts)]
     warnings = [] if facts.table.names_patients else [NO_PATIENTS]
     warnings += [
         line.removeprefix("WARNING: ")

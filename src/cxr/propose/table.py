@@ -10,7 +10,7 @@ from pathlib import Path
 from cxr.console import count
 from cxr.errors import CxrError
 from cxr.fields.cells import is_blank
-from cxr.fields.identity import normalise, normalise_ids
+from cxr.fields.identity import normalise, normalise_ids, normalise_images
 from cxr.findings import NO_FINDING, is_known
 from cxr.labels.choose import choose_columns, looks_like_classes
 from cxr.labels.classes import name_class, split_words
@@ -23,7 +23,8 @@ from cxr.labels.splits import SPLITS
 from cxr.propose.choices import Choices
 
 _NUM_TRIED = 100  # names of images that are looked for, to tell the column of images
-_MAX_CLASSES = 200  # different cells of a column of classes; more is free text
+_MIN_DISTINCT = 1 / 3  # of the rows, whose names differ; a table may have several rows an image, one per box
+_MAX_WORDS = 200  # of a column of classes; more is free text
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ def choose_table(choices: Choices, root: Path, csv: Path, sheet: Sheet) -> None:
     choices.choose("data.csv", _name_csv(root, csv), f"{csv.name}: {count(len(sheet), 'row')}")
     patient = _choose_patient(choices, sheet)
     _choose_image(choices, root, sheet, patient)
+    choices.keys["data.columns.patient"] = choices.keys.pop("data.columns.patient")  # the image stands first
     taken = _taken(choices, sheet)
     _choose_labels(choices, sheet, taken)
 
@@ -66,7 +68,7 @@ def _name_csv(root: Path, csv: Path) -> str:
 def _choose_patient(choices: Choices, sheet: Sheet) -> str | None:
     """The column of patients, None where there is none."""
     key = "data.columns.patient"
-    found = None if key in choices.given else find_column(sheet, "patient_id")
+    found = None if key in choices.given else find_column(sheet, "patient_id", _given_columns(choices))
     if key in choices.given or found:
         num = len(set(normalise_ids(sheet.column(found)))) if found else 0
         choices.choose(key, found, f"column {found!r}: {count(num, 'patient')}, so the split is by patient")
@@ -89,12 +91,16 @@ def _choose_image(choices: Choices, root: Path, sheet: Sheet, patient: str | Non
         choices.choose(key, None)
         return
     usual = find_column(sheet, "image", {patient} if patient else ())
-    rest = [name for name in sheet.header if name and name not in (usual, patient) and not is_metadata(name)]
-    for name in [usual, *rest]:
-        num_found, num_tried = _count_files(root, sheet, name) if name else (0, 0)
-        if num_found:
-            tried = f"{num_found} of the first {num_tried} names are files below data.root"
-            choices.choose(key, name, f"column {name!r}: {tried}")
+    # a column of labels may name files, too: 1 is 1.png; so any other column must tell most rows apart
+    taken = {usual, patient, *_given_columns(choices)}
+    rest = [name for name in sheet.header if name and name not in taken and not is_metadata(name)]
+    rest = [name for name in rest if _MIN_DISTINCT * len(sheet) <= len(set(sheet.column(name)))]
+    for names in ([usual] if usual else [], rest):
+        found = {name: _count_files(root, sheet, name) for name in names}
+        best = max(found, key=lambda name: found[name][0], default="")
+        if best and found[best][0]:
+            tried = f"{found[best][0]} of the first {found[best][1]} names are files below data.root"
+            choices.choose(key, best, f"column {best!r}: {tried}")
             return
     if usual:
         choices.choose(key, usual, f"column {usual!r}, by its name; none of its first files was found")
@@ -102,17 +108,25 @@ def _choose_image(choices: Choices, root: Path, sheet: Sheet, patient: str | Non
 
 def _count_files(root: Path, sheet: Sheet, column: str) -> tuple[int, int]:
     """(files found, names looked for) of the first images that a column names."""
-    names = list(dict.fromkeys(normalise(cell) for cell in slashes(sheet.column(column))))
-    tried = [name for name in names if name and not is_blank(name)][:_NUM_TRIED]
-    if not tried:
-        return 0, 0
-    paths, _ = find_files(root, tried)
+    names = dict.fromkeys(normalise_images(slashes(sheet.column(column))))
+    tried = [name for name in names if not is_blank(name)][:_NUM_TRIED]
+    paths, _ = find_files(root, tried) if tried else ([], [])
     return sum(1 for path in paths if path), len(tried)
+
+
+def _given_columns(choices: Choices) -> set[str]:
+    """The columns that the user names as anything."""
+    columns: set[str] = set()
+    for key, (value, _) in choices.given.items():
+        if key.startswith("data.columns.") or key == "data.split_column":
+            columns |= {normalise(str(name)) for name in (value if isinstance(value, list) else [value])}
+    return columns
 
 
 def _taken(choices: Choices, sheet: Sheet) -> set[str]:
     """The columns that are no findings: image, patient, study, view, sex, age and the split."""
-    taken = {str(choice.value) for key, choice in choices.keys.items() if key.startswith("data.columns.")}
+    taken = _given_columns(choices)
+    taken |= {str(choice.value) for key, choice in choices.keys.items() if key.startswith("data.columns.")}
     for kind in KINDS:
         if kind not in ("image", "patient_id"):
             found = find_column(sheet, kind, taken)
@@ -132,7 +146,7 @@ def _choose_labels(choices: Choices, sheet: Sheet, taken: Collection[str]) -> No
     try:
         has_findings = bool(choose_columns(sheet, taken, None, soft).columns)
     except CxrError as error:
-        certain = [name for name in name_plain(sheet, None) if name != NO_FINDING]
+        certain = list(dict.fromkeys(name for name in name_plain(sheet, None) if name != NO_FINDING))
         if not certain:
             raise
         left = [problem.partition(": ")[2] for problem in error.problems]
@@ -151,10 +165,13 @@ def _choose_labels(choices: Choices, sheet: Sheet, taken: Collection[str]) -> No
 def _find_known_words(sheet: Sheet, names: Collection[str]) -> str | None:
     """The first column half of whose words are known findings."""
     for name in names:
-        cells = set(sheet.column(name))
-        words = {word for cell in cells for word in split_words(cell)}
+        words: set[str] = set()
+        for cell in set(sheet.column(name)):
+            words.update(split_words(cell))
+            if len(words) > _MAX_WORDS:
+                break
         known = [word for word in words if is_known(name_class(word)) or name_class(word) == NO_FINDING]
-        if len(cells) <= _MAX_CLASSES and known and 2 * len(known) >= len(words):
+        if len(words) <= _MAX_WORDS and known and 2 * len(known) >= len(words):
             return name
     return None
 

@@ -21,7 +21,7 @@ def render(proposal: Proposal, name: str, command: str) -> str:
         name: The file, as `cxr train` is given it.
         command: By which it was written.
     """
-    lines = [f"# cxr train {visible(name)}", *_comment(f"Written by: {command}")]
+    lines = [f"# cxr train {visible(name)}", f"# Written by: {visible(command)}"]
     for note in proposal.notes:
         lines += _comment(f"{note[0].upper()}{note[1:]}")
     for warning in proposal.warnings:
@@ -64,7 +64,7 @@ def _key(name: str, choice: Choice, depth: int) -> Iterator[str]:
 
 
 def _reasons(choice: Choice, indent: str = "") -> list[str]:
-    lines = []
+    lines: list[str] = []
     for text in (*choice.why, *choice.facts):
         lines += _comment(text, _WIDTH - len(indent))
     return lines
