@@ -72,7 +72,7 @@ def is_known(name: str) -> bool:
 
 @cache
 def concept(name: str) -> str:
-    """What a finding's name means, the same for all spellings and all archives that label it."""
+    """What a finding's name means, the same for all spellings and all datasets that label it."""
     key = name_key(canonical(name))
     meant = _CONCEPT_KEYS.get(key, key)
     return _KNOWN.get(meant, meant)

@@ -252,4 +252,4 @@ def test_the_printed_counts_say_what_each_dataset_gives(config: Config) -> None:
         )
     assert lines[1].rstrip().endswith("training rows 1.5 times an epoch")
     counts = dataset.counts()
-    assert counts["archives"] == {part.name: part.counts() for part in dataset.parts}
+    assert counts["datasets"] == {part.name: part.counts() for part in dataset.parts}

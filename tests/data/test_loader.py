@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cxr.data.loader import Batch, Loader, Rows, cut, epoch_order, epoch_rows, gather
+from cxr.data.loader import Batch, Loader, Rows, epoch_order, epoch_rows, gather, split_batches
 from cxr.data.sampling import num_visits
 from cxr.data.store import JoinedPixels
 from cxr.labels.targets import Targets
@@ -41,7 +41,7 @@ def test_every_epoch_visits_each_row_once_for_any_number_of_processes(
 ) -> None:
     num, batch_size, world, seed = some
     order = epoch_order(np.arange(num), seed, epoch=1)
-    seen = [cut(order, batch_size, rank, world) for rank in range(world)]
+    seen = [split_batches(order, batch_size, rank, world) for rank in range(world)]
     shares = np.concatenate([share for steps in seen for _, share in steps])
     assert sorted(shares[shares >= 0]) == list(range(num))
     assert len({len(steps) for steps in seen}) == 1
@@ -52,8 +52,8 @@ def test_every_epoch_visits_each_row_once_for_any_number_of_processes(
 def test_the_shares_of_all_processes_join_to_the_batch_of_one(some: tuple[int, int, int, int]) -> None:
     num, batch_size, world, seed = some
     order = epoch_order(np.arange(num), seed, epoch=0)
-    straight = cut(order, batch_size)
-    parts = [cut(order, batch_size, rank, world) for rank in range(world)]
+    straight = split_batches(order, batch_size)
+    parts = [split_batches(order, batch_size, rank, world) for rank in range(world)]
     for step, (batch, whole) in enumerate(straight):
         joined = np.concatenate([part[step][1] for part in parts])
         assert len({len(part[step][1]) for part in parts}) == 1
@@ -144,7 +144,9 @@ def test_the_share_is_drawn_anew_each_epoch_from_the_seed_alone() -> None:
 def test_processes_share_the_visits_of_one(world: int) -> None:
     groups = [(np.arange(10), 2.5), (np.arange(10, 35), 0.4)]
     order = epoch_order(epoch_rows(groups, 1, 4), 1, 4)
-    shares = np.concatenate([share for rank in range(world) for _, share in cut(order, 8, rank, world)])
+    shares = np.concatenate(
+        [share for rank in range(world) for _, share in split_batches(order, 8, rank, world)]
+    )
     assert sorted(shares[shares >= 0]) == sorted(order)
 
 

@@ -123,7 +123,7 @@ def test_jpegs_come_out_as_pillow_reads_them(pixels: Grey, progressive: bool) ->
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
-def test_pictures_are_turned_upright_as_pillow_turns_them(kind: str, orientation: int) -> None:
+def test_images_are_turned_upright_as_pillow_turns_them(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x112] = orientation
     data = encode(Image.fromarray(SMOOTH), kind, exif=exif)

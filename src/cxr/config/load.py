@@ -75,7 +75,7 @@ def refuse_blanks(overrides: Sequence[str]) -> None:
 def override(
     config: _Model,
     overrides: Sequence[str],
-    anew: Sequence[str] = (),
+    reset: Sequence[str] = (),
     values: Mapping[str, Mapping[str, object]] | None = None,
 ) -> _Model:
     """A config, or another tree of its sections, with `key.sub=value` texts laid over it.
@@ -83,7 +83,7 @@ def override(
     Args:
         config: What the texts change.
         overrides: The texts.
-        anew: Sections that start at their defaults instead of the config's values.
+        reset: Sections that start at their defaults instead of the config's values.
         values: Python values by section and key, set before the texts.
 
     Raises:
@@ -91,7 +91,7 @@ def override(
     """
     places: Places = {}
     problems: list[str] = []
-    tree = config.model_dump(mode="json") | {section: {} for section in anew}
+    tree = config.model_dump(mode="json") | {section: {} for section in reset}
     for section, inside in (values or {}).items():
         tree[section] = tree[section] | dict(inside)
     for text in overrides:

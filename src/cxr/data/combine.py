@@ -66,7 +66,7 @@ def names(data: Data) -> list[str]:
 
 
 def id_space(source: str, name: str | None) -> str:
-    """Where a patient id means the same person: a public dataset, or one of OWN_IDS that was given a name."""
+    """Scope in which equal patient ids are one person: a public dataset, or a user's table with a name."""
     return f"{source}:{name}" if source in OWN_IDS and name else source
 
 

@@ -111,7 +111,7 @@ class Dataset:
             },
         }
         if self.parts:
-            counts["archives"] = {part.name: part.counts() for part in self.parts}
+            counts["datasets"] = {part.name: part.counts() for part in self.parts}
         return counts
 
 

@@ -26,7 +26,8 @@ def split_rows(table: LabelTable, data: Data, problems: Problems) -> Split | Non
             return assign(table, data)
     except CxrError as error:
         refused = error
-    # a check shows a refused split, too; if it cannot be made at all, its own error says why
+    # `assign` refuses a table (a) with rows without a patient, (b) with a leak, (c) that cannot be split.
+    # A check still shows the split of (a) and (b); the error of (c) says why there is none.
     split = problems.attempt(lambda: SPLIT_RULES[data.split](table, data))
     ids = table.rows["patient_id"]
     has_nameless = bool((ids.str.strip() == "").any())
@@ -66,7 +67,7 @@ def check_shared_patients(
         try:
             check_leak(ids, together)
         except CxrError as error:
-            # In how many splits of a single dataset a patient is at most; two are noted with that dataset.
+            # Patients who leak within one dataset were noted there; only the others are counted here.
             alone = pd.concat([_count_splits(patients[number], splits[number]) for number in same])
             num_splits = _count_splits(ids, together)
             is_leak_alone = alone.groupby(level=0).max().reindex(num_splits.index) > 1

@@ -152,7 +152,7 @@ def list_datasets(config: Config, stages: Stages, partly: bool = False) -> Liste
     datasets = []
     for alone, name, table, problems in zip(configs, named, tables, stages.datasets, strict=True):
         made = split_rows(table, alone.data, problems) if table is not None else None
-        datasets.append(_describe(alone, name, problems.key, table, made))
+        datasets.append(_make_listed(alone, name, problems.key, table, made))
     split = [dataset for dataset in datasets if dataset.has_split]
     check_shared_patients(
         [dataset.id_space for dataset in split],
@@ -186,22 +186,22 @@ def read_table(data: Data, by_concept: bool, problems: Problems) -> LabelTable |
     return problems.attempt(lambda: sources.read(data, not by_concept))
 
 
-def _describe(
+def _make_listed(
     config: Config, name: str, key: str, table: LabelTable | None, split: Split | None
 ) -> ListedDataset:
     """The dataset: no rows where there is no table, all rows in one split where none could be made."""
     data = config.data
     nothing = LabelTable(data.source, data.root, make_rows({"image": []}), (), np.empty((0, 0), np.float32))
-    rows = nothing if table is None else table
-    without = Split("none", "none could be made", np.full(len(rows), ALL), dict.fromkeys(SPLITS, ""))
-    found = np.flatnonzero((rows.rows["path"] != "").to_numpy())
+    kept = nothing if table is None else table
+    no_split = Split("none", "none could be made", np.full(len(kept), ALL), dict.fromkeys(SPLITS, ""))
+    found = np.flatnonzero((kept.rows["path"] != "").to_numpy())
     return ListedDataset(
         config=config,
         name=name,
         key=key,
-        table=rows,
+        table=kept,
         was_read=table is not None,
-        split=split or without,
+        split=split or no_split,
         has_split=split is not None,
         found=found,
     )

@@ -25,6 +25,7 @@ Rows = npt.NDArray[np.int64]
 Pixels = npt.NDArray[np.uint8] | JoinedPixels | Tensor
 _MAX_BATCHES_AHEAD = 3
 _MULTIPLIER = 0x9E3779B1  # a large odd number: seeds of neighbouring (seed, epoch) are far apart
+_DRAW_OFFSET = 0x85EBCA6B
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def epoch_rows(groups: Sequence[tuple[Rows, float]], seed: int, epoch: int) -> R
         seed: The run's seed.
         epoch: Counted from 0.
     """
-    # The added constant keeps this draw apart from that of the order, which has the same (seed, epoch).
-    generator = torch.Generator().manual_seed((seed * _MULTIPLIER + epoch + 0x85EBCA6B) % 2**63)
+    # The offset keeps this draw apart from that of the order, which has the same (seed, epoch).
+    generator = torch.Generator().manual_seed((seed * _MULTIPLIER + epoch + _DRAW_OFFSET) % 2**63)
     chosen = []
     for rows, weight in groups:
         shuffled = torch.randperm(len(rows), generator=generator).numpy()
@@ -92,7 +93,9 @@ def epoch_order(rows: Rows, seed: int, epoch: int) -> Rows:
     return np.asarray(rows[torch.randperm(len(rows), generator=generator).numpy()], np.int64)
 
 
-def cut(order: Rows, batch_size: int, rank: int = 0, world: int = 1) -> list[tuple[Rows, Rows]]:
+def split_batches(
+    order: Rows, batch_size: int, rank: int = 0, num_processes: int = 1
+) -> list[tuple[Rows, Rows]]:
     """(the global batch, this process's contiguous share of it) for each step.
 
     -1 fills shares to equal lengths: shared batch statistics and DDP weigh the processes equally.
@@ -100,8 +103,8 @@ def cut(order: Rows, batch_size: int, rank: int = 0, world: int = 1) -> list[tup
     batches = []
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
-        length = -(-len(batch) // world)
-        fillers = np.full(length * world - len(batch), -1, np.int64)
+        length = -(-len(batch) // num_processes)
+        fillers = np.full(length * num_processes - len(batch), -1, np.int64)
         filled = np.concatenate([batch, fillers])
         batches.append((batch, filled[rank * length : (rank + 1) * length]))
     return batches
@@ -134,7 +137,7 @@ class Loader:
         self, order: Rows, batch_size: int, rank: int = 0, world: int = 1, skip: int = 0
     ) -> Iterator[Batch]:
         """This process's batches of the rows in `order`, without the first `skip`; a thread is ahead."""
-        steps = cut(order, batch_size, rank, world)[skip:]
+        steps = split_batches(order, batch_size, rank, world)[skip:]
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_MAX_BATCHES_AHEAD)
         stop = threading.Event()
         thread = threading.Thread(

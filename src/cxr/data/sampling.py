@@ -38,7 +38,7 @@ def count_steps(
     """
     empty = [f"data.split: no images for {split}" for split in ("train", "val") if not images[split]]
     if empty:
-        raise CxrError(empty, "unpack more of the archive, or take another data.split")
+        raise CxrError(empty, "unpack more of the dataset, or take another data.split")
     if not sum(visits):
         raise CxrError("data.weight: no training row is ever visited", "raise data.weight")
     _check_last_batch(config, sum(visits), num_processes)

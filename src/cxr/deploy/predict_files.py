@@ -47,7 +47,7 @@ class Predicted:
     Attributes:
         probabilities: C numbers.
         features: [D, h, w] the feature map, for overlays.
-        score: How unlike the training images it is; None where the checkpoint cannot tell.
+        score: How unlike the validation images of the training it is; None where the checkpoint cannot tell.
     """
 
     probabilities: list[float]

@@ -42,7 +42,7 @@ def finding_table(
         if resampling:
             units = count_units(y[:, c], resampling)
             for name, drawn in draws.items():
-                intervals[name] = interval(getattr(point, name), drawn[c], units.of(name))
+                intervals[name] = interval(getattr(point, name), drawn[c], units.for_metric(name))
         if by_delong:
             intervals["auroc"] = _delong_interval(y[:, c], p[:, c])
         num, num_positive = metrics.count(y[:, c])
@@ -100,7 +100,7 @@ def _micro(predictions: Predictions, thresholds: Thresholds) -> Point:
     """Metrics over every cell [N * C]; each cell is called by the threshold of its finding."""
     y, p = predictions.y.ravel(), predictions.p.ravel()
     called = (predictions.p >= np.array(thresholds.values)).ravel().astype(np.float64)
-    # A call is 0 or 1, so that 0.5 cuts it as its finding's threshold cut the probability.
+    # `called` applies each finding's threshold already; 0.5 only separates its 0 from its 1.
     at_threshold = metrics.at_threshold(y, called, 0.5)
     return metrics.point(y, p, 0.5)._replace(**at_threshold._asdict())
 

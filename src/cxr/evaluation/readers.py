@@ -150,7 +150,7 @@ def _score(reference: Float, p: Float, threshold: float, resampling: Resampling)
     p = np.where(np.isnan(p), 0.0, p)
     point = metrics.at_threshold(reference, p, threshold).f1
     draws = draw_metrics(reference[:, None], p[:, None], np.array([threshold]), resampling)["f1"][0]
-    return Scored(float(point), draws, count_units(reference, resampling).of("f1"))
+    return Scored(float(point), draws, count_units(reference, resampling).for_metric("f1"))
 
 
 def _mean(scored: Sequence[Scored]) -> Scored:

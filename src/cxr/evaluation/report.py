@@ -70,7 +70,7 @@ def score(
 ) -> Report:
     """The report of these predictions.
 
-    The only function that computes reported metrics, in training and in `cxr eval`.     The order of the rows
+    The only function that computes reported metrics, in training and in `cxr eval`. The order of the rows
     changes no metric: they are taken in the order of their images' names. Thresholds chosen on rows that are
     evaluated here are not refused, since training evaluates its validation rows, but are marked.
 

@@ -61,9 +61,8 @@ class Thresholds:
 def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -> Thresholds:
     """One threshold per finding, by a rule on these rows.
 
-    Rules: the best F1, the best Youden's J (Youden 1950), the highest specificity with a sensitivity of at
-        least X,
-    the highest sensitivity with a specificity of at least X, or one fixed number.
+    Rules: the best F1; the best Youden's J (Youden 1950); the highest specificity with a sensitivity of at
+    least X; the highest sensitivity with a specificity of at least X; one fixed number.
 
     Every distinct probability is tried. Of equally good ones the largest is taken, which calls the fewest
     rows positive. The threshold is the midpoint between it and the next lower probability (0 below the

@@ -121,7 +121,7 @@ def _fit_box(height: int, width: int, fit: Fit, size: int) -> Box:
 def _resize(grey: Grey, height: int, width: int) -> Grey:
     """Pixels [height, width], shrunk first and enlarged then.
 
-    In a single step, where only one side shrinks, INTER_AREA would take single pixels and not means.
+    INTER_AREA takes means only if no side grows, so both sides are shrunk first and enlarged afterwards.
     """
     smaller = min(grey.shape[0], height), min(grey.shape[1], width)
     if smaller != grey.shape:
@@ -142,8 +142,7 @@ def undo_prepare(square: Float32, grey: Grey, preprocess: Preprocess) -> Float32
 def undo_fit(square: Float32, shape: tuple[int, int], fit: Fit) -> Float32:
     """A map [h, w] over the model's square, on the pixels [H, W] of an image; 0 where a crop left none.
 
-    The square is thought of as having the image's longer side, so that one of its pixels is one of the
-    image's.
+    The square is first enlarged to the image's longer side, so that one of its pixels is one of the image's.
     """
     height, width = shape
     size = max(height, width, *square.shape)

@@ -88,7 +88,7 @@ def evaluation_config(trained: Config, findings: Sequence[str], overrides: Seque
         return override(trained, overrides, values=names)
     if given["data.source"] == trained.data.source:
         return override(trained, ["data.also=[]", *overrides], values=names)
-    return override(trained, ["store.path=null", *overrides], anew=["data"], values=names)
+    return override(trained, ["store.path=null", *overrides], reset=["data"], values=names)
 
 
 def _check_unchanged(config: Config, trained: Metadata, run: Path) -> None:

@@ -80,7 +80,10 @@ def unknown_training(checkpoint: Checkpoint) -> str:
 
 
 def count_seen(dataset: Dataset, patients: Iterable[str], checkpoint: Checkpoint, split: str) -> int:
-    """How many of a dataset's patients were in a split of the training; an unnamed table may be any table."""
+    """How many of a dataset's patients were in a split of the training.
+
+    Ids of a user's table without a name are tried under the name of each table that was trained on.
+    """
     hasher = find_hasher(checkpoint.metadata.patient_key)
     if hasher is None:
         return 0
@@ -90,6 +93,7 @@ def count_seen(dataset: Dataset, patients: Iterable[str], checkpoint: Checkpoint
         trained: tuple[OneDataset, ...] = (data, *data.also)
         spaces |= {joint.id_space(part.source, part.name) for part in trained if part.source in joint.OWN_IDS}
     ids, seen = list(patients), checkpoint.patients.get(split, _NO_HASHES)
+    # a patient may match under several names, and is one patient all the same
     return min(len(ids), sum(count_patients(seen, space, ids, hasher) for space in spaces))
 
 
@@ -101,8 +105,8 @@ def _describe_seen(dataset: Dataset, rows: npt.NDArray[np.int64], checkpoint: Ch
     table, known = dataset.table, checkpoint.images.get(split, _NO_HASHES)
     patients, images = (table.rows[name].iloc[rows] for name in ("patient_id", "image"))
     sums = pixel_sums(dataset, rows)
-    # 1. by patients, unless none is named and the pixels tell: then each image is its own patient, and file
-    #    names of two tables may be equal by chance
+    # 1. by patients, unless the table names none and the checkpoint holds checksums of pixels: the ids are
+    #    then file names, which two tables may share by chance
     names_no_patient = not table.names_patients and table.source in joint.OWN_IDS
     if not (names_no_patient and sums is not None and knows_pixels(known, hasher)):
         num_seen = count_seen(dataset, patients.unique(), checkpoint, split)

@@ -112,7 +112,7 @@ def predict_dataset(
     further += ["study_id"] if config.eval.unit == "study" else []
     names = ["image", "patient_id", "view", "sex", "age", *further]
     identity = dataset.table.rows.iloc[rows][names].reset_index(drop=True)
-    if not any(archive.table.names_patients for archive in dataset.datasets):
+    if not any(part.table.names_patients for part in dataset.datasets):
         identity["patient_id"] = ""  # so that a report's intervals do not claim to be over patients
     identity.insert(2, "split", split)
     # 2. labels [n, C], nan where they are masked or uncertain

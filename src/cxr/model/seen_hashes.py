@@ -11,6 +11,7 @@ from cxr.data import combine as joint
 from cxr.data.dataset import Dataset
 from cxr.patient_hash import NO_KEY, Hasher
 
+_PUBLIC, _LOCAL = "world", "own"  # hashed with each id, also in the checkpoints of earlier versions
 _PIXELS = "pixels"
 
 
@@ -27,7 +28,7 @@ def hash_images(
     Where the checksums of their pixels are given, such images are known by these too.
     """
     texts = [f"{_kind(source)}\n{image}" for image in images]
-    if sums is not None and _kind(source) == "own":
+    if sums is not None and _kind(source) == _LOCAL:
         texts.append(_PIXELS)  # a marker: `knows_pixels` asks for it
         texts += [f"{_PIXELS}\n{number}\n{image}" for image, number in zip(images, sums, strict=True)]
     return _sorted(_hash(text, hasher) for text in texts)
@@ -61,7 +62,7 @@ def pixel_sums(dataset: Dataset, rows: npt.NDArray[np.int64]) -> list[int] | Non
 
 def image_keys(names: Sequence[str]) -> list[str]:
     """File names without folder and ending; with the folders if several files have the same name."""
-    paths = [_without_ending(name) for name in names]
+    paths = [_without_extension(name) for name in names]
     files = [path.rpartition("/")[2] for path in paths]
     return files if len(set(files)) == len(set(paths)) else paths
 
@@ -90,33 +91,34 @@ def count_images(
     """
     if not names:
         return 0
-    # 1. the words with which each image's hash may have been written
-    kinds = [("world",) if _kind(source) == "own" else ("world", "own")] * len(names)
-    if sums is not None and _kind(source) == "own":
-        kinds = [("world", f"{_PIXELS}\n{number}") for number in sums]
+    # 1. the prefixes with which each image's hash may have been written: the training may have read a public
+    #    dataset through its own reader (_PUBLIC) or as a user's table (_LOCAL)
+    prefixes = [(_PUBLIC,) if _kind(source) == _LOCAL else (_PUBLIC, _LOCAL)] * len(names)
+    if sums is not None and _kind(source) == _LOCAL:
+        prefixes = [(_PUBLIC, f"{_PIXELS}\n{number}") for number in sums]
     # 2. every hash that each image may have: a few for each, all in an array [m]
     hashes: list[int] = []
     starts = []  # [n] where each image's hashes begin
-    for name, words in zip(names, kinds, strict=True):
+    for name, written in zip(names, prefixes, strict=True):
         starts.append(len(hashes))
-        hashes += [_hash(f"{word}\n{key}", hasher) for key in _endings(name) for word in words]
+        hashes += [_hash(f"{prefix}\n{path}", hasher) for path in _path_suffixes(name) for prefix in written]
     # 3. an image was seen where any of its hashes is known
     is_known = np.isin(np.array(hashes, np.int64), seen.numpy())
     return int(np.logical_or.reduceat(is_known, starts).sum())
 
 
 def _kind(source: str) -> str:
-    """`world` if a dataset's ids mean the same everywhere, `own` for a user's table; part of each hash."""
-    return "own" if source in joint.OWN_IDS else "world"
+    """Whether a dataset's ids mean the same everywhere, or within one user's table; part of each hash."""
+    return _LOCAL if source in joint.OWN_IDS else _PUBLIC
 
 
-def _endings(name: str) -> Iterator[str]:
+def _path_suffixes(name: str) -> Iterator[str]:
     """a/b/c, b/c and c of a/b/c.png."""
-    parts = _without_ending(name).split("/")
+    parts = _without_extension(name).split("/")
     return ("/".join(parts[start:]) for start in range(len(parts)))
 
 
-def _without_ending(name: str) -> str:
+def _without_extension(name: str) -> str:
     folder, slash, file = name.replace("\\", "/").rpartition("/")
     return folder + slash + (file.rpartition(".")[0] or file)
 

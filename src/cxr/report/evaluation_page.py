@@ -86,7 +86,7 @@ def page(report: Report, figures: Sequence[Figure], training: Training) -> Docum
             Text(f"Evaluated on {report.evaluated_on}.{intervals}", "soft"),
             _key_numbers(report),
             *notes,
-            *(section for section in sections if section.parts),  # what the report has nothing on is left out
+            *(section for section in sections if section.parts),  # sections without content are left out
         ),
     )
 

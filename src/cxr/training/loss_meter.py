@@ -104,7 +104,7 @@ class LossMeter:
         # The first step of the process chooses kernels and may compile: it is no measure of the pace.
         self.is_first_step = not pace.seconds
 
-    def time_waiting(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+    def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The batches; the time that each was waited for is added to the pace."""
         iterator = iter(batches)
         while True:
@@ -167,7 +167,7 @@ class LossMeter:
             self.bar.update(self.task, advance=unread.num_images, status=status)
             if step % READ_EVERY == 0:
                 self.log.write("step", step, {"loss": value, "lr": rate})
-            self._note_now_and_then(step, value)
+            self._log_each_minute(step, value)
         self.unread.clear()
 
     def _time_left(self) -> str:
@@ -179,7 +179,7 @@ class LossMeter:
         seconds = self.pace.seconds_left(num_images, num_other_epochs + 1)
         return "" if seconds is None else f"{format_duration(seconds)} left"
 
-    def _note_now_and_then(self, step: int, loss: float) -> None:
+    def _log_each_minute(self, step: int, loss: float) -> None:
         """Write a line to train.log where the last is a minute old."""
         if time.monotonic() - self.last_note < SECONDS_BETWEEN_NOTES:
             return

@@ -169,7 +169,7 @@ def _train_epoch(run: Run, state: TrainState, model: nn.Module, session: _Sessio
 
     # 2. The steps. Between them the host reads no number from the GPU, except in `losses`, every 20 steps.
     model.train()
-    for batch in losses.time_waiting(batches):
+    for batch in losses.timed(batches):
         with session.profiler.step():
             loss = train_step(run, state, model, batch)
         losses.add(loss, min(batch.num_global, len(order)))
@@ -190,8 +190,8 @@ def _save_or_stop(run: Run, state: TrainState, losses: LossMeter, session: _Sess
     save_every = run.config.train.save_every
     # Whether to stop is a collective of all processes, which waits for the GPU: they ask only now and then,
     # and all at the same step, or they would wait for each other forever.
-    is_asked = run.world.size == 1 or state.step % READ_EVERY == 0
-    stop = is_asked and _is_stop_agreed(run.world, session.request)
+    is_poll_step = run.world.size == 1 or state.step % READ_EVERY == 0
+    stop = is_poll_step and _is_stop_agreed(run.world, session.request)
     session.saver.check()  # a full disk ends the run at the next step, not at the next save
     if stop or (save_every and state.step % save_every == 0):
         losses.read()
@@ -205,10 +205,10 @@ def _save_or_stop(run: Run, state: TrainState, losses: LossMeter, session: _Sess
 
 def _is_stop_agreed(world: World, request: StopRequest) -> bool:
     """Whether any process was asked to stop."""
-    is_asked = request.signal is not None
+    is_requested = request.signal is not None
     if world.size == 1:
-        return is_asked  # without a tensor, so that the host need not wait for the GPU
-    return bool(world.sum(torch.tensor(float(is_asked), device=world.device)) > 0)
+        return is_requested  # without a tensor, so that the host need not wait for the GPU
+    return bool(world.sum(torch.tensor(float(is_requested), device=world.device)) > 0)
 
 
 def _save_last(run: Run, state: TrainState, saver: Saver) -> None:

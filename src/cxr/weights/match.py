@@ -133,7 +133,10 @@ def _reason_of_name(
 
 
 def _belongs(name: str, other: Fit, chosen: Fit) -> bool:
-    """Whether a tensor is of a network that was not taken: below the segment where the prefixes part."""
+    """Whether a tensor is of a network that was not taken: below the segment where prefixes differ.
+
+    Of `encoder_q.` (taken) and `encoder_k.`, that is every tensor below `encoder_k.`.
+    """
     shared = shared_start(other.prefix, chosen.prefix)
     segment = other.prefix[len(shared) :].partition(".")[0]
     root = f"{shared}{segment}." if segment else other.prefix

@@ -95,8 +95,8 @@ def test_patients_are_counted_by_the_labels_of_their_images() -> None:
     y = np.array([1, 0, 1, np.nan, 0, 0, 1])
     found = count_units(y, resample_units(["a", "a", "a", "b", "c", "d", "d"], "patients", 100, 0))
     assert found == UnitCounts(positive=2, negative=3, either=3)
-    assert [found.of(name) for name in ("sensitivity", "specificity", "npv", "brier")] == [2, 3, 3, 3]
-    assert [found.of(name) for name in ("auroc", "average_precision", "f1", "ppv")] == [2, 2, 2, 2]
+    assert [found.for_metric(name) for name in ("sensitivity", "specificity", "npv", "brier")] == [2, 3, 3, 3]
+    assert [found.for_metric(name) for name in ("auroc", "average_precision", "f1", "ppv")] == [2, 2, 2, 2]
 
 
 def test_a_mean_of_exactly_one_is_as_wide_as_the_widest_of_its_figures() -> None:

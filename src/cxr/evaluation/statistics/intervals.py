@@ -30,8 +30,12 @@ class UnitCounts(NamedTuple):
     negative: int
     either: int
 
-    def of(self, metric: str) -> int:
-        """Patients that a metric's error depends on: of the rarer class, where it needs both."""
+    def for_metric(self, metric: str) -> int:
+        """Patients that a metric's error depends on: of the rarer class, where it needs both.
+
+        PPV is spoiled by false positives and needs positives, so it depends on both classes. NPV near 1 is
+        spoiled by few false negatives among many negatives.
+        """
         if metric == "sensitivity":
             return self.positive
         if metric in ("specificity", "npv"):
