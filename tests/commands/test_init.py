@@ -210,15 +210,36 @@ def test_overrides_go_before_proposals_and_answer_errors(
         3,
     )
     assert "# as given on the command line" in Path("my.yaml").read_text()
-    assert "unknown key train.epoch" in error_of_second(
-        capsys, table, "data.columns.patient=patient", "train.epoch=3"
-    )
 
 
-def error_of_second(capsys: pytest.CaptureFixture[str], table: Path, *given: str) -> str:
-    assert call("init", "other.yaml", "--yes", "--csv", table, *given) == 2
-    assert not Path("other.yaml").exists()
-    return capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ("train.epoch=3", "my.yaml:44: unknown key train.epoch; did you mean epochs?"),
+        ("data.split=official", "a table has no official split"),
+        ("data.columns.patient=nobody", "no column 'nobody' (data.columns.patient)"),
+        ("data.findings=[Hernia]", "no column for finding 'Hernia'"),
+        ("data.findings=[", "data.findings=[: "),
+        ("epochs", "epochs: is no override"),
+        ("data.a: b=1", "data.a: b=1: is no override"),
+        ("data.root=/nowhere", "/nowhere: no such folder"),
+        ("data={split: column}", "no column 'split'"),
+    ],
+)
+def test_an_override_that_cannot_be_is_an_error(
+    given: str, what: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write_table(tmp_path, "image,patient,Edema", "{n}.png,{p},{a}")
+    assert what in error(capsys, "--csv", table, given)
+
+
+def test_sections_inside_sections_are_written_together(tmp_path: Path) -> None:
+    table = write_table(tmp_path, "image,patient,Edema,Mass", "{n}.png,{p},{b},{a}")
+    table.write_text(table.read_text().replace(",1,1", ",-1,1"))
+    policy = "data.uncertain={default: ones, Edema: zeros}"
+    config = init("--csv", table, "train.augment.flip=0", policy, "train.lr=3e-4")
+    assert (config.train.augment.flip, config.train.lr) == (0, 3e-4)
+    assert config.data.uncertain == {"default": "ones", "Edema": "zeros"}
 
 
 @pytest.mark.parametrize("below", ["{c}", "{s}/{c}", "chest_xray/{s}/{c}"])

@@ -54,7 +54,7 @@ DATASETS = {
         "RSNA Pneumonia Detection Challenge",
         "https://www.kaggle.com/c/rsna-pneumonia-detection-challenge",
         "a Kaggle account and the rules of the challenge",
-        "cxr init my.yaml --csv FOLDER/stage_2_train_labels.csv",
+        "cxr init my.yaml --csv stage_2_train_labels.csv --images stage_2_train_images",
     ),
 }
 """By the name that `cxr download` takes."""

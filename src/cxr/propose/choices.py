@@ -1,5 +1,6 @@
 """What a recipe will say: keys with their values and reasons, and what the user has decided."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -46,7 +47,9 @@ class Choices:
     keys: dict[str, Choice] = field(default_factory=dict)
 
     def choose(self, key: str, value: object, *why: str, facts: Sequence[str] = ()) -> None:
-        """Set a key, unless the user has decided on it; a reason that is empty is left out."""
+        """Set a key, unless the user has decided on it or inside it; a reason that is empty is left out."""
+        if any(name.startswith(f"{key}.") for name in self.given):
+            return
         if key in self.given:
             value, source = self.given[key]
             why = (source,)
@@ -84,7 +87,7 @@ def read_given(overrides: Sequence[str]) -> dict[str, tuple[object, str]]:
     given: dict[str, tuple[object, str]] = {}
     for text in overrides:
         key, equals, raw = text.partition("=")
-        if not equals or not all(key.split(".")):
+        if not equals or not re.fullmatch(r"\w+(\.[\w -]+)*", key):
             hint = "an override is key=value, such as data.columns.patient=mrn"
             raise CxrError(f"{text}: is no override", f"{hint}; cxr config demo prints all keys")
         try:

@@ -197,7 +197,7 @@ def _choose_findings(
 
 def _explain_one_class(label: Labels) -> str:
     """Why a finding cannot be learned."""
-    return "every image has it" if label.positive else "no image has it"
+    return "no image is said to be without it" if label.positive else "no image has it"
 
 
 def _count(label: Labels, facts: Facts) -> str:
