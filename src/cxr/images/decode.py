@@ -87,7 +87,7 @@ def _decode_from_memory_file(data: bytes, flags: int) -> AnyArray | None:
     """As cv2.imdecode, in half of its memory: imread decodes into NumPy's array, imdecode copies into it."""
     try:
         file = os.memfd_create("image")
-    except OSError:  # too many files are open; the image may still fit
+    except (OSError, AttributeError):  # too many files are open, while the image may still fit; or no Linux
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     with os.fdopen(file, "wb") as writer:
         writer.write(data)
