@@ -46,7 +46,10 @@ def commands_page() -> str:
     """Every command with its help, as `cxr COMMAND -h` prints it."""
     os.environ["COLUMNS"] = os.environ["TERMINAL_WIDTH"] = "100"
     runner = CliRunner()
-    parts = ["# Commands", "What `cxr COMMAND -h` prints. Keys of a recipe are on [their own page](config.md)."]
+    parts = [
+        "# Commands",
+        "What `cxr COMMAND -h` prints. Keys of a recipe are on [their own page](config.md).",
+    ]
     overview = runner.invoke(app, ["--help"], prog_name="cxr").output
     names = re.findall(r"^  ([a-z]+)  +\S", overview.partition("Commands:")[2], re.M)
     for name in names:

@@ -13,7 +13,8 @@ from benchmarks.structure import circles, read_modules
 
 SOURCE = Path(cxr.__file__).parent
 ROOMS = ("foundation", "config", "fields", "images", "phantom", "labels", "evaluation", "report", "data", "weights",
-         "model", "training", "explain", "deploy", "check", "propose", "download", "api", "commands", "cli")  # fmt: skip
+         "model", "training", "explain", "deploy", "check", "propose", "download", "api", "commands",
+         "cli")  # fmt: skip
 """The folders, from the ground up; `foundation` is the files that stand in none."""
 
 NO_TORCH = ("config", "fields", "images", "phantom", "labels", "evaluation", "report", "propose", "download")
