@@ -14,7 +14,7 @@ import pytest
 from cxr.config.schema import Phantom
 from cxr.phantom.dataset import generate
 from tests.helpers.commands import call
-from tests.helpers.dicoms import make_dicom, write_dicom
+from tests.helpers.dicoms import write_dicom
 
 TUTORIALS = Path(__file__).parents[1] / "docs" / "tutorials"
 SMALL = ["image.store_size=32", "image.size=32", "model.backbone=resnet18", "model.weights=none", "train.epochs=1",
@@ -70,7 +70,7 @@ def dicoms(data: Path) -> None:
     for path in (data / "images").iterdir():
         pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         assert pixels is not None
-        write_dicom(data / "dicom_folder" / path.name, make_dicom(pixels.astype(np.uint16), bits=8))
+        write_dicom(data / "dicom_folder" / path.name, pixels.astype(np.uint16), bits=8)
 
 
 def run_page(name: str, data: Path, skip: tuple[str, ...] = ()) -> None:
