@@ -372,19 +372,6 @@ def test_readers_are_compared_with_a_model(tmp_path: Path, capsys: pytest.Captur
     assert names == ["reader0", "reader1", "reader2", "all readers"]
 
 
-def test_eval_of_a_file_needs_neither_torch_nor_matplotlib_to_score(tmp_path: Path) -> None:
-    file = write_predictions(tmp_path / "test.csv", "test")
-    code = (
-        "import sys; from cxr import cli; from cxr.evaluation import prediction_files\n"
-        "def stop(*a): print([n for n in ('torch', 'matplotlib', 'torchvision') if n in sys.modules]); sys.exit(0)\n"
-        "prediction_files.score = stop; cli.main(sys.argv[1:])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "eval", str(file)], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "[]\n"
-
-
 def test_eval_reads_chexperts_labels(tmp_path: Path) -> None:
     labels = write_chexpert(tmp_path / "chexpert") / "train.csv"
     names = [f"train/patient0000{number}/study1/view1_frontal.jpg" for number in (1, 2, 3)]
