@@ -9,7 +9,7 @@ import pandas as pd
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import delong, metrics
 from cxr.evaluation.statistics.bootstrap import RESAMPLED, Resampling, draw_metrics
-from cxr.evaluation.statistics.intervals import NONE, Interval, count_units, interval, mean_interval
+from cxr.evaluation.statistics.intervals import NONE, Interval, count_units, mean_interval, metric_interval
 from cxr.evaluation.statistics.metrics import AtThreshold, Float, Point
 from cxr.evaluation.thresholds import Thresholds
 from cxr.findings import CHEXPERT_5
@@ -40,9 +40,9 @@ def finding_table(
         point = metrics.point(y[:, c], p[:, c], threshold)
         intervals = {}
         if resampling:
-            units = count_units(y[:, c], resampling)
+            units = count_units(y[:, c], p[:, c] >= threshold, resampling)
             for name, drawn in draws.items():
-                intervals[name] = interval(getattr(point, name), drawn[c], units.for_metric(name))
+                intervals[name] = metric_interval(name, getattr(point, name), drawn[c], units)
         if by_delong:
             intervals["auroc"] = _delong_interval(y[:, c], p[:, c])
         num, num_positive = metrics.count(y[:, c])

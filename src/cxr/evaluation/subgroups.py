@@ -132,7 +132,7 @@ def _evaluate_group(
     intervals, num_units = [NONE] * len(columns), 0
     if resampling and any(is_enough):
         draws[is_enough] = draw_auroc(y[:, is_enough], p[:, is_enough], resampling)
-        units = [count_units(y[:, c], resampling).for_metric("auroc") for c in columns]
+        units = [count_units(y[:, c], p[:, c] >= 0.5, resampling).for_metric("auroc") for c in columns]
         intervals = [interval(float(auroc[c]), draws[c], units[c]) for c in columns]
         num_units = len(np.unique(resampling.of_row[is_member]))
     return _Group(

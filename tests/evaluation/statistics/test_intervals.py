@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta
+from scipy.stats import beta, binomtest
 
 from cxr.evaluation.statistics.bootstrap import resample_units
 from cxr.evaluation.statistics.intervals import (
@@ -15,6 +15,7 @@ from cxr.evaluation.statistics.intervals import (
     difference_interval,
     interval,
     mean_interval,
+    metric_interval,
 )
 from cxr.evaluation.statistics.metrics import average_precision
 
@@ -91,12 +92,33 @@ def test_differences_have_percentiles() -> None:
     assert difference_interval(0.5, np.linspace(-1, 1, 1001)) == pytest.approx((-0.95, 0.95))
 
 
-def test_patients_are_counted_by_the_labels_of_their_images() -> None:
+def test_patients_are_counted_by_the_labels_and_calls_of_their_images() -> None:
     y = np.array([1, 0, 1, np.nan, 0, 0, 1])
-    found = count_units(y, resample_units(["a", "a", "a", "b", "c", "d", "d"], "patients", 100, 0))
-    assert found == UnitCounts(positive=2, negative=3, either=3)
-    assert [found.for_metric(name) for name in ("sensitivity", "specificity", "npv", "brier")] == [2, 3, 3, 3]
-    assert [found.for_metric(name) for name in ("auroc", "average_precision", "f1", "ppv")] == [2, 2, 2, 2]
+    called = np.array([1, 0, 0, 1, 1, 0, 0], bool)
+    found = count_units(y, called, resample_units(["a", "a", "a", "b", "c", "d", "d"], "patients", 100, 0))
+    assert found == UnitCounts(positive=2, negative=3, either=3, called=2, not_called=2, called_or_positive=3)
+    of = found.for_metric
+    assert [of(name) for name in ("sensitivity", "specificity", "ppv", "npv", "brier")] == [2, 3, 2, 2, 3]
+    assert [of(name) for name in ("auroc", "average_precision", "f1")] == [2, 2, 2]
+
+
+def test_three_of_three_calls_that_are_right_have_the_bound_of_three() -> None:
+    y, called = np.repeat([1.0, 0.0], [103, 97]), np.arange(200) < 3
+    units = count_units(y, called, resample_units(np.arange(200), "images", 100, 0))
+    assert metric_interval("ppv", 1.0, np.ones(100), units) == pytest.approx(
+        binomtest(3, 3).proportion_ci(method="exact")
+    )
+
+
+def test_f1_of_zero_has_the_bound_of_its_share_of_true_positives() -> None:
+    y, called = (
+        np.repeat([1.0, 0.0], [20, 180]),
+        np.arange(200) >= 195,
+    )  # 20 positive and 5 called: none is both
+    units = count_units(y, called, resample_units(np.arange(200), "images", 100, 0))
+    share = binomtest(0, 25).proportion_ci(method="exact").high
+    low, high = metric_interval("f1", 0.0, np.zeros(100), units)
+    assert (low, high) == (0, pytest.approx(2 * share / (1 + share)))
 
 
 def test_a_mean_of_exactly_one_is_as_wide_as_the_widest_of_its_figures() -> None:

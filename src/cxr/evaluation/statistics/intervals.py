@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from cxr.evaluation.statistics.bootstrap import Resampling
 from cxr.evaluation.statistics.metrics import Float
@@ -24,31 +25,50 @@ NONE = Interval(np.nan, np.nan)
 
 
 class UnitCounts(NamedTuple):
-    """How many patients (images, where these are drawn) have a row that is positive, negative, or either."""
+    """How many patients (images, where these are drawn) have a row of each kind.
+
+    Attributes:
+        positive: A row whose label is positive.
+        negative: A row whose label is negative.
+        either: A row with a known label.
+        called: A known row that is called positive.
+        not_called: A known row that is not.
+        called_or_positive: A row that is called positive, or whose label is.
+    """
 
     positive: int
     negative: int
     either: int
+    called: int
+    not_called: int
+    called_or_positive: int
 
     def for_metric(self, metric: str) -> int:
-        """Patients that a metric's error depends on: of the rarer class, where it needs both.
-
-        PPV is spoiled by false positives and needs positives, so it depends on both classes. NPV near 1 is
-        spoiled by few false negatives among many negatives.
-        """
-        if metric == "sensitivity":
-            return self.positive
-        if metric in ("specificity", "npv"):
-            return self.negative
-        if metric == "brier":
-            return self.either
-        return min(self.positive, self.negative)
+        """Patients behind a metric: those in its divisor, or of the rarer class where it needs both."""
+        of_divisor = {
+            "sensitivity": self.positive,
+            "specificity": self.negative,
+            "ppv": self.called,
+            "npv": self.not_called,
+            "brier": self.either,
+        }
+        return of_divisor.get(metric, min(self.positive, self.negative))
 
 
-def count_units(y: Float, resampling: Resampling) -> UnitCounts:
-    """Counts for the labels of one finding [N], nan = unknown."""
-    groups = (y == 1, y == 0, ~np.isnan(y))
+def count_units(y: Float, called: npt.NDArray[np.bool_], resampling: Resampling) -> UnitCounts:
+    """Counts for the labels of one finding [N], nan = unknown, and its calls [N]."""
+    known, positive = ~np.isnan(y), y == 1
+    groups = (positive, y == 0, known, known & called, known & ~called, known & called | positive)
     return UnitCounts(*(len(np.unique(resampling.of_row[rows])) for rows in groups))
+
+
+def metric_interval(metric: str, point: float, draws: Float, units: UnitCounts) -> Interval:
+    """Interval of a metric of RESAMPLED, by the patients that it depends on; see `interval`."""
+    if metric == "f1" and _exact(point) in (0, 1):
+        # F1 is 2 J / (1 + J) where J is the share of true positives among rows called or positive (Jaccard).
+        low, high = interval(point, draws, units.called_or_positive)
+        return Interval(2 * low / (1 + low), 2 * high / (1 + high))
+    return interval(point, draws, units.for_metric(metric))
 
 
 def interval(point: float, draws: Float, num_patients: int) -> Interval:
