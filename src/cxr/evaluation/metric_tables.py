@@ -56,7 +56,7 @@ def summary_table(
     thresholds: Thresholds,
     table: pd.DataFrame,
     draws: Mapping[str, Float],
-    num_units: int,
+    num_units: float,
 ) -> pd.DataFrame:
     """Rows MEAN, MEAN_5 and MICRO in the columns of `finding_table`; MEAN_5 where all five are among others.
 
@@ -65,7 +65,7 @@ def summary_table(
         thresholds: Their operating points.
         table: Of `finding_table`.
         draws: Of `finding_table`.
-        num_units: Patients or images that were drawn.
+        num_units: Effective number of patients or images that were drawn.
     """
     every = np.ones(len(table), bool)
     rows = [{"finding": MEAN, "num": len(predictions)} | _mean(table, draws, every, num_units)]
@@ -79,7 +79,7 @@ def summary_table(
 
 
 def _mean(
-    table: pd.DataFrame, draws: Mapping[str, Float], which: npt.NDArray[np.bool_], num_units: int
+    table: pd.DataFrame, draws: Mapping[str, Float], which: npt.NDArray[np.bool_], num_units: float
 ) -> dict[str, float]:
     """Macro means over the findings of the mask `which` [C] whose metric is defined."""
     means, intervals = {}, {}

@@ -12,6 +12,7 @@ from cxr.evaluation.metric_tables import finding_table, summary_table
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.published import Published, beside
 from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
+from cxr.evaluation.statistics.intervals import effective_units
 from cxr.evaluation.subgroups import Subgroups, subgroups
 from cxr.evaluation.thresholds import Thresholds, count_shared
 from cxr.findings import NIH_14
@@ -90,7 +91,7 @@ def score(
     resampling, resampling_notes = resampling_of(predictions.rows, config) if config else (None, [])
     by_delong = config is not None and config.interval == "delong"
     table, draws = finding_table(predictions, thresholds, resampling, by_delong)
-    num_units = resampling.num_units if resampling else 0
+    num_units = effective_units(resampling.of_row) if resampling else 0.0
     summary = summary_table(predictions, thresholds, table, draws, num_units)
     num_shared = count_shared(thresholds, predictions.rows)
     report = Report(

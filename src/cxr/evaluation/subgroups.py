@@ -16,6 +16,7 @@ from cxr.evaluation.statistics.intervals import (
     Interval,
     count_units,
     difference_interval,
+    effective_units,
     interval,
     mean_interval,
 )
@@ -102,7 +103,7 @@ class _Group(NamedTuple):
         name: As `40-59` or `F`.
         findings: C names.
         num_rows: Of the group.
-        num_units: Patients or images of the group that are drawn; 0 without resampling.
+        num_units: Effective number of patients or images of the group; 0 without resampling.
         counts: C pairs of (known rows, positive rows).
         auroc: [C], nan where there are too few rows.
         draws: [C, D] of the AUROC, nan likewise.
@@ -112,7 +113,7 @@ class _Group(NamedTuple):
     name: str
     findings: tuple[str, ...]
     num_rows: int
-    num_units: int
+    num_units: float
     counts: list[tuple[int, int]]
     auroc: Float
     draws: Float
@@ -129,12 +130,12 @@ def _evaluate_group(
     is_enough = [min(positive, num - positive) >= MIN_OF_EACH_CLASS for num, positive in counts]
     auroc = np.array([metrics.auroc(y[:, c], p[:, c]) if is_enough[c] else np.nan for c in columns])
     draws = np.full((len(columns), resampling.num_draws if resampling else 0), np.nan)
-    intervals, num_units = [NONE] * len(columns), 0
+    intervals, num_units = [NONE] * len(columns), 0.0
     if resampling and any(is_enough):
         draws[is_enough] = draw_auroc(y[:, is_enough], p[:, is_enough], resampling)
         units = [count_units(y[:, c], p[:, c] >= 0.5, resampling).for_metric("auroc") for c in columns]
         intervals = [interval(float(auroc[c]), draws[c], units[c]) for c in columns]
-        num_units = len(np.unique(resampling.of_row[is_member]))
+        num_units = effective_units(resampling.of_row[is_member])
     return _Group(
         name, predictions.findings, int(is_member.sum()), num_units, counts, auroc, draws, intervals
     )

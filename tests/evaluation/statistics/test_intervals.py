@@ -10,9 +10,9 @@ from cxr.evaluation.statistics.bootstrap import resample_units
 from cxr.evaluation.statistics.intervals import (
     NONE,
     Interval,
-    UnitCounts,
     count_units,
     difference_interval,
+    effective_units,
     interval,
     mean_interval,
     metric_interval,
@@ -96,10 +96,18 @@ def test_patients_are_counted_by_the_labels_and_calls_of_their_images() -> None:
     y = np.array([1, 0, 1, np.nan, 0, 0, 1])
     called = np.array([1, 0, 0, 1, 1, 0, 0], bool)
     found = count_units(y, called, resample_units(["a", "a", "a", "b", "c", "d", "d"], "patients", 100, 0))
-    assert found == UnitCounts(positive=2, negative=3, either=3, called=2, not_called=2, called_or_positive=3)
-    of = found.for_metric
-    assert [of(name) for name in ("sensitivity", "specificity", "ppv", "npv", "brier")] == [2, 3, 2, 2, 3]
-    assert [of(name) for name in ("auroc", "average_precision", "f1")] == [2, 2, 2]
+    assert tuple(found) == pytest.approx((9 / 5, 3, 36 / 14, 2, 2, 16 / 6))
+    assert found.for_metric("sensitivity") == found.positive == found.for_metric("auroc")
+    assert found.for_metric("specificity") == found.negative
+    assert (found.of_divisor("ppv"), found.of_divisor("npv")) == (found.called, found.not_called)
+    assert found.for_metric("npv") == found.for_metric("brier") == found.positive  # of the rarer class
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=40))
+def test_effective_patients_are_kishs(num_images: list[int]) -> None:
+    found = effective_units(np.repeat(np.arange(len(num_images)), num_images))
+    assert found == pytest.approx(sum(num_images) ** 2 / sum(num**2 for num in num_images))
+    assert 1 <= found <= len(num_images) * (1 + 1e-12)
 
 
 def test_three_of_three_calls_that_are_right_have_the_bound_of_three() -> None:

@@ -25,53 +25,74 @@ NONE = Interval(np.nan, np.nan)
 
 
 class UnitCounts(NamedTuple):
-    """How many patients (images, where these are drawn) have a row of each kind.
+    """Effective number of patients (images, where these are drawn) behind rows of each kind.
 
     Attributes:
-        positive: A row whose label is positive.
-        negative: A row whose label is negative.
-        either: A row with a known label.
-        called: A known row that is called positive.
-        not_called: A known row that is not.
-        called_or_positive: A row that is called positive, or whose label is.
+        positive: Rows whose label is positive.
+        negative: Rows whose label is negative.
+        either: Rows with a known label.
+        called: Known rows that are called positive.
+        not_called: Known rows that are not.
+        called_or_positive: Known rows that are called positive, or whose label is.
     """
 
-    positive: int
-    negative: int
-    either: int
-    called: int
-    not_called: int
-    called_or_positive: int
+    positive: float
+    negative: float
+    either: float
+    called: float
+    not_called: float
+    called_or_positive: float
 
-    def for_metric(self, metric: str) -> int:
-        """Patients behind a metric: those in its divisor, or of the rarer class where it needs both."""
-        of_divisor = {
+    def of_divisor(self, metric: str) -> float:
+        """Patients in a metric's divisor; of the rarer class where it is no share of rows."""
+        counts = {
             "sensitivity": self.positive,
             "specificity": self.negative,
             "ppv": self.called,
             "npv": self.not_called,
             "brier": self.either,
         }
-        return of_divisor.get(metric, min(self.positive, self.negative))
+        return counts.get(metric, self.rarer)
+
+    def for_metric(self, metric: str) -> float:
+        """Patients that a metric's error depends on, at most those of the rarer class where it needs both."""
+        own = self.of_divisor(metric)
+        return own if metric in ("sensitivity", "specificity") else min(own, self.rarer)
+
+    @property
+    def rarer(self) -> float:
+        """Patients of the rarer class."""
+        return min(self.positive, self.negative)
+
+
+def effective_units(of_row: npt.NDArray[np.intp]) -> float:
+    """Kish's effective number of units (1965, section 8.2), (sum m)^2 / sum m^2 for m rows each.
+
+    It is their number where all have equally many rows, and less where a few hold most of them.
+    """
+    num_rows = np.bincount(of_row).astype(np.float64)
+    return float(num_rows.sum() ** 2 / np.square(num_rows).sum()) if len(of_row) else 0.0
 
 
 def count_units(y: Float, called: npt.NDArray[np.bool_], resampling: Resampling) -> UnitCounts:
     """Counts for the labels of one finding [N], nan = unknown, and its calls [N]."""
     known, positive = ~np.isnan(y), y == 1
     groups = (positive, y == 0, known, known & called, known & ~called, known & called | positive)
-    return UnitCounts(*(len(np.unique(resampling.of_row[rows])) for rows in groups))
+    return UnitCounts(*(effective_units(resampling.of_row[rows]) for rows in groups))
 
 
 def metric_interval(metric: str, point: float, draws: Float, units: UnitCounts) -> Interval:
     """Interval of a metric of RESAMPLED, by the patients that it depends on; see `interval`."""
-    if metric == "f1" and _exact(point) in (0, 1):
-        # F1 is 2 J / (1 + J) where J is the share of true positives among rows called or positive (Jaccard).
-        low, high = interval(point, draws, units.called_or_positive)
-        return Interval(2 * low / (1 + low), 2 * high / (1 + high))
-    return interval(point, draws, units.for_metric(metric))
+    if _exact(point) not in (0, 1):
+        return interval(point, draws, units.for_metric(metric))
+    if metric != "f1":
+        return interval(point, draws, units.of_divisor(metric))
+    # F1 is 2 J / (1 + J) where J is the share of true positives among rows called or positive (Jaccard).
+    low, high = interval(point, draws, units.called_or_positive)
+    return Interval(2 * low / (1 + low), 2 * high / (1 + high))
 
 
-def interval(point: float, draws: Float, num_patients: int) -> Interval:
+def interval(point: float, draws: Float, num_patients: float) -> Interval:
     """Interval of a metric between 0 and 1, symmetric on the scale of its logit.
 
     docs/statistics.md measures how often it holds the true value.
@@ -84,7 +105,8 @@ def interval(point: float, draws: Float, num_patients: int) -> Interval:
     Args:
         point: The metric of the rows themselves.
         draws: [D], nan where a draw does not define the metric.
-        num_patients: Patients that the metric's error depends on; with fewer than two there is no interval.
+        num_patients: Effective number of patients (`effective_units`) that the metric's error depends on;
+            with fewer than two there is no interval.
     """
     from scipy.special import expit, logit, stdtrit
 
@@ -104,7 +126,7 @@ def interval(point: float, draws: Float, num_patients: int) -> Interval:
     return Interval(float(expit(low)), float(expit(high)))
 
 
-def mean_interval(point: float, draws: Float, num_patients: int, parts: Sequence[Interval]) -> Interval:
+def mean_interval(point: float, draws: Float, num_patients: float, parts: Sequence[Interval]) -> Interval:
     """Interval of a macro mean; where it is exactly 0 or 1, the widest interval of the findings (`parts`)."""
     if _exact(point) not in (0, 1):
         return interval(point, draws, num_patients)
