@@ -57,6 +57,11 @@ class Thresholds:
     def __post_init__(self) -> None:
         assert len(self.findings) == len(self.values)
 
+    @property
+    def is_chosen(self) -> bool:
+        """Whether they were chosen on rows, rather than one number for every finding."""
+        return not self.rule.startswith("fixed")
+
 
 def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -> Thresholds:
     """One threshold per finding, by a rule on these rows.
