@@ -139,7 +139,7 @@ def _with_details(
     is_nih = set(predictions.findings) == set(NIH_14)
     return replace(
         report,
-        subgroups=subgroups(predictions, attributes, resampling),
+        subgroups=subgroups(predictions, attributes, resampling, np.array(report.thresholds.values)),
         calibration=calibration_table(predictions, temperatures),
         calibrated_on=temperatures.fitted_on if temperatures else "",
         reliability=reliability_table(predictions),

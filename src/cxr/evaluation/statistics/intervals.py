@@ -142,6 +142,45 @@ def _exact(point: float) -> float:
     return nearest if abs(point - nearest) < _ROUNDING else point
 
 
+def ratio_interval(point: float, draws: Float, num_patients: float) -> Interval:
+    """Interval of a positive ratio, symmetric on the scale of its logarithm; otherwise as `interval`."""
+    from scipy.special import stdtrit
+
+    defined = _defined(point, draws)
+    if defined is None or num_patients < 2 or point <= 0:
+        return NONE
+    deviation = defined.std(ddof=1) * np.sqrt(num_patients / (num_patients - 1)) / point
+    half_width = float(stdtrit(num_patients - 1, (1 + LEVEL) / 2) * deviation)
+    with np.errstate(over="ignore"):
+        return Interval(float(point * np.exp(-half_width)), float(point * np.exp(half_width)))
+
+
+def simultaneous_intervals(points: Float, draws: Float) -> list[Interval]:
+    """Intervals of K differences that all hold together in 95 % of samples (max-t; Westfall and Young 1993).
+
+    Each is point +- c s, where s is the standard deviation of its draws and c the 95 % quantile of the
+    largest of the K ratios |draw - point| / s of a draw.
+
+    Args:
+        points: [K].
+        draws: [K, D] of the same draws of patients, nan where one is undefined.
+    """
+    num_defined = np.sum(~np.isnan(draws), axis=1)
+    usable = (num_defined > draws.shape[1] / 2) & ~np.isnan(points)
+    if not usable.any():
+        return [NONE] * len(points)
+    deviations = np.full(len(points), np.nan)
+    deviations[usable] = np.nanstd(draws[usable], axis=1, ddof=1)
+    varies = usable & (deviations > 0)
+    quantile = 0.0
+    if varies.any():
+        ratios = np.abs(draws[varies] - points[varies, None]) / deviations[varies, None]
+        largest = np.where(np.isnan(ratios), 0.0, ratios).max(axis=0)
+        quantile = float(np.quantile(largest, LEVEL))
+    bounds = points - quantile * deviations, points + quantile * deviations
+    return [Interval(float(low), float(high)) for low, high in zip(*np.clip(bounds, -1, 1), strict=True)]
+
+
 def difference_interval(point: float, draws: Float) -> Interval:
     """Percentile interval (Efron 1979) of the defined draws of a difference."""
     defined = _defined(point, draws)
