@@ -14,7 +14,7 @@ from cxr.evaluation.published import Published, beside
 from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
 from cxr.evaluation.statistics.intervals import effective_units
 from cxr.evaluation.subgroups import Subgroups, subgroups
-from cxr.evaluation.thresholds import Thresholds, count_shared
+from cxr.evaluation.thresholds import MIN_POSITIVE, Thresholds, count_shared
 from cxr.findings import NIH_14
 
 _DEFAULT_SUBGROUPS = Eval().subgroups
@@ -108,6 +108,7 @@ def score(
             *resampling_notes,
             *_note_undefined(table, bool(draws)),
             *_note_fallback(thresholds),
+            *note_few(thresholds),
         ),
     )
     return _with_details(report, predictions, config, resampling, temperatures) if config else report
@@ -185,6 +186,16 @@ def _note_undefined(table: pd.DataFrame, has_draws: bool) -> list[str]:
     if has_draws and len(without_interval):
         notes.append(f"no interval, too few patients hold one of the classes: {', '.join(without_interval)}")
     return notes
+
+
+def note_few(thresholds: Thresholds) -> list[str]:
+    """A note on thresholds that were chosen on fewer than 10 positive images."""
+    if not thresholds.few:
+        return []
+    reason = (
+        f"thresholds chosen on fewer than {MIN_POSITIVE} positive images, which other images may not confirm"
+    )
+    return [f"{reason}: {', '.join(thresholds.few)}"]
 
 
 def _note_fallback(thresholds: Thresholds) -> list[str]:

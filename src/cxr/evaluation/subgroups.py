@@ -33,8 +33,8 @@ class Subgroups(NamedTuple):
             fewer than MIN_OF_EACH_CLASS patients with a positive or a negative image.
         gaps: GAP_COLUMNS, one row per attribute and finding with at least two groups that have an AUROC: the
             highest less the lowest AUROC. Its interval holds together with those of all differences between
-            two groups of an attribute, so that it allows for the choice of the two. Rows without a value of the
-            attribute are no group here.
+            two groups of an attribute, so that it allows for the choice of the two. Rows without a value of
+            the attribute are no group here.
     """
 
     groups: pd.DataFrame

@@ -58,10 +58,10 @@ _METRICS_NOTE = (
     "alone."
 )
 _SUBGROUPS_NOTE = (
-    "A subgroup with fewer than 10 patients with a positive, or with a negative image has its counts (positive "
-    "of all images) instead of a metric. The gap is the highest less the lowest AUROC. The intervals of the gaps "
-    "hold together (95 %, max-t over all differences between two subgroups), so that they allow for having "
-    "looked at many and for picking the two that lie farthest apart."
+    "A subgroup with fewer than 10 patients with a positive, or with a negative image has its counts "
+    "(positive of all images) instead of a metric. The gap is the highest less the lowest AUROC. The "
+    "intervals of the gaps hold together (95 %, max-t over all differences between two subgroups), so that "
+    "they allow for having looked at many and for picking the two that lie farthest apart."
 )
 _RATES = {
     "sensitivity": "Sensitivity",
