@@ -13,16 +13,19 @@ from benchmarks.structure import circles, read_modules
 
 SOURCE = Path(cxr.__file__).parent
 ROOMS = ("foundation", "config", "fields", "images", "phantom", "labels", "evaluation", "report", "data", "weights",
-         "model", "training", "explain", "deploy", "check", "commands", "cli")  # fmt: skip
+         "model", "training", "explain", "deploy", "check", "propose", "download", "api", "commands",
+         "cli")  # fmt: skip
 """The folders, from the ground up; `foundation` is the files that stand in none."""
 
-NO_TORCH = ("config", "fields", "images", "phantom", "labels", "evaluation", "report")
+NO_TORCH = ("config", "fields", "images", "phantom", "labels", "evaluation", "report", "propose", "download")
 
 MAX_LINES = 300
 
 
 def room(module: str) -> str:
-    """The room of `cxr.x.y`."""
+    """The room of `cxr.x.y`; `cxr` itself is the door of `api`."""
+    if module == "cxr":
+        return "api"
     first = module.split(".")[1] if "." in module else ""
     return "cli" if first == "__main__" else first if first in ROOMS else "foundation"
 
@@ -64,8 +67,9 @@ def test_no_file_imports_another_that_imports_it_in_turn() -> None:
 
 def test_the_leaves_can_be_deleted() -> None:
     users = {leaf: {room(module) for module, imported in EDGES if room(imported) == leaf} - {leaf}
-             for leaf in ("explain", "deploy", "check")}  # fmt: skip
-    assert users == {"explain": {"deploy"}, "deploy": {"commands"}, "check": {"commands"}}
+             for leaf in ("explain", "deploy", "check", "propose", "download")}  # fmt: skip
+    alone = {leaf: {"commands"} for leaf in ("check", "propose", "download")}
+    assert users == {"explain": {"api", "deploy"}, "deploy": {"api", "commands"}, **alone}
 
 
 def test_no_line_is_long() -> None:
@@ -99,6 +103,11 @@ def test_rooms_that_read_and_count_import_no_torch_at_any_depth(name: str) -> No
     files = [module for module, _ in modules() if room(module) == name]
     assert len(files) > 1
     assert loaded(f"import {', '.join(files)}", "torch", "torchvision", "torchxrayvision") == "[]\n"
+
+
+def test_commands_before_a_training_import_no_torch() -> None:
+    code = "import cxr.commands.init, cxr.commands.download, cxr.commands.check"
+    assert loaded(code, "torch", "torchvision", "torchxrayvision") == "[]\n"
 
 
 def test_help_imports_nothing_heavy() -> None:

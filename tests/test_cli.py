@@ -14,7 +14,8 @@ from cxr.findings import NIH_14
 from tests.helpers.commands import call, read_csv
 from tests.helpers.fakes import write_chexpert, write_lines, write_nih
 
-COMMANDS = ("recipes", "config", "phantom", "check", "pack", "train", "eval", "compare", "readers", "predict")
+COMMANDS = ("recipes", "config", "init", "download", "phantom", "check", "pack", "train", "eval", "compare", "readers",
+            "predict")  # fmt: skip
 REPORT = [
     "figures",
     "metrics.csv",

@@ -22,6 +22,7 @@ class CxrError(Exception):
         self.problems: tuple[str, ...] = (problems,) if isinstance(problems, str) else tuple(problems)
         self.hint = hint
         super().__init__("\n".join(self.problems))
+        self.add_note(f"hint: {hint}")  # where Python code calls cxr, its traceback ends with the hint
 
     def render(self) -> str:
         """The text for the terminal: `error:` lines, then `hint:`, each on one line whatever it quotes."""

@@ -1,7 +1,6 @@
 """Writing files so that a kill, a crash or a full disk leaves the old file or the new file, never half."""
 
 import errno
-import fcntl
 import itertools
 import os
 import re
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from cxr.errors import CxrError
+from cxr.system import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, lock_file
 
 _FULL_BYTES = 1 << 20
 _MAX_STEM_BYTES = 200  # of a temporary file's name; most file systems allow 255
@@ -64,11 +64,11 @@ def _create_locked(path: Path, mode: int) -> tuple[Path, int]:
     for number in itertools.count():
         temporary = path.with_name(f".{stem}{f'.{number}' if number else ''}.{os.getpid()}.tmp")
         try:
-            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | O_CLOEXEC, mode)
         except FileExistsError:  # a thread's, another machine's, or left by a killed process of this number
             continue
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock_file(descriptor, wait=True)
         if os.fstat(descriptor).st_nlink:  # else it was cleared away between its creation and its lock
             return temporary, descriptor
         os.close(descriptor)
@@ -96,7 +96,7 @@ def _hold(lock: Path, problem: str) -> IO[str]:
     while True:
         file = lock.open("w")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock_file(file.fileno(), wait=False)
         except BlockingIOError:
             file.close()
             raise CxrError(problem, "wait until it has finished") from None
@@ -127,12 +127,12 @@ def clear_leftovers(folder: Path) -> None:
 def _is_abandoned(path: Path, process: int) -> bool:
     """Whether nobody is writing a temporary file of ours: its lock is free, and its process has ended."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
     except OSError:
         return False
     try:
         written = os.fstat(descriptor).st_mtime
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock_file(descriptor, wait=False)
     except BlockingIOError:  # it is being written, here or on another machine that shares the disk
         return False
     except OSError:  # no locks here: a process of another machine may be writing it

@@ -9,7 +9,7 @@ from types import FrameType
 
 from cxr.errors import Interrupted
 
-_HUP_AND_TERM = (signal.SIGHUP, signal.SIGTERM)
+_HUP_AND_TERM = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGTERM") if hasattr(signal, name))
 _Handler = Callable[[int, FrameType | None], None]
 
 

@@ -1,7 +1,6 @@
 """How a command ends: its exit status, and how a mistake is printed."""
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import cast
@@ -13,6 +12,7 @@ from cxr.paths import explain, explain_unexpected
 from cxr.signals import end_by_exception
 from cxr.streams import StdoutError, complain, guarded
 
+_SIGPIPE = 13  # Windows has no such signal
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])  # Typer does not export it
 
 
@@ -30,7 +30,7 @@ def run(app: typer.Typer, arguments: Sequence[str], explain_option: ExplainOptio
             return _call(app, arguments, explain_option)
     except StdoutError as error:
         if isinstance(error.cause, BrokenPipeError):
-            return 128 + signal.SIGPIPE  # what a shell sees of any other program whose reader has gone
+            return 128 + _SIGPIPE  # what a shell sees of any other program whose reader has gone
         with guarded():
             complain(explain(error.cause, "stdout"))
         return 2

@@ -125,7 +125,7 @@ def test_a_flipped_bit_is_found_wherever_pixels_are_copied_to(
     one = open_store(store.path, store.manifest)
     one = join_stores([one, one]) if joined else one
     for copy in (placement._copy_to_ram, lambda store, rows: placement._copy_to_gpu(store, rows, CPU)):
-        with pytest.raises(CxrError, match=f"1 image of 100 damaged on this disk: row {place // 1024}$"):
+        with pytest.raises(CxrError, match=f"1 image of 100 damaged on this disk: row {place // 1024}\n"):
             copy(one, every(one))
     (store.path / "pixels.u8").write_bytes(whole)
 

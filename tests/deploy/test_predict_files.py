@@ -200,33 +200,6 @@ def test_an_image_is_the_same_as_png_and_as_dicom(predict: Predict, archive: Pat
     np.testing.assert_allclose(found["inverted.dcm"], found["12.png"], atol=1e-3)
 
 
-@pytest.fixture(scope="session")
-def wary(run: Path, archive: Path) -> Path:
-    """The run's model with an OOD detector fitted from all images of its archive."""
-    from dataclasses import replace
-
-    import torch
-
-    from cxr.images.prepare import prepare
-    from cxr.images.read import read_file
-    from cxr.model import checkpoint as checkpoints
-    from cxr.model.ood_fit import fit_detector
-    from cxr.model.predict import ood_vectors, predict_squares
-
-    checkpoint = checkpoints.load(run)
-    files = sorted((archive / "images").iterdir())
-    squares = torch.from_numpy(
-        np.stack([prepare(read_file(file), checkpoint.metadata.preprocess) for file in files])
-    )
-    _, features = predict_squares(checkpoint, squares)
-    values = ood_vectors(features, squares).numpy().astype(np.float64)
-    known = fit_detector(values, checkpoint.classifier.head.in_features, [file.name for file in files])
-    assert known
-    path = run.parent / "wary.safetensors"
-    checkpoints.save(path, replace(checkpoint, ood=known))
-    return path
-
-
 @pytest.fixture
 def strange(images: Path, tmp_path: Path) -> tuple[Path, Path]:
     """(an image as in training, noise)."""

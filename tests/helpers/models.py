@@ -5,8 +5,10 @@ import subprocess
 import sys
 import urllib.error
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,7 +18,12 @@ from cxr.config.render import render
 from cxr.config.schema import Config, Phantom
 from cxr.data.dataset import Dataset, open_dataset
 from cxr.distributed import World
+from cxr.images.prepare import prepare
+from cxr.images.read import read_file
+from cxr.model import checkpoint as checkpoints
 from cxr.model import xrv
+from cxr.model.ood_fit import fit_detector
+from cxr.model.predict import ood_vectors, predict_squares
 from cxr.phantom.dataset import generate
 from cxr.training.train import train
 
@@ -82,6 +89,23 @@ def dataset(make_recipe: Recipe, phantom: Path) -> Dataset:
 def trained(make_recipe: Recipe, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a straight run of the recipe."""
     return train(make_recipe(tmp_path_factory.mktemp("straight") / "run"), dataset, ALONE)
+
+
+@pytest.fixture(scope="session")
+def wary(run: Path, archive: Path) -> Path:
+    """The run's model with an OOD detector fitted from all images of its archive."""
+    checkpoint = checkpoints.load(run)
+    files = sorted((archive / "images").iterdir())
+    squares = torch.from_numpy(
+        np.stack([prepare(read_file(file), checkpoint.metadata.preprocess) for file in files])
+    )
+    _, features = predict_squares(checkpoint, squares)
+    values = ood_vectors(features, squares).numpy().astype(np.float64)
+    known = fit_detector(values, checkpoint.classifier.head.in_features, [file.name for file in files])
+    assert known
+    path = run.parent / "wary.safetensors"
+    checkpoints.save(path, replace(checkpoint, ood=known))
+    return path
 
 
 @pytest.fixture

@@ -68,6 +68,8 @@ def refuse_blanks(overrides: Sequence[str]) -> None:
         after = overrides[number + 1] if ends and number + 1 < len(overrides) else ""
         if begins or (after and "=" not in after):
             parts = [part for part in (before, text, after) if part]
+            if len(parts) == 1:
+                continue  # `=3` alone has another error
             problem = f"{shorten(' '.join(parts), 120)}: blanks around ="
             raise CxrError(problem, f"write it without blanks: {shorten(''.join(parts), 120)}")
 

@@ -1,7 +1,6 @@
 """Where a store's pixels live while a model reads them: on disk, in RAM or on the GPU."""
 
 import contextlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from cxr.errors import CxrError
 Where = Literal["auto", "disk", "ram", "gpu"]
 
 _IMAGES_PER_BLOCK = 4096  # of 256 pixels a side: 268 MB
+_UNKNOWN_FREE_BYTES = 4 << 30  # assumed where the system does not say
 
 
 @dataclass(frozen=True)
@@ -183,7 +183,7 @@ def free_ram(root: Path = Path("/")) -> int:
         lines = (root / "proc/meminfo").read_text().splitlines()
         free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration):  # not Linux
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = _UNKNOWN_FREE_BYTES
     return min([free, *_free_in_groups(root)])
 
 

@@ -50,12 +50,17 @@ def _draw(checkpoint: Checkpoint, file: Path, predicted: Predicted, names: Overl
     for number in _findings_to_draw(predicted.probabilities, checkpoint.thresholds.values):
         finding = checkpoint.metadata.findings[number]
         cam = activation_map(checkpoint.classifier, predicted.features, number)
-        caption = f"{finding} {predicted.probabilities[number]:.3f}  {DISCLAIMER}"
+        caption = write_caption(finding, predicted.probabilities[number])
         path, mark = names.choose(file, finding)
         write_bytes(path, encode_png(overlay(grey, cam, preprocess, caption), mark))
         drawn[finding] = path
     names.drop_old(file, drawn.values())
     return drawn
+
+
+def write_caption(finding: str, probability: float) -> str:
+    """The line below an overlay."""
+    return f"{finding} {probability:.3f}  {DISCLAIMER}"
 
 
 def _findings_to_draw(probabilities: Sequence[float], thresholds: Sequence[float]) -> list[int]:

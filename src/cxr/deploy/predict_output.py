@@ -10,7 +10,7 @@ from cxr.console import line, out
 from cxr.evaluation.thresholds import MIN_POSITIVE, origin
 from cxr.images.grey import Grey
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.ood import ENOUGH_IMAGES
+from cxr.model.ood import ENOUGH_IMAGES, MeasuredLimit
 from cxr.report.document import Cell, Estimate, Table
 from cxr.report.terminal import render
 from cxr.text import DISCLAIMER, csv_line
@@ -33,6 +33,16 @@ class Square:
     notes: list[str]
 
 
+def describe_warning(score: float | None, measured: MeasuredLimit | None) -> str:
+    """The warning about an out-of-distribution image; empty for others, or if there is no detector."""
+    if score is None or measured is None or score <= measured.limit:
+        return ""
+    return (
+        f"out of distribution: score {score:.2f} above {measured.limit:.2f}; "
+        "this may not be a chest X-ray like those of training"
+    )
+
+
 class Writer:
     """Writes the predictions of one image after the other."""
 
@@ -45,14 +55,8 @@ class Writer:
         raise NotImplementedError
 
     def warning(self, score: float | None) -> str:
-        """The warning about an out-of-distribution image; empty for others, or if there is no detector."""
-        if score is None or self.measured is None or score <= self.measured.limit:
-            return ""
-        limit = self.measured.limit
-        return (
-            f"out of distribution: score {score:.2f} above {limit:.2f}; "
-            "this may not be a chest X-ray like those of training"
-        )
+        """As `describe_warning`."""
+        return describe_warning(score, self.measured)
 
     def fail(self, file: Path, reason: str) -> None:
         """An image that was not read."""

@@ -15,6 +15,7 @@ from cxr.evaluation.same_names import match_names
 from cxr.evaluation.thresholds import Thresholds, choose, fixed
 from cxr.evaluation.units import combine
 from cxr.findings import find_spelling
+from cxr.labels.sheet import Sheet
 
 
 @dataclass(frozen=True)
@@ -37,10 +38,10 @@ class FilePredictions:
 
 
 def score_files(
-    paths: Sequence[Path],
+    paths: Sequence[Path | Sheet],
     config: Eval,
-    labels: Path | None = None,
-    validation: Path | None = None,
+    labels: Path | Sheet | None = None,
+    validation: Path | Sheet | None = None,
     tune_on_test: bool = False,
     averaged: Average = "probabilities",
     options: LabelOptions = DEFAULT,
@@ -57,15 +58,15 @@ def score_files(
 
 
 def read_files(
-    paths: Sequence[Path],
+    paths: Sequence[Path | Sheet],
     config: Eval,
-    labels: Path | None = None,
-    validation: Path | None = None,
+    labels: Path | Sheet | None = None,
+    validation: Path | Sheet | None = None,
     tune_on_test: bool = False,
     averaged: Average = "probabilities",
     options: LabelOptions = DEFAULT,
 ) -> FilePredictions:
-    """Predictions files as `predictions.read` reads them, with operating points.
+    """Predictions files, or sheets that were read, as `predictions.read` reads them, with operating points.
 
     Rows of split `test` are evaluated, or all rows where none is. A rule chooses thresholds on the rows of
     `validation`, else on rows of split `val`. Without either, nothing is tuned and the threshold is 0.5,
@@ -115,7 +116,11 @@ def _note_shared_patients(validation: Predictions, evaluated: Predictions) -> li
 
 
 def _read_validation(
-    path: Path, labels: Path | None, evaluated: Predictions, options: LabelOptions, config: Eval
+    path: Path | Sheet,
+    labels: Path | Sheet | None,
+    evaluated: Predictions,
+    options: LabelOptions,
+    config: Eval,
 ) -> Predictions:
     """The rows of split val of another file, or all where none is, with the findings that are evaluated.
 

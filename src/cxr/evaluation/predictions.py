@@ -27,7 +27,7 @@ from cxr.files import write_text
 from cxr.labels.label_csv import name_labels
 from cxr.labels.plain import IDS
 from cxr.labels.reading import find_rounded_ids
-from cxr.labels.sheet import Sheet, read_sheet
+from cxr.labels.sheet import Sheet, open_sheet
 from cxr.labels.splits import SPLIT_WORDS
 from cxr.labels.targets import Blank
 
@@ -108,14 +108,14 @@ def as_table(predictions: Predictions) -> pd.DataFrame:
 
 
 def read(
-    path: Path,
-    labels: Path | None = None,
+    path: Path | Sheet,
+    labels: Path | Sheet | None = None,
     blank: Blank = "negative",
     needs_labels: bool = True,
     options: LabelOptions = DEFAULT,
     labelled: Collection[str] = (),
 ) -> Predictions:
-    """Predictions from a CSV, joined to the labels of another CSV if one is given.
+    """Predictions from a CSV, or a sheet that was read, joined to the labels of another if one is given.
 
     Image, patient, study, view, sex, age and split stand in columns of their usual names. `finding_columns`
     decides which columns are probabilities; the label of X is `y_X`. What is missing is empty; every further
@@ -134,7 +134,7 @@ def read(
             rounded ids, no labels at all.
     """
     # 1. which columns there are
-    sheet, table = read_sheet(path), _open(labels)
+    sheet, table = open_sheet(path), _open(labels)
     label_names = _name_labels(sheet, table, options.column)
     p_columns, y_columns, notes = finding_columns(sheet, (*labelled, *label_names))
     taken = {name for _, name in (*p_columns, *y_columns)}
@@ -153,7 +153,7 @@ def read(
             sheet, findings, dict(y_columns), needs_labels, options.column
         )
     else:
-        rows, y, label_mistakes, label_notes = join_labels(path, table, blank, rows, findings, options)
+        rows, y, label_mistakes, label_notes = join_labels(sheet.path, table, blank, rows, findings, options)
     mistakes += row_mistakes(sheet, file_rows, np.hstack([p, y]))
     _raise(mistakes + unknown_splits + label_mistakes)
 
@@ -167,10 +167,10 @@ def read(
     return predictions if keep.all() else predictions.select(keep)
 
 
-def _open(labels: Path | None) -> Sheet | Path | None:
+def _open(labels: Path | Sheet | None) -> Sheet | Path | None:
     """The table of labels; its path where it cannot be read, which is a mistake among others."""
     try:
-        return None if labels is None else read_sheet(labels)
+        return None if labels is None else open_sheet(labels)
     except CxrError:
         return labels
 
@@ -184,7 +184,7 @@ def _name_labels(sheet: Sheet, table: Sheet | Path | None, column: str | None) -
     return name_labels(table, column) if isinstance(table, Sheet) else ()
 
 
-def _note_skipped(labels: Path, keep: npt.NDArray[np.bool_]) -> list[str]:
+def _note_skipped(labels: Path | Sheet, keep: npt.NDArray[np.bool_]) -> list[str]:
     """How many images have no label.
 
     Raises:

@@ -29,7 +29,10 @@ _NO_MEMORY = -4  # OpenCV's StsNoMem
 # we run one decoder per thread; OpenCV's own pool would only contend with them
 cv2.setNumThreads(1)
 # what OpenCV would print about a broken file is in our error, with the file's name
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+if hasattr(cv2, "setLogLevel"):  # OpenCV 4
+    cv2.setLogLevel(0)
+else:
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def name_unsupported(data: bytes) -> str:
@@ -87,7 +90,7 @@ def _decode_from_memory_file(data: bytes, flags: int) -> AnyArray | None:
     """As cv2.imdecode, in half of its memory: imread decodes into NumPy's array, imdecode copies into it."""
     try:
         file = os.memfd_create("image")
-    except OSError:  # too many files are open; the image may still fit
+    except (OSError, AttributeError):  # too many files are open, while the image may still fit; or no Linux
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     with os.fdopen(file, "wb") as writer:
         writer.write(data)

@@ -98,7 +98,10 @@ def _open_stream() -> "ctypes.c_void_p | None":
     global _stderr, _stream
     if _stream is not None:
         return _stderr
-    libc = ctypes.CDLL(None)  # the C library that this process runs with
+    try:
+        libc = ctypes.CDLL(None)  # the C library that this process runs with
+    except TypeError:  # Windows
+        return None
     if not hasattr(libc, "gnu_get_libc_version"):
         return None
     libc.fopencookie.restype = ctypes.c_void_p

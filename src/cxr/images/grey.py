@@ -25,8 +25,14 @@ def max_of_depth(brightest: int) -> int:
     return int(2 ** max(8, brightest.bit_length()) - 1)
 
 
-def to_grey(pixels: AnyArray, intensity: Intensity = "bit-depth") -> Grey:
-    """8-bit luminance [H, W] of grey [H, W] or [H, W, 1], BGR or BGRA [H, W, 3 or 4] of 8 or 16 bit."""
+def to_grey(pixels: AnyArray, intensity: Intensity = "bit-depth", brightest: int | None = None) -> Grey:
+    """8-bit luminance [H, W] of grey [H, W] or [H, W, 1], BGR or BGRA [H, W, 3 or 4] of 8 or 16 bit.
+
+    Args:
+        pixels: The image.
+        intensity: As in Preprocess.
+        brightest: The largest value that 16-bit pixels may have; None takes the largest that they do have.
+    """
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     is_8_bit = pixels.dtype == np.uint8
@@ -39,8 +45,11 @@ def to_grey(pixels: AnyArray, intensity: Intensity = "bit-depth") -> Grey:
             return part
         return np.asarray(cv2.cvtColor(np.ascontiguousarray(part[..., :3]), cv2.COLOR_BGR2GRAY))
 
-    colours = pixels[..., :3] if pixels.ndim == 3 else pixels  # alpha says nothing of the depth
-    brightest = 255 if is_8_bit else int(colours.max())
+    if is_8_bit:
+        brightest = 255
+    elif brightest is None:
+        colours = pixels[..., :3] if pixels.ndim == 3 else pixels  # alpha says nothing of the depth
+        brightest = int(colours.max())
     return scale_to_8_bit(read_luminance, pixels.shape[:2], brightest, intensity)
 
 

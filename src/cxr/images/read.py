@@ -15,6 +15,7 @@ from cxr.images.limits import MAX_BYTES
 from cxr.images.notes import Note, ignore_note, note_constant
 from cxr.images.tiff_header import TIFF
 from cxr.images.validate import NO_IMAGE, validate
+from cxr.system import O_CLOEXEC
 
 _RAW_SUFFIXES = (".img", ".raw")
 _RAW_ADVICE = ": pixels without a header, perhaps, as in the files of JSRT; save it as PNG"
@@ -54,7 +55,7 @@ def read_file(path: Path, intensity: Intensity = "bit-depth", note: Note = ignor
 
 def _read_bytes(path: Path, num_bytes: int) -> bytes:
     """The first bytes of a file, in a third of the time of `path.open`, which counts for small files."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_RDONLY | O_CLOEXEC)
     try:
         data = os.read(descriptor, num_bytes)
         # a network's file system may give fewer bytes than asked for; none at all is the file's end

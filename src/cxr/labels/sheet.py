@@ -11,7 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
+
 from cxr.console import say
+from cxr.csv_files import csv_text
 from cxr.errors import CxrError
 from cxr.fields.identity import normalise
 from cxr.paths import refuse_pipe
@@ -58,6 +61,9 @@ class Sheet:
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     def column(self, name: str) -> list[str]:
         """The cells of a column that the header has."""
@@ -116,6 +122,27 @@ def read_sheet(path: Path) -> Sheet:
     return sheet
 
 
+def open_sheet(table: "Path | Sheet") -> Sheet:
+    """The sheet itself, or that of a file, see `read_sheet`."""
+    return table if isinstance(table, Sheet) else read_sheet(table)
+
+
+def sheet_of_frame(frame: pd.DataFrame, name: str) -> Sheet:
+    """The cells of a DataFrame as its CSV file would have them, without the index.
+
+    Args:
+        frame: The table; nan is an empty cell.
+        name: Stands for the file in messages, where line 1 is the header and line 2 the first row.
+
+    Raises:
+        CxrError: A column's name is there twice, or no rows.
+    """
+    sheet = _parse(Path(name), csv_text(frame), ",")
+    if not sheet.lines:
+        raise CxrError(f"{name}: no rows", "give a DataFrame with a row per image")
+    return sheet
+
+
 def _read_bytes(path: Path) -> bytes:
     """The bytes of a table, gunzipped where they are gzipped, whatever the file is called."""
     with path.open("rb") as file:
@@ -152,11 +179,11 @@ def decode_text(path: Path, data: bytes, kind: str = "CSV file") -> str:
         return text
 
 
-def _parse(path: Path, text: str) -> Sheet:
+def _parse(path: Path, text: str, separator: str | None = None) -> Sheet:
     lines: list[int] = []
     cells: list[str] = []  # a flat list: 112,120 lists of cells would keep the garbage collector busy
-    stated = re.match(r'"?sep=([,;\t])"?\r?\n', text)  # a line for Excel before the header
-    separator = stated[1] if stated else _find_separator(text)
+    stated = None if separator else re.match(r'"?sep=([,;\t])"?\r?\n', text)  # for Excel, before the header
+    separator = separator or (stated[1] if stated else _find_separator(text))
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     if stated:
         next(reader)

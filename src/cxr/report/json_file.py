@@ -10,9 +10,14 @@ from cxr.text import DISCLAIMER, json_text
 
 
 def write(path: Path, facts: Mapping[str, object], notes: Sequence[str]) -> None:
-    """Write strict JSON with the notes, versions and the disclaimer behind the facts, atomically."""
+    """Write `render` into a file, atomically."""
+    write_text(path, render(facts, notes))
+
+
+def render(facts: Mapping[str, object], notes: Sequence[str]) -> str:
+    """Strict JSON with the notes, versions and the disclaimer behind the facts."""
     closing = {"notes": list(notes), "versions": versions(), "disclaimer": DISCLAIMER}
-    write_text(path, json_text(dict(facts) | closing, 2))
+    return json_text(dict(facts) | closing, 2)
 
 
 def versions() -> dict[str, str]:

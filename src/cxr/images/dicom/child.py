@@ -6,8 +6,6 @@ What goes in is the compressed stream alone, whose size was checked, and nothing
 
 import json
 import os
-import resource
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +16,10 @@ import numpy as np
 from cxr.arrays import AnyArray
 from cxr.errors import CxrError
 from cxr.images.decoder_messages import find_damage_in
+from cxr.system import limit_memory
 
 _MAX_SECONDS = 120
+_SIGKILL = 9  # Windows has no such signal
 _MAX_MEMORY_BYTES = 2_000_000_000
 _HEADER_BYTES = 256  # before the pixels, so that these begin where NumPy likes them to
 _EXTENDED, _LOSSLESS = "1.2.840.10008.1.2.4.51", "1.2.840.10008.1.2.4.70"
@@ -47,7 +47,7 @@ def decode_in_child(stream: bytes, syntax: str, options: dict[str, Any]) -> tupl
         raise _not_started(error.strerror or "unknown reason") from None
     except subprocess.SubprocessError as error:
         # the system ends a process so that takes its last memory
-        if getattr(error, "returncode", 0) == -signal.SIGKILL:
+        if getattr(error, "returncode", 0) == -_SIGKILL:
             raise _not_started("it was killed, perhaps for lack of memory") from None
         raise ValueError("GDCM does not decode it") from None
     if find_damage_in([done.stderr]):
@@ -81,7 +81,7 @@ def _not_started(reason: str) -> CxrError:
 def run_child() -> None:
     """Decode the stream on stdin; the answer on stdout is a line of JSON, then the pixels."""
     # 1. limits and streams, before anything is imported that could print or take memory
-    resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
+    limit_memory(_MAX_MEMORY_BYTES)
     answer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # GDCM prints on stdout
 

@@ -3,11 +3,16 @@
 No text of a header, and no message of pydicom, enters an error or a note: they may hold the patient's name.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
-from pydicom import FileDataset
+from pydicom import Dataset, FileDataset
 from pydicom._uid_dict import UID_dictionary
+from pydicom.dataset import FileMetaDataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -42,14 +47,37 @@ def decode_dicom(data: bytes, name: Path | str, intensity: Intensity, note: Note
         UnreadableImageError: Several frames, truncated or damaged data, a compression that nothing here
         reads.
     """
+    with _explain_refusals(name):
+        return _decode(_read(data), data, name, intensity, note)
+
+
+def decode_dataset(dataset: Dataset, name: Path | str, intensity: Intensity, note: Note) -> Grey:
+    """Grey pixels [H, W] of a dataset in memory, as of a file that holds it; the dataset stays as it is.
+
+    Raises:
+        UnreadableImageError: As `decode_dicom`.
+    """
+    with _explain_refusals(name):
+        copied = _copy(dataset)
+        pixels: Any = copied.get_item("PixelData")
+        return _decode(copied, b"" if pixels is None else pixels.value, name, intensity, note)
+
+
+def _decode(dataset: Dataset, data: bytes, name: Path | str, intensity: Intensity, note: Note) -> Grey:
+    """Grey pixels [H, W]; `data` is the file, or the pixels of a dataset that has them in memory."""
+    _check_kind(dataset, name)
+    layout = read_layout(dataset)  # sizes are checked before anything is decoded
+    pixels = read_pixels(dataset, layout, data)
+    note_kind(dataset, note)
+    grey = dicom_to_grey(dataset, pixels, intensity, note)
+    return make_pixels_square(dataset, grey, note)
+
+
+@contextmanager
+def _explain_refusals(name: Path | str) -> Iterator[None]:
+    """Raise UnreadableImageError, with the file's name, for whatever pydicom and we refuse in the body."""
     try:
-        dataset = _read(data)
-        _check_kind(dataset, name)
-        layout = read_layout(dataset)  # sizes are checked before anything is decoded
-        pixels = read_pixels(dataset, layout, data)
-        note_kind(dataset, note)
-        grey = dicom_to_grey(dataset, pixels, intensity, note)
-        return make_pixels_square(dataset, grey, note)
+        yield
     except RefusedError as refusal:
         raise UnreadableImageError(name, str(refusal)) from None
     except CxrError:
@@ -71,12 +99,30 @@ def _read(data: bytes) -> FileDataset:
         return read_dataset(BytesIO(data))  # offsets in the inflated content are not those in the file
     if not syntax:
         is_implicit, is_little = dataset.original_encoding
-        explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
-        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
+        _set_syntax(dataset, bool(is_implicit), bool(is_little))
     return dataset
 
 
-def _check_kind(dataset: FileDataset, name: Path | str) -> None:
+def _copy(dataset: Dataset) -> Dataset:
+    """The elements of a dataset, which decoding changes, with a transfer syntax; all values are in memory.
+
+    A dataset that was made in memory and names no transfer syntax has its pixels in little endian.
+    """
+    copied = Dataset({tag: deepcopy(dataset.get_item(tag)) for tag in dataset.keys()})
+    is_implicit, is_little = dataset.original_encoding
+    copied.set_original_encoding(is_implicit, is_little, dataset.original_character_set)
+    copied.file_meta = deepcopy(getattr(dataset, "file_meta", FileMetaDataset()))
+    if not copied.file_meta.get("TransferSyntaxUID"):
+        _set_syntax(copied, bool(is_implicit), is_little is not False)
+    return copied
+
+
+def _set_syntax(dataset: Dataset, is_implicit: bool, is_little: bool) -> None:
+    explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
+    dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if is_implicit else explicit
+
+
+def _check_kind(dataset: Dataset, name: Path | str) -> None:
     """Refuse everything but a single image."""
     uid = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID", "")
     kind = UID_dictionary.get(str(uid), (_UNKNOWN_KIND,))[0]  # a private UID is not shown

@@ -3,7 +3,7 @@
 from io import BytesIO
 from typing import Any
 
-from pydicom import FileDataset
+from pydicom import Dataset
 from pydicom._uid_dict import UID_dictionary
 from pydicom.encaps import generate_fragments, parse_basic_offsets
 from pydicom.pixels.decoders.base import get_decoder
@@ -20,8 +20,8 @@ _MAX_PADDING_BYTES = 16
 _STREAM_STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
 
 
-def read_pixels(dataset: FileDataset, layout: Layout, data: bytes) -> StoredPixels:
-    """The stored pixels.
+def read_pixels(dataset: Dataset, layout: Layout, data: bytes) -> StoredPixels:
+    """The stored pixels; `data` is the file, or of a dataset in memory its pixels alone.
 
     Raises:
         RefusedError: Too few bytes, damaged streams, another size than the header's, several frames, a

@@ -1,0 +1,281 @@
+"""A trained model: probabilities, features and heat maps of images, however they are held."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from cxr.api.inputs import Held, is_one, list_images, name_held, read_square
+from cxr.api.words import in_python
+from cxr.arrays import Float32
+from cxr.console import warn
+from cxr.deploy.overlays import write_caption
+from cxr.deploy.predict_files import BATCH_SIZE, Input, Predicted, predict_batch
+from cxr.deploy.predict_output import Square, describe_warning
+from cxr.device import choose_device
+from cxr.errors import CxrError, UnreadableImageError
+from cxr.explain.cam import activation_map, overlay
+from cxr.findings import find_spelling
+from cxr.images.grey import Grey
+from cxr.images.held import HeldImage, read_held
+from cxr.images.notes import ignore_note
+from cxr.images.prepare import prepare, undo_prepare
+from cxr.model.checkpoint import Checkpoint
+from cxr.model.external import is_external
+from cxr.model.external_checkpoint import open_any
+from cxr.model.provenance import note_other_reports
+from cxr.parallel import map_ahead
+
+Outcome = tuple[Square, Predicted] | CxrError
+"""An image and what the model makes of it, or why it cannot be read."""
+
+
+def load(run: str | Path, device: str = "auto", head_findings: str | Sequence[str] | None = None) -> "Model":
+    """A trained model, ready to predict.
+
+    Args:
+        run: A run folder, a checkpoint file, `xrv:NAME` (torchxrayvision) or a file of weights; thresholds of
+            the last two are 0.5.
+        device: auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one.
+        head_findings: What the outputs of a weight file are, in order: names, or a group such as `nih14`.
+
+    Raises:
+        CxrError: No such model, a damaged file, or a device that is not there.
+    """
+    names = head_findings if isinstance(head_findings, str | None) else ",".join(head_findings)
+    with in_python():
+        checkpoint = open_any(str(run), choose_device(device), names)
+        if not is_external(str(run)):
+            for note in note_other_reports(Path(run), checkpoint):
+                warn(note)
+    return Model(str(run), checkpoint)
+
+
+class Model:
+    """A trained model, as `load` gives it. A research tool, not a medical device.
+
+    An image is a path (of PNG, JPEG, TIFF or DICOM), an array of NumPy, an image of Pillow or a dataset of
+    pydicom. The same pixels give the same probabilities in every form, and those of `cxr predict`.
+
+    An array is [H, W], or [H, W, 3] of RGB, and its dtype states its range: uint8 is 0 (black) to 255
+    (white); floats are 0 to 1; uint16 is 0 to 2**bits - 1, and needs `bits`. Nothing is scaled by its own
+    minimum and maximum, and a value outside the range is an error.
+
+    Attributes:
+        name: The run, as it was given.
+        findings: F names, in the order of all tables.
+        thresholds: [F] the probability from which a finding is called, by finding.
+        size: Width and height of the model's input in pixels.
+    """
+
+    def __init__(self, name: str, checkpoint: Checkpoint) -> None:
+        self._checkpoint = checkpoint
+        metadata = checkpoint.metadata
+        self.name = name
+        self.findings: tuple[str, ...] = metadata.findings
+        self.thresholds = pd.Series(
+            list(checkpoint.thresholds.values), list(self.findings), dtype=float, name="threshold"
+        )
+        self.size: int = metadata.config.image.size
+
+    def __repr__(self) -> str:
+        backbone = self._checkpoint.metadata.config.model.backbone
+        return f"<cxr.Model {self.name}: {backbone}, {len(self.findings)} findings, {self.size} pixels>"
+
+    def predict(
+        self,
+        images: "HeldImage | Iterable[HeldImage]",
+        *,
+        bits: int | None = None,
+        batch_size: int = BATCH_SIZE,
+        errors: Literal["raise", "row"] = "raise",
+    ) -> pd.DataFrame:
+        """A row per image, in their order: its name, the probability of each finding, and what is remarkable.
+
+        Args:
+            images: One or several; a folder stands for every image file in it and below it.
+            bits: White is 2**bits - 1 in arrays of uint16, such as 12.
+            batch_size: Images that are computed together.
+            errors: Whether an image that cannot be read raises, or has a row of nan with the reason.
+
+        Returns:
+            Columns `image` (the path, or as `images[3]`), one per finding (float64 from 0 to 1), `warning`
+            (empty, or that the image is unlike those of training), `notes` (such as another modality) and
+            `error` (empty, or why the image cannot be read).
+
+        Raises:
+            CxrError: An image that cannot be read, unless errors="row"; an argument of another kind.
+        """
+        if errors not in ("raise", "row"):
+            raise CxrError(f"errors={errors!r}: is neither", "errors='raise' or errors='row'")
+        names: list[str] = []
+        probabilities: list[list[float]] = []
+        texts: list[tuple[str, str, str]] = []  # warning, notes, error
+        measured = self._checkpoint.ood.measured if self._checkpoint.ood else None
+        for name, outcome in self._predict(images, bits, batch_size, stop=errors == "raise"):
+            names.append(name)
+            if isinstance(outcome, CxrError):
+                probabilities.append([np.nan] * len(self.findings))
+                texts.append(("", "", "; ".join(outcome.problems)))
+            else:
+                image, predicted = outcome
+                probabilities.append(predicted.probabilities)
+                texts.append((describe_warning(predicted.score, measured), "; ".join(image.notes), ""))
+        table = pd.DataFrame(probabilities, columns=list(self.findings), dtype=float)
+        table.insert(0, "image", names)
+        for position, column in enumerate(("warning", "notes", "error")):
+            table.insert(len(table.columns), column, [row[position] for row in texts])
+        return table
+
+    def call_findings(self, predictions: pd.DataFrame) -> pd.DataFrame:
+        """Which findings are called in each row of `predict`'s table: those of at least their threshold.
+
+        Returns:
+            The table's index, one column per finding (boolean; missing where the image could not be read).
+        """
+        probabilities = predictions[list(self.findings)]
+        return probabilities.ge(self.thresholds).astype("boolean").mask(probabilities.isna())
+
+    def embed(
+        self,
+        images: "HeldImage | Iterable[HeldImage]",
+        *,
+        bits: int | None = None,
+        batch_size: int = BATCH_SIZE,
+    ) -> Float32:
+        """The pooled features [N, D] of N images, which the last layer makes logits of.
+
+        Raises:
+            CxrError: As `predict`.
+        """
+        width = self._checkpoint.classifier.head.in_features
+        rows = [
+            outcome[1].features.float().mean(dim=(1, 2)).cpu().numpy()
+            for _, outcome in self._predict(images, bits, batch_size, stop=True)
+            if not isinstance(outcome, CxrError)
+        ]
+        return np.stack(rows) if rows else np.empty((0, width), np.float32)
+
+    def heatmaps(
+        self, image: "HeldImage", findings: str | Sequence[str] | None = None, *, bits: int | None = None
+    ) -> dict[str, Float32]:
+        """For each finding how much each place of an image adds to its logit: float32 [H, W].
+
+        These are class activation maps (Zhou et al. 2016), which are exact for these models: the mean of the
+        model's own map, a grid of `size`/32 cells a side, is the logit of the whole image without the head's
+        bias (and before the shift that undoes class weights of the loss). Here the map is enlarged linearly
+        to the pixels of the image as it is read (upright, DICOM pixels made square); padding is cut off, and
+        what was cropped away is 0. Positive places speak for the finding, negative ones against it. A map
+        tells where the model looked, not whether it is right.
+
+        Args:
+            image: One image.
+            findings: Names, in any spelling; None for all, which takes H x W x 4 bytes each.
+            bits: As in `predict`.
+
+        Raises:
+            CxrError: The image cannot be read, or a finding is not the model's.
+        """
+        numbers = self._find(findings)
+        grey, predicted = self._examine(image, bits)
+        preprocess = self._checkpoint.metadata.preprocess
+        maps = {}
+        for number in numbers:
+            cells = activation_map(self._checkpoint.classifier, predicted.features, number)
+            maps[self.findings[number]] = undo_prepare(cells, grey, preprocess)
+        return maps
+
+    def overlay(self, image: "HeldImage", finding: str, *, bits: int | None = None) -> Image.Image:
+        """The image with what speaks for a finding in colour and a caption below, in RGB.
+
+        Above 25 million pixels it is drawn on a smaller copy.
+
+        Raises:
+            CxrError: As `heatmaps`.
+        """
+        number = self._find(finding)[0]
+        grey, predicted = self._examine(image, bits)
+        cells = activation_map(self._checkpoint.classifier, predicted.features, number)
+        caption = write_caption(self.findings[number], predicted.probabilities[number])
+        drawn = overlay(grey, cells, self._checkpoint.metadata.preprocess, caption)  # BGR
+        return Image.fromarray(np.ascontiguousarray(drawn[..., ::-1]))
+
+    def _predict(
+        self, images: "HeldImage | Iterable[HeldImage]", bits: int | None, batch_size: int, stop: bool
+    ) -> Iterator[tuple[str, Outcome]]:
+        """(name, outcome) of each image in its order; threads read ahead.
+
+        Raises:
+            CxrError: The first image that cannot be read, with `stop`.
+        """
+        if batch_size < 1:
+            raise CxrError(f"batch_size={batch_size}: is not positive", f"batch_size={BATCH_SIZE}")
+        preprocess = self._checkpoint.metadata.preprocess
+
+        def read(image: Input | Held) -> tuple[str, Square | CxrError | None]:
+            name = str(image.path) if isinstance(image, Input) else image.name
+            return name, read_square(image, preprocess, bits)
+
+        waiting: list[tuple[str, Square | CxrError]] = []
+        num_squares = 0
+        for name, result in map_ahead(read, list_images(images, bits)):
+            if result is None:
+                continue
+            if stop and isinstance(result, CxrError):
+                raise _explain(result) from None
+            waiting.append((name, result))
+            # batches are filled as those of `cxr predict`, so that the last bits agree
+            num_squares += isinstance(result, Square)
+            if num_squares == batch_size:
+                yield from self._predict_batch(waiting)
+                waiting, num_squares = [], 0
+        yield from self._predict_batch(waiting)
+
+    def _predict_batch(
+        self, results: Sequence[tuple[str, Square | CxrError]]
+    ) -> Iterator[tuple[str, Outcome]]:
+        squares = [result for _, result in results if isinstance(result, Square)]
+        predicted = iter(predict_batch(self._checkpoint, squares) if squares else ())
+        for name, result in results:
+            yield name, (result, next(predicted)) if isinstance(result, Square) else result
+
+    def _examine(self, image: "HeldImage", bits: int | None) -> tuple[Grey, Predicted]:
+        """(grey pixels [H, W], prediction) of one image.
+
+        Raises:
+            CxrError: It cannot be read, or there are several.
+        """
+        if not is_one(image):
+            raise CxrError(f"image: is a {type(image).__name__}, not one image", "give one image at a time")
+        preprocess = self._checkpoint.metadata.preprocess
+        name = name_held(image, "image")
+        try:
+            grey = read_held(image, name, bits, preprocess.intensity, ignore_note)
+        except UnreadableImageError as error:
+            raise _explain(error) from None
+        square = Square(Path(name), prepare(grey, preprocess), [])
+        return grey, predict_batch(self._checkpoint, [square])[0]
+
+    def _find(self, findings: str | Sequence[str] | None) -> list[int]:
+        """Numbers of the findings of these names.
+
+        Raises:
+            CxrError: Every name that is not one of the model's.
+        """
+        asked = self.findings if findings is None else [findings] if isinstance(findings, str) else findings
+        known = {name: find_spelling(name, self.findings) for name in asked}
+        unknown = [f"{name}: no finding of {self.name}" for name, finding in known.items() if finding is None]
+        if unknown:
+            raise CxrError(unknown, f"its findings are {', '.join(self.findings)}")
+        return [self.findings.index(finding) for finding in known.values() if finding is not None]
+
+
+def _explain(error: CxrError) -> CxrError:
+    """The error of an image with what to do in Python, where no key of a config helps."""
+    if not isinstance(error, UnreadableImageError):
+        return error
+    hint = "export the image again, or leave it out: predict(images, errors='row') keeps the others"
+    return CxrError(error.problems, hint)
