@@ -162,8 +162,10 @@ class TableWriter(Writer):
             few = f"only {self.measured.num_images:,} validation images were there to learn from"
             what = f"No warning, but an out-of-distribution image may be missed: {few}."
             self._console.print(what, soft_wrap=True)
-        few = self.thresholds.few
-        weak = f" Chosen on fewer than {MIN_POSITIVE} positive images: {', '.join(few)}." if few else ""
+        weakly_chosen = self.thresholds.few
+        weak = ""
+        if weakly_chosen:
+            weak = f" Chosen on fewer than {MIN_POSITIVE} positive images: {', '.join(weakly_chosen)}."
         self._console.print(f"Thresholds: {origin(self.thresholds)}.{weak} {DISCLAIMER}", soft_wrap=True)
 
 
