@@ -14,8 +14,8 @@ from cxr.findings import NIH_14
 from tests.helpers.commands import call, read_csv
 from tests.helpers.fakes import write_chexpert, write_lines, write_nih
 
-COMMANDS = ("recipes", "config", "init", "download", "phantom", "check", "pack", "train", "eval", "compare", "readers",
-            "predict")  # fmt: skip
+COMMANDS = ("recipes", "config", "init", "download", "phantom", "check", "pack", "train", "runs", "eval", "compare",
+            "readers", "predict")  # fmt: skip
 REPORT = [
     "figures",
     "metrics.csv",
@@ -134,7 +134,9 @@ def test_train_says_what_it_does(recipe: Path, tmp_path: Path, capsys: pytest.Ca
     ):
         assert part in said.err
     files = {path.name for path in out.iterdir()} - {"tensorboard"}
-    assert files == {"best.safetensors", "config.yaml", "counts.json", "last.pt", "log.jsonl", "train.log"}
+    assert files == {
+        "best.safetensors", "config.yaml", "counts.json", "curves.png", "last.pt", "log.jsonl", "train.log",
+    }  # fmt: skip
     assert load(out / "config.yaml") == load(recipe, [f"out={out}"])
 
 

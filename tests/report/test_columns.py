@@ -26,6 +26,9 @@ COMPARISON = """finding num num_positive auroc_a auroc_b auroc_difference auroc_
 READERS = """finding reader num num_positive reader_f1 reader_low reader_high model_f1 model_low model_high difference
     difference_low difference_high"""
 
+RUNS = """run recipe backbone data epochs epochs_planned best_epoch val_auroc test_auroc test_auroc_low test_auroc_high
+    date bytes problem note"""
+
 
 def columns(path: Path) -> list[str]:
     with path.open(newline="") as file:
@@ -104,6 +107,11 @@ def test_readers_writes_these_columns(tmp_path: Path) -> None:
     )
     assert call("readers", *arguments) == 0
     assert columns(tmp_path / "out" / "readers.csv") == READERS.split()
+
+
+def test_runs_writes_these_columns(run: Path, tmp_path: Path) -> None:
+    assert call("runs", run, "--csv", tmp_path / "runs.csv") == 0
+    assert columns(tmp_path / "runs.csv") == RUNS.split()
 
 
 def test_check_writes_these_fields(recipe: Path, chexpert: Path, tmp_path: Path) -> None:

@@ -29,10 +29,7 @@ _NO_MEMORY = -4  # OpenCV's StsNoMem
 # we run one decoder per thread; OpenCV's own pool would only contend with them
 cv2.setNumThreads(1)
 # what OpenCV would print about a broken file is in our error, with the file's name
-if hasattr(cv2, "setLogLevel"):  # OpenCV 4
-    cv2.setLogLevel(0)
-else:
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 def name_unsupported(data: bytes) -> str:

@@ -144,6 +144,7 @@ def test_a_folder_without_tables_says_what_was_looked_for(tmp_path: Path) -> Non
     assert error_of(tmp_path, csv="no.csv").startswith("error: data.csv: no file ROOT/no.csv\n")
     assert error_of(tmp_path / "no") == (
         "error: ROOT: no such folder\nhint: data.root must be the folder that holds train.csv and train/"
+        "; cxr download chexpert tells where to get it"
     )
 
 

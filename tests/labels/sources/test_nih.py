@@ -108,6 +108,7 @@ def test_a_line_of_zero_width_spaces_names_no_image(tmp_path: Path) -> None:
 def test_a_missing_folder_says_what_data_root_must_be(tmp_path: Path) -> None:
     assert error_of(tmp_path / "nih") == (
         "error: ROOT: no such folder\nhint: data.root must be the folder that holds Data_Entry_2017_v2020.csv"
+        "; cxr download nih tells where to get it"
     )
 
 
