@@ -70,6 +70,7 @@ Evaluated on test rows (4 images, 3 patients).
 - n/a, no positive image: Hernia
 - the mean AUROC is over 1 of 2 findings
 - threshold 0.5, since the rows it is chosen on hold one class only: Hernia
+- thresholds chosen on fewer than 10 positive images, which other images may not confirm: Mass (1)
 
 ## Findings
 
@@ -124,6 +125,8 @@ rows.
 Note: n/a, no positive image: Hernia
 Note: the mean AUROC is over 1 of 2 findings
 Note: threshold 0.5, since the rows it is chosen on hold one class only: Hernia
+Note: thresholds chosen on fewer than 10 positive images, which other images may
+not confirm: Mass (1)
 Research tool, not a medical device."""
     )
 

@@ -93,6 +93,8 @@ def _precision_recall(report: Report, predictions: Predictions) -> Figure:
     def plot(axes: "Axes", c: int, row: Mapping[str, float]) -> None:
         known = ~np.isnan(predictions.y[:, c])
         precision, recall, _ = precision_recall_curve(predictions.y[known, c], predictions.p[known, c])
+        # scikit-learn ends the curve at recall 0 with precision 1, which no threshold gives
+        precision, recall = precision[:-1], recall[:-1]
         # chance reaches the share of positive images
         axes.axhline(row["num_positive"] / row["num"], color=GREY, lw=0.6, ls=":")
         axes.plot(*_thin(recall, precision), color=BLUE, lw=1.2)
