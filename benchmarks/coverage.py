@@ -66,9 +66,9 @@ def coverage(true_auroc: float, prevalence: float, num_sets: int, num_draws: int
         drawn, by_image = (
             draw_auroc(y[:, None], score[:, None], each)[0] for each in (of_patients, of_images)
         )
-        bounds.append(interval(point, drawn, count_units(y, of_patients).for_metric("auroc")))
+        bounds.append(interval(point, drawn, count_units(y, score >= 0, of_patients).for_metric("auroc")))
         bounds.append(difference_interval(point, drawn))
-        bounds.append(interval(point, by_image, count_units(y, of_images).for_metric("auroc")))
+        bounds.append(interval(point, by_image, count_units(y, score >= 0, of_images).for_metric("auroc")))
         own, covariance = delong.covariance(y, score[:, None])
         bounds.append(delong.interval(float(own[0]), float(covariance[0, 0])))
         if not np.isnan(point):

@@ -4,7 +4,6 @@
 random logits in place of a model's. It also runs at earlier commits of cxr, by PYTHONPATH, to be held beside them.
 """
 
-import contextlib
 import gzip
 import shutil
 import sys
@@ -101,14 +100,16 @@ def _time_epochs(run: Run, state: Any, epochs: int) -> None:  # noqa: ANN401
     from cxr.training.runlog import TextLog
     from cxr.training.save import add_ood_score
     from cxr.training.saver import Saver
+    from cxr.training.tracking import Trackers
 
     text, profiler = TextLog(), StepProfiler(0, 1, run.config.out, WORLD.device, lambda: 0.0)
     text.open(run.config.out, resume=False)
     with (
-        contextlib.closing(RunLog(run.config.out, 0, 0, True, text)) as log,
+        Trackers(run.config, 0, enabled=True) as trackers,
         Saver() as saver,
         progress("{task}") as bar,
     ):
+        log = RunLog(run.config.out, 0, 0, True, text, trackers)
         session = loop._Session(log, saver, StopRequest(False), bar, Pace(), profiler)
         for number in range(epochs):
             state.history = [{"auroc": 0.0, "loss": 9.0}] * number

@@ -9,7 +9,10 @@ import pytest
 pytest_plugins = ("tests.helpers.models", "tests.helpers.predictions")
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
+
+    from cxr.labels.table import LabelTable
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +41,25 @@ def xrv_data() -> Path:
     spec = find_spec("torchxrayvision")
     assert spec and spec.origin
     return Path(spec.origin).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def full_nih(xrv_data: Path) -> "LabelTable":
+    """All of ChestX-ray14's labels; not to be changed."""
+    from cxr.labels.label_csv import read_labels
+
+    return read_labels(xrv_data / "Data_Entry_2017_v2020.csv.gz")
+
+
+@pytest.fixture(scope="session")
+def full_chexpert(xrv_data: Path) -> "tuple[LabelTable, pd.DataFrame]":
+    """All of CheXpert's training labels as they are read here, and as pandas reads the file; not to be changed."""
+    import pandas as pd
+
+    from cxr.labels.label_csv import read_labels
+
+    path = xrv_data / "chexpert_train.csv.gz"
+    return read_labels(path), pd.read_csv(path)
 
 
 @pytest.fixture

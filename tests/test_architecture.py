@@ -1,22 +1,23 @@
 """Imports go downwards only: the order of the rooms in docs/architecture.md, read from the source."""
 
 import ast
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import cxr
 from benchmarks.structure import circles, read_modules
+from tests.helpers.fakes import write_lines
 
 SOURCE = Path(cxr.__file__).parent
 ROOMS = ("foundation", "config", "fields", "images", "phantom", "labels", "evaluation", "report", "data", "weights",
-         "model", "training", "explain", "deploy", "check", "api", "commands", "cli")  # fmt: skip
+         "model", "training", "explain", "deploy", "check", "propose", "download", "api", "commands",
+         "cli")  # fmt: skip
 """The folders, from the ground up; `foundation` is the files that stand in none."""
 
-NO_TORCH = ("config", "fields", "images", "phantom", "labels", "evaluation", "report")
+NO_TORCH = ("config", "fields", "images", "phantom", "labels", "evaluation", "report", "propose", "download")
 
 MAX_LINES = 300
 
@@ -66,8 +67,9 @@ def test_no_file_imports_another_that_imports_it_in_turn() -> None:
 
 def test_the_leaves_can_be_deleted() -> None:
     users = {leaf: {room(module) for module, imported in EDGES if room(imported) == leaf} - {leaf}
-             for leaf in ("explain", "deploy", "check")}  # fmt: skip
-    assert users == {"explain": {"api", "commands", "deploy"}, "deploy": {"api", "commands"}, "check": {"commands"}}
+             for leaf in ("explain", "deploy", "check", "propose", "download")}  # fmt: skip
+    alone = {leaf: {"commands"} for leaf in ("check", "propose", "download")}
+    assert users == {"explain": {"api", "commands", "deploy"}, "deploy": {"api", "commands"}, **alone}
 
 
 def test_no_line_is_long() -> None:
@@ -90,22 +92,40 @@ def test_relative_imports_are_not_used() -> None:
     assert levels == []
 
 
-def loaded(code: str, *names: str) -> str:
-    """Which of the modules a new Python has in memory after the code."""
-    check = f"import sys\n{code}\nprint(sorted(set({names!r}) & set(sys.modules)))"
-    return subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout
+IMPORTS = """
+import contextlib, io, json, sys
 
+def load(step, names):
+    print(json.dumps([step, sorted(set(names) & set(sys.modules))]))
 
-@pytest.mark.parametrize("name", NO_TORCH)
-def test_rooms_that_read_and_count_import_no_torch_at_any_depth(name: str) -> None:
-    files = [module for module, _ in modules() if room(module) == name]
-    assert len(files) > 1
-    assert loaded(f"import {', '.join(files)}", "torch", "torchvision", "torchxrayvision") == "[]\n"
-
-
-def test_help_imports_nothing_heavy() -> None:
-    code = """
-import contextlib, io, cxr.cli
+import cxr.cli
 with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-    cxr.cli.main(["--help"])"""
-    assert loaded(code, "torch", "pandas", "numpy", "pydantic", "yaml", "sklearn", "cv2", "rich") == "[]\n"
+    cxr.cli.main(["--help"])
+load("help", ("torch", "pandas", "numpy", "pydantic", "yaml", "sklearn", "cv2", "rich"))
+for room, files in json.loads(sys.argv[1]):
+    for file in files:
+        __import__(file)
+    heavy = ("sklearn", "scipy.stats", "rich.table", "matplotlib") if room == "evaluation" else ()
+    load(room, ("torch", "torchvision", "torchxrayvision", *heavy))
+from cxr.evaluation import prediction_files
+def stop(*arguments):
+    load("eval of a file", ("torch", "torchvision", "matplotlib"))
+    sys.exit(0)
+prediction_files.score = stop
+import cxr.commands.init, cxr.commands.download, cxr.commands.check
+load("commands before a training", ("torch", "torchvision", "torchxrayvision"))
+cxr.cli.main(["eval", sys.argv[2]])
+"""
+"""Loads more and more in one Python and prints after each step what is in memory: nothing leaves it again."""
+
+
+def test_help_rooms_that_read_and_count_and_eval_of_a_file_import_nothing_heavy(tmp_path: Path) -> None:
+    # the evaluation comes before other rooms, which may import what it may not
+    order = ("evaluation", *(name for name in NO_TORCH if name != "evaluation"))
+    rooms = [(name, [module for module, _ in modules() if room(module) == name]) for name in order]
+    assert all(len(files) > 1 for _, files in rooms)
+    scores = write_lines(tmp_path / "test.csv", ["image,y_Mass,p_Mass", "a.png,1,0.5", "b.png,0,0.25"])
+    command = [sys.executable, "-c", IMPORTS, json.dumps(rooms), str(scores)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert found == [[step, []] for step in ("help", *order, "commands before a training", "eval of a file")]

@@ -68,7 +68,8 @@ def test_an_error_renders_its_problems_then_its_hint() -> None:
 def test_a_missing_data_folder(fail: Fail, small: tuple[str, ...], tmp_path: Path) -> None:
     assert fail(*small, f"data.root={tmp_path / 'absent'}") == [
         "error: absent: no such folder",
-        "hint: data.root must be the folder that holds Data_Entry_2017_v2020.csv",
+        "hint: data.root must be the folder that holds Data_Entry_2017_v2020.csv; "
+        "cxr download nih tells where to get it",
     ]
 
 

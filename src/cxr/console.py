@@ -125,3 +125,19 @@ def progress(status: str = "") -> "Progress":
     columns = [Words("{task.description}"), BarColumn(10 if status else 24), MofNCompleteColumn(), Rate()]
     last = Words(status) if status else TimeRemainingColumn()
     return Progress(*columns, last, console=err, transient=True, disable=not err.is_terminal)
+
+
+def byte_progress() -> "Progress":
+    """A progress bar over the bytes of a file, with rate and time left."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    name = TextColumn("{task.description}", markup=False)
+    columns = [name, BarColumn(24), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()]
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)

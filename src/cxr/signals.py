@@ -13,6 +13,14 @@ _HUP_AND_TERM = tuple(getattr(signal, name) for name in ("SIGHUP", "SIGTERM") if
 _Handler = Callable[[int, FrameType | None], None]
 
 
+class Stopped(Exception):
+    """A signal asked a training to stop, and last.pt is saved; `signal` is the signal's number."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = number
+        super().__init__(number)
+
+
 class StopRequest:
     """Whether a signal has asked to stop, and which."""
 

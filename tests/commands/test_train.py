@@ -271,6 +271,22 @@ def test_a_run_that_was_moved_continues_where_it_and_its_data_are_now(
     assert "where: disk" in (moved / "config.yaml").read_text()  # so that the next command needs not say it
 
 
+def test_a_run_folder_is_its_recipe_and_is_continued_where_it_is(
+    call: Call, small: tuple[str, str], tmp_path: Path
+) -> None:
+    recipe, out = small
+    assert call("train", recipe, out, "train.schedule=constant", "train.epochs=1").status == 0
+    run = Path(out.removeprefix("out="))
+    copied = shutil.copytree(run, tmp_path / "copy")
+    assert "recipe: a recipe " in call("config", copied).out
+    assert "holds a run already" in call("train", copied).err
+    ended = call("train", copied, "--resume", "train.epochs=2")
+    assert (ended.status, "resuming at epoch 2" in ended.err) == (0, True)
+    assert (run / "last.pt").stat().st_mtime_ns < (copied / "last.pt").stat().st_mtime_ns
+    (copied / "last.pt").unlink()
+    assert f"{copied}: there is no last.pt to resume from" in call("train", copied, "--resume").err
+
+
 def test_out_is_refused_where_it_would_change_nothing(call: Call, run: Path) -> None:
     for command in (("eval", run), ("compare", run, run / "best.safetensors"), ("eval", "p.csv")):
         ended = call(*command, "out=some where")

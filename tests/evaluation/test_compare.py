@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +12,15 @@ from rich.console import Console
 
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
+from cxr.evaluation import predictions as predictions_file
 from cxr.evaluation.compare import Compared, Comparison, bootstrap_p, compare, holm
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import delong, metrics
-from cxr.evaluation.thresholds import fixed
+from cxr.evaluation.thresholds import choose, fixed
 from cxr.report import markdown
 from cxr.report.compare import document, summary, write
 from cxr.report.terminal import render
+from tests.helpers.commands import call
 
 Draw = Callable[..., Predictions]
 HOW = Eval(draws=400)
@@ -30,6 +33,14 @@ def model(name: str, predictions: Predictions, threshold: float = 0.4) -> Compar
 def noisier(predictions: Predictions) -> Predictions:
     noise = np.random.default_rng(5).normal(0, 0.3, predictions.p.shape)
     return replace(predictions, p=np.clip(predictions.p + noise, 0, 1))
+
+
+def shown(comparison: Comparison) -> str:
+    """The comparison on a wide terminal, with each run of blanks as one."""
+    console = Console(width=200, file=io.StringIO())
+    with console.capture() as capture:
+        console.print(render(*summary(comparison)))
+    return " ".join(capture.get().split())
 
 
 def worse_and_better(draw: Draw, num: int = 900) -> Comparison:
@@ -49,14 +60,54 @@ def test_differences_are_of_the_points(draw: Draw) -> None:
         metrics.at_threshold(y, b, 0.4).f1 - metrics.at_threshold(y, a, 0.4).f1
     )
     known = ~np.isnan(y)
-    assert row.delong_p == delong.compare(y[known], a[known], b[known])
+    _, patients = np.unique(good.rows["patient_id"][known], return_inverse=True)
+    parts = delong.clustered(y[known], np.stack([a[known], b[known]], axis=1), patients, patients.max() + 1)
+    assert row.delong_p == row.auroc_p == pytest.approx(delong.compare_clustered([parts])[0].p, rel=1e-12)
 
 
 def test_a_better_model_is_found_better(draw: Draw) -> None:
     table = worse_and_better(draw).table
     assert (table["auroc_low"] > 0).all()
-    assert table["auroc_p"].tolist() == [pytest.approx(2 / 401)] * 4
-    assert (table["delong_p"][:3] < 1e-3).all()
+    assert table["auroc_p_bootstrap"].tolist() == [pytest.approx(2 / 401)] * 4
+    assert (table["auroc_p"] < 1e-3).all() and (table["auroc_p_holm"][:3] < 2 / 401).all()
+
+
+def test_p_values_of_f1_that_more_draws_could_lower_are_marked(draw: Draw) -> None:
+    comparison = worse_and_better(draw)
+    table = comparison.table
+    assert (table["f1_p_is_bound"] == np.isclose(table["f1_p"], 2 / 401)).all() and table[
+        "f1_p_is_bound"
+    ].any()
+    assert (table["f1_p_holm_is_bound"][:3] >= table["f1_p_is_bound"][:3]).all()
+    assert "<=0.005" in shown(comparison)
+
+
+def test_chosen_thresholds_beside_fixed_ones_are_marked(draw: Draw) -> None:
+    fixed_model, validation = model("a", draw(200)), draw(100, split="val")
+    chosen = Compared("b", noisier(draw(200)), choose(validation, "f1"))
+    page = shown(compare(fixed_model, chosen, HOW))
+    assert "F1 marked * stands beside F1 at thresholds of another kind" in page
+    assert re.search(r"Mass +0\.\d{3}\* +0\.\d{3}\* +[+-]0\.\d{3}\* \(", page)
+    assert "*" not in shown(compare(fixed_model, model("b", noisier(draw(200))), HOW))
+
+
+def test_csv_files_take_thresholds_of_validation_rows_or_a_report(
+    draw: Draw, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, rows in (("a", draw(200)), ("b", noisier(draw(200)))):
+        predictions_file.write(rows, tmp_path / f"{name}.csv")
+        predictions_file.write(draw(100, split="val"), tmp_path / f"{name}_val.csv")
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    both = [text for name in "ab" for text in ("--validation", tmp_path / f"{name}_val.csv")]
+    assert call("compare", *files, *both, "eval.draws=100") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("best F1 on validation rows") == 2
+    assert call("compare", *files, *both[:2]) == 2
+    assert "--validation: 1 file for 2 CSVs of predictions" in capsys.readouterr().err
+    table = tmp_path / "metrics.csv"
+    table.write_text("finding,threshold\nMass,0.3\nEdema,0.4\nHernia,0.5\n")
+    assert call("compare", *files, "--thresholds", table, "--thresholds", table, "eval.draws=100") == 0
+    assert "as given in" in capsys.readouterr().out
 
 
 def test_a_model_does_not_differ_from_itself(draw: Draw) -> None:
@@ -72,7 +123,8 @@ def test_the_other_way_round_has_the_opposite_sign(draw: Draw) -> None:
     straight, reverse = compare(a, b, HOW).table, compare(b, a, HOW).table
     np.testing.assert_array_equal(straight["auroc_difference"], -reverse["auroc_difference"])
     np.testing.assert_allclose(straight["auroc_low"], -reverse["auroc_high"], atol=1e-15)
-    np.testing.assert_array_equal(straight["auroc_p"], reverse["auroc_p"])
+    np.testing.assert_allclose(straight["auroc_p"], reverse["auroc_p"], rtol=1e-9)
+    np.testing.assert_array_equal(straight["auroc_p_bootstrap"], reverse["auroc_p_bootstrap"])
 
 
 def test_two_models_alike_are_seldom_told_apart() -> None:

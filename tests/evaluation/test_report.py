@@ -1,8 +1,6 @@
 import io
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +11,6 @@ import pytest
 from rich.console import Console
 from sklearn.metrics import f1_score, roc_auc_score
 
-import cxr.evaluation
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.evaluation.calibration import fit
@@ -73,6 +70,7 @@ Evaluated on test rows (4 images, 3 patients).
 - n/a, no positive image: Hernia
 - the mean AUROC is over 1 of 2 findings
 - threshold 0.5, since the rows it is chosen on hold one class only: Hernia
+- thresholds chosen on fewer than 10 positive images, which other images may not confirm: Mass (1)
 
 ## Findings
 
@@ -127,6 +125,8 @@ rows.
 Note: n/a, no positive image: Hernia
 Note: the mean AUROC is over 1 of 2 findings
 Note: threshold 0.5, since the rows it is chosen on hold one class only: Hernia
+Note: thresholds chosen on fewer than 10 positive images, which other images may
+not confirm: Mass (1)
 Research tool, not a medical device."""
     )
 
@@ -418,16 +418,3 @@ def test_micro_ravels_every_known_cell(draw: Draw) -> None:
     called = predictions.p >= np.array(thresholds.values)
     assert micro["auroc"] == roc_auc_score(predictions.y[known], predictions.p[known])
     assert micro["f1"] == pytest.approx(f1_score(predictions.y[known], called[known]))
-
-
-def test_the_evaluation_room_imports_no_torch() -> None:
-    folder = Path(cxr.evaluation.__file__).parent
-    rooms = ", ".join(
-        f"cxr.evaluation.{file.stem}" for file in folder.glob("*.py") if file.stem != "__init__"
-    )
-    heavy = ("torch", "sklearn", "scipy.stats", "rich.table", "matplotlib")
-    code = f"import sys, {rooms}; print([name for name in {heavy} if name in sys.modules])"
-    assert (
-        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-        == "[]\n"
-    )

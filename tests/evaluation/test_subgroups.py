@@ -1,3 +1,4 @@
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -8,9 +9,16 @@ import pytest
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.report import score
 from cxr.evaluation.statistics import metrics
-from cxr.evaluation.statistics.bootstrap import resampling_of
+from cxr.evaluation.statistics.bootstrap import draw_auroc, resampling_of
+from cxr.evaluation.statistics.metrics import GROUP_METRICS
 from cxr.evaluation.subgroups import Subgroups, age_band, subgroups
+from cxr.evaluation.thresholds import fixed
+from cxr.report import markdown
+from cxr.report.document import Estimate, format_cell
+from cxr.report.evaluation_page import _mark_vacuous, page
+from cxr.report.run_files import Training
 
 Draw = Callable[..., Predictions]
 
@@ -61,6 +69,66 @@ def test_the_gap_is_between_the_best_and_the_worst_group(draw: Draw) -> None:
     assert 0 < row["gap_low"] < row["gap"] < row["gap_high"]
 
 
+def test_intervals_of_the_gaps_hold_together(draw: Draw) -> None:
+    predictions = two_sexes(draw)
+    gaps = cut(predictions, "sex", draws=500).gaps
+    resampling = resampling_of(predictions.rows, Eval(draws=500))[0]
+    assert resampling is not None
+    men = (predictions.rows["sex"] == "M").to_numpy()[:, None]
+    women, others = (
+        draw_auroc(np.where(mask, predictions.y, np.nan), predictions.p, resampling) for mask in (~men, men)
+    )
+    differences = women - others  # of Mass and Edema: the largest of their deviations decides
+    deviations = differences.std(axis=1, ddof=1)
+    largest = np.abs((differences - gaps["gap"].to_numpy()[:, None]) / deviations[:, None]).max(axis=0)
+    half = np.quantile(largest, 0.95) * deviations
+    np.testing.assert_allclose(gaps["gap_high"] - gaps["gap"], half, rtol=1e-9)
+    assert np.quantile(largest, 0.95) > 1.96
+
+
+def test_rates_of_a_group_are_those_of_its_rows(draw: Draw) -> None:
+    predictions = two_sexes(draw)
+    resampling = resampling_of(predictions.rows, Eval(draws=100))[0]
+    row = by_key(subgroups(predictions, ["sex"], resampling, np.array([0.3, 0.4])).groups)["M", "Edema"]
+    own = predictions.select((predictions.rows["sex"] == "M").to_numpy())
+    known = ~np.isnan(own.y[:, 1])
+    y, p = own.y[known, 1], own.p[known, 1]
+    point = metrics.at_threshold(y, p, 0.4)
+    assert (row["sensitivity"], row["ppv"]) == (point.sensitivity, point.ppv)
+    assert row["false_positive_rate"] == pytest.approx(1 - point.specificity)
+    assert row["observed_expected"] == pytest.approx(y.sum() / p.sum())
+    for name in GROUP_METRICS:
+        assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
+    assert row["num_positive_patients"] == own.rows["patient_id"][own.y[:, 1] == 1].nunique()
+
+
+def test_ten_patients_of_each_class_are_needed_not_ten_images(draw: Draw) -> None:
+    predictions = draw(120, ("Mass",))
+    predictions.y[:] = np.tile([0.0, 1.0], 60)[:, None]
+    predictions.rows["view"] = np.where(np.arange(120) < 30, "AP", "PA")
+    predictions.rows.loc[:29, "patient_id"] = np.repeat([f"{patient}" for patient in range(9)], 4)[:30]
+    groups = by_key(cut(predictions, "view").groups)
+    assert (groups["AP", "Mass"]["num_positive"], groups["AP", "Mass"]["num_positive_patients"]) == (15, 8)
+    assert np.isnan(groups["AP", "Mass"]["auroc"]) and not np.isnan(groups["PA", "Mass"]["auroc"])
+
+
+def test_the_page_says_how_many_findings_a_mean_is_over_and_counts_whole_images(draw: Draw) -> None:
+    predictions = two_sexes(draw)
+    predictions.y[(predictions.rows["sex"] == "M").to_numpy(), 1] = 0
+    config = Eval(draws=100, subgroups=("sex",))
+    report = score(predictions, fixed(predictions.findings), config=config)
+    text = markdown.render(page(report, (), Training()))
+    assert "AUROC by sex (mean over 1 of 2 findings)" in text
+    assert re.search(r"\| Edema +\| [^|]*\| \(0 of \d+\) ", text)
+
+
+def test_an_interval_that_says_nothing_is_marked() -> None:
+    assert (
+        format_cell(_mark_vacuous(Estimate(0.8, 0.0001, 0.9999))) == "0.800 (0.000-1.000), too few patients"
+    )
+    assert format_cell(_mark_vacuous(Estimate(0.8, 0.001, 0.9999))) == "0.800 (0.001-1.000)"
+
+
 def test_rows_of_unknown_sex_are_no_group_of_the_gap_or_the_mean(draw: Draw) -> None:
     predictions = two_sexes(draw)
     predictions.rows.loc[:8, "sex"] = ""
@@ -75,6 +143,7 @@ def test_few_images_have_counts_in_place_of_a_figure(draw: Draw) -> None:
     predictions = draw(200, ("Mass",))
     predictions.y[:] = 0
     predictions.y[:19] = 1
+    predictions.rows["patient_id"] = predictions.rows["image"]
     predictions.rows["view"] = np.where(np.arange(200) % 2, "PA", "AP")
     groups = by_key(cut(predictions, "view").groups)
     ap, pa = groups["AP", "Mass"], groups["PA", "Mass"]

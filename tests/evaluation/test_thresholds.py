@@ -1,4 +1,6 @@
+import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,9 +12,11 @@ from sklearn.metrics import balanced_accuracy_score, f1_score
 from cxr.errors import CxrError
 from cxr.evaluation.join import IDENTITY
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.report import score
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.thresholds import Rule, Thresholds, choose, fixed, from_json, hashed, origin, to_json
 
+Draw = Callable[..., Predictions]
 CELLS = st.tuples(st.sampled_from([0.0, 1.0, np.nan]), st.integers(0, 12).map(lambda part: part / 12))
 BOTH_CLASSES = [(0.0, 0.25), (1.0, 0.5)]
 FIGURES = {"f1": f1_score, "youden": balanced_accuracy_score}  # J = 2 x balanced accuracy - 1
@@ -138,11 +142,20 @@ def test_the_report_says_how_thresholds_were_chosen(rule: Rule, words: str) -> N
     assert origin(choose(of([0, 1], [0.2, 0.7]), rule, "validation rows (2 images)")) == words
 
 
-def test_thresholds_know_on_how_many_positives_they_were_chosen() -> None:
-    points = choose(of([1, 0, 1, np.nan], [0.9, 0.1, 0.8, 0.7]), "f1")
-    assert points.num_positives == (2,)
-    assert from_json(to_json(points)) == points
-    without = to_json(points).replace(', "num_positives": [2]', "")
-    assert from_json(without).num_positives == ()
-    with pytest.raises(ValueError, match="2 numbers of positives for 1 findings"):
-        from_json(to_json(points).replace('"num_positives": [2]', '"num_positives": [2, 3]'))
+def test_thresholds_chosen_on_few_positive_images_are_named(draw: Draw) -> None:
+    validation = draw(200, ("Mass", "Edema"))
+    validation.y[:, 0] = np.arange(200) < 3
+    validation.y[:, 1] = np.arange(200) < 10
+    chosen = choose(validation, "youden")
+    assert chosen.num_positive == (3, 10)
+    assert chosen.few == ("Mass (3)",) == from_json(to_json(chosen)).few
+    notes = score(draw(100, ("Mass", "Edema")), chosen).notes
+    assert any(note.endswith("which other images may not confirm: Mass (3)") for note in notes)
+    assert choose(validation, 0.3).few == fixed(("Mass",)).few == ()
+
+
+def test_thresholds_of_an_earlier_version_have_no_counts(draw: Draw) -> None:
+    chosen = choose(draw(200), "f1")
+    written = json.loads(to_json(chosen))
+    del written["num_positive"]
+    assert from_json(json.dumps(written)) == replace(chosen, num_positive=())

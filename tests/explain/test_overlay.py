@@ -181,7 +181,7 @@ def captions(source: Source, one: Shown, monkeypatch: pytest.MonkeyPatch) -> str
 
 def test_a_caption_says_probability_threshold_method_and_run(monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = Thresholds(
-        ("Mass", "Hernia"), (0.5, 0.2), "f1", "validation rows (560 images)", num_positives=(63, 2)
+        ("Mass", "Hernia"), (0.5, 0.2), "f1", "validation rows (560 images)", num_positive=(63, 2)
     )
     text = captions(replace(SOURCE, thresholds=chosen), shown(np.ones((2, 2), np.float32)), monkeypatch)
     for part in (

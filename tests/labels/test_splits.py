@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from cxr.config.schema import Data
 from cxr.errors import CxrError
-from cxr.labels.label_csv import read_labels
 from cxr.labels.reading import make_rows
 from cxr.labels.sources import read
 from cxr.labels.split_lists import hash_names
@@ -231,11 +230,11 @@ def test_a_partial_archive_with_full_lists_is_still_the_official_split(sample_da
 
 @pytest.mark.real
 def test_the_community_split_is_recognised_at_full_scale(
-    sample_data: Path, xrv_data: Path, tmp_path: Path
+    sample_data: Path, full_nih: LabelTable, tmp_path: Path
 ) -> None:
+    table = full_nih
     with (sample_data / "splits/nih_community_patients.csv").open() as file:
         split_of = {row["patient_id"]: row["fold"] for row in csv.DictReader(file)}
-    table = read_labels(xrv_data / "Data_Entry_2017_v2020.csv.gz")
     assigned = table.rows["patient_id"].map(split_of)
     images = {split: table.rows["image"][assigned == split] for split in SPLITS}
     lines = {split: [f"{name} 0 1 0" for name in images[split]] for split in SPLITS}
@@ -248,7 +247,9 @@ def test_the_community_split_is_recognised_at_full_scale(
     }
 
 
-def test_the_full_chexpert_training_table_is_recognised(xrv_data: Path, tmp_path: Path) -> None:
-    table = read_labels(xrv_data / "chexpert_train.csv.gz")
+def test_the_full_chexpert_training_table_is_recognised(
+    full_chexpert: tuple[LabelTable, pd.DataFrame], tmp_path: Path
+) -> None:
+    table, _ = full_chexpert
     listed = replace(table, rows=table.rows.assign(split="train"))
     assert assign(listed, config("official", tmp_path, "chexpert")).name == "CheXpert official training set"

@@ -1,12 +1,9 @@
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from cxr.errors import CxrError
-from cxr.findings import CHEXPERT_14
-from cxr.labels.label_csv import read_labels
 from cxr.labels.reading import make_rows
 from cxr.labels.table import LabelTable
 from cxr.labels.targets import count_targets, resolve
@@ -75,23 +72,3 @@ def test_an_unlabelled_finding_is_refused_with_the_labelled_ones() -> None:
         error.value.render()
         == "error: data.findings: root has no labels for 'Hernia'\nhint: it labels Mass, Edema"
     )
-
-
-@pytest.fixture(scope="module")
-def full_chexpert(xrv_data: Path) -> tuple[LabelTable, pd.DataFrame]:
-    path = xrv_data / "chexpert_train.csv.gz"
-    return read_labels(path), pd.read_csv(path)[list(CHEXPERT_14)]
-
-
-@pytest.mark.parametrize("blank", ["negative", "masked"])
-@pytest.mark.parametrize("policy", ["ignore", "zeros", "ones"])
-def test_full_chexpert_counts_under_each_policy_equal_pandas(
-    full_chexpert: tuple[LabelTable, pd.DataFrame], policy: str, blank: str
-) -> None:
-    table, cells = full_chexpert
-    counts = count_targets(resolve(table, CHEXPERT_14, policy, blank))  # type: ignore[arg-type]
-    says = cells.replace(-1, {"ignore": 7, "zeros": 0, "ones": 1}[policy]).fillna(
-        0 if blank == "negative" else 7
-    )
-    for name, value in {"positive": 1, "negative": 0, "masked": 7}.items():
-        assert counts[name].tolist() == (says == value).sum().tolist()

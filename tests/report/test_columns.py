@@ -15,13 +15,19 @@ FIXTURES = Path(__file__).parents[1] / "fixtures"
 METRICS = """finding num num_positive auroc auroc_low auroc_high average_precision average_precision_low
     average_precision_high f1 f1_low f1_high sensitivity sensitivity_low sensitivity_high specificity specificity_low
     specificity_high ppv ppv_low ppv_high npv npv_low npv_high brier brier_low brier_high ece threshold"""
-SUBGROUPS = "attribute group finding num num_positive auroc auroc_low auroc_high"
+SUBGROUPS = """attribute group finding num num_positive auroc auroc_low auroc_high num_patients num_positive_patients
+    sensitivity sensitivity_low sensitivity_high false_positive_rate false_positive_rate_low false_positive_rate_high
+    ppv ppv_low ppv_high observed_expected observed_expected_low observed_expected_high num_findings"""
 GAPS = "attribute finding best worst gap gap_low gap_high"
 RELIABILITY = "finding lowest highest num mean_probability positive"
 COMPARISON = """finding num num_positive auroc_a auroc_b auroc_difference auroc_low auroc_high auroc_p auroc_p_holm
-    f1_a f1_b f1_difference f1_low f1_high f1_p f1_p_holm delong_p delong_p_holm"""
+    f1_a f1_b f1_difference f1_low f1_high f1_p f1_p_holm delong_p delong_p_holm
+    auroc_p_bootstrap f1_p_is_bound f1_p_holm_is_bound"""
 READERS = """finding reader num num_positive reader_f1 reader_low reader_high model_f1 model_low model_high difference
     difference_low difference_high"""
+
+RUNS = """run recipe backbone data epochs epochs_planned best_epoch val_auroc test_auroc test_auroc_low test_auroc_high
+    date bytes problem note"""
 
 
 SCORES = """pointing pointing_low pointing_high hit hit_low hit_high miou miou_low miou_high mass mass_low mass_high
@@ -56,7 +62,7 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
     assert {path.name: " ".join(columns(path)) for path in tmp_path.glob("*.csv")} == {
         "predictions.csv": "image patient_id split view sex age y_Mass y_Edema y_Hernia p_Mass p_Edema p_Hernia",
         "metrics.csv": words(f"{METRICS} optimistic"),
-        "subgroups.csv": SUBGROUPS,
+        "subgroups.csv": words(SUBGROUPS),
         "subgroup_gaps.csv": GAPS,
         "reliability.csv": RELIABILITY,
     }
@@ -67,7 +73,7 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
         "metrics": words(METRICS),
         "summary": words(METRICS),
         "subgroups": "auroc gaps",
-        "subgroups.auroc": SUBGROUPS,
+        "subgroups.auroc": words(SUBGROUPS),
         "subgroups.gaps": GAPS,
         "calibration": "fitted_on findings reliability",
         "calibration.findings": "finding brier ece temperature brier_after ece_after",
@@ -106,6 +112,11 @@ def test_readers_writes_these_columns(tmp_path: Path) -> None:
     )
     assert call("readers", *arguments) == 0
     assert columns(tmp_path / "out" / "readers.csv") == READERS.split()
+
+
+def test_runs_writes_these_columns(run: Path, tmp_path: Path) -> None:
+    assert call("runs", run, "--csv", tmp_path / "runs.csv") == 0
+    assert columns(tmp_path / "runs.csv") == RUNS.split()
 
 
 def test_check_writes_these_fields(recipe: Path, chexpert: Path, tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def test_the_run_brings_its_curves_counts_and_recipe(draw: Draw, tmp_path: Path)
         {"loss": 0.6, "val_loss": 0.65, "val_auroc": 0.75},
     )
     text = page(draw, tmp_path, training)
-    assert "at the last of 2: loss 0.6000, val loss 0.6500, val auroc 0.7500." in text
+    assert "at the last of 2: loss 0.6000, validation loss 0.6500, validation AUROC 0.7500." in text
     assert "3 positive, 1,200 negative, 2 masked" in text
     assert "Left out: 4 no file." in text
     assert "seed: 7" in text

@@ -1,4 +1,4 @@
-"""Commands before a training: recipes, config, phantom, check, pack."""
+"""Commands before a training: recipes, config, init, download, phantom, check, pack."""
 
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +35,42 @@ def config_command(
     from cxr.commands.config import print_config
 
     print_config(config, overrides or [])
+
+
+@app.command(
+    epilog=example(
+        "cxr init my.yaml --csv labels.csv --images images",
+        "cxr init my.yaml --images /data/CheXpert-v1.0-small --yes",
+        "cxr init my.yaml --csv labels.csv data.columns.patient=mrn",
+    )
+)
+def init(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="YAML file to write.")],
+    overrides: Overrides = None,
+    csv: Annotated[Path | None, typer.Option(help="Table of labels.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the images; the table's by default.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Take every proposal; ask nothing.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the recipe if it exists.")] = False,
+) -> None:
+    """Write a recipe for your own table of labels or folder of images."""
+    from cxr.commands.init import init as run_init
+
+    run_init(recipe, csv, images, overrides or [], yes, overwrite)
+
+
+@app.command(
+    epilog=example("cxr download nih --to /data/nih", "cxr download chexpert")
+    + "\n\nOther datasets need a registration: cxr says where."
+)
+def download(
+    dataset: Annotated[str, typer.Argument(help="nih; chexpert, mimic, padchest, vindr, brax, rsna.")],
+    to: Annotated[Path | None, typer.Option(help="Folder of the dataset; data/<dataset> by default.")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the archives once they are unpacked.")] = False,
+) -> None:
+    """Download a dataset, resumed and checked; ChestX-ray14 is 45 GB."""
+    from cxr.commands.download import download as run_download
+
+    run_download(dataset, to or Path("data") / dataset, keep)
 
 
 @app.command(epilog=example("cxr phantom data/phantom --images 2000"))

@@ -73,6 +73,7 @@ def evaluate(
     epilog=example(
         "cxr compare runs/resnet50 runs/densenet121",
         "cxr compare ours.csv theirs.csv --labels test_labels.csv --out comparison",
+        "cxr compare a.csv b.csv --validation a_val.csv --validation b_val.csv",
     )
 )
 def compare(
@@ -82,12 +83,23 @@ def compare(
     labels: Labels = None,
     label_column: LabelColumn = None,
     skip_unlabelled: SkipUnlabelled = False,
+    validation: Annotated[
+        list[Path] | None,
+        typer.Option(help="CSV of validation images to choose thresholds on; once for each CSV, in order."),
+    ] = None,
+    thresholds: Annotated[
+        list[Path] | None,
+        typer.Option(help="metrics.csv of cxr eval with thresholds; once for each CSV, in order."),
+    ] = None,
 ) -> None:
     """Compare two models on the same patients."""
+    from cxr.commands.compare import OperatingPoints
     from cxr.commands.compare import compare as run_compare
     from cxr.evaluation.join import LabelOptions
 
-    run_compare(runs, split and split.value, out, labels, LabelOptions(label_column, skip_unlabelled))
+    points = OperatingPoints(tuple(validation or ()), tuple(thresholds or ()))
+    options = LabelOptions(label_column, skip_unlabelled)
+    run_compare(runs, split and split.value, out, labels, options, points)
 
 
 @app.command(

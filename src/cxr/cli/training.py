@@ -1,5 +1,6 @@
-"""Commands of a training: train."""
+"""Commands of a training: train, runs."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ app = typer.Typer()
 @app.command(
     epilog=example(
         "cxr train nih_densenet121 data.root=/data/nih train.epochs=3",
+        "cxr train runs/nih_densenet121 --resume",
         "torchrun --nproc-per-node 4 -m cxr train nih_densenet121",
     )
 )
@@ -29,3 +31,29 @@ def train(
     from cxr.commands import train as jobs
 
     jobs.train(config, overrides or [], resume, overwrite)
+
+
+@app.command(
+    epilog=example(
+        "cxr runs",
+        "cxr runs runs/chexpert --sort test_auroc --filter model.backbone=resnet50",
+        "cxr runs --filter nih --csv runs.csv",
+    )
+)
+def runs(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of runs.")] = Path("runs"),
+    sort: Annotated[
+        str, typer.Option(metavar="COLUMN", help="run, date, val_auroc, test_auroc or another of the CSV.")
+    ] = "run",
+    conditions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter", metavar="KEY=VALUE", help="A config key, or a part of the name; repeatable."
+        ),
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the table as CSV too.")] = None,
+) -> None:
+    """List runs: recipe, data, epochs, AUROC, date, size."""
+    from cxr.commands.runs import runs as list_runs
+
+    list_runs(folder, sort, conditions or [], csv)

@@ -6,7 +6,7 @@ from cxr.config.keys import walk
 from cxr.config.schema import Config
 from cxr.text import shorten
 
-_TAKE_RECIPES = ("config", "check", "pack", "train")
+_TAKE_RECIPES = ("config", "init", "check", "pack", "train")
 _ALIASES = {
     "arch": "model.backbone",
     "architecture": "model.backbone",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxr.config.load import load
+from cxr.config.recipes import OF_RUN, find_recipe
 from cxr.config.schema import Config
 from cxr.console import count, err, say, warn
 from cxr.data.counts import counts, warnings
@@ -51,15 +52,13 @@ def train(config: Path, overrides: Sequence[str], resume: bool, overwrite: bool)
     from cxr.training.train import train as run_training
 
     options = ["--resume"] * resume + ["--overwrite"] * overwrite
-    recipe = load(config, overrides)
-    if resume:
-        recipe = _follow_moved_run(config, overrides, recipe)
+    recipe = _follow_moved_run(config, overrides, load(config, overrides), resume)
     _check_run_folder(recipe.out, resume, overwrite, command("train", config, *overrides, "--resume"))
     before = _time_of_save(recipe.out)
 
     def again() -> str:
         if _time_of_save(recipe.out) != before:  # this run has saved itself
-            return command("train", recipe.out / "config.yaml", "--resume")
+            return command("train", recipe.out / OF_RUN, "--resume")
         return command("train", config, *overrides, *options)
 
     with join_world(recipe.device) as world, print_resume_command(again) if world.is_first else nullcontext():
@@ -95,14 +94,16 @@ def _open(recipe: Config, world: "World", resume: bool) -> Dataset:
     return listed.open(may_pack=world.is_first)
 
 
-def _follow_moved_run(config: Path, overrides: Sequence[str], recipe: Config) -> Config:
-    """The recipe with the run folder as it is now, for a run resumed by the config.yaml in that folder."""
-    is_of_run = config.name == "config.yaml" and exists(config.parent / "last.pt")
-    if not is_of_run or any(text.startswith("out=") for text in overrides):
+def _follow_moved_run(config: Path, overrides: Sequence[str], recipe: Config, resume: bool) -> Config:
+    """The recipe with the run folder as it is now, for a run that is given, or resumed by its config.yaml."""
+    file = find_recipe(config)
+    is_given = file != config and file.name == OF_RUN
+    is_resumed = resume and file.name == OF_RUN and exists(file.parent / "last.pt")
+    if not (is_given or is_resumed) or any(text.startswith("out=") for text in overrides):
         return recipe
-    if recipe.out.resolve() != config.parent.resolve():
-        say(f"{config}: the run was in {recipe.out} and is now in {config.parent}")
-    return recipe.model_copy(update={"out": config.parent})
+    if recipe.out.resolve() != file.parent.resolve():
+        say(f"{file}: the run was in {recipe.out} and is now in {file.parent}")
+    return recipe.model_copy(update={"out": file.parent})
 
 
 def _check_run_folder(out: Path, resume: bool, overwrite: bool, to_resume: str) -> None:

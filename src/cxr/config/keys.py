@@ -2,7 +2,7 @@
 
 import difflib
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -55,3 +55,13 @@ def _siblings(keys: KeyPath) -> list[str]:
             return []
         model = inside
     return list(model.model_fields)
+
+
+def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """{"train.lr": 0.001, "data.also.0.root": ...} of the values of a config."""
+    flat: dict[str, object] = {}
+    for key, value in values.items():
+        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            value = {str(number): entry for number, entry in enumerate(value)}
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

@@ -9,13 +9,13 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from cxr.config.keys import KeyPath, suggest
-from cxr.config.recipes import find_recipe
+from cxr.config.recipes import OF_RUN, find_recipe
 from cxr.config.renamed import RENAMED
 from cxr.config.schema import Config
 from cxr.config.yaml_reader import MAX_BYTES, compose, construct, explain_yaml, read_argument, read_text
 from cxr.console import say
 from cxr.errors import CxrError
-from cxr.text import quote, shorten
+from cxr.text import quote, shorten, visible
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -28,12 +28,14 @@ Places = dict[KeyPath, str]
 _MOST_KEYS = 8  # data.also.0.columns.image has five
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load(path: Path, overrides: Sequence[str] = (), quiet: bool = False) -> Config:
     """The Config of a recipe with overrides such as `train.epochs=3` laid over it.
 
     Args:
-        path: A YAML file, or the name of a recipe that comes with cxr, such as `nih_densenet121`.
+        path: A YAML file, a run folder, or the name of a recipe that comes with cxr, such as
+            `nih_densenet121`.
         overrides: The texts.
+        quiet: Whether nothing is printed of keys that have another name now.
 
     Raises:
         CxrError: All mistakes at once: unreadable file, YAML syntax; duplicate, unknown, missing, wrong keys.
@@ -45,8 +47,11 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Config:
     values = _read(path, places, problems)
     for text in overrides:
         _override(values, text, places, problems)
-    _note_renamed(values, places)
-    values = {"out": f"runs/{path.stem}", "data": {}} | values
+    if not quiet:
+        _note_renamed(values, places)
+    # runs of an earlier version do not name their recipe
+    recipe = "" if path.name == OF_RUN else visible(path.stem)
+    values = {"out": f"runs/{path.stem}", "recipe": recipe, "data": {}} | values
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
@@ -68,6 +73,8 @@ def refuse_blanks(overrides: Sequence[str]) -> None:
         after = overrides[number + 1] if ends and number + 1 < len(overrides) else ""
         if begins or (after and "=" not in after):
             parts = [part for part in (before, text, after) if part]
+            if len(parts) == 1:
+                continue  # `=3` alone has another error
             problem = f"{shorten(' '.join(parts), 120)}: blanks around ="
             raise CxrError(problem, f"write it without blanks: {shorten(''.join(parts), 120)}")
 

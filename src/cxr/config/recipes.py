@@ -9,6 +9,9 @@ from cxr.errors import CxrError
 from cxr.paths import is_file
 from cxr.text import quote
 
+OF_RUN = "config.yaml"
+"""The recipe in a run folder, with all its overrides."""
+
 _INSTALLED = Path(__file__).parents[1] / "recipes"  # where the wheel puts configs/
 _SOURCE_TREE = Path(__file__).parents[3] / "configs"
 
@@ -53,19 +56,21 @@ def is_recipe_name(path: Path) -> bool:
 
 
 def find_recipe(path: Path) -> Path:
-    """The file of a config: itself where it exists, else the recipe of that name.
+    """The file of a config: itself where it exists, else the recipe of that name, else that of a run folder.
 
     Raises:
-        CxrError: Neither a file nor a recipe; names that are close are suggested.
+        CxrError: Nothing of these; names that are close are suggested.
     """
     if is_file(path) or (path.exists() and not path.is_dir()):
         return path
     found = _find(path)
     if found:
         return found
+    if is_file(path / OF_RUN):
+        return path / OF_RUN
     hint = "cxr recipes lists the names; cxr init writes a recipe for your own images"
     if path.is_dir():
-        raise CxrError(f"{path}: is a folder; this command needs a recipe", hint)
+        raise CxrError(f"{path}: is a folder without {OF_RUN}; this command needs a recipe", hint)
     names = [recipe.stem for recipe in sorted(recipe_folder().glob("*.yaml"))]
     # part of a name is what people type first: nih, chexpert, densenet121
     close = [name for name in names if path.stem.lower() in name] if len(path.stem) > 2 else []

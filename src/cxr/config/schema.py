@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from cxr.config.data import Also as Also
 from cxr.config.data import Columns as Columns
@@ -190,6 +190,20 @@ class Eval(Section):
         return use_new_names("eval", values)
 
 
+class Log(Section):
+    """Trackers, which get the numbers of log.jsonl; docs/runs.md."""
+
+    to: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] | None = None
+    """Any of tensorboard, mlflow and wandb, such as [mlflow]; null uses tensorboard if it is installed."""
+
+    @field_validator("to")
+    @classmethod
+    def _once_each(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if names and len(set(names)) < len(names):
+            raise ValueError("a tracker is named twice")
+        return names
+
+
 class EvalOnly(Section):
     """Settings for predictions made elsewhere, which have no config."""
 
@@ -203,6 +217,8 @@ class Config(Section):
     """Random seed of initial weights, order of images and augmentation."""
     out: UserPath = Path("runs/unnamed")
     """Run folder; by default runs/<config name>."""
+    recipe: str = ""
+    """Name of the recipe, for cxr runs and trackers; by default the name of the config file."""
     device: Annotated[
         str, Field(pattern=r"^(auto|cpu|cuda|cuda:\d{1,3}|mps)$"), must_be("auto, cpu, cuda, cuda:N or mps")
     ] = "auto"
@@ -213,6 +229,7 @@ class Config(Section):
     model: Model = Model()
     loss: Loss = Loss()
     train: Train = Train()
+    log: Log = Log()
     eval: Eval = Eval()
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TextIO
 
 from cxr.console import line, out
-from cxr.evaluation.thresholds import origin
+from cxr.evaluation.thresholds import MIN_POSITIVE, origin
 from cxr.images.grey import Grey
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.ood import ENOUGH_IMAGES, MeasuredLimit
@@ -168,7 +168,11 @@ class TableWriter(Writer):
             few = f"only {self.measured.num_images:,} validation images were there to learn from"
             what = f"No warning, but an out-of-distribution image may be missed: {few}."
             self._console.print(what, soft_wrap=True)
-        self._console.print(f"Thresholds: {origin(self.thresholds)}. {DISCLAIMER}", soft_wrap=True)
+        weakly_chosen = self.thresholds.few
+        weak = ""
+        if weakly_chosen:
+            weak = f" Chosen on fewer than {MIN_POSITIVE} positive images: {', '.join(weakly_chosen)}."
+        self._console.print(f"Thresholds: {origin(self.thresholds)}.{weak} {DISCLAIMER}", soft_wrap=True)
 
 
 class WideWriter(TableWriter):

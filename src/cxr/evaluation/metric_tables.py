@@ -9,7 +9,7 @@ import pandas as pd
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import delong, metrics
 from cxr.evaluation.statistics.bootstrap import RESAMPLED, Resampling, draw_metrics
-from cxr.evaluation.statistics.intervals import NONE, Interval, count_units, interval, mean_interval
+from cxr.evaluation.statistics.intervals import NONE, Interval, count_units, mean_interval, metric_interval
 from cxr.evaluation.statistics.metrics import AtThreshold, Float, Point
 from cxr.evaluation.thresholds import Thresholds
 from cxr.findings import CHEXPERT_5
@@ -40,9 +40,9 @@ def finding_table(
         point = metrics.point(y[:, c], p[:, c], threshold)
         intervals = {}
         if resampling:
-            units = count_units(y[:, c], resampling)
+            units = count_units(y[:, c], p[:, c] >= threshold, resampling)
             for name, drawn in draws.items():
-                intervals[name] = interval(getattr(point, name), drawn[c], units.for_metric(name))
+                intervals[name] = metric_interval(name, getattr(point, name), drawn[c], units)
         if by_delong:
             intervals["auroc"] = _delong_interval(y[:, c], p[:, c])
         num, num_positive = metrics.count(y[:, c])
@@ -56,7 +56,7 @@ def summary_table(
     thresholds: Thresholds,
     table: pd.DataFrame,
     draws: Mapping[str, Float],
-    num_units: int,
+    num_units: float,
 ) -> pd.DataFrame:
     """Rows MEAN, MEAN_5 and MICRO in the columns of `finding_table`; MEAN_5 where all five are among others.
 
@@ -65,7 +65,7 @@ def summary_table(
         thresholds: Their operating points.
         table: Of `finding_table`.
         draws: Of `finding_table`.
-        num_units: Patients or images that were drawn.
+        num_units: Effective number of patients or images that were drawn.
     """
     every = np.ones(len(table), bool)
     rows = [{"finding": MEAN, "num": len(predictions)} | _mean(table, draws, every, num_units)]
@@ -79,7 +79,7 @@ def summary_table(
 
 
 def _mean(
-    table: pd.DataFrame, draws: Mapping[str, Float], which: npt.NDArray[np.bool_], num_units: int
+    table: pd.DataFrame, draws: Mapping[str, Float], which: npt.NDArray[np.bool_], num_units: float
 ) -> dict[str, float]:
     """Macro means over the findings of the mask `which` [C] whose metric is defined."""
     means, intervals = {}, {}

@@ -15,7 +15,13 @@ from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.reader_files import Reading, read_readings, read_thresholds
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.bootstrap import Resampling, draw_metrics, resampling_of
-from cxr.evaluation.statistics.intervals import NONE, count_units, difference_interval, interval
+from cxr.evaluation.statistics.intervals import (
+    NONE,
+    UnitCounts,
+    count_units,
+    difference_interval,
+    metric_interval,
+)
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import Thresholds, fixed, origin
 
@@ -43,11 +49,11 @@ class ReaderComparison:
 
 
 class Scored(NamedTuple):
-    """F1, its draws [D], and the number of patients that its error depends on."""
+    """F1, its draws [D], and the patients behind it."""
 
     f1: float
     draws: Float
-    num_patients: int
+    units: UnitCounts
 
 
 def compare_reader_files(
@@ -150,13 +156,14 @@ def _score(reference: Float, p: Float, threshold: float, resampling: Resampling)
     p = np.where(np.isnan(p), 0.0, p)
     point = metrics.at_threshold(reference, p, threshold).f1
     draws = draw_metrics(reference[:, None], p[:, None], np.array([threshold]), resampling)["f1"][0]
-    return Scored(float(point), draws, count_units(reference, resampling).for_metric("f1"))
+    return Scored(float(point), draws, count_units(reference, p >= threshold, resampling))
 
 
 def _mean(scored: Sequence[Scored]) -> Scored:
-    f1, draws, num_patients = zip(*scored, strict=True)
+    f1, draws, units = zip(*scored, strict=True)
     # the fewest patients of any reader: the widest, and so the cautious, interval
-    return Scored(float(np.mean(f1)), np.mean(draws, axis=0), min(num_patients))
+    fewest = UnitCounts(*np.min(units, axis=0).tolist())
+    return Scored(float(np.mean(f1)), np.mean(draws, axis=0), fewest)
 
 
 def _row(
@@ -166,7 +173,7 @@ def _row(
     num, num_positive = counts or (None, None)
     row: dict[str, object] = {"finding": finding, "reader": name, "num": num, "num_positive": num_positive}
     for side, scored in (("reader", reader), ("model", model)):
-        bounds = interval(*scored) if scored else NONE
+        bounds = metric_interval("f1", *scored) if scored else NONE
         row[f"{side}_f1"] = scored.f1 if scored else np.nan
         row[f"{side}_low"], row[f"{side}_high"] = bounds
     difference, bounds = np.nan, NONE

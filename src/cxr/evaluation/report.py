@@ -12,8 +12,9 @@ from cxr.evaluation.metric_tables import finding_table, summary_table
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.published import Published, beside
 from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
+from cxr.evaluation.statistics.intervals import effective_units
 from cxr.evaluation.subgroups import Subgroups, subgroups
-from cxr.evaluation.thresholds import Thresholds, count_shared
+from cxr.evaluation.thresholds import MIN_POSITIVE, Thresholds, count_shared
 from cxr.findings import NIH_14
 
 _DEFAULT_SUBGROUPS = Eval().subgroups
@@ -90,7 +91,7 @@ def score(
     resampling, resampling_notes = resampling_of(predictions.rows, config) if config else (None, [])
     by_delong = config is not None and config.interval == "delong"
     table, draws = finding_table(predictions, thresholds, resampling, by_delong)
-    num_units = resampling.num_units if resampling else 0
+    num_units = effective_units(resampling.of_row) if resampling else 0.0
     summary = summary_table(predictions, thresholds, table, draws, num_units)
     num_shared = count_shared(thresholds, predictions.rows)
     report = Report(
@@ -107,6 +108,7 @@ def score(
             *resampling_notes,
             *_note_undefined(table, bool(draws)),
             *_note_fallback(thresholds),
+            *note_few(thresholds),
         ),
     )
     return _with_details(report, predictions, config, resampling, temperatures) if config else report
@@ -138,7 +140,7 @@ def _with_details(
     is_nih = set(predictions.findings) == set(NIH_14)
     return replace(
         report,
-        subgroups=subgroups(predictions, attributes, resampling),
+        subgroups=subgroups(predictions, attributes, resampling, np.array(report.thresholds.values)),
         calibration=calibration_table(predictions, temperatures),
         calibrated_on=temperatures.fitted_on if temperatures else "",
         reliability=reliability_table(predictions),
@@ -184,6 +186,16 @@ def _note_undefined(table: pd.DataFrame, has_draws: bool) -> list[str]:
     if has_draws and len(without_interval):
         notes.append(f"no interval, too few patients hold one of the classes: {', '.join(without_interval)}")
     return notes
+
+
+def note_few(thresholds: Thresholds) -> list[str]:
+    """A note on thresholds that were chosen on fewer than 10 positive images."""
+    if not thresholds.few:
+        return []
+    reason = (
+        f"thresholds chosen on fewer than {MIN_POSITIVE} positive images, which other images may not confirm"
+    )
+    return [f"{reason}: {', '.join(thresholds.few)}"]
 
 
 def _note_fallback(thresholds: Thresholds) -> list[str]:

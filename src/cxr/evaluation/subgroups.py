@@ -1,35 +1,26 @@
-"""AUROC by sex, age band, view or any other column: every group with its counts, its interval and the gap."""
+"""Metrics by sex, age band, view or any other column: every group with its intervals, and gaps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from cxr.errors import CxrError
+from cxr.evaluation.group_metrics import Group, Mask, evaluate_group
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.statistics import metrics
-from cxr.evaluation.statistics.bootstrap import Resampling, draw_auroc
-from cxr.evaluation.statistics.intervals import (
-    NONE,
-    Interval,
-    count_units,
-    difference_interval,
-    interval,
-    mean_interval,
-)
-from cxr.evaluation.statistics.metrics import Float
+from cxr.evaluation.statistics.bootstrap import Resampling
+from cxr.evaluation.statistics.intervals import NONE, mean_interval, simultaneous_intervals
+from cxr.evaluation.statistics.metrics import GROUP_METRICS, Float
 
-Mask = npt.NDArray[np.bool_]
-
-MIN_OF_EACH_CLASS = 10
-"""Positive and negative rows below which a group has no AUROC: it would be noise."""
 UNKNOWN = "unknown"
 """Name of the group of rows without a value."""
 _AGE_BANDS = ((0, 19), (20, 39), (40, 59), (60, 79))
 _OLDEST = "80+"
-GROUP_COLUMNS = ("attribute", "group", "finding", "num", "num_positive", "auroc", "auroc_low", "auroc_high")
+_AT_THRESHOLD = tuple(f"{name}{end}" for name in GROUP_METRICS for end in ("", "_low", "_high"))
+GROUP_COLUMNS = ("attribute", "group", "finding", "num", "num_positive", "auroc", "auroc_low", "auroc_high",
+                 "num_patients", "num_positive_patients", *_AT_THRESHOLD, "num_findings")  # fmt: skip
 GAP_COLUMNS = ("attribute", "finding", "best", "worst", "gap", "gap_low", "gap_high")
 
 
@@ -38,11 +29,12 @@ class Subgroups(NamedTuple):
 
     Attributes:
         groups: GROUP_COLUMNS, one row per attribute, group and finding, then `mean` over the findings that
-            have an AUROC in every group of the attribute; nan where a group has fewer than MIN_OF_EACH_CLASS
-            positive or negative rows.
+            have an AUROC in every group of the attribute, `num_findings` in number; nan where a group has
+            fewer than MIN_OF_EACH_CLASS patients with a positive or a negative image.
         gaps: GAP_COLUMNS, one row per attribute and finding with at least two groups that have an AUROC: the
-            highest less the lowest AUROC, with the interval of the difference between these two groups. Rows
-            without a value of the attribute are no group here.
+            highest less the lowest AUROC. Its interval holds together with those of all differences between
+            two groups of an attribute, so that it allows for the choice of the two. Rows without a value of
+            the attribute are no group here.
     """
 
     groups: pd.DataFrame
@@ -50,9 +42,18 @@ class Subgroups(NamedTuple):
 
 
 def subgroups(
-    predictions: Predictions, attributes: Sequence[str], resampling: Resampling | None
+    predictions: Predictions,
+    attributes: Sequence[str],
+    resampling: Resampling | None,
+    thresholds: Float | None = None,
 ) -> Subgroups:
-    """AUROC in each group of each attribute, a column of `predictions.rows`; without resampling no intervals.
+    """Metrics in each group of each attribute, a column of `predictions.rows`.
+
+    Args:
+        predictions: Rows to evaluate.
+        attributes: Columns that groups are made of.
+        resampling: What is drawn for intervals; without it there are none.
+        thresholds: [C] of the metrics that need one; 0.5 where not given.
 
     Raises:
         CxrError: An attribute that is no column.
@@ -63,25 +64,25 @@ def subgroups(
         usable = ", ".join(str(name) for name in columns if name not in ("image", "patient_id"))
         problems = [f"eval.subgroups: no column {name!r}" for name in missing]
         raise CxrError(problems, f"the predictions have the columns {usable}")
+    points = np.full(len(predictions.findings), 0.5) if thresholds is None else thresholds
     groups: list[dict[str, object]] = []
-    gaps: list[dict[str, object]] = []
+    every: dict[str, list[Group]] = {}
     for attribute in attributes:
         cells = [
-            _evaluate_group(predictions, name, is_member, resampling)
+            evaluate_group(predictions, name, is_member, resampling, points)
             for name, is_member in _members(predictions.rows, attribute)
         ]
         if len(cells) < 2:  # the only group is all rows, whose AUROC the report has already
             continue
+        every[attribute] = cells
         # [C] findings with an AUROC in every group of known rows: all groups' means are over these
         everywhere = np.all([~np.isnan(cell.auroc) for cell in cells if cell.name != UNKNOWN], axis=0)
         for cell in cells:
             groups += [{"attribute": attribute, **row} for row in _group_rows(cell, everywhere)]
-        for column, finding in enumerate(predictions.findings):
-            gap = _gap(cells, column)
-            if gap:
-                gaps.append({"attribute": attribute, "finding": finding, **gap})
+    whole = {name: "Int64" for name in GROUP_COLUMNS if name.startswith("num")}
     return Subgroups(
-        pd.DataFrame(groups, columns=list(GROUP_COLUMNS)), pd.DataFrame(gaps, columns=list(GAP_COLUMNS))
+        pd.DataFrame(groups, columns=list(GROUP_COLUMNS)).astype(whole),
+        pd.DataFrame(_gaps(every, predictions.findings), columns=list(GAP_COLUMNS)),
     )
 
 
@@ -95,65 +96,30 @@ def age_band(age: float) -> str:
     return _OLDEST
 
 
-class _Group(NamedTuple):
-    """One group's metrics.
-
-    Attributes:
-        name: As `40-59` or `F`.
-        findings: C names.
-        num_rows: Of the group.
-        num_units: Patients or images of the group that are drawn; 0 without resampling.
-        counts: C pairs of (known rows, positive rows).
-        auroc: [C], nan where there are too few rows.
-        draws: [C, D] of the AUROC, nan likewise.
-        intervals: C intervals.
-    """
-
-    name: str
-    findings: tuple[str, ...]
-    num_rows: int
-    num_units: int
-    counts: list[tuple[int, int]]
-    auroc: Float
-    draws: Float
-    intervals: list[Interval]
-
-
-def _evaluate_group(
-    predictions: Predictions, name: str, is_member: Mask, resampling: Resampling | None
-) -> _Group:
-    # Rows outside the group stay, with unknown labels: each draw takes the same patients in every group.
-    y, p = np.where(is_member[:, None], predictions.y, np.nan), predictions.p
-    columns = range(y.shape[1])
-    counts = [metrics.count(y[:, c]) for c in columns]
-    is_enough = [min(positive, num - positive) >= MIN_OF_EACH_CLASS for num, positive in counts]
-    auroc = np.array([metrics.auroc(y[:, c], p[:, c]) if is_enough[c] else np.nan for c in columns])
-    draws = np.full((len(columns), resampling.num_draws if resampling else 0), np.nan)
-    intervals, num_units = [NONE] * len(columns), 0
-    if resampling and any(is_enough):
-        draws[is_enough] = draw_auroc(y[:, is_enough], p[:, is_enough], resampling)
-        units = [count_units(y[:, c], resampling).for_metric("auroc") for c in columns]
-        intervals = [interval(float(auroc[c]), draws[c], units[c]) for c in columns]
-        num_units = len(np.unique(resampling.of_row[is_member]))
-    return _Group(
-        name, predictions.findings, int(is_member.sum()), num_units, counts, auroc, draws, intervals
-    )
-
-
-def _group_rows(group: _Group, everywhere: Mask) -> list[dict[str, object]]:
+def _group_rows(group: Group, everywhere: Mask) -> list[dict[str, object]]:
     """One row per finding, and one of the mean over the findings of the mask `everywhere` [C]."""
-    rows: list[tuple[object, ...]] = [
-        (group.name, finding, num, positive, auroc, *bounds)
-        for finding, (num, positive), auroc, bounds in zip(
-            group.findings, group.counts, group.auroc, group.intervals, strict=True
-        )
+    rows: list[dict[str, object]] = [
+        {
+            "group": group.name,
+            "finding": finding,
+            "num": group.counts[c][0],
+            "num_positive": group.counts[c][1],
+            "auroc": group.auroc[c],
+            "auroc_low": group.intervals[c].low,
+            "auroc_high": group.intervals[c].high,
+            "num_patients": group.patients[c][0],
+            "num_positive_patients": group.patients[c][1],
+            **group.others[c],
+        }
+        for c, finding in enumerate(group.findings)
     ]
     if everywhere.any() and not np.isnan(group.auroc[everywhere]).any():
         mean = float(group.auroc[everywhere].mean())
         parts = [group.intervals[c] for c in np.flatnonzero(everywhere)]
-        bounds = mean_interval(mean, group.draws[everywhere].mean(axis=0), group.num_units, parts)
-        rows.append((group.name, "mean", group.num_rows, None, mean, *bounds))
-    return [dict(zip(GROUP_COLUMNS[1:], row, strict=True)) for row in rows]
+        low, high = mean_interval(mean, group.draws[everywhere].mean(axis=0), group.num_units, parts)
+        row = {"group": group.name, "finding": "mean", "num": group.num_rows, "auroc": mean}
+        rows.append(row | {"auroc_low": low, "auroc_high": high, "num_findings": int(everywhere.sum())})
+    return rows
 
 
 def _members(rows: pd.DataFrame, attribute: str) -> list[tuple[str, Mask]]:
@@ -172,12 +138,50 @@ def _number(name: str) -> float:
     return float(digits) if digits.isdigit() else np.inf
 
 
-def _gap(groups: Sequence[_Group], column: int) -> dict[str, object]:
-    """The highest less the lowest AUROC of a finding, empty where fewer than two groups have one."""
+class _Pair(NamedTuple):
+    """Two groups of an attribute, the one with the higher AUROC of finding `column` first."""
+
+    attribute: str
+    column: int
+    better: Group
+    worse: Group
+    is_gap: bool
+
+
+def _gaps(every: Mapping[str, Sequence[Group]], findings: Sequence[str]) -> list[dict[str, object]]:
+    """The highest less the lowest AUROC of each attribute and finding with two groups or more."""
+    # All differences between two groups are one family: any of them might have turned out to be the gap.
+    pairs = [
+        pair
+        for attribute, groups in every.items()
+        for column in range(len(findings))
+        for pair in _pairs(attribute, groups, column)
+    ]
+    if not pairs:
+        return []
+    points = np.array([pair.better.auroc[pair.column] - pair.worse.auroc[pair.column] for pair in pairs])
+    draws = np.array([pair.better.draws[pair.column] - pair.worse.draws[pair.column] for pair in pairs])
+    intervals = simultaneous_intervals(points, draws) if draws.shape[1] else [NONE] * len(pairs)
+    return [
+        {
+            "attribute": pair.attribute,
+            "finding": findings[pair.column],
+            "best": pair.better.name,
+            "worst": pair.worse.name,
+            "gap": float(point),
+            "gap_low": bounds.low,
+            "gap_high": bounds.high,
+        }
+        for pair, point, bounds in zip(pairs, points, intervals, strict=True)
+        if pair.is_gap
+    ]
+
+
+def _pairs(attribute: str, groups: Sequence[Group], column: int) -> list[_Pair]:
+    """Every two groups that have an AUROC of a finding."""
     known = [group for group in groups if group.name != UNKNOWN and not np.isnan(group.auroc[column])]
-    if len(known) < 2:
-        return {}
-    worst, *_, best = sorted(known, key=lambda group: float(group.auroc[column]))
-    gap = float(best.auroc[column] - worst.auroc[column])
-    low, high = difference_interval(gap, best.draws[column] - worst.draws[column])
-    return {"best": best.name, "worst": worst.name, "gap": gap, "gap_low": low, "gap_high": high}
+    ranked = sorted(known, key=lambda group: float(group.auroc[column]))[::-1]
+    return [
+        _Pair(attribute, column, better, worse, better is ranked[0] and worse is ranked[-1])
+        for better, worse in combinations(ranked, 2)
+    ]

@@ -24,6 +24,9 @@ FALLBACK = 0.5
 GIVEN = "as given"
 """Rule of thresholds that a file states, by whatever rule they came into it."""
 
+MIN_POSITIVE = 10
+"""Positive images below which a chosen threshold is marked: it is little more than the score of one image."""
+
 _SLACK = 1e-9  # rows; 0.9 x 10 counts as 9 rows, whatever its last digit as a float
 
 
@@ -43,8 +46,7 @@ class Thresholds:
         patient_key: Id of the key that hashed them; empty without one.
         sources: Names of the datasets that were joined in these rows, whose images are then also hashed as
             `source/image`; empty for one.
-        num_positives: C numbers of positive rows that each was chosen on; empty where that is not known, as
-            in files of earlier versions, and for thresholds that were chosen on no rows.
+        num_positive: C times, positive images that it was chosen on; empty where that is not known.
     """
 
     findings: tuple[str, ...]
@@ -55,11 +57,25 @@ class Thresholds:
     images: frozenset[str] = frozenset()
     patient_key: str = ""
     sources: tuple[str, ...] = ()
-    num_positives: tuple[int, ...] = ()
+    num_positive: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         assert len(self.findings) == len(self.values)
-        assert len(self.num_positives) in (0, len(self.findings))
+
+    @property
+    def few(self) -> tuple[str, ...]:
+        """As `Hernia (3)`: findings whose threshold was chosen on fewer than MIN_POSITIVE positive images."""
+        if not self.is_chosen:
+            return ()
+        counts = zip(self.findings, self.num_positive, strict=False)  # none where not known
+        return tuple(
+            f"{name} ({num})" for name, num in counts if num < MIN_POSITIVE and name not in self.fallback
+        )
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether they were chosen on rows, rather than one number for every finding."""
+        return not self.rule.startswith("fixed")
 
 
 def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -> Thresholds:
@@ -94,7 +110,7 @@ def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -
         images=hashed({*own_names(rows), *rows["image"]}, hasher),
         patient_key=hasher.key_id,
         sources=_sources(rows),
-        num_positives=tuple(int(num) for num in (predictions.y == 1).sum(axis=0)),
+        num_positive=tuple(int(num) for num in (predictions.y == 1).sum(axis=0)),
     )
 
 
@@ -168,7 +184,7 @@ def to_json(thresholds: Thresholds) -> str:
 
 
 class _Written(BaseModel):
-    """What `to_json` writes; files of earlier versions lack the last three."""
+    """What `to_json` writes; files of earlier versions have no patient_key, sources or num_positive."""
 
     model_config = ConfigDict(strict=True)
     findings: tuple[str, ...]
@@ -181,16 +197,14 @@ class _Written(BaseModel):
     images: tuple[str, ...]
     patient_key: str = ""
     sources: tuple[str, ...] = ()
-    num_positives: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    num_positive: tuple[Annotated[int, Field(ge=0)], ...] = ()
 
     @model_validator(mode="after")
     def _one_per_finding(self) -> "_Written":
         if len(self.values) != len(self.findings):
             raise ValueError(f"{len(self.values)} thresholds for {len(self.findings)} findings")
-        if len(self.num_positives) not in (0, len(self.findings)):
-            raise ValueError(
-                f"{len(self.num_positives)} numbers of positives for {len(self.findings)} findings"
-            )
+        if len(self.num_positive) not in (0, len(self.findings)):
+            raise ValueError(f"{len(self.num_positive)} counts for {len(self.findings)} findings")
         return self
 
 

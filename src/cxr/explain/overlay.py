@@ -147,8 +147,8 @@ def _describe_source(shown: Shown, source: Source) -> list[str]:
     place = thresholds.findings.index(shown.finding)
     if shown.finding in thresholds.fallback:
         threshold += "; set to this value, as these rows allowed no choice"
-    elif thresholds.num_positives:
-        threshold += f"; {thresholds.num_positives[place]:,} of these images are positive for this finding"
+    elif thresholds.num_positive:
+        threshold += f"; {thresholds.num_positive[place]:,} of these images are positive for this finding"
     return [f"{threshold}.", _READING, f"Image {source.image}; run {source.run}. {DISCLAIMER}"]
 
 

@@ -23,6 +23,7 @@ from cxr.labels.splits import PATIENT_HINT, SPLIT_WORDS
 from cxr.labels.table import ROW_COLUMNS, Float, LabelTable
 from cxr.paths import check_listable, exists, is_folder
 
+_PUBLISHED = ("nih", "chexpert", "mimic", "padchest", "vindr", "brax")
 _AS_TEXT = "export the table again with this column as text"
 
 
@@ -30,7 +31,8 @@ def root_folder(data: Data, holds: str) -> Path:
     """data.root, once it is known to be a folder; `holds` names the file to look for in the hint."""
     if not is_folder(data.root):
         problem = "is a file" if exists(data.root) else "no such folder"
-        raise CxrError(f"{data.root}: {problem}", f"data.root must be the folder that holds {holds}")
+        where = f"; cxr download {data.source} tells where to get it" if data.source in _PUBLISHED else ""
+        raise CxrError(f"{data.root}: {problem}", f"data.root must be the folder that holds {holds}{where}")
     check_listable(data.root)
     return data.root
 

@@ -12,8 +12,8 @@ from cxr.text import DISCLAIMER
 
 _METRICS = {"auroc": "AUROC", "f1": "F1"}
 _EXPLANATION = (
-    "Difference: B less A. p: two-sided, from the bootstrap; Holm: corrected for the number of findings; "
-    "DeLong: paired test that takes images for independent, corrected too."
+    "Difference: B less A. p: two-sided; of AUROC by DeLong's paired test with patients as units, of F1 "
+    "from the bootstrap (<= where its draws cannot show less). Holm: corrected for the number of findings."
 )
 
 
@@ -66,17 +66,27 @@ def summary(comparison: Comparison) -> tuple[Text | Table, ...]:
 
 def _table(comparison: Comparison, metric: str) -> Table:
     """A row per finding, then the mean."""
-    columns = ["Finding", f"A {_METRICS[metric]}", "B", "Difference", "p", "Holm"]
-    p_values = [f"{metric}_p", f"{metric}_p_holm"]
-    if metric == "auroc":
-        columns.append("DeLong")
-        p_values.append("delong_p_holm")
-    rows = tuple(_row(row, metric, p_values) for row in records(comparison.table))
-    return Table("", tuple(columns), rows, "l" + "r" * (len(columns) - 1), num_summary=1)
+    columns = ("Finding", f"A {_METRICS[metric]}", "B", "Difference", "p", "Holm")
+    mark = "*" if metric == "f1" and comparison.unlike_thresholds else ""
+    rows = tuple(_row(row, metric, mark) for row in records(comparison.table))
+    return Table("", columns, rows, "l" + "r" * (len(columns) - 1), num_summary=1)
 
 
-def _row(row: Record, metric: str, p_values: list[str]) -> tuple[Cell, ...]:
-    difference = estimate(row, f"{metric}_difference", f"{metric}_low", f"{metric}_high", signed=True)
-    # the mean is one test, so that nothing is corrected, and DeLong's is per finding
-    shown = [row[name] if row["finding"] != "mean" or name == p_values[0] else "" for name in p_values]
-    return row["finding"], row[f"{metric}_a"], row[f"{metric}_b"], difference, *shown
+def _row(row: Record, metric: str, mark: str) -> tuple[Cell, ...]:
+    models = (estimate(row, f"{metric}_{side}", mark=mark) for side in ("a", "b"))
+    difference = estimate(
+        row, f"{metric}_difference", f"{metric}_low", f"{metric}_high", signed=True, mark=mark
+    )
+    # the mean is one test, so that nothing is corrected
+    corrected = "" if row["finding"] == "mean" else _p_value(row, f"{metric}_p_holm")
+    return row["finding"], *models, difference, _p_value(row, f"{metric}_p"), corrected
+
+
+def _p_value(row: Record, name: str) -> Cell:
+    """As `0.012`, `<0.001`, or `<=0.002` where the draws cannot show less."""
+    p = row[name]
+    if not isinstance(p, float):
+        return None
+    if row.get(f"{name}_is_bound"):
+        return f"<={p:.3f}"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

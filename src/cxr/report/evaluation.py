@@ -12,7 +12,7 @@ from cxr.evaluation.thresholds import origin
 from cxr.files import clear_leftovers, write_bytes, write_text
 from cxr.report import figures, html, json_file, markdown
 from cxr.report.document import Cell, Table, Text, format_cell, format_interval
-from cxr.report.evaluation_page import metric_cell, page
+from cxr.report.evaluation_page import mean_over, metric_cell, page
 from cxr.report.records import Record, estimate, records
 from cxr.report.run_files import Training
 from cxr.text import DISCLAIMER
@@ -152,12 +152,14 @@ def _subgroup_lines(report: Report) -> list[str]:
     """Mean AUROC of each attribute, as `Mean AUROC by sex: F 0.812 (0.780-0.840), M 0.790 (0.761-0.822).`."""
     if report.subgroups is None or not len(report.subgroups.groups):
         return []
-    means = report.subgroups.groups[report.subgroups.groups["finding"] == "mean"]
+    every = report.subgroups.groups
+    means = every[every["finding"] == "mean"]
     lines: dict[str, list[str]] = {}
     for row in records(means):
         auroc = format_cell(estimate(row, "auroc", "auroc_low", "auroc_high"))
         lines.setdefault(str(row["attribute"]), []).append(f"{row['group']} {auroc}")
-    return [f"Mean AUROC by {attribute}: {', '.join(groups)}." for attribute, groups in lines.items()]
+    over = {name: mean_over(every[every["attribute"] == name]) for name in lines}
+    return [f"Mean AUROC by {name}{over[name]}: {', '.join(groups)}." for name, groups in lines.items()]
 
 
 def _calibration_lines(report: Report) -> list[str]:

@@ -1,6 +1,7 @@
 """The page of an evaluation: a Report with its figures and the run that made the model -> Document."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -57,11 +58,18 @@ _METRICS_NOTE = (
     "alone."
 )
 _SUBGROUPS_NOTE = (
-    "A subgroup with fewer than 10 positive or negative images has its counts (positive of all) instead of a "
-    "metric. The gap is the highest less the lowest AUROC, with the interval of the difference between these "
-    "two subgroups; subgroups chosen for being farthest apart differ by some amount even where nothing is "
-    "behind it."
+    "A subgroup with fewer than 10 patients with a positive, or with a negative image has its counts "
+    "(positive of all images) instead of a metric. The gap is the highest less the lowest AUROC. The "
+    "intervals of the gaps hold together (95 %, max-t over all differences between two subgroups), so that "
+    "they allow for having looked at many and for picking the two that lie farthest apart."
 )
+_RATES = {
+    "sensitivity": "Sensitivity",
+    "false_positive_rate": "False-positive rate",
+    "ppv": "PPV",
+    "observed_expected": "Observed / expected",
+}
+"""Columns of subgroups at the threshold, and positive images for each that is predicted."""
 
 
 def page(report: Report, figures: Sequence[Figure], training: Training) -> Document:
@@ -150,14 +158,15 @@ def _calibration(report: Report) -> tuple[Part, ...]:
 
 
 def _subgroups(report: Report) -> tuple[Part, ...]:
-    """A table per attribute, then what a gap is."""
+    """Two tables per attribute, AUROCs and what depends on thresholds, then what a gap is."""
     if report.subgroups is None or not len(report.subgroups.groups):
         return ()
     groups, gaps = report.subgroups
-    tables = [
-        _subgroup_table(str(attribute), table, gaps[gaps["attribute"] == attribute])
-        for attribute, table in groups.groupby("attribute", sort=False)
-    ]
+    tables: list[Part] = []
+    for attribute, table in groups.groupby("attribute", sort=False):
+        tables.append(_subgroup_table(str(attribute), table, gaps[gaps["attribute"] == attribute]))
+        title = f"Sensitivity, false-positive rate, PPV and calibration by {attribute}"
+        tables.append(Section(title, (_rates_table(report, title, table),), is_folded=True))
     return (*tables, Text(_SUBGROUPS_NOTE, "soft"))
 
 
@@ -167,7 +176,7 @@ def _subgroup_table(attribute: str, groups: pd.DataFrame, gaps: pd.DataFrame) ->
     for row in records(groups):
         too_few = f"({row['num_positive']} of {row['num']})"
         auroc = estimate(row, "auroc", "auroc_low", "auroc_high")
-        aurocs[row["finding"], row["group"]] = too_few if auroc.value is None else auroc
+        aurocs[row["finding"], row["group"]] = too_few if auroc.value is None else _mark_vacuous(auroc)
     widest: dict[Cell, Cell] = {}
     for row in records(gaps):
         note = f"{row['best']} over {row['worst']}"
@@ -180,7 +189,44 @@ def _subgroup_table(attribute: str, groups: pd.DataFrame, gaps: pd.DataFrame) ->
         for finding in findings
     ]
     columns = ("Finding", *names, "Gap")
-    return Table(f"AUROC by {attribute}", columns, tuple(rows), "l" + "r" * (len(names) + 1))
+    title = f"AUROC by {attribute}{mean_over(groups)}"
+    return Table(title, columns, tuple(rows), "l" + "r" * (len(names) + 1))
+
+
+def mean_over(groups: pd.DataFrame) -> str:
+    """As ` (mean over 5 of 14 findings)`; empty where it is over all, or there is none."""
+    num_findings = groups.loc[groups["finding"] != "mean", "finding"].nunique()
+    num_in_mean = groups["num_findings"].dropna()
+    if not len(num_in_mean) or num_in_mean.iloc[0] == num_findings:
+        return ""
+    return f" (mean over {num_in_mean.iloc[0]} of {num_findings} findings)"
+
+
+def _mark_vacuous(cell: Estimate) -> Estimate:
+    """A cell that says so where its interval says nothing, as 0.000-1.000."""
+    return replace(cell, note="too few patients") if format_interval(cell) == "0.000-1.000" else cell
+
+
+def _rates_table(report: Report, title: str, groups: pd.DataFrame) -> Table:
+    """A row per finding and subgroup with at least 10 patients of each class."""
+    mark = "*" if report.optimistic else ""
+    rows = []
+    for row in records(groups):
+        if row["sensitivity"] is None:  # too few patients, or the mean
+            continue
+        rates = [
+            _mark_vacuous(
+                estimate(
+                    row, name, f"{name}_low", f"{name}_high", mark="" if name == "observed_expected" else mark
+                )
+            )
+            for name in _RATES
+        ]
+        counts = row["num"], row["num_positive"], row["num_positive_patients"]
+        rows.append((row["finding"], row["group"], *counts, *rates))
+    columns = ("Finding", "Subgroup", "Images", "Positive", "Positive patients", *_RATES.values())
+    note = "Observed / expected: positive images over the sum of probabilities; 1 is right on average."
+    return Table(title, columns, tuple(rows), "ll" + "r" * (len(columns) - 2), notes=(note,))
 
 
 def _published(report: Report) -> tuple[Part, ...]:

@@ -10,6 +10,7 @@ from cxr.console import warn
 from cxr.evaluation.metric_tables import MEAN
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import Report
+from cxr.report.curves import INCHES, History, fill
 from cxr.report.document import Figure
 from cxr.report.fonts import say_lacking
 from cxr.report.plots import BLUE, GREY, LABEL_COLUMNS, ORANGE, drawing, save
@@ -23,8 +24,6 @@ _PANELS_PER_ROW, _PANEL_INCHES = 4, 2.3
 _MAX_POINTS = 300
 _TITLE_COLUMNS = 28  # width of a name above a panel, in letters
 
-History = Sequence[Mapping[str, float | None]]
-
 
 def draw(report: Report, predictions: Predictions, history: History = ()) -> tuple[Figure, ...]:
     """Every figure that the report has something to show in.
@@ -32,7 +31,7 @@ def draw(report: Report, predictions: Predictions, history: History = ()) -> tup
     Args:
         report: The report.
         predictions: The rows that it is about.
-        history: Per epoch `loss`, `val_loss` and `val_auroc`, of the run's log.
+        history: Per epoch what `curves.fill` draws, of the run's log.
     """
     groups = report.subgroups.groups if report.subgroups is not None else pd.DataFrame()
     names = [*report.table["finding"], *groups.get("attribute", ()), *groups.get("group", ())]
@@ -94,6 +93,8 @@ def _precision_recall(report: Report, predictions: Predictions) -> Figure:
     def plot(axes: "Axes", c: int, row: Mapping[str, float]) -> None:
         known = ~np.isnan(predictions.y[:, c])
         precision, recall, _ = precision_recall_curve(predictions.y[known, c], predictions.p[known, c])
+        # scikit-learn ends the curve at recall 0 with precision 1, which no threshold gives
+        precision, recall = precision[:-1], recall[:-1]
         # chance reaches the share of positive images
         axes.axhline(row["num_positive"] / row["num"], color=GREY, lw=0.6, ls=":")
         axes.plot(*_thin(recall, precision), color=BLUE, lw=1.2)
@@ -148,42 +149,15 @@ def _plot_intervals(axes: "Axes", rows: pd.DataFrame, colours: Sequence[str]) ->
 
 
 def _training(history: History) -> Figure:
-    from matplotlib.ticker import MaxNLocator
-
-    epochs = np.arange(1, len(history) + 1)
-
-    def values(name: str) -> list[float]:
-        return [np.nan if (value := row.get(name)) is None else value for row in history]
-
-    def plot(axes: "Axes") -> None:
-        axes.plot(epochs, values("loss"), "o-", color=GREY, ms=3, lw=1, label="training loss")
-        axes.plot(epochs, values("val_loss"), "o-", color=ORANGE, ms=3, lw=1, label="validation loss")
-        axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        # the AUROC has an axis at the right, as losses have other units
-        other = axes.twinx()
-        other.plot(epochs, values("val_auroc"), "s-", color=BLUE, ms=3, lw=1, label="validation AUROC")
-        other.set_ylabel("AUROC")
-        other.spines["right"].set_visible(True)
-        handles, labels = axes.get_legend_handles_labels()
-        other_handles, other_labels = other.get_legend_handles_labels()
-        axes.legend(
-            [*handles, *other_handles],
-            [*labels, *other_labels],
-            frameon=False,
-            loc="upper center",
-            bbox_to_anchor=(0.5, 1.15),
-            ncols=3,
-        )
-
     last = history[-1]
-    shown = ", ".join(
-        f"{name.replace('_', ' ')} {value:.4f}" for name, value in last.items() if value is not None
-    )
+    names = {"loss": "loss", "val_loss": "validation loss", "val_auroc": "validation AUROC"}
+    values = [(text, last.get(name)) for name, text in names.items()]
+    shown = ", ".join(f"{text} {value:.4f}" for text, value in values if value is not None)
     alt = (
-        f"Training and validation loss and validation AUROC by epoch; at the last of {len(history)}: {shown}."
+        "Training and validation loss, validation AUROC and learning rate by epoch; "
+        f"at the last of {len(history)}: {shown}."
     )
-    return _single("training", "Training", alt, (6.4, 3.2), plot)
+    return save("training", "Training", alt, INCHES, lambda drawing: fill(drawing, history), is_wide=True)
 
 
 def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """The files of a run beside its checkpoints; whatever is damaged there is left out with a warning."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -10,13 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cxr.config.keys import walk
 from cxr.config.load import load
+from cxr.config.recipes import OF_RUN
 from cxr.config.schema import Config
 from cxr.console import count, warn
 from cxr.errors import CxrError
 
-LOG, TEXT_LOG, COUNTS, RECIPE = "log.jsonl", "train.log", "counts.json", "config.yaml"
+LOG, TEXT_LOG, COUNTS, RECIPE = "log.jsonl", "train.log", "counts.json", OF_RUN
+CURVES, TRACKER_RUNS = "curves.png", "trackers.json"
 _T = TypeVar("_T")
-_HISTORY = ("loss", "val_loss", "val_auroc")
+_HISTORY = ("loss", "val_loss", "val_auroc", "lr", "best")
 
 
 class Cells(BaseModel):
@@ -50,7 +52,7 @@ class Training:
     """What a run folder knows beyond its checkpoint; empty where predictions came without a run.
 
     Attributes:
-        history: Per epoch `loss`, `val_loss` and `val_auroc`.
+        history: Per epoch `loss`, `val_loss`, `val_auroc`, `lr` and `best`, each where the log has it.
         counts: What it was trained, validated and tested on.
         config: The recipe as YAML.
     """
@@ -70,26 +72,35 @@ class Line(BaseModel):
     loss: float | None = None
     val_loss: float | None = None
     val_auroc: float | None = None
+    lr: float | None = None
+    best: int = 0
 
 
 def read_training(folder: Path) -> Training:
     """What a run folder knows; files that are missing or damaged are left out."""
-    history: dict[int, dict[str, float | None]] = {}
-    for line in read_log(folder / LOG):
-        if line.kind in ("train", "epoch"):
-            values = {name: getattr(line, name) for name in _HISTORY if name in line.model_fields_set}
-            history[line.epoch] = history.get(line.epoch, {}) | values
     return Training(
-        tuple(history[epoch] for epoch in sorted(history)),
+        tuple(merge_epochs(read_log(folder / LOG))),
         _attempt(folder / COUNTS, _read_counts),
         _attempt(folder / RECIPE, _read_recipe) or "",
     )
 
 
-def read_log(path: Path, warns: bool = True) -> list[Line]:
-    """The whole lines of a log; with `warns`, a warning counts the others."""
+def merge_epochs(lines: Iterable[Line]) -> list[dict[str, float | None]]:
+    """What a log says of each epoch, in their order; names that it does not have are left out."""
+    history: dict[int, dict[str, float | None]] = {}
+    for line in lines:
+        if line.kind in ("train", "epoch"):
+            values = {name: getattr(line, name) for name in _HISTORY if name in line.model_fields_set}
+            history[line.epoch] = history.get(line.epoch, {}) | values
+    return [history[epoch] for epoch in sorted(history)]
+
+
+def read_log(path: Path, warns: bool = True, having: str = "") -> list[Line]:
+    """The whole lines of a log that hold a text; with `warns`, a warning counts those cut or garbled."""
     lines, num_bad = [], 0
     for text in read_lines(path):
+        if having not in text:
+            continue
         try:
             lines.append(parse_line(text))
         except ValueError:

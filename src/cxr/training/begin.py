@@ -1,6 +1,7 @@
 """How a run begins: its folder, its first or its resumed state, and the model that the steps call."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -17,8 +18,9 @@ from cxr.distributed import World
 from cxr.errors import CxrError
 from cxr.files import clear_leftovers, explain_os_errors, only_one, write_text
 from cxr.model import checkpoint as checkpoints
-from cxr.report.run_files import COUNTS, LOG, RECIPE, TEXT_LOG, read_lines
+from cxr.report.run_files import COUNTS, CURVES, LOG, RECIPE, TEXT_LOG, TRACKER_RUNS, read_lines
 from cxr.training.compiled import Compiled
+from cxr.training.continued import command_from_weights, describe_changes
 from cxr.training.profile import PROFILE, TRACE
 from cxr.training.resume import restore
 from cxr.training.run import Run
@@ -55,22 +57,37 @@ def start_or_resume(run: Run, resume: bool) -> TrainState:
     model_config = config.model.model_copy(update={"weights": "none"})
     state, _ = new_state(config.model_copy(update={"model": model_config}), findings, run.weights, world)
     saved = checkpoints.load_resumable(config.out / checkpoints.LAST)
-    restore(state, config, run.identity, saved)
+    before = restore(state, config, run.identity, saved, run.steps_per_epoch)
     _check_step(state, run.steps_per_epoch, config.out)
     if world.is_first:
-        _write_recipe(config)  # the folder or the data may have moved
+        _write_recipe(config)  # the folder or the data may have moved, the schedule may be longer
         _warn_other_device(saved, world.device)
-        num_epochs = len(state.history)
-        if num_epochs >= config.train.epochs:
-            say(f"finished already, after {count(num_epochs, 'epoch')}")
-        else:
-            say(f"resuming at epoch {num_epochs + 1}, step {state.step:,}")
+        _report_resumed(config, before, state)
     return state
+
+
+def _report_resumed(config: Config, before: Train, state: TrainState) -> None:
+    """Print where a run is resumed, under which other schedule, or how one that has ended is continued."""
+    num_epochs = len(state.history)
+    changes = describe_changes(config.train, before)
+    for change in changes:
+        say(change)
+    if changes:
+        say("every step so far is as this recipe takes it: the result equals a straight run")
+    if num_epochs < config.train.epochs:
+        say(f"resuming at epoch {num_epochs + 1}, step {state.step:,}")
+        return
+    say(f"finished already, after {count(num_epochs, 'epoch')}")
+    if config.train.schedule == "cosine":
+        say(f"to train on, with a new schedule: {command_from_weights(config)}")
+    else:
+        recipe = shlex.quote(str(config.out / RECIPE))
+        say(f"to train on: cxr train {recipe} --resume train.epochs={2 * num_epochs}")
 
 
 def _start_folder(config: Config, dataset: Dataset) -> None:
     """Remove the files of an earlier run, write config.yaml and counts.json."""
-    for name in (checkpoints.BEST, checkpoints.LAST, LOG, TEXT_LOG, TRACE, PROFILE):
+    for name in (checkpoints.BEST, checkpoints.LAST, LOG, TEXT_LOG, CURVES, TRACKER_RUNS, TRACE, PROFILE):
         (config.out / name).unlink(missing_ok=True)
     _write_recipe(config)
     write_text(config.out / COUNTS, json.dumps(dataset.counts(), indent=2) + "\n")

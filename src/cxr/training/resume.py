@@ -9,11 +9,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from cxr.config.schema import Config
+from cxr.config.keys import flatten
+from cxr.config.schema import Config, Train
 from cxr.errors import CxrError
 from cxr.model.checkpoint import LAST, check_kinds
 from cxr.model.classifier import Classifier
 from cxr.patient_hash import hasher_from_environment
+from cxr.training.continued import SCHEDULE, check_schedule, schedule_before
 from cxr.training.state import TrainState
 
 _TRAIN_AGAIN = "train again with --overwrite, or into another out=FOLDER; is the disk well?"
@@ -21,6 +23,7 @@ _TRAIN_AGAIN = "train again with --overwrite, or into another out=FOLDER; is the
 # Keys that may differ when a run is resumed: they change where and how fast it computes, but no number.
 _MAY_DIFFER = {
     "out",
+    "recipe",
     "device",
     "data.root",
     "store.path",
@@ -29,26 +32,37 @@ _MAY_DIFFER = {
     "train.save_every",
     "train.compile",
     "train.profile",
+    "log.to",
 }
 
+# Keys that may differ where the run so far is what a straight run would have been, see `continued`.
+_OF_SCHEDULE = {f"train.{key}" for key in SCHEDULE}
 
-def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[str, object]) -> None:
-    """Refuse to resume from a last.pt that is damaged or of another run; the state is not changed before.
+
+def check_resumable(
+    config: Config,
+    images: Mapping[str, str],
+    saved: Mapping[str, object],
+    steps_per_epoch: int | None = None,
+) -> Train:
+    """The run's schedule before; refuses a last.pt that is damaged or of another run.
 
     Args:
         config: The recipe now.
         images: Hashes of rows, labels and pixels now, as `run.identify` makes them; empty if not known yet.
         saved: What last.pt holds.
+        steps_per_epoch: Optimizer steps of an epoch; None if not known yet.
 
     Raises:
-        CxrError: Values are missing or of another type; another recipe, with every key that differs; other
-            images, labels or pixels; another key of patient hashes.
+        CxrError: Values are missing or of another type; another recipe, with every key that differs; a
+            schedule that is no continuation; other images, labels or pixels; another key of patient hashes.
     """
     # 1. Types first: all that follows relies on them.
     unusable = [key for key, is_usable in _IS_USABLE.items() if not is_usable(saved.get(key))]
     if unusable:
         raise _damaged(config, f"{', '.join(unusable)} cannot be used")
-    _check_recipe(config, str(saved["config"]))
+    before = _check_recipe(config, str(saved["config"]))
+    check_schedule(config, before, saved, steps_per_epoch)
 
     # 2. Patients would not be recognised if half of a run were hashed with another key. Earlier versions
     #    saved no key: None.
@@ -56,8 +70,8 @@ def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[st
     if config.train.remember_patients:
         key_now = hasher_from_environment().key_id
     if key_before is not None and key_before != key_now:
-        before, now = (f"the key {key}" if key else "no key" for key in (key_before, key_now))
-        problem = f"{config.out}: the run's patients are hashed with {before}, and now with {now}"
+        then, now = (f"the key {key}" if key else "no key" for key in (key_before, key_now))
+        problem = f"{config.out}: the run's patients are hashed with {then}, and now with {now}"
         raise CxrError(problem, "set CXR_PATIENT_KEY as it was, or train again into another out=FOLDER")
 
     # 3. The data. Earlier versions noted no hash of the pixels.
@@ -71,23 +85,28 @@ def check_resumable(config: Config, images: Mapping[str, str], saved: Mapping[st
         kind = changed[0] if changed in (["labels"], ["pixels"]) else "images"
         problem = f"{config.out}: the {kind} in {config.data.root} are not those that the run began with"
         raise CxrError(problem, "give it the same files, or train again into another out=FOLDER")
+    return before
 
 
-def _check_recipe(config: Config, saved_json: str) -> None:
-    """Refuse a recipe that differs from the saved one in a key that changes numbers."""
+def _check_recipe(config: Config, saved_json: str) -> Train:
+    """The schedule of the saved recipe; refuses one that differs in another key that changes numbers."""
     try:
-        before = _flatten(_add_defaults(json.loads(saved_json)))
+        saved_config = _add_defaults(json.loads(saved_json))
+        before = flatten(saved_config)
+        schedule = schedule_before(config, cast(dict[str, object], saved_config.get("train", {})))
     except (ValueError, TypeError, AttributeError, RecursionError):
         raise _damaged(config, "config cannot be used") from None
-    now = _flatten(json.loads(config.model_dump_json()))
+    now = flatten(json.loads(config.model_dump_json()))
     problems = []
     for key in sorted(before.keys() | now.keys()):
         key_of_any_dataset = re.sub(r"\balso\.\d+\.", "", key)  # data.also.0.root -> data.root
-        if before.get(key) != now.get(key) and key_of_any_dataset not in _MAY_DIFFER:
+        may_differ = key_of_any_dataset in _MAY_DIFFER | _OF_SCHEDULE
+        if before.get(key) != now.get(key) and not may_differ:
             problems.append(f"{config.out}: {key} was {before.get(key)} and is now {now.get(key)}")
     if problems:
         hint = "resume with the run's own config.yaml, or train again into another out=FOLDER"
         raise CxrError(problems, hint)
+    return schedule
 
 
 def _add_defaults(saved_config: dict[str, object]) -> dict[str, object]:
@@ -98,23 +117,19 @@ def _add_defaults(saved_config: dict[str, object]) -> dict[str, object]:
         return saved_config
 
 
-def _flatten(values: dict[str, object], prefix: str = "") -> dict[str, object]:
-    """{"train.lr": 0.001, "data.also.0.root": ...} of a nested config."""
-    flat: dict[str, object] = {}
-    for key, value in values.items():
-        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
-            value = {str(number): entry for number, entry in enumerate(value)}
-        flat |= _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
-
-
-def restore(state: TrainState, config: Config, images: dict[str, str], saved: dict[str, object]) -> None:
-    """Fill the state from what last.pt holds.
+def restore(
+    state: TrainState,
+    config: Config,
+    images: dict[str, str],
+    saved: dict[str, object],
+    steps_per_epoch: int | None = None,
+) -> Train:
+    """The run's schedule before; the state is filled from what last.pt holds.
 
     Raises:
         CxrError: As `check_resumable`; tensors of another model.
     """
-    check_resumable(config, images, saved)
+    before = check_resumable(config, images, saved, steps_per_epoch)
     try:
         _load_model(state.model, cast(dict[str, Tensor], saved["model"]))
         if state.ema is not state.model:
@@ -128,6 +143,7 @@ def restore(state: TrainState, config: Config, images: dict[str, str], saved: di
     state.step = cast(int, saved["step"])
     state.history = cast(list[dict[str, float]], saved["history"])
     state.loss_sum = cast(float, saved["loss_sum"])
+    return before
 
 
 def _load_model(model: Classifier, tensors: Mapping[str, Tensor]) -> None:

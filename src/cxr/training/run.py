@@ -25,6 +25,7 @@ from cxr.patient_hash import MAKE_KEY, VARIABLE, hasher_from_environment
 from cxr.training.loss import ClassWeights, class_weights
 from cxr.training.memory import bytes_for_steps
 from cxr.training.resume import check_resumable
+from cxr.training.trackers import choose as choose_trackers
 
 
 @dataclass(frozen=True)
@@ -89,19 +90,23 @@ def check_before_packing(config: Config, listed: Listed, world: World, resume: b
     """Refuse what cannot be trained, or resumed, before a weight is downloaded or a file is packed.
 
     Raises:
-        CxrError: No training or validation images, none with both classes, a last batch too small; under
-            `resume`, a damaged last.pt, or one of another recipe, other images or other labels.
+        CxrError: No training or validation images, none with both classes, a last batch too small, a tracker
+            that is not installed; under `resume`, a damaged last.pt, or one of another recipe, other images
+            or other labels.
     """
+    choose_trackers(config)
     hasher_from_environment()  # refuses a key of patient hashes that cannot be used
     planned = listed.plan()
     num_images = {split: len(planned.rows(split)) for split in SPLITS}
     # Rows may yet turn out unreadable, and the steps be fewer: then only what is certain is refused now.
+    steps_per_epoch = None
     if listed.is_certain or not (num_images["train"] and num_images["val"]):
-        count_steps(config, num_images, planned.visits(), world.size)
+        steps_per_epoch = count_steps(config, num_images, planned.visits(), world.size)
     check_selection_metric(config, planned.select(planned.rows("val")))
     if resume:
         identity = identify(planned) if listed.is_certain else {}
-        check_resumable(config, identity, checkpoints.load_resumable(config.out / checkpoints.LAST))
+        saved = checkpoints.load_resumable(config.out / checkpoints.LAST)
+        check_resumable(config, identity, saved, steps_per_epoch)
 
 
 def prepare(config: Config, dataset: Dataset, world: World) -> Run:
@@ -111,6 +116,7 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
         CxrError: No training or validation images, none with both classes; a last batch that is too small.
     """
     # 1. What cannot be trained is refused before pixels are copied.
+    choose_trackers(config)
     num_images = {split: len(dataset.rows(split)) for split in SPLITS}
     steps_per_epoch = count_steps(config, num_images, dataset.visits(), world.size)
     check_selection_metric(config, dataset.select(dataset.rows("val")))

@@ -1,18 +1,13 @@
-"""What a run leaves beside its checkpoints: log.jsonl, train.log and TensorBoard events."""
+"""What a run leaves beside its checkpoints: log.jsonl, whose numbers trackers get too, and train.log."""
 
 import json
-import os
-import socket
-import time
-from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 from cxr.console import count, warn
 from cxr.files import explain_os_errors, write_text
 from cxr.report.run_files import LOG, TEXT_LOG, parse_line, read_lines
+from cxr.training.tracking import Trackers
 
 Value = str | int | float | None
 
@@ -57,7 +52,7 @@ class TextLog:
 
 
 class RunLog:
-    """Appends JSON objects to log.jsonl, and the same numbers to TensorBoard's events if it is installed.
+    """Appends JSON objects to log.jsonl, and hands the same numbers to the trackers.
 
     Args:
         folder: The run folder.
@@ -65,14 +60,16 @@ class RunLog:
         epochs: Epochs that the run has finished; lines of later ones are removed too.
         enabled: False on all processes but the first.
         text: train.log, for lines that are not printed on the terminal.
+        trackers: TensorBoard and others.
 
     Raises:
         CxrError: The disk is full or the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, step: int, epochs: int, enabled: bool, text: TextLog) -> None:
-        self.path, self.enabled, self.text = folder / LOG, enabled, text
-        self._events = _open_events(folder / "tensorboard", step) if enabled else None
+    def __init__(
+        self, folder: Path, step: int, epochs: int, enabled: bool, text: TextLog, trackers: Trackers
+    ) -> None:
+        self.path, self.enabled, self.text, self.trackers = folder / LOG, enabled, text, trackers
         if enabled:
             write_text(self.path, "".join(f"{line}\n" for line in _earlier_lines(self.path, step, epochs)))
 
@@ -86,14 +83,10 @@ class RunLog:
             return
         with explain_os_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, "step": step} | values) + "\n")
-        if self._events is not None:
-            numbers = {name: value for name, value in values.items() if isinstance(value, int | float)}
-            self._events.add(step, {f"{kind}/{name}": value for name, value in numbers.items()})
-
-    def close(self) -> None:
-        """Close TensorBoard's events."""
-        if self._events is not None:
-            self._events.close()
+        numbers = {
+            f"{kind}/{name}": value for name, value in values.items() if isinstance(value, int | float)
+        }
+        self.trackers.write(step, numbers)
 
 
 def _earlier_lines(path: Path, step: int, epochs: int) -> list[str]:
@@ -110,51 +103,3 @@ def _earlier_lines(path: Path, step: int, epochs: int) -> list[str]:
     if num_bad:
         warn(f"{path}: {count(num_bad, 'line')} removed, cut or garbled")
     return kept
-
-
-class _Events(Protocol):
-    def add(self, step: int, values: Mapping[str, float]) -> None: ...
-
-    def close(self) -> None: ...
-
-
-def _open_events(folder: Path, step: int) -> _Events | None:
-    """TensorBoard's events, None where it is not installed.
-
-    They are written by the calling thread. TensorBoard's SummaryWriter has a thread, which a full disk ends
-    with a traceback, and the training then waits for it forever.
-    """
-    try:
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.record_writer import RecordWriter
-    except ImportError:
-        return None
-
-    class Events:
-        def __init__(self) -> None:
-            name = f"events.out.tfevents.{time.time():010.0f}.{socket.gethostname()}.{os.getpid()}"
-            self.path = folder / name
-            with explain_os_errors(self.path):
-                folder.mkdir(parents=True, exist_ok=True)
-                self.records = RecordWriter(self.path.open("ab"))
-            self.write(Event(file_version="brain.Event:2"))
-            # TensorBoard then shows no points of later steps, which an interrupted run left.
-            self.write(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
-
-        def write(self, event: Event) -> None:
-            event.wall_time = time.time()
-            with explain_os_errors(self.path):
-                self.records.write(event.SerializeToString())
-                self.records.flush()
-
-        def add(self, step: int, values: Mapping[str, float]) -> None:
-            if values:
-                points = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
-                self.write(Event(step=step, summary=Summary(value=points)))
-
-        def close(self) -> None:
-            with suppress(OSError):  # all is flushed; an error was raised by the write that had it
-                self.records.close()
-
-    return Events()

@@ -8,7 +8,7 @@ what the uninterrupted run computes, bit for bit on the CPU.
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from cxr.evaluation.statistics import metrics
 from cxr.model.classifier import Classifier
 from cxr.model.history import epochs_since_best
 from cxr.model.predict import predict_dataset
+from cxr.signals import Stopped as Stopped
 from cxr.signals import StopRequest, catch_signals
 from cxr.training.begin import lock_folder, start_or_resume, wrap_model
 from cxr.training.kernels import training_kernels
@@ -40,13 +41,7 @@ from cxr.training.save import add_ood_score, number_or_none, save_state
 from cxr.training.saver import Saver
 from cxr.training.state import TrainState, selection_metrics
 from cxr.training.step import train_step
-
-
-class Stopped(Exception):
-    """A signal asked the run to stop, and last.pt is saved; `signal` is the signal's number."""
-
-    def __init__(self, number: int) -> None:
-        self.signal = number
+from cxr.training.tracking import Trackers
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class _Session:
     """What serves one call of `train` and is not saved with the state.
 
     Attributes:
-        log: Numbers, for log.jsonl and TensorBoard.
+        log: Numbers, for log.jsonl and trackers.
         saver: Writes checkpoints in a thread.
         request: Whether a signal has asked to stop.
         bar: Progress on the terminal.
@@ -112,7 +107,7 @@ def _train_epochs(run: Run, state: TrainState, text_log: TextLog) -> None:
     num_epochs = config.train.epochs
     pace = Pace()
     with (
-        closing(RunLog(config.out, state.step, len(state.history), world.is_first, text_log)) as log,
+        Trackers(config, state.step, world.is_first) as trackers,
         Saver() as saver,
         catch_signals() as request,
         progress("{task.fields[status]}") as bar,
@@ -124,6 +119,7 @@ def _train_epochs(run: Run, state: TrainState, text_log: TextLog) -> None:
             seconds_waited=lambda: pace.seconds_waited,
         ) as profiler,
     ):
+        log = RunLog(config.out, state.step, len(state.history), world.is_first, text_log, trackers)
         session = _Session(log, saver, request, bar, pace, profiler)
         model = wrap_model(state.model, config.train, world)
         while len(state.history) < num_epochs and not _stops_early(config, state, world.is_first):

@@ -6,6 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from cxr.evaluation.statistics import delong
+from cxr.evaluation.statistics.bootstrap import draw_auroc, resample_units
 from cxr.evaluation.statistics.metrics import Float
 
 
@@ -94,3 +95,64 @@ def test_a_score_does_not_differ_from_itself() -> None:
 def test_a_score_differs_from_its_opposite() -> None:
     y, scores = drawn()
     assert delong.compare(y, scores[:, 0], -scores[:, 0]) < 1e-6
+
+
+def test_obuchowskis_case_worked_by_hand() -> None:
+    # Patients a (positives 3, 1; negative 2) and b (positive 4; negative 0), c (negative 1).
+    y, units = np.array([1.0, 1, 0, 1, 0, 0]), np.array([0, 0, 0, 1, 1, 2])
+    scores = np.array([[3.0], [1], [2], [4], [0], [1]])
+    found = delong.clustered(y, scores, units, 3)
+    # V10: of the negatives 2, 0, 1 lie below 3, 1, 4: 1, (1 + 1/2) / 3, 1; V01: positives above 2, 0, 1: 2/3, 1, 5/6
+    assert found.auroc[0] == pytest.approx((1 + 1 / 2 + 1) / 3)
+    auroc = 5 / 6
+    x = [1 + 1 / 2 - 2 * auroc, 1 - auroc, 0]  # sums of V10 of each patient less m_i times the AUROC
+    z = [2 / 3 - auroc, 1 - auroc, 5 / 6 - auroc]
+    s10 = 2 / ((2 - 1) * 3) * sum(v * v for v in x)  # 2 patients have positives, of which there are 3
+    s01 = 3 / ((3 - 1) * 3) * sum(v * v for v in z)
+    s11 = 3 / (3 - 1) * sum(v * w for v, w in zip(x, z, strict=True))
+    expected = s10 / 3 + s01 / 3 + 2 * s11 / 9
+    assert delong.clustered_covariance(found)[0, 0] == pytest.approx(expected, abs=1e-15)
+    assert found.freedom == pytest.approx(9 / 5 - 1)  # the three positives of two patients are worth 9 / 5
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_image_a_patient_gives_delongs_test(seed: int) -> None:
+    y, scores = drawn(seed=seed)
+    parts = delong.clustered(y, scores, np.random.default_rng(seed).permutation(len(y)), len(y))
+    np.testing.assert_allclose(
+        delong.clustered_covariance(parts), delong.covariance(y, scores)[1], atol=1e-15
+    )
+    by_finding, mean = delong.compare_clustered([parts])
+    assert by_finding.p == mean.p == pytest.approx(delong.compare(y, scores[:, 0], scores[:, 1]), rel=1e-9)
+
+
+def test_copies_of_every_image_change_no_clustered_p_value() -> None:
+    y, scores = drawn()
+    units = np.tile(np.arange(len(y)), 3)
+    parts = delong.clustered(np.tile(y, 3), np.tile(scores, (3, 1)), units, len(y))
+    single = delong.clustered(y, scores, units[: len(y)], len(y))
+    np.testing.assert_allclose(*(delong.clustered_covariance(each) for each in (parts, single)), atol=1e-15)
+    assert parts.freedom == pytest.approx(min((y == 1).sum(), (y == 0).sum()) - 1)
+
+
+def test_the_error_of_a_mean_is_that_of_the_bootstrap() -> None:
+    draws = np.random.default_rng(0)
+    units = draws.integers(0, 200, 1200)
+    shared = draws.normal(size=(200, 2, 3))[units]
+    y = (draws.random((1200, 3)) < 0.3).astype(np.float64)
+    scores = shared + draws.normal(size=(1200, 2, 3)) + y[:, None]
+    parts = [delong.clustered(y[:, c], scores[:, :, c], units, 200) for c in range(3)]
+    resampling = resample_units(units, "patients", 4000, 0)
+    first, second = (draw_auroc(y, scores[:, side], resampling) for side in (0, 1))
+    found = delong.compare_clustered(parts)
+    errors = [*(second - first).std(axis=1), (second - first).mean(axis=0).std()]
+    assert [each.error for each in found] == pytest.approx(errors, rel=0.04)
+
+
+def test_findings_without_both_classes_are_left_out_of_the_mean() -> None:
+    y, scores = drawn()
+    units = np.arange(len(y)) // 2
+    whole, none = (delong.clustered(labels, scores, units, 100) for labels in (y, np.zeros(len(y))))
+    found = delong.compare_clustered([whole, none])
+    assert np.isnan(found[1].p) and found[2].p == pytest.approx(found[0].p)
+    assert np.isnan(delong.compare_clustered([none])[-1].p)

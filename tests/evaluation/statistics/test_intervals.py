@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import beta
+from scipy.stats import beta, binomtest
 
 from cxr.evaluation.statistics.bootstrap import resample_units
 from cxr.evaluation.statistics.intervals import (
     NONE,
     Interval,
-    UnitCounts,
     count_units,
     difference_interval,
+    effective_units,
     interval,
     mean_interval,
+    metric_interval,
 )
 from cxr.evaluation.statistics.metrics import average_precision
 
@@ -91,12 +92,41 @@ def test_differences_have_percentiles() -> None:
     assert difference_interval(0.5, np.linspace(-1, 1, 1001)) == pytest.approx((-0.95, 0.95))
 
 
-def test_patients_are_counted_by_the_labels_of_their_images() -> None:
+def test_patients_are_counted_by_the_labels_and_calls_of_their_images() -> None:
     y = np.array([1, 0, 1, np.nan, 0, 0, 1])
-    found = count_units(y, resample_units(["a", "a", "a", "b", "c", "d", "d"], "patients", 100, 0))
-    assert found == UnitCounts(positive=2, negative=3, either=3)
-    assert [found.for_metric(name) for name in ("sensitivity", "specificity", "npv", "brier")] == [2, 3, 3, 3]
-    assert [found.for_metric(name) for name in ("auroc", "average_precision", "f1", "ppv")] == [2, 2, 2, 2]
+    called = np.array([1, 0, 0, 1, 1, 0, 0], bool)
+    found = count_units(y, called, resample_units(["a", "a", "a", "b", "c", "d", "d"], "patients", 100, 0))
+    assert tuple(found) == pytest.approx((9 / 5, 3, 36 / 14, 2, 2, 16 / 6))
+    assert found.for_metric("sensitivity") == found.positive == found.for_metric("auroc")
+    assert found.for_metric("specificity") == found.negative
+    assert (found.of_divisor("ppv"), found.of_divisor("npv")) == (found.called, found.not_called)
+    assert found.for_metric("npv") == found.for_metric("brier") == found.positive  # of the rarer class
+
+
+@given(st.lists(st.integers(1, 200), min_size=1, max_size=40))
+def test_effective_patients_are_kishs(num_images: list[int]) -> None:
+    found = effective_units(np.repeat(np.arange(len(num_images)), num_images))
+    assert found == pytest.approx(sum(num_images) ** 2 / sum(num**2 for num in num_images))
+    assert 1 <= found <= len(num_images) * (1 + 1e-12)
+
+
+def test_three_of_three_calls_that_are_right_have_the_bound_of_three() -> None:
+    y, called = np.repeat([1.0, 0.0], [103, 97]), np.arange(200) < 3
+    units = count_units(y, called, resample_units(np.arange(200), "images", 100, 0))
+    assert metric_interval("ppv", 1.0, np.ones(100), units) == pytest.approx(
+        binomtest(3, 3).proportion_ci(method="exact")
+    )
+
+
+def test_f1_of_zero_has_the_bound_of_its_share_of_true_positives() -> None:
+    y, called = (
+        np.repeat([1.0, 0.0], [20, 180]),
+        np.arange(200) >= 195,
+    )  # 20 positive and 5 called: none is both
+    units = count_units(y, called, resample_units(np.arange(200), "images", 100, 0))
+    share = binomtest(0, 25).proportion_ci(method="exact").high
+    low, high = metric_interval("f1", 0.0, np.zeros(100), units)
+    assert (low, high) == (0, pytest.approx(2 * share / (1 + share)))
 
 
 def test_a_mean_of_exactly_one_is_as_wide_as_the_widest_of_its_figures() -> None:

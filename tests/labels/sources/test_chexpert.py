@@ -144,6 +144,7 @@ def test_a_folder_without_tables_says_what_was_looked_for(tmp_path: Path) -> Non
     assert error_of(tmp_path, csv="no.csv").startswith("error: data.csv: no file ROOT/no.csv\n")
     assert error_of(tmp_path / "no") == (
         "error: ROOT: no such folder\nhint: data.root must be the folder that holds train.csv and train/"
+        "; cxr download chexpert tells where to get it"
     )
 
 
@@ -155,9 +156,10 @@ def test_a_label_table_may_have_fewer_observations(tmp_path: Path) -> None:
     assert table.findings == ("Edema", "Pleural Effusion") and table.raw.tolist() == [[1, 0]]
 
 
-def test_the_full_training_table_equals_pandas_cell_by_cell(xrv_data: Path) -> None:
-    path = xrv_data / "chexpert_train.csv.gz"
-    table, cells = read_labels(path), pd.read_csv(path)
+def test_the_full_training_table_equals_pandas_cell_by_cell(
+    full_chexpert: tuple[LabelTable, pd.DataFrame],
+) -> None:
+    table, cells = full_chexpert
     np.testing.assert_array_equal(table.raw, cells[list(CHEXPERT_14)].to_numpy(np.float32))
     assert len(table) == 223_414 and table.rows["patient_id"].nunique() == 64_540
     assert (table.rows["view"] == "lateral").sum() == (cells["Frontal/Lateral"] == "Lateral").sum() == 32_387
@@ -165,10 +167,10 @@ def test_the_full_training_table_equals_pandas_cell_by_cell(xrv_data: Path) -> N
 
 
 @pytest.fixture(scope="module")
-def full(xrv_data: Path) -> tuple[LabelTable, pd.DataFrame]:
+def full(full_chexpert: tuple[LabelTable, pd.DataFrame]) -> tuple[LabelTable, pd.DataFrame]:
     """The full training table as we read it, and its 14 columns as pandas reads them."""
-    path = xrv_data / "chexpert_train.csv.gz"
-    return read_labels(path), pd.read_csv(path)[list(CHEXPERT_14)]
+    table, cells = full_chexpert
+    return table, cells[list(CHEXPERT_14)]
 
 
 @pytest.mark.parametrize("blank", ["negative", "masked"])
@@ -197,10 +199,10 @@ def test_a_range_draws_every_target_of_the_full_training_table_inside_it(
 
 
 def test_cells_of_a_patients_studies_are_never_merged(
-    full: tuple[LabelTable, pd.DataFrame], xrv_data: Path
+    full: tuple[LabelTable, pd.DataFrame], full_chexpert: tuple[LabelTable, pd.DataFrame]
 ) -> None:
     table, cells = full
-    paths = pd.read_csv(xrv_data / "chexpert_train.csv.gz")["Path"].str.removeprefix("CheXpert-v1.0-small/")
+    paths = full_chexpert[1]["Path"].str.removeprefix("CheXpert-v1.0-small/")
     assert table.rows["image"].tolist() == paths.tolist()
     targets = resolve(table, CHEXPERT_14, "zeros", "masked")
     np.testing.assert_array_equal(

@@ -10,7 +10,7 @@ from cxr.config.schema import Data
 from cxr.errors import CxrError
 from cxr.findings import NIH_14
 from cxr.labels.label_csv import read_labels
-from cxr.labels.sources import nih, read
+from cxr.labels.sources import read
 from cxr.labels.table import LabelTable
 from tests.helpers.fakes import NIH_IMAGES, NihImage, write_lines, write_nih
 
@@ -108,6 +108,7 @@ def test_a_line_of_zero_width_spaces_names_no_image(tmp_path: Path) -> None:
 def test_a_missing_folder_says_what_data_root_must_be(tmp_path: Path) -> None:
     assert error_of(tmp_path / "nih") == (
         "error: ROOT: no such folder\nhint: data.root must be the folder that holds Data_Entry_2017_v2020.csv"
+        "; cxr download nih tells where to get it"
     )
 
 
@@ -173,8 +174,8 @@ def test_labels_are_read_without_a_patient_or_an_image(tmp_path: Path) -> None:
     assert table.raw[0, table.findings.index("Mass")] == 1 == table.raw.sum()
 
 
-def test_the_full_table_equals_torchxrayvisions_cell_by_cell(xrv_data: Path, tmp_path: Path) -> None:
-    table = read_labels(xrv_data / nih.TABLES[0].replace(".csv", ".csv.gz"))
+def test_the_full_table_equals_torchxrayvisions_cell_by_cell(full_nih: LabelTable, tmp_path: Path) -> None:
+    table = full_nih
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import torchxrayvision as xrv

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from cxr.config.schema import Eval
-from cxr.evaluation.statistics.metrics import Float, Point, rates
+from cxr.evaluation.statistics.metrics import GROUP_METRICS, Float, Point, group_rates, rates
 
 Unit = Literal["patients", "images"]
 _T = TypeVar("_T")
@@ -182,15 +182,21 @@ class Summed:
         squares = np.where(np.isnan(y), 0.0, (p - y) ** 2)
         # [N] each: true positives, false positives, false negatives, true negatives
         cells = [(y == 1) & called, (y == 0) & called, (y == 1) & ~called, (y == 0) & ~called]
-        rows = [*(cell.astype(np.float64) for cell in cells), squares]
-        self._sums = np.stack([np.bincount(of_row, row, num_units) for row in rows])  # [5, U]
+        expected = np.where(np.isnan(y), 0.0, p)
+        rows = [*(cell.astype(np.float64) for cell in cells), squares, expected]
+        self._sums = np.stack([np.bincount(of_row, row, num_units) for row in rows])  # [6, U]
 
     def metrics(self, weights: Float) -> list[Float]:
         """F1, sensitivity, specificity, PPV, NPV and Brier score, each [D], for weights [U, D]."""
-        *cells, squares = self._sums @ weights  # [5, U] @ [U, D]
+        *cells, squares, _ = self._sums @ weights  # [6, U] @ [U, D]
         num_rows = np.sum(cells, axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             return [*rates(*cells), np.where(num_rows > 0, squares / num_rows, np.nan)]
+
+    def by_group(self, weights: Float) -> list[Float]:
+        """GROUP_METRICS, each [D], for weights [U, D]."""
+        tp, fp, fn, tn, _, expected = self._sums @ weights
+        return list(group_rates(tp, fp, fn, tn, expected))
 
 
 def draw_metrics(y: Float, p: Float, thresholds: Float, resampling: Resampling) -> dict[str, Float]:
@@ -207,6 +213,14 @@ def draw_metrics(y: Float, p: Float, thresholds: Float, resampling: Resampling) 
 
     draws = _draw(resampling, y.shape[1], compute)
     return {name: draws[:, number] for number, name in enumerate(RESAMPLED)}
+
+
+def draw_group_metrics(y: Float, p: Float, thresholds: Float, resampling: Resampling) -> dict[str, Float]:
+    """Each of GROUP_METRICS in every draw [C, D]; nan = undefined."""
+    units = resampling.of_row, resampling.num_units
+    summed = [Summed(y[:, c], p[:, c], float(thresholds[c]), *units) for c in range(y.shape[1])]
+    draws = _draw(resampling, y.shape[1], lambda weights, column: summed[column].by_group(weights))
+    return {name: draws[:, number] for number, name in enumerate(GROUP_METRICS)}
 
 
 def draw_auroc(y: Float, p: Float, resampling: Resampling) -> Float:

@@ -1,32 +1,158 @@
 """Variance and comparison of AUROCs without resampling (DeLong et al. 1988), by midranks (Sun and Xu 2014).
 
-Every row counts as independent, which images of one patient are not: the patient bootstrap is the default for
-that.
+`covariance`, `interval` and `compare` take rows for independent, which images of one patient are not.
+`clustered` and `compare_clustered` sum the same placement values per patient first (Obuchowski 1997), and are
+equal to them where every patient has one image.
 """
 
-import numpy as np
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from cxr.evaluation.statistics.intervals import LEVEL, Interval
+import numpy as np
+import numpy.typing as npt
+
+from cxr.evaluation.statistics.intervals import LEVEL, Interval, effective_units
 from cxr.evaluation.statistics.metrics import Float
+
+_LEAST_FREEDOM = 1e-3  # degrees of freedom of a single unit, which would divide by zero
+
+
+class Difference(NamedTuple):
+    """A difference of AUROCs: its standard error, degrees of freedom, and two-sided p-value of none."""
+
+    value: float
+    error: float
+    freedom: float
+    p: float
+
+
+class Clustered(NamedTuple):
+    """K AUROCs of the same rows, taken apart by unit (patient).
+
+    Attributes:
+        auroc: [K], nan with one class only.
+        positive: [U, K] what the positive rows of each unit add to the AUROC's error: their placement values
+            less their mean, summed and divided by the number of positive rows.
+        negative: [U, K] likewise of negative rows.
+        num_positive: Units with a positive row.
+        num_negative: Units with a negative row.
+        num_either: Units with a known row.
+        freedom: Degrees of freedom of Student's distribution: one less than the effective number of units of
+            the rarer class, and infinite where no unit has two rows, as DeLong's test has it.
+    """
+
+    auroc: Float
+    positive: Float
+    negative: Float
+    num_positive: int
+    num_negative: int
+    num_either: int
+    freedom: float
 
 
 def covariance(y: Float, scores: Float) -> tuple[Float, Float]:
     """(AUROC [K], their covariance [K, K]) of K scores [N, K] of the same rows; nan with one class only."""
+    below, above = _placements(y, scores)
+    if not len(below) or not len(above):
+        num_scores = scores.shape[1]
+        return np.full(num_scores, np.nan), np.full((num_scores, num_scores), np.nan)
+    return below.mean(axis=0), _variance_of_mean(below) + _variance_of_mean(above)
+
+
+def clustered(y: Float, scores: Float, of_row: npt.NDArray[np.intp], num_units: int) -> Clustered:
+    """K scores [N, K] of the same known rows, by the unit of each row [N]."""
+    below, above = _placements(y, scores)
+    units = [of_row[y == 1], of_row[y == 0]]
+    sums = []
+    for placements, of_class in zip((below, above), units, strict=True):
+        total = np.zeros((num_units, scores.shape[1]))
+        if len(placements):
+            np.add.at(total, of_class, (placements - placements.mean(axis=0)) / len(placements))
+        sums.append(total)
+    is_defined = bool(len(below) and len(above))
+    auroc = below.mean(axis=0) if is_defined else np.full(scores.shape[1], np.nan)
+    recurs = len(np.unique(of_row)) < len(of_row)
+    freedom = min(effective_units(of_class) for of_class in units) - 1 if recurs else np.inf
+    num_positive, num_negative, num_either = (len(np.unique(rows)) for rows in (*units, of_row))
+    return Clustered(auroc, sums[0], sums[1], num_positive, num_negative, num_either, freedom)
+
+
+def clustered_covariance(parts: Clustered) -> Float:
+    """Covariance [K, K] of the AUROCs (Obuchowski 1997); nan with fewer than two units of a class."""
+    same, cross = _spread(parts.positive, parts.negative, [parts] * parts.positive.shape[1])
+    matrix: Float = same + cross + cross.T
+    return matrix
+
+
+def compare_clustered(by_finding: Sequence[Clustered]) -> list[Difference]:
+    """The difference, second less first score, of each finding, then that of the mean of those defined.
+
+    Degrees of freedom of the mean are Welch's and Satterthwaite's (1946) of its findings.
+    """
+    values = np.array([parts.auroc[1] - parts.auroc[0] for parts in by_finding])
+    positive, negative = (
+        np.stack([part[:, 1] - part[:, 0] for part in side], axis=1)
+        for side in ([p.positive for p in by_finding], [p.negative for p in by_finding])
+    )  # [U, C] each
+    same, cross = _spread(positive, negative, by_finding)
+    matrix = same + cross + cross.T
+    freedom = np.array([parts.freedom for parts in by_finding])
+    found = [_test(*row) for row in zip(values, np.diagonal(matrix), freedom, strict=True)]
+
+    defined = ~np.isnan(values) & ~np.isnan(np.diagonal(matrix))
+    if not defined.any():
+        return [*found, Difference(np.nan, np.nan, np.nan, np.nan)]
+    variances = np.maximum(np.diagonal(matrix)[defined], 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        of_mean = variances.sum() ** 2 / np.sum(variances**2 / np.maximum(freedom[defined], _LEAST_FREEDOM))
+    mean_variance = matrix[np.ix_(defined, defined)].sum() / defined.sum() ** 2
+    return [*found, _test(float(values[defined].mean()), mean_variance, of_mean)]
+
+
+def _spread(positive: Float, negative: Float, counts: Sequence[Clustered]) -> tuple[Float, Float]:
+    """(products [K, K] of the sums of one class, and across classes), each with its n / (n - 1)."""
+    of_positive, of_negative, of_either = (
+        np.array([_unbiased(num) for num in numbers])
+        for numbers in zip(*[(c.num_positive, c.num_negative, c.num_either) for c in counts], strict=True)
+    )
+    same = (positive.T @ positive) * np.sqrt(np.outer(of_positive, of_positive))
+    same += (negative.T @ negative) * np.sqrt(np.outer(of_negative, of_negative))
+    return same, (positive.T @ negative) * np.sqrt(np.outer(of_either, of_either))
+
+
+def _unbiased(num: int) -> float:
+    return num / (num - 1) if num > 1 else np.nan
+
+
+def _test(value: float, variance: float, freedom: float) -> Difference:
+    """Student's test of no difference; p is 1 where the scores never differ."""
+    from scipy.stats import norm, t
+
+    error = float(np.sqrt(max(variance, 0.0))) if not np.isnan(variance) else np.nan
+    if value == 0 and not np.isnan(error):
+        return Difference(0.0, error, float(freedom), 1.0)
+    if np.isnan(error) or np.isnan(value) or not freedom > 0:
+        return Difference(float(value), error, float(freedom), np.nan)
+    with np.errstate(divide="ignore"):  # a difference without variance has p-value 0
+        ratio = abs(value) / np.float64(error)
+    p = 2 * (norm.sf(ratio) if np.isinf(freedom) else t.sf(ratio, freedom))
+    return Difference(float(value), error, float(freedom), float(p))
+
+
+def _placements(y: Float, scores: Float) -> tuple[Float, Float]:
+    """DeLong's structural components (equations 4 and 5): V10 [P, K], V01 [Q, K]; each mean is the AUROC."""
     from scipy.stats import rankdata
 
     positive, negative = scores[y == 1], scores[y == 0]  # [P, K], [Q, K]
-    num_positive, num_negative, num_scores = len(positive), len(negative), scores.shape[1]
+    num_positive, num_negative = len(positive), len(negative)
     if not num_positive or not num_negative:
-        return np.full(num_scores, np.nan), np.full((num_scores, num_scores), np.nan)
+        return positive[:0], negative[:0]
     # The midrank of a row among all rows counts those below it (a tie is half); its midrank within its own
     # class counts those of its class. The difference is the number of rows of the other class below it.
     ranks = rankdata(np.concatenate([positive, negative]), axis=0)  # [P + Q, K]
     num_negatives_below = ranks[:num_positive] - rankdata(positive, axis=0)  # [P, K]
     num_positives_below = ranks[num_positive:] - rankdata(negative, axis=0)  # [Q, K]
-    # DeLong's structural components V10 and V01 (equations 4 and 5): the mean of each is the AUROC.
-    below = num_negatives_below / num_negative
-    above = 1 - num_positives_below / num_positive
-    return below.mean(axis=0), _variance_of_mean(below) + _variance_of_mean(above)
+    return num_negatives_below / num_negative, 1 - num_positives_below / num_positive
 
 
 def interval(auroc: float, variance: float, level: float = LEVEL) -> Interval:

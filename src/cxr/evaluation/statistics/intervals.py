@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from cxr.evaluation.statistics.bootstrap import Resampling
 from cxr.evaluation.statistics.metrics import Float
@@ -24,34 +25,74 @@ NONE = Interval(np.nan, np.nan)
 
 
 class UnitCounts(NamedTuple):
-    """How many patients (images, where these are drawn) have a row that is positive, negative, or either."""
+    """Effective number of patients (images, where these are drawn) behind rows of each kind.
 
-    positive: int
-    negative: int
-    either: int
+    Attributes:
+        positive: Rows whose label is positive.
+        negative: Rows whose label is negative.
+        either: Rows with a known label.
+        called: Known rows that are called positive.
+        not_called: Known rows that are not.
+        called_or_positive: Known rows that are called positive, or whose label is.
+    """
 
-    def for_metric(self, metric: str) -> int:
-        """Patients that a metric's error depends on: of the rarer class, where it needs both.
+    positive: float
+    negative: float
+    either: float
+    called: float
+    not_called: float
+    called_or_positive: float
 
-        PPV is spoiled by false positives and needs positives, so it depends on both classes. NPV near 1 is
-        spoiled by few false negatives among many negatives.
-        """
-        if metric == "sensitivity":
-            return self.positive
-        if metric in ("specificity", "npv"):
-            return self.negative
-        if metric == "brier":
-            return self.either
+    def of_divisor(self, metric: str) -> float:
+        """Patients in a metric's divisor; of the rarer class where it is no share of rows."""
+        counts = {
+            "sensitivity": self.positive,
+            "specificity": self.negative,
+            "ppv": self.called,
+            "npv": self.not_called,
+            "brier": self.either,
+        }
+        return counts.get(metric, self.rarer)
+
+    def for_metric(self, metric: str) -> float:
+        """Patients that a metric's error depends on, at most those of the rarer class where it needs both."""
+        own = self.of_divisor(metric)
+        return own if metric in ("sensitivity", "specificity") else min(own, self.rarer)
+
+    @property
+    def rarer(self) -> float:
+        """Patients of the rarer class."""
         return min(self.positive, self.negative)
 
 
-def count_units(y: Float, resampling: Resampling) -> UnitCounts:
-    """Counts for the labels of one finding [N], nan = unknown."""
-    groups = (y == 1, y == 0, ~np.isnan(y))
-    return UnitCounts(*(len(np.unique(resampling.of_row[rows])) for rows in groups))
+def effective_units(of_row: npt.NDArray[np.intp]) -> float:
+    """Kish's effective number of units (1965, section 8.2), (sum m)^2 / sum m^2 for m rows each.
+
+    It is their number where all have equally many rows, and less where a few hold most of them.
+    """
+    num_rows = np.bincount(of_row).astype(np.float64)
+    return float(num_rows.sum() ** 2 / np.square(num_rows).sum()) if len(of_row) else 0.0
 
 
-def interval(point: float, draws: Float, num_patients: int) -> Interval:
+def count_units(y: Float, called: npt.NDArray[np.bool_], resampling: Resampling) -> UnitCounts:
+    """Counts for the labels of one finding [N], nan = unknown, and its calls [N]."""
+    known, positive = ~np.isnan(y), y == 1
+    groups = (positive, y == 0, known, known & called, known & ~called, known & called | positive)
+    return UnitCounts(*(effective_units(resampling.of_row[rows]) for rows in groups))
+
+
+def metric_interval(metric: str, point: float, draws: Float, units: UnitCounts) -> Interval:
+    """Interval of a metric of RESAMPLED, by the patients that it depends on; see `interval`."""
+    if _exact(point) not in (0, 1):
+        return interval(point, draws, units.for_metric(metric))
+    if metric != "f1":
+        return interval(point, draws, units.of_divisor(metric))
+    # F1 is 2 J / (1 + J) where J is the share of true positives among rows called or positive (Jaccard).
+    low, high = interval(point, draws, units.called_or_positive)
+    return Interval(2 * low / (1 + low), 2 * high / (1 + high))
+
+
+def interval(point: float, draws: Float, num_patients: float) -> Interval:
     """Interval of a metric between 0 and 1, symmetric on the scale of its logit.
 
     docs/statistics.md measures how often it holds the true value.
@@ -64,7 +105,8 @@ def interval(point: float, draws: Float, num_patients: int) -> Interval:
     Args:
         point: The metric of the rows themselves.
         draws: [D], nan where a draw does not define the metric.
-        num_patients: Patients that the metric's error depends on; with fewer than two there is no interval.
+        num_patients: Effective number of patients (`effective_units`) that the metric's error depends on;
+            with fewer than two there is no interval.
     """
     from scipy.special import expit, logit, stdtrit
 
@@ -84,7 +126,7 @@ def interval(point: float, draws: Float, num_patients: int) -> Interval:
     return Interval(float(expit(low)), float(expit(high)))
 
 
-def mean_interval(point: float, draws: Float, num_patients: int, parts: Sequence[Interval]) -> Interval:
+def mean_interval(point: float, draws: Float, num_patients: float, parts: Sequence[Interval]) -> Interval:
     """Interval of a macro mean; where it is exactly 0 or 1, the widest interval of the findings (`parts`)."""
     if _exact(point) not in (0, 1):
         return interval(point, draws, num_patients)
@@ -98,6 +140,45 @@ def _exact(point: float) -> float:
     """0 or 1 where only rounding keeps the metric from it, as in a mean of precisions that are all 1."""
     nearest = float(np.rint(point))
     return nearest if abs(point - nearest) < _ROUNDING else point
+
+
+def ratio_interval(point: float, draws: Float, num_patients: float) -> Interval:
+    """Interval of a positive ratio, symmetric on the scale of its logarithm; otherwise as `interval`."""
+    from scipy.special import stdtrit
+
+    defined = _defined(point, draws)
+    if defined is None or num_patients < 2 or point <= 0:
+        return NONE
+    deviation = defined.std(ddof=1) * np.sqrt(num_patients / (num_patients - 1)) / point
+    half_width = float(stdtrit(num_patients - 1, (1 + LEVEL) / 2) * deviation)
+    with np.errstate(over="ignore"):
+        return Interval(float(point * np.exp(-half_width)), float(point * np.exp(half_width)))
+
+
+def simultaneous_intervals(points: Float, draws: Float) -> list[Interval]:
+    """Intervals of K differences that all hold together in 95 % of samples (max-t; Westfall and Young 1993).
+
+    Each is point +- c s, where s is the standard deviation of its draws and c the 95 % quantile of the
+    largest of the K ratios |draw - point| / s of a draw.
+
+    Args:
+        points: [K].
+        draws: [K, D] of the same draws of patients, nan where one is undefined.
+    """
+    num_defined = np.sum(~np.isnan(draws), axis=1)
+    usable = (num_defined > draws.shape[1] / 2) & ~np.isnan(points)
+    if not usable.any():
+        return [NONE] * len(points)
+    deviations = np.full(len(points), np.nan)
+    deviations[usable] = np.nanstd(draws[usable], axis=1, ddof=1)
+    varies = usable & (deviations > 0)
+    quantile = 0.0
+    if varies.any():
+        ratios = np.abs(draws[varies] - points[varies, None]) / deviations[varies, None]
+        largest = np.where(np.isnan(ratios), 0.0, ratios).max(axis=0)
+        quantile = float(np.quantile(largest, LEVEL))
+    bounds = points - quantile * deviations, points + quantile * deviations
+    return [Interval(float(low), float(high)) for low, high in zip(*np.clip(bounds, -1, 1), strict=True)]
 
 
 def difference_interval(point: float, draws: Float) -> Interval:

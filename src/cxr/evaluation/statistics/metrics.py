@@ -15,6 +15,10 @@ CALIBRATION_BINS = 15
 """Equally wide bins of probability over which the calibration error is summed (Guo et al. 2017)."""
 
 
+GROUP_METRICS = ("sensitivity", "false_positive_rate", "ppv", "observed_expected")
+"""Of subgroups, beside the AUROC; the last is positive rows over the sum of probabilities."""
+
+
 class AtThreshold(NamedTuple):
     """Metrics of one operating point, nan where the divisor is zero.
 
@@ -88,6 +92,13 @@ def rates(tp: Float, fp: Float, fn: Float, tn: Float) -> tuple[Float, Float, Flo
     # Without a positive row F1 says nothing, though a false positive keeps its divisor from zero.
     f1 = np.where(np.asarray(tp + fn) > 0, _ratio(2 * tp, 2 * tp + fp + fn), np.nan)
     return f1, _ratio(tp, tp + fn), _ratio(tn, tn + fp), _ratio(tp, tp + fp), _ratio(tn, tn + fn)
+
+
+def group_rates(
+    tp: Float, fp: Float, fn: Float, tn: Float, expected: Float
+) -> tuple[Float, Float, Float, Float]:
+    """GROUP_METRICS of a confusion matrix and of the sum of the probabilities of its rows."""
+    return _ratio(tp, tp + fn), _ratio(fp, fp + tn), _ratio(tp, tp + fp), _ratio(tp + fn, expected)
 
 
 def brier(y: Float, p: Float) -> float:
