@@ -131,7 +131,8 @@ def test_copies_of_every_image_change_no_clustered_p_value() -> None:
     units = np.tile(np.arange(len(y)), 3)
     parts = delong.clustered(np.tile(y, 3), np.tile(scores, (3, 1)), units, len(y))
     single = delong.clustered(y, scores, units[: len(y)], len(y))
-    np.testing.assert_allclose(*(delong.clustered_covariance(each) for each in (parts, single)), atol=1e-15)
+    tripled, once = (delong.clustered_covariance(each) for each in (parts, single))
+    np.testing.assert_allclose(tripled, once, atol=1e-15)
     assert parts.freedom == pytest.approx(min((y == 1).sum(), (y == 0).sum()) - 1)
 
 
