@@ -8,7 +8,7 @@ import pandas as pd
 from cxr.arrays import Float64
 from cxr.config.schema import Eval
 from cxr.evaluation.statistics.bootstrap import Resampling, Unit, resample_units
-from cxr.evaluation.statistics.intervals import NONE, Interval, interval
+from cxr.evaluation.statistics.intervals import NONE, Interval, effective_units, interval
 from cxr.explain.localise import IOBB_THRESHOLDS, IOU_THRESHOLDS
 
 PER_IMAGE = ("pointing", "hit", "miou", "mass")
@@ -102,4 +102,4 @@ def _interval(values: Float64, resampling: Resampling) -> Interval:
     sums = np.bincount(resampling.of_row, values, resampling.num_units)
     sizes = np.bincount(resampling.of_row, minlength=resampling.num_units)
     draws = np.concatenate([(sums @ counts) / (sizes @ counts) for counts in resampling.counts()])
-    return interval(float(values.mean()), draws, resampling.num_units)
+    return interval(float(values.mean()), draws, effective_units(resampling.of_row))
