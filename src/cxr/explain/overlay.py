@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from cxr.arrays import Float32
+from cxr.arrays import AnyArray, Float32
 from cxr.evaluation.thresholds import Thresholds, origin
 from cxr.explain.lettering import LIGHT, SOFT, Colour, Lettering
 from cxr.explain.panel import Panel
@@ -98,9 +98,20 @@ def _with_map(panel: Panel, values: Float32, shown: Shown, scale: Scale) -> Colo
             mask = np.asarray(values >= level, np.uint8)
             outlines, _ = cv2.findContours(mask, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
             cv2.drawContours(drawn, outlines, -1, _CONTOUR, 2, cv2.LINE_AA)
+            if outlines and not mask.all():  # around the whole image there is no line to number
+                _number_contour(drawn, max(outlines, key=len)[:, 0], f"{level:g}")
     if not panel.is_whole:
         _draw_frame(drawn, panel)
     return drawn
+
+
+def _number_contour(drawn: Colour, points: AnyArray, number: str) -> None:
+    """Write a number beside the point of a contour [n, 2] that is nearest to the middle of the image."""
+    height, width = drawn.shape[:2]
+    x, y = points[np.abs(points - (width / 2, height / 2)).sum(axis=1).argmin()]
+    place = min(int(x) + 8, width - 50), max(int(y) - 8, 28)
+    for colour, thickness in (((0, 0, 0), 6), (_CONTOUR, 2)):  # dark around it, to be read on white
+        cv2.putText(drawn, number, place, cv2.FONT_HERSHEY_SIMPLEX, 0.9, colour, thickness, cv2.LINE_AA)
 
 
 def _draw_frame(drawn: Colour, panel: Panel) -> None:
