@@ -155,7 +155,7 @@ def overlays(folder: Path) -> dict[str, tuple[int, ...]]:
     return {path.name: np.asarray(cv2.imread(str(path))).shape for path in folder.iterdir()}
 
 
-def test_an_overlay_has_the_pixels_of_the_file_and_a_caption(
+def test_an_overlay_shows_the_radiograph_twice_and_a_caption(
     predict: Predict, images: Path, tmp_path: Path
 ) -> None:
     file = tmp_path / "wide.png"
@@ -163,12 +163,76 @@ def test_an_overlay_has_the_pixels_of_the_file_and_a_caption(
         str(file), cv2.resize(np.asarray(cv2.imread(str(min(images.glob("*.png"))))), (700, 500))
     )
     _, out, _ = predict(file, "--format", "json", "--heatmaps", tmp_path / "overlays")
-    findings = json.loads(out)["above"] or [max(NIH_14, key=json.loads(out)["probabilities"].__getitem__)]
+    said = json.loads(out)
+    findings = said["above"] or [max(NIH_14, key=said["probabilities"].__getitem__)]
     shapes = overlays(tmp_path / "overlays")
-    assert set(shapes) == {f"wide_{finding}.png" for finding in findings}
+    assert set(shapes) == {f"wide_{finding}.png" for finding in (*findings, "sheet")}
+    assert said["sheet"] == str(tmp_path / "overlays" / "wide_sheet.png")
+    del shapes["wide_sheet.png"]
     for height, width, channels in shapes.values():
-        assert (width, channels) == (700, 3)
-        assert 500 <= height < 600
+        assert width > 2 * 1075 and channels == 3  # 500 x 700 is drawn at 768 x 1075
+        assert 768 < height < 1400
+
+
+def test_named_findings_and_their_maps_are_written(predict: Predict, images: Path, tmp_path: Path) -> None:
+    file, folder = min(images.glob("*.png")), tmp_path / "o"
+    options = ("--format", "json", "--heatmaps", folder, "--findings", "pleural thickening,Mass", "--maps")
+    said = json.loads(predict(file, *options)[1])
+    assert list(said["overlays"]) == ["Pleural_Thickening", "Mass"]
+    stems = {f"{file.stem}_Mass", f"{file.stem}_Pleural_Thickening"}
+    names = {f"{stem}{end}" for stem in stems for end in (".png", ".npy")} | {f"{file.stem}_sheet.png"}
+    assert {path.name for path in folder.iterdir()} == names
+    values = np.load(folder / f"{file.stem}_Mass.npy", allow_pickle=False)
+    assert (values.shape, values.dtype) == (read_file(file).shape, np.float32)
+    predict(file, *options[:-1])  # a later run without maps removes those of the earlier one
+    assert not list(folder.glob("*.npy"))
+
+
+def test_all_findings_are_drawn(predict: Predict, images: Path, tmp_path: Path) -> None:
+    said = json.loads(
+        predict(min(images.glob("*.png")), "--format", "json", "--heatmaps", tmp_path / "o", "--all")[1]
+    )
+    assert tuple(said["overlays"]) == NIH_14
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (("--findings", "Mass"), "--findings: is for overlays"),
+        (("--all",), "--all: is for overlays"),
+        (("--maps",), "--maps: is for overlays"),
+        (("--heatmaps", "o", "--findings", "Masse"), "--findings Masse: not a finding of this model"),
+        (("--heatmaps", "o", "--findings", " , "), "--findings: names no finding"),
+        (("--heatmaps", "o", "--findings", "Mass", "--all"), "--all: draws every finding already"),
+    ],
+)
+def test_options_of_overlays_that_mean_nothing_are_refused(
+    predict: Predict,
+    images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    problem: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    status, out, err = predict(images, *options)
+    assert (status, out) == (2, "") and f"error: {problem}" in err
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_map_never_replaces_one_that_cxr_did_not_write(
+    predict: Predict, images: Path, tmp_path: Path
+) -> None:
+    file, folder = min(images.glob("*.png")), tmp_path / "o"
+    folder.mkdir()
+    np.save(folder / f"{file.stem}_Mass.npy", np.arange(3))
+    before = (folder / f"{file.stem}_Mass.npy").read_bytes()
+    for _ in range(2):
+        assert predict(file, "--heatmaps", folder, "--findings", "Mass", "--maps")[0] == 0
+        assert (folder / f"{file.stem}_Mass.npy").read_bytes() == before
+        assert sorted(path.name for path in folder.glob("*.npy")) == [
+            f"{file.stem}_Mass-2.npy", f"{file.stem}_Mass.npy"
+        ]  # fmt: skip
 
 
 def test_images_of_one_name_do_not_overwrite_each_other(
@@ -395,7 +459,7 @@ def test_every_finding_of_every_image_has_an_overlay(
     assert ended.value.code == 0
     assert len(found(capsys.readouterr().out)) == 3
     names = [path.name for path in (tmp_path / "overlays").iterdir()]
-    assert len({name.casefold() for name in names}) == len(names) == 3 * len(NIH_14)
+    assert len({name.casefold() for name in names}) == len(names) == 3 * (len(NIH_14) + 1)
     assert {"X_PICC+.png", "X_PICC-.png", "x-2_胸水.png", "X_A_B.png", "X_A_B-2.png"} <= set(names)
     assert all(cv2.imread(str(tmp_path / "overlays" / name)) is not None for name in names)
 
@@ -461,7 +525,7 @@ def test_an_overlay_never_replaces_what_cxr_did_not_draw(predict: Predict, image
         said = [json.loads(line) for line in out.splitlines()]
         assert (status, len(said)) == (0, 4)
         assert {path.name: path.read_bytes() for path in images.iterdir() if path.name in before} == before
-        drawn = [path for one in said for path in one["overlays"].values()]
+        drawn = [path for one in said for path in (*one["overlays"].values(), one["sheet"])]
         assert len({*drawn}) == len(drawn)
         assert {Path(path) for path in drawn} == {*images.iterdir()} - {images / name for name in before}
     assert f"passed over: {len(drawn)} overlays that cxr drew: " in err
@@ -503,9 +567,10 @@ def test_overlays_of_another_image_of_the_same_name_stay_apart(
         return sorted(path.name for path in (tmp_path / "o").iterdir())
 
     names = [NIH_14[0], NIH_14[1]]
-    assert draw("a", [0]) == [f"x_{names[0]}.png"]
-    assert draw("b", [0, 1]) == sorted([f"x_{names[0]}.png", f"x-2_{names[0]}.png", f"x-2_{names[1]}.png"])
-    assert draw("a", [1]) == sorted([f"x_{names[1]}.png", f"x-2_{names[0]}.png", f"x-2_{names[1]}.png"])
+    of_b = [f"x-2_{name}.png" for name in (*names, "sheet")]
+    assert draw("a", [0]) == sorted([f"x_{names[0]}.png", "x_sheet.png"])
+    assert draw("b", [0, 1]) == sorted([f"x_{names[0]}.png", "x_sheet.png", *of_b])
+    assert draw("a", [1]) == sorted([f"x_{names[1]}.png", "x_sheet.png", *of_b])
 
 
 @pytest.mark.parametrize("folder", ["", "file"])

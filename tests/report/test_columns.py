@@ -30,6 +30,11 @@ RUNS = """run recipe backbone data epochs epochs_planned best_epoch val_auroc te
     date bytes problem note"""
 
 
+SCORES = """pointing pointing_low pointing_high hit hit_low hit_high miou miou_low miou_high mass mass_low mass_high
+    iou_0.1 iou_0.2 iou_0.3 iou_0.4 iou_0.5 iou_0.6 iou_0.7 iobb_0.1 iobb_0.25 iobb_0.5 iobb_0.75 iobb_0.9
+    false_boxes apart"""
+
+
 def columns(path: Path) -> list[str]:
     with path.open(newline="") as file:
         return next(csv.reader(file))
@@ -154,7 +159,7 @@ def test_predict_prints_these_columns_and_fields(
     call("predict", run, image, tmp_path / "bad.png", "--format", "json")
     failed, predicted = map(json.loads, capsys.readouterr().out.splitlines())
     assert fields(predicted) == {
-        "": "image probabilities thresholds above out_of_distribution familiarity notes overlays",
+        "": "image probabilities thresholds above out_of_distribution familiarity notes overlays sheet",
         "probabilities": findings,
         "thresholds": findings,
         "overlays": "",
@@ -163,3 +168,19 @@ def test_predict_prints_these_columns_and_fields(
     call("predict", run, image, "--format", "csv")
     header = capsys.readouterr().out.splitlines()[0].split(",")
     assert header == ["image", *(f"p_{finding}" for finding in NIH_14), "warning"]
+
+
+def test_explain_writes_these_columns_and_fields(run: Path, tmp_path: Path) -> None:
+    assert call("explain", run, "eval.draws=100", "--out", tmp_path) == 0
+    scores = words(f"finding map num_images num_patients num_boxes {SCORES}")
+    assert " ".join(columns(tmp_path / "explain.csv")) == scores
+    assert " ".join(columns(tmp_path / "explain_images.csv")) == words(
+        """image patient_id finding map num_boxes area pointing hit mass miou false_boxes iou_0.1 iou_0.2 iou_0.3
+        iou_0.4 iou_0.5 iou_0.6 iou_0.7 iobb_0.1 iobb_0.25 iobb_0.5 iobb_0.75 iobb_0.9"""
+    )
+    assert fields(json.loads((tmp_path / "explain.json").read_text())) == {
+        "": "about intervals findings notes versions disclaimer",
+        "about": "run method boxes model",
+        "findings": scores,
+        "versions": "python cxr numpy scipy scikit-learn pandas",
+    }

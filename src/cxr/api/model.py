@@ -12,12 +12,12 @@ from cxr.api.inputs import Held, is_one, list_images, name_held, read_square
 from cxr.api.words import in_python
 from cxr.arrays import Float32
 from cxr.console import warn
-from cxr.deploy.overlays import write_caption
+from cxr.deploy.overlays import draw_one, name_run
 from cxr.deploy.predict_files import BATCH_SIZE, Input, Predicted, predict_batch
 from cxr.deploy.predict_output import Square, describe_warning
 from cxr.device import choose_device
 from cxr.errors import CxrError, UnreadableImageError
-from cxr.explain.cam import activation_map, overlay
+from cxr.explain.cam import activation_maps
 from cxr.findings import find_spelling
 from cxr.images.grey import Grey
 from cxr.images.held import HeldImage, read_held
@@ -182,25 +182,22 @@ class Model:
         numbers = self._find(findings)
         grey, predicted = self._examine(image, bits)
         preprocess = self._checkpoint.metadata.preprocess
-        maps = {}
-        for number in numbers:
-            cells = activation_map(self._checkpoint.classifier, predicted.features, number)
-            maps[self.findings[number]] = undo_prepare(cells, grey, preprocess)
-        return maps
+        cells = activation_maps(self._checkpoint.classifier, predicted.features)  # [C, h, w]
+        return {self.findings[number]: undo_prepare(cells[number], grey, preprocess) for number in numbers}
 
     def overlay(self, image: "HeldImage", finding: str, *, bits: int | None = None) -> Image.Image:
-        """The image with what speaks for a finding in colour and a caption below, in RGB.
+        """The image beside itself with the map of a finding, a bar with numbers and a caption, in RGB.
 
-        Above 25 million pixels it is drawn on a smaller copy.
+        The same figure as that of `cxr predict --heatmaps`; docs/explain.md says how to read it.
 
         Raises:
             CxrError: As `heatmaps`.
         """
         number = self._find(finding)[0]
         grey, predicted = self._examine(image, bits)
-        cells = activation_map(self._checkpoint.classifier, predicted.features, number)
-        caption = write_caption(self.findings[number], predicted.probabilities[number])
-        drawn = overlay(grey, cells, self._checkpoint.metadata.preprocess, caption)  # BGR
+        name = Path(str(image) if isinstance(image, str | Path) else name_held(image, "image")).name
+        run = name_run(self.name, self._checkpoint)
+        drawn = draw_one(self._checkpoint, grey, predicted, number, name, run)  # BGR
         return Image.fromarray(np.ascontiguousarray(drawn[..., ::-1]))
 
     def _predict(

@@ -1,4 +1,4 @@
-"""Commands after a training: eval, compare, readers, predict."""
+"""Commands after a training: eval, compare, readers, predict, explain."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,9 @@ from cxr.cli.options import (
     HeadFindings,
     LabelColumn,
     Labels,
+    Maps,
     OpenReport,
+    Overrides,
     RunPath,
     SkipUnlabelled,
     SplitOfRun,
@@ -128,7 +130,10 @@ def readers(
 
 
 @app.command(
-    epilog=example("cxr predict runs/nih_densenet121 chest.png more_images/ --heatmaps overlays")
+    epilog=example(
+        "cxr predict runs/nih_densenet121 chest.png more_images/ --heatmaps overlays",
+        "cxr predict runs/nih_densenet121 chest.png --heatmaps overlays --findings Mass,Nodule --maps",
+    )
     + "\n\nThe exit status is 1 when some images cannot be read, 2 when none can, 3 as --strict says."
 )
 def predict(
@@ -151,6 +156,11 @@ def predict(
             metavar="FOLDER",
         ),
     ] = None,
+    findings: Annotated[
+        str | None, typer.Option(help="Findings that are drawn, such as Mass,Nodule.", metavar="A,B")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Draw every finding.")] = False,
+    maps: Annotated[bool, typer.Option("--maps", help="Write the maps as .npy files too.")] = False,
     head_findings: HeadFindings = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     strict: Annotated[
@@ -159,13 +169,14 @@ def predict(
     open_overlays: Annotated[bool, typer.Option("--open", help="Open the folder of the overlays.")] = False,
 ) -> None:
     """Print the probability of each finding beside its threshold."""
-    from cxr.commands.predict import Output
+    from cxr.commands.predict import Heatmaps, Output
     from cxr.commands.predict import predict as run_predict
 
     if open_overlays and heatmaps is None:
         raise typer.BadParameter("--open opens the folder of overlays: name it with --heatmaps FOLDER")
     output = Output(form and form.value, out, wide)
-    outcome = run_predict(run, images, output, heatmaps, head_findings, device)
+    drawn = Heatmaps(heatmaps, findings, every, maps)
+    outcome = run_predict(run, images, output, drawn, head_findings, device)
     if open_overlays and heatmaps:
         open_in_browser(heatmaps)
     num_failed = outcome.num_failed + outcome.num_undrawn
@@ -173,3 +184,31 @@ def predict(
         raise typer.Exit(2 if num_failed == outcome.num_images else 1)
     if strict and outcome.num_warned:
         raise typer.Exit(3)
+
+
+@app.command(
+    epilog=example(
+        "cxr explain runs/nih_densenet121",
+        "cxr explain runs/nih_densenet121 --boxes rsna_boxes.csv --method gradcam",
+    )
+)
+def explain(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or checkpoint.")],
+    overrides: Overrides = None,
+    boxes: Annotated[
+        Path | None, typer.Option(help="CSV of boxes; by default BBox_List_2017.csv in the dataset's folder.")
+    ] = None,
+    method: Annotated[Maps, typer.Option(help="How maps are made.")] = Maps.cam,
+    frame: Annotated[
+        int | None, typer.Option(help="Width of the images that the boxes are in; 1024 for NIH's and RSNA's.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    open_report: OpenReport = False,
+) -> None:
+    """Score heat maps against boxes, beside chance and random weights."""
+    from cxr.commands.explain import explain as run_explain
+
+    page = run_explain(run, overrides or [], boxes, method.value, frame, out, device)
+    if open_report:
+        open_in_browser(page)

@@ -75,6 +75,15 @@ class Averaged(StrEnum):
     logits = "logits"
 
 
+class Maps(StrEnum):
+    """How `cxr explain` makes heat maps."""
+
+    cam = "cam"
+    gradcam = "gradcam"
+    gradcam_plus_plus = "gradcam++"
+    occlusion = "occlusion"
+
+
 class Layout(StrEnum):
     """Which dataset `cxr phantom` imitates."""
 

@@ -8,9 +8,9 @@ from typing import TextIO
 
 from cxr.console import count, warn
 from cxr.deploy.overlay_names import OverlayNames
-from cxr.deploy.overlays import CannotDrawError, draw_overlays
-from cxr.deploy.predict_files import BATCH_SIZE, Input, find_inputs, predict_batch, try_to_read
-from cxr.deploy.predict_output import CsvWriter, JsonWriter, Square, TableWriter, WideWriter, Writer
+from cxr.deploy.overlays import CannotDrawError, Drawing, choose_findings, draw_overlays, name_run
+from cxr.deploy.predict_files import BATCH_SIZE, Input, Predicted, find_inputs, predict_batch, try_to_read
+from cxr.deploy.predict_output import CsvWriter, Drawn, JsonWriter, Square, TableWriter, WideWriter, Writer
 from cxr.device import choose_device
 from cxr.errors import CxrError, NoImageError, UnavailableFileError, UnreadableImageError
 from cxr.files import clear_leftovers, explain_os_errors, write_atomically
@@ -47,6 +47,36 @@ class Output:
     format: str | None = None
     path: Path | None = None
     wide: bool = False
+
+
+@dataclass(frozen=True)
+class Heatmaps:
+    """What is drawn, and where to.
+
+    Attributes:
+        folder: For the overlays; None draws nothing.
+        findings: Names with commas between; None takes those above their threshold, or else the likeliest.
+        every: Whether every finding is drawn.
+        with_maps: Whether maps are written as .npy files too.
+    """
+
+    folder: Path | None = None
+    findings: str | None = None
+    every: bool = False
+    with_maps: bool = False
+
+    def check(self) -> None:
+        """Refuse options of overlays without a folder for them, and a file in its place.
+
+        Raises:
+            CxrError: With each such option.
+        """
+        if self.folder is not None and exists(self.folder) and not is_folder(self.folder):
+            raise CxrError(f"--heatmaps {self.folder}: is a file", "name a folder for the overlays")
+        options = {"--findings": self.findings is not None, "--all": self.every, "--maps": self.with_maps}
+        given = [f"{name}: is for overlays" for name, is_given in options.items() if is_given]
+        if given and self.folder is None:
+            raise CxrError(given, "name a folder for the overlays with --heatmaps FOLDER")
 
 
 @dataclass
@@ -94,7 +124,7 @@ def predict(
     run: Path,
     images: Sequence[Path],
     output: Output,
-    heatmaps: Path | None,
+    heatmaps: Heatmaps,
     head_findings: str | None = None,
     device_name: str = "auto",
 ) -> Outcome:
@@ -104,7 +134,7 @@ def predict(
         run: Run folder, checkpoint file, `xrv:NAME` or a weight file; thresholds of the last two are 0.5.
         images: Files, or folders of them; files in a folder that are no image are counted and passed over.
         output: In which form, and where to.
-        heatmaps: Folder for an overlay of each finding above its threshold, or else of the likeliest.
+        heatmaps: What is drawn of each image, and where to.
         head_findings: What the outputs of a weight file are: a group or names with commas between.
         device_name: As the key `device`.
 
@@ -113,16 +143,17 @@ def predict(
     """
     # 1. the model, before anything is written
     output_format = _choose_format(output)
-    if heatmaps is not None and exists(heatmaps) and not is_folder(heatmaps):
-        raise CxrError(f"--heatmaps {heatmaps}: is a file", "name a folder for the overlays")
+    heatmaps.check()
     checkpoint = open_any(str(run), choose_device(device_name), head_findings)
     if not is_external(run):
         for note in note_other_reports(run, checkpoint):
             warn(note)
-    if heatmaps is not None:
-        with explain_os_errors(heatmaps):
-            heatmaps.mkdir(parents=True, exist_ok=True)
-        clear_leftovers(heatmaps)
+    chosen = choose_findings(heatmaps.findings, heatmaps.every, checkpoint.metadata.findings)
+    drawing = Drawing(name_run(run, checkpoint), chosen, heatmaps.with_maps)
+    if heatmaps.folder is not None:
+        with explain_os_errors(heatmaps.folder):
+            heatmaps.folder.mkdir(parents=True, exist_ok=True)
+        clear_leftovers(heatmaps.folder)
 
     # 2. the images, into a file or onto stdout
     outcome = Outcome()
@@ -132,7 +163,8 @@ def predict(
             writer: Writer = (WideWriter if output.wide else TableWriter)(checkpoint)
         else:
             writer = (JsonWriter if output_format == "json" else CsvWriter)(checkpoint, file)
-        _predict_all(checkpoint, images, writer, OverlayNames(heatmaps), outcome)
+        draw = Draw(checkpoint, OverlayNames(heatmaps.folder), drawing, outcome)
+        _predict_all(checkpoint, images, writer, draw, outcome)
 
     if output.path is None:
         write(exact_stdout())
@@ -172,13 +204,33 @@ def _write_file(path: Path, write: Callable[[TextIO], None]) -> None:
         write(file)
 
 
+@dataclass(frozen=True)
+class Draw:
+    """Draws the overlays of an image; where it cannot, the outcome counts it."""
+
+    checkpoint: Checkpoint
+    names: OverlayNames
+    drawing: Drawing
+    outcome: Outcome
+
+    def __call__(self, file: Path, predicted: Predicted) -> Drawn:
+        """The files; none without a folder."""
+        if self.names.folder is None:
+            return {}, None
+        try:
+            return draw_overlays(self.checkpoint, file, predicted, self.names, self.drawing)
+        except CannotDrawError as error:
+            self.outcome.fail_to_draw(file, error.reason)
+            return {}, None
+
+
 def _predict_all(
-    checkpoint: Checkpoint, images: Sequence[Path], writer: Writer, names: OverlayNames, outcome: Outcome
+    checkpoint: Checkpoint, images: Sequence[Path], writer: Writer, draw: Draw, outcome: Outcome
 ) -> None:
     """Predict the images in the order found; threads read ahead, batches are predicted and written."""
     preprocess = checkpoint.metadata.preprocess  # of the training, so that the model sees images alike
     batch: list[Square] = []
-    inputs = find_inputs(images, names.folder)
+    inputs = find_inputs(images, draw.names.folder)
     for found, result in map_ahead(lambda found: (found, try_to_read(found, preprocess)), inputs):
         if isinstance(result, Square):
             outcome.num_images += 1
@@ -186,10 +238,10 @@ def _predict_all(
         else:
             _fail_or_skip(found, result, writer, outcome)
         if len(batch) == BATCH_SIZE:
-            _predict_and_write(checkpoint, batch, writer, names, outcome)
+            _predict_and_write(checkpoint, batch, writer, draw, outcome)
             batch = []
     if batch:
-        _predict_and_write(checkpoint, batch, writer, names, outcome)
+        _predict_and_write(checkpoint, batch, writer, draw, outcome)
     writer.finish()
 
 
@@ -210,14 +262,9 @@ def _fail_or_skip(found: Input, error: CxrError | None, writer: Writer, outcome:
 
 
 def _predict_and_write(
-    checkpoint: Checkpoint, batch: Sequence[Square], writer: Writer, names: OverlayNames, outcome: Outcome
+    checkpoint: Checkpoint, batch: Sequence[Square], writer: Writer, draw: Draw, outcome: Outcome
 ) -> None:
     for image, predicted in zip(batch, predict_batch(checkpoint, batch), strict=True):
-        overlays = {}
-        if names.folder:
-            try:
-                overlays = draw_overlays(checkpoint, image.file, predicted, names)
-            except CannotDrawError as error:
-                outcome.fail_to_draw(image.file, error.reason)
+        drawn = draw(image.file, predicted)
         outcome.num_warned += bool(writer.warning(predicted.score))
-        writer.write(image, predicted.probabilities, predicted.score, overlays)
+        writer.write(image, predicted.probabilities, predicted.score, drawn)

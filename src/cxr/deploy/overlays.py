@@ -1,20 +1,46 @@
 """Overlays of an image: which findings are drawn, and their files."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from cxr.deploy.overlay_names import OverlayNames
+from cxr.arrays import Float32
+from cxr.deploy.overlay_names import OverlayNames, encode_npy
 from cxr.deploy.predict_files import Predicted
 from cxr.deploy.predict_output import Overlays
-from cxr.errors import UnreadableImageError
-from cxr.explain.cam import activation_map, encode_png, overlay
+from cxr.errors import CxrError, UnreadableImageError
+from cxr.explain.cam import activation_maps, encode_png
+from cxr.explain.overlay import Shown, Source, draw_overlay, draw_sheet
+from cxr.explain.panel import make_panel, shrink
+from cxr.explain.scale import Scale, choose_scale
 from cxr.files import write_bytes
+from cxr.findings import find_spelling
+from cxr.images.grey import Grey
+from cxr.images.prepare import undo_prepare
 from cxr.images.read import read_file
 from cxr.model.checkpoint import Checkpoint
-from cxr.text import DISCLAIMER
+
+_SHEET = "sheet"
+_TILE_SIDE = 480
+"""Pixels of the shorter side of an image on a sheet."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What is drawn of each image.
+
+    Attributes:
+        run: The model's name in captions.
+        findings: Numbers of the findings; None takes those that are called, or else the likeliest.
+        with_maps: Whether the maps are written as .npy files too.
+    """
+
+    run: str
+    findings: tuple[int, ...] | None = None
+    with_maps: bool = False
 
 
 class CannotDrawError(Exception):
@@ -25,45 +51,105 @@ class CannotDrawError(Exception):
         super().__init__(reason)
 
 
-def draw_overlays(checkpoint: Checkpoint, file: Path, predicted: Predicted, names: OverlayNames) -> Overlays:
-    """The overlay file of each finding that is drawn.
+def name_run(run: Path | str, checkpoint: Checkpoint) -> str:
+    """How a caption names a model: without its folders, with the first digits of its checksum."""
+    path = Path(run)
+    name = f"{path.parent.name}/{path.name}" if path.is_file() and path.parent.name else path.name
+    return f"{name} ({checkpoint.sha256[:8]})" if checkpoint.sha256 else name
 
-    Overlays that an earlier run drew of other findings are removed. An overlay holds its image's path as a
-    hash, so that it replaces only what an earlier run drew of the same image.
+
+def choose_findings(names: str | None, every: bool, findings: Sequence[str]) -> tuple[int, ...] | None:
+    """Numbers of the findings of --findings A,B or --all; None where neither is given.
+
+    Raises:
+        CxrError: Both are given, or a name is not one of the model's.
+    """
+    if every and names is not None:
+        raise CxrError("--all: draws every finding already", "leave --findings or --all out")
+    if every:
+        return tuple(range(len(findings)))
+    if names is None:
+        return None
+    asked = [name.strip() for name in names.split(",") if name.strip()]
+    found = [find_spelling(name, findings) for name in asked]
+    pairs = zip(asked, found, strict=True)
+    unknown = [f"--findings {name}: not a finding of this model" for name, one in pairs if one is None]
+    if unknown or not asked:
+        raise CxrError(unknown or ["--findings: names no finding"], f"the model has {', '.join(findings)}")
+    return tuple(dict.fromkeys(findings.index(one) for one in found if one is not None))
+
+
+def draw_overlays(
+    checkpoint: Checkpoint, file: Path, predicted: Predicted, names: OverlayNames, drawing: Drawing
+) -> tuple[Overlays, Path]:
+    """(the overlay file of each finding that is drawn, the sheet of all of them).
+
+    Overlays, maps and sheets that an earlier run drew of the image and this one does not are removed. Each
+    holds its image's path as a hash, so that it replaces only what an earlier run drew of the same image.
 
     Raises:
         CannotDrawError: The image is gone, or there is not enough memory.
         CxrError: A file cannot be written.
     """
     try:
-        return _draw(checkpoint, file, predicted, names)
+        return _draw(checkpoint, file, predicted, names, drawing)
     except UnreadableImageError as error:  # it was changed or removed after it was predicted
         raise CannotDrawError(error.reason) from None
     except (cv2.error, MemoryError):
         raise CannotDrawError("it takes more memory than there is, or cannot be drawn") from None
 
 
-def _draw(checkpoint: Checkpoint, file: Path, predicted: Predicted, names: OverlayNames) -> Overlays:
+def _draw(
+    checkpoint: Checkpoint, file: Path, predicted: Predicted, names: OverlayNames, drawing: Drawing
+) -> tuple[Overlays, Path]:
     preprocess = checkpoint.metadata.preprocess
     grey = read_file(file, preprocess.intensity)
-    drawn = Overlays()
-    for number in _findings_to_draw(predicted.probabilities, checkpoint.thresholds.values):
-        finding = checkpoint.metadata.findings[number]
-        cam = activation_map(checkpoint.classifier, predicted.features, number)
-        caption = write_caption(finding, predicted.probabilities[number])
-        path, mark = names.choose(file, finding)
-        write_bytes(path, encode_png(overlay(grey, cam, preprocess, caption), mark))
-        drawn[finding] = path
-    names.drop_old(file, drawn.values())
-    return drawn
+    panel = make_panel(grey, preprocess)
+    maps, scale = scaled_maps(checkpoint, predicted)
+    source = Source(file.name, drawing.run, checkpoint.thresholds)
+    chosen = drawing.findings or _called_or_likeliest(predicted.probabilities, checkpoint.thresholds.values)
+    drawn, written, shown = Overlays(), list[Path](), list[Shown]()
+    for number in chosen:
+        one = make_shown(checkpoint, predicted, maps, number)
+        shown.append(one)
+        path, mark = names.choose(file, one.finding)
+        write_bytes(path, encode_png(draw_overlay(panel, one, scale, source), mark))
+        drawn[one.finding] = path
+        written.append(path)
+        if drawing.with_maps:
+            raw = path.with_suffix(".npy")
+            write_bytes(raw, encode_npy(undo_prepare(one.cells, grey, preprocess), mark))
+            written.append(raw)
+    sheet, mark = names.choose(file, _SHEET, is_finding=False)
+    write_bytes(sheet, encode_png(draw_sheet(shrink(panel, _TILE_SIDE), shown, scale, source), mark))
+    names.drop_old(file, [*written, sheet])
+    return drawn, sheet
 
 
-def write_caption(finding: str, probability: float) -> str:
-    """The line below an overlay."""
-    return f"{finding} {probability:.3f}  {DISCLAIMER}"
+def scaled_maps(checkpoint: Checkpoint, predicted: Predicted) -> tuple[Float32, Scale]:
+    """(the maps [C, h, w] of an image, the scale of their colours)."""
+    maps = activation_maps(checkpoint.classifier, predicted.features)
+    is_called = np.array(predicted.probabilities) >= np.array(checkpoint.thresholds.values)
+    return maps, choose_scale(maps, is_called)
 
 
-def _findings_to_draw(probabilities: Sequence[float], thresholds: Sequence[float]) -> list[int]:
+def make_shown(checkpoint: Checkpoint, predicted: Predicted, maps: Float32, number: int) -> Shown:
+    """One finding of an image, as it is drawn."""
+    finding, threshold = checkpoint.metadata.findings[number], checkpoint.thresholds.values[number]
+    return Shown(finding, predicted.probabilities[number], threshold, maps[number])
+
+
+def draw_one(
+    checkpoint: Checkpoint, grey: Grey, predicted: Predicted, number: int, image: str, run: str
+) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    """The overlay of one finding of an image [H, W], as `cxr predict` draws it: BGR."""
+    maps, scale = scaled_maps(checkpoint, predicted)
+    panel = make_panel(grey, checkpoint.metadata.preprocess)
+    shown = make_shown(checkpoint, predicted, maps, number)
+    return draw_overlay(panel, shown, scale, Source(image, run, checkpoint.thresholds))
+
+
+def _called_or_likeliest(probabilities: Sequence[float], thresholds: Sequence[float]) -> list[int]:
     """Numbers of the findings above their threshold, or of the likeliest where none is."""
     pairs = enumerate(zip(probabilities, thresholds, strict=True))
     above = [number for number, (p, threshold) in pairs if p >= threshold]

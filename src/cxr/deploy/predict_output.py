@@ -18,6 +18,9 @@ from cxr.text import DISCLAIMER, csv_line
 Overlays = dict[str, Path]
 """Where the overlay of each finding is."""
 
+Drawn = tuple[Overlays, Path | None]
+"""The overlays of an image, and the sheet of all of them; None where nothing is drawn."""
+
 _USUAL_REASONS = (
     "Usual reasons for the warning: no chest X-ray at all, another body part, a lateral view, an inverted or "
     "turned image, another hospital's processing. No warning does not mean that the image is suitable."
@@ -50,7 +53,7 @@ class Writer:
         self.findings, self.thresholds = checkpoint.metadata.findings, checkpoint.thresholds
         self.measured = checkpoint.ood.measured if checkpoint.ood else None
 
-    def write(self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays) -> None:
+    def write(self, image: Square, row: Sequence[float], score: float | None, drawn: Drawn) -> None:
         """Write an image, its probabilities, its warning and its notes."""
         raise NotImplementedError
 
@@ -73,7 +76,7 @@ class JsonWriter(Writer):
         self._file = file
 
     def write(  # noqa: D102 - as of Writer
-        self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays
+        self, image: Square, row: Sequence[float], score: float | None, drawn: Drawn
     ) -> None:
         values = dict(zip(self.findings, row, strict=True))
         points = dict(zip(self.findings, self.thresholds.values, strict=True))
@@ -90,7 +93,8 @@ class JsonWriter(Writer):
                 "out_of_distribution": distance,
                 "familiarity": distance,  # its first name, for older readers
                 "notes": image.notes,
-                "overlays": {finding: str(path) for finding, path in overlays.items()},
+                "overlays": {finding: str(path) for finding, path in drawn[0].items()},
+                "sheet": drawn[1] and str(drawn[1]),
             }
         )
 
@@ -110,7 +114,7 @@ class CsvWriter(Writer):
         self._file.write(csv_line(["image", *(f"p_{finding}" for finding in self.findings), "warning"]))
 
     def write(  # noqa: D102 - as of Writer
-        self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays
+        self, image: Square, row: Sequence[float], score: float | None, drawn: Drawn
     ) -> None:
         notes = "; ".join(text for text in (self.warning(score), *image.notes) if text)
         self._file.write(csv_line([str(image.file), *row, notes]))
@@ -125,7 +129,7 @@ class TableWriter(Writer):
         self._num_images = self._num_warned = 0
 
     def write(  # noqa: D102 - as of Writer
-        self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays
+        self, image: Square, row: Sequence[float], score: float | None, drawn: Drawn
     ) -> None:
         self._num_images += 1
         self._console.print(line(str(image.file), style="bold"), soft_wrap=True)
@@ -135,8 +139,10 @@ class TableWriter(Writer):
             self._console.print(line(f"Warning: {warning}", style="bold yellow"), soft_wrap=True)
         for note in image.notes:
             self._console.print(line(f"Note: {note}", style="bold yellow"), soft_wrap=True)
-        for path in overlays.values():
+        for path in drawn[0].values():
             self._console.print(line(f"Overlay: {path}"), soft_wrap=True)
+        if drawn[1]:
+            self._console.print(line(f"Sheet: {drawn[1]}"), soft_wrap=True)
         self._console.print(render(self._table(row)), "")
 
     def _table(self, row: Sequence[float]) -> Table:
@@ -173,7 +179,7 @@ class WideWriter(TableWriter):
     """One line per image: the findings above their threshold, or else the most probable one."""
 
     def write(  # noqa: D102 - as of Writer
-        self, image: Square, row: Sequence[float], score: float | None, overlays: Overlays
+        self, image: Square, row: Sequence[float], score: float | None, drawn: Drawn
     ) -> None:
         self._num_images += 1
         order = sorted(range(len(row)), key=lambda c: -row[c])

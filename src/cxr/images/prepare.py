@@ -95,6 +95,15 @@ def kept_box(grey: Grey, preprocess: Preprocess) -> Box:
         kept = Box(kept.x + first_column, kept.y + first_row, num_columns, num_rows)
 
 
+def seen_box(grey: Grey, preprocess: Preprocess) -> Box:
+    """The part of an image [H, W] that becomes the square: without its borders, and what a crop keeps."""
+    kept = kept_box(grey, preprocess)
+    if preprocess.fit != "crop":
+        return kept
+    inner = _fit_box(kept.height, kept.width, "crop", preprocess.size)
+    return Box(kept.x + inner.x, kept.y + inner.y, inner.width, inner.height)
+
+
 def _find_varied(grey: Grey, axis: int) -> tuple[int, int]:
     """(first, number) of the rows (axis 1) or columns (axis 0) between the uniform ones at both ends."""
     is_black = grey.max(axis=axis) <= _BORDER_TOLERANCE

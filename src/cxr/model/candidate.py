@@ -63,7 +63,7 @@ def open_candidate(
     checkpoint = checkpoints.load(run, pixels.device)
     trained = checkpoint.metadata
     config = evaluation_config(trained.config, trained.findings, overrides)
-    _check_unchanged(config, trained, run)
+    check_unchanged(config, trained, run)
     reason = unknown_training(checkpoint)
     if reason:
         warn(f"{run}: the leak check is off: {reason}")
@@ -91,7 +91,7 @@ def evaluation_config(trained: Config, findings: Sequence[str], overrides: Seque
     return override(trained, ["store.path=null", *overrides], reset=["data"], values=names)
 
 
-def _check_unchanged(config: Config, trained: Metadata, run: Path) -> None:
+def check_unchanged(config: Config, trained: Metadata, run: Path) -> None:
     """Refuse overrides of what the checkpoint fixes: pixels, findings, and all that belongs to training."""
     problems = []
     if preprocess(config) != trained.preprocess:

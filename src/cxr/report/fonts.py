@@ -18,23 +18,37 @@ def choose_fonts(texts: Iterable[str]) -> tuple[list[str], str]:
 
     A figure names fonts in this order: matplotlib's first, then those with letters that are still lacking.
     """
-    return _choose(frozenset(letter for text in texts for letter in text if not letter.isascii()))
+    fonts, lacking = _choose(_foreign_letters(texts))
+    return ["sans-serif", *(family for family, _ in fonts)], lacking
+
+
+def choose_font_files(texts: Iterable[str]) -> tuple[list[str], str]:
+    """(files of fonts, letters that no installed font has) for texts of any script; matplotlib's first."""
+    import matplotlib as mpl
+
+    fonts, lacking = _choose(_foreign_letters(texts))
+    return [f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans.ttf", *(path for _, path in fonts)], lacking
+
+
+def _foreign_letters(texts: Iterable[str]) -> frozenset[str]:
+    return frozenset(letter for text in texts for letter in text if not letter.isascii())
 
 
 @cache
-def _choose(letters: frozenset[str]) -> tuple[list[str], str]:
-    families = ["sans-serif"]
+def _choose(letters: frozenset[str]) -> tuple[list[tuple[str, str]], str]:
+    """((family, file) of each font beside matplotlib's own, letters that no font has)."""
+    chosen = []
     lacking = {letter for letter in letters if unicodedata.category(letter) not in _INVISIBLE}
     fonts = _installed() if lacking else iter(())
     for family, path in fonts:
-        found = _letters_of(path, lacking)
+        found = letters_of(path, frozenset(lacking))
         if not found:
             continue
         lacking -= found
-        families += [family] if family != _DEFAULT else []
+        chosen += [(family, path)] if family != _DEFAULT else []
         if not lacking:
             break
-    return families, "".join(sorted(lacking))
+    return chosen, "".join(sorted(lacking))
 
 
 def _installed() -> Iterator[tuple[str, str]]:
@@ -50,15 +64,16 @@ def _installed() -> Iterator[tuple[str, str]]:
     return ((name, upright[name]) for name in usable[:_MAX_FONTS])
 
 
-def _letters_of(path: str, letters: set[str]) -> set[str]:
+@cache
+def letters_of(path: str, letters: frozenset[str]) -> frozenset[str]:
     """Which of the letters a font has; none of a file that matplotlib cannot open."""
     from matplotlib.ft2font import FT2Font
 
     try:
         known = FT2Font(path).get_charmap()
     except (OSError, RuntimeError, ValueError):
-        return set()
-    return {letter for letter in letters if ord(letter) in known}
+        return frozenset()
+    return frozenset(letter for letter in letters if ord(letter) in known)
 
 
 def say_lacking(letters: str) -> str:

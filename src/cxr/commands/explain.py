@@ -1,0 +1,79 @@
+"""cxr explain: a run's maps scored against boxes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cxr.console import out as terminal
+from cxr.device import choose_device
+from cxr.errors import CxrError
+from cxr.explain import document
+from cxr.explain.boxes import read_boxes
+from cxr.explain.images import find_boxes, list_images
+from cxr.explain.maps import METHODS, NAMES
+from cxr.explain.score import score_boxes
+from cxr.explain.summarise import Scored
+from cxr.model import checkpoint as checkpoints
+from cxr.model.candidate import check_unchanged, evaluation_config
+from cxr.model.external import is_external
+from cxr.paths import is_folder
+from cxr.report.terminal import render
+from cxr.streams import show
+
+
+def explain(
+    run: Path,
+    overrides: Sequence[str],
+    boxes: Path | None,
+    method: str,
+    frame: int | None,
+    out: Path | None,
+    device_name: str = "auto",
+) -> Path:
+    """Score the maps of a run against boxes, print the pointing game, and write the report.
+
+    Args:
+        run: Run folder or checkpoint.
+        overrides: KEY=VALUE texts of data.* and eval.*.
+        boxes: A file of boxes; None takes that of the dataset's folder.
+        method: One of METHODS.
+        frame: Width of the images that the boxes are in; None as `BoxFile.frame` has it.
+        out: Folder of the report; None is `explain_METHOD` in the run folder.
+        device_name: As the key `device`.
+
+    Returns:
+        The page of the report.
+
+    Raises:
+        CxrError: A model that cxr did not train, or whatever is wrong with its data or the boxes.
+    """
+    if is_external(run):
+        raise CxrError(f"{run}: has no dataset of its own", "give a run folder that cxr train wrote")
+    chosen = next((name for name in METHODS if name == method), None)
+    if chosen is None:
+        raise CxrError(f"--method {method}: no such method", f"it is one of {', '.join(METHODS)}")
+    if frame is not None and frame < 1:
+        raise CxrError(f"--frame {frame}: is no width of an image", "give pixels, such as 1024")
+    checkpoint = checkpoints.load(run, choose_device(device_name))
+    trained = checkpoint.metadata
+    config = evaluation_config(trained.config, trained.findings, overrides)
+    check_unchanged(config, trained, run)
+    file = read_boxes(boxes or find_boxes(config))
+    images, notes = list_images(config, checkpoint)
+    if frame is None:
+        frame = file.frame(config.data.source)
+    found = score_boxes(checkpoint, file, images, frame, chosen, config.eval)
+    scored = Scored(found.table, found.each, found.intervals, (*notes, *found.notes))
+    about = (
+        ("run", str(run)),
+        ("method", NAMES[chosen]),
+        ("boxes", f"{file.path} ({file.format}), in pixels of "
+         + (f"images of {frame} pixels" if frame else "the images' files")),
+        ("model", f"{trained.config.model.backbone} at {trained.config.image.size} pixels"),
+    )  # fmt: skip
+    home = run if is_folder(run) else run.parent
+    folder = out or home / f"explain_{chosen.replace('+', 'p')}"
+    document.write(scored, about, folder)
+    terminal().print(render(*document.summary(scored, about)))
+    page = folder / "explain.html"
+    show(f"report: {page}")
+    return page

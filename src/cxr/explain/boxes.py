@@ -1,0 +1,145 @@
+"""Readers of boxes: NIH's, RSNA's, the phantom's and a general CSV."""
+
+import csv
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from cxr.errors import CxrError
+from cxr.findings import name_key
+from cxr.images.box import Box
+from cxr.labels.sheet import decode_text
+
+OPACITY = "Lung Opacity"
+_FIRST_NAMES = {"Infiltrate": "Infiltration"}
+"""Names in NIH's list of boxes for the findings of its label table."""
+_PUBLIC_FRAME = 1024
+"""Pixels of the images that NIH's and RSNA's boxes are in, as all images of ChestX-ray14 have."""
+_FORMATS = {
+    "nih": ("image index", "finding label", "bbox [x", "y", "w", "h]"),
+    "rsna": ("image index", "x", "y", "width", "height", "target"),
+    "phantom": ("path", "finding", "x", "y", "w", "h"),
+    "table": ("image", "finding", "x", "y", "width", "height"),
+}
+"""Headings that tell a file's format, commas in NIH's included; further columns are allowed."""
+_HINT = "give NIH's BBox_List_2017.csv, RSNA's rsna_boxes.csv, or columns image, finding, x, y, width, height"
+
+
+@dataclass(frozen=True)
+class TrueBox:
+    """A box in a file: x, y, width and height in pixels of its frame, and the line it stands in."""
+
+    image: str
+    finding: str
+    corners: tuple[float, float, float, float]
+    line: int
+
+
+@dataclass(frozen=True)
+class BoxFile:
+    """What a file of boxes says.
+
+    Attributes:
+        path: The file.
+        format: nih, rsna, phantom or table.
+        boxes: In the file's order.
+        empty: Images that were read and have no box.
+    """
+
+    path: Path
+    format: str
+    boxes: tuple[TrueBox, ...]
+    empty: tuple[str, ...]
+
+    def frame(self, source: str) -> int | None:
+        """Width of the images that the boxes are in; None where it is that of the dataset's own images."""
+        return _PUBLIC_FRAME if source == "nih" and self.format in ("nih", "rsna") else None
+
+
+def read_boxes(path: Path) -> BoxFile:
+    """The boxes of a file, whose format is known by its headings.
+
+    Raises:
+        CxrError: No such file, another table, or cells that are no box of at least some size.
+    """
+    try:
+        text = decode_text(path, path.read_bytes())
+    except OSError as error:
+        raise CxrError(f"{path}: {error.strerror or error}", _HINT) from None
+    lines = list(csv.reader(text.splitlines()))
+    heading = [cell.strip().lower() for cell in lines[0]] if lines else []
+    kind = next((kind for kind, names in _FORMATS.items() if set(names) <= set(heading)), None)
+    if kind is None:
+        raise CxrError(f"{path}: its columns are not those of a table of boxes", _HINT)
+    at = [heading.index(name) for name in _FORMATS[kind]]
+    boxes: list[TrueBox] = []
+    empty: list[str] = []
+    problems: list[str] = []
+    for number, cells in enumerate(lines[1:], 2):
+        if not any(cell.strip() for cell in cells):
+            continue
+        picked = [cells[place].strip() if place < len(cells) else "" for place in at]
+        finding = OPACITY if kind == "rsna" else _FIRST_NAMES.get(picked[1], picked[1])
+        corners = picked[1:5] if kind == "rsna" else picked[2:6]
+        if kind in ("rsna", "table") and not any(corners):
+            empty.append(picked[0])
+            continue
+        try:
+            boxes.append(TrueBox(picked[0], finding, _read_corners(corners), number))
+        except ValueError as error:
+            problems.append(f"{path}:{number}: {error}")
+    if problems:
+        raise CxrError(problems, "correct or remove these rows: x, y, width and height in pixels")
+    return BoxFile(path, kind, tuple(boxes), tuple(dict.fromkeys(empty)))
+
+
+def _read_corners(cells: list[str]) -> tuple[float, float, float, float]:
+    """Four numbers.
+
+    Raises:
+        ValueError: Other cells, or a box without width or height.
+    """
+    try:
+        x, y, width, height = (float(cell) for cell in cells)
+    except ValueError:
+        raise ValueError(f"is no box: {', '.join(cells)}") from None
+    if not all(map(math.isfinite, (x, y, width, height))):
+        raise ValueError(f"is no box: {', '.join(cells)}")
+    if width <= 0 or height <= 0:
+        raise ValueError(f"is a box of no size: width {width:g}, height {height:g}")
+    return x, y, width, height
+
+
+def place_box(box: TrueBox, shape: tuple[int, ...], frame: int | None) -> tuple[Box | None, bool]:
+    """(the box in the pixels of an image [H, W], at least one a side; whether a part of it was outside).
+
+    None where all of it is outside.
+    """
+    height, width = shape[:2]
+    # a frame is a square that was made of the whole image, as those of ChestX-ray14 are
+    across, down = (width / frame, height / frame) if frame else (1.0, 1.0)
+    x, y, box_width, box_height = box.corners
+    left, right = x * across, (x + box_width) * across
+    top, bottom = y * down, (y + box_height) * down
+    if right <= 0 or bottom <= 0 or left >= width or top >= height:
+        return None, True
+    is_cut = left < -0.5 or top < -0.5 or right > width + 0.5 or bottom > height + 0.5
+    first_column, first_row = min(max(0, round(left)), width - 1), min(max(0, round(top)), height - 1)
+    last_column = max(first_column + 1, min(width, round(right)))
+    last_row = max(first_row + 1, min(height, round(bottom)))
+    return Box(first_column, first_row, last_column - first_column, last_row - first_row), is_cut
+
+
+def scored_findings(finding: str, findings: tuple[str, ...]) -> list[int]:
+    """Numbers of the model's findings that a box of a finding is scored for; none where it lacks it.
+
+    "Lung opacity" is scored for Pneumonia, Infiltration and Consolidation together, where the model has no
+    such finding: at each place the largest of their maps counts.
+    """
+    keys = [name_key(name) for name in findings]
+    if name_key(finding) in keys:
+        return [keys.index(name_key(finding))]
+    if name_key(finding) == name_key(OPACITY):
+        together = ("Pneumonia", "Infiltration", "Consolidation")
+        return [keys.index(name_key(name)) for name in together if name_key(name) in keys]
+    return []

@@ -1,0 +1,108 @@
+"""How well a map finds boxes: the published definitions, on arrays.
+
+A map is float [H, W] on the image's pixels, larger where the model used more; a mask is bool [H, W].
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from cxr.arrays import Bool, Float32
+from cxr.images.box import Box
+
+IOU_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+IOBB_THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
+"""T(IoU) and T(IoBB) of Wang et al. 2017, table 4 and its supplement."""
+_LEVELS = (60, 180)
+"""Of 255: where Wang et al. cut a map to draw boxes around its islands."""
+
+
+def draw_mask(boxes: Sequence[Box], shape: tuple[int, ...]) -> Bool:
+    """The pixels [H, W] in any of the boxes."""
+    mask = np.zeros(shape, np.bool_)
+    for box in boxes:
+        mask[box.slices] = True
+    return mask
+
+
+def score_pointing(values: Float32, mask: Bool) -> float:
+    """Pointing game (Zhang et al. 2018), without a margin: whether the largest value is in the mask.
+
+    Where several pixels have it, the share of them that is: what a random choice would give on average. So a
+    constant map scores what chance does.
+    """
+    return float(mask[values == values.max()].mean())
+
+
+def score_hit(values: Float32, mask: Bool) -> float:
+    """CheXlocalize's hit (Saporta et al. 2022): 1 where the first of the largest pixels is in the mask."""
+    return float(mask.reshape(-1)[int(np.argmax(values))])
+
+
+def score_mass(values: Float32, mask: Bool) -> float:
+    """Share of the map's positive values that is inside the mask; 0 where nothing is positive."""
+    positive = np.maximum(values, 0).astype(np.float64)
+    total = positive.sum()
+    return float(positive[mask].sum() / total) if total > 0 else 0.0
+
+
+def _to_levels(values: Float32) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """The map from its minimum to its maximum as 0 to 255, rounded down; 0 where it is constant."""
+    low, high = float(values.min()), float(values.max())
+    if high <= low:
+        return np.zeros(values.shape, np.uint8)
+    shifted = values - np.float32(low)
+    return np.asarray(255 * (shifted / shifted.max()), np.uint8)
+
+
+def to_mask(values: Float32) -> Bool:
+    """CheXlocalize's step from a map to a mask: minimum to maximum in 256 levels, then Otsu's threshold."""
+    levels = _to_levels(values)
+    _, mask = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)
+    return np.asarray(mask, np.uint8) > 0 if levels.any() else np.zeros(values.shape, np.bool_)
+
+
+def score_iou(found: Bool, mask: Bool) -> float:
+    """Intersection over union of two masks; 0 where both are empty."""
+    union = np.count_nonzero(found | mask)
+    return float(np.count_nonzero(found & mask) / union) if union else 0.0
+
+
+def draw_boxes(values: Float32) -> list[Box]:
+    """Boxes around the islands of a map above 60 and above 180 of 255 (Wang et al. 2017).
+
+    A constant map is one island: its box is the whole image.
+    """
+    if values.max() <= values.min():
+        return [Box(0, 0, values.shape[1], values.shape[0])]
+    levels, boxes = _to_levels(values), dict[Box, None]()
+    for level in _LEVELS:
+        _, _, stats, _ = cv2.connectedComponentsWithStats(
+            np.asarray(levels >= level, np.uint8), connectivity=8
+        )
+        for x, y, width, height, _ in stats[1:]:  # the first is what is below the level
+            boxes[Box(int(x), int(y), int(width), int(height))] = None
+    return list(boxes)
+
+
+def overlap(found: Box, truth: Box) -> tuple[float, float]:
+    """(IoU, IoBB): intersection over union, and over the box that was found (Wang et al. 2017)."""
+    width = min(found.x + found.width, truth.x + truth.width) - max(found.x, truth.x)
+    height = min(found.y + found.height, truth.y + truth.height) - max(found.y, truth.y)
+    common = max(0, width) * max(0, height)
+    area, truth_area = found.width * found.height, truth.width * truth.height
+    return common / (area + truth_area - common), common / area
+
+
+def best_overlaps(found: Sequence[Box], truths: Sequence[Box]) -> list[tuple[float, float]]:
+    """(largest IoU, largest IoBB) with any box that was found, for each true box."""
+    pairs = [[overlap(box, truth) for box in found] for truth in truths]
+    return [
+        (max(iou for iou, _ in row), max(iobb for _, iobb in row)) if row else (0.0, 0.0) for row in pairs
+    ]
+
+
+def count_false(found: Sequence[Box], truths: Sequence[Box]) -> int:
+    """Boxes that were found and reach an IoU of 0.1 with no true box."""
+    return sum(all(overlap(box, truth)[0] < IOU_THRESHOLDS[0] for truth in truths) for box in found)

@@ -1,0 +1,118 @@
+"""Maps of what a model used, of every finding at once: CAM, Grad-CAM, Grad-CAM++ and occlusion.
+
+A map [h, w] covers the model's square evenly; `images.prepare.undo_prepare` lays it over the image's pixels.
+"""
+
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cxr.arrays import Float32
+from cxr.data.augment import resample
+from cxr.model.classifier import Classifier
+from cxr.model.predict import feature_map, prediction
+
+Method = Literal["cam", "gradcam", "gradcam++", "occlusion"]
+
+NAMES: dict[Method, str] = {
+    "cam": "CAM (Zhou et al. 2016)",
+    "gradcam": "Grad-CAM (Selvaraju et al. 2017)",
+    "gradcam++": "Grad-CAM++ (Chattopadhyay et al. 2018)",
+    "occlusion": "occlusion (Zeiler and Fergus 2014): probability lost under a grey square",
+}
+METHODS: tuple[Method, ...] = get_args(Method)
+
+_PLACES = 12
+"""Places along a side that occlusion tries, as far as the image has so many pixels."""
+_PATCH_PLACES = 3
+"""Width of a patch in those places: a smaller one hides too little."""
+_OCCLUDED_AT_ONCE = 128
+"""Images that are computed together."""
+
+
+def compute_maps(
+    classifier: Classifier, squares: Tensor, size: int, method: Method, dtype: torch.dtype | None = None
+) -> Float32:
+    """Maps [B, C, h, w] of images uint8 [B, S, S] for all C findings.
+
+    Args:
+        classifier: In evaluation mode.
+        squares: On the classifier's device.
+        size: Width and height of the model's input.
+        method: See NAMES. Values are contributions to the logit (cam), a positive score without a unit
+            (gradcam, gradcam++), or probability lost (occlusion).
+        dtype: Of the arithmetic, as `autocast_dtype` gives it; None is float32.
+    """
+    if method == "occlusion":
+        return _occlude(classifier, resample(squares, size), dtype).cpu().numpy()
+    features = feature_map(classifier, squares, size, dtype)  # [B, D, h, w]
+    if method == "cam":
+        with torch.inference_mode():
+            return np.asarray(classifier.activation_maps(features).cpu().numpy(), np.float32)
+    weigh = _weigh_gradcam if method == "gradcam" else _weigh_gradcam_plus_plus
+    return _by_gradients(classifier, features, weigh).cpu().numpy()
+
+
+def _by_gradients(
+    classifier: Classifier, features: Tensor, weigh: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Maps [B, C, h, w]: the positive part of the features' sum, weighted by gradients of each logit."""
+    leaf = features.clone().float().requires_grad_()  # a clone, as tensors of inference mode have no gradient
+    with torch.enable_grad():
+        logits = classifier.classify(leaf)
+    maps = []
+    for finding in range(logits.shape[1]):
+        # images do not depend on each other, so the gradient of the sum is the gradient of each
+        (gradient,) = torch.autograd.grad(logits[:, finding].sum(), leaf, retain_graph=True)
+        weights = weigh(leaf.detach(), gradient)  # [B, D]
+        maps.append(torch.einsum("bdhw,bd->bhw", leaf.detach(), weights).relu())
+    return torch.stack(maps, dim=1)
+
+
+def _weigh_gradcam(features: Tensor, gradient: Tensor) -> Tensor:
+    return gradient.mean(dim=(2, 3))
+
+
+def _weigh_gradcam_plus_plus(features: Tensor, gradient: Tensor) -> Tensor:
+    """Equation 19, for the score exp(logit), whose higher derivatives are powers of the gradient."""
+    squared, cubed = gradient**2, gradient**3
+    below = 2 * squared + (features.sum(dim=(2, 3), keepdim=True) * cubed)
+    alpha = torch.where(below != 0, squared / torch.where(below != 0, below, torch.ones_like(below)), 0)
+    return (alpha * gradient.relu()).sum(dim=(2, 3))
+
+
+def _occlude(classifier: Classifier, images: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """Probability lost [B, C, n, n] when a square of the image's mean grey hides part of [B, 1, S, S]."""
+    size, num_images = images.shape[-1], len(images)
+    num = min(_PLACES, size)
+    edges = [round(place * size / num) for place in range(num + 1)]
+    reach = _PATCH_PLACES // 2
+    fill = images.mean(dim=(2, 3), keepdim=True)
+    places = [(row, column) for row in range(num) for column in range(num)]
+    step = max(1, _OCCLUDED_AT_ONCE // num_images)
+    with prediction(), torch.autocast(images.device.type, dtype, enabled=dtype is not None):
+        whole = classifier.probabilities(classifier(images))  # [B, C]
+        lost = torch.zeros(*whole.shape, num, num, device=images.device)
+        for start in range(0, len(places), step):
+            part = places[start : start + step]
+            hidden = images.repeat(len(part), 1, 1, 1)  # [P * B, 1, S, S], place after place
+            for number, (row, column) in enumerate(part):
+                top, bottom = edges[max(0, row - reach)], edges[min(num, row + reach + 1)]
+                left, right = edges[max(0, column - reach)], edges[min(num, column + reach + 1)]
+                hidden[number * num_images : (number + 1) * num_images, :, top:bottom, left:right] = fill
+            after = classifier.probabilities(classifier(hidden)).view(len(part), *whole.shape)
+            for (row, column), p in zip(part, after, strict=True):
+                lost[:, :, row, column] = (whole - p).float()
+    return lost
+
+
+def randomise(classifier: Classifier, seed: int = 0) -> Classifier:
+    """The same network with first weights in place of the trained ones (Adebayo et al. 2018)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        fresh = Classifier(classifier.name, classifier.head.out_features, classifier.stem)
+    device = classifier.head.weight.device
+    return fresh.eval().to(device).to(memory_format=torch.channels_last)

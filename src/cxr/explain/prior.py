@@ -1,0 +1,55 @@
+"""Where a finding's boxes are in other patients: what a map must beat that never saw the image."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from cxr.arrays import Float32, Float64
+from cxr.explain.localise import draw_mask
+from cxr.images.box import Box
+
+_SIZE = 64
+"""Width and height of the grid on which boxes are counted."""
+
+
+class Prior:
+    """Two maps without a model, from the boxes of all patients but one.
+
+    `prior` is their mean box, the same inside and 0 outside. `frequent` is the share of their images whose
+    box holds a place: harder to beat, as it points at the place where most boxes are, such as one of two
+    lungs.
+    """
+
+    def __init__(self) -> None:
+        # sums over boxes of (left, top, right, bottom, 1) as shares of the image, and of masks on the grid
+        self._corners: dict[tuple[str, str], Float64] = defaultdict(lambda: np.zeros(5))
+        self._masks: dict[tuple[str, str], Float64] = defaultdict(lambda: np.zeros((_SIZE, _SIZE)))
+
+    def add(self, finding: str, patient: str, boxes: Sequence[Box], shape: tuple[int, ...]) -> None:
+        """Count the boxes of a finding on an image [H, W] of a patient."""
+        height, width = shape[:2]
+        mask = draw_mask(boxes, shape).astype(np.float32)
+        small = cv2.resize(mask, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
+        for key in ((finding, patient), (finding, "")):  # of the patient, and of all
+            self._masks[key] += small
+            for x, y, box_width, box_height in boxes:
+                right, bottom = x + box_width, y + box_height
+                self._corners[key] += (x / width, y / height, right / width, bottom / height, 1)
+
+    def maps(self, finding: str, patient: str, shape: tuple[int, ...]) -> dict[str, Float32]:
+        """The maps [H, W] of a finding from all other patients; constant where there are none."""
+        height, width = shape[:2]
+        *corners, num = self._corners[finding, ""] - self._corners[finding, patient]
+        mean_box = np.zeros(shape, np.float32)
+        if num < 0.5:
+            return {"prior": mean_box, "frequent": mean_box}
+        left, top, right, bottom = (corner / num for corner in corners)
+        rows = slice(round(top * height), max(round(top * height) + 1, round(bottom * height)))
+        columns = slice(round(left * width), max(round(left * width) + 1, round(right * width)))
+        mean_box[rows, columns] = 1
+        sums = np.asarray(self._masks[finding, ""] - self._masks[finding, patient], np.float32)
+        frequent = cv2.resize(sums, (width, height), interpolation=cv2.INTER_LINEAR)
+        # sums are exact to about 1e-6: what is less is no box
+        return {"prior": mean_box, "frequent": np.where(frequent > 1e-4, frequent, 0).astype(np.float32)}

@@ -1,0 +1,214 @@
+"""A run's maps scored against boxes, beside chance, a fixed prior and a network with random weights."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from cxr.arrays import Bool, Float32
+from cxr.config.schema import Eval
+from cxr.console import count
+from cxr.errors import CxrError
+from cxr.explain import localise
+from cxr.explain.boxes import OPACITY, BoxFile, TrueBox, place_box, scored_findings
+from cxr.explain.maps import Method, compute_maps, randomise
+from cxr.explain.prior import Prior
+from cxr.explain.summarise import Scored, summarise
+from cxr.findings import name_key
+from cxr.images.box import Box
+from cxr.images.grey import Grey, Intensity
+from cxr.images.prepare import prepare, undo_prepare
+from cxr.images.read import read_file
+from cxr.model.checkpoint import Checkpoint
+from cxr.model.predict import autocast_dtype
+
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of the dataset: its name, its file, its patient, and whether the model has seen them."""
+
+    name: str
+    path: Path
+    patient: str
+    is_seen: bool = False
+
+
+@dataclass(frozen=True)
+class _Case:
+    """The boxes of one finding on one image."""
+
+    image: Image
+    finding: str
+    numbers: tuple[int, ...]
+    boxes: tuple[TrueBox, ...]
+
+
+def score_boxes(
+    checkpoint: Checkpoint,
+    file: BoxFile,
+    images: Sequence[Image],
+    frame: int | None,
+    method: Method,
+    config: Eval,
+) -> Scored:
+    """The scores of a model's maps.
+
+    Args:
+        checkpoint: The model.
+        file: Boxes.
+        images: Those that may be scored, at most one of each name.
+        frame: As `BoxFile.frame`.
+        method: Of the maps.
+        config: For the intervals.
+
+    Raises:
+        CxrError: No box is left, a box lies outside its image, or an image cannot be read.
+    """
+    cases, left_out = _gather(checkpoint, file, images)
+    if not cases:
+        reasons = "; ".join(left_out) or "the file has no box"
+        raise CxrError(f"{file.path}: no box can be scored: {reasons}", "give boxes of images of the dataset")
+    # 1. where every box is, before any map: the prior of an image is made of other patients' boxes
+    preprocess = checkpoint.metadata.preprocess
+    placed, num_cut = _place(cases, file, frame, preprocess.intensity)
+    prior = Prior()
+    for case, (boxes, shape) in zip(cases, placed, strict=True):
+        prior.add(case.finding, case.image.patient, boxes, shape)
+    # 2. maps, some images at a time
+    by_image: dict[Image, list[int]] = defaultdict(list)
+    for number, case in enumerate(cases):
+        by_image[case.image].append(number)
+    rows: list[dict[str, object]] = []
+    for image, grey, maps in _map_images(checkpoint, list(by_image), method):
+        for number in by_image[image]:
+            case, boxes = cases[number], placed[number][0]
+            values = prior.maps(case.finding, image.patient, grey.shape)
+            values["chance"] = np.zeros(grey.shape, np.float32)
+            for name, cells in maps.items():
+                values[name] = undo_prepare(cells[list(case.numbers)].max(axis=0), grey, preprocess)
+            mask = localise.draw_mask(boxes, grey.shape)
+            rows += [_score(case, name, one, mask, boxes) for name, one in values.items()]
+
+    notes = list(left_out)
+    if num_cut:
+        notes.append(f"{_count_boxes(num_cut)} reached over the edge of the image and were cut there")
+    if file.empty:
+        notes.append(f"{count(len(file.empty), 'image')} in {file.path.name} were read and have no box")
+    each = pd.DataFrame(rows)
+    table, intervals, interval_notes = summarise(each, config)
+    return Scored(table, each, intervals, (*notes, *interval_notes))
+
+
+def _place(
+    cases: Sequence[_Case], file: BoxFile, frame: int | None, intensity: Intensity
+) -> tuple[list[tuple[list[Box], tuple[int, ...]]], int]:
+    """((the boxes in the pixels of the image, its shape) of each case; how many were cut at its edge).
+
+    Raises:
+        CxrError: Every box that lies outside its image; an image that cannot be read.
+    """
+    shapes = {image: read_file(image.path, intensity).shape for image in {case.image for case in cases}}
+    problems: list[str] = []
+    placed = []
+    num_cut = 0
+    for case in cases:
+        shape = shapes[case.image]
+        boxes = []
+        for box in case.boxes:
+            there, is_cut = place_box(box, shape, frame)
+            num_cut += is_cut
+            if there is None:
+                size = f"{shape[1]} x {shape[0]} pixels"
+                problems.append(f"{file.path}:{box.line}: the box is outside its image of {size}")
+            else:
+                boxes.append(there)
+        placed.append((boxes, shape))
+    if problems:
+        hint = (
+            "boxes are in the pixels of the image's file; --frame 1024 scales those of images of 1024 pixels"
+        )
+        raise CxrError(problems, hint)
+    return placed, num_cut
+
+
+def _gather(checkpoint: Checkpoint, file: BoxFile, images: Sequence[Image]) -> tuple[list[_Case], list[str]]:
+    """(the boxes that can be scored, by image and finding; how many others are left out, and why)."""
+    reasons: Counter[str] = Counter()
+    findings = checkpoint.metadata.findings
+    known = {image.name: image for image in images}
+    known |= {image.name.rpartition("/")[2]: image for image in images}
+    groups: dict[tuple[str, str], list[TrueBox]] = defaultdict(list)
+    for box in file.boxes:
+        numbers = scored_findings(box.finding, findings)
+        image = known.get(box.image)
+        if not numbers:
+            reasons[f"of {box.finding}, which the model does not predict"] += 1
+        elif image is None:
+            reasons["of images that are not in the dataset or have no file"] += 1
+        elif image.is_seen:
+            reasons["of patients that the model has seen in training or validation"] += 1
+        else:
+            groups[image.name, box.finding].append(box)
+    cases = []
+    for (name, finding), boxes in groups.items():
+        scored = tuple(scored_findings(finding, findings))
+        shown = findings[scored[0]] if name_key(finding) != name_key(OPACITY) else OPACITY
+        cases.append(_Case(known[name], shown, scored, tuple(boxes)))
+    return cases, [f"left out: {_count_boxes(num)} {reason}" for reason, num in reasons.items()]
+
+
+def _count_boxes(num: int) -> str:
+    return "1 box" if num == 1 else f"{num:,} boxes"
+
+
+def _map_images(
+    checkpoint: Checkpoint, images: Sequence[Image], method: Method
+) -> Iterator[tuple[Image, Grey, dict[str, Float32]]]:
+    """(image, its pixels, maps [C, h, w] of the model and of random weights) of each image."""
+    preprocess, size = checkpoint.metadata.preprocess, checkpoint.metadata.config.image.size
+    networks = {"model": checkpoint.classifier, "random": randomise(checkpoint.classifier)}
+    device = checkpoint.classifier.head.weight.device
+    dtype = autocast_dtype(checkpoint.metadata.config.train.precision, device)
+    for start in range(0, len(images), BATCH_SIZE):
+        batch = images[start : start + BATCH_SIZE]
+        greys = [read_file(image.path, preprocess.intensity) for image in batch]
+        squares = torch.from_numpy(np.stack([prepare(grey, preprocess) for grey in greys])).to(device)
+        maps = {
+            name: compute_maps(network, squares, size, method, dtype) for name, network in networks.items()
+        }
+        for number, (image, grey) in enumerate(zip(batch, greys, strict=True)):
+            yield image, grey, {name: values[number] for name, values in maps.items()}
+
+
+def _score(case: _Case, name: str, values: Float32, mask: Bool, boxes: Sequence[Box]) -> dict[str, object]:
+    """A row of the table of images."""
+    found = localise.draw_boxes(values)
+    overlaps = localise.best_overlaps(found, boxes)
+    is_constant = bool(values.max() <= values.min())
+    row: dict[str, object] = {
+        "image": case.image.name,
+        "patient_id": case.image.patient,
+        "finding": case.finding,
+        "map": name,
+        "num_boxes": len(boxes),
+        "area": float(mask.mean()),
+        "pointing": localise.score_pointing(values, mask),
+        "hit": localise.score_hit(values, mask),
+        # a constant map is chance: any place, and as a mask all of the image
+        "mass": float(mask.mean()) if is_constant else localise.score_mass(values, mask),
+        "miou": float(mask.mean()) if is_constant else localise.score_iou(localise.to_mask(values), mask),
+        "false_boxes": localise.count_false(found, boxes),
+    }
+    if is_constant:
+        row["hit"] = row["pointing"]
+    for threshold in localise.IOU_THRESHOLDS:
+        row[f"iou_{threshold:g}"] = sum(iou >= threshold for iou, _ in overlaps)
+    for threshold in localise.IOBB_THRESHOLDS:
+        row[f"iobb_{threshold:g}"] = sum(iobb >= threshold for _, iobb in overlaps)
+    return row

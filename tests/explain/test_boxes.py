@@ -1,0 +1,111 @@
+from pathlib import Path
+
+import pytest
+
+from cxr.errors import CxrError
+from cxr.explain.boxes import BoxFile, TrueBox, place_box, read_boxes, scored_findings
+from cxr.findings import NIH_14
+from cxr.images.box import Box
+
+NIH = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
+RSNA = "Image Index,x,y,width,height,Target\n"
+TABLE = "image,finding,x,y,width,height\n"
+
+
+@pytest.fixture
+def write(tmp_path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201
+    def make(text: str) -> Path:
+        path = tmp_path / "boxes.csv"
+        path.write_text(text)
+        return path
+
+    return make
+
+
+def test_nihs_boxes_are_read_and_infiltrate_is_infiltration(write) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    file = read_boxes(write(NIH + "a.png,Infiltrate,1.5,2,30,40,,,\na.png,Mass,5,6,7,8,,,\n"))
+    assert (file.format, file.frame("nih"), file.frame("phantom")) == ("nih", 1024, None)
+    assert [(box.finding, box.corners) for box in file.boxes] == [
+        ("Infiltration", (1.5, 2, 30, 40)),
+        ("Mass", (5, 6, 7, 8)),
+    ]
+
+
+def test_rsnas_empty_rows_are_images_that_were_read(write) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    file = read_boxes(write(RSNA + "a.png,1,2,3,4,1\nb.png,,,,,0\n"))
+    assert [(box.image, box.finding) for box in file.boxes] == [("a.png", "Lung Opacity")]
+    assert file.empty == ("b.png",)
+
+
+def test_the_published_lists_are_read(sample_data: Path) -> None:
+    nih = read_boxes(sample_data / "nih-256" / "BBox_List_2017.csv")
+    rsna = read_boxes(sample_data / "nih-256" / "rsna_boxes.csv")
+    assert {box.finding for box in nih.boxes} <= set(NIH_14)
+    assert (len(rsna.boxes), len({box.image for box in rsna.boxes}), len(rsna.empty)) == (139, 90, 223)
+
+
+def test_other_tables_of_boxes_are_read(write) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    phantom = read_boxes(write("Path,finding,x,y,w,h\nCheXpert/a.jpg,Edema,1,2,3,4\n"))
+    table = read_boxes(write("y,note,image,finding,x,width,height\n2,x,a.png,Mass,1,3,4\n,,b.png,Mass,,,\n"))
+    assert (phantom.format, phantom.boxes[0]) == (
+        "phantom",
+        TrueBox("CheXpert/a.jpg", "Edema", (1, 2, 3, 4), 2),
+    )
+    assert (table.format, table.boxes[0].corners) == ("table", (1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (TABLE + "a,Mass,1,2,0,4\n", ":2: is a box of no size: width 0, height 4"),
+        (TABLE + "a,Mass,1,2,3,-4\n", ":2: is a box of no size: width 3, height -4"),
+        (TABLE + "\na,Mass,1,2,three,4\n", ":3: is no box: 1, 2, three, 4"),
+        (TABLE + "a,Mass,1,2,nan,4\n", ":2: is no box: 1, 2, nan, 4"),
+        (TABLE + "a,Mass,1\n", ":2: is no box: 1, , , "),
+        (NIH + "a,Mass,1,2,3,,,\n", ":2: is no box: 1, 2, 3, "),
+        ("image,finding\na,Mass\n", "its columns are not those of a table of boxes"),
+        ("", "its columns are not those of a table of boxes"),
+    ],
+)
+def test_cells_that_are_no_box_are_named_with_their_line(write, text: str, problem: str) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    with pytest.raises(CxrError) as error:
+        read_boxes(write(text))
+    assert problem in error.value.problems[0]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CxrError, match=r"none\.csv: No such file"):
+        read_boxes(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("corners", "shape", "frame", "expected", "is_cut"),
+    [
+        ((10, 20, 30, 40), (100, 100), None, Box(10, 20, 30, 40), False),
+        ((400, 200, 80, 40), (256, 256), 1024, Box(100, 50, 20, 10), False),
+        ((400, 200, 80, 40), (128, 256), 1024, Box(100, 25, 20, 5), False),
+        ((90, -5, 30, 40), (100, 100), None, Box(90, 0, 10, 35), True),
+        ((0.2, 0.1, 0.3, 0.2), (100, 100), None, Box(0, 0, 1, 1), False),
+        ((99.7, 99.8, 0.3, 0.2), (100, 100), None, Box(99, 99, 1, 1), False),
+        ((100, 0, 10, 10), (100, 100), None, None, True),
+        ((-10, 0, 10, 10), (100, 100), None, None, True),
+    ],
+)
+def test_a_box_is_placed_on_the_pixels_of_its_image(
+    corners: tuple[float, float, float, float],
+    shape: tuple[int, int],
+    frame: int | None,
+    expected: Box | None,
+    is_cut: bool,
+) -> None:
+    assert place_box(TrueBox("a", "Mass", corners, 2), shape, frame) == (expected, is_cut)
+
+
+def test_lung_opacity_is_scored_for_three_findings_together() -> None:
+    assert [NIH_14[number] for number in scored_findings("Lung Opacity", NIH_14)] == [
+        "Pneumonia", "Infiltration", "Consolidation"
+    ]  # fmt: skip
+    assert scored_findings("Lung Opacity", ("Mass", "lung opacity", "Pneumonia")) == [1]
+    assert scored_findings("pleural thickening", NIH_14) == [NIH_14.index("Pleural_Thickening")]
+    assert scored_findings("Fracture", NIH_14) == []
+    assert BoxFile(Path("x"), "table", (), ()).frame("nih") is None
