@@ -53,12 +53,19 @@ def draw_set(
     return y, score, patient.astype(np.float64)
 
 
-def coverage(true_auroc: float, prevalence: float, num_sets: int, num_draws: int, seed: int = 0) -> Coverage:
+def coverage(
+    true_auroc: float,
+    prevalence: float,
+    num_sets: int,
+    num_draws: int,
+    num_patients: int = NUM_PATIENTS,
+    seed: int = 0,
+) -> Coverage:
     """Coverage over simulated sets; a set where the AUROC is undefined does not count."""
     draws = np.random.default_rng(seed)
     held: list[tuple[bool, ...]] = []
     for number in range(num_sets):
-        y, score, patient = draw_set(draws, true_auroc, prevalence, NUM_PATIENTS)
+        y, score, patient = draw_set(draws, true_auroc, prevalence, num_patients)
         point = auroc(y, score)
         bounds = []
         of_patients = resample_units(patient, "patients", num_draws, number)

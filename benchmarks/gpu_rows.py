@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -36,7 +37,8 @@ class Sizes:
         backbones: The two that are measured.
         batches: Images a step: large, medium, small.
         image: Width and height of the model's input.
-        num_steps: Steps that are timed, three times over.
+        num_steps: Steps that are timed together.
+        num_rounds: How often they are run to compile and choose kernels, and then how often timed.
         epoch: Images of the generated store, and how many of them an epoch visits.
         phantom: Images and pixels of the generated dataset.
         tests: Where pytest looks for tests marked `cuda`.
@@ -47,6 +49,7 @@ class Sizes:
     batches: tuple[int, int, int]
     image: int
     num_steps: int
+    num_rounds: tuple[int, int]
     epoch: tuple[int, int]
     phantom: tuple[int, int]
     tests: str
@@ -56,9 +59,19 @@ def sizes_of(device: torch.device) -> Sizes:
     """Those of a GPU, or small ones that show on a CPU that everything runs."""
     if device.type == "cuda":
         backbones = ("densenet121", "resnet50")
-        return Sizes(device, backbones, (256, 64, 16), 224, 20, (112_120, 78_468), (2000, 256), "tests")
+        return Sizes(
+            device, backbones, (256, 64, 16), 224, 20, (2, 3), (112_120, 78_468), (2000, 256), "tests"
+        )
     return Sizes(
-        device, ("resnet18", "resnet34"), (4, 16, 2), 32, 1, (24, 12), (40, 48), "tests/model/test_cuda.py"
+        device,
+        ("resnet18", "resnet34"),
+        (4, 16, 2),
+        32,
+        1,
+        (0, 1),
+        (24, 12),
+        (40, 48),
+        "tests/model/test_cuda.py",
     )
 
 
@@ -81,19 +94,19 @@ def step_rows_of(sizes: Sizes, backbone: str, batch: int, kinds: Sequence[str]) 
 
 
 def _time(sizes: Sizes, group: str, name: str, work: Contender) -> list[Row]:
-    """Rows of some work after two runs that are not counted, which compile and choose kernels."""
+    """Rows of some work after runs that are not counted."""
     is_cuda = sizes.device.type == "cuda"
-    work()
-    work()
+    num_before, num_timed = sizes.num_rounds
+    for _ in range(num_before):
+        work()
     if is_cuda:
         torch.cuda.reset_peak_memory_stats(sizes.device)
     rates = []
-    for _ in range(3):
+    for _ in range(num_timed):
         begun = time.perf_counter()
         num_images = work()
         rates.append(num_images / (time.perf_counter() - begun))
-    rates.sort()
-    rows = [Row(group, name, rates[1], rates[0], rates[2])]
+    rows = [Row(group, name, statistics.median(rates), min(rates), max(rates))]
     if is_cuda:
         peak = torch.cuda.max_memory_allocated(sizes.device) / 1e9
         rows.append(Row(group, name, peak, peak, peak, "GB at the peak"))

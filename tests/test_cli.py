@@ -153,6 +153,7 @@ def test_train_overwrites_only_when_asked_and_resumes_a_finished_run(
     assert (tmp_path / "run" / "best.safetensors").exists()
 
 
+@pytest.mark.figures
 def test_eval_prints_the_table_and_writes_the_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("eval", run) == 0
     said = capsys.readouterr()
@@ -217,7 +218,7 @@ def test_eval_reads_predictions_made_elsewhere(
         ("Hernia", "1", "0.666"),
     ]
     assert "thresholds are not tuned" in " ".join(capsys.readouterr().out.split())
-    assert set(REPORT) <= {path.name for path in (tmp_path / "scores_report").iterdir()}
+    assert {*REPORT} - {"figures"} <= {path.name for path in (tmp_path / "scores_report").iterdir()}
 
 
 def write_predictions(path: Path, split: str, power: float = 1.0, patients: bool = True) -> Path:
@@ -230,6 +231,7 @@ def write_predictions(path: Path, split: str, power: float = 1.0, patients: bool
     return write_lines(path, lines)
 
 
+@pytest.mark.figures
 def test_eval_takes_eval_keys_and_a_validation_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -238,6 +240,7 @@ def test_eval_takes_eval_keys_and_a_validation_file(
     said = " ".join(capsys.readouterr().out.split())
     assert "Thresholds: specificity of at least 0.9 on validation rows (60 images, 30 patients)" in said
     assert "bootstrap over 30 patients (100 draws, seed 0)" in said
+    assert {*REPORT} <= {path.name for path in (tmp_path / "test_report").iterdir()}
 
 
 def test_eval_tunes_on_test_rows_only_when_told_and_marks_it(

@@ -53,6 +53,7 @@ def theirs(path: Path, pixels: torch.Tensor) -> list[float]:
         return list(net(colour)[0].tolist())
 
 
+@pytest.mark.figures
 def test_an_old_checkpoint_is_evaluated_as_it_is(
     old: Path, recipe: Path, archive: Path, tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def entries(root: Path) -> pd.DataFrame:
     return pd.read_csv(root / "Data_Entry_2017_v2020.csv", dtype={"Patient ID": str})
 
 
+@pytest.mark.figures
 def test_a_clean_dataset_is_ready_and_has_no_outliers(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +164,7 @@ def copy(archive: Path, folder: Path) -> Path:
     return Path(shutil.copytree(archive, folder / "copy"))
 
 
+@pytest.mark.figures
 def test_the_page_asks_no_network_and_escapes_names(faulty: Faulty, recipe: Path, tmp_path: Path) -> None:
     root, _ = faulty
     check(recipe, tmp_path / "out", f"data.root={root}")

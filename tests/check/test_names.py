@@ -11,6 +11,8 @@ from tests.evaluation.test_names import _Text
 from tests.helpers.commands import call
 from tests.helpers.fakes import write_image, write_lines
 
+pytestmark = pytest.mark.figures
+
 
 def make_table(root: Path, csv: bytes) -> list[str]:
     """A dataset of this table, whose images are small; overrides for a recipe that make it its data."""

@@ -237,6 +237,7 @@ def test_stores_that_fit_a_disk_only_one_by_one_do_not_fit(
     assert check(recipe, tmp_path / "out")[0] == 0
 
 
+@pytest.mark.figures
 def test_terminal_json_and_page_say_the_same(
     recipe: Path,
     chexpert: Path,

@@ -28,6 +28,8 @@ from cxr.report.figures import draw as draw_figures
 from cxr.text import visible, visible_lines
 from tests.helpers.predictions import draw_predictions
 
+pytestmark = pytest.mark.figures
+
 Draw = Callable[..., Predictions]
 NAMES = ("$\\frac$", "a$^{$b", "_hidden", "心脏扩大", "\x1b[2J\u202eabc", "<script>&'\"", "A|B `c`", "[red]PTX[/red]",
          "=cmd|calc", "x" * 300, "x" * 150 + "y" + "x" * 149)  # fmt: skip

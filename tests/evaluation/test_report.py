@@ -195,6 +195,7 @@ def test_thresholds_chosen_on_evaluated_rows_are_marked(draw: Draw) -> None:
     assert (fair.notes, fair.optimistic) == ((), False)
 
 
+@pytest.mark.figures
 def test_files_are_written(draw: Draw, tmp_path: Path) -> None:
     predictions = draw(120)
     predictions.y[:, 2] = 0

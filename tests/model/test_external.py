@@ -29,6 +29,7 @@ def sized(archive: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.figures
 def test_eval_scores_a_model_as_it_is(plant: Plant, sized: Path, archive: Path, tmp_path: Path) -> None:
     plant(CHEX)
     assert call("eval", CHEX, sized, "eval.interval=none", "--out", tmp_path / "out") == 0

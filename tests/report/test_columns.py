@@ -56,6 +56,7 @@ def words(text: str) -> str:
     return " ".join(text.split())
 
 
+@pytest.mark.figures
 def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
     options = ("--validation", FIXTURES / "validation.csv", "eval.draws=100", "eval.subgroups=[sex]")
     assert call("eval", FIXTURES / "predictions.csv", *options, "--out", tmp_path) == 0
@@ -119,6 +120,7 @@ def test_runs_writes_these_columns(run: Path, tmp_path: Path) -> None:
     assert columns(tmp_path / "runs.csv") == RUNS.split()
 
 
+@pytest.mark.figures
 def test_check_writes_these_fields(recipe: Path, chexpert: Path, tmp_path: Path) -> None:
     also = f"data.also=[{{source: chexpert, root: {chexpert}, split: random}}]"
     call("check", recipe, also, f"store.path={tmp_path / 'store'}", "--out", tmp_path)

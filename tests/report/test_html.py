@@ -17,6 +17,7 @@ from cxr.evaluation.thresholds import choose
 from cxr.report.evaluation import write
 from cxr.report.figures import draw as draw_pictures
 from cxr.report.run_files import Training, read_training
+from tests.helpers.predictions import draw_predictions
 
 Draw = Callable[..., Predictions]
 LOG = [
@@ -75,11 +76,23 @@ def run_folder(folder: Path) -> Path:
 def page(draw: Draw, folder: Path, training: Training | None = None) -> str:
     report, predictions = judged(draw)
     write(report, predictions, predictions, folder, training)
+    return text_of(folder)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report with its figures; not to be changed."""
+    folder = tmp_path_factory.mktemp("report")
+    page(draw_predictions, folder)
+    return folder
+
+
+def text_of(folder: Path) -> str:
     return (folder / "report.html").read_text()
 
 
-def test_the_page_is_whole_and_asks_no_network(draw: Draw, tmp_path: Path) -> None:
-    text = page(draw, tmp_path)
+def test_the_page_is_whole_and_asks_no_network(folder: Path) -> None:
+    text = text_of(folder)
     parsed = _Page(text)
     assert parsed.open == []
     sources = [attributes["src"] for attributes in parsed.all("img")]
@@ -89,20 +102,20 @@ def test_the_page_is_whole_and_asks_no_network(draw: Draw, tmp_path: Path) -> No
     assert not re.search(r"(url\(|@import|https?://)", text.partition("<body>")[0])
 
 
-def test_every_picture_has_words_and_two_files(draw: Draw, tmp_path: Path) -> None:
-    parsed = _Page(page(draw, tmp_path))
+def test_every_picture_has_words_and_two_files(folder: Path) -> None:
+    parsed = _Page(text_of(folder))
     alts = [attributes["alt"] for attributes in parsed.all("img")]
     assert len(alts) == 5
     assert all(alt and len(alt) > 40 for alt in alts)
     names = ["auroc", "precision_recall", "reliability", "roc", "subgroups"]
-    files = sorted(file.name for file in (tmp_path / "figures").iterdir())
+    files = sorted(file.name for file in (folder / "figures").iterdir())
     assert files == sorted(f"{name}.{kind}" for name in names for kind in ("png", "svg"))
-    for file in (tmp_path / "figures").glob("*.svg"):
+    for file in (folder / "figures").glob("*.svg"):
         ElementTree.parse(file)
 
 
-def test_tables_can_be_read_and_reached_without_a_mouse(draw: Draw, tmp_path: Path) -> None:
-    parsed = _Page(page(draw, tmp_path))
+def test_tables_can_be_read_and_reached_without_a_mouse(folder: Path) -> None:
+    parsed = _Page(text_of(folder))
     tables = parsed.all("table")
     assert len(parsed.all("caption")) == len(tables) >= 4
     regions = [attributes for attributes in parsed.all("div") if attributes.get("role") == "region"]
@@ -111,16 +124,17 @@ def test_tables_can_be_read_and_reached_without_a_mouse(draw: Draw, tmp_path: Pa
     assert {attributes.get("scope") for attributes in parsed.all("th")} == {"col", "row"}
 
 
-def test_what_users_wrote_is_text_and_never_markup(draw: Draw, tmp_path: Path) -> None:
-    text = page(draw, tmp_path)
+def test_what_users_wrote_is_text_and_never_markup(folder: Path) -> None:
+    text = text_of(folder)
     assert "<b>bold</b>" not in text
     assert "runs/&lt;b&gt;bold&lt;/b&gt;" in text
 
 
-def test_the_page_says_what_it_is_not(draw: Draw, tmp_path: Path) -> None:
-    assert "Research tool, not a medical device." in page(draw, tmp_path)
+def test_the_page_says_what_it_is_not(folder: Path) -> None:
+    assert "Research tool, not a medical device." in text_of(folder)
 
 
+@pytest.mark.figures
 def test_the_run_brings_its_curves_counts_and_recipe(draw: Draw, tmp_path: Path) -> None:
     training = read_training(run_folder(tmp_path))
     assert training.history == (

@@ -88,6 +88,7 @@ def evaluate_run(run: Path, *overrides: str, fold: str = "test") -> tuple[Report
     return report, predictions.rows
 
 
+@pytest.mark.figures
 def test_a_run_on_both_archives_is_evaluated_on_both_and_on_each(joint_run: Path, both: Dataset) -> None:
     assert call("eval", joint_run, "--split", "train", "eval.interval=none") == 0
     rows = pd.read_csv(joint_run / "eval_train" / "predictions.csv")
