@@ -13,7 +13,7 @@ MASK = localise.draw_mask([BOX], (8, 10))
 
 def blob(row: int, column: int, shape: tuple[int, int] = (8, 10), width: float = 1.5) -> Float32:
     rows, columns = np.mgrid[: shape[0], : shape[1]]
-    return np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * width**2)).astype(np.float32)
+    return np.asarray(np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * width**2)), np.float32)
 
 
 def test_a_mask_holds_the_pixels_of_its_boxes() -> None:
@@ -44,7 +44,7 @@ def test_mass_is_the_share_of_positive_values_inside() -> None:
     assert localise.score_mass(-np.ones((8, 10), np.float32), MASK) == 0
 
 
-def otsu(levels: np.ndarray) -> int:  # type: ignore[type-arg]
+def otsu(levels: np.ndarray) -> int:
     """The level that separates two classes with the largest variance between them, tried one by one."""
     best, chosen = -1.0, 0
     for level in range(255):

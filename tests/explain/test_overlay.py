@@ -116,7 +116,7 @@ def test_a_finding_that_is_not_called_has_contours_and_no_other_colour() -> None
     ]
     called, other = (int((colourfulness(figure[:, 800:1600]) > 30).sum()) for figure in figures)
     assert 0 < other < called / 2
-    quiet = draw_overlay(panel, shown(cells / 100, False), Scale(9.0), SOURCE)
+    quiet = draw_overlay(panel, shown(np.asarray(cells / 100, np.float32), False), Scale(9.0), SOURCE)
     assert not (colourfulness(quiet[:, 800:1570]) > 30).any()
 
 
