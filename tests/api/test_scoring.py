@@ -66,6 +66,7 @@ def test_what_predict_gives_is_scored_beside_its_labels(run: Path, archive: Path
     assert metrics(report) == metrics(cxr.score(tmp_path / "p.csv", labels, overrides=QUICK))
 
 
+@pytest.mark.figures
 def test_the_page_and_the_json_are_those_of_the_command(tmp_path: Path) -> None:
     predictions = draw_predictions(60)
     write(predictions, tmp_path / "predictions.csv")

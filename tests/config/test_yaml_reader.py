@@ -138,7 +138,7 @@ def test_what_is_no_file_or_too_large_is_refused_unread(tmp_path: Path) -> None:
     assert refusal(tmp_path / "pipe.yaml") == "pipe.yaml: is a pipe or a device"
     assert refusal(tmp_path / "large.yaml") == "large.yaml: is larger than 100,000 bytes"
     assert refusal(Path("/dev/zero")) == "zero: is a pipe or a device"
-    assert refusal(tmp_path).endswith(": is a folder; this command needs a recipe")
+    assert refusal(tmp_path).endswith(": is a folder without config.yaml; this command needs a recipe")
     assert refusal(tmp_path / ("a" * 300)).endswith(": File name too long")
 
 

@@ -117,7 +117,7 @@ def test_letters_that_no_font_has_are_one_line(
 def test_a_font_that_has_the_letters_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     have = {"One": set("心é"), "Two": set("é"), "Three": set("脏")}
     monkeypatch.setattr(fonts, "_installed", lambda: ((name, name) for name in have))
-    monkeypatch.setattr(fonts, "_letters_of", lambda path, letters: letters & have[path])
+    monkeypatch.setattr(fonts, "letters_of", lambda path, letters: letters & have[path])
     fonts._choose.cache_clear()
     assert fonts.choose_fonts(["心脏", "a\u0301\u200d"]) == (["sans-serif", "One", "Three"], "")
     assert fonts.choose_fonts(["abc"]) == (["sans-serif"], "")

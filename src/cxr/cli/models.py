@@ -132,7 +132,7 @@ def readers(
 @app.command(
     epilog=example(
         "cxr predict runs/nih_densenet121 chest.png more_images/ --heatmaps overlays",
-        "cxr predict runs/nih_densenet121 chest.png --heatmaps overlays --findings Mass,Nodule --maps",
+        "cxr predict runs/nih_densenet121 chest.png --heatmaps overlays --maps",
     )
     + "\n\nThe exit status is 1 when some images cannot be read, 2 when none can, 3 as --strict says."
 )
