@@ -47,7 +47,7 @@ def draw_page() -> None:
 
 def draw_overlay() -> None:
     """The first overlay of Effusion that the demo has drawn."""
-    overlay = min(path for path in (RUN / "heatmaps").glob("*Effusion*.png"))
+    overlay = min(path for path in (RUN / "heatmaps").glob("*Effusion.png"))
     target = PICTURES / "overlay.png"
     target.write_bytes(overlay.read_bytes())
     _shrink(target)
