@@ -55,7 +55,7 @@ def make(tmp_path_factory: pytest.TempPathFactory) -> Make:
             "image": {"store_size": 64, "size": 64},
             "store": {"path": folder / "store", "where": "disk"},
             "model": {"backbone": "resnet18", "weights": "none"},
-            "train": {"epochs": 2, "batch_size": 32, "lr": 1e-3, "ema": 0.9, "precision": "fp32"},
+            "train": {"epochs": 1, "batch_size": 32, "lr": 1e-3, "ema": 0.9, "precision": "fp32"},
         }
         return override(Config.model_validate(values), overrides)
 

@@ -64,7 +64,7 @@ class StoreFiles:
         if self.are_files and not os.path.exists(self.path(row)):
             raise UnavailableFileError(self.path(row), FileNotFoundError(errno.ENOENT, "")) from None
         try:
-            bytearray(_NUM_PROBED_BYTES)
+            bytes(_NUM_PROBED_BYTES)  # from calloc, which touches no page of them
         except MemoryError as error:
             raise UnavailableFileError(self.path(row), error) from None
 
