@@ -20,6 +20,7 @@ from cxr.report.run_files import LOG, RECIPE, merge_epochs, read_log
 
 _BEST, _LAST, _REPORT = "best.safetensors", "last.pt", "eval_test/report.json"
 _NO_RUN = "holds no run"
+_OF_TRACKERS = ("mlruns", "wandb")
 _MAX_DEPTH = 4  # of folders below the one that is searched
 _MAX_REPORT_BYTES = 50_000_000
 
@@ -133,7 +134,7 @@ def _search(folder: Path, depth: int, seen: set[tuple[int, int]]) -> Iterator[tu
     below = [
         found
         for entry in entries
-        if depth < _MAX_DEPTH and not entry.name.startswith(".") and _holds(entry.is_dir)
+        if depth < _MAX_DEPTH and not _is_hidden(entry) and _holds(entry.is_dir)
         for found in _search(folder / entry.name, depth + 1, seen)
     ]
     if depth and all(problem == _NO_RUN for _, problem in below):
@@ -149,6 +150,10 @@ def _is_run(folder: Path, entries: list[os.DirEntry[str]]) -> bool:
     return bool(names & {_BEST, _LAST, LOG}) or any(
         os.path.exists(folder / name / "report.json") for name in reports
     )
+
+
+def _is_hidden(entry: os.DirEntry[str]) -> bool:
+    return entry.name.startswith(".") or entry.name in _OF_TRACKERS
 
 
 def _holds(question: Callable[[], bool]) -> bool:

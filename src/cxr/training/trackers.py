@@ -21,6 +21,7 @@ from cxr.report.run_files import CURVES, LOG, read_log
 from cxr.training.events import Events
 
 Numbers = Mapping[str, float]
+Fact = str | int | float
 Ending = Literal["finished", "stopped", "failed"]
 
 _PROJECT = "cxr"
@@ -42,7 +43,7 @@ class Start:
     folder: Path
     step: int
     run_id: str | None
-    facts: Mapping[str, str]
+    facts: Mapping[str, Fact]
 
     @property
     def name(self) -> str:
@@ -84,10 +85,13 @@ def _is_installed(name: str) -> bool:
     return spec is not None and spec.origin is not None  # a folder of that name is no package
 
 
-def describe(config: Config) -> dict[str, str]:
+def describe(config: Config) -> dict[str, Fact]:
     """Values of the recipe by key, for trackers: none is a path or says anything of an image."""
     values = config.model_dump(mode="json")
-    facts = {key: str(value) for key, value in flatten({key: values[key] for key in _SENT}).items()}
+    facts: dict[str, Fact] = {
+        key: value if isinstance(value, int | float) else str(value)
+        for key, value in flatten({key: values[key] for key in _SENT}).items()
+    }
     weights = config.model.weights
     if not (weights in ("imagenet", "none") or weights.startswith("xrv:")):
         facts["model.weights"] = "a file"
@@ -146,7 +150,7 @@ class _MLflow:
         found = self._client.get_experiment_by_name(name)
         experiment = found.experiment_id if found else self._client.create_experiment(name)
         self.run_id = self._client.create_run(experiment, run_name=start.name).info.run_id
-        parameters = [Param(key, value) for key, value in start.facts.items()]
+        parameters = [Param(key, str(value)) for key, value in start.facts.items()]
         self._client.log_batch(self.run_id, params=parameters)
 
     def _continue(self, run_id: str) -> bool:

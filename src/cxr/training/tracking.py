@@ -7,12 +7,14 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
 
 from cxr.config.schema import Config
 from cxr.console import warn
+from cxr.errors import CxrError
 from cxr.files import write_text
 from cxr.report.run_files import CURVES, TRACKER_RUNS, read_lines
 from cxr.signals import Stopped
@@ -71,7 +73,8 @@ class Trackers:
         if kind is None:
             self.close("finished")
         else:
-            self.close("stopped" if issubclass(kind, Stopped | KeyboardInterrupt) else "failed")
+            with suppress(CxrError):  # of a train.log on a full disk: what ended the training says more
+                self.close("stopped" if issubclass(kind, Stopped | KeyboardInterrupt) else "failed")
 
 
 def _read_run_ids(path: Path) -> dict[str, str]:
