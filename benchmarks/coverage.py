@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import norm
 
 from cxr.evaluation.statistics import delong
@@ -32,6 +33,13 @@ class Coverage:
     delong: float
 
 
+def draw_clustered(draws: np.random.Generator, patient: npt.NDArray[np.intp]) -> Float:
+    """Standard normal values [N], of which the images of a patient [N] have the share WITHIN in common."""
+    shared = draws.normal(size=patient.max() + 1)[patient]
+    mixed: Float = np.sqrt(WITHIN) * shared + np.sqrt(1 - WITHIN) * draws.normal(size=len(patient))
+    return mixed
+
+
 def draw_set(
     draws: np.random.Generator, true_auroc: float, prevalence: float, num_patients: int
 ) -> tuple[Float, ...]:
@@ -43,13 +51,8 @@ def draw_set(
     num_images = draws.integers(1, 9, num_patients)
     patient = np.repeat(np.arange(num_patients), num_images)
 
-    def clustered() -> Float:
-        shared = draws.normal(size=num_patients)[patient]
-        mixed: Float = np.sqrt(WITHIN) * shared + np.sqrt(1 - WITHIN) * draws.normal(size=len(patient))
-        return mixed
-
-    y = (clustered() < norm.ppf(prevalence)).astype(np.float64)
-    score = clustered() + np.sqrt(2) * norm.ppf(true_auroc) * y
+    y = (draw_clustered(draws, patient) < norm.ppf(prevalence)).astype(np.float64)
+    score = draw_clustered(draws, patient) + np.sqrt(2) * norm.ppf(true_auroc) * y
     return y, score, patient.astype(np.float64)
 
 

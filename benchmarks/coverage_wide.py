@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy.special import expit, logit
 from scipy.stats import norm
 
+from benchmarks.coverage import draw_clustered
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.bootstrap import RESAMPLED, draw_metrics, resample_units
 from cxr.evaluation.statistics.intervals import count_units, metric_interval
@@ -20,8 +21,6 @@ from cxr.evaluation.statistics.metrics import Float
 
 NUM_SETS, NUM_DRAWS = 400, 200
 AUROCS, PREVALENCES, PATIENTS = (0.60, 0.90, 0.99), (0.002, 0.02, 0.2), (100, 1000)
-WITHIN = 0.7
-"""Share of the variance of a score, and of what decides the label, that a patient's images have in common."""
 MOST_IMAGES = 184
 """Images that one patient of ChestX-ray14 has at most."""
 IMAGES: dict[str, Callable[[np.random.Generator, int], Float]] = {
@@ -75,13 +74,8 @@ def draw_set(draws: np.random.Generator, case: Case) -> tuple[Float, Float, npt.
     num_images = IMAGES[case.images](draws, case.num_patients).clip(1, MOST_IMAGES).astype(np.intp)
     patient = np.repeat(np.arange(case.num_patients), num_images)
 
-    def clustered() -> Float:
-        shared = draws.normal(size=case.num_patients)[patient]
-        mixed: Float = np.sqrt(WITHIN) * shared + np.sqrt(1 - WITHIN) * draws.normal(size=len(patient))
-        return mixed
-
-    y = (clustered() < norm.ppf(case.prevalence)).astype(np.float64)
-    return y, case.probability(clustered() + case.shift * y), patient
+    y = (draw_clustered(draws, patient) < norm.ppf(case.prevalence)).astype(np.float64)
+    return y, case.probability(draw_clustered(draws, patient) + case.shift * y), patient
 
 
 def coverage(

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import norm
 
-from benchmarks.coverage_wide import IMAGES, MOST_IMAGES, WITHIN
+from benchmarks.coverage import draw_clustered
+from benchmarks.coverage_wide import IMAGES, MOST_IMAGES
 from cxr.evaluation.statistics import delong
 from cxr.evaluation.statistics.metrics import Float
 
@@ -37,14 +38,12 @@ def draw_pair(
     num_images = IMAGES[images](draws, num_patients).clip(1, MOST_IMAGES).astype(np.intp)
     patient = np.repeat(np.arange(num_patients), num_images)
 
-    def clustered() -> Float:
-        shared = draws.normal(size=num_patients)[patient]
-        mixed: Float = np.sqrt(WITHIN) * shared + np.sqrt(1 - WITHIN) * draws.normal(size=len(patient))
-        return mixed
-
-    y = (clustered() < norm.ppf(prevalence)).astype(np.float64)
-    common, shift = clustered(), np.sqrt(2) * norm.ppf(auroc) * y
-    scores = [np.sqrt(BETWEEN) * common + np.sqrt(1 - BETWEEN) * clustered() + shift for _ in range(2)]
+    y = (draw_clustered(draws, patient) < norm.ppf(prevalence)).astype(np.float64)
+    common, shift = draw_clustered(draws, patient), np.sqrt(2) * norm.ppf(auroc) * y
+    scores = [
+        np.sqrt(BETWEEN) * common + np.sqrt(1 - BETWEEN) * draw_clustered(draws, patient) + shift
+        for _ in range(2)
+    ]
     return y, np.stack(scores, axis=1), patient
 
 

@@ -83,7 +83,7 @@ def test_mistakes_are_refused(recipe: Path) -> None:
     with pytest.raises(cxr.CxrError, match="batch_size=0"):
         cxr.Dataset(recipe).batches(0, batch_size=0)
     with pytest.raises(cxr.CxrError, match="split='valid': no images"):
-        cxr.Dataset(recipe, "valid")  # type: ignore[arg-type]
+        cxr.Dataset(recipe, "valid")  # type: ignore[arg-type]  # a wrong split is the test
     with pytest.raises(cxr.CxrError, match=r"unknown key image.sizes"):
         cxr.Dataset(recipe, overrides=["image.sizes=64"])
     with pytest.raises(cxr.CxrError, match="dem: no such file or recipe; did you mean demo"):

@@ -118,7 +118,7 @@ def test_an_argument_that_makes_no_sense_is_refused(
     model: Model, files: list[Path], arguments: dict[str, int], problem: str
 ) -> None:
     with pytest.raises(cxr.CxrError, match=problem):
-        model.predict(files, **arguments)  # type: ignore[arg-type]
+        model.predict(files, **arguments)  # type: ignore[arg-type]  # wrong arguments are the test
 
 
 def test_findings_are_called_from_their_threshold_on(model: Model, archive: Path) -> None:
@@ -172,7 +172,7 @@ def test_a_heat_map_has_the_pixels_of_the_image(model: Model, files: list[Path])
     with pytest.raises(cxr.CxrError, match=r"Masse: no finding of .*run\nhint: its findings are Atelectasis"):
         model.heatmaps(wide, "Masse")
     with pytest.raises(cxr.CxrError, match="image: is a list, not one image"):
-        model.heatmaps([wide], "Mass")  # type: ignore[arg-type]
+        model.heatmaps([wide], "Mass")  # type: ignore[arg-type]  # a list is the test
     with pytest.raises(
         cxr.CxrError, match=r"absent.png: No such file or directory\nhint: export the image again"
     ):

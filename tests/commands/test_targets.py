@@ -96,3 +96,9 @@ def test_files_take_eval_keys_and_the_last_rule_for_duplicates() -> None:
     overrides = ["data.duplicates=error", "eval.draws=100", "data.duplicates=majority"]
     config, options = file_options(overrides, DEFAULT, has_labels=True)
     assert (config.draws, options.duplicates) == (100, "majority")
+
+
+def test_a_run_folder_with_the_name_of_its_recipe_is_a_run(home: Path) -> None:
+    (home / "run").rename(home / "demo")
+    assert kinds(parse_targets(["demo"])) == {"demo": "run"}
+    assert parse_targets(["old.pth", "nih_densenet121"]).recipe == Path("nih_densenet121")

@@ -47,7 +47,7 @@ def explain(
         CxrError: A model that cxr did not train, or whatever is wrong with its data or the boxes.
     """
     if is_external(run):
-        raise CxrError(f"{run}: has no dataset of its own", "give a run folder that cxr train wrote")
+        raise CxrError(f"{run}: names no dataset to explain it on", "give a run folder that cxr train wrote")
     chosen = next((name for name in METHODS if name == method), None)
     if chosen is None:
         raise CxrError(f"--method {method}: no such method", f"it is one of {', '.join(METHODS)}")

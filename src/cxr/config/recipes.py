@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxr.errors import CxrError
-from cxr.paths import is_file
-from cxr.text import quote
+from cxr.paths import exists, is_file
 
 OF_RUN = "config.yaml"
 """The recipe in a run folder, with all its overrides."""
@@ -51,8 +50,8 @@ def list_recipes() -> list[Recipe]:
 
 
 def is_recipe_name(path: Path) -> bool:
-    """Whether a path that is no file is the name of a recipe, or the file of one in another folder."""
-    return not is_file(path) and _find(path) is not None
+    """Whether a path where nothing is names a recipe; a run folder may have the name of its recipe."""
+    return not exists(path) and _find(path) is not None
 
 
 def find_recipe(path: Path) -> Path:
@@ -103,6 +102,5 @@ def _read_head(path: Path) -> Recipe:
         facts |= {name: value.rstrip(".") for name, value in named}
         if not named:
             about.append(line)
-    if len(facts) < 3:
-        raise AssertionError(f"{path}: its head does not name {quote(['Hardware', 'Time', 'Score'])}")
+    assert facts.keys() == {"Hardware", "Time", "Score"}, f"{path}: its head does not name all three"
     return Recipe(path, " ".join(about), facts["Hardware"], facts["Time"], facts["Score"])

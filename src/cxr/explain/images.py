@@ -13,8 +13,8 @@ from cxr.errors import CxrError
 from cxr.explain.score import Image
 from cxr.labels.table import NO_PATIENTS
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.leak_check import unknown_training
-from cxr.model.seen_hashes import hash_images, hash_patients, image_keys
+from cxr.model.leak_check import find_seen, unknown_training
+from cxr.model.seen_hashes import find_images
 from cxr.patient_hash import find_hasher
 
 _BOX_FILES = ("BBox_List_2017.csv", "boxes.csv")
@@ -73,16 +73,13 @@ def _find_seen(
     """[N] whether an image's patient, or the image, was in the training or among the validation images."""
     hasher = find_hasher(checkpoint.metadata.patient_key)
     assert hasher is not None  # else the training is unknown
-    seen_patients, seen_images = (
-        {number for split in ("train", "val") if split in hashes for number in hashes[split].tolist()}
-        for hashes in (checkpoint.patients, checkpoint.images)
-    )
-    spaces = dict.fromkeys((dataset.id_space, dataset.table.source))
-    is_seen = {
-        patient: any(int(hash_patients(space, [patient], hasher)[0]) in seen_patients for space in spaces)
-        for patient in dict.fromkeys(patients)
-    }
-    # an image without sums of pixels is known by its name in public datasets alone
-    keys = image_keys(list(images))
-    by_name = [int(hash_images(dataset.table.source, [key], hasher)[0]) in seen_images for key in keys]
-    return np.array(by_name, np.bool_) | np.array([is_seen[patient] for patient in patients], np.bool_)
+    source, ids = dataset.table.source, list(dict.fromkeys(patients))
+    is_seen_id = np.zeros(len(ids), np.bool_)
+    is_seen = np.zeros(len(images), np.bool_)
+    for split in ("train", "val"):
+        is_seen_id |= find_seen(dataset.id_space, source, ids, checkpoint, split)
+        # nothing is packed here, so that images of a user's table have no sums of pixels to be known by
+        if split in checkpoint.images:
+            is_seen |= find_images(checkpoint.images[split], source, images, hasher)
+    by_id = dict(zip(ids, is_seen_id, strict=True))
+    return is_seen | np.array([by_id[patient] for patient in patients], np.bool_)

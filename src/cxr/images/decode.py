@@ -139,7 +139,6 @@ def _fails_in_pillow(data: bytes) -> bool:
 def _open_tiff(data: bytes) -> ImageFile.ImageFile | None:
     """The file in Pillow, its pixels not read yet; None where Pillow does not know its kind."""
     # of large images, whose size was checked; not catch_warnings, which mixes up threads
-    # Pillow warns of large images and odd metadata; sizes are checked by us, metadata is not used
     warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
     try:
         return Image.open(io.BytesIO(data), formats=("TIFF",))

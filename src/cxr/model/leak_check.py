@@ -1,17 +1,18 @@
 """The leak check: were patients or images of a dataset in the training of a model?"""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from cxr.arrays import Bool
 from cxr.config.schema import OneDataset
 from cxr.data import combine as joint
 from cxr.data.dataset import Dataset
 from cxr.errors import CxrError
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.seen_hashes import count_images, count_patients, knows_pixels, pixel_sums
+from cxr.model.seen_hashes import find_images, find_patients, knows_pixels, pixel_sums
 from cxr.patient_hash import find_hasher, hasher_from_environment
 
 _NO_HASHES = torch.empty(0, dtype=torch.int64)
@@ -79,22 +80,32 @@ def unknown_training(checkpoint: Checkpoint) -> str:
     return ""
 
 
-def count_seen(dataset: Dataset, patients: Iterable[str], checkpoint: Checkpoint, split: str) -> int:
-    """How many of a dataset's patients were in a split of the training.
+def find_seen(
+    id_space: str, source: str, patients: Sequence[str], checkpoint: Checkpoint, split: str
+) -> Bool:
+    """[n] which patients of a dataset were in a split of the training.
 
-    Ids of a user's table without a name are tried under the name of each table that was trained on.
+    Args:
+        id_space: Where their ids mean the same person. Ids of a user's table without a name are tried under
+            the name of each table that was trained on.
+        source: The dataset's.
+        patients: Their ids.
+        checkpoint: The model.
+        split: train or val.
     """
+    is_seen = np.zeros(len(patients), np.bool_)
     hasher = find_hasher(checkpoint.metadata.patient_key)
     if hasher is None:
-        return 0
-    spaces = {dataset.id_space, dataset.table.source}
-    if dataset.id_space in joint.OWN_IDS:
+        return is_seen
+    spaces = {id_space, source}
+    if id_space in joint.OWN_IDS:
         data = checkpoint.metadata.config.data
         trained: tuple[OneDataset, ...] = (data, *data.also)
         spaces |= {joint.id_space(part.source, part.name) for part in trained if part.source in joint.OWN_IDS}
-    ids, seen = list(patients), checkpoint.patients.get(split, _NO_HASHES)
-    # a patient may match under several names, and is one patient all the same
-    return min(len(ids), sum(count_patients(seen, space, ids, hasher) for space in spaces))
+    known = checkpoint.patients.get(split, _NO_HASHES)
+    for space in spaces:
+        is_seen |= find_patients(known, space, patients, hasher)
+    return is_seen
 
 
 def _describe_seen(dataset: Dataset, rows: npt.NDArray[np.int64], checkpoint: Checkpoint, split: str) -> str:
@@ -109,11 +120,12 @@ def _describe_seen(dataset: Dataset, rows: npt.NDArray[np.int64], checkpoint: Ch
     #    then file names, which two tables may share by chance
     names_no_patient = not table.names_patients and table.source in joint.OWN_IDS
     if not (names_no_patient and sums is not None and knows_pixels(known, hasher)):
-        num_seen = count_seen(dataset, patients.unique(), checkpoint, split)
+        ids = list(patients.unique())
+        num_seen = int(find_seen(dataset.id_space, table.source, ids, checkpoint, split).sum())
         if num_seen:
-            return f"{num_seen:,} of the {patients.nunique():,} patients"
+            return f"{num_seen:,} of the {len(ids):,} patients"
     # 2. by images
-    num_seen = count_images(known, table.source, list(images), hasher, sums)
+    num_seen = int(find_images(known, table.source, list(images), hasher, sums).sum())
     if not num_seen:
         return ""
     other_ids = ", under other patient ids," if table.names_patients else ""

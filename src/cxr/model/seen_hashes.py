@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cxr.arrays import Bool
 from cxr.data import combine as joint
 from cxr.data.dataset import Dataset
 from cxr.patient_hash import NO_KEY, Hasher
@@ -67,9 +68,10 @@ def image_keys(names: Sequence[str]) -> list[str]:
     return files if len(set(files)) == len(set(paths)) else paths
 
 
-def count_patients(seen: Tensor, source: str, patients: Iterable[str], hasher: Hasher = NO_KEY) -> int:
-    """How many of these patients are among the hashed ones."""
-    return len(np.intersect1d(seen.numpy(), hash_patients(source, patients, hasher).numpy()))
+def find_patients(seen: Tensor, source: str, patients: Sequence[str], hasher: Hasher = NO_KEY) -> Bool:
+    """[n] which of these patients are among the hashed ones."""
+    hashes = [_hash(f"{source}\n{patient}", hasher) for patient in patients]
+    return np.isin(np.array(hashes, np.int64), seen.numpy())
 
 
 def knows_pixels(seen: Tensor, hasher: Hasher = NO_KEY) -> bool:
@@ -77,20 +79,20 @@ def knows_pixels(seen: Tensor, hasher: Hasher = NO_KEY) -> bool:
     return _hash(_PIXELS, hasher) in seen.tolist()
 
 
-def count_images(
+def find_images(
     seen: Tensor,
     source: str,
     names: Sequence[str],
     hasher: Hasher = NO_KEY,
     sums: Sequence[int] | None = None,
-) -> int:
-    """How many of these images are among the hashed ones, whichever folders stand before their names.
+) -> Bool:
+    """[n] which of these images are among the hashed ones, whichever folders stand before their names.
 
     File names of two tables may be equal by chance, so one table's images are those of another only where the
     checksums of their pixels say so too.
     """
     if not names:
-        return 0
+        return np.zeros(0, np.bool_)
     # 1. the prefixes with which each image's hash may have been written: the training may have read a public
     #    dataset through its own reader (_PUBLIC) or as a user's table (_LOCAL)
     prefixes = [(_PUBLIC,) if _kind(source) == _LOCAL else (_PUBLIC, _LOCAL)] * len(names)
@@ -104,7 +106,7 @@ def count_images(
         hashes += [_hash(f"{prefix}\n{path}", hasher) for path in _path_suffixes(name) for prefix in written]
     # 3. an image was seen where any of its hashes is known
     is_known = np.isin(np.array(hashes, np.int64), seen.numpy())
-    return int(np.logical_or.reduceat(is_known, starts).sum())
+    return np.asarray(np.logical_or.reduceat(is_known, starts), np.bool_)
 
 
 def _kind(source: str) -> str:

@@ -37,7 +37,7 @@ class Proposal:
         choices: Its keys.
         facts: What the dataset holds.
         findings: The targets.
-        notes: What is said of the dataset, for the recipe's head and the terminal.
+        notes: On the dataset, for the recipe's head and the terminal.
         warnings: What a person should look at, for both.
     """
 

@@ -56,8 +56,8 @@ class UnitCounts(NamedTuple):
 
     def for_metric(self, metric: str) -> float:
         """Patients that a metric's error depends on, at most those of the rarer class where it needs both."""
-        own = self.of_divisor(metric)
-        return own if metric in ("sensitivity", "specificity") else min(own, self.rarer)
+        num = self.of_divisor(metric)
+        return num if metric in ("sensitivity", "specificity") else min(num, self.rarer)
 
     @property
     def rarer(self) -> float:
