@@ -1,7 +1,8 @@
 """Everything that only a GPU can show, in one command: `scripts/gpu`.
 
 Groups run in the order of their importance, each saved as soon as it is done. A group that would not end in time is
-left out, and one that fails is noted; both are named in the result and on the terminal.
+left out, and one that fails is noted; both are named in the result and on the terminal. Where the result file is of the
+same machine and versions, the groups that it has as done are kept, so that several short calls make one result.
 """
 
 import importlib.metadata
@@ -26,6 +27,7 @@ from benchmarks.gpu_rows import (
     cuda_tests,
     epoch_rows,
     inference_rows,
+    plain_training,
     sizes_of,
     step_rows_of,
 )
@@ -74,6 +76,7 @@ def groups_of(sizes: Sizes, folder: Path) -> list[Group]:
         Group(f"steps, {first}, {large}", (40, 12), steps(first, large, eager)),
         Group("commands, eager", (60, 30), lambda: commands(sizes, folder, "false")),
         Group("tests", (150, 15), lambda: cuda_tests(sizes)),
+        Group("plain script", (70, 30), lambda: plain_training(sizes, folder)),
         Group("epoch, eager", (120, 12), lambda: epoch_rows(sizes, folder, compiled=False)),
         Group(f"steps, {first}, {small}", (20, 6), steps(first, small, eager)),
         Group(f"steps, {first}, {large}, compiled", (100, 110), steps(first, large, ("bf16, compiled",))),
@@ -101,6 +104,7 @@ def main(
     only: Annotated[
         str, typer.Option(help="Groups to run, by the start of their names, with ; between.")
     ] = "",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again what the file has.")] = False,
 ) -> None:
     """Measure, and save after each group."""
     begun = time.monotonic()
@@ -111,10 +115,15 @@ def main(
         )
     machine = machine_of(device)
     path = out or HERE / f"{_file_name(str(machine.get('gpu', 'cpu')))}.json"
+    if fresh:
+        path.unlink(missing_ok=True)
     result = Result(path, machine, torch.device(device))
     with tempfile.TemporaryDirectory() as folder:
         for group in groups_of(sizes_of(torch.device(device)), Path(folder)):
             if only and not group.name.startswith(tuple(only.split(";"))):
+                continue
+            if result.is_done(group):
+                print(f"kept: {group.name}: done before, and in {path}")
                 continue
             left = 60 * minutes - _RESERVE - (time.monotonic() - begun)
             result.run(group, left, group.seconds[device == "cpu"])
@@ -131,20 +140,39 @@ class Result:
 
     def __init__(self, path: Path, machine: dict[str, str | int], device: torch.device) -> None:
         self.path, self.machine, self.device = path, machine, device
-        self.rows: list[Row] = []
-        self.groups: list[dict[str, str | float]] = []
+        self.groups: dict[str, dict[str, str | float]] = {}
+        self.rows: dict[str, list[Row]] = {}
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """Keep the groups that were done on the same machine with the same versions."""
+        from cxr.model.checkpoint import versions
+
+        if not self.path.exists():
+            return
+        before = json.loads(self.path.read_text())
+        if before["machine"] != self.machine or before["versions"] != versions():
+            return
+        rows = iter(before["rows"])  # in the order of the groups
+        for group in before["groups"]:
+            own = [Row(**next(rows)) for _ in range(group["num_rows"])]
+            if group["became"] == "done":
+                self.groups[group["name"]], self.rows[group["name"]] = group, own
+
+    def is_done(self, group: Group) -> bool:
+        """Whether the file has the group's rows."""
+        return self.groups.get(group.name, {}).get("became") == "done"
 
     @property
     def failed(self) -> list[str]:
         """Names of the groups that failed."""
-        return [str(group["name"]) for group in self.groups if group["became"] == "failed"]
+        return [str(group["name"]) for group in self.groups.values() if group["became"] == "failed"]
 
     def run(self, group: Group, left: float, needed: float) -> None:
         """Run one group if it fits into the seconds that are left."""
         if needed > left:
             print(f"left out: {group.name}: takes up to {needed:.0f} s, and {max(0.0, left):.0f} s are left")
-            self.groups.append({"name": group.name, "became": "left out"})
-            self._save()
+            self._note(group, {"became": "left out"}, [])
             return
         begun, why = time.monotonic(), ""
         try:
@@ -152,11 +180,10 @@ class Result:
         except (Exception, SystemExit):  # one group must not cost those after it
             new, why = [], traceback.format_exc()
         seconds = time.monotonic() - begun
-        note = {"name": group.name, "became": "failed" if why else "done", "seconds": round(seconds, 1)}
-        self.groups.append(note | ({"why": why[-4000:]} if why else {}))
-        self.rows += new
-        self._save()
-        print(f"{note['became']}: {group.name}, {seconds:.0f} s\n{why}")
+        became = "failed" if why else "done"
+        note: dict[str, str | float] = {"became": became, "seconds": round(seconds, 1)}
+        self._note(group, note | ({"why": why[-12_000:]} if why else {}), new)
+        print(f"{became}: {group.name}, {seconds:.0f} s\n{why}")
         for name in dict.fromkeys(row.group for row in new):
             print(table([row for row in new if row.group == name]), flush=True)
         if self.device.type == "cuda":
@@ -164,8 +191,13 @@ class Result:
 
     def summary(self) -> str:
         """How many groups became what."""
-        kinds = [str(group["became"]) for group in self.groups]
+        kinds = [str(group["became"]) for group in self.groups.values()]
         return ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+
+    def _note(self, group: Group, note: dict[str, str | float], rows: list[Row]) -> None:
+        self.groups[group.name] = {"name": group.name, "num_rows": len(rows), **note}
+        self.rows[group.name] = rows
+        self._save()
 
     def _save(self) -> None:
         from cxr.model.checkpoint import versions
@@ -175,9 +207,9 @@ class Result:
             "images": "generated",
             "versions": versions(),
             "date": str(date.today()),
-            "groups": self.groups,
+            "groups": list(self.groups.values()),
             "anchors": ANCHORS,
-            "rows": [asdict(row) for row in self.rows],
+            "rows": [asdict(row) for rows in self.rows.values() for row in rows],
         }
         write_text(self.path, json.dumps(result, indent=1) + "\n")
 

@@ -10,9 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -26,6 +29,7 @@ from cxr.training.compiled import Compiled
 from cxr.training.step import train_step
 
 ROOT = Path(__file__).parents[1]
+_EPOCHS = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,8 @@ class Sizes:
         num_steps: Steps that are timed together.
         num_rounds: How often they are run to compile and choose kernels, and then how often timed.
         epoch: Images of the generated store, and how many of them an epoch visits.
-        phantom: Images and pixels of the generated dataset.
+        phantom: Images of the generated dataset, and their pixels: as drawn, and as enlarged.
+        workers: Processes that decode for the plain script.
         tests: Where pytest looks for tests marked `cuda`.
     """
 
@@ -51,16 +56,29 @@ class Sizes:
     num_steps: int
     num_rounds: tuple[int, int]
     epoch: tuple[int, int]
-    phantom: tuple[int, int]
-    tests: str
+    phantom: tuple[int, int, int]
+    workers: int
+    tests: tuple[str, ...]
 
 
 def sizes_of(device: torch.device) -> Sizes:
     """Those of a GPU, or small ones that show on a CPU that everything runs."""
     if device.type == "cuda":
         backbones = ("densenet121", "resnet50")
+        marked = [
+            path for path in sorted((ROOT / "tests").rglob("test_*.py")) if "mark.cuda" in path.read_text()
+        ]
         return Sizes(
-            device, backbones, (256, 64, 16), 224, 20, (2, 3), (112_120, 78_468), (2000, 256), "tests"
+            device,
+            backbones,
+            (256, 64, 16),
+            224,
+            20,
+            (2, 3),
+            (112_120, 78_468),
+            (2000, 256, 1024),
+            min(16, os.cpu_count() or 1),
+            tuple(str(path) for path in marked),
         )
     return Sizes(
         device,
@@ -70,8 +88,9 @@ def sizes_of(device: torch.device) -> Sizes:
         1,
         (0, 1),
         (24, 12),
-        (40, 48),
-        "tests/model/test_cuda.py",
+        (40, 48, 96),
+        1,
+        ("tests/model/test_cuda.py",),
     )
 
 
@@ -188,10 +207,8 @@ def commands(sizes: Sizes, folder: Path, how: str) -> list[Row]:
     Raises:
         RuntimeError: One of them failed.
     """
-    num_images, size = sizes.phantom
-    data = folder / "phantom"
-    if not data.exists():
-        cxr("phantom", str(data), "--images", str(num_images), "--size", str(size))
+    num_images, size, enlarged = sizes.phantom
+    data = _phantom(sizes, folder)
     recipe = folder / f"compile_{how}.yaml"
     out, backbone = folder / f"run_{how}", sizes.backbones[0]
     recipe.write_text(
@@ -199,15 +216,20 @@ def commands(sizes: Sizes, folder: Path, how: str) -> list[Row]:
         f"image: {{store_size: {size}, size: {size * 7 // 8}}}\n"
         f"store: {{path: {folder / 'phantom_store'}}}\n"
         f"model: {{backbone: {backbone}, weights: none}}\n"
-        f"train: {{epochs: 2, batch_size: {sizes.batches[1]}, lr: 1e-3, ema: 0.9, compile: {how}, profile: 5}}\n"
+        f"train: {{epochs: {_EPOCHS}, batch_size: {sizes.batches[1]}, compile: {how}, "
+        "lr: 1e-3, ema: 0.9, profile: 5}\n"
         f"eval: {{draws: 100}}\n"
     )
-    group = f"commands, {backbone}, {num_images:,} generated images, compile={how}"
+    group = f"commands, {backbone}, {num_images:,} generated images of {enlarged} px, compile={how}"
     device, maps = f"device={sizes.device}", folder / f"maps_{how}"
     pictures = [str(path) for path in sorted((data / "images").iterdir())[:8]]
     to_predict = ["predict", str(out), *pictures, "--heatmaps", str(maps), "--device", str(sizes.device)]
     rows = [
-        _seconds(group, "cxr train, 2 epochs", ["train", str(recipe), f"out={out}", device]),
+        _seconds(
+            group,
+            f"cxr train, {_EPOCHS} epochs, packing included",
+            ["train", str(recipe), f"out={out}", device],
+        ),
         _seconds(group, "cxr eval", ["eval", str(out), device]),
         _seconds(group, "cxr predict, 8 images with heat maps", to_predict),
     ]
@@ -223,6 +245,64 @@ def commands(sizes: Sizes, folder: Path, how: str) -> list[Row]:
     notes = (out / "train.log").read_text().splitlines()
     print("\n".join(line for line in notes if "profile of" in line))
     return rows
+
+
+def plain_training(sizes: Sizes, folder: Path) -> list[Row]:
+    """The plain script's training on the images of `commands`, in float32 and in bfloat16.
+
+    Raises:
+        RuntimeError: The script failed.
+    """
+    data, backbone, batch = _phantom(sizes, folder), sizes.backbones[0], sizes.batches[1]
+    group = f"plain script, {backbone}, {sizes.phantom[0]:,} generated images of {sizes.phantom[2]} px"
+    rows = []
+    for precision in ("fp32", "bf16"):
+        options = {
+            "backbone": backbone,
+            "size": sizes.image,
+            "batch-size": batch,
+            "workers": sizes.workers,
+            "device": sizes.device.type,
+            "precision": precision,
+        }
+        told = [str(data), str(_EPOCHS), *(f"--{name}={value}" for name, value in options.items())]
+        begun = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.plain", "train", *told],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"the plain script ended with {done.returncode}: {done.stderr[-2000:]}")
+        name = f"{precision}, {sizes.workers} workers"
+        rows.append(_row(group, f"{name}, {_EPOCHS} epochs", time.perf_counter() - begun, "s"))
+        for line in done.stdout.splitlines():
+            epoch, _, rate = line.split()
+            rows.append(_row(group, f"{name}, training, epoch {int(epoch) + 1}", float(rate), "images/s"))
+    return rows
+
+
+def _phantom(sizes: Sizes, folder: Path) -> Path:
+    """The generated dataset, made where it is not there yet."""
+    data, (num_images, size, enlarged) = folder / "phantom", sizes.phantom
+    if not data.exists():
+        cxr("phantom", str(data), "--images", str(num_images), "--size", str(size))
+        _enlarge(data / "images", enlarged)
+    return data
+
+
+def _enlarge(images: Path, size: int) -> None:
+    """Enlarge images to `size` pixels, with noise that makes their files as large as those of radiographs."""
+
+    def enlarge(path: Path) -> None:
+        noise = np.random.default_rng(int(path.stem.replace("_", ""))).normal(0, 2, (size, size))
+        drawn = np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+        pixels = cv2.resize(drawn, (size, size)) + noise
+        cv2.imwrite(str(path), pixels.round().clip(0, 255).astype(np.uint8))
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        list(threads.map(enlarge, images.iterdir()))
 
 
 def _seconds(group: str, name: str, arguments: list[str]) -> Row:
@@ -268,7 +348,7 @@ def cuda_tests(sizes: Sizes) -> list[Row]:
         "no:cacheprovider",
         "-rfE",
         "--tb=short",
-        sizes.tests,
+        *sizes.tests,
     ]
     begun = time.perf_counter()
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -278,7 +358,7 @@ def cuda_tests(sizes: Sizes) -> list[Row]:
     }
     if done.returncode or not counts:
         raise RuntimeError(
-            f"pytest ended with {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-2000:]}"
+            f"pytest ended with {done.returncode}\n{done.stdout[-9000:]}\n{done.stderr[-2000:]}"
         )
     print(done.stdout.splitlines()[-1])
     rows = [_row("tests that need a GPU", kind, num, "tests") for kind, num in counts.items()]

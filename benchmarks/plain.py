@@ -1,12 +1,14 @@
 """What people write without cxr: a plain PyTorch script that predicts images, or trains on a folder of them.
 
 `python -m benchmarks.plain predict WEIGHTS IMAGE...` prints fourteen probabilities of each image;
-`python -m benchmarks.plain train ROOT EPOCHS` trains ResNet-18 at 128 pixels with two workers and evaluates each epoch.
+`python -m benchmarks.plain train ROOT EPOCHS` trains ResNet-18 at 128 pixels with two workers and evaluates each epoch,
+or what its options say. Each epoch prints its number, macro AUROC and images a second of training.
 It imports torch, torchvision, Pillow and NumPy, and scikit-learn where it evaluates.
 """
 
+import argparse
 import csv
-import sys
+import time
 from pathlib import Path
 
 import torch
@@ -38,13 +40,13 @@ def predict(weights: Path, images: list[Path]) -> None:
 class Images(Dataset[tuple[Tensor, Tensor]]):
     """ChestX-ray14's table and files, those that a list names."""
 
-    def __init__(self, root: Path, names: set[str], flips: bool) -> None:
+    def __init__(self, root: Path, names: set[str], size: int, flips: bool) -> None:
         with (root / "Data_Entry_2017_v2020.csv").open(newline="") as file:
             rows = [row for row in csv.DictReader(file) if row["Image Index"] in names]
         self.files = [root / "images" / row["Image Index"] for row in rows]
         labels = [[float(name in row["Finding Labels"].split("|")) for name in FINDINGS] for row in rows]
         self.labels = torch.tensor(labels)
-        steps = [transforms.Resize((128, 128)), *([transforms.RandomHorizontalFlip()] if flips else [])]
+        steps = [transforms.Resize((size, size)), *([transforms.RandomHorizontalFlip()] if flips else [])]
         self.prepare = transforms.Compose([*steps, transforms.ToTensor(), NORMALISE])
 
     def __len__(self) -> int:
@@ -55,33 +57,77 @@ class Images(Dataset[tuple[Tensor, Tensor]]):
         return image, self.labels[row]
 
 
-def train(root: Path, epochs: int) -> None:
+def train(
+    root: Path,
+    epochs: int,
+    backbone: str,
+    size: int,
+    batch_size: int,
+    workers: int,
+    device: str,
+    precision: str,
+) -> None:
     """Train on the images of train_val_list.txt, evaluate on those of test_list.txt after each epoch."""
     from sklearn.metrics import roc_auc_score
 
+    is_half, is_cuda = precision == "bf16", device == "cuda"
+    layout = torch.channels_last if is_half else torch.contiguous_format  # as guides to bf16 advise
+    torch.backends.cudnn.benchmark = is_cuda
     lists = [set((root / f"{name}_list.txt").read_text().split()) for name in ("train_val", "test")]
-    learned, tested = Images(root, lists[0], flips=True), Images(root, lists[1], flips=False)
-    batches = DataLoader(learned, 32, shuffle=True, num_workers=2)
-    held_out = DataLoader(tested, 32, num_workers=2)
-    model = models.resnet18(weights=None, num_classes=len(FINDINGS))
+    learned, tested = Images(root, lists[0], size, flips=True), Images(root, lists[1], size, flips=False)
+    batches = DataLoader(
+        learned,
+        batch_size,
+        shuffle=True,
+        drop_last=True,  # BatchNorm cannot train on a batch of one image
+        num_workers=workers,
+        pin_memory=is_cuda,
+        persistent_workers=True,
+    )
+    held_out = DataLoader(
+        tested, batch_size, num_workers=workers, pin_memory=is_cuda, persistent_workers=True
+    )
+    model = models.get_model(backbone, weights=None, num_classes=len(FINDINGS))
+    model = model.to(device, memory_format=layout)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     for epoch in range(epochs):
+        begun = time.perf_counter()
         model.train()
         for images, labels in batches:
-            loss = nn.functional.binary_cross_entropy_with_logits(model(images), labels)
+            images = images.to(device, non_blocking=True, memory_format=layout)
+            labels = labels.to(device, non_blocking=True)
+            with torch.autocast(device, torch.bfloat16, enabled=is_half):
+                logits = model(images)
+            loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), labels)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+        if is_cuda:
+            torch.cuda.synchronize()
+        rate = len(batches) * batch_size / (time.perf_counter() - begun)
         model.eval()
-        with torch.no_grad():
-            p = torch.cat([torch.sigmoid(model(images)) for images, _ in held_out]).numpy()
-        y = tested.labels.numpy()
+        with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=is_half):
+            logits = torch.cat([model(images.to(device)).float().cpu() for images, _ in held_out])
+        p, y = torch.sigmoid(logits).numpy(), tested.labels.numpy()
         both = [number for number in range(len(FINDINGS)) if 0 < y[:, number].sum() < len(y)]
-        print(epoch, sum(roc_auc_score(y[:, number], p[:, number]) for number in both) / len(both))
+        auroc = sum(roc_auc_score(y[:, number], p[:, number]) for number in both) / len(both)
+        print(epoch, auroc, rate)
 
 
 if __name__ == "__main__":
-    command, path, *rest = sys.argv[1:]
-    predict(Path(path), [Path(image) for image in rest]) if command == "predict" else train(
-        Path(path), int(rest[0])
-    )
+    parser = argparse.ArgumentParser(description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    predicting = commands.add_parser("predict")
+    predicting.add_argument("weights", type=Path)
+    predicting.add_argument("images", type=Path, nargs="+")
+    training = commands.add_parser("train")
+    training.add_argument("root", type=Path)
+    training.add_argument("epochs", type=int)
+    training.add_argument("--backbone", default="resnet18")
+    training.add_argument("--size", type=int, default=128)
+    training.add_argument("--batch-size", type=int, default=32)
+    training.add_argument("--workers", type=int, default=2)
+    training.add_argument("--device", default="cpu")
+    training.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    told = vars(parser.parse_args())
+    (predict if told.pop("command") == "predict" else train)(**told)

@@ -16,18 +16,24 @@ def test_the_program_for_a_gpu_runs_small_on_a_cpu(tmp_path: Path) -> None:
     command = [str(ROOT / "scripts" / "gpu"), "--device", "cpu", "--minutes", "2", "--out", str(out)]
     command += [
         "--only",
-        "steps, resnet18, 4;commands;tests;epoch;inference",
+        "steps, resnet18, 4;commands;plain;tests;epoch;inference",
     ]  # the other steps are like the first
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     result = json.loads(out.read_text())
     became = {group["name"]: group["became"] for group in result["groups"]}
     assert set(became.values()) == {"done", "left out"}
-    assert [became[name] for name in ("commands, eager", "tests", "epoch, eager")] == ["done"] * 3
+    assert [became[name] for name in ("commands, eager", "plain script", "tests")] == ["done"] * 3
     assert all(f"left out: {name}" in done.stdout for name, what in became.items() if what == "left out")
     rows = {(row["group"].partition(",")[0], row["unit"]) for row in result["rows"]}
     assert {("step", "images/s"), ("full epoch", "% of the time waiting for data"), ("commands", "s")} <= rows
     assert all(row["median"] >= 0 for row in result["rows"])
+    rates = [
+        row["median"]
+        for row in result["rows"]
+        if row["group"].startswith("plain script") and row["unit"] != "s"
+    ]
+    assert len(rates) == 6 and min(rates) > 0
     assert result["versions"]["torch"] and result["machine"]["cpu"] and result["anchors"]
 
 
@@ -50,3 +56,21 @@ def test_each_group_is_saved_and_one_that_fails_does_not_cost_the_next(
     assert saved[1]["rows"][0]["median"] == 2
     assert (result.failed, result.summary()) == (["first"], "1 failed, 1 done, 1 left out")
     assert "left out: third: takes up to 20 s, and 10 s are left" in capsys.readouterr().out
+
+
+def test_groups_that_are_done_are_kept_by_the_next_call_on_the_same_machine(tmp_path: Path) -> None:
+    import torch
+
+    path, cpu = tmp_path / "gpu.json", torch.device("cpu")
+    fast, slow = (
+        Group(name, (1, 1), lambda: [Row("step", "bf16", 2.0, 1.0, 3.0)] * 2) for name in ("fast", "slow")
+    )
+    first = Result(path, {"gpu": "H100"}, cpu)
+    first.run(fast, left=10, needed=1)
+    first.run(slow, left=0, needed=1)
+    second = Result(path, {"gpu": "H100"}, cpu)
+    assert [second.is_done(group) for group in (fast, slow)] == [True, False]
+    second.run(slow, left=10, needed=1)
+    saved = json.loads(path.read_text())
+    assert [group["became"] for group in saved["groups"]] == ["done", "done"] and len(saved["rows"]) == 4
+    assert not Result(path, {"gpu": "H200"}, cpu).is_done(fast)
