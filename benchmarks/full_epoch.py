@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
 
-from benchmarks.step_rows import start, synchronise
+from benchmarks.step_rows import How, faster, start, synchronise
 from benchmarks.timing import Row
 from cxr.data.file_records import PACKED, new_records
 from cxr.data.loader import Batch, Loader, epoch_order
@@ -19,7 +18,6 @@ from cxr.data.store import Store, open_store
 from cxr.findings import NIH_14
 from cxr.images.prepare import Preprocess
 from cxr.labels.targets import Targets
-from cxr.training.compiled import Compiled
 from cxr.training.step import train_step
 
 NUM_IMAGES, NUM_TRAIN, SIZE, BATCH = 112_120, 78_468, 256, 256
@@ -33,7 +31,7 @@ def full_epoch(
     num_images: int = NUM_IMAGES,
     num_train: int = NUM_TRAIN,
     batch_size: int = BATCH,
-    compiled: bool = True,
+    how: How = "compiled",
 ) -> list[Row]:
     """An epoch of `num_train` rows of a store of `num_images`, read from the device or RAM; pixels are random."""
     store = generate_store(work / f"store-{num_images}", num_images)
@@ -46,7 +44,7 @@ def full_epoch(
             pixels, np.arange(num_images), Targets(NIH_14, y, np.ones_like(y, dtype=bool)), device
         )
         order = epoch_order(np.random.default_rng(0).permutation(num_images)[:num_train], 0, 0)
-        rows += _epoch(loader, order, device, backbone, batch_size, compiled, where)
+        rows += _epoch(loader, order, device, backbone, batch_size, how, where)
         del loader, pixels
     return rows
 
@@ -78,13 +76,12 @@ def _epoch(
     device: torch.device,
     backbone: str,
     batch_size: int,
-    compiled: bool,
+    how: How,
     where: str,
 ) -> list[Row]:
     run, state = start(backbone, batch_size, len(order), device)
     torch.compiler.reset()  # what a contender before this one has compiled
-    model: nn.Module = Compiled(state.model, batch_size, True) if compiled else state.model
-    model.train()
+    model = faster(state.model, batch_size, device, run, how).train()
     for batch in loader.batches(order[: 3 * batch_size], batch_size):  # compiles, and lets cuDNN choose
         train_step(run, state, model, batch)
     synchronise(device)
@@ -96,7 +93,7 @@ def _epoch(
     synchronise(device)
     seconds = time.perf_counter() - begun
     group = f"full epoch, {backbone}, {len(order):,} of {len(loader.index):,} images, batch {batch_size}"
-    name = f"store on the {where.upper()}{', compiled' if compiled else ''}"
+    name = f"store on the {where.upper()}, {how}"
     rows = [
         _single(group, name, len(order) / seconds, "images/s"),
         _single(group, name, seconds, "s an epoch"),

@@ -32,6 +32,7 @@ from benchmarks.gpu_rows import (
     step_rows_of,
 )
 from benchmarks.results import HERE, machine_of, table, write_readme
+from benchmarks.step_rows import How
 from benchmarks.timing import Row
 from cxr.files import write_text
 
@@ -70,29 +71,38 @@ def groups_of(sizes: Sizes, folder: Path) -> list[Group]:
     def steps(backbone: str, batch: int, kinds: Sequence[str]) -> Callable[[], list[Row]]:
         return lambda: step_rows_of(sizes, backbone, batch, kinds)
 
-    both = ("bf16, compiled", "bf16, graphs")
-    eager = ("bf16", "fp32 as the reproductions", "fp16", "bf16, grey stem")
-    return [
-        Group(f"steps, {first}, {large}", (40, 12), steps(first, large, eager)),
-        Group("commands, eager", (60, 30), lambda: commands(sizes, folder, "false")),
-        Group("tests", (150, 15), lambda: cuda_tests(sizes)),
-        Group("plain script", (70, 30), lambda: plain_training(sizes, folder)),
-        Group("epoch, eager", (120, 12), lambda: epoch_rows(sizes, folder, compiled=False)),
-        Group(f"steps, {first}, {small}", (20, 6), steps(first, small, eager)),
-        Group(f"steps, {first}, {large}, compiled", (100, 110), steps(first, large, ("bf16, compiled",))),
+    eager = ("bf16, eager", "fp32 as the reproductions", "fp16, eager", "bf16, grey stem")
+    compiled, both, graphs = ("bf16, compiled",), ("bf16, compiled with CUDA graphs",), ("bf16, CUDA graphs",)
+    groups = [
+        Group(f"steps, {first}, {large}", (65, 12), steps(first, large, eager)),
+        Group(f"steps, {first}, {small}, CUDA graphs", (20, 0), steps(first, small, graphs)),
+        Group(f"steps, {first}, {small}", (45, 6), steps(first, small, eager)),
+        Group("tests", (120, 15), lambda: cuda_tests(sizes)),
+        Group("commands, CUDA graphs", (80, 0), lambda: commands(sizes, folder, "CUDA graphs")),
+        Group("commands, eager", (110, 30), lambda: commands(sizes, folder, "eager")),
+        Group("plain script", (110, 30), lambda: plain_training(sizes, folder)),
+        Group(f"steps, {first}, {large}, CUDA graphs", (25, 0), steps(first, large, graphs)),
+        Group("epoch, CUDA graphs", (110, 0), lambda: epoch_rows(sizes, folder, "CUDA graphs")),
+        Group(f"steps, {first}, {medium}, CUDA graphs", (25, 0), steps(first, medium, graphs)),
+        Group(f"steps, {first}, {large}, compiled", (100, 110), steps(first, large, compiled)),
         Group("inference", (30, 6), lambda: inference_rows(sizes)),
-        Group(f"steps, {first}, {small}, graphs", (100, 110), steps(first, small, ("bf16, graphs",))),
-        Group(f"steps, {second}, {large}", (30, 12), steps(second, large, eager)),
-        Group(f"steps, {first}, {medium}", (25, 8), steps(first, medium, eager)),
-        Group("epoch, compiled", (110, 110), lambda: epoch_rows(sizes, folder, compiled=True)),
-        Group("commands, compiled", (120, 120), lambda: commands(sizes, folder, "true")),
-        Group("commands, graphs", (120, 120), lambda: commands(sizes, folder, "graphs")),
-        Group(f"steps, {second}, {medium}", (25, 8), steps(second, medium, eager)),
-        Group(f"steps, {second}, {small}", (20, 6), steps(second, small, eager)),
-        Group(f"steps, {first}, {medium}, compiled", (100, 110), steps(first, medium, both)),
-        Group(f"steps, {second}, compiled", (200, 180), steps(second, large, ("bf16, compiled", "fp16, compiled"))),
-        Group(f"steps, {second}, graphs", (100, 110), steps(second, small, ("bf16, graphs",))),
+        Group(f"steps, {first}, {small}, compiled", (100, 110), steps(first, small, both)),
+        Group(f"steps, {second}, {large}", (50, 12), steps(second, large, eager)),
+        Group(f"steps, {second}, {large}, CUDA graphs", (20, 0), steps(second, large, graphs)),
+        Group(f"steps, {first}, {medium}", (50, 8), steps(first, medium, eager)),
+        Group("epoch, eager", (120, 12), lambda: epoch_rows(sizes, folder, "eager")),
+        Group("epoch, compiled", (110, 110), lambda: epoch_rows(sizes, folder, "compiled")),
+        Group("commands, compiled", (120, 120), lambda: commands(sizes, folder, "compiled")),
+        Group("commands, compiled with CUDA graphs", (120, 120), lambda: commands(sizes, folder, "compiled with CUDA graphs")),
+        Group(f"steps, {second}, {medium}", (50, 8), steps(second, medium, eager)),
+        Group(f"steps, {second}, {small}", (50, 6), steps(second, small, eager)),
+        Group(f"steps, {second}, {small}, CUDA graphs", (20, 0), steps(second, small, graphs)),
+        Group(f"steps, {first}, {medium}, compiled", (200, 110), steps(first, medium, compiled + both)),
+        Group(f"steps, {second}, compiled", (200, 180), steps(second, large, compiled)),
+        Group(f"steps, {second}, {small}, compiled", (100, 110), steps(second, small, both)),
     ]  # fmt: skip
+    is_cuda = sizes.device.type == "cuda"
+    return [group for group in groups if is_cuda or not group.name.endswith(", CUDA graphs")]
 
 
 def main(

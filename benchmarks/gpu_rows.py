@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import importlib.util
 import json
 import os
 import re
@@ -13,23 +14,29 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import nn
 from torchvision.models import get_model
 
 from benchmarks.full_epoch import full_epoch
-from benchmarks.step_rows import start, synchronise, synthetic
+from benchmarks.step_rows import How, faster, start, synchronise, synthetic
 from benchmarks.timing import Contender, Row
 from cxr.model.predict import forward
-from cxr.training.compiled import Compiled
 from cxr.training.step import train_step
 
 ROOT = Path(__file__).parents[1]
 _EPOCHS = 3
+_KEYS: dict[How, str] = {
+    "eager": "cuda_graphs: false",
+    "CUDA graphs": "cuda_graphs: auto",
+    "compiled": "compile: true",
+    "compiled with CUDA graphs": "compile: graphs",
+}
+"""What a recipe says under `train`."""
 
 
 @dataclass(frozen=True)
@@ -133,16 +140,14 @@ def _time(sizes: Sizes, group: str, name: str, work: Contender) -> list[Row]:
 
 
 def _step(sizes: Sizes, backbone: str, batch: int, kind: str) -> Contender:
-    """Cxr's whole step: `kind` is a precision and what is switched on, as `bf16, grey stem`."""
-    precision, *switches = kind.split(", ")
-    stem = "grey" if "grey stem" in switches else "rgb"
+    """Cxr's whole step: `kind` is a precision and how it runs, as `bf16, CUDA graphs`, or its stem."""
+    precision, switch = kind.split(", ")
+    stem = "grey" if switch == "grey stem" else "rgb"
     num_images = sizes.num_steps * batch
     run, state = start(backbone, batch, num_images, sizes.device, stem, precision, sizes.image)
     torch.compiler.reset()
-    model: nn.Module = state.model
-    if "compiled" in switches or "graphs" in switches:
-        model = Compiled(model, batch, "graphs" if "graphs" in switches else True)
-    model.train()
+    how = cast(How, "eager" if switch == "grey stem" else switch)
+    model = faster(state.model, batch, sizes.device, run, how).train()
     images = synthetic(batch, sizes.device, sizes.image * 8 // 7)
 
     def work() -> int:
@@ -174,12 +179,10 @@ def _reproduction_step(sizes: Sizes, backbone: str, batch: int) -> Contender:
     return work
 
 
-def epoch_rows(sizes: Sizes, folder: Path, compiled: bool) -> list[Row]:
+def epoch_rows(sizes: Sizes, folder: Path, how: How) -> list[Row]:
     """An epoch of ChestX-ray14's size from a generated store, with the share of time in which the GPU waits."""
     num_images, num_train = sizes.epoch
-    return full_epoch(
-        folder, sizes.device, sizes.backbones[0], num_images, num_train, sizes.batches[0], compiled
-    )
+    return full_epoch(folder, sizes.device, sizes.backbones[0], num_images, num_train, sizes.batches[0], how)
 
 
 def inference_rows(sizes: Sizes) -> list[Row]:
@@ -201,7 +204,7 @@ def inference_rows(sizes: Sizes) -> list[Row]:
     return rows
 
 
-def commands(sizes: Sizes, folder: Path, how: str) -> list[Row]:
+def commands(sizes: Sizes, folder: Path, how: How) -> list[Row]:
     """`cxr train` on generated images, then `cxr eval` and `cxr predict` with heat maps: that they run, and how fast.
 
     Raises:
@@ -209,19 +212,20 @@ def commands(sizes: Sizes, folder: Path, how: str) -> list[Row]:
     """
     num_images, size, enlarged = sizes.phantom
     data = _phantom(sizes, folder)
-    recipe = folder / f"compile_{how}.yaml"
-    out, backbone = folder / f"run_{how}", sizes.backbones[0]
+    name = how.replace(" ", "_")
+    recipe = folder / f"{name}.yaml"
+    out, backbone = folder / f"run_{name}", sizes.backbones[0]
     recipe.write_text(
         f"data: {{source: phantom, root: {data}}}\n"
         f"image: {{store_size: {size}, size: {size * 7 // 8}}}\n"
         f"store: {{path: {folder / 'phantom_store'}}}\n"
         f"model: {{backbone: {backbone}, weights: none}}\n"
-        f"train: {{epochs: {_EPOCHS}, batch_size: {sizes.batches[1]}, compile: {how}, "
+        f"train: {{epochs: {_EPOCHS}, batch_size: {sizes.batches[1]}, {_KEYS[how]}, "
         "lr: 1e-3, ema: 0.9, profile: 5}\n"
         f"eval: {{draws: 100}}\n"
     )
-    group = f"commands, {backbone}, {num_images:,} generated images of {enlarged} px, compile={how}"
-    device, maps = f"device={sizes.device}", folder / f"maps_{how}"
+    group = f"commands, {backbone}, {num_images:,} generated images of {enlarged} px, {how}"
+    device, maps = f"device={sizes.device}", folder / f"maps_{name}"
     pictures = [str(path) for path in sorted((data / "images").iterdir())[:8]]
     to_predict = ["predict", str(out), *pictures, "--heatmaps", str(maps), "--device", str(sizes.device)]
     rows = [
@@ -348,6 +352,7 @@ def cuda_tests(sizes: Sizes) -> list[Row]:
         "no:cacheprovider",
         "-rfE",
         "--tb=short",
+        *(["-n", "4"] if sizes.device.type == "cuda" and importlib.util.find_spec("xdist") else []),
         *sizes.tests,
     ]
     begun = time.perf_counter()

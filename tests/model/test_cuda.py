@@ -1,5 +1,6 @@
 """What only a GPU can show; each test takes seconds. `scripts/gpu` runs them where there is one."""
 
+import copy
 import json
 import os
 import signal
@@ -27,6 +28,8 @@ from cxr.model.evaluate import evaluate_runs
 from cxr.model.predict import forward
 from cxr.model.recompute import recompute_blocks
 from cxr.training import train as loop
+from cxr.training.graphed import Graphed
+from cxr.training.kernels import training_kernels
 from cxr.training.run import prepare
 from cxr.training.state import new_state
 from cxr.training.step import train_step
@@ -71,18 +74,51 @@ def stop_in_the_second_epoch(
         train(config, dataset, world)
 
 
-@pytest.mark.parametrize("how", ["eager", "compiled", "graphs"])
+@pytest.mark.parametrize("how", ["eager", "graphs", "compiled", "compiled_graphs"])
 def test_an_epoch_comes_near_that_of_float32(
     how: str, make_recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World
 ) -> None:
-    compiled = {"eager": "false", "compiled": "true", "graphs": "graphs"}[how]
+    keys = {
+        "eager": "train.cuda_graphs=false",
+        "graphs": "train.cuda_graphs=true",
+        "compiled": "train.compile=true",
+        "compiled_graphs": "train.compile=graphs",
+    }
     torch.compiler.reset()
     own = ("train.epochs=1", *BIG)
-    exact = train(make_recipe(tmp_path / "exact", *own, "train.precision=fp32"), dataset, world)
-    fast = train(
-        make_recipe(tmp_path / how, *own, "train.precision=bf16", f"train.compile={compiled}"), dataset, world
+    exact = train(
+        make_recipe(tmp_path / "exact", *own, "train.precision=fp32", keys["eager"]), dataset, world
     )
+    fast = train(make_recipe(tmp_path / how, *own, "train.precision=bf16", keys[how]), dataset, world)
     assert losses(fast) == pytest.approx(losses(exact), rel=1e-2)
+
+
+def test_replayed_graphs_compute_what_the_model_does(gpu: torch.device) -> None:
+    torch.manual_seed(0)
+    model = Classifier("resnet18", 3).to(gpu).to(memory_format=torch.channels_last).train()
+    same, images = copy.deepcopy(model), 255 * torch.rand(3, 4, 1, 64, 64, device=gpu)
+    with training_kernels(deterministic=True):
+        graphed = Graphed(model, images[0], None)
+        for batch in (*images, images[0][:3]):  # the last one is smaller, and takes the model as it is
+            logits, wanted = graphed(batch), same(batch)
+            torch.testing.assert_close(logits, wanted, rtol=1e-4, atol=1e-4)
+            for network, out in ((model, logits), (same, wanted)):
+                network.zero_grad()
+                out.square().sum().backward()
+            gradients = [[weight.grad for weight in network.parameters()] for network in (model, same)]
+            torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-3)
+            for network in (model, same):
+                torch.optim.SGD(network.parameters(), lr=1e-3).step()
+    torch.testing.assert_close(dict(model.named_buffers()), dict(same.named_buffers()), rtol=1e-4, atol=1e-4)
+
+
+def test_graphs_are_left_out_where_they_do_not_fit(
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda *_: (1000, 80_000_000_000))
+    train(make_recipe(tmp_path, "train.epochs=1", "store.where=ram"), dataset, world)
+    assert "no CUDA graphs: they would need" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("where", ["gpu", "ram"])

@@ -131,6 +131,8 @@ class Train(Section):
     """Precision of the forward pass: auto uses bf16 where the device supports it; fp16 scales the loss."""
     compile: bool | Literal["graphs"] = False
     """Use torch.compile: the first step is slow, later ones are faster; graphs also uses CUDA graphs."""
+    cuda_graphs: bool | Literal["auto"] = "auto"
+    """Replay steps as CUDA graphs, so that a slow host keeps a GPU busy; auto: on one GPU, where it can."""
     deterministic: bool = False
     """Use deterministic GPU kernels, so that two runs on one card are identical; slower."""
     grad_clip: float = Field(1.0, ge=0)
@@ -154,6 +156,9 @@ class Train(Section):
     def _graphs_take_a_whole_batch(self) -> "Train":
         if self.compile == "graphs" and self.accumulate > 1:
             raise ValueError("compile=graphs and accumulate cannot be combined; use compile=true")
+        if self.cuda_graphs is True and (self.compile or self.accumulate > 1):
+            other = "compile" if self.compile else "accumulate"
+            raise ValueError(f"cuda_graphs=true and {other} cannot be combined; use cuda_graphs=auto")
         return self
 
 
@@ -243,4 +248,6 @@ class Config(Section):
     def _compiled_models_keep_what_they_choose(self) -> "Config":
         if self.model.checkpointing and self.train.compile:
             raise ValueError("model.checkpointing and train.compile cannot be combined")
+        if self.model.checkpointing and self.train.cuda_graphs is True:
+            raise ValueError("model.checkpointing and train.cuda_graphs=true cannot be combined")
         return self

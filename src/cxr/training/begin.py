@@ -14,13 +14,13 @@ from cxr.config.schema import Config, Train
 from cxr.console import count, say, warn
 from cxr.data.dataset import Dataset
 from cxr.device import name_device
-from cxr.distributed import World
 from cxr.errors import CxrError
 from cxr.files import clear_leftovers, explain_os_errors, only_one, write_text
 from cxr.model import checkpoint as checkpoints
 from cxr.report.run_files import COUNTS, CURVES, LOG, RECIPE, TEXT_LOG, TRACKER_RUNS, read_lines
 from cxr.training.compiled import Compiled
 from cxr.training.continued import command_from_weights, describe_changes
+from cxr.training.graphed import can_replay, record_graphs
 from cxr.training.profile import PROFILE, TRACE
 from cxr.training.resume import restore
 from cxr.training.run import Run
@@ -118,8 +118,15 @@ def _warn_other_device(saved: Mapping[str, object], device: torch.device) -> Non
         warn(f"resuming on {now}; the run was on {before} before, and {consequence}")
 
 
-def wrap_model(model: nn.Module, config: Train, world: World) -> nn.Module:
-    """The model as the steps call it: inside DDP for several processes, compiled under train.compile."""
+def wrap_model(model: nn.Module, run: Run) -> nn.Module:
+    """The model as the steps call it: inside DDP for several processes, compiled, or with CUDA graphs.
+
+    Raises:
+        CxrError: train.cuda_graphs=true where they cannot be used.
+    """
+    config, world = run.config.train, run.world
+    if can_replay(run.config, world):
+        return record_graphs(model, run.config, world, run.dtype)
     wrapped = model
     if world.size > 1:
         device_ids = [world.device] if world.device.type == "cuda" else None

@@ -57,6 +57,8 @@ def explain_no_memory(config: Config) -> Iterator[None]:
         hint += f"; or train.batch_size={max(1, train.batch_size // 2)}"
         if not (config.model.checkpointing or train.compile):
             hint += ", or model.checkpointing=true"
+        if train.cuda_graphs is True:
+            hint += ", or train.cuda_graphs=false"
         if config.store.where != "ram":
             hint += ", or store.where=ram, which keeps the images out of the GPU"
         raise OneProcessError(f"{problem} do not fit into the GPU's memory ({reason})", hint) from None

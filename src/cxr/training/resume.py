@@ -31,6 +31,7 @@ _MAY_DIFFER = {
     "store.workers",
     "train.save_every",
     "train.compile",
+    "train.cuda_graphs",
     "train.profile",
     "log.to",
 }

@@ -22,6 +22,7 @@ from cxr.model import checkpoint as checkpoints
 from cxr.model.predict import autocast_dtype
 from cxr.model.seen_hashes import images_of, patients_of
 from cxr.patient_hash import MAKE_KEY, VARIABLE, hasher_from_environment
+from cxr.training.graphed import can_replay
 from cxr.training.loss import ClassWeights, class_weights
 from cxr.training.memory import bytes_for_steps
 from cxr.training.resume import check_resumable
@@ -95,6 +96,7 @@ def check_before_packing(config: Config, listed: Listed, world: World, resume: b
             or other labels.
     """
     choose_trackers(config)
+    can_replay(config, world)
     hasher_from_environment()  # refuses a key of patient hashes that cannot be used
     planned = listed.plan()
     num_images = {split: len(planned.rows(split)) for split in SPLITS}
@@ -117,6 +119,7 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
     """
     # 1. What cannot be trained is refused before pixels are copied.
     choose_trackers(config)
+    can_replay(config, world)  # refuses cuda_graphs=true without a GPU
     num_images = {split: len(dataset.rows(split)) for split in SPLITS}
     steps_per_epoch = count_steps(config, num_images, dataset.visits(), world.size)
     check_selection_metric(config, dataset.select(dataset.rows("val")))

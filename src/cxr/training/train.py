@@ -121,7 +121,7 @@ def _train_epochs(run: Run, state: TrainState, text_log: TextLog) -> None:
     ):
         log = RunLog(config.out, state.step, len(state.history), world.is_first, text_log, trackers)
         session = _Session(log, saver, request, bar, pace, profiler)
-        model = wrap_model(state.model, config.train, world)
+        model = wrap_model(state.model, run)
         while len(state.history) < num_epochs and not _stops_early(config, state, world.is_first):
             train_summary = _train_epoch(run, state, model, session)
             _finish_epoch(run, state, session, train_summary)
