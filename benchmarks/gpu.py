@@ -32,7 +32,7 @@ from benchmarks.gpu_rows import (
     step_rows_of,
 )
 from benchmarks.results import HERE, machine_of, table, write_readme
-from benchmarks.step_rows import How
+
 from benchmarks.timing import Row
 from cxr.files import write_text
 
@@ -93,7 +93,8 @@ def groups_of(sizes: Sizes, folder: Path) -> list[Group]:
         Group("epoch, eager", (120, 12), lambda: epoch_rows(sizes, folder, "eager")),
         Group("epoch, compiled", (110, 110), lambda: epoch_rows(sizes, folder, "compiled")),
         Group("commands, compiled", (120, 120), lambda: commands(sizes, folder, "compiled")),
-        Group("commands, compiled with CUDA graphs", (120, 120), lambda: commands(sizes, folder, "compiled with CUDA graphs")),
+        Group("commands, compiled with CUDA graphs", (120, 120),
+              lambda: commands(sizes, folder, "compiled with CUDA graphs")),
         Group(f"steps, {second}, {medium}", (50, 8), steps(second, medium, eager)),
         Group(f"steps, {second}, {small}", (50, 6), steps(second, small, eager)),
         Group(f"steps, {second}, {small}, CUDA graphs", (20, 0), steps(second, small, graphs)),
