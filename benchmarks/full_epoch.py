@@ -86,6 +86,7 @@ def _epoch(
         train_step(run, state, model, batch)
     synchronise(device)
     if device.type == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     begun, waits = time.perf_counter(), Waits(device)
     for batch in waits.watch(loader.batches(order, batch_size)):
@@ -100,7 +101,7 @@ def _epoch(
     ]
     rows.append(_single(group, name, 100 * waits.seconds() / seconds, "% of the time waiting for data"))
     if device.type == "cuda":
-        rows.append(_single(group, name, torch.cuda.max_memory_allocated(device) / 1e9, "GB at the peak"))
+        rows.append(_single(group, name, torch.cuda.max_memory_reserved(device) / 1e9, "GB at the peak"))
     return rows
 
 

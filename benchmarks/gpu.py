@@ -32,7 +32,6 @@ from benchmarks.gpu_rows import (
     step_rows_of,
 )
 from benchmarks.results import HERE, machine_of, table, write_readme
-
 from benchmarks.timing import Row
 from cxr.files import write_text
 
@@ -76,16 +75,16 @@ def groups_of(sizes: Sizes, folder: Path) -> list[Group]:
     groups = [
         Group(f"steps, {first}, {large}", (65, 12), steps(first, large, eager)),
         Group(f"steps, {first}, {small}, CUDA graphs", (20, 0), steps(first, small, graphs)),
+        Group(f"steps, {first}, {large}, CUDA graphs", (15, 0), steps(first, large, graphs)),
+        Group(f"steps, {first}, {medium}, CUDA graphs", (15, 0), steps(first, medium, graphs)),
         Group(f"steps, {first}, {small}", (45, 6), steps(first, small, eager)),
-        Group("tests", (120, 15), lambda: cuda_tests(sizes)),
-        Group("commands, CUDA graphs", (80, 0), lambda: commands(sizes, folder, "CUDA graphs")),
+        Group("tests", (75, 15), lambda: cuda_tests(sizes)),
+        Group("commands, CUDA graphs", (75, 0), lambda: commands(sizes, folder, "CUDA graphs")),
         Group("commands, eager", (110, 30), lambda: commands(sizes, folder, "eager")),
         Group("plain script", (110, 30), lambda: plain_training(sizes, folder)),
-        Group(f"steps, {first}, {large}, CUDA graphs", (25, 0), steps(first, large, graphs)),
-        Group("epoch, CUDA graphs", (110, 0), lambda: epoch_rows(sizes, folder, "CUDA graphs")),
-        Group(f"steps, {first}, {medium}, CUDA graphs", (25, 0), steps(first, medium, graphs)),
-        Group(f"steps, {first}, {large}, compiled", (100, 110), steps(first, large, compiled)),
         Group("inference", (30, 6), lambda: inference_rows(sizes)),
+        Group("epoch, CUDA graphs", (100, 0), lambda: epoch_rows(sizes, folder, "CUDA graphs")),
+        Group(f"steps, {first}, {large}, compiled", (80, 110), steps(first, large, compiled)),
         Group(f"steps, {first}, {small}, compiled", (100, 110), steps(first, small, both)),
         Group(f"steps, {second}, {large}", (50, 12), steps(second, large, eager)),
         Group(f"steps, {second}, {large}, CUDA graphs", (20, 0), steps(second, large, graphs)),

@@ -121,6 +121,7 @@ def test_graphs_are_left_out_where_they_do_not_fit(
     assert "no CUDA graphs: they would need" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 @pytest.mark.parametrize("where", ["gpu", "ram"])
 def test_the_host_never_waits_for_the_gpu_in_a_step(
     where: Where, make_recipe: Recipe, dataset: Dataset, tmp_path: Path, world: World

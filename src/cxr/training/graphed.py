@@ -37,6 +37,7 @@ class Graphed(nn.Module):
     def __init__(self, model: nn.Module, sample: Tensor, dtype: torch.dtype | None) -> None:
         super().__init__()
         self.model, self.size = model, len(sample)
+        _make_ready(sample.device)
         # the passes before the recording count as training for batch norm: its statistics are put back
         buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
         # graphs keep no casts of weights from one pass to the next, as these change
@@ -51,6 +52,14 @@ class Graphed(nn.Module):
         """The model's logits [B, C] of images [B, 1, S, S]."""
         logits: Tensor = self.replay(images) if len(images) == self.size else self.model(images)
         return logits
+
+
+def _make_ready(device: torch.device) -> None:
+    """Let torch not warn of what recording does on purpose."""
+    # the passes before the recording run on a stream of their own
+    torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
+    # autograd's thread needs the GPU's context before the first matrix product in it
+    torch.ones((), device=device, requires_grad=True).mul(1).backward()  # type: ignore[no-untyped-call]
 
 
 class _Whole(nn.Module):

@@ -224,7 +224,7 @@ def describe_pace(pace: Pace) -> str:
 
 def max_gpu_memory_gb(device: torch.device) -> float:
     """The most GB that tensors took on a GPU so far; 0 on other devices."""
-    return torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else 0.0
+    return torch.cuda.max_memory_reserved(device) / 1e9 if device.type == "cuda" else 0.0
 
 
 def format_duration(seconds: float) -> str:
