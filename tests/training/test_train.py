@@ -23,6 +23,7 @@ from cxr.labels.targets import Targets
 from cxr.model import checkpoint as checkpoints
 from cxr.training import train as loop
 from cxr.training.loss import class_weights
+from cxr.training.profile import StepProfiler
 from cxr.training.run import Run
 from cxr.training.saver import Saver
 from cxr.training.state import TrainState, new_state
@@ -511,3 +512,22 @@ def test_a_new_run_replaces_the_old_ones_files(make_recipe: Recipe, dataset: Dat
         "best.safetensors", "last.pt", "log.jsonl", "train.log", "config.yaml", "counts.json", "curves.png",
     }  # fmt: skip
     assert re.search(r"^seed: 0", (tmp_path / "config.yaml").read_text(), re.MULTILINE)
+
+
+def test_starting_a_trace_is_no_part_of_the_pace(
+    make_recipe: Recipe, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, start_trace, hours = time.monotonic, StepProfiler._start, [0]
+
+    def start_in_an_hour(profiler: StepProfiler) -> None:
+        hours[0] += 1
+        start_trace(profiler)
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + 3600 * hours[0])
+    monkeypatch.setattr(StepProfiler, "_start", start_in_an_hour)
+    train(make_recipe(tmp_path, "train.epochs=1", "train.profile=2"), dataset, ALONE)
+    (line,) = (
+        json.loads(text) for text in (tmp_path / "log.jsonl").read_text().splitlines() if '"train"' in text
+    )
+    assert line["seconds"] > 3600
+    assert line["images_per_second"] > 1  # within the hour it would be 0.01

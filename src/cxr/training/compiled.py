@@ -1,6 +1,7 @@
 """A model that is compiled for full batches; a smaller last batch takes it uncompiled."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,8 @@ class Compiled(nn.Module):
         super().__init__()
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "cxr" / "inductor"))
         self.model, self.size = model, size
+        # precision is chosen by train.precision; float32 stays whole
+        warnings.filterwarnings("ignore", "TensorFloat32 tensor cores", UserWarning)
         self.compiled = torch.compile(
             model, dynamic=False, mode="reduce-overhead" if mode == "graphs" else None
         )

@@ -5,6 +5,7 @@ fast GPU, the GPU then waits for the host most of the time. The kernels of a pas
 replayed with each batch.
 """
 
+import time
 from typing import cast
 
 import torch
@@ -94,7 +95,7 @@ def can_replay(config: Config, world: World) -> bool:
 
 def record_graphs(model: nn.Module, config: Config, world: World, dtype: torch.dtype | None) -> nn.Module:
     """The model with CUDA graphs; under `auto` as it is where these would not fit into the GPU's memory."""
-    size = config.image.size
+    begun, size = time.monotonic(), config.image.size
     # noise, not zeros, which would let batch norm divide by nothing
     sample = 255 * torch.rand(config.train.batch_size, 1, size, size, device=world.device)
     model.train()
@@ -106,7 +107,7 @@ def record_graphs(model: nn.Module, config: Config, world: World, dtype: torch.d
             say(f"no CUDA graphs: they would need {room}")
             return model
     graphed = Graphed(model, sample, dtype)
-    say("forward and backward pass recorded as CUDA graphs (train.cuda_graphs)")
+    say(f"forward and backward pass recorded as CUDA graphs in {time.monotonic() - begun:.1f} s")
     return graphed
 
 

@@ -116,10 +116,11 @@ class LossMeter:
                 return
             yield batch
 
-    def add(self, loss: Tensor, num_images: int) -> None:
-        """Take the loss of the step that was just launched."""
+    def add(self, loss: Tensor, num_images: int, seconds_apart: float = 0.0) -> None:
+        """Take the loss of the step that was just launched; `seconds_apart` of it are no part of the pace."""
         if self.is_first_step:
             self._report_first_step()
+        self.last_step_ended += seconds_apart
         self._add_time(num_images)
         self.is_first_step = False
         rate = self.state.optimizer.param_groups[0]["lr"]

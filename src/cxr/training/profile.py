@@ -44,6 +44,7 @@ class StepProfiler:
         self.end_step = self.first_step + num_steps
         self.folder, self.device, self.seconds_waited = folder, device, seconds_waited
         self.num_taken = 0
+        self.seconds_taken = 0.0  # by starting and writing the trace, between the steps
         self._trace: profile | None = None
         self._started = 0.0
         self._waited_at_start = 0.0
@@ -59,11 +60,19 @@ class StepProfiler:
     def step(self) -> Iterator[None]:
         """Around each step: start or end the trace where it is this step's turn."""
         if self.num_taken == self.first_step and self.end_step > self.first_step:
-            self._start()
+            with self._taking_time():
+                self._start()
         yield
         self.num_taken += 1
         if self._trace and self.num_taken == self.end_step:
-            self.finish()
+            with self._taking_time():
+                self.finish()
+
+    @contextmanager
+    def _taking_time(self) -> Iterator[None]:
+        begun = time.monotonic()
+        yield
+        self.seconds_taken += time.monotonic() - begun
 
     def _start(self) -> None:
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no line about a machine without a GPU

@@ -166,9 +166,10 @@ def _train_epoch(run: Run, state: TrainState, model: nn.Module, session: _Sessio
     # 2. The steps. Between them the host reads no number from the GPU, except in `losses`, every 20 steps.
     model.train()
     for batch in losses.timed(batches):
+        profiled_before = session.profiler.seconds_taken
         with session.profiler.step():
             loss = train_step(run, state, model, batch)
-        losses.add(loss, min(batch.num_global, len(order)))
+        losses.add(loss, min(batch.num_global, len(order)), session.profiler.seconds_taken - profiled_before)
         _save_or_stop(run, state, losses, session)
 
     # 3. Nothing is validated or saved before every loss and weight is known to be finite. Then a save, if the
