@@ -31,9 +31,9 @@ def test_a_constant_map_points_by_chance() -> None:
     constant = np.full((8, 10), 0.3, np.float32)
     assert localise.score_pointing(constant, MASK) == pytest.approx(12 / 80)
     assert localise.score_hit(constant, MASK) == 0  # CheXlocalize takes the first pixel
-    assert not localise.to_mask(constant).any()
-    assert localise.score_iou(localise.to_mask(constant), MASK) == 0
-    assert localise.draw_boxes(constant) == [Box(0, 0, 10, 8)]
+    assert not localise.to_mask(localise.to_levels(constant)).any()
+    assert localise.score_iou(localise.to_mask(localise.to_levels(constant)), MASK) == 0
+    assert localise.draw_boxes(localise.to_levels(constant)) == [Box(0, 0, 10, 8)]
 
 
 def test_mass_is_the_share_of_positive_values_inside() -> None:
@@ -62,7 +62,7 @@ def test_the_mask_of_a_map_is_otsus_in_256_levels(seed: int) -> None:
     values = (blob(3, 4) * rng.uniform(1, 5) + 0.2 * rng.random((8, 10)) - 1).astype(np.float32)
     shifted = values - values.min()
     levels = np.floor(255 * (shifted / shifted.max())).astype(int)
-    np.testing.assert_array_equal(localise.to_mask(values), levels > otsu(levels))
+    np.testing.assert_array_equal(localise.to_mask(localise.to_levels(values)), levels > otsu(levels))
 
 
 def test_iou_is_that_of_the_definition_on_hand_made_masks() -> None:
@@ -92,7 +92,7 @@ def test_boxes_are_drawn_around_islands_at_both_levels() -> None:
     values[10:16, 12:20] = 100
     values[11:13, 14:17] = 255
     expected = {Box(3, 2, 6, 3), Box(12, 10, 8, 6), Box(14, 11, 3, 2)}
-    assert set(localise.draw_boxes(values)) == expected
+    assert set(localise.draw_boxes(localise.to_levels(values))) == expected
     assert localise.best_overlaps([*expected], [Box(3, 2, 6, 3), Box(25, 0, 2, 2)]) == [(1, 1), (0, 0)]
     assert localise.count_false([*expected], [Box(3, 2, 6, 3)]) == 2
     assert localise.best_overlaps([], [BOX]) == [(0, 0)]
@@ -101,6 +101,21 @@ def test_boxes_are_drawn_around_islands_at_both_levels() -> None:
 def test_islands_that_touch_at_a_corner_are_one() -> None:
     values = np.zeros((6, 6), np.float32)
     values[0:2, 0:2] = values[2:4, 2:4] = 1
-    assert localise.draw_boxes(values) == [Box(0, 0, 4, 4)]
+    assert localise.draw_boxes(localise.to_levels(values)) == [Box(0, 0, 4, 4)]
     num, _ = cv2.connectedComponents(values.astype(np.uint8), connectivity=8)
     assert num == 2
+
+
+def test_an_island_in_a_hole_of_another_is_one_too() -> None:
+    mask = np.zeros((9, 9), np.bool_)
+    mask[:8, :8], mask[1:7, 1:7], mask[3:5, 3:6] = True, False, True
+    assert set(localise.find_islands(mask)) == {Box(0, 0, 8, 8), Box(3, 3, 3, 2)}
+    assert localise.find_islands(np.zeros((4, 4), np.bool_)) == []
+
+
+def test_islands_are_those_of_connected_components() -> None:
+    for _ in range(20):
+        mask = RNG.random((40, 30)) < 0.3
+        _, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+        expected = sorted(tuple(map(int, row[:4])) for row in stats[1:])  # the first is what is no island
+        assert sorted(localise.find_islands(mask)) == expected

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from cxr.arrays import Bool, Float32
 from cxr.images.box import Box
+
+Levels = npt.NDArray[np.uint8]
+"""A map [H, W] in 256 levels."""
 
 IOU_THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 IOBB_THRESHOLDS = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -42,25 +46,26 @@ def score_hit(values: Float32, mask: Bool) -> float:
 
 def score_mass(values: Float32, mask: Bool) -> float:
     """Share of the map's positive values that is inside the mask; 0 where nothing is positive."""
-    positive = np.maximum(values, 0).astype(np.float64)
-    total = positive.sum()
-    return float(positive[mask].sum() / total) if total > 0 else 0.0
+    positive = np.maximum(values, 0)
+    total = positive.sum(dtype=np.float64)
+    return float(positive[mask].sum(dtype=np.float64) / total) if total > 0 else 0.0
 
 
-def _to_levels(values: Float32) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+def to_levels(values: Float32) -> Levels:
     """The map from its minimum to its maximum as 0 to 255, rounded down; 0 where it is constant."""
-    low, high = float(values.min()), float(values.max())
+    low, high = values.min(), values.max()
     if high <= low:
         return np.zeros(values.shape, np.uint8)
-    shifted = values - np.float32(low)
-    return np.asarray(255 * (shifted / shifted.max()), np.uint8)
+    shifted = values - low
+    shifted /= high - low
+    shifted *= 255
+    return shifted.astype(np.uint8)
 
 
-def to_mask(values: Float32) -> Bool:
-    """CheXlocalize's step from a map to a mask: minimum to maximum in 256 levels, then Otsu's threshold."""
-    levels = _to_levels(values)
+def to_mask(levels: Levels) -> Bool:
+    """CheXlocalize's step from a map in 256 levels to a mask: Otsu's threshold."""
     _, mask = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)
-    return np.asarray(mask, np.uint8) > 0 if levels.any() else np.zeros(values.shape, np.bool_)
+    return np.asarray(mask, np.uint8) > 0 if levels.any() else np.zeros(levels.shape, np.bool_)
 
 
 def score_iou(found: Bool, mask: Bool) -> float:
@@ -69,21 +74,29 @@ def score_iou(found: Bool, mask: Bool) -> float:
     return float(np.count_nonzero(found & mask) / union) if union else 0.0
 
 
-def draw_boxes(values: Float32) -> list[Box]:
+def draw_boxes(levels: Levels) -> list[Box]:
     """Boxes around the islands of a map above 60 and above 180 of 255 (Wang et al. 2017).
 
     A constant map is one island: its box is the whole image.
     """
-    if values.max() <= values.min():
-        return [Box(0, 0, values.shape[1], values.shape[0])]
-    levels, boxes = _to_levels(values), dict[Box, None]()
-    for level in _LEVELS:
-        _, _, stats, _ = cv2.connectedComponentsWithStats(
-            np.asarray(levels >= level, np.uint8), connectivity=8
-        )
-        for x, y, width, height, _ in stats[1:]:  # the first is what is below the level
-            boxes[Box(int(x), int(y), int(width), int(height))] = None
+    if not levels.any():
+        return [Box(0, 0, levels.shape[1], levels.shape[0])]
+    boxes = dict.fromkeys(box for level in _LEVELS for box in find_islands(levels >= level))
     return list(boxes)
+
+
+def find_islands(mask: Bool) -> list[Box]:
+    """Boxes around the islands of a mask [H, W]; pixels that touch at a corner are of one island."""
+    # outlines take a thirtieth of the time of numbering the pixels of every island
+    outlines, above = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if above is None:
+        return []
+    # an outline with one above it is that of a hole
+    return [
+        Box(*map(int, cv2.boundingRect(outline)))
+        for outline, (*_, parent) in zip(outlines, above[0], strict=True)
+        if parent < 0
+    ]
 
 
 def overlap(found: Box, truth: Box) -> tuple[float, float]:

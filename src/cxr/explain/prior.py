@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from cxr.arrays import Float32, Float64
+from cxr.arrays import Bool, Float32, Float64
 from cxr.explain.localise import draw_mask
 from cxr.images.box import Box
 
@@ -23,17 +23,22 @@ class Prior:
     """
 
     def __init__(self) -> None:
-        # sums over boxes of (left, top, right, bottom, 1) as shares of the image, and of masks on the grid
+        # sums over boxes of (left, top, right, bottom, 1) as shares of the image: of a finding and a patient,
+        # and under "" of all patients
         self._corners: dict[tuple[str, str], Float64] = defaultdict(lambda: np.zeros(5))
-        self._masks: dict[tuple[str, str], Float64] = defaultdict(lambda: np.zeros((_SIZE, _SIZE)))
+        self._masks: dict[str, Float64] = defaultdict(lambda: np.zeros((_SIZE, _SIZE)))
+        # of each patient the part of the grid that is not 0: whole grids would be 32 KB each
+        self._parts: dict[tuple[str, str], list[tuple[slice, slice, Float32]]] = defaultdict(list)
 
     def add(self, finding: str, patient: str, boxes: Sequence[Box], shape: tuple[int, ...]) -> None:
         """Count the boxes of a finding on an image [H, W] of a patient."""
         height, width = shape[:2]
         mask = draw_mask(boxes, shape).astype(np.float32)
-        small = cv2.resize(mask, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA)
-        for key in ((finding, patient), (finding, "")):  # of the patient, and of all
-            self._masks[key] += small
+        small = np.asarray(cv2.resize(mask, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA), np.float32)
+        self._masks[finding] += small
+        rows, columns = (_span(small.any(axis=axis)) for axis in (1, 0))
+        self._parts[finding, patient].append((rows, columns, small[rows, columns].copy()))
+        for key in ((finding, patient), (finding, "")):
             for x, y, box_width, box_height in boxes:
                 right, bottom = x + box_width, y + box_height
                 self._corners[key] += (x / width, y / height, right / width, bottom / height, 1)
@@ -49,7 +54,16 @@ class Prior:
         rows = slice(round(top * height), max(round(top * height) + 1, round(bottom * height)))
         columns = slice(round(left * width), max(round(left * width) + 1, round(right * width)))
         mean_box[rows, columns] = 1
-        sums = np.asarray(self._masks[finding, ""] - self._masks[finding, patient], np.float32)
+        others = self._masks[finding].copy()
+        for row_span, column_span, part in self._parts[finding, patient]:
+            others[row_span, column_span] -= part
+        sums = others.astype(np.float32)
         frequent = cv2.resize(sums, (width, height), interpolation=cv2.INTER_LINEAR)
         # sums are exact to about 1e-6: what is less is no box
         return {"prior": mean_box, "frequent": np.where(frequent > 1e-4, frequent, 0).astype(np.float32)}
+
+
+def _span(has_any: Bool) -> slice:
+    """From the first to the last place that is true."""
+    places = np.flatnonzero(has_any)
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 0)

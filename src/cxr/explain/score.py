@@ -1,9 +1,11 @@
 """A run's maps scored against boxes, beside chance, a fixed prior and a network with random weights."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,8 +27,11 @@ from cxr.images.prepare import prepare, undo_prepare
 from cxr.images.read import read_file
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.predict import autocast_dtype
+from cxr.parallel import map_ahead
 
 BATCH_SIZE = 16
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -84,16 +89,23 @@ def score_boxes(
     by_image: dict[Image, list[int]] = defaultdict(list)
     for number, case in enumerate(cases):
         by_image[case.image].append(number)
-    rows: list[dict[str, object]] = []
-    for image, grey, maps in _map_images(checkpoint, list(by_image), method):
-        for number in by_image[image]:
+
+    def score_image(mapped: _Mapped) -> list[dict[str, object]]:
+        rows = []
+        for number in by_image[mapped.image]:
             case, boxes = cases[number], placed[number][0]
-            values = prior.maps(case.finding, image.patient, grey.shape)
-            values["chance"] = np.zeros(grey.shape, np.float32)
-            for name, cells in maps.items():
-                values[name] = undo_prepare(cells[list(case.numbers)].max(axis=0), grey, preprocess)
-            mask = localise.draw_mask(boxes, grey.shape)
+            mask = localise.draw_mask(boxes, mapped.grey.shape)
+            values = prior.maps(case.finding, mapped.image.patient, mapped.grey.shape)
             rows += [_score(case, name, one, mask, boxes) for name, one in values.items()]
+            rows.append(_score_constant(case, mask, boxes))
+            for name, cells in mapped.maps.items():  # one at a time: each has as many pixels as the image
+                one = undo_prepare(cells[list(case.numbers)].max(axis=0), mapped.grey, preprocess)
+                rows.append(_score(case, name, one, mask, boxes))
+        return rows
+
+    # the network computes in this thread while others read the next images and score the last ones
+    mapped = _map_images(checkpoint, list(by_image), method)
+    rows = [row for of_image in map_ahead(score_image, mapped) for row in of_image]
 
     notes = list(left_out)
     if num_cut:
@@ -113,7 +125,9 @@ def _place(
     Raises:
         CxrError: Every box that lies outside its image; an image that cannot be read.
     """
-    shapes = {image: read_file(image.path, intensity).shape for image in {case.image for case in cases}}
+    images = list(dict.fromkeys(case.image for case in cases))
+    read = map_ahead(lambda image: read_file(image.path, intensity).shape, images)
+    shapes = dict(zip(images, read, strict=True))
     problems: list[str] = []
     placed = []
     num_cut = 0
@@ -167,30 +181,71 @@ def _count_boxes(num: int) -> str:
     return "1 box" if num == 1 else f"{num:,} boxes"
 
 
-def _map_images(
-    checkpoint: Checkpoint, images: Sequence[Image], method: Method
-) -> Iterator[tuple[Image, Grey, dict[str, Float32]]]:
-    """(image, its pixels, maps [C, h, w] of the model and of random weights) of each image."""
+@dataclass(frozen=True)
+class _Mapped:
+    """An image, its pixels [H, W], and maps [C, h, w] of the model and of random weights."""
+
+    image: Image
+    grey: Grey
+    maps: dict[str, Float32]
+
+
+def _map_images(checkpoint: Checkpoint, images: Sequence[Image], method: Method) -> Iterator[_Mapped]:
+    """The maps of each image, in their order; threads read ahead."""
     preprocess, size = checkpoint.metadata.preprocess, checkpoint.metadata.config.image.size
     networks = {"model": checkpoint.classifier, "random": randomise(checkpoint.classifier)}
     device = checkpoint.classifier.head.weight.device
     dtype = autocast_dtype(checkpoint.metadata.config.train.precision, device)
-    for start in range(0, len(images), BATCH_SIZE):
-        batch = images[start : start + BATCH_SIZE]
-        greys = [read_file(image.path, preprocess.intensity) for image in batch]
-        squares = torch.from_numpy(np.stack([prepare(grey, preprocess) for grey in greys])).to(device)
+
+    def read(image: Image) -> tuple[Image, Grey, Grey]:
+        grey = read_file(image.path, preprocess.intensity)
+        return image, grey, prepare(grey, preprocess)
+
+    for batch in _batches(map_ahead(read, images), BATCH_SIZE):
+        squares = torch.from_numpy(np.stack([square for *_, square in batch])).to(device)
         maps = {
             name: compute_maps(network, squares, size, method, dtype) for name, network in networks.items()
         }
-        for number, (image, grey) in enumerate(zip(batch, greys, strict=True)):
-            yield image, grey, {name: values[number] for name, values in maps.items()}
+        for number, (image, grey, _) in enumerate(batch):
+            yield _Mapped(image, grey, {name: values[number] for name, values in maps.items()})
+
+
+def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Lists of `size` items; the last may be shorter."""
+    remaining = iter(items)
+    while batch := list(islice(remaining, size)):
+        yield batch
 
 
 def _score(case: _Case, name: str, values: Float32, mask: Bool, boxes: Sequence[Box]) -> dict[str, object]:
     """A row of the table of images."""
-    found = localise.draw_boxes(values)
+    levels = localise.to_levels(values)
+    if not levels.any():
+        return _score_constant(case, mask, boxes, name)
+    return _row(
+        case,
+        name,
+        mask,
+        boxes,
+        localise.draw_boxes(levels),
+        pointing=localise.score_pointing(values, mask),
+        hit=localise.score_hit(values, mask),
+        mass=localise.score_mass(values, mask),
+        miou=localise.score_iou(localise.to_mask(levels), mask),
+    )
+
+
+def _score_constant(case: _Case, mask: Bool, boxes: Sequence[Box], name: str = "chance") -> dict[str, object]:
+    """A row of a constant map, which is chance: any place, and as a mask all of the image."""
+    area = float(mask.mean())
+    whole = [Box(0, 0, mask.shape[1], mask.shape[0])]
+    return _row(case, name, mask, boxes, whole, pointing=area, hit=area, mass=area, miou=area)
+
+
+def _row(
+    case: _Case, name: str, mask: Bool, boxes: Sequence[Box], found: Sequence[Box], **scores: float
+) -> dict[str, object]:
     overlaps = localise.best_overlaps(found, boxes)
-    is_constant = bool(values.max() <= values.min())
     row: dict[str, object] = {
         "image": case.image.name,
         "patient_id": case.image.patient,
@@ -198,15 +253,9 @@ def _score(case: _Case, name: str, values: Float32, mask: Bool, boxes: Sequence[
         "map": name,
         "num_boxes": len(boxes),
         "area": float(mask.mean()),
-        "pointing": localise.score_pointing(values, mask),
-        "hit": localise.score_hit(values, mask),
-        # a constant map is chance: any place, and as a mask all of the image
-        "mass": float(mask.mean()) if is_constant else localise.score_mass(values, mask),
-        "miou": float(mask.mean()) if is_constant else localise.score_iou(localise.to_mask(values), mask),
+        **scores,
         "false_boxes": localise.count_false(found, boxes),
     }
-    if is_constant:
-        row["hit"] = row["pointing"]
     for threshold in localise.IOU_THRESHOLDS:
         row[f"iou_{threshold:g}"] = sum(iou >= threshold for iou, _ in overlaps)
     for threshold in localise.IOBB_THRESHOLDS:

@@ -143,8 +143,11 @@ def _resize(grey: Grey, height: int, width: int) -> Grey:
 def undo_prepare(square: Float32, grey: Grey, preprocess: Preprocess) -> Float32:
     """A map [h, w] over the model's square, on the image's pixels [H, W]; 0 where `prepare` cut it off."""
     kept = kept_box(grey, preprocess)
+    part = undo_fit(square, (kept.height, kept.width), preprocess.fit)
+    if part.shape == grey.shape:
+        return part
     result = np.zeros(grey.shape, np.float32)
-    result[kept.slices] = undo_fit(square, (kept.height, kept.width), preprocess.fit)
+    result[kept.slices] = part
     return result
 
 
@@ -161,6 +164,8 @@ def undo_fit(square: Float32, shape: tuple[int, int], fit: Fit) -> Float32:
         # the padding is cut off after enlarging: before, the map's few pixels would not end where the image
         # does
         inner = _enlarge_part(square, size, box)  # [box.height, box.width]
+        if inner.shape == shape:  # as always, but of an image that is smaller than the map
+            return np.ascontiguousarray(inner)
         return np.asarray(cv2.resize(inner, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
 
     result = np.zeros(shape, np.float32)
