@@ -21,7 +21,7 @@ def test_a_run_is_scored_against_the_boxes_of_its_dataset(
     assert (tmp_path / "out" / "explain_images.csv").stat().st_mode & 0o077 == 0  # it names patients
 
 
-@pytest.mark.parametrize("method", ["gradcam", "gradcam++", "occlusion"])
+@pytest.mark.parametrize("method", ["gradcam", "gradcam++", "occlusion", "integrated"])
 def test_every_method_is_scored(run: Path, tmp_path: Path, method: str, archive: Path) -> None:
     lines = (archive / "BBox_List_2017.csv").read_text().splitlines()
     tested = (archive / "test_list.txt").read_text().split()

@@ -82,6 +82,7 @@ class Maps(StrEnum):
     gradcam = "gradcam"
     gradcam_plus_plus = "gradcam++"
     occlusion = "occlusion"
+    integrated = "integrated"
 
 
 class Layout(StrEnum):

@@ -1,9 +1,9 @@
-"""Maps of what a model used, of every finding at once: CAM, Grad-CAM, Grad-CAM++ and occlusion.
+"""Maps of what a model used: CAM, Grad-CAM, Grad-CAM++, occlusion and integrated gradients.
 
 A map [h, w] covers the model's square evenly; `images.prepare.undo_prepare` lays it over the image's pixels.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -12,16 +12,18 @@ from torch import Tensor
 
 from cxr.arrays import Float32
 from cxr.data.augment import resample
+from cxr.explain.integrated import integrate_gradients
 from cxr.model.classifier import Classifier
 from cxr.model.predict import feature_map, prediction
 
-Method = Literal["cam", "gradcam", "gradcam++", "occlusion"]
+Method = Literal["cam", "gradcam", "gradcam++", "occlusion", "integrated"]
 
 NAMES: dict[Method, str] = {
     "cam": "CAM (Zhou et al. 2016)",
     "gradcam": "Grad-CAM (Selvaraju et al. 2017)",
     "gradcam++": "Grad-CAM++ (Chattopadhyay et al. 2018)",
     "occlusion": "occlusion (Zeiler and Fergus 2014): probability lost under a grey square",
+    "integrated": "integrated gradients (Sundararajan et al. 2017) from the image's mean grey",
 }
 METHODS: tuple[Method, ...] = get_args(Method)
 
@@ -34,7 +36,12 @@ _OCCLUDED_AT_ONCE = 128
 
 
 def compute_maps(
-    classifier: Classifier, squares: Tensor, size: int, method: Method, dtype: torch.dtype | None = None
+    classifier: Classifier,
+    squares: Tensor,
+    size: int,
+    method: Method,
+    dtype: torch.dtype | None = None,
+    wanted: Sequence[Sequence[int]] | None = None,
 ) -> Float32:
     """Maps [B, C, h, w] of images uint8 [B, S, S] for all C findings.
 
@@ -42,10 +49,14 @@ def compute_maps(
         classifier: In evaluation mode.
         squares: On the classifier's device.
         size: Width and height of the model's input.
-        method: See NAMES. Values are contributions to the logit (cam), a positive score without a unit
-            (gradcam, gradcam++), or probability lost (occlusion).
+        method: See NAMES. Values are contributions to the logit (cam, integrated), a positive score without a
+            unit (gradcam, gradcam++), or probability lost (occlusion).
         dtype: Of the arithmetic, as `autocast_dtype` gives it; None is float32.
+        wanted: For each image the numbers of the findings that are needed; None is all. Integrated gradients
+            take a backward pass for each, so other maps are 0 there.
     """
+    if method == "integrated":
+        return integrate_gradients(classifier, resample(squares, size), wanted).cpu().numpy()
     if method == "occlusion":
         return _occlude(classifier, resample(squares, size), dtype).cpu().numpy()
     features = feature_map(classifier, squares, size, dtype)  # [B, D, h, w]

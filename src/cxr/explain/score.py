@@ -1,7 +1,7 @@
 """A run's maps scored against boxes, beside chance, a fixed prior and a network with random weights."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -104,7 +104,9 @@ def score_boxes(
         return rows
 
     # the network computes in this thread while others read the next images and score the last ones
-    mapped = _map_images(checkpoint, list(by_image), method)
+    wanted = {image: sorted({number for case in numbers for number in cases[case].numbers})
+              for image, numbers in by_image.items()}  # fmt: skip
+    mapped = _map_images(checkpoint, wanted, method)
     rows = [row for of_image in map_ahead(score_image, mapped) for row in of_image]
 
     notes = list(left_out)
@@ -190,8 +192,10 @@ class _Mapped:
     maps: dict[str, Float32]
 
 
-def _map_images(checkpoint: Checkpoint, images: Sequence[Image], method: Method) -> Iterator[_Mapped]:
-    """The maps of each image, in their order; threads read ahead."""
+def _map_images(
+    checkpoint: Checkpoint, wanted: Mapping[Image, Sequence[int]], method: Method
+) -> Iterator[_Mapped]:
+    """The maps of each image, in their order, of the findings that are wanted; threads read ahead."""
     preprocess, size = checkpoint.metadata.preprocess, checkpoint.metadata.config.image.size
     networks = {"model": checkpoint.classifier, "random": randomise(checkpoint.classifier)}
     device = checkpoint.classifier.head.weight.device
@@ -201,10 +205,12 @@ def _map_images(checkpoint: Checkpoint, images: Sequence[Image], method: Method)
         grey = read_file(image.path, preprocess.intensity)
         return image, grey, prepare(grey, preprocess)
 
-    for batch in _batches(map_ahead(read, images), BATCH_SIZE):
+    for batch in _batches(map_ahead(read, wanted), BATCH_SIZE):
         squares = torch.from_numpy(np.stack([square for *_, square in batch])).to(device)
+        numbers = [wanted[image] for image, *_ in batch]
         maps = {
-            name: compute_maps(network, squares, size, method, dtype) for name, network in networks.items()
+            name: compute_maps(network, squares, size, method, dtype, numbers)
+            for name, network in networks.items()
         }
         for number, (image, grey, _) in enumerate(batch):
             yield _Mapped(image, grey, {name: values[number] for name, values in maps.items()})
