@@ -84,7 +84,7 @@ def _groups(device: torch.device, work: Path, rounds: int) -> tuple[dict[str, Ca
         "trainings": lambda: process_rows.trainings(work, rounds),
         "maps": lambda: map_rows.maps(table, "densenet121", device, rounds),
         "explain": lambda: [
-            row for num in (100, 1000) for row in map_rows.boxes(table, "densenet121", work, num)
+            row for num in (100, 1000) for row in map_rows.boxes(table, "resnet18", work, num)
         ],
         "plain steps": lambda: step_rows.plain_steps(4 if device.type == "cpu" else 20, device, rounds),
         "start": lambda: [data_rows.first_step(HERE.parent / "configs" / "demo.yaml", work)],

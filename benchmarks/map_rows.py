@@ -102,9 +102,11 @@ def boxes(table: LabelTable, backbone: str, work: Path, num_images: int) -> list
     path = work / f"{backbone}-{num_images}.safetensors"
     checkpoints.save(path, random_checkpoint(root, backbone, torch.device("cpu")))
     script = (
-        "import re, sys; from pathlib import Path; from cxr.cli import main\n"
+        "import re, sys, time; from pathlib import Path; from cxr.cli import main\n"
         "try: main(sys.argv[1:])\n"
-        "finally: print(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1], file=sys.stderr)\n"
+        "finally:\n"
+        "    peak = re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]\n"
+        "    print(round(time.process_time()), peak, file=sys.stderr)\n"
     )
     command = [
         sys.executable,
@@ -122,11 +124,13 @@ def boxes(table: LabelTable, backbone: str, work: Path, num_images: int) -> list
     seconds = time.perf_counter() - begun
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
-    megabytes = int(re.findall(r"\d+", done.stderr)[-1]) / 1024
+    cpu, kilobytes = map(int, re.findall(r"\d+", done.stderr)[-2:])
+    megabytes = kilobytes / 1024
     group = f"cxr explain, {backbone} at {SIZE} px, CAM, originals of 1024 px, whole process"
     name, note = f"{num_images:,} images, {min(num_images, NUM_BOXES):,} boxes", f"{os.cpu_count()} cores"
     return [
         Row(group, name, seconds, seconds, seconds, "s", note=note),
+        Row(group, f"{name}, processor time", cpu, cpu, cpu, "s", note=note),
         Row(group, f"{name}, peak resident", megabytes, megabytes, megabytes, "MB"),
     ]
 

@@ -4,7 +4,7 @@ import pytest
 
 from cxr.errors import CxrError
 from cxr.explain.boxes import BoxFile, TrueBox, place_box, read_boxes, scored_findings
-from cxr.findings import NIH_14
+from cxr.findings import CHEXPERT_14, NIH_14
 from cxr.images.box import Box
 
 NIH = "Image Index,Finding Label,Bbox [x,y,w,h],,,\n"
@@ -25,7 +25,7 @@ def write(tmp_path: Path):  # type: ignore[no-untyped-def]  # noqa: ANN201
 def test_nihs_boxes_are_read_and_infiltrate_is_infiltration(write) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     file = read_boxes(write(NIH + "a.png,Infiltrate,1.5,2,30,40,,,\na.png,Mass,5,6,7,8,,,\n"))
     assert (file.format, file.frame("nih"), file.frame("phantom")) == ("nih", 1024, None)
-    assert [(box.finding, box.corners) for box in file.boxes] == [
+    assert [(box.finding, box.corners) for box in file.boxes] == [  # type: ignore[union-attr]
         ("Infiltration", (1.5, 2, 30, 40)),
         ("Mass", (5, 6, 7, 8)),
     ]
@@ -51,7 +51,7 @@ def test_other_tables_of_boxes_are_read(write) -> None:  # type: ignore[no-untyp
         "phantom",
         TrueBox("CheXpert/a.jpg", "Edema", (1, 2, 3, 4), 2),
     )
-    assert (table.format, table.boxes[0].corners) == ("table", (1, 2, 3, 4))
+    assert (table.format, table.boxes[0].corners) == ("table", (1, 2, 3, 4))  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,38 @@ def test_a_box_is_placed_on_the_pixels_of_its_image(
     assert place_box(TrueBox("a", "Mass", corners, 2), shape, frame) == (expected, is_cut)
 
 
+def scored(finding: str, findings: tuple[str, ...] = NIH_14) -> tuple[str, list[str]]:
+    name, numbers = scored_findings(finding, findings)
+    return name, [findings[number] for number in numbers]
+
+
 def test_lung_opacity_is_scored_for_three_findings_together() -> None:
-    assert [NIH_14[number] for number in scored_findings("Lung Opacity", NIH_14)] == [
-        "Pneumonia", "Infiltration", "Consolidation"
-    ]  # fmt: skip
-    assert scored_findings("Lung Opacity", ("Mass", "lung opacity", "Pneumonia")) == [1]
-    assert scored_findings("pleural thickening", NIH_14) == [NIH_14.index("Pleural_Thickening")]
-    assert scored_findings("Fracture", NIH_14) == []
+    three = ["Pneumonia", "Infiltration", "Consolidation"]
+    assert scored("lung opacity") == scored("Airspace Opacity") == ("Lung Opacity", three)
+    assert scored("Lung Opacity", ("Mass", "lung opacity", "Pneumonia")) == ("lung opacity", ["lung opacity"])
+    assert scored("pleural thickening") == ("Pleural_Thickening", ["Pleural_Thickening"])
+    assert scored("Fracture") == ("Fracture", [])
     assert BoxFile(Path("x"), "table", (), ()).frame("nih") is None
+
+
+def test_names_of_vindr_are_those_of_the_models_findings() -> None:
+    assert scored("Pleural effusion") == ("Effusion", ["Effusion"])
+    assert scored("Pulmonary fibrosis") == ("Fibrosis", ["Fibrosis"])
+    assert scored("Nodule/Mass") == ("Nodule/Mass", ["Nodule", "Mass"])
+    assert scored("Nodule/Mass", ("Mass", "Nodule/Mass")) == ("Nodule/Mass", ["Nodule/Mass"])
+    assert scored("Pleural effusion", CHEXPERT_14) == ("Pleural Effusion", ["Pleural Effusion"])
+    assert scored("Aortic enlargement") == ("Aortic enlargement", [])
+
+
+def test_vindrs_corners_become_boxes_and_normal_images_are_counted(write) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    heading = "image_id,rad_id,class_name,x_min,y_min,x_max,y_max\n"
+    lines = ["a,R1,Pleural effusion,10,20,30,50.5", "a,R2,Pleural effusion,12,20,31,50", "b,R1,No finding,,,,",
+             "c,R3,No finding,0,0,1,1"]  # fmt: skip
+    file = read_boxes(write(heading + "\n".join(lines)))
+    assert [box.corners for box in file.boxes if isinstance(box, TrueBox)] == [
+        (10, 20, 20, 30.5),
+        (12, 20, 19, 30),
+    ]
+    assert (file.format, file.empty, file.has_several_readers) == ("vindr", ("b", "c"), True)
+    with pytest.raises(CxrError, match=r":2: is a box of no size: width -20, height 5"):
+        read_boxes(write(heading + "a,R1,Mass,30,10,10,15"))

@@ -7,9 +7,10 @@ import pytest
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.explain.boxes import BoxFile, TrueBox, read_boxes
+from cxr.explain.cases import Image
 from cxr.explain.localise import draw_mask
 from cxr.explain.prior import Prior
-from cxr.explain.score import Image, score_boxes
+from cxr.explain.score import score_boxes
 from cxr.explain.summarise import COLUMNS, MAPS, Scored, summarise
 from cxr.images.box import Box
 from cxr.model import checkpoint as checkpoints
@@ -44,7 +45,7 @@ def test_every_finding_is_scored_beside_all_others(
         boxes = [box for box in file.boxes if box.finding == finding]
         assert tuple(part["map"]) == MAPS
         assert set(part["num_boxes"]) == {len(boxes)}
-        areas = [box.corners[2] * box.corners[3] / 48**2 for box in boxes]
+        areas = [box.corners[2] * box.corners[3] / 48**2 for box in boxes]  # type: ignore[union-attr]
         chance = part[part["map"] == "chance"].iloc[0]
         for score_name in ("pointing", "hit", "mass", "miou"):
             assert chance[score_name] == pytest.approx(np.mean(areas))
@@ -132,9 +133,9 @@ def test_one_patient_has_no_interval_and_is_apart_from_nothing() -> None:
 
 def test_a_prior_is_made_of_other_patients_alone() -> None:
     prior = Prior()
-    prior.add("Mass", "a", [Box(0, 0, 32, 32)], (64, 64))
-    prior.add("Mass", "b", [Box(16, 8, 16, 16)], (64, 64))
-    prior.add("Mass", "c", [Box(32, 24, 16, 16)], (64, 64))
+    prior.add("Mass", "a", [Box(0, 0, 32, 32)], draw_mask([Box(0, 0, 32, 32)], (64, 64)))
+    prior.add("Mass", "b", [Box(16, 8, 16, 16)], draw_mask([Box(16, 8, 16, 16)], (64, 64)))
+    prior.add("Mass", "c", [Box(32, 24, 16, 16)], draw_mask([Box(32, 24, 16, 16)], (64, 64)))
     maps = prior.maps("Mass", "a", (64, 64))
     np.testing.assert_array_equal(maps["prior"] > 0, draw_mask([Box(24, 16, 16, 16)], (64, 64)))
     expected = draw_mask([Box(16, 8, 16, 16), Box(32, 24, 16, 16)], (64, 64))

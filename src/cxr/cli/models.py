@@ -190,13 +190,17 @@ def predict(
     epilog=example(
         "cxr explain runs/nih_densenet121",
         "cxr explain runs/nih_densenet121 --boxes rsna_boxes.csv --method gradcam",
+        "cxr explain runs/chexpert_densenet121 --boxes gt_segmentations_test.json",
     )
 )
 def explain(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or checkpoint.")],
     overrides: Overrides = None,
     boxes: Annotated[
-        Path | None, typer.Option(help="CSV of boxes; by default BBox_List_2017.csv in the dataset's folder.")
+        Path | None,
+        typer.Option(
+            help="CSV of boxes or JSON of masks; by default BBox_List_2017.csv in the dataset's folder."
+        ),
     ] = None,
     method: Annotated[Maps, typer.Option(help="How maps are made.")] = Maps.cam,
     frame: Annotated[

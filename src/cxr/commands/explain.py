@@ -7,9 +7,10 @@ from cxr.console import out as terminal
 from cxr.device import choose_device
 from cxr.errors import CxrError
 from cxr.explain import document
-from cxr.explain.boxes import read_boxes
+from cxr.explain.cases import boxes_are_masks
 from cxr.explain.images import find_boxes, list_images
 from cxr.explain.maps import METHODS, NAMES
+from cxr.explain.masks import read_marks
 from cxr.explain.score import score_boxes
 from cxr.explain.summarise import Scored
 from cxr.model import checkpoint as checkpoints
@@ -34,7 +35,7 @@ def explain(
     Args:
         run: Run folder or checkpoint.
         overrides: KEY=VALUE texts of data.* and eval.*.
-        boxes: A file of boxes; None takes that of the dataset's folder.
+        boxes: A file of boxes or masks; None takes that of the dataset's folder.
         method: One of METHODS.
         frame: Width of the images that the boxes are in; None as `BoxFile.frame` has it.
         out: Folder of the report; None is `explain_METHOD` in the run folder.
@@ -57,8 +58,10 @@ def explain(
     trained = checkpoint.metadata
     config = evaluation_config(trained.config, trained.findings, overrides)
     check_unchanged(config, trained, run)
-    file = read_boxes(boxes or find_boxes(config))
+    file = read_marks(boxes or find_boxes(config))
     images, notes = list_images(config, checkpoint)
+    if frame is not None and boxes_are_masks(file):
+        raise CxrError(f"--frame {frame}: {file.path} holds masks, which state their size", "leave it out")
     if frame is None:
         frame = file.frame(config.data.source)
     found = score_boxes(checkpoint, file, images, frame, chosen, config.eval)

@@ -1,4 +1,4 @@
-"""Readers of boxes: NIH's, RSNA's, the phantom's and a general CSV."""
+"""Readers of boxes: NIH's, RSNA's, VinDr-CXR's, the phantom's and a general CSV."""
 
 import csv
 import math
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxr.errors import CxrError
-from cxr.findings import name_key
+from cxr.explain.rle import Runs
+from cxr.findings import NO_FINDING, canonical, find, name_key
 from cxr.images.box import Box
 from cxr.labels.sheet import decode_text
 
@@ -18,11 +19,19 @@ _PUBLIC_FRAME = 1024
 _FORMATS = {
     "nih": ("image index", "finding label", "bbox [x", "y", "w", "h]"),
     "rsna": ("image index", "x", "y", "width", "height", "target"),
+    "vindr": ("image_id", "class_name", "x_min", "y_min", "x_max", "y_max"),
     "phantom": ("path", "finding", "x", "y", "w", "h"),
     "table": ("image", "finding", "x", "y", "width", "height"),
 }
 """Headings that tell a file's format, commas in NIH's included; further columns are allowed."""
-_HINT = "give NIH's BBox_List_2017.csv, RSNA's rsna_boxes.csv, or columns image, finding, x, y, width, height"
+_HINT = (
+    "give NIH's BBox_List_2017.csv, RSNA's rsna_boxes.csv, VinDr-CXR's annotations, CheXlocalize's masks in "
+    "JSON, or columns image, finding, x, y, width, height"
+)
+_TOGETHER = {OPACITY: ("Pneumonia", "Infiltration", "Consolidation"), "Nodule/Mass": ("Nodule", "Mass")}
+"""Findings that a model may know under several narrower names, whose largest map then counts."""
+_ALIASES = {name_key("Airspace Opacity"): OPACITY}
+"""CheXlocalize's name for CheXpert's observation."""
 
 
 @dataclass(frozen=True)
@@ -34,26 +43,53 @@ class TrueBox:
     corners: tuple[float, float, float, float]
     line: int
 
+    @property
+    def where(self) -> str:
+        """Its place in the file, behind the file's name."""
+        return f":{self.line}"
+
+
+@dataclass(frozen=True, eq=False)
+class TrueMask:
+    """A mask in a file: its (height, width) in pixels and its runs."""
+
+    image: str
+    finding: str
+    size: tuple[int, int]
+    runs: Runs
+
+    @property
+    def where(self) -> str:
+        """Its place in the file, behind the file's name."""
+        return f": {self.image}, {self.finding}"
+
 
 @dataclass(frozen=True)
 class BoxFile:
-    """What a file of boxes says.
+    """What a file of boxes or masks says.
 
     Attributes:
         path: The file.
-        format: nih, rsna, phantom or table.
-        boxes: In the file's order.
+        format: nih, rsna, vindr, phantom, table or chexlocalize.
+        boxes: Boxes or masks, in the file's order.
         empty: Images that were read and have no box.
+        num_empty: Masks without a pixel.
     """
 
     path: Path
     format: str
-    boxes: tuple[TrueBox, ...]
+    boxes: tuple[TrueBox | TrueMask, ...]
     empty: tuple[str, ...]
+    num_empty: int = 0
 
     def frame(self, source: str) -> int | None:
         """Width of the images that the boxes are in; None where it is that of the dataset's own images."""
         return _PUBLIC_FRAME if source == "nih" and self.format in ("nih", "rsna") else None
+
+    @property
+    def has_several_readers(self) -> bool:
+        """Whether boxes of one image and finding may be those of several readers, of the same place."""
+        return self.format == "vindr"
 
 
 def read_boxes(path: Path) -> BoxFile:
@@ -81,11 +117,13 @@ def read_boxes(path: Path) -> BoxFile:
         picked = [cells[place].strip() if place < len(cells) else "" for place in at]
         finding = OPACITY if kind == "rsna" else _FIRST_NAMES.get(picked[1], picked[1])
         corners = picked[1:5] if kind == "rsna" else picked[2:6]
-        if kind in ("rsna", "table") and not any(corners):
+        # resized copies of VinDr-CXR write a box of one pixel for an image without a finding
+        is_normal = kind == "vindr" and canonical(finding) == NO_FINDING
+        if is_normal or (kind in ("rsna", "table", "vindr") and not any(corners)):
             empty.append(picked[0])
             continue
         try:
-            boxes.append(TrueBox(picked[0], finding, _read_corners(corners), number))
+            boxes.append(TrueBox(picked[0], finding, _read_corners(corners, kind == "vindr"), number))
         except ValueError as error:
             problems.append(f"{path}:{number}: {error}")
     if problems:
@@ -93,8 +131,8 @@ def read_boxes(path: Path) -> BoxFile:
     return BoxFile(path, kind, tuple(boxes), tuple(dict.fromkeys(empty)))
 
 
-def _read_corners(cells: list[str]) -> tuple[float, float, float, float]:
-    """Four numbers.
+def _read_corners(cells: list[str], has_ends: bool) -> tuple[float, float, float, float]:
+    """x, y, width and height, from these or from both corners.
 
     Raises:
         ValueError: Other cells, or a box without width or height.
@@ -105,6 +143,8 @@ def _read_corners(cells: list[str]) -> tuple[float, float, float, float]:
         raise ValueError(f"is no box: {', '.join(cells)}") from None
     if not all(map(math.isfinite, (x, y, width, height))):
         raise ValueError(f"is no box: {', '.join(cells)}")
+    if has_ends:
+        width, height = width - x, height - y
     if width <= 0 or height <= 0:
         raise ValueError(f"is a box of no size: width {width:g}, height {height:g}")
     return x, y, width, height
@@ -130,16 +170,20 @@ def place_box(box: TrueBox, shape: tuple[int, ...], frame: int | None) -> tuple[
     return Box(first_column, first_row, last_column - first_column, last_row - first_row), is_cut
 
 
-def scored_findings(finding: str, findings: tuple[str, ...]) -> list[int]:
-    """Numbers of the model's findings that a box of a finding is scored for; none where it lacks it.
+def scored_findings(finding: str, findings: tuple[str, ...]) -> tuple[str, list[int]]:
+    """(the name in the report, numbers of the model's findings) of a finding in a file of boxes.
 
-    "Lung opacity" is scored for Pneumonia, Infiltration and Consolidation together, where the model has no
-    such finding: at each place the largest of their maps counts.
+    The model's finding is that of the same name or the same meaning: Effusion for "Pleural effusion",
+    Fibrosis for "Pulmonary fibrosis". Where it has none, "Lung opacity" is scored for Pneumonia, Infiltration and
+    Consolidation together and "Nodule/Mass" for Nodule and Mass together: at each place the largest of their
+    maps counts. No number where the model lacks the finding.
     """
-    keys = [name_key(name) for name in findings]
-    if name_key(finding) in keys:
-        return [keys.index(name_key(finding))]
-    if name_key(finding) == name_key(OPACITY):
-        together = ("Pneumonia", "Infiltration", "Consolidation")
-        return [keys.index(name_key(name)) for name in together if name_key(name) in keys]
-    return []
+    name = _ALIASES.get(name_key(finding), finding)
+    known = find(name, findings)
+    if known is not None:
+        return known, [findings.index(known)]
+    for together, parts in _TOGETHER.items():
+        if name_key(name) == name_key(together):
+            found = [find(part, findings) for part in parts]
+            return together, [findings.index(part) for part in found if part is not None]
+    return finding, []

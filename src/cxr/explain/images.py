@@ -10,7 +10,7 @@ from cxr.config.schema import Config
 from cxr.data.listing import ListedDataset, list_datasets
 from cxr.data.problems import new_stages
 from cxr.errors import CxrError
-from cxr.explain.score import Image
+from cxr.explain.cases import Image
 from cxr.labels.table import NO_PATIENTS
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.leak_check import find_seen, unknown_training

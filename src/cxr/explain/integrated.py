@@ -9,7 +9,7 @@ from torch import Tensor
 from cxr.model.classifier import Classifier
 
 FEWEST_STEPS, MOST_STEPS = 32, 512
-"""Images between the baseline and the image at which gradients are taken, doubled while they do not add up."""
+"""Images between baseline and image at which gradients are taken, doubled while they do not add up."""
 TOLERANCE = 0.01
 """Of the difference of the logits, and in logits where that is below 1."""
 _AT_ONCE = 32
@@ -21,9 +21,10 @@ def integrate_gradients(
 ) -> Tensor:
     """Attributions [B, C, S, S] of images [B, 1, S, S] in [0, 255].
 
-    The baseline is the image's mean grey without any structure. Black would give dark places nothing, whatever
-    the model sees there, and a pneumothorax is dark. The values of a map add up to the logit of the image less
-    that of the baseline (completeness) within TOLERANCE: steps are doubled until they do, up to MOST_STEPS.
+    The baseline is the image's mean grey without any structure. Black would give dark places nothing,
+    whatever the model sees there, and a pneumothorax is dark. The values of a map add up to the logit of the
+    image less that of the baseline (completeness) within TOLERANCE: steps are doubled until they do, up to
+    MOST_STEPS.
 
     Args:
         classifier: In evaluation mode; computes in float32, as gradients in half precision do not add up.

@@ -59,7 +59,7 @@ def to_levels(values: Float32) -> Levels:
     shifted = values - low
     shifted /= high - low
     shifted *= 255
-    return shifted.astype(np.uint8)
+    return np.asarray(shifted, np.uint8)
 
 
 def to_mask(levels: Levels) -> Bool:

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 
 from cxr.arrays import Bool, Float32, Float64
-from cxr.explain.localise import draw_mask
 from cxr.images.box import Box
 
 _SIZE = 64
@@ -30,13 +29,13 @@ class Prior:
         # of each patient the part of the grid that is not 0: whole grids would be 32 KB each
         self._parts: dict[tuple[str, str], list[tuple[slice, slice, Float32]]] = defaultdict(list)
 
-    def add(self, finding: str, patient: str, boxes: Sequence[Box], shape: tuple[int, ...]) -> None:
-        """Count the boxes of a finding on an image [H, W] of a patient."""
-        height, width = shape[:2]
-        mask = draw_mask(boxes, shape).astype(np.float32)
-        small = np.asarray(cv2.resize(mask, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA), np.float32)
+    def add(self, finding: str, patient: str, boxes: Sequence[Box], mask: Bool) -> None:
+        """Count the boxes of a finding on an image of a patient, and the mask [H, W] of all of them."""
+        height, width = mask.shape
+        filled = mask.astype(np.float32)
+        small = np.asarray(cv2.resize(filled, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA), np.float32)
         self._masks[finding] += small
-        rows, columns = (_span(small.any(axis=axis)) for axis in (1, 0))
+        rows, columns = (_span(np.asarray(small.any(axis=axis), np.bool_)) for axis in (1, 0))
         self._parts[finding, patient].append((rows, columns, small[rows, columns].copy()))
         for key in ((finding, patient), (finding, "")):
             for x, y, box_width, box_height in boxes:

@@ -1,10 +1,9 @@
 """A run's maps scored against boxes, beside chance, a fixed prior and a network with random weights."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -16,11 +15,11 @@ from cxr.config.schema import Eval
 from cxr.console import count
 from cxr.errors import CxrError
 from cxr.explain import localise
-from cxr.explain.boxes import OPACITY, BoxFile, TrueBox, place_box, scored_findings
+from cxr.explain.boxes import BoxFile
+from cxr.explain.cases import Case, Image, count_marks, gather, place
 from cxr.explain.maps import Method, compute_maps, randomise
 from cxr.explain.prior import Prior
 from cxr.explain.summarise import Scored, summarise
-from cxr.findings import name_key
 from cxr.images.box import Box
 from cxr.images.grey import Grey, Intensity
 from cxr.images.prepare import prepare, undo_prepare
@@ -32,26 +31,6 @@ from cxr.parallel import map_ahead
 BATCH_SIZE = 16
 
 Item = TypeVar("Item")
-
-
-@dataclass(frozen=True)
-class Image:
-    """An image of the dataset: its name, its file, its patient, and whether the model has seen them."""
-
-    name: str
-    path: Path
-    patient: str
-    is_seen: bool = False
-
-
-@dataclass(frozen=True)
-class _Case:
-    """The boxes of one finding on one image."""
-
-    image: Image
-    finding: str
-    numbers: tuple[int, ...]
-    boxes: tuple[TrueBox, ...]
 
 
 def score_boxes(
@@ -75,26 +54,23 @@ def score_boxes(
     Raises:
         CxrError: No box is left, a box lies outside its image, or an image cannot be read.
     """
-    cases, left_out = _gather(checkpoint, file, images)
+    cases, left_out = gather(file, images, checkpoint.metadata.findings)
     if not cases:
-        reasons = "; ".join(left_out) or "the file has no box"
-        raise CxrError(f"{file.path}: no box can be scored: {reasons}", "give boxes of images of the dataset")
+        reasons = "; ".join(left_out) or f"the file has no {count_marks(file, 1).split()[1]}"
+        problem = f"{file.path}: no {count_marks(file, 1).split()[1]} can be scored: {reasons}"
+        raise CxrError(problem, "give boxes of images of the dataset")
     # 1. where every box is, before any map: the prior of an image is made of other patients' boxes
     preprocess = checkpoint.metadata.preprocess
-    placed, num_cut = _place(cases, file, frame, preprocess.intensity)
-    prior = Prior()
-    for case, (boxes, shape) in zip(cases, placed, strict=True):
-        prior.add(case.finding, case.image.patient, boxes, shape)
+    prior, num_cut = _gather_prior(cases, file, frame, preprocess.intensity)
     # 2. maps, some images at a time
-    by_image: dict[Image, list[int]] = defaultdict(list)
-    for number, case in enumerate(cases):
-        by_image[case.image].append(number)
+    by_image: dict[Image, list[Case]] = defaultdict(list)
+    for case in cases:
+        by_image[case.image].append(case)
 
     def score_image(mapped: _Mapped) -> list[dict[str, object]]:
         rows = []
-        for number in by_image[mapped.image]:
-            case, boxes = cases[number], placed[number][0]
-            mask = localise.draw_mask(boxes, mapped.grey.shape)
+        for case in by_image[mapped.image]:
+            mask, boxes, _ = place(case, file, mapped.grey.shape, frame)
             values = prior.maps(case.finding, mapped.image.patient, mapped.grey.shape)
             rows += [_score(case, name, one, mask, boxes) for name, one in values.items()]
             rows.append(_score_constant(case, mask, boxes))
@@ -104,83 +80,53 @@ def score_boxes(
         return rows
 
     # the network computes in this thread while others read the next images and score the last ones
-    wanted = {image: sorted({number for case in numbers for number in cases[case].numbers})
-              for image, numbers in by_image.items()}  # fmt: skip
+    wanted = {image: sorted({number for case in of_image for number in case.numbers})
+              for image, of_image in by_image.items()}  # fmt: skip
     mapped = _map_images(checkpoint, wanted, method)
     rows = [row for of_image in map_ahead(score_image, mapped) for row in of_image]
 
     notes = list(left_out)
     if num_cut:
-        notes.append(f"{_count_boxes(num_cut)} reached over the edge of the image and were cut there")
+        notes.append(f"{count_marks(file, num_cut)} reached over the edge of the image and were cut there")
     if file.empty:
         notes.append(f"{count(len(file.empty), 'image')} in {file.path.name} were read and have no box")
+    if file.num_empty:
+        notes.append(f"not scored: {count_marks(file, file.num_empty)} in which no pixel is marked")
+    if file.has_several_readers:
+        notes.append(
+            "boxes of all readers of an image are united; the boxes scored are those around the union"
+        )
     each = pd.DataFrame(rows)
     table, intervals, interval_notes = summarise(each, config)
     return Scored(table, each, intervals, (*notes, *interval_notes))
 
 
-def _place(
-    cases: Sequence[_Case], file: BoxFile, frame: int | None, intensity: Intensity
-) -> tuple[list[tuple[list[Box], tuple[int, ...]]], int]:
-    """((the boxes in the pixels of the image, its shape) of each case; how many were cut at its edge).
+def _gather_prior(
+    cases: Sequence[Case], file: BoxFile, frame: int | None, intensity: Intensity
+) -> tuple[Prior, int]:
+    """(the prior of all cases; how many boxes were cut at the edge of their image).
 
     Raises:
-        CxrError: Every box that lies outside its image; an image that cannot be read.
+        CxrError: Everything that lies outside its image or does not fit it; an image that cannot be read.
     """
     images = list(dict.fromkeys(case.image for case in cases))
     read = map_ahead(lambda image: read_file(image.path, intensity).shape, images)
     shapes = dict(zip(images, read, strict=True))
+    prior, num_cut = Prior(), 0
     problems: list[str] = []
-    placed = []
-    num_cut = 0
+    hint = ""
     for case in cases:
-        shape = shapes[case.image]
-        boxes = []
-        for box in case.boxes:
-            there, is_cut = place_box(box, shape, frame)
-            num_cut += is_cut
-            if there is None:
-                size = f"{shape[1]} x {shape[0]} pixels"
-                problems.append(f"{file.path}:{box.line}: the box is outside its image of {size}")
-            else:
-                boxes.append(there)
-        placed.append((boxes, shape))
+        try:
+            mask, boxes, num = place(case, file, shapes[case.image], frame)
+        except CxrError as error:
+            problems += error.problems
+            hint = error.hint
+            continue
+        num_cut += num
+        prior.add(case.finding, case.image.patient, boxes, mask)
     if problems:
-        hint = (
-            "boxes are in the pixels of the image's file; --frame 1024 scales those of images of 1024 pixels"
-        )
         raise CxrError(problems, hint)
-    return placed, num_cut
-
-
-def _gather(checkpoint: Checkpoint, file: BoxFile, images: Sequence[Image]) -> tuple[list[_Case], list[str]]:
-    """(the boxes that can be scored, by image and finding; how many others are left out, and why)."""
-    reasons: Counter[str] = Counter()
-    findings = checkpoint.metadata.findings
-    known = {image.name: image for image in images}
-    known |= {image.name.rpartition("/")[2]: image for image in images}
-    groups: dict[tuple[str, str], list[TrueBox]] = defaultdict(list)
-    for box in file.boxes:
-        numbers = scored_findings(box.finding, findings)
-        image = known.get(box.image)
-        if not numbers:
-            reasons[f"of {box.finding}, which the model does not predict"] += 1
-        elif image is None:
-            reasons["of images that are not in the dataset or have no file"] += 1
-        elif image.is_seen:
-            reasons["of patients that the model has seen in training or validation"] += 1
-        else:
-            groups[image.name, box.finding].append(box)
-    cases = []
-    for (name, finding), boxes in groups.items():
-        scored = tuple(scored_findings(finding, findings))
-        shown = findings[scored[0]] if name_key(finding) != name_key(OPACITY) else OPACITY
-        cases.append(_Case(known[name], shown, scored, tuple(boxes)))
-    return cases, [f"left out: {_count_boxes(num)} {reason}" for reason, num in reasons.items()]
-
-
-def _count_boxes(num: int) -> str:
-    return "1 box" if num == 1 else f"{num:,} boxes"
+    return prior, num_cut
 
 
 @dataclass(frozen=True)
@@ -223,7 +169,7 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield batch
 
 
-def _score(case: _Case, name: str, values: Float32, mask: Bool, boxes: Sequence[Box]) -> dict[str, object]:
+def _score(case: Case, name: str, values: Float32, mask: Bool, boxes: Sequence[Box]) -> dict[str, object]:
     """A row of the table of images."""
     levels = localise.to_levels(values)
     if not levels.any():
@@ -241,7 +187,7 @@ def _score(case: _Case, name: str, values: Float32, mask: Bool, boxes: Sequence[
     )
 
 
-def _score_constant(case: _Case, mask: Bool, boxes: Sequence[Box], name: str = "chance") -> dict[str, object]:
+def _score_constant(case: Case, mask: Bool, boxes: Sequence[Box], name: str = "chance") -> dict[str, object]:
     """A row of a constant map, which is chance: any place, and as a mask all of the image."""
     area = float(mask.mean())
     whole = [Box(0, 0, mask.shape[1], mask.shape[0])]
@@ -249,7 +195,7 @@ def _score_constant(case: _Case, mask: Bool, boxes: Sequence[Box], name: str = "
 
 
 def _row(
-    case: _Case, name: str, mask: Bool, boxes: Sequence[Box], found: Sequence[Box], **scores: float
+    case: Case, name: str, mask: Bool, boxes: Sequence[Box], found: Sequence[Box], **scores: float
 ) -> dict[str, object]:
     overlaps = localise.best_overlaps(found, boxes)
     row: dict[str, object] = {
