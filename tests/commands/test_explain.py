@@ -18,6 +18,8 @@ def test_a_run_is_scored_against_the_boxes_of_its_dataset(
     assert [row["finding"] for row in table] == [row["finding"] for row in written["findings"]]
     page = (tmp_path / "out" / "explain.html").read_text()
     assert "Maps scored against boxes" in page and "IoBB 0.25" in page
+    assert "data:image/jpeg;base64," in page and "probability 0." in page
+    assert (tmp_path / "out" / "explain.html").stat().st_mode & 0o077 == 0  # it shows patients
     assert (tmp_path / "out" / "explain_images.csv").stat().st_mode & 0o077 == 0  # it names patients
 
 
@@ -28,7 +30,8 @@ def test_every_method_is_scored(run: Path, tmp_path: Path, method: str, archive:
     few = [line for line in lines[1:] if line.split(",")[0] in tested][:4]
     (tmp_path / "boxes.csv").write_text("\n".join([lines[0], *few]))
     options = ("--boxes", tmp_path / "boxes.csv", "--method", method, "--out", tmp_path / "out")
-    assert call("explain", run, *options) == 0
+    assert call("explain", run, *options, "--examples", "0") == 0
+    assert "data:image/jpeg" not in (tmp_path / "out" / "explain.html").read_text()
     rows = read_csv(tmp_path / "out" / "explain.csv")
     assert sum(int(row["num_boxes"]) for row in rows if row["map"] == "model") == 4
 
@@ -37,6 +40,8 @@ def test_every_method_is_scored(run: Path, tmp_path: Path, method: str, archive:
     ("options", "problem"),
     [
         (("--boxes", "none.csv"), "none.csv: No such file or directory"),
+        (("--examples", "-1"), "--examples -1: is negative"),
+        (("--boxes", "masks.json", "--frame", "1024"), "masks.json holds masks, which state their size"),
         (("--frame", "0"), "--frame 0: is no width of an image"),
         (("--boxes", "fracture.csv"), "no box can be scored: left out: 1 box of <b>Fracture, which"),
         (("--boxes", "flat.csv"), "flat.csv:2: is a box of no size: width 0, height 4"),
@@ -54,6 +59,7 @@ def test_mistakes_are_named_and_nothing_is_written(
     monkeypatch.chdir(tmp_path)
     heading = "image,finding,x,y,width,height\n"
     Path("fracture.csv").write_text(heading + "x.png,<b>Fracture,1,2,3,4\n")
+    Path("masks.json").write_text('{"x": {"Mass": {"size": [1, 2], "counts": "11"}}}')
     Path("flat.csv").write_text(heading + "x.png,Mass,1,2,0,4\n")
     assert call("explain", run, *options, "--out", "out") == 2
     assert problem in capsys.readouterr().err

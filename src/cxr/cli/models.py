@@ -206,6 +206,9 @@ def explain(
     frame: Annotated[
         int | None, typer.Option(help="Width of the images that the boxes are in; 1024 for NIH's and RSNA's.")
     ] = None,
+    examples: Annotated[
+        int, typer.Option(help="Pictures of each finding and kind of error in the report; 0 for none.")
+    ] = 3,
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     open_report: OpenReport = False,
@@ -213,6 +216,6 @@ def explain(
     """Score heat maps against boxes, beside chance and random weights."""
     from cxr.commands.explain import explain as run_explain
 
-    page = run_explain(run, overrides or [], boxes, method.value, frame, out, device)
+    page = run_explain(run, overrides or [], boxes, method.value, frame, out, device, examples)
     if open_report:
         open_in_browser(page)

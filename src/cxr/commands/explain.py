@@ -1,6 +1,7 @@
 """cxr explain: a run's maps scored against boxes."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cxr.console import out as terminal
@@ -12,7 +13,6 @@ from cxr.explain.images import find_boxes, list_images
 from cxr.explain.maps import METHODS, NAMES
 from cxr.explain.masks import read_marks
 from cxr.explain.score import score_boxes
-from cxr.explain.summarise import Scored
 from cxr.model import checkpoint as checkpoints
 from cxr.model.candidate import check_unchanged, evaluation_config
 from cxr.model.external import is_external
@@ -29,6 +29,7 @@ def explain(
     frame: int | None,
     out: Path | None,
     device_name: str = "auto",
+    num_examples: int = 3,
 ) -> Path:
     """Score the maps of a run against boxes, print the pointing game, and write the report.
 
@@ -40,6 +41,7 @@ def explain(
         frame: Width of the images that the boxes are in; None as `BoxFile.frame` has it.
         out: Folder of the report; None is `explain_METHOD` in the run folder.
         device_name: As the key `device`.
+        num_examples: Pictures of each finding and kind in the report.
 
     Returns:
         The page of the report.
@@ -54,6 +56,8 @@ def explain(
         raise CxrError(f"--method {method}: no such method", f"it is one of {', '.join(METHODS)}")
     if frame is not None and frame < 1:
         raise CxrError(f"--frame {frame}: is no width of an image", "give pixels, such as 1024")
+    if num_examples < 0:
+        raise CxrError(f"--examples {num_examples}: is negative", "give 0 for none")
     checkpoint = checkpoints.load(run, choose_device(device_name))
     trained = checkpoint.metadata
     config = evaluation_config(trained.config, trained.findings, overrides)
@@ -64,8 +68,8 @@ def explain(
         raise CxrError(f"--frame {frame}: {file.path} holds masks, which state their size", "leave it out")
     if frame is None:
         frame = file.frame(config.data.source)
-    found = score_boxes(checkpoint, file, images, frame, chosen, config.eval)
-    scored = Scored(found.table, found.each, found.intervals, (*notes, *found.notes))
+    found = score_boxes(checkpoint, file, images, frame, chosen, config.eval, num_examples)
+    scored = replace(found, notes=(*notes, *found.notes))
     about = (
         ("run", str(run)),
         ("method", NAMES[chosen]),

@@ -174,9 +174,9 @@ def scored_findings(finding: str, findings: tuple[str, ...]) -> tuple[str, list[
     """(the name in the report, numbers of the model's findings) of a finding in a file of boxes.
 
     The model's finding is that of the same name or the same meaning: Effusion for "Pleural effusion",
-    Fibrosis for "Pulmonary fibrosis". Where it has none, "Lung opacity" is scored for Pneumonia, Infiltration and
-    Consolidation together and "Nodule/Mass" for Nodule and Mass together: at each place the largest of their
-    maps counts. No number where the model lacks the finding.
+    Fibrosis for "Pulmonary fibrosis". Where it has none, "Lung opacity" is scored for Pneumonia,
+    Infiltration and Consolidation together and "Nodule/Mass" for Nodule and Mass together: at each place the
+    largest of their maps counts. No number where the model lacks the finding.
     """
     name = _ALIASES.get(name_key(finding), finding)
     known = find(name, findings)

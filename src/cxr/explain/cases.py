@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -21,12 +21,21 @@ _SAME_SHAPE = 0.01
 
 @dataclass(frozen=True)
 class Image:
-    """An image of the dataset: its name, its file, its patient, and whether the model has seen them."""
+    """An image of the dataset.
+
+    Attributes:
+        name: As the dataset has it.
+        path: Its file.
+        patient: Whose it is.
+        is_seen: Whether the model has seen the patient or the image.
+        labels: 1, 0, or another number for unknown, of each of the model's findings; empty without a table.
+    """
 
     name: str
     path: Path
     patient: str
     is_seen: bool = False
+    labels: tuple[float, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cxr.csv_files import write_tables
+from cxr.explain.examples import READING
 from cxr.explain.localise import IOBB_THRESHOLDS, IOU_THRESHOLDS
 from cxr.explain.summarise import MAPS, Scored
 from cxr.files import write_text
@@ -31,13 +32,13 @@ About = tuple[tuple[str, str], ...]
 def write(scored: Scored, about: About, folder: Path) -> None:
     """Write `explain.csv`, `explain_images.csv`, `explain.json` and `explain.html`, each atomically.
 
-    The table of images names patients: its owner alone may read it.
+    The table of images names patients, and a page with examples shows them: their owner alone may read these.
     """
     tables = {"explain.csv": scored.table, "explain_images.csv": scored.each}
     write_tables(folder, tables, private=("explain_images.csv",))
     facts = {"about": dict(about), "intervals": scored.intervals, "findings": records(scored.table)}
     json_file.write(folder / "explain.json", facts, scored.notes)
-    write_text(folder / "explain.html", html.render(document(scored, about)))
+    write_text(folder / "explain.html", html.render(document(scored, about)), bool(scored.examples))
 
 
 def document(scored: Scored, about: About) -> Document:
@@ -45,6 +46,7 @@ def document(scored: Scored, about: About) -> Document:
     sections = []
     for score, (title, meaning) in _TITLES.items():
         sections.append(Section(title, (Text(meaning), _table(scored, score))))
+    examples = [Section("Examples", (Text(READING), *scored.examples))] if scored.examples else []
     return Document(
         "Maps scored against boxes",
         (
@@ -52,6 +54,7 @@ def document(scored: Scored, about: About) -> Document:
             Text(_COMPARED),
             *sections,
             Section("Boxes drawn around the map", (_wang_table(scored),)),
+            *examples,
             two_columns("", about, ("About", "")),
             Items(scored.notes, "Notes", "note"),
         ),

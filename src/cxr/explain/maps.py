@@ -26,6 +26,8 @@ NAMES: dict[Method, str] = {
     "integrated": "integrated gradients (Sundararajan et al. 2017) from the image's mean grey",
 }
 METHODS: tuple[Method, ...] = get_args(Method)
+OF_FEATURES: tuple[Method, ...] = ("cam", "gradcam", "gradcam++")
+"""Those that need no more than the feature map of the prediction."""
 
 _PLACES = 12
 """Places along a side that occlusion tries, as far as the image has so many pixels."""
@@ -59,7 +61,11 @@ def compute_maps(
         return integrate_gradients(classifier, resample(squares, size), wanted).cpu().numpy()
     if method == "occlusion":
         return _occlude(classifier, resample(squares, size), dtype).cpu().numpy()
-    features = feature_map(classifier, squares, size, dtype)  # [B, D, h, w]
+    return map_features(classifier, feature_map(classifier, squares, size, dtype), method)
+
+
+def map_features(classifier: Classifier, features: Tensor, method: Method) -> Float32:
+    """Maps [B, C, h, w] by one of OF_FEATURES, of the feature map [B, D, h, w] of a prediction."""
     if method == "cam":
         with torch.inference_mode():
             return np.asarray(classifier.activation_maps(features).cpu().numpy(), np.float32)

@@ -17,7 +17,8 @@ from cxr.errors import CxrError
 from cxr.explain import localise
 from cxr.explain.boxes import BoxFile
 from cxr.explain.cases import Case, Image, count_marks, gather, place
-from cxr.explain.maps import Method, compute_maps, randomise
+from cxr.explain.examples import Examples
+from cxr.explain.maps import OF_FEATURES, Method, compute_maps, map_features, randomise
 from cxr.explain.prior import Prior
 from cxr.explain.summarise import Scored, summarise
 from cxr.images.box import Box
@@ -25,7 +26,7 @@ from cxr.images.grey import Grey, Intensity
 from cxr.images.prepare import prepare, undo_prepare
 from cxr.images.read import read_file
 from cxr.model.checkpoint import Checkpoint
-from cxr.model.predict import autocast_dtype
+from cxr.model.predict import autocast_dtype, predict_squares
 from cxr.parallel import map_ahead
 
 BATCH_SIZE = 16
@@ -40,6 +41,7 @@ def score_boxes(
     frame: int | None,
     method: Method,
     config: Eval,
+    num_examples: int = 0,
 ) -> Scored:
     """The scores of a model's maps.
 
@@ -50,6 +52,7 @@ def score_boxes(
         frame: As `BoxFile.frame`.
         method: Of the maps.
         config: For the intervals.
+        num_examples: Pictures of each finding and kind.
 
     Raises:
         CxrError: No box is left, a box lies outside its image, or an image cannot be read.
@@ -67,16 +70,27 @@ def score_boxes(
     for case in cases:
         by_image[case.image].append(case)
 
+    findings, points = checkpoint.metadata.findings, checkpoint.thresholds.values
+    examples = Examples(findings, points, preprocess, num_examples)
+
     def score_image(mapped: _Mapped) -> list[dict[str, object]]:
         rows = []
+        by_finding: dict[int, list[Box]] = {}
         for case in by_image[mapped.image]:
             mask, boxes, _ = place(case, file, mapped.grey.shape, frame)
+            if (
+                len(case.numbers) == 1
+            ):  # a box of "lung opacity" does not say which of three findings is there
+                by_finding[case.numbers[0]] = boxes
             values = prior.maps(case.finding, mapped.image.patient, mapped.grey.shape)
             rows += [_score(case, name, one, mask, boxes) for name, one in values.items()]
             rows.append(_score_constant(case, mask, boxes))
             for name, cells in mapped.maps.items():  # one at a time: each has as many pixels as the image
                 one = undo_prepare(cells[list(case.numbers)].max(axis=0), mapped.grey, preprocess)
                 rows.append(_score(case, name, one, mask, boxes))
+        if num_examples:
+            probabilities = mapped.probabilities
+            examples.add(mapped.image, mapped.grey, probabilities, mapped.maps["model"], by_finding)
         return rows
 
     # the network computes in this thread while others read the next images and score the last ones
@@ -98,7 +112,8 @@ def score_boxes(
         )
     each = pd.DataFrame(rows)
     table, intervals, interval_notes = summarise(each, config)
-    return Scored(table, each, intervals, (*notes, *interval_notes))
+    shown = examples.sections([case.finding for case in cases])
+    return Scored(table, each, intervals, (*notes, *interval_notes), shown)
 
 
 def _gather_prior(
@@ -131,10 +146,11 @@ def _gather_prior(
 
 @dataclass(frozen=True)
 class _Mapped:
-    """An image, its pixels [H, W], and maps [C, h, w] of the model and of random weights."""
+    """An image, its pixels [H, W], C probabilities, and maps [C, h, w] of the model and of random weights."""
 
     image: Image
     grey: Grey
+    probabilities: list[float]
     maps: dict[str, Float32]
 
 
@@ -143,7 +159,7 @@ def _map_images(
 ) -> Iterator[_Mapped]:
     """The maps of each image, in their order, of the findings that are wanted; threads read ahead."""
     preprocess, size = checkpoint.metadata.preprocess, checkpoint.metadata.config.image.size
-    networks = {"model": checkpoint.classifier, "random": randomise(checkpoint.classifier)}
+    random = randomise(checkpoint.classifier)
     device = checkpoint.classifier.head.weight.device
     dtype = autocast_dtype(checkpoint.metadata.config.train.precision, device)
 
@@ -154,12 +170,15 @@ def _map_images(
     for batch in _batches(map_ahead(read, wanted), BATCH_SIZE):
         squares = torch.from_numpy(np.stack([square for *_, square in batch])).to(device)
         numbers = [wanted[image] for image, *_ in batch]
-        maps = {
-            name: compute_maps(network, squares, size, method, dtype, numbers)
-            for name, network in networks.items()
-        }
+        probabilities, features = predict_squares(checkpoint, squares)
+        maps = {"random": compute_maps(random, squares, size, method, dtype, numbers)}
+        if method in OF_FEATURES:
+            maps["model"] = map_features(checkpoint.classifier, features, method)
+        else:
+            maps["model"] = compute_maps(checkpoint.classifier, squares, size, method, dtype, numbers)
         for number, (image, grey, _) in enumerate(batch):
-            yield _Mapped(image, grey, {name: values[number] for name, values in maps.items()})
+            of_image = {name: maps[name][number] for name in ("model", "random")}
+            yield _Mapped(image, grey, probabilities[number].tolist(), of_image)
 
 
 def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -10,6 +10,7 @@ from cxr.config.schema import Eval
 from cxr.evaluation.statistics.bootstrap import Resampling, Unit, resample_units
 from cxr.evaluation.statistics.intervals import NONE, Interval, effective_units, interval
 from cxr.explain.localise import IOBB_THRESHOLDS, IOU_THRESHOLDS
+from cxr.report.document import Section
 
 PER_IMAGE = ("pointing", "hit", "miou", "mass")
 """Means over images, with intervals."""
@@ -30,12 +31,14 @@ class Scored:
         each: A row per image, finding and map.
         intervals: What was drawn for them.
         notes: What a reader must know.
+        examples: Pictures by finding; none where they are not wanted.
     """
 
     table: pd.DataFrame
     each: pd.DataFrame
     intervals: str
     notes: tuple[str, ...]
+    examples: tuple[Section, ...] = ()
 
 
 def summarise(each: pd.DataFrame, config: Eval) -> tuple[pd.DataFrame, str, list[str]]:

@@ -141,10 +141,11 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Thumbnails side by side; `title` says what each one is."""
+    """Thumbnails side by side; `title` says what each one is, wide ones are pairs of images."""
 
     title: str
     thumbnails: tuple[Thumbnail, ...]
+    is_wide: bool = False
 
 
 @dataclass(frozen=True)
