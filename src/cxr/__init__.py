@@ -10,16 +10,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from cxr.api.batches import Batch, Dataset
+    from cxr.api.explanation import Explanation
     from cxr.api.model import Model, load
     from cxr.api.scoring import Report, score
     from cxr.errors import CxrError
 
-__all__ = ["Batch", "CxrError", "Dataset", "Model", "Report", "__version__", "load", "score"]
+__all__ = ["Batch", "CxrError", "Dataset", "Explanation", "Model", "Report", "__version__", "load", "score"]
 
 _HOMES = {
     "Batch": "cxr.api.batches",
     "CxrError": "cxr.errors",
     "Dataset": "cxr.api.batches",
+    "Explanation": "cxr.api.explanation",
     "Model": "cxr.api.model",
     "Report": "cxr.api.scoring",
     "load": "cxr.api.model",

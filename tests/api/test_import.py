@@ -12,10 +12,10 @@ HEAVY = ("torch", "numpy", "pandas", "PIL", "cv2", "pydicom", "pydantic", "rich"
 
 
 def test_the_names_are_few_and_all_there() -> None:
-    names = ["Batch", "CxrError", "Dataset", "Model", "Report", "__version__", "load", "score"]
+    names = ["Batch", "CxrError", "Dataset", "Explanation", "Model", "Report", "__version__", "load", "score"]
     assert cxr.__all__ == names
     assert set(names) <= set(dir(cxr))
-    for name in names[:5]:
+    for name in names[:6]:
         assert getattr(cxr, name).__name__ == name
     with pytest.raises(AttributeError, match="module 'cxr' has no attribute 'predict'"):
         importlib.import_module("cxr").predict  # noqa: B018 - the access is what is tested

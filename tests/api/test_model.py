@@ -189,6 +189,30 @@ def test_what_a_crop_cut_off_has_no_heat(run: Path, files: list[Path]) -> None:
     assert heat[:, 30:-30].all()
 
 
+def test_an_explanation_is_the_prediction_with_its_maps(model: Model, files: list[Path]) -> None:
+    found = model.explain(files[0], ["mass", "Edema"])
+    row = model.predict(files[0]).iloc[0]
+    assert found.table["finding"].tolist() == list(found.maps) == ["Mass", "Edema"]
+    assert found.table["probability"].tolist() == [row["Mass"], row["Edema"]]
+    assert (found.table["called"] == (found.table["probability"] >= found.table["threshold"])).all()
+    heat = model.heatmaps(files[0], ["Mass", "Edema"])
+    for finding, x, y in found.table[["finding", "x", "y"]].itertuples(index=False):
+        np.testing.assert_array_equal(found.maps[finding], heat[finding])
+        assert heat[finding][y, x] == heat[finding].max()
+
+
+@pytest.mark.parametrize("method", ["gradcam", "occlusion"])
+def test_an_explanation_takes_other_methods(model: Model, files: list[Path], method: str) -> None:
+    found = model.explain(files[0], "Mass", method)
+    assert found.method == method and found.maps["Mass"].shape == (48, 48)
+    assert not np.array_equal(found.maps["Mass"], model.heatmaps(files[0], "Mass")["Mass"])
+
+
+def test_an_unknown_method_is_named(model: Model, files: list[Path]) -> None:
+    with pytest.raises(cxr.CxrError, match=r"method='lime': no such method\nhint: it is one of cam, gradcam"):
+        model.explain(files[0], method="lime")
+
+
 def test_an_overlay_is_the_one_that_the_command_writes(
     model: Model, run: Path, files: list[Path], tmp_path: Path
 ) -> None:

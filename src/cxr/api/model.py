@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from cxr.api.explanation import Explanation, explain_prediction
 from cxr.api.inputs import Held, is_one, list_images, name_held, read_square
 from cxr.api.words import in_python
 from cxr.arrays import Float32
@@ -184,6 +185,27 @@ class Model:
         preprocess = self._checkpoint.metadata.preprocess
         cells = activation_maps(self._checkpoint.classifier, predicted.features)  # [C, h, w]
         return {self.findings[number]: undo_prepare(cells[number], grey, preprocess) for number in numbers}
+
+    def explain(
+        self,
+        image: "HeldImage",
+        findings: str | Sequence[str] | None = None,
+        method: str = "cam",
+        *,
+        bits: int | None = None,
+    ) -> Explanation:
+        """Probabilities of an image beside their thresholds, and maps by any method of `cxr explain`.
+
+        Args:
+            image: One image.
+            findings: As in `heatmaps`.
+            method: cam, gradcam, gradcam++, occlusion or integrated; the last takes seconds per finding.
+            bits: As in `predict`.
+
+        Raises:
+            CxrError: As `heatmaps`; no such method.
+        """
+        return explain_prediction(self._checkpoint, *self._examine(image, bits), self._find(findings), method)
 
     def overlay(self, image: "HeldImage", finding: str, *, bits: int | None = None) -> Image.Image:
         """The image beside itself with the map of a finding, a bar with numbers and a caption, in RGB.
