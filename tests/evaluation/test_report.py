@@ -13,10 +13,10 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
-from cxr.evaluation.calibration import fit
 from cxr.evaluation.metric_tables import MEAN, MEAN_5, MICRO
 from cxr.evaluation.prediction_files import score_files
 from cxr.evaluation.predictions import Predictions, write
+from cxr.evaluation.recalibration import fit
 from cxr.evaluation.report import Report, macro_auroc, score
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.bootstrap import RESAMPLED
@@ -165,7 +165,7 @@ def test_the_order_of_rows_changes_no_figure(draw: Draw) -> None:
     mixed = predictions.select(np.random.default_rng(0).permutation(300))
     how = Eval(draws=200)
     straight, shuffled = (
-        score(own, thresholds, config=how, temperatures=fit(predictions)) for own in (predictions, mixed)
+        score(own, thresholds, config=how, recalibration=fit(predictions)) for own in (predictions, mixed)
     )
     for name in ("table", "summary", "calibration", "reliability"):
         pd.testing.assert_frame_equal(getattr(shuffled, name), getattr(straight, name), check_exact=True)
@@ -202,6 +202,7 @@ def test_files_are_written(draw: Draw, tmp_path: Path) -> None:
     report = score(predictions, fixed(predictions.findings), config=Eval(draws=100))
     evaluation.write(report, predictions, predictions, tmp_path / "eval")
     names = [
+        "calibration.csv",
         "figures",
         "metrics.csv",
         "predictions.csv",

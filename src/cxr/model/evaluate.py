@@ -11,9 +11,9 @@ from cxr.console import count
 from cxr.data.placement import SharedPixels
 from cxr.device import choose_device
 from cxr.evaluation.align import Average, average
-from cxr.evaluation.calibration import Temperatures, fit
 from cxr.evaluation.compare import Compared
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.recalibration import Recalibration, fit
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import Thresholds, choose
 from cxr.evaluation.units import combine
@@ -52,11 +52,11 @@ def evaluate_runs(
         notes += [*candidate.notes, *candidate.check_split(split, allow_seen)]
     notes += note_patients(first.dataset)
     predictions, prediction_notes = _predict(candidates, split, averaged)
-    thresholds, temperatures = _operating_points(candidates, averaged, allow_seen)
+    thresholds, recalibration = _operating_points(candidates, averaged, allow_seen)
     notes = [*_note_other_datasets(candidates, thresholds), *notes, *prediction_notes]
     thresholds = _forget_unrelated(first, thresholds)
     about = _about(candidates, averaged)
-    return score(predictions, thresholds, about, notes, first.config.eval, temperatures), predictions
+    return score(predictions, thresholds, about, notes, first.config.eval, recalibration), predictions
 
 
 def predict_for_comparison(
@@ -87,7 +87,7 @@ def _predict(candidates: Sequence[Candidate], split: str, averaged: Average) -> 
 
 def _operating_points(
     candidates: Sequence[Candidate], averaged: Average, allow_seen: bool = False
-) -> tuple[Thresholds, Temperatures]:
+) -> tuple[Thresholds, Recalibration]:
     """Those of a checkpoint that is evaluated as it was validated, else chosen on validation images now."""
     first = candidates[0]
     trained, now = first.checkpoint.metadata.config.eval, first.config.eval
@@ -96,7 +96,7 @@ def _operating_points(
     else:
         keeps_its_own = _threshold_keys(trained) == _threshold_keys(now)
     if len(candidates) == 1 and keeps_its_own:
-        return first.checkpoint.thresholds, first.checkpoint.temperatures
+        return first.checkpoint.thresholds, first.checkpoint.recalibration
     for candidate in candidates:
         candidate.check_split("val", allow_seen)
     validated, _ = _predict(candidates, "val", averaged)

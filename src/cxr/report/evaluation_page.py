@@ -9,6 +9,7 @@ from cxr.evaluation.metric_tables import AT_THRESHOLD
 from cxr.evaluation.report import Report
 from cxr.evaluation.statistics.bootstrap import RESAMPLED
 from cxr.evaluation.thresholds import origin
+from cxr.report.calibration import calibration_parts
 from cxr.report.document import (
     Cell,
     Code,
@@ -44,14 +45,6 @@ COLUMNS = {
     "ece": "ECE",
 }
 """Columns of the metrics; those of RESAMPLED have an interval in each cell."""
-_CALIBRATION_COLUMNS = {
-    "finding": "Finding",
-    "brier": "Brier",
-    "brier_after": "Brier, scaled",
-    "ece": "ECE",
-    "ece_after": "ECE, scaled",
-    "temperature": "Temperature",
-}
 _METRICS_NOTE = (
     "AUROC, average precision and Brier score need no threshold. "
     "ECE is the expected calibration error over 15 bins. PPV and NPV hold for the prevalence of these images "
@@ -81,7 +74,7 @@ def page(report: Report, figures: Sequence[Figure], training: Training) -> Docum
     sections = [
         Section("Findings", (*_pick(drawn, "auroc"), metrics(report))),
         Section("Curves", _pick(drawn, "roc", "precision_recall")),
-        Section("Calibration", (*_pick(drawn, "reliability"), *_calibration(report))),
+        Section("Calibration", (*_pick(drawn, "reliability"), *calibration_parts(report))),
         Section("Subgroups", (*_pick(drawn, "subgroups"), *_subgroups(report))),
         Section("Published results on ChestX-ray14", _published(report)),
         Section("Training", _pick(drawn, "training")),
@@ -141,20 +134,6 @@ def metric_cell(report: Report, row: Record, name: str, with_interval: bool = Tr
     mark = "*" if report.optimistic and name in AT_THRESHOLD and value is not None else ""
     ends = (f"{name}_low", f"{name}_high") if name in RESAMPLED and with_interval else ("", "")
     return estimate(row, name, *ends, mark=mark)
-
-
-def _calibration(report: Report) -> tuple[Part, ...]:
-    if report.calibration is None:
-        return ()
-    fitted = " fitted on " + report.calibrated_on
-    if not report.calibrated_on:
-        fitted = ": there were no validation rows to fit temperatures on"
-    rows = []
-    for row in records(report.calibration):
-        numbers = (estimate(row, name) for name in list(_CALIBRATION_COLUMNS)[1:])
-        rows.append((row["finding"], *(Estimate(number.value, digits=4) for number in numbers)))
-    title = f"Before and after temperature scaling{fitted}"
-    return (Table(title, tuple(_CALIBRATION_COLUMNS.values()), tuple(rows), "lrrrrr"),)
 
 
 def _subgroups(report: Report) -> tuple[Part, ...]:
