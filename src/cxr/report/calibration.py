@@ -44,7 +44,8 @@ _MEASURED_NOTE = (
 )
 _RECALIBRATED_NOTE = (
     "Calibrated probabilities have the logit intercept + slope times the logit of the model. They are shown "
-    "here and by cxr predict --calibrated; every other metric of this report is of the model's own probabilities."
+    "here and by cxr predict --calibrated; every other metric of this report is of the model's own "
+    "probabilities."
 )
 
 
