@@ -97,7 +97,7 @@ def test_compare_writes_these_columns_and_fields(tmp_path: Path) -> None:
     )
     assert columns(out / "comparison.csv") == COMPARISON.split()
     assert fields(json.loads((out / "comparison.json").read_text())) == {
-        "": "a b evaluated_on intervals findings mean notes versions disclaimer",
+        "": "a b evaluated_on intervals findings mean warnings notes versions disclaimer",
         "findings": words(COMPARISON),
         "mean": words(COMPARISON),
         "versions": "python cxr numpy scipy scikit-learn pandas",

@@ -12,6 +12,7 @@ from cxr.evaluation.metric_tables import finding_table, summary_table
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.published import Published, beside
 from cxr.evaluation.recalibration import Recalibration, note_unfitted
+from cxr.evaluation.same_labels import hash_labels
 from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
 from cxr.evaluation.statistics.intervals import effective_units
 from cxr.evaluation.subgroups import Subgroups, subgroups
@@ -146,7 +147,7 @@ def _with_details(
         calibration=calibration_table(predictions, recalibration, resampling),
         calibrated_on=recalibration.fitted_on if recalibration else "",
         reliability=reliability_table(predictions),
-        published=beside(predictions.rows["image"]) if is_nih else None,
+        published=beside(predictions.rows["image"], hash_labels(predictions)) if is_nih else None,
     )
 
 

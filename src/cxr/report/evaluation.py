@@ -13,7 +13,7 @@ from cxr.files import clear_leftovers, write_bytes, write_text
 from cxr.report import figures, html, json_file, markdown
 from cxr.report.calibration import calibration_lines
 from cxr.report.document import Cell, Table, Text, format_cell, format_interval
-from cxr.report.evaluation_page import mean_over, metric_cell, page
+from cxr.report.evaluation_page import describe_relabelled, mean_over, metric_cell, page
 from cxr.report.records import Record, estimate, records
 from cxr.report.run_files import Training
 from cxr.text import DISCLAIMER
@@ -110,6 +110,7 @@ def facts(report: Report) -> Mapping[str, object]:
     if report.published is not None:
         facts["published"] = {
             "split": report.published.split,
+            "relabelled": report.published.relabelled,
             "same_images": records(report.published.same),
             "other_patients_not_comparable": records(report.published.other),
         }
@@ -169,6 +170,8 @@ def published_lines(report: Report) -> list[str]:
     """Which published results can be compared with this report's mean."""
     if report.published is None:
         return []
+    if report.published.relabelled:
+        return [f"Published results: {describe_relabelled(report.published)}."]
     if not report.published.split:
         return ["Published results: none was measured on exactly these test images."]
     means = [f"{row['result']} {row['mean']:.3f}" for row in report.published.same.to_dict("records")]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pandas as pd
 
 from cxr.evaluation.metric_tables import AT_THRESHOLD
+from cxr.evaluation.published import LABEL_TABLE, Published
 from cxr.evaluation.report import Report
 from cxr.evaluation.statistics.bootstrap import RESAMPLED
 from cxr.evaluation.thresholds import origin
@@ -221,12 +222,14 @@ def _published(report: Report) -> tuple[Part, ...]:
     )
     columns = ("Result", "Views", "Mean AUROC", "Source")
     on_others = Table(
-        "Measured on other patients, so no metric of this report can be compared with them",
+        "Measured on other patients or labels, so no metric of this report can be compared with them",
         columns,
         tuple(other),
         "llrl",
     )
-    folded = Section("On other patients: not comparable", (on_others,), is_folded=True)
+    folded = Section("On other patients or labels: not comparable", (on_others,), is_folded=True)
+    if report.published.relabelled:
+        return (Text(f"Not comparable: {describe_relabelled(report.published)}."), folded)
     if not report.published.split:
         return (Text("No published result was measured on exactly these test images."), folded)
     views = next((value for key, value in report.about if key == "test-time augmentation"), "")
@@ -234,6 +237,11 @@ def _published(report: Report) -> tuple[Part, ...]:
     ours = ("this report", views, estimate(mean, "auroc", "auroc_low", "auroc_high"), "")
     title = f"On the same test images ({report.published.split})"
     return (Table(title, columns, (ours, *same), "llrl"), folded)
+
+
+def describe_relabelled(published: Published) -> str:
+    """Why results on the same test images cannot be compared."""
+    return f"the test images are those of {published.relabelled}, and their labels are not those of {LABEL_TABLE}"
 
 
 def counts(counts: Counts) -> tuple[Part, ...]:
