@@ -83,11 +83,12 @@ Brier | ECE |
 | Hernia | 3 | 0 | n/a | n/a | n/a | 0.500 | n/a | 0.667 | 0.000 | 1.000 | 0.153 | 0.333 |
 | **mean** | **4** |  | **0.750** | **0.833** | **0.500** |  | **0.500** | **0.583** | **0.250** | **0.750** | \
 **0.154** | **0.317** |
-| **micro** | **7** | **2** | **0.800** | **0.750** | **0.400** |  | **0.500** | **0.600** | **0.333** | **0.750** | \
-**0.154** | **0.314** |
+| **micro (pairs)** | **7** | **2** | **0.800** | **0.750** | **0.400** |  | **0.500** | **0.600** | **0.333** | \
+**0.750** | **0.154** | **0.314** |
 
 AUROC, average precision and Brier score need no threshold. ECE is the expected calibration error over 15 bins. \
-PPV and NPV hold for the prevalence of these images alone.
+PPV and NPV hold for the prevalence of these images alone. The row of micro counts pairs of an image and a finding, \
+not images.
 
 ## About
 
@@ -111,15 +112,16 @@ def test_the_terminal_table_reads_well() -> None:
         text
         == """Evaluated on test rows (4 images, 3 patients)
 
-                       Avg.
-Finding  Pos.  AUROC  prec.     F1  Thresh.  Sens.  Spec.
-─────────────────────────────────────────────────────────
-Mass        2  0.750  0.833  0.500    0.450  0.500  0.500
-Hernia      0    n/a    n/a    n/a    0.500    n/a  0.667
+                             Avg.
+Finding        Pos.  AUROC  prec.     F1  Thresh.  Sens.  Spec.
+───────────────────────────────────────────────────────────────
+Mass              2  0.750  0.833  0.500    0.450  0.500  0.500
+Hernia            0    n/a    n/a    n/a    0.500    n/a  0.667
 
-mean           0.750  0.833  0.500           0.500  0.583
-micro       2  0.800  0.750  0.400           0.500  0.600
+mean                 0.750  0.833  0.500           0.500  0.583
+micro (pairs)     2  0.800  0.750  0.400           0.500  0.600
 
+micro (pairs): pairs of an image and a finding, not images.
 Thresholds: best F1 on validation rows (2 images, 1 patient); evaluated on test
 rows.
 Note: n/a, no positive image: Hernia

@@ -166,15 +166,16 @@ def test_predict_prints_these_columns_and_fields(
     call("predict", run, image, tmp_path / "bad.png", "--format", "json")
     failed, predicted = map(json.loads, capsys.readouterr().out.splitlines())
     assert fields(predicted) == {
-        "": "image probabilities thresholds above out_of_distribution familiarity notes overlays sheet",
+        "": "image probabilities thresholds above out_of_distribution familiarity notes overlays sheet few_positives",
         "probabilities": findings,
         "thresholds": findings,
         "overlays": "",
+        "few_positives": " ".join(predicted["few_positives"]),
     }
     assert fields(failed) == {"": "image error"}
     call("predict", run, image, "--format", "csv")
     header = capsys.readouterr().out.splitlines()[0].split(",")
-    assert header == ["image", *(f"p_{finding}" for finding in NIH_14), "warning"]
+    assert header == ["image", *(f"p_{finding}" for finding in NIH_14), "warning", "few_positives"]
 
 
 def test_explain_writes_these_columns_and_fields(run: Path, tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def _open(
 
 
 def _read_made(predictions: Path) -> tuple[tuple[str, str], ...]:
-    """What the report of cxr eval beside its predictions.csv says of the images; nothing beside another file."""
+    """What the report beside a predictions.csv of cxr eval says of the images; nothing of another file."""
     if predictions.name != "predictions.csv":
         return ()
     about = read_about(predictions.with_name("report.json"))

@@ -81,6 +81,10 @@ class Writer:
         pairs = zip(self.findings, self.recalibration.is_fitted, strict=True)
         return [finding for finding, is_fitted in pairs if not is_fitted]
 
+    def mark(self, finding: str) -> str:
+        """A star where the finding's threshold was chosen on few positive images."""
+        return "*" if finding in self.thresholds.few_positives else ""
+
     def warning(self, score: float | None) -> str:
         """As `describe_warning`."""
         return describe_warning(score, self.measured)
@@ -120,6 +124,7 @@ class JsonWriter(Writer):
                 "notes": image.notes,
                 "overlays": {finding: str(path) for finding, path in drawn[0].items()},
                 "sheet": drawn[1] and str(drawn[1]),
+                "few_positives": self.thresholds.few_positives,
                 **calibration,
             }
         )
@@ -137,7 +142,7 @@ class CsvWriter(Writer):
     def __init__(self, checkpoint: Checkpoint, recalibration: Recalibration | None, file: TextIO) -> None:
         super().__init__(checkpoint, recalibration)
         self._file = file
-        columns = ["image", *(f"p_{finding}" for finding in self.findings), "warning"]
+        columns = ["image", *(f"p_{finding}" for finding in self.findings), "warning", "few_positives"]
         self._file.write(csv_line([*columns, *(["not_calibrated"] if recalibration else [])]))
 
     def write(  # noqa: D102 - as of Writer
@@ -145,7 +150,8 @@ class CsvWriter(Writer):
     ) -> None:
         notes = "; ".join(text for text in (self.warning(score), *image.notes) if text)
         calibration = ["; ".join(self.not_calibrated)] if self.recalibration else []
-        self._file.write(csv_line([str(image.file), *row, notes, *calibration]))
+        few = "; ".join(self.thresholds.few)
+        self._file.write(csv_line([str(image.file), *row, notes, few, *calibration]))
 
 
 class TableWriter(Writer):
@@ -183,7 +189,8 @@ class TableWriter(Writer):
                 above.append(place)
             word = "above" if row[c] >= threshold else ""
             note = "not calibrated" if self.findings[c] in self.not_calibrated else ""
-            rows.append((self.findings[c], Estimate(row[c], note=note), Estimate(threshold), word))
+            mark = self.mark(self.findings[c])
+            rows.append((self.findings[c], Estimate(row[c], note=note), Estimate(threshold, mark=mark), word))
         columns = ("Finding", "Calibrated" if self.recalibration else "Probability", "Threshold", "")
         return Table("", columns, tuple(rows), "lrrr", bold=tuple(above))
 
@@ -204,7 +211,7 @@ class TableWriter(Writer):
         weakly_chosen = self.thresholds.few
         weak = ""
         if weakly_chosen:
-            weak = f" Chosen on fewer than {MIN_POSITIVE} positive images: {', '.join(weakly_chosen)}."
+            weak = f" * Chosen on fewer than {MIN_POSITIVE} positive images: {', '.join(weakly_chosen)}."
         self._console.print(f"Thresholds: {origin(self.thresholds)}.{weak} {DISCLAIMER}", soft_wrap=True)
 
 
@@ -216,7 +223,11 @@ class WideWriter(TableWriter):
     ) -> None:
         self._num_images += 1
         order = sorted(range(len(row)), key=lambda c: -row[c])
-        above = [f"{self.findings[c]} {row[c]:.3f}" for c in order if row[c] >= self.thresholds.values[c]]
+        above = [
+            f"{self.findings[c]}{self.mark(self.findings[c])} {row[c]:.3f}"
+            for c in order
+            if row[c] >= self.thresholds.values[c]
+        ]
         likeliest = f"none above its threshold; most probable {self.findings[order[0]]} {row[order[0]]:.3f}"
         is_warned = bool(self.warning(score))
         self._num_warned += is_warned

@@ -1,4 +1,4 @@
-"""Results that others published on ChestX-ray14, beside a report where test images and labels are the same."""
+"""Results that others published on ChestX-ray14, beside a report of the same test images and labels."""
 
 from collections.abc import Iterable
 from importlib.resources import files
@@ -27,8 +27,7 @@ class Published(NamedTuple):
         split: Name of the known test list that was evaluated with the labels of LABEL_TABLE, or empty.
         same: Results on exactly these test images.
         other: Results on other patients or labels, with which no metric of this report can be compared.
-        relabelled: Name of the known test list that was evaluated with other labels than those of LABEL_TABLE,
-            or empty.
+        relabelled: Name of the known test list that was evaluated with other labels, or empty.
     """
 
     split: str

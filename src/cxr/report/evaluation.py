@@ -13,7 +13,7 @@ from cxr.files import clear_leftovers, write_bytes, write_text
 from cxr.report import figures, html, json_file, markdown
 from cxr.report.calibration import calibration_lines
 from cxr.report.document import Cell, Table, Text, format_cell, format_interval
-from cxr.report.evaluation_page import describe_relabelled, mean_over, metric_cell, page
+from cxr.report.evaluation_page import MICRO_PAIRS, describe_relabelled, mean_over, metric_cell, page
 from cxr.report.records import Record, estimate, records
 from cxr.report.run_files import Training
 from cxr.text import DISCLAIMER
@@ -127,6 +127,7 @@ def summary(report: Report) -> tuple[Text | Table, ...]:
         Text(""),
         _short_table(report),
         Text(""),
+        Text(f"{MICRO_PAIRS}: pairs of an image and a finding, not images."),
         Text(f"Thresholds: {thresholds}"),
         *intervals,
         *map(Text, lines),

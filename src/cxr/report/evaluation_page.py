@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from cxr.evaluation.metric_tables import AT_THRESHOLD
+from cxr.evaluation.metric_tables import AT_THRESHOLD, MICRO
 from cxr.evaluation.published import LABEL_TABLE, Published
 from cxr.evaluation.report import Report
 from cxr.evaluation.statistics.bootstrap import RESAMPLED
@@ -46,10 +46,12 @@ COLUMNS = {
     "ece": "ECE",
 }
 """Columns of the metrics; those of RESAMPLED have an interval in each cell."""
+MICRO_PAIRS = "micro (pairs)"
+"""Name of the row MICRO, where `Images` are none."""
 _METRICS_NOTE = (
     "AUROC, average precision and Brier score need no threshold. "
     "ECE is the expected calibration error over 15 bins. PPV and NPV hold for the prevalence of these images "
-    "alone."
+    "alone. The row of micro counts pairs of an image and a finding, not images."
 )
 _SUBGROUPS_NOTE = (
     "A subgroup with fewer than 10 patients with a positive, or with a negative image has its counts "
@@ -128,6 +130,8 @@ def metric_cell(report: Report, row: Record, name: str, with_interval: bool = Tr
     value = row[name]
     if name in ("num_positive", "threshold") and value is None and row["threshold"] is None:
         return ""  # of a summary row
+    if name == "finding" and value == MICRO:
+        return MICRO_PAIRS
     if name in ("finding", "num", "num_positive"):
         return value
     if name == "threshold" and isinstance(value, float) and 0 < value < 0.01:
@@ -241,7 +245,8 @@ def _published(report: Report) -> tuple[Part, ...]:
 
 def describe_relabelled(published: Published) -> str:
     """Why results on the same test images cannot be compared."""
-    return f"the test images are those of {published.relabelled}, and their labels are not those of {LABEL_TABLE}"
+    images = f"the test images are those of {published.relabelled}"
+    return f"{images}, and their labels are not those of {LABEL_TABLE}"
 
 
 def counts(counts: Counts) -> tuple[Part, ...]:
