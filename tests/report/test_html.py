@@ -124,6 +124,13 @@ def test_tables_can_be_read_and_reached_without_a_mouse(folder: Path) -> None:
     assert {attributes.get("scope") for attributes in parsed.all("th")} == {"col", "row"}
 
 
+def test_the_list_of_contents_leads_to_every_section(folder: Path) -> None:
+    tags = _Page(text_of(folder)).tags
+    places = {attributes["id"] for name, attributes in tags if name == "section" and "id" in attributes}
+    links = [str(attributes["href"]) for name, attributes in tags if name == "a"]
+    assert len(places) > 3 and {link[1:] for link in links if link.startswith("#")} == places
+
+
 def test_what_users_wrote_is_text_and_never_markup(folder: Path) -> None:
     text = text_of(folder)
     assert "<b>bold</b>" not in text
