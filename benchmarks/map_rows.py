@@ -14,8 +14,7 @@ from benchmarks.timing import Contender, Row, race
 from cxr.config.schema import Config
 from cxr.deploy.predict_files import predict_batch
 from cxr.deploy.predict_output import Square
-from cxr.evaluation import calibration, thresholds
-from cxr.evaluation.calibration import Temperatures
+from cxr.evaluation import recalibration, thresholds
 from cxr.explain.cam import activation_maps
 from cxr.explain.maps import compute_maps
 from cxr.findings import NIH_14
@@ -42,20 +41,20 @@ def random_checkpoint(root: Path, backbone: str, device: torch.device) -> Checkp
             "model": {"backbone": backbone, "weights": "none"},
         }
     )
-    points, temperatures = thresholds.fixed(NIH_14), Temperatures(NIH_14, (np.nan,) * len(NIH_14), "")
+    points, calibrated = thresholds.fixed(NIH_14), recalibration.no_recalibration(NIH_14)
     metadata = Metadata(
         config=config,
         findings=NIH_14,
         preprocess=Preprocess(STORE_SIZE),
         split=SplitIdentity(kind="", name="unknown", hashes={}, num_images={}),
         thresholds=thresholds.to_json(points),
-        temperatures=calibration.to_json(temperatures),
+        temperatures=recalibration.to_json(calibrated),
         epoch=0,
         step=0,
         validation={},
         versions=versions(),
     )
-    return Checkpoint(classifier, metadata, points, temperatures, patients={})
+    return Checkpoint(classifier, metadata, points, calibrated, patients={})
 
 
 def maps(table: LabelTable, backbone: str, device: torch.device, rounds: int) -> list[Row]:

@@ -10,8 +10,8 @@ import pytest
 
 from cxr.config.render import render
 from cxr.config.schema import Config, Eval
-from cxr.evaluation.calibration import fit
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.recalibration import fit
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import choose
 from cxr.report.evaluation import write
@@ -55,7 +55,7 @@ def judged(draw: Draw) -> tuple[Report, Predictions]:
     predictions.rows["sex"] = np.where(np.arange(300) // 3 % 2, "M", "F")
     about = {"run": "runs/<b>bold</b>", "model": "resnet18"}
     return score(
-        predictions, choose(val, "f1"), about, config=Eval(draws=100), temperatures=fit(val)
+        predictions, choose(val, "f1"), about, config=Eval(draws=100), recalibration=fit(val)
     ), predictions
 
 
