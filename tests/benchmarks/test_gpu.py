@@ -33,7 +33,7 @@ def test_the_program_for_a_gpu_runs_small_on_a_cpu(tmp_path: Path) -> None:
         for row in result["rows"]
         if row["group"].startswith("plain script") and row["unit"] != "s"
     ]
-    assert len(rates) == 6 and min(rates) > 0
+    assert len(rates) == 2 and min(rates) > 0
     assert result["versions"]["torch"] and result["machine"]["cpu"] and result["anchors"]
 
 
