@@ -26,7 +26,7 @@ def draw_terminal() -> None:
     """What `cxr eval` prints, as docs/report.svg."""
     checkpoint = checkpoints.load(RUN)
     evaluated = predictions.read(RUN / "eval_test" / "predictions.csv")
-    report = score(evaluated, checkpoint.thresholds, config=Eval(), temperatures=checkpoint.temperatures)
+    report = score(evaluated, checkpoint.thresholds, config=Eval(), recalibration=checkpoint.recalibration)
     console = Console(record=True, width=96, file=open("/dev/null", "w"))
     console.print("[bold]$ cxr eval runs/demo[/]")
     console.print(render(*summary(report)))

@@ -17,6 +17,7 @@ from tests.helpers.fakes import write_chexpert, write_lines, write_nih
 COMMANDS = ("recipes", "config", "init", "download", "phantom", "check", "pack", "train", "runs", "eval", "compare",
             "readers", "predict")  # fmt: skip
 REPORT = [
+    "calibration.csv",
     "figures",
     "metrics.csv",
     "predictions.csv",

@@ -33,6 +33,8 @@ def test_a_checkpoint_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     assert metadata.findings == ("Cardiomegaly", "Effusion")
     assert (metadata.config.train.batch_size, metadata.config.image.size) == (5, 32)
     assert metadata.config.eval.tta == "flip"
+    np.testing.assert_allclose(1 / np.array(checkpoint.recalibration.slopes), [0.9021275967, 0.9238870591])
+    assert checkpoint.recalibration.is_temperature
     assert checkpoint.patients.keys() == {"train", "val"} and len(checkpoint.patients["train"]) > 1
     with torch.inference_mode():
         logits = checkpoint.classifier(torch.zeros(1, 1, 32, 32, dtype=torch.uint8))
@@ -57,6 +59,11 @@ def test_a_report_of_fixed_predictions_keeps_its_numbers(tmp_path: Path) -> None
     assert call("eval", FIXTURES / "predictions.csv", *options, "--out", tmp_path) == 0
     found = json.loads((tmp_path / "report.json").read_text())
     written = json.loads((FIXTURES / "report.json").read_text())
+    for report in (found, written):  # intercept and slope stand where a temperature was
+        rows = report["calibration"]["findings"]
+        report["calibration"]["findings"] = [
+            {name: row[name] for name in ("finding", "brier", "ece")} for row in rows
+        ]
     for name in ("metrics", "summary", "subgroups", "calibration"):
         same(found[name], written[name], name)
 

@@ -15,9 +15,9 @@ HOME = Path(__file__).parents[1]
 
 @pytest.mark.skipif(not find_spec("mkdocs"), reason="needs mkdocs (pip install -e '.[docs]')")
 def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path)]
     done = subprocess.run(command, cwd=HOME, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr  # without --quiet, which would hide warnings from --strict
     commands = (tmp_path / "cli" / "index.html").read_text()
     assert all(f"cxr {name}" in commands for name in ("train", "eval", "predict", "init", "download"))
     keys = (tmp_path / "config" / "index.html").read_text()

@@ -77,5 +77,7 @@ def _print_usage_error(error: typer.BadParameter, explain_option: ExplainOption)
     if written:
         message = f"No such option: {option}"  # without Click's guesses
         hint = f"write {written} in its place; cxr config demo lists every key"
+    if message.endswith("'RECIPE'."):
+        hint = f"cxr recipes lists them, such as {command} demo; {hint}"
     message = message[0].lower() + message[1:].rstrip(".")
     complain(CxrError(f"{command}: {message}", hint))

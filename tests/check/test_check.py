@@ -18,6 +18,7 @@ from cxr.findings import NIH_14
 from cxr.images.limits import MAX_BYTES
 from cxr.images.prepare import Preprocess, prepare
 from cxr.images.read import read_file
+from cxr.model import checkpoint as checkpoints
 from tests.check.conftest import CHANGES
 from tests.helpers.commands import call
 from tests.helpers.fakes import write_chexpert, write_lines
@@ -62,6 +63,18 @@ def test_a_clean_dataset_is_ready_and_has_no_outliers(
     assert f"would train on {images['train']} images of {patients['train']} patients, validate on" in printed
     assert printed.splitlines()[-2].startswith("ready")
     assert facts["files"]["read"] == 40
+
+
+def test_findings_with_few_positive_validation_images_are_named_as_training_counts_them(
+    recipe: Path, run: Path, tmp_path: Path
+) -> None:
+    _, facts = check(recipe, tmp_path / "out", "--quick")
+    thresholds = checkpoints.load(run).thresholds
+    assert len(thresholds.few) > 2
+    line = f"validation has fewer than 10 positive images of {', '.join(thresholds.few)}: thresholds will be unreliable"
+    assert line in facts["warnings"]
+    _, facts = check(recipe, tmp_path / "out", "--quick", "eval.threshold=0.5")
+    assert not [warning for warning in facts["warnings"] if "unreliable" in warning]
 
 
 @pytest.mark.parametrize(

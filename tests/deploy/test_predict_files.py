@@ -19,6 +19,7 @@ from cxr.explain.lettering import Colour
 from cxr.findings import NIH_14
 from cxr.images.grey import Grey
 from cxr.images.read import read_file
+from cxr.model import checkpoint as checkpoints
 from tests.helpers.commands import call
 from tests.helpers.dicoms import make_dicom, to_bytes, write_dicom
 
@@ -53,7 +54,7 @@ def images(archive: Path, tmp_path: Path) -> Path:
 
 def rows(text: str) -> dict[str, list[float]]:
     """Probabilities by image, of the CSV form."""
-    return {row[0]: [float(cell) for cell in row[1:-1]] for row in list(csv.reader(io.StringIO(text)))[1:]}
+    return {row[0]: [float(cell) for cell in row[1:-2]] for row in list(csv.reader(io.StringIO(text)))[1:]}
 
 
 def test_the_table_has_the_likeliest_finding_first(predict: Predict, images: Path) -> None:
@@ -65,7 +66,9 @@ def test_the_table_has_the_likeliest_finding_first(predict: Predict, images: Pat
     assert sorted(cells[0] for cells in shown) == sorted(NIH_14)
     values = [float(cells[1]) for cells in shown]
     assert values == sorted(values, reverse=True)
-    assert all((float(cells[1]) >= float(cells[2]) - 5e-4) >= (cells[3:] == ["above"]) for cells in shown)
+    thresholds = [float(cells[2].removesuffix("*")) for cells in shown]
+    for cells, value, threshold in zip(shown, values, thresholds, strict=True):
+        assert (value >= threshold - 5e-4) >= (cells[3:] == ["above"])
     assert lines[-1].startswith("Thresholds: best F1 on validation rows (")
     assert lines[-1].endswith("Research tool, not a medical device.")
 
@@ -84,7 +87,8 @@ def test_json_is_one_object_a_line_and_an_image(predict: Predict, images: Path) 
 def test_csv_can_be_evaluated_by_eval(predict: Predict, archive: Path, tmp_path: Path) -> None:
     status, out, _ = predict(archive / "images", "--format", "csv")
     assert status == 0
-    assert out.splitlines()[0] == ",".join(["image", *(f"p_{finding}" for finding in NIH_14), "warning"])
+    header = ["image", *(f"p_{finding}" for finding in NIH_14), "warning", "few_positives"]
+    assert out.splitlines()[0] == ",".join(header)
     (tmp_path / "p.csv").write_text(out)
     with pytest.raises(SystemExit) as ended:
         main(["eval", str(tmp_path / "p.csv"), "--labels", str(archive / "Data_Entry_2017_v2020.csv")])
@@ -315,7 +319,8 @@ def test_a_model_that_cannot_tell_says_nothing(predict: Predict, strange: tuple[
     assert json.loads(out)["out_of_distribution"] is None
     assert json.loads(out)["familiarity"] is None
     assert "arning" not in predict(strange[1])[1]
-    assert predict(strange[1], "--format", "csv")[1].splitlines()[1].endswith(",")
+    (row,) = csv.DictReader(predict(strange[1], "--format", "csv")[1].splitlines())
+    assert row["warning"] == ""
 
 
 def found(out: str) -> list[str]:
@@ -653,7 +658,26 @@ def test_wide_is_one_line_per_image(predict: Predict, images: Path) -> None:
         max(probabilities["probabilities"], key=probabilities["probabilities"].get)
     ]
     for finding in named:
-        assert f"{finding} {probabilities['probabilities'][finding]:.3f}" in lines[0]
+        mark = "*" if finding in probabilities["few_positives"] else ""
+        assert f"{finding}{mark} {probabilities['probabilities'][finding]:.3f}" in lines[0]
+
+
+def test_thresholds_chosen_on_few_positive_images_are_marked(
+    predict: Predict, run: Path, images: Path
+) -> None:
+    counts = json.loads(checkpoints.load(run).metadata.thresholds)
+    pairs = zip(counts["findings"], counts["num_positive"], strict=True)
+    few = {name: num for name, num in pairs if num < 10 and name not in counts["fallback"]}
+    assert few  # of 6 validation images
+    file = min(images.glob("*.png"))
+    assert json.loads(predict(file, "--format", "json")[1])["few_positives"] == few
+    (row,) = csv.DictReader(predict(file, "--format", "csv")[1].splitlines())
+    named = [f"{name} ({num})" for name, num in few.items()]
+    assert row["few_positives"] == "; ".join(named)
+    out = predict(file)[1]
+    marked = [line.split()[0] for line in out.splitlines()[3 : 3 + len(NIH_14)] if "*" in line]
+    assert sorted(marked) == sorted(few)
+    assert f"* Chosen on fewer than 10 positive images: {', '.join(named)}." in out
 
 
 def test_strict_has_an_exit_status_for_a_strange_image(

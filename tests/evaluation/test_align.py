@@ -41,7 +41,7 @@ def test_other_labels_of_an_image_are_an_error(draw: Draw) -> None:
         align([("A", first), ("B", replace(first, y=y))])
     assert error.value.render() == (
         "error: A and B: 2 images have other labels in one than in the other, the first test_0003.png for Edema\n"
-        "hint: evaluate both on one table of labels, with --labels FILE"
+        "hint: give CSV files one table with --labels FILE, runs the same data.uncertain and data.blank"
     )
 
 

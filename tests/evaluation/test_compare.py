@@ -186,3 +186,39 @@ def test_the_terminal_needs_80_columns(draw: Draw) -> None:
     lines = capture.get().splitlines()
     assert not any("…" in line for line in lines)
     assert lines[:3] == ["A: worse", "B: better", "Evaluated on test rows (900 images, 300 patients)"]
+
+
+def test_other_pixels_and_views_are_said_before_any_p_value(draw: Draw, tmp_path: Path) -> None:
+    a, b = model("A1", draw(90)), model("B1", noisier(draw(90)))
+    a = replace(
+        a, made=(("pixels", "256 (pad) to 224"), ("views", "all"), ("test-time augmentation", "none"))
+    )
+    b = replace(
+        b, made=(("pixels", "256 (crop) to 224"), ("views", "PA"), ("test-time augmentation", "none"))
+    )
+    comparison = compare(a, b, HOW)
+    said = shown(comparison)
+    warning = "pixels differ, so the difference is not one of the models alone: A 256 (pad) to 224, B 256 (crop) to 224"
+    assert f"Warning: {warning}" in said and said.index(warning) < said.index("Holm")
+    assert said.count("Warning: ") == 2 and "Warning: views differ" in said
+    write(comparison, tmp_path)
+    assert json.loads((tmp_path / "comparison.json").read_text())["warnings"][0] == warning
+    assert warning.split(":")[0] in (tmp_path / "comparison.md").read_text().split("## AUROC")[0]
+    assert (
+        compare(a, replace(b, made=()), HOW).warnings == ()
+    )  # what is not known of one side is not compared
+
+
+def test_reports_beside_predictions_tell_of_their_pixels(
+    draw: Draw, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, fit in (("a", "pad"), ("b", "crop")):
+        (tmp_path / name).mkdir()
+        predictions_file.write(draw(60), tmp_path / name / "predictions.csv")
+        (tmp_path / name / "report.json").write_text(json.dumps({"about": {"pixels": f"256 ({fit}) to 224"}}))
+    files = [tmp_path / name / "predictions.csv" for name in ("a", "b")]
+    assert call("compare", *files, "eval.draws=100") == 0
+    assert "Warning: pixels differ" in " ".join(capsys.readouterr().out.split())
+    (tmp_path / "b" / "report.json").write_text("[")
+    assert call("compare", *files, "eval.draws=100") == 0
+    assert "Warning" not in capsys.readouterr().out

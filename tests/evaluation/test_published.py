@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,10 +7,12 @@ import pytest
 
 from cxr.config.schema import Eval
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.published import beside, recognise_test
-from cxr.evaluation.report import score
+from cxr.evaluation.published import Published, beside, recognise_test
+from cxr.evaluation.report import Report, score
+from cxr.evaluation.same_labels import hash_labels
 from cxr.evaluation.thresholds import fixed
 from cxr.findings import NIH_14
+from cxr.labels.table import LabelTable
 from cxr.report import markdown
 from cxr.report.evaluation import published_lines
 from cxr.report.evaluation_page import page
@@ -24,25 +27,78 @@ def test_the_official_test_list_is_known_by_its_names(sample_data: Path) -> None
     assert recognise_test(names[1:]) == ""
 
 
+def nih_labels(full_nih: LabelTable, images: set[str]) -> Predictions:
+    """The images with NIH's labels, below a folder and with the findings in another order."""
+    rows = full_nih.rows["image"].isin(images).to_numpy()
+    findings = NIH_14[::-1]
+    y = full_nih.raw[rows][:, [full_nih.findings.index(name) for name in findings]].astype(np.float64)
+    images_of_rows = "images/" + full_nih.rows["image"][rows]
+    identity = pd.DataFrame(
+        {"image": images_of_rows, "patient_id": "", "split": "test", "view": "", "sex": ""}
+    )
+    return Predictions(identity.assign(age=np.nan), findings, np.nan_to_num(y), np.zeros(y.shape))
+
+
+def stand_beside(predictions: Predictions) -> Published:
+    return beside(predictions.rows["image"], hash_labels(predictions))
+
+
 @pytest.mark.real
-def test_official_results_stand_beside_a_run_on_the_official_test_list(sample_data: Path) -> None:
-    split, same, other = beside((sample_data / "nih-1024" / "test_list.txt").read_text().split())
-    assert (split, set(same["split"])) == ("NIH official", {"official"})
-    assert set(other["split"]) == {"community", "random-unpublished"}
+def test_official_results_stand_beside_a_run_on_the_official_test_list(
+    sample_data: Path, full_nih: LabelTable
+) -> None:
+    names = (sample_data / "nih-1024" / "test_list.txt").read_text().split()
+    found = stand_beside(nih_labels(full_nih, set(names)))
+    assert (found.split, set(found.same["split"])) == ("NIH official", {"official"})
+    assert set(found.other["split"]) == {"community", "random-unpublished"} and not found.relabelled
+
+
+@pytest.mark.real
+def test_other_labels_of_the_same_images_are_comparable_with_nothing(
+    sample_data: Path, full_nih: LabelTable
+) -> None:
+    own = nih_labels(full_nih, set((sample_data / "nih-1024" / "test_list.txt").read_text().split()))
+    own.y[7, 3] = 1 - own.y[7, 3]
+    found = stand_beside(own)
+    assert (found.split, found.relabelled, len(found.same)) == ("", "NIH official", 0)
+    report = replace(small(), published=found)
+    assert published_lines(report) == [
+        "Published results: the test images are those of NIH official, and their labels are not those of "
+        "Data_Entry_2017_v2020.csv."
+    ]
+    text = markdown.render(page(report, (), Training()))
+    assert "Not comparable: the test images are those of NIH official" in text
 
 
 @pytest.mark.real
 def test_community_results_stand_beside_a_run_on_the_community_test_list(
-    sample_data: Path, xrv_data: Path
+    sample_data: Path, full_nih: LabelTable
 ) -> None:
     folds = pd.read_csv(sample_data / "splits" / "nih_community_patients.csv", dtype=str)
     test = set(folds[folds.iloc[:, 1] == "test"].iloc[:, 0].astype(int))
-    table = pd.read_csv(xrv_data / "Data_Entry_2017_v2020.csv.gz")
-    names = table["Image Index"][table["Patient ID"].isin(test)]
-    split, same, _ = beside(names)
-    assert (split, len(names)) == ("NIH community", 22_433)
-    assert set(same["split"]) == {"community"}
-    assert "reproduce-chexnet" in set(same["result"])
+    of_test = full_nih.rows["patient_id"].astype(int).isin(test)
+    own = nih_labels(full_nih, set(full_nih.rows["image"][of_test]))
+    found = stand_beside(own)
+    assert (found.split, len(own)) == ("NIH community", 22_433)
+    assert set(found.same["split"]) == {"community"}
+    assert "reproduce-chexnet" in set(found.same["result"])
+
+
+def test_the_hash_of_labels_knows_no_order_and_no_folder() -> None:
+    own = predictions(("Mass", "Edema"))
+    own.y[3] = [np.nan, 1]
+    other = own.select(np.arange(20)[::-1])
+    moved = replace(other, rows=other.rows.assign(image="folder/" + other.rows["image"]))
+    turned = replace(moved, findings=("Edema", "Mass"), y=moved.y[:, ::-1])
+    assert hash_labels(turned) == hash_labels(own)
+    for change in (0.0, 1.0):  # a label that was unknown
+        own.y[3, 0] = change
+        assert hash_labels(turned) != hash_labels(own)
+
+
+def small() -> Report:
+    own = predictions(NIH_14)
+    return score(own, fixed(own.findings), config=Eval(interval="none"))
 
 
 def predictions(findings: tuple[str, ...]) -> Predictions:
@@ -56,12 +112,11 @@ def predictions(findings: tuple[str, ...]) -> Predictions:
 
 
 def test_other_images_are_comparable_with_nothing() -> None:
-    own = predictions(NIH_14)
-    report = score(own, fixed(own.findings), config=Eval(interval="none"))
+    report = small()
     assert report.published is not None
     assert (report.published.split, len(report.published.same), len(report.published.other)) == ("", 0, 12)
     assert published_lines(report) == ["Published results: none was measured on exactly these test images."]
-    assert "On other patients: not comparable" in markdown.render(page(report, (), Training()))
+    assert "On other patients or labels: not comparable" in markdown.render(page(report, (), Training()))
 
 
 def test_other_findings_have_no_published_results() -> None:
@@ -70,7 +125,7 @@ def test_other_findings_have_no_published_results() -> None:
 
 
 def test_every_published_mean_is_that_of_its_findings() -> None:
-    table = beside(["a.png"]).other
+    table = beside(["a.png"], "").other
     given = table.dropna(subset=list(NIH_14))
     np.testing.assert_allclose(given[list(NIH_14)].mean(axis=1), given["mean"], atol=0.006)
     assert len(given) == 7

@@ -13,10 +13,10 @@ from sklearn.metrics import f1_score, roc_auc_score
 
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
-from cxr.evaluation.calibration import fit
 from cxr.evaluation.metric_tables import MEAN, MEAN_5, MICRO
 from cxr.evaluation.prediction_files import score_files
 from cxr.evaluation.predictions import Predictions, write
+from cxr.evaluation.recalibration import fit
 from cxr.evaluation.report import Report, macro_auroc, score
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.bootstrap import RESAMPLED
@@ -83,11 +83,12 @@ Brier | ECE |
 | Hernia | 3 | 0 | n/a | n/a | n/a | 0.500 | n/a | 0.667 | 0.000 | 1.000 | 0.153 | 0.333 |
 | **mean** | **4** |  | **0.750** | **0.833** | **0.500** |  | **0.500** | **0.583** | **0.250** | **0.750** | \
 **0.154** | **0.317** |
-| **micro** | **7** | **2** | **0.800** | **0.750** | **0.400** |  | **0.500** | **0.600** | **0.333** | **0.750** | \
-**0.154** | **0.314** |
+| **micro (pairs)** | **7** | **2** | **0.800** | **0.750** | **0.400** |  | **0.500** | **0.600** | **0.333** | \
+**0.750** | **0.154** | **0.314** |
 
 AUROC, average precision and Brier score need no threshold. ECE is the expected calibration error over 15 bins. \
-PPV and NPV hold for the prevalence of these images alone.
+PPV and NPV hold for the prevalence of these images alone. The row of micro counts pairs of an image and a finding, \
+not images.
 
 ## About
 
@@ -111,15 +112,16 @@ def test_the_terminal_table_reads_well() -> None:
         text
         == """Evaluated on test rows (4 images, 3 patients)
 
-                       Avg.
-Finding  Pos.  AUROC  prec.     F1  Thresh.  Sens.  Spec.
-─────────────────────────────────────────────────────────
-Mass        2  0.750  0.833  0.500    0.450  0.500  0.500
-Hernia      0    n/a    n/a    n/a    0.500    n/a  0.667
+                             Avg.
+Finding        Pos.  AUROC  prec.     F1  Thresh.  Sens.  Spec.
+───────────────────────────────────────────────────────────────
+Mass              2  0.750  0.833  0.500    0.450  0.500  0.500
+Hernia            0    n/a    n/a    n/a    0.500    n/a  0.667
 
-mean           0.750  0.833  0.500           0.500  0.583
-micro       2  0.800  0.750  0.400           0.500  0.600
+mean                 0.750  0.833  0.500           0.500  0.583
+micro (pairs)     2  0.800  0.750  0.400           0.500  0.600
 
+micro (pairs): pairs of an image and a finding, not images.
 Thresholds: best F1 on validation rows (2 images, 1 patient); evaluated on test
 rows.
 Note: n/a, no positive image: Hernia
@@ -165,7 +167,7 @@ def test_the_order_of_rows_changes_no_figure(draw: Draw) -> None:
     mixed = predictions.select(np.random.default_rng(0).permutation(300))
     how = Eval(draws=200)
     straight, shuffled = (
-        score(own, thresholds, config=how, temperatures=fit(predictions)) for own in (predictions, mixed)
+        score(own, thresholds, config=how, recalibration=fit(predictions)) for own in (predictions, mixed)
     )
     for name in ("table", "summary", "calibration", "reliability"):
         pd.testing.assert_frame_equal(getattr(shuffled, name), getattr(straight, name), check_exact=True)
@@ -202,6 +204,7 @@ def test_files_are_written(draw: Draw, tmp_path: Path) -> None:
     report = score(predictions, fixed(predictions.findings), config=Eval(draws=100))
     evaluation.write(report, predictions, predictions, tmp_path / "eval")
     names = [
+        "calibration.csv",
         "figures",
         "metrics.csv",
         "predictions.csv",

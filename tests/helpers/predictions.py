@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit
 
 from cxr.evaluation.predictions import Predictions
 
@@ -33,6 +34,17 @@ def draw_predictions(
         }
     )
     return Predictions(rows, findings, y, p)
+
+
+def miscalibrated(intercept: float, slope: float, num: int = 20_000, seed: int = 0) -> Predictions:
+    """Probabilities with wrong logits x, and labels drawn from intercept + slope x."""
+    draws = np.random.default_rng(seed)
+    x = draws.normal(-1, 1.5, num)
+    y = (draws.random(num) < expit(intercept + slope * x)).astype(np.float64)
+    rows = pd.DataFrame(
+        {"image": np.arange(num).astype(str), "patient_id": "", "split": "val", "view": "", "sex": ""}
+    )
+    return Predictions(rows.assign(age=np.nan), ("Mass",), y[:, None], expit(x)[:, None])
 
 
 @pytest.fixture

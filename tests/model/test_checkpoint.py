@@ -197,6 +197,11 @@ FAULTS: dict[str, tuple[Change, str]] = {
         "input should be greater than 0",
     ),
     "two temperatures": (in_text("temperatures", values=[1.0, 1.0]), "2 temperatures for 3 findings"),
+    "a slope below 0": (
+        in_text("temperatures", intercepts=[0.0] * 3, slopes=[1.0, -1.0, 1.0], reasons=[""] * 3),
+        "input should be greater than 0",
+    ),
+    "two slopes": (in_text("temperatures", slopes=[1.0, 1.0]), "2 slopes for 3 findings"),
     "temperatures cut": (lambda header, _: header.update(temperatures="{"), "invalid JSON"),
     "patients as floats": (
         lambda _, tensors: tensors.update({"patients.train": torch.zeros(3)}),
@@ -267,9 +272,9 @@ def test_a_checkpoint_of_the_first_release_has_no_checksum_and_is_read(trained: 
         )
 
     old, new = load(rewrite(trained, tmp_path / "old.safetensors", forget)), load(trained)
-    assert (old.thresholds, old.temperatures, old.metadata.findings) == (
+    assert (old.thresholds, old.metadata.temperatures, old.metadata.findings) == (
         new.thresholds,
-        new.temperatures,
+        new.metadata.temperatures,
         new.metadata.findings,
     )
     assert all(torch.equal(old.patients[fold], new.patients[fold]) for fold in ("train", "val"))

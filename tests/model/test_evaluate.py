@@ -11,8 +11,8 @@ from cxr.data.dataset import Dataset
 from cxr.data.loader import Rows
 from cxr.data.store import Pixels, Store
 from cxr.errors import CxrError
-from cxr.evaluation.calibration import fit
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.recalibration import fit
 from cxr.evaluation.report import Report, macro_auroc
 from cxr.evaluation.thresholds import choose
 from cxr.model import checkpoint as checkpoints
@@ -143,11 +143,11 @@ def test_probabilities_have_the_weights_of_the_loss_undone(trained: Path, datase
     assert ((predictions.p - predictions.y) ** 2).mean() < ((raw - predictions.y) ** 2).mean()
 
 
-def test_temperatures_are_fitted_on_the_validation_rows_of_training(trained: Path) -> None:
+def test_intercept_and_slope_are_fitted_on_the_validation_rows_of_training(trained: Path) -> None:
     _, validation = evaluate_run(trained, [], "val")
     report, _ = evaluate_run(trained, [], "test")
     assert report.calibration is not None
-    np.testing.assert_array_equal(report.calibration["temperature"], fit(validation).values)
+    np.testing.assert_array_equal(report.calibration["fitted_slope"], fit(validation).slopes)
     assert report.calibrated_on == validation.describe()
 
 

@@ -19,6 +19,10 @@ SUBGROUPS = """attribute group finding num num_positive auroc auroc_low auroc_hi
     sensitivity sensitivity_low sensitivity_high false_positive_rate false_positive_rate_low false_positive_rate_high
     ppv ppv_low ppv_high observed_expected observed_expected_low observed_expected_high num_findings"""
 GAPS = "attribute finding best worst gap gap_low gap_high"
+CALIBRATION = """finding brier ece temperature brier_after ece_after observed_expected observed_expected_low
+    observed_expected_high in_the_large in_the_large_low in_the_large_high intercept intercept_low intercept_high slope
+    slope_low slope_high brier_skill brier_skill_low brier_skill_high log_loss log_loss_low log_loss_high ece_perfect
+    ece_debiased ece_debiased_perfect fitted_intercept fitted_slope not_fitted observed_expected_after log_loss_after"""
 RELIABILITY = "finding lowest highest num mean_probability positive"
 COMPARISON = """finding num num_positive auroc_a auroc_b auroc_difference auroc_low auroc_high auroc_p auroc_p_holm
     f1_a f1_b f1_difference f1_low f1_high f1_p f1_p_holm delong_p delong_p_holm
@@ -65,6 +69,7 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
         "metrics.csv": words(f"{METRICS} optimistic"),
         "subgroups.csv": words(SUBGROUPS),
         "subgroup_gaps.csv": GAPS,
+        "calibration.csv": words(CALIBRATION),
         "reliability.csv": RELIABILITY,
     }
     assert fields(json.loads((tmp_path / "report.json").read_text())) == {
@@ -77,7 +82,7 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
         "subgroups.auroc": words(SUBGROUPS),
         "subgroups.gaps": GAPS,
         "calibration": "fitted_on findings reliability",
-        "calibration.findings": "finding brier ece temperature brier_after ece_after",
+        "calibration.findings": words(CALIBRATION),
         "calibration.reliability": RELIABILITY,
         "versions": "python cxr numpy scipy scikit-learn pandas",
     }
@@ -92,7 +97,7 @@ def test_compare_writes_these_columns_and_fields(tmp_path: Path) -> None:
     )
     assert columns(out / "comparison.csv") == COMPARISON.split()
     assert fields(json.loads((out / "comparison.json").read_text())) == {
-        "": "a b evaluated_on intervals findings mean notes versions disclaimer",
+        "": "a b evaluated_on intervals findings mean warnings notes versions disclaimer",
         "findings": words(COMPARISON),
         "mean": words(COMPARISON),
         "versions": "python cxr numpy scipy scikit-learn pandas",
@@ -161,15 +166,16 @@ def test_predict_prints_these_columns_and_fields(
     call("predict", run, image, tmp_path / "bad.png", "--format", "json")
     failed, predicted = map(json.loads, capsys.readouterr().out.splitlines())
     assert fields(predicted) == {
-        "": "image probabilities thresholds above out_of_distribution familiarity notes overlays sheet",
+        "": "image probabilities thresholds above out_of_distribution familiarity notes overlays sheet few_positives",
         "probabilities": findings,
         "thresholds": findings,
         "overlays": "",
+        "few_positives": " ".join(predicted["few_positives"]),
     }
     assert fields(failed) == {"": "image error"}
     call("predict", run, image, "--format", "csv")
     header = capsys.readouterr().out.splitlines()[0].split(",")
-    assert header == ["image", *(f"p_{finding}" for finding in NIH_14), "warning"]
+    assert header == ["image", *(f"p_{finding}" for finding in NIH_14), "warning", "few_positives"]
 
 
 def test_explain_writes_these_columns_and_fields(run: Path, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from cxr.config.render import render
 from cxr.config.schema import Config, Eval
-from cxr.evaluation.calibration import fit
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.recalibration import fit
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import choose
 from cxr.report.evaluation import write
@@ -55,7 +55,7 @@ def judged(draw: Draw) -> tuple[Report, Predictions]:
     predictions.rows["sex"] = np.where(np.arange(300) // 3 % 2, "M", "F")
     about = {"run": "runs/<b>bold</b>", "model": "resnet18"}
     return score(
-        predictions, choose(val, "f1"), about, config=Eval(draws=100), temperatures=fit(val)
+        predictions, choose(val, "f1"), about, config=Eval(draws=100), recalibration=fit(val)
     ), predictions
 
 
@@ -122,6 +122,13 @@ def test_tables_can_be_read_and_reached_without_a_mouse(folder: Path) -> None:
     assert len(regions) == len(tables)
     assert all(region["tabindex"] == "0" and region["aria-label"] for region in regions)
     assert {attributes.get("scope") for attributes in parsed.all("th")} == {"col", "row"}
+
+
+def test_the_list_of_contents_leads_to_every_section(folder: Path) -> None:
+    tags = _Page(text_of(folder)).tags
+    places = {attributes["id"] for name, attributes in tags if name == "section" and "id" in attributes}
+    links = [str(attributes["href"]) for name, attributes in tags if name == "a"]
+    assert len(places) > 3 and {link[1:] for link in links if link.startswith("#")} == places
 
 
 def test_what_users_wrote_is_text_and_never_markup(folder: Path) -> None:

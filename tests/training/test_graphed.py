@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cxr.config.load import override
 from cxr.distributed import World
 from cxr.errors import CxrError
-from cxr.training.graphed import Graphed, can_replay
+from cxr.training.graphed import Graphed, can_replay, record_graphs
 from tests.helpers.models import Recipe
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
@@ -53,6 +53,28 @@ def test_graphs_and_what_excludes_them_are_refused_by_name(
         CxrError, match=r"cuda_graphs=true.*cannot be combined|cannot be combined.*cuda_graphs"
     ):
         override(config, ["train.cuda_graphs=true", other])
+
+
+def test_a_card_that_cannot_record_trains_without_graphs_and_says_so(
+    make_recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nmore")
+
+    monkeypatch.setattr(torch.cuda, "make_graphed_callables", fail)
+    monkeypatch.setattr("cxr.training.graphed._measure_memory", lambda *_: 1)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 100))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, 2))
+    world = World(0, 1, 1, CPU)  # where the sample lies
+    assert record_graphs(model, make_recipe(tmp_path), world, None) is model
+    assert (
+        "warning: no CUDA graphs, which may be slower: CUDA error: operation not" in capsys.readouterr().err
+    )
+    with pytest.raises(RuntimeError, match="not permitted"):
+        record_graphs(model, make_recipe(tmp_path, "train.cuda_graphs=true"), world, None)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2, 100))
+    assert record_graphs(model, make_recipe(tmp_path), world, None) is model
+    assert "no CUDA graphs: they would need" in capsys.readouterr().err
 
 
 def test_recording_leaves_no_trace_and_the_last_batch_takes_the_model_as_it_is(

@@ -11,6 +11,7 @@ import pandas as pd
 from cxr.check.files import Facts
 from cxr.check.result import Cells, Files, Group, Patients, Together
 from cxr.evaluation.subgroups import UNKNOWN, age_band
+from cxr.evaluation.thresholds import MIN_POSITIVE, find_few
 from cxr.findings import find
 from cxr.labels.splits import SPLITS
 from cxr.labels.table import LabelTable
@@ -169,6 +170,19 @@ def find_one_class(targets: Targets, splits: RowSplits) -> list[str]:
         rest = {lack: [name for name in findings if name not in named] for lack, findings in found.items()}
         lines += _write_lines(f"in {split}: {effect}", rest)
     return lines
+
+
+def find_few_positive(targets: Targets, splits: RowSplits) -> list[str]:
+    """A line on findings with so few positive validation images that no threshold can be relied on.
+
+    Those without any are left to `find_one_class`.
+    """
+    rows = splits == "val"
+    num_positive = (targets.mask[rows] & (targets.y[rows] == 1)).sum(axis=0)
+    few = find_few(targets.findings, [int(num) for num in num_positive])
+    named = ", ".join(f"{finding} ({num})" for finding, num in few.items() if num)
+    fewer = f"validation has fewer than {MIN_POSITIVE} positive images of"
+    return [f"{fewer} {named}: thresholds will be unreliable"] if named else []
 
 
 def _write_lines(where: str, lacking: Mapping[str, Sequence[str]]) -> list[str]:

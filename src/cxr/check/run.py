@@ -154,12 +154,14 @@ def _conclude(
     num_rows, num_found, num_absent = len(listed.table), len(listed.found), len(listed.split.absent)
     files = counts.count_files(num_rows, num_found, num_absent, dataset.facts, dataset.unnamed)
     duplicates = _find_duplicates(dataset)
+    chooses = isinstance(listed.config.eval.threshold, str)
     warnings = [
         *problems.warnings,
         *warn_of_table(listed.table, is_joined=bool(parts)),
         *warn_of_images(dataset.listings, duplicates, files),
         # one class in a dataset of several says nothing of the training
         *([] if listed.name else counts.find_one_class(targets, splits)),
+        *(counts.find_few_positive(targets, splits) if chooses and not listed.name else []),
     ]
     check = Check(
         about=_describe(dataset),

@@ -161,6 +161,9 @@ def predict(
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Draw every finding.")] = False,
     maps: Annotated[bool, typer.Option("--maps", help="Write the maps as .npy files too.")] = False,
+    calibrated: Annotated[
+        bool, typer.Option("--calibrated", help="Calibrated probabilities, by the validation images.")
+    ] = False,
     head_findings: HeadFindings = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     strict: Annotated[
@@ -174,7 +177,7 @@ def predict(
 
     if open_overlays and heatmaps is None:
         raise typer.BadParameter("--open opens the folder of overlays: name it with --heatmaps FOLDER")
-    output = Output(form and form.value, out, wide)
+    output = Output(form and form.value, out, wide, calibrated)
     drawn = Heatmaps(heatmaps, findings, every, maps)
     outcome = run_predict(run, images, output, drawn, head_findings, device)
     if open_overlays and heatmaps:

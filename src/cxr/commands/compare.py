@@ -16,12 +16,13 @@ from cxr.config.schema import Eval
 from cxr.console import count
 from cxr.console import out as terminal
 from cxr.errors import CxrError
-from cxr.evaluation.compare import Compared
+from cxr.evaluation.compare import MADE, Compared
 from cxr.evaluation.compare import compare as compare_models
 from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.prediction_files import read_files
 from cxr.evaluation.reader_files import read_thresholds
 from cxr.report import compare as report
+from cxr.report.json_file import read_about
 from cxr.report.terminal import render
 from cxr.streams import show
 
@@ -102,10 +103,19 @@ def _open(
         if points.thresholds:
             thresholds = read_thresholds(points.thresholds[place], found.evaluated.findings)
         notes = tuple(f"{model.path}: {note}" for note in found.evaluated.notes)
-        return Compared(str(model.path), found.evaluated, thresholds, notes), config
+        made = _read_made(model.path)
+        return Compared(str(model.path), found.evaluated, thresholds, notes, made), config
     refuse_file_options(labels, options)
     from cxr.model.candidate import overrides_for
     from cxr.model.evaluate import predict_for_comparison
 
     overrides = overrides_for(model.path, targets.paths, targets.overrides)
     return predict_for_comparison(model.path, overrides, split, targets.recipe)
+
+
+def _read_made(predictions: Path) -> tuple[tuple[str, str], ...]:
+    """What the report beside a predictions.csv of cxr eval says of the images; nothing of another file."""
+    if predictions.name != "predictions.csv":
+        return ()
+    about = read_about(predictions.with_name("report.json"))
+    return tuple((key, about[key]) for key in MADE if key in about)

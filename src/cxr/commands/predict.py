@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
 from cxr.console import count, warn
+from cxr.deploy.calibrated import calibrate_thresholds
 from cxr.deploy.overlay_names import OverlayNames
 from cxr.deploy.overlays import CannotDrawError, Drawing, choose_findings, draw_overlays, name_run
 from cxr.deploy.predict_files import BATCH_SIZE, Input, Predicted, find_inputs, predict_batch, try_to_read
@@ -42,11 +43,13 @@ class Output:
             takes that of the file's ending, and the table on stdout.
         path: A file that is written whole or not at all; None is stdout.
         wide: A table with one line per image.
+        calibrated: Whether probabilities and thresholds are calibrated.
     """
 
     format: str | None = None
     path: Path | None = None
     wide: bool = False
+    calibrated: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,11 @@ def predict(
     if not is_external(run):
         for note in note_other_reports(run, checkpoint):
             warn(note)
+    recalibration = None
+    if output.calibrated:
+        checkpoint, recalibration = calibrate_thresholds(str(run), checkpoint)
+        if recalibration.unfitted:
+            warn(f"the model's own probabilities, not calibrated: {', '.join(recalibration.unfitted)}")
     chosen = choose_findings(heatmaps.findings, heatmaps.every, checkpoint.metadata.findings)
     drawing = Drawing(name_run(run, checkpoint), chosen, heatmaps.with_maps)
     if heatmaps.folder is not None:
@@ -160,9 +168,9 @@ def predict(
 
     def write(file: TextIO) -> None:
         if output_format == "table":
-            writer: Writer = (WideWriter if output.wide else TableWriter)(checkpoint)
+            writer: Writer = (WideWriter if output.wide else TableWriter)(checkpoint, recalibration)
         else:
-            writer = (JsonWriter if output_format == "json" else CsvWriter)(checkpoint, file)
+            writer = (JsonWriter if output_format == "json" else CsvWriter)(checkpoint, recalibration, file)
         draw = Draw(checkpoint, OverlayNames(heatmaps.folder), drawing, outcome)
         _predict_all(checkpoint, images, writer, draw, outcome)
 
@@ -265,6 +273,7 @@ def _predict_and_write(
     checkpoint: Checkpoint, batch: Sequence[Square], writer: Writer, draw: Draw, outcome: Outcome
 ) -> None:
     for image, predicted in zip(batch, predict_batch(checkpoint, batch), strict=True):
+        predicted = replace(predicted, probabilities=writer.calibrate(predicted.probabilities))
         drawn = draw(image.file, predicted)
         outcome.num_warned += bool(writer.warning(predicted.score))
         writer.write(image, predicted.probabilities, predicted.score, drawn)

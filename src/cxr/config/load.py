@@ -62,12 +62,15 @@ def load(path: Path, overrides: Sequence[str] = (), quiet: bool = False) -> Conf
 
 
 def refuse_blanks(overrides: Sequence[str]) -> None:
-    """Refuse `train.epochs = 3`, which the shell hands over in three parts.
+    """Refuse `train.epochs = 3`, which the shell hands over in three parts, or in quotes in one.
 
     Raises:
-        CxrError: An equals sign stands at the end or the beginning of an argument.
+        CxrError: An equals sign stands at the end or the beginning of an argument, or behind a blank.
     """
     for number, text in enumerate(overrides):
+        key, equals, value = text.partition("=")
+        if equals and key.strip() and value.strip() and (key != key.rstrip() or value != value.lstrip()):
+            raise CxrError(f"{shorten(text, 120)}: blanks around =", _without_blanks(f"{key}={value}"))
         ends, begins = text.endswith("="), text.startswith("=")
         before = overrides[number - 1] if begins and number else ""
         after = overrides[number + 1] if ends and number + 1 < len(overrides) else ""
@@ -76,7 +79,12 @@ def refuse_blanks(overrides: Sequence[str]) -> None:
             if len(parts) == 1:
                 continue  # `=3` alone has another error
             problem = f"{shorten(' '.join(parts), 120)}: blanks around ="
-            raise CxrError(problem, f"write it without blanks: {shorten(''.join(parts), 120)}")
+            raise CxrError(problem, _without_blanks("".join(parts)))
+
+
+def _without_blanks(text: str) -> str:
+    key, _, value = text.partition("=")
+    return f"write it without blanks: {shorten(f'{key.strip()}={value.strip()}', 120)}"
 
 
 def override(

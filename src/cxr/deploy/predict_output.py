@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+import numpy as np
+
 from cxr.console import line, out
+from cxr.evaluation.recalibration import Recalibration
 from cxr.evaluation.thresholds import MIN_POSITIVE, origin
 from cxr.images.grey import Grey
 from cxr.model.checkpoint import Checkpoint
@@ -47,15 +50,40 @@ def describe_warning(score: float | None, measured: MeasuredLimit | None) -> str
 
 
 class Writer:
-    """Writes the predictions of one image after the other."""
+    """Writes the predictions of one image after the other.
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    Args:
+        checkpoint: The model; with a recalibration its thresholds are calibrated already.
+        recalibration: How probabilities are calibrated; None leaves them as they are.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, recalibration: Recalibration | None = None) -> None:
         self.findings, self.thresholds = checkpoint.metadata.findings, checkpoint.thresholds
+        self.recalibration = recalibration
         self.measured = checkpoint.ood.measured if checkpoint.ood else None
 
     def write(self, image: Square, row: Sequence[float], score: float | None, drawn: Drawn) -> None:
         """Write an image, its probabilities, its warning and its notes."""
         raise NotImplementedError
+
+    def calibrate(self, row: Sequence[float]) -> list[float]:
+        """The probabilities of an image as they are written."""
+        if self.recalibration is None:
+            return list(row)
+        calibrated: list[float] = self.recalibration.apply(np.array(row)).tolist()
+        return calibrated
+
+    @property
+    def not_calibrated(self) -> list[str]:
+        """Findings whose probabilities stay the model's own although calibrated ones were asked for."""
+        if self.recalibration is None:
+            return []
+        pairs = zip(self.findings, self.recalibration.is_fitted, strict=True)
+        return [finding for finding, is_fitted in pairs if not is_fitted]
+
+    def mark(self, finding: str) -> str:
+        """A star where the finding's threshold was chosen on few positive images."""
+        return "*" if finding in self.thresholds.few_positives else ""
 
     def warning(self, score: float | None) -> str:
         """As `describe_warning`."""
@@ -71,8 +99,8 @@ class Writer:
 class JsonWriter(Writer):
     """One JSON object per line and image."""
 
-    def __init__(self, checkpoint: Checkpoint, file: TextIO) -> None:
-        super().__init__(checkpoint)
+    def __init__(self, checkpoint: Checkpoint, recalibration: Recalibration | None, file: TextIO) -> None:
+        super().__init__(checkpoint, recalibration)
         self._file = file
 
     def write(  # noqa: D102 - as of Writer
@@ -84,6 +112,7 @@ class JsonWriter(Writer):
         distance: dict[str, float | bool] | None = None
         if score is not None and self.measured is not None:
             distance = {"score": score, "limit": self.measured.limit, "warning": bool(self.warning(score))}
+        calibration = {} if self.recalibration is None else {"not_calibrated": self.not_calibrated}
         self._write_line(
             {
                 "image": str(image.file),
@@ -95,6 +124,8 @@ class JsonWriter(Writer):
                 "notes": image.notes,
                 "overlays": {finding: str(path) for finding, path in drawn[0].items()},
                 "sheet": drawn[1] and str(drawn[1]),
+                "few_positives": self.thresholds.few_positives,
+                **calibration,
             }
         )
 
@@ -108,23 +139,26 @@ class JsonWriter(Writer):
 class CsvWriter(Writer):
     """One row per image, none for an image that was not read."""
 
-    def __init__(self, checkpoint: Checkpoint, file: TextIO) -> None:
-        super().__init__(checkpoint)
+    def __init__(self, checkpoint: Checkpoint, recalibration: Recalibration | None, file: TextIO) -> None:
+        super().__init__(checkpoint, recalibration)
         self._file = file
-        self._file.write(csv_line(["image", *(f"p_{finding}" for finding in self.findings), "warning"]))
+        columns = ["image", *(f"p_{finding}" for finding in self.findings), "warning", "few_positives"]
+        self._file.write(csv_line([*columns, *(["not_calibrated"] if recalibration else [])]))
 
     def write(  # noqa: D102 - as of Writer
         self, image: Square, row: Sequence[float], score: float | None, drawn: Drawn
     ) -> None:
         notes = "; ".join(text for text in (self.warning(score), *image.notes) if text)
-        self._file.write(csv_line([str(image.file), *row, notes]))
+        calibration = ["; ".join(self.not_calibrated)] if self.recalibration else []
+        few = "; ".join(self.thresholds.few)
+        self._file.write(csv_line([str(image.file), *row, notes, few, *calibration]))
 
 
 class TableWriter(Writer):
     """One table per image, for people."""
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
-        super().__init__(checkpoint)
+    def __init__(self, checkpoint: Checkpoint, recalibration: Recalibration | None = None) -> None:
+        super().__init__(checkpoint, recalibration)
         self._console = out()
         self._num_images = self._num_warned = 0
 
@@ -154,8 +188,10 @@ class TableWriter(Writer):
             if row[c] >= threshold:
                 above.append(place)
             word = "above" if row[c] >= threshold else ""
-            rows.append((self.findings[c], Estimate(row[c]), Estimate(threshold), word))
-        columns = ("Finding", "Probability", "Threshold", "")
+            note = "not calibrated" if self.findings[c] in self.not_calibrated else ""
+            mark = self.mark(self.findings[c])
+            rows.append((self.findings[c], Estimate(row[c], note=note), Estimate(threshold, mark=mark), word))
+        columns = ("Finding", "Calibrated" if self.recalibration else "Probability", "Threshold", "")
         return Table("", columns, tuple(rows), "lrrr", bold=tuple(above))
 
     def finish(self) -> None:  # noqa: D102
@@ -168,10 +204,14 @@ class TableWriter(Writer):
             few = f"only {self.measured.num_images:,} validation images were there to learn from"
             what = f"No warning, but an out-of-distribution image may be missed: {few}."
             self._console.print(what, soft_wrap=True)
+        if self.recalibration:
+            fitted = f"intercept and slope fitted on {self.recalibration.fitted_on}"
+            text = f"Probabilities and thresholds are calibrated: {fitted}."
+            self._console.print(text, soft_wrap=True)
         weakly_chosen = self.thresholds.few
         weak = ""
         if weakly_chosen:
-            weak = f" Chosen on fewer than {MIN_POSITIVE} positive images: {', '.join(weakly_chosen)}."
+            weak = f" * Chosen on fewer than {MIN_POSITIVE} positive images: {', '.join(weakly_chosen)}."
         self._console.print(f"Thresholds: {origin(self.thresholds)}.{weak} {DISCLAIMER}", soft_wrap=True)
 
 
@@ -183,7 +223,11 @@ class WideWriter(TableWriter):
     ) -> None:
         self._num_images += 1
         order = sorted(range(len(row)), key=lambda c: -row[c])
-        above = [f"{self.findings[c]} {row[c]:.3f}" for c in order if row[c] >= self.thresholds.values[c]]
+        above = [
+            f"{self.findings[c]}{self.mark(self.findings[c])} {row[c]:.3f}"
+            for c in order
+            if row[c] >= self.thresholds.values[c]
+        ]
         likeliest = f"none above its threshold; most probable {self.findings[order[0]]} {row[order[0]]:.3f}"
         is_warned = bool(self.warning(score))
         self._num_warned += is_warned

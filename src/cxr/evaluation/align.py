@@ -123,7 +123,7 @@ def _check_agreement(where: str, a: Predictions, b: Predictions) -> None:
         raise CxrError(
             f"{where}: {num_images:,} images have other labels in one than in the other, "
             f"the first {images.iloc[row]} for {a.findings[column]}",
-            "evaluate both on one table of labels, with --labels FILE",
+            "give CSV files one table with --labels FILE, runs the same data.uncertain and data.blank",
         )
     rows = np.flatnonzero((a.rows["patient_id"] != b.rows["patient_id"]).to_numpy())
     if len(rows):

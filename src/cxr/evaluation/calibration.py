@@ -1,73 +1,102 @@
-"""Whether probabilities are right: temperature scaling fitted on validation rows, and reliability tables."""
+"""Whether probabilities are right, before and after recalibration, and reliability tables."""
 
-import json
-from dataclasses import asdict, dataclass
-from typing import Annotated
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
 
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.statistics import metrics
+from cxr.evaluation.recalibration import Recalibration
+from cxr.evaluation.statistics import calibration, metrics
+from cxr.evaluation.statistics.bootstrap import Resampling
+from cxr.evaluation.statistics.calibration import Calibration
+from cxr.evaluation.statistics.intervals import calibration_interval, count_units
 from cxr.evaluation.statistics.metrics import Float
 
 _RELIABILITY_BINS = 10
-_MIN_TEMPERATURE, _MAX_TEMPERATURE = 0.02, 50.0
-_TINY = 1e-12  # keeps logits of 0 and 1 finite
+AFTER = ("brier", "ece", "observed_expected", "log_loss")
+"""Metrics that are given after recalibration too, as `brier_after`."""
 
 
-@dataclass(frozen=True)
-class Temperatures:
-    """One temperature per finding: above 1 the probabilities were overconfident, below 1 underconfident.
+def calibration_table(
+    predictions: Predictions, recalibration: Recalibration | None, resampling: Resampling | None = None
+) -> pd.DataFrame:
+    """One row per finding; nan = undefined, and after recalibration where none was fitted.
 
-    Attributes:
-        findings: C names.
-        values: C temperatures, nan where the rows hold one class only.
-        fitted_on: The rows, as `validation rows (112 images)`.
+    Columns: `finding`, `brier`, `ece`, `temperature` (of an old checkpoint), `brier_after`, `ece_after`; each
+    of `Calibration`, with `_low` and `_high`; `ece_perfect` (of a perfect model with these probabilities),
+    `ece_debiased`, `ece_debiased_perfect`; `fitted_intercept`, `fitted_slope`, `not_fitted` (the reason, or
+    empty), `observed_expected_after`, `log_loss_after`.
+
+    Args:
+        predictions: The rows to evaluate.
+        recalibration: Fitted on other rows.
+        resampling: What is drawn for intervals.
     """
-
-    findings: tuple[str, ...]
-    values: tuple[float, ...]
-    fitted_on: str
-
-    def apply(self, p: Float) -> Float:
-        """Probabilities [N, C] with logits divided by the temperature; a nan temperature changes nothing."""
-        scale = np.array([1.0 if np.isnan(value) else value for value in self.values])
-        return _sigmoid(_logit(p) / scale)
-
-
-def fit(predictions: Predictions, fitted_on: str | None = None) -> Temperatures:
-    """Temperatures that minimise the log loss on these rows, for each finding alone (Guo et al. 2017).
-
-    The search ends at 0.02 and 50: where scores separate the classes without error, the best temperature
-    would be 0.
-    """
-    values = [_fit(predictions.y[:, c], predictions.p[:, c]) for c in range(len(predictions.findings))]
-    return Temperatures(predictions.findings, tuple(values), fitted_on or predictions.describe())
-
-
-def calibration_table(predictions: Predictions, temperatures: Temperatures | None) -> pd.DataFrame:
-    """One row per finding: Brier score and expected calibration error, before and after scaling.
-
-    Without temperatures, the columns of scaled probabilities are nan.
-    """
-    after = temperatures.apply(predictions.p) if temperatures else np.full_like(predictions.p, np.nan)
+    y, p = predictions.y, predictions.p
+    points, draws = calibration.measure(y, p, resampling)
+    after = _measure_after(predictions, recalibration)
     rows = []
     for c, finding in enumerate(predictions.findings):
-        y, p = predictions.y[:, c], predictions.p[:, c]
-        scaled = temperatures is not None and not np.isnan(temperatures.values[c])
-        rows.append(
-            {
-                "finding": finding,
-                "brier": metrics.brier(y, p),
-                "ece": metrics.calibration_error(y, p),
-                "temperature": temperatures.values[c] if temperatures else np.nan,
-                "brier_after": metrics.brier(y, after[:, c]) if scaled else np.nan,
-                "ece_after": metrics.calibration_error(y, after[:, c]) if scaled else np.nan,
-            }
-        )
+        errors = calibration.measure_errors(y[:, c], p[:, c])
+        perfect = calibration.simulate_errors(y[:, c], p[:, c])
+        row: dict[str, object] = {
+            "finding": finding,
+            "brier": metrics.brier(y[:, c], p[:, c]),
+            "ece": errors.ece,
+            "temperature": np.nan,
+            "brier_after": after[c].get("brier", np.nan),
+            "ece_after": after[c].get("ece", np.nan),
+        }
+        drawn = {name: values[c] for name, values in draws.items()}
+        row |= _with_intervals(points[c], drawn, y[:, c], resampling)
+        row |= {
+            "ece_perfect": perfect.ece,
+            "ece_debiased": errors.debiased,
+            "ece_debiased_perfect": perfect.debiased,
+        }
+        row |= {"fitted_intercept": np.nan, "fitted_slope": np.nan, "not_fitted": ""}
+        if recalibration is not None:
+            intercept, slope = recalibration.intercepts[c], recalibration.slopes[c]
+            if recalibration.is_temperature:
+                row["temperature"] = 1 / slope
+            row |= {"fitted_intercept": intercept, "fitted_slope": slope}
+            row["not_fitted"] = recalibration.reasons[c]
+        row |= {f"{name}_after": after[c].get(name, np.nan) for name in AFTER[2:]}
+        rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _with_intervals(
+    point: Calibration, draws: Mapping[str, Float], y: Float, resampling: Resampling | None
+) -> dict[str, float]:
+    """Each metric of one finding, followed by the ends of its interval."""
+    row: dict[str, float] = {}
+    units = count_units(y, y == 1, resampling) if resampling else None
+    for name, value in point._asdict().items():
+        low = high = np.nan
+        if units is not None:
+            low, high = calibration_interval(name, value, draws[name], units)
+        row |= {name: value, f"{name}_low": low, f"{name}_high": high}
+    return row
+
+
+def _measure_after(predictions: Predictions, recalibration: Recalibration | None) -> list[dict[str, float]]:
+    """C times AFTER of the calibrated probabilities; nothing of a finding without a fit."""
+    if recalibration is None or not any(recalibration.is_fitted):
+        return [{} for _ in predictions.findings]
+    y, p = predictions.y, recalibration.apply(predictions.p)
+    points, _ = calibration.measure(y, p, None)
+    after = []
+    for c, is_fitted in enumerate(recalibration.is_fitted):
+        values = {
+            "brier": metrics.brier(y[:, c], p[:, c]),
+            "ece": metrics.calibration_error(y[:, c], p[:, c]),
+            "observed_expected": points[c].observed_expected,
+            "log_loss": points[c].log_loss,
+        }
+        after.append(values if is_fitted else {})
+    return after
 
 
 def reliability_table(predictions: Predictions) -> pd.DataFrame:
@@ -98,66 +127,3 @@ def reliability_table(predictions: Predictions) -> pd.DataFrame:
             )
     columns = ["finding", "lowest", "highest", "num", "mean_probability", "positive"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def to_json(temperatures: Temperatures) -> str:
-    """One line of JSON for a checkpoint; `from_json` gives the same temperatures back."""
-    values = [None if np.isnan(value) else value for value in temperatures.values]
-    return json.dumps(asdict(temperatures) | {"values": values}, allow_nan=False)
-
-
-class _Written(BaseModel):
-    """What `to_json` writes."""
-
-    model_config = ConfigDict(strict=True)
-    findings: tuple[str, ...]
-    values: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, ...]
-    fitted_on: str
-
-
-def from_json(text: str) -> Temperatures:
-    """The temperatures that `to_json` wrote.
-
-    Raises:
-        ValueError: Another text, or temperatures that are not above 0.
-    """
-    written = _Written.model_validate_json(text)
-    if len(written.values) != len(written.findings):
-        raise ValueError(f"{len(written.values)} temperatures for {len(written.findings)} findings")
-    values = tuple(np.nan if value is None else value for value in written.values)
-    return Temperatures(written.findings, values, written.fitted_on)
-
-
-def _fit(y: Float, p: Float) -> float:
-    from scipy.optimize import brentq
-
-    known = ~np.isnan(y)
-    labels, logits = y[known], _logit(p[known])
-    if not 0 < labels.sum() < len(labels):
-        return np.nan
-
-    def slope(log_temperature: float) -> float:
-        """Falls through zero at the best temperature: the log loss is convex in 1 / temperature."""
-        inverse = np.exp(-log_temperature)
-        return float(np.dot(logits, _sigmoid(logits * inverse) - labels))
-
-    # brentq needs a change of sign between the ends
-    low, high = np.log(_MIN_TEMPERATURE), np.log(_MAX_TEMPERATURE)
-    if slope(low) <= 0:
-        return _MIN_TEMPERATURE
-    if slope(high) >= 0:
-        return _MAX_TEMPERATURE
-    return float(np.exp(brentq(slope, low, high, xtol=1e-6)))
-
-
-def _logit(p: Float) -> Float:
-    inside = np.clip(p, _TINY, 1 - _TINY)
-    logits: Float = np.log(inside / (1 - inside))
-    return logits
-
-
-def _sigmoid(logits: Float) -> Float:
-    from scipy.special import expit
-
-    p: Float = expit(logits)
-    return p

@@ -19,16 +19,23 @@ from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import Thresholds, origin
 
 METRICS = ("auroc", "f1")
+MADE = ("pixels", "views", "test-time augmentation")
+"""Keys of a report's `about` in which two models may differ although their images have the same names."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """One of the two models: its name, predictions, operating points, and what a reader must know."""
+    """One of the two models: its name, predictions, operating points, and what a reader must know.
+
+    Attributes:
+        made: (key, value) pairs of MADE, as far as they are known.
+    """
 
     name: str
     predictions: Predictions
     thresholds: Thresholds
     notes: tuple[str, ...] = ()
+    made: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class Comparison:
         notes: What a reader must know.
         unlike_thresholds: The thresholds of one model were chosen on rows and those of the other were not, so
             that their F1 differs for that alone.
+        warnings: In what else than the models both sides differ, to be read before any p-value.
     """
 
     names: tuple[str, str]
@@ -55,6 +63,7 @@ class Comparison:
     intervals: str
     notes: tuple[str, ...]
     unlike_thresholds: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def compare(a: Compared, b: Compared, config: Eval) -> Comparison:
@@ -115,7 +124,18 @@ def compare(a: Compared, b: Compared, config: Eval) -> Comparison:
         intervals=resampling.describe(),
         notes=(*a.notes, *b.notes, *alignment_notes, *resampling_notes, *origins),
         unlike_thresholds=is_unlike,
+        warnings=tuple(_find_differences(a, b)),
     )
+
+
+def _find_differences(a: Compared, b: Compared) -> list[str]:
+    """A line for each thing that is known of both sides and differs; labels that differ were refused."""
+    of_b = dict(b.made)
+    return [
+        f"{key} differ, so the difference is not one of the models alone: A {value}, B {of_b[key]}"
+        for key, value in a.made
+        if of_b.get(key, value) != value
+    ]
 
 
 def holm(p_values: Sequence[float] | Float) -> Float:

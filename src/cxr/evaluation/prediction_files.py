@@ -7,9 +7,9 @@ from pathlib import Path
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.evaluation.align import Average, average
-from cxr.evaluation.calibration import Temperatures, fit
 from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.predictions import Predictions, read
+from cxr.evaluation.recalibration import Recalibration, fit
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.same_names import match_names
 from cxr.evaluation.thresholds import Thresholds, choose, fixed
@@ -26,14 +26,14 @@ class FilePredictions:
         rows: Every row that was read, averaged over the files.
         evaluated: Those of split `test`, or all where no row is of split `test`.
         thresholds: Operating points.
-        temperatures: Fitted on validation rows; None where there are none.
+        recalibration: Fitted on validation rows; None where there are none.
         notes: What a report must say of them.
     """
 
     rows: Predictions
     evaluated: Predictions
     thresholds: Thresholds
-    temperatures: Temperatures | None
+    recalibration: Recalibration | None
     notes: tuple[str, ...]
 
 
@@ -53,7 +53,7 @@ def score_files(
         about.append(("ensemble", f"mean of the {averaged} of {len(paths)} models"))
     if labels is not None:
         about.append(("labels", f"{labels} (uncertain cells unknown, blank cells negative)"))
-    report = score(found.evaluated, found.thresholds, about, found.notes, config, found.temperatures)
+    report = score(found.evaluated, found.thresholds, about, found.notes, config, found.recalibration)
     return report, found
 
 
@@ -103,8 +103,8 @@ def read_files(
         thresholds = fixed(rows.findings)
     else:
         thresholds = choose(tuned_on, config.threshold)
-    temperatures = fit(validation_rows) if len(validation_rows) else None
-    return FilePredictions(rows, evaluated, thresholds, temperatures, tuple(notes))
+    recalibration = fit(validation_rows) if len(validation_rows) else None
+    return FilePredictions(rows, evaluated, thresholds, recalibration, tuple(notes))
 
 
 def _note_shared_patients(validation: Predictions, evaluated: Predictions) -> list[str]:

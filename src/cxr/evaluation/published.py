@@ -1,4 +1,4 @@
-"""Results that others published on ChestX-ray14, beside a report only where the test images are the same."""
+"""Results that others published on ChestX-ray14, beside a report of the same test images and labels."""
 
 from collections.abc import Iterable
 from importlib.resources import files
@@ -10,6 +10,13 @@ import pandas as pd
 from cxr.labels.split_lists import KNOWN_SPLITS, hash_names
 
 _SPLITS = {"NIH official": "official", "NIH community": "community"}
+LABEL_TABLE = "Data_Entry_2017_v2020.csv"
+"""The table of NIH whose labels of the test images are known here."""
+_LABELS = {
+    "NIH official": "cb1337235f2e2128c6ff034efd30a512f873dfc69db07ebcd303d64375486659",
+    "NIH community": "f99a19982abf522a61756e752773a382e560e2764a9a08d104e4b5187323bc5f",
+}
+"""`same_labels.hash_labels` of LABEL_TABLE, of the 14 findings of the test images of each split."""
 COLUMNS = ("result", "year", "split", "views", "mean", "source")
 
 
@@ -17,14 +24,16 @@ class Published(NamedTuple):
     """Published mean AUROCs over the 14 findings of ChestX-ray14, and per finding where they were given.
 
     Attributes:
-        split: Name of the known test list that was evaluated, or empty.
+        split: Name of the known test list that was evaluated with the labels of LABEL_TABLE, or empty.
         same: Results on exactly these test images.
-        other: Results on other patients, with which no metric of this report can be compared.
+        other: Results on other patients or labels, with which no metric of this report can be compared.
+        relabelled: Name of the known test list that was evaluated with other labels, or empty.
     """
 
     split: str
     same: pd.DataFrame
     other: pd.DataFrame
+    relabelled: str = ""
 
 
 def recognise_test(images: Iterable[str]) -> str:
@@ -34,10 +43,18 @@ def recognise_test(images: Iterable[str]) -> str:
     return next((name for name, hashes in KNOWN_SPLITS if hashes.get("test") == digest), "")
 
 
-def beside(images: Iterable[str]) -> Published:
-    """Published results, divided by whether they were measured on these test images."""
+def beside(images: Iterable[str], labels: str) -> Published:
+    """Published results, divided by whether they were measured on these test images and labels.
+
+    Args:
+        images: Names of the images.
+        labels: Their `hash_labels`.
+    """
     text = files("cxr.evaluation").joinpath("published_chestxray14.csv").read_text(encoding="utf-8")
     table = pd.read_csv(StringIO(text))
-    split = recognise_test(images)
+    split, relabelled = recognise_test(images), ""
+    if _LABELS.get(split, labels) != labels:
+        split, relabelled = "", split
     same = table["split"] == _SPLITS.get(split, "none")
-    return Published(split, table[same].reset_index(drop=True), table[~same].reset_index(drop=True))
+    parts = table[same].reset_index(drop=True), table[~same].reset_index(drop=True)
+    return Published(split, *parts, relabelled)

@@ -7,10 +7,12 @@ import numpy as np
 import pandas as pd
 
 from cxr.config.schema import Eval
-from cxr.evaluation.calibration import Temperatures, calibration_table, reliability_table
+from cxr.evaluation.calibration import calibration_table, reliability_table
 from cxr.evaluation.metric_tables import finding_table, summary_table
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.published import Published, beside
+from cxr.evaluation.recalibration import Recalibration, note_unfitted
+from cxr.evaluation.same_labels import hash_labels
 from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
 from cxr.evaluation.statistics.intervals import effective_units
 from cxr.evaluation.subgroups import Subgroups, subgroups
@@ -41,7 +43,7 @@ class Report:
             rows.
         subgroups: AUROC by group, and the gaps.
         calibration: See `calibration_table`.
-        calibrated_on: Rows that temperatures were fitted on, empty when there are none.
+        calibrated_on: Rows that the recalibration was fitted on, empty when there are none.
         reliability: See `reliability_table`.
         published: Results of others, where the findings are those of ChestX-ray14.
     """
@@ -67,7 +69,7 @@ def score(
     about: Mapping[str, str] | Sequence[tuple[str, str]] = (),
     notes: Sequence[str] = (),
     config: Eval | None = None,
-    temperatures: Temperatures | None = None,
+    recalibration: Recalibration | None = None,
 ) -> Report:
     """The report of these predictions.
 
@@ -81,7 +83,7 @@ def score(
         about: What a reader wants to know of the model and the data.
         notes: Further notes.
         config: Intervals and subgroups; without it there are point estimates alone, as during training.
-        temperatures: Fitted on validation rows.
+        recalibration: Fitted on validation rows.
     """
     assert thresholds.findings == predictions.findings
     # Sums of floats depend on their order, so that another order of rows would change last digits.
@@ -109,9 +111,10 @@ def score(
             *_note_undefined(table, bool(draws)),
             *_note_fallback(thresholds),
             *note_few(thresholds),
+            *note_unfitted(recalibration),
         ),
     )
-    return _with_details(report, predictions, config, resampling, temperatures) if config else report
+    return _with_details(report, predictions, config, resampling, recalibration) if config else report
 
 
 def macro_auroc(report: Report) -> float:
@@ -130,7 +133,7 @@ def _with_details(
     predictions: Predictions,
     config: Eval,
     resampling: Resampling | None,
-    temperatures: Temperatures | None,
+    recalibration: Recalibration | None,
 ) -> Report:
     """The report with subgroups, calibration and what others published."""
     # A default attribute that no row has is left out; one that the user named is an error below.
@@ -141,10 +144,10 @@ def _with_details(
     return replace(
         report,
         subgroups=subgroups(predictions, attributes, resampling, np.array(report.thresholds.values)),
-        calibration=calibration_table(predictions, temperatures),
-        calibrated_on=temperatures.fitted_on if temperatures else "",
+        calibration=calibration_table(predictions, recalibration, resampling),
+        calibrated_on=recalibration.fitted_on if recalibration else "",
         reliability=reliability_table(predictions),
-        published=beside(predictions.rows["image"]) if is_nih else None,
+        published=beside(predictions.rows["image"], hash_labels(predictions)) if is_nih else None,
     )
 
 

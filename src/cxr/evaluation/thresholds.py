@@ -65,17 +65,26 @@ class Thresholds:
     @property
     def few(self) -> tuple[str, ...]:
         """As `Hernia (3)`: findings whose threshold was chosen on fewer than MIN_POSITIVE positive images."""
-        if not self.is_chosen:
-            return ()
-        counts = zip(self.findings, self.num_positive, strict=False)  # none where not known
-        return tuple(
-            f"{name} ({num})" for name, num in counts if num < MIN_POSITIVE and name not in self.fallback
-        )
+        return tuple(f"{name} ({num})" for name, num in self.few_positives.items())
+
+    @property
+    def few_positives(self) -> dict[str, int]:
+        """As `few`, by finding; none where the numbers are not known, or no threshold was chosen."""
+        if not self.is_chosen or not self.num_positive:
+            return {}
+        few = find_few(self.findings, self.num_positive)
+        return {name: num for name, num in few.items() if name not in self.fallback}
 
     @property
     def is_chosen(self) -> bool:
         """Whether they were chosen on rows, rather than one number for every finding."""
         return not self.rule.startswith("fixed")
+
+
+def find_few(findings: Sequence[str], num_positive: Sequence[int]) -> dict[str, int]:
+    """The findings with fewer than MIN_POSITIVE positive images, and how many they have."""
+    counts = zip(findings, num_positive, strict=True)
+    return {name: num for name, num in counts if num < MIN_POSITIVE}
 
 
 def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -> Thresholds:

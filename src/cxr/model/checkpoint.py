@@ -17,9 +17,8 @@ from torch import Tensor
 
 from cxr.config.schema import Config
 from cxr.errors import CxrError
-from cxr.evaluation import calibration
+from cxr.evaluation import recalibration as calibrated
 from cxr.evaluation import thresholds as operating_points
-from cxr.evaluation.calibration import Temperatures
 from cxr.evaluation.thresholds import Thresholds
 from cxr.files import write_atomically, write_bytes
 from cxr.images.prepare import Preprocess
@@ -61,6 +60,7 @@ class Metadata(BaseModel):
     split: SplitIdentity
     thresholds: str
     temperatures: str
+    """Of the recalibration; the field keeps its first name, which older checkpoints have."""
     epoch: int = Field(ge=0)
     step: int = Field(ge=0)
     validation: dict[str, float | None]
@@ -93,7 +93,7 @@ class Checkpoint:
         classifier: In evaluation mode.
         metadata: Config, findings, Preprocess, split, versions, validation metrics.
         thresholds: Operating points chosen on the validation images of its training.
-        temperatures: Fitted on the same images.
+        recalibration: Fitted on the same images.
         patients: Hashes (`seen_hashes.patients_of`) of the patients it has seen, by split.
         ood: Scores out-of-distribution images; None where validation patients were too few, and in old files.
         images: Hashes (`seen_hashes.images_of`) of the images it has seen, by split; none in old files.
@@ -103,7 +103,7 @@ class Checkpoint:
     classifier: Classifier
     metadata: Metadata
     thresholds: Thresholds
-    temperatures: Temperatures
+    recalibration: calibrated.Recalibration
     patients: dict[str, Tensor]
     ood: OODDetector | None = None
     images: dict[str, Tensor] = field(default_factory=dict)
@@ -188,8 +188,8 @@ def _build(metadata: Metadata, tensors: dict[str, Tensor], sha256: str) -> Check
     num_findings = len(metadata.findings)
     # 1. what was fitted on validation images
     points = operating_points.from_json(metadata.thresholds)
-    temperatures = calibration.from_json(metadata.temperatures)
-    for fitted, names in (("thresholds", points.findings), ("temperatures", temperatures.findings)):
+    recalibration = calibrated.from_json(metadata.temperatures)
+    for fitted, names in (("thresholds", points.findings), ("calibrations", recalibration.findings)):
         if names != metadata.findings:
             raise ValueError(f"{fitted} are of {len(names)} findings, and not of the model's {num_findings}")
     # 2. hashes; `_take` leaves the classifier's tensors alone in `tensors`
@@ -211,7 +211,7 @@ def _build(metadata: Metadata, tensors: dict[str, Tensor], sha256: str) -> Check
     arrays = {name: tensor.numpy() for name, tensor in ood.items()}
     measured = metadata.familiarity
     detector = from_arrays(measured, arrays, classifier.head.in_features) if measured else None
-    return Checkpoint(classifier.eval(), metadata, points, temperatures, patients, detector, images, sha256)
+    return Checkpoint(classifier.eval(), metadata, points, recalibration, patients, detector, images, sha256)
 
 
 def _refuse_kind(path: Path) -> None:

@@ -11,9 +11,9 @@ from cxr.console import count
 from cxr.data.placement import SharedPixels
 from cxr.device import choose_device
 from cxr.evaluation.align import Average, average
-from cxr.evaluation.calibration import Temperatures, fit
 from cxr.evaluation.compare import Compared
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.recalibration import Recalibration, fit
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.thresholds import Thresholds, choose
 from cxr.evaluation.units import combine
@@ -52,11 +52,11 @@ def evaluate_runs(
         notes += [*candidate.notes, *candidate.check_split(split, allow_seen)]
     notes += note_patients(first.dataset)
     predictions, prediction_notes = _predict(candidates, split, averaged)
-    thresholds, temperatures = _operating_points(candidates, averaged, allow_seen)
+    thresholds, recalibration = _operating_points(candidates, averaged, allow_seen)
     notes = [*_note_other_datasets(candidates, thresholds), *notes, *prediction_notes]
     thresholds = _forget_unrelated(first, thresholds)
     about = _about(candidates, averaged)
-    return score(predictions, thresholds, about, notes, first.config.eval, temperatures), predictions
+    return score(predictions, thresholds, about, notes, first.config.eval, recalibration), predictions
 
 
 def predict_for_comparison(
@@ -67,7 +67,8 @@ def predict_for_comparison(
     notes = (*candidate.notes, *candidate.check_split(split, allow_seen=False))
     thresholds, _ = _operating_points([candidate], "probabilities")
     predictions, more = _predict([candidate], split, "probabilities")
-    return Compared(str(run), predictions, thresholds, (*notes, *more)), candidate.config.eval
+    made = tuple(_describe_images(candidate))
+    return Compared(str(run), predictions, thresholds, (*notes, *more), made), candidate.config.eval
 
 
 def _choose_device(overrides: Sequence[str]) -> torch.device:
@@ -87,7 +88,7 @@ def _predict(candidates: Sequence[Candidate], split: str, averaged: Average) -> 
 
 def _operating_points(
     candidates: Sequence[Candidate], averaged: Average, allow_seen: bool = False
-) -> tuple[Thresholds, Temperatures]:
+) -> tuple[Thresholds, Recalibration]:
     """Those of a checkpoint that is evaluated as it was validated, else chosen on validation images now."""
     first = candidates[0]
     trained, now = first.checkpoint.metadata.config.eval, first.config.eval
@@ -96,7 +97,7 @@ def _operating_points(
     else:
         keeps_its_own = _threshold_keys(trained) == _threshold_keys(now)
     if len(candidates) == 1 and keeps_its_own:
-        return first.checkpoint.thresholds, first.checkpoint.temperatures
+        return first.checkpoint.thresholds, first.checkpoint.recalibration
     for candidate in candidates:
         candidate.check_split("val", allow_seen)
     validated, _ = _predict(candidates, "val", averaged)
@@ -133,7 +134,7 @@ def _note_other_datasets(candidates: Sequence[Candidate], thresholds: Thresholds
 def _about(candidates: Sequence[Candidate], averaged: Average) -> list[tuple[str, str]]:
     """(key, value) pairs of the report: models, data, pixels, versions."""
     first = candidates[0]
-    trained, prepared = first.checkpoint.metadata, first.checkpoint.metadata.preprocess
+    trained = first.checkpoint.metadata
     about = [("run", ", ".join(str(candidate.run) for candidate in candidates))]
     if len(candidates) > 1:
         about.append(("ensemble", f"mean of the {averaged} of {len(candidates)} models"))
@@ -145,16 +146,26 @@ def _about(candidates: Sequence[Candidate], averaged: Average) -> list[tuple[str
         about.append((provenance.KEY, "; ".join(files)))
     about += describe(first.dataset, first.config.data)
     dropped = ", ".join(f"{num:,} {reason}" for reason, num in first.dataset.dropped.items() if num)
-    how_prepared = f"{prepared.size} ({prepared.fit}, {prepared.resize}, {prepared.intensity})"
-    about += [
-        ("dropped rows", dropped or "none"),
-        ("pixels", f"{how_prepared} to {first.config.image.size}"),
-        ("test-time augmentation", first.config.eval.tta),
-    ]
+    about += [("dropped rows", dropped or "none"), *_describe_images(first)]
     if not first.external:
         about.append(("loss weighting", f"{trained.config.loss.weighting}, undone in the probabilities"))
     versions = ", ".join(f"{name} {number}" for name, number in trained.versions.items())
     return [*about, ("versions", versions)]
+
+
+def _describe_images(candidate: Candidate) -> list[tuple[str, str]]:
+    """(key, value) pairs with the keys of `compare.MADE`: how a model sees which images."""
+    prepared, config = candidate.checkpoint.metadata.preprocess, candidate.config
+    how_prepared = f"{prepared.size} ({prepared.fit}, {prepared.resize}, {prepared.intensity})"
+    if prepared.borders != "keep":
+        how_prepared += f" without borders ({prepared.borders})"
+    sections = (config.data, *config.data.also)
+    views = dict.fromkeys(", ".join(section.views or ("all",)) for section in sections)
+    return [
+        ("pixels", f"{how_prepared} to {config.image.size}"),
+        ("views", "; ".join(views)),
+        ("test-time augmentation", config.eval.tta),
+    ]
 
 
 def _about_model(candidate: Candidate) -> list[tuple[str, str]]:

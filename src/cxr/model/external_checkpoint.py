@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from cxr.config.load import override
@@ -11,9 +10,8 @@ from cxr.config.schema import Config, Data, Image, Model
 from cxr.console import say
 from cxr.data.dataset import Dataset, preprocess
 from cxr.errors import CxrError
-from cxr.evaluation import calibration
+from cxr.evaluation import recalibration as calibrated
 from cxr.evaluation import thresholds as operating_points
-from cxr.evaluation.calibration import Temperatures
 from cxr.findings import GROUPS, concept
 from cxr.model import checkpoint as checkpoints
 from cxr.model.checkpoint import Checkpoint, Metadata, SplitIdentity, versions
@@ -93,20 +91,20 @@ def build_checkpoint(
     classifier.to(device).to(memory_format=torch.channels_last)
     names = tuple(findings)
     thresholds = operating_points.fixed(names)
-    temperatures = Temperatures(names, (np.nan,) * len(names), "")
+    recalibration = calibrated.no_recalibration(names)
     metadata = Metadata(
         config=config,
         findings=names,
         preprocess=preprocess(config),
         split=SplitIdentity(kind="", name="unknown", hashes={}, num_images={}),
         thresholds=operating_points.to_json(thresholds),
-        temperatures=calibration.to_json(temperatures),
+        temperatures=calibrated.to_json(recalibration),
         epoch=0,
         step=0,
         validation={},
         versions=versions(),
     )
-    return Checkpoint(classifier.eval(), metadata, thresholds, temperatures, patients={})
+    return Checkpoint(classifier.eval(), metadata, thresholds, recalibration, patients={})
 
 
 def _set_head_findings(config: Config, head_findings: str) -> Config:

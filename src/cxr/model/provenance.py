@@ -1,6 +1,5 @@
 """Which checkpoint a report is of, and whether the run that wrote it has ended."""
 
-import json
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from cxr.config.schema import Train
 from cxr.model.checkpoint import LAST, Checkpoint, find
 from cxr.model.history import epochs_since_best
+from cxr.report.json_file import read_about
 from cxr.report.run_files import LOG, read_log
 
 KEY = "checkpoint"
@@ -18,7 +18,7 @@ KEY = "checkpoint"
 Metrics = dict[str, float]
 
 _DIGITS = 16
-_MAX_REPORTS, _MAX_BYTES = 20, 50_000_000
+_MAX_REPORTS = 20
 
 
 def describe(run: Path, checkpoint: Checkpoint) -> str:
@@ -59,7 +59,7 @@ def note_other_reports(run: Path, checkpoint: Checkpoint) -> list[str]:
     if not checkpoint.sha256:
         return notes
     for path in islice(sorted(folder.glob("eval_*/report.json")), _MAX_REPORTS):
-        of = _read_checkpoint(path)
+        of = read_about(path).get(KEY, "")
         if of and checkpoint.sha256[:_DIGITS] not in of:
             page = path.parent / "report.html"
             notes.append(
@@ -67,14 +67,3 @@ def note_other_reports(run: Path, checkpoint: Checkpoint) -> list[str]:
                 f"its metrics are not this model's; cxr eval {run} evaluates this one"
             )
     return notes
-
-
-def _read_checkpoint(path: Path) -> str:
-    """The checkpoint that a report names; empty where it cannot be read, or names none."""
-    try:
-        if not path.is_file() or path.stat().st_size > _MAX_BYTES:  # reading a pipe never ends
-            return ""
-        text = json.loads(path.read_bytes())["about"][KEY]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return text if isinstance(text, str) else ""

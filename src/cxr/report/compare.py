@@ -27,6 +27,7 @@ def write(comparison: Comparison, folder: Path) -> None:
         "intervals": comparison.intervals,
         "findings": records(comparison.table.iloc[:-1]),
         "mean": records(comparison.table.iloc[-1:])[0],
+        "warnings": list(comparison.warnings),
     }
     json_file.write(folder / "comparison.json", facts, comparison.notes)
     write_text(folder / "comparison.md", markdown.render(document(comparison)))
@@ -41,6 +42,7 @@ def document(comparison: Comparison) -> Document:
         (
             Text(f"Evaluated on {comparison.evaluated_on}. Intervals: 95 %, {comparison.intervals}."),
             Items((f"A: {a}", f"B: {b}")),
+            *([Items(comparison.warnings, "Warnings", "bad")] if comparison.warnings else []),
             *sections,
             Text(_EXPLANATION),
             Items(comparison.notes, "Notes", "note"),
@@ -55,6 +57,7 @@ def summary(comparison: Comparison) -> tuple[Text | Table, ...]:
         Text(a, label="A"),
         Text(b, label="B"),
         Text(f"Evaluated on {comparison.evaluated_on}"),
+        *(Text(f"Warning: {warning}", "bad") for warning in comparison.warnings),
         Text(""),
         *(part for metric in _METRICS for part in (_table(comparison, metric), Text(""))),
         Text(f"Intervals: 95 %, {comparison.intervals}."),

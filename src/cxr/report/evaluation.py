@@ -11,8 +11,9 @@ from cxr.evaluation.report import Report
 from cxr.evaluation.thresholds import origin
 from cxr.files import clear_leftovers, write_bytes, write_text
 from cxr.report import figures, html, json_file, markdown
+from cxr.report.calibration import calibration_lines
 from cxr.report.document import Cell, Table, Text, format_cell, format_interval
-from cxr.report.evaluation_page import mean_over, metric_cell, page
+from cxr.report.evaluation_page import MICRO_PAIRS, describe_relabelled, mean_over, metric_cell, page
 from cxr.report.records import Record, estimate, records
 from cxr.report.run_files import Training
 from cxr.text import DISCLAIMER
@@ -41,8 +42,8 @@ def write(
     """Write the predictions, every table, the figures and both pages into the folder, each atomically.
 
     Files: `predictions.csv`, `metrics.csv` (findings, then summary rows), `subgroups.csv`,
-    `subgroup_gaps.csv`, `reliability.csv`, `report.json`, `figures/*.svg` and `*.png`, `report.md`,
-    `report.html`.
+    `subgroup_gaps.csv`, `calibration.csv`, `reliability.csv`, `report.json`, `figures/*.svg` and `*.png`,
+    `report.md`, `report.html`.
 
     Args:
         report: The report.
@@ -57,6 +58,8 @@ def write(
     tables = {"predictions.csv": as_table(predictions), "metrics.csv": metrics_table(report)}
     if report.subgroups is not None and len(report.subgroups.groups):
         tables |= {"subgroups.csv": report.subgroups.groups, "subgroup_gaps.csv": report.subgroups.gaps}
+    if report.calibration is not None:
+        tables["calibration.csv"] = report.calibration
     if report.reliability is not None:
         tables["reliability.csv"] = report.reliability
     training = training or Training()
@@ -107,6 +110,7 @@ def facts(report: Report) -> Mapping[str, object]:
     if report.published is not None:
         facts["published"] = {
             "split": report.published.split,
+            "relabelled": report.published.relabelled,
             "same_images": records(report.published.same),
             "other_patients_not_comparable": records(report.published.other),
         }
@@ -117,12 +121,13 @@ def summary(report: Report) -> tuple[Text | Table, ...]:
     """The report for a terminal of 80 columns."""
     thresholds = f"{origin(report.thresholds)}; evaluated on {report.evaluated_on.partition(' (')[0]}."
     intervals = [Text(f"Intervals: 95 %, {report.intervals}.")] if report.intervals else []
-    lines = [*_subgroup_lines(report), *_calibration_lines(report), *published_lines(report)]
+    lines = [*_subgroup_lines(report), *calibration_lines(report), *published_lines(report)]
     return (
         Text(f"Evaluated on {report.evaluated_on}", "strong"),
         Text(""),
         _short_table(report),
         Text(""),
+        Text(f"{MICRO_PAIRS}: pairs of an image and a finding, not images."),
         Text(f"Thresholds: {thresholds}"),
         *intervals,
         *map(Text, lines),
@@ -162,21 +167,12 @@ def _subgroup_lines(report: Report) -> list[str]:
     return [f"Mean AUROC by {name}{over[name]}: {', '.join(groups)}." for name, groups in lines.items()]
 
 
-def _calibration_lines(report: Report) -> list[str]:
-    """Mean calibration error over the findings, before and after temperature scaling."""
-    if report.calibration is None or report.calibration["ece"].isna().all():
-        return []
-    line = f"Calibration: mean ECE {report.calibration['ece'].mean():.4f}"
-    if report.calibrated_on:
-        after = report.calibration["ece_after"].mean()
-        line += f", {after:.4f} after temperature scaling fitted on {report.calibrated_on}"
-    return [f"{line}."]
-
-
 def published_lines(report: Report) -> list[str]:
     """Which published results can be compared with this report's mean."""
     if report.published is None:
         return []
+    if report.published.relabelled:
+        return [f"Published results: {describe_relabelled(report.published)}."]
     if not report.published.split:
         return ["Published results: none was measured on exactly these test images."]
     means = [f"{row['result']} {row['mean']:.3f}" for row in report.published.same.to_dict("records")]

@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import pandas as pd
 
-from cxr.evaluation.metric_tables import AT_THRESHOLD
+from cxr.evaluation.metric_tables import AT_THRESHOLD, MICRO
+from cxr.evaluation.published import LABEL_TABLE, Published
 from cxr.evaluation.report import Report
 from cxr.evaluation.statistics.bootstrap import RESAMPLED
 from cxr.evaluation.thresholds import origin
+from cxr.report.calibration import calibration_parts
 from cxr.report.document import (
     Cell,
     Code,
@@ -44,18 +46,12 @@ COLUMNS = {
     "ece": "ECE",
 }
 """Columns of the metrics; those of RESAMPLED have an interval in each cell."""
-_CALIBRATION_COLUMNS = {
-    "finding": "Finding",
-    "brier": "Brier",
-    "brier_after": "Brier, scaled",
-    "ece": "ECE",
-    "ece_after": "ECE, scaled",
-    "temperature": "Temperature",
-}
+MICRO_PAIRS = "micro (pairs)"
+"""Name of the row MICRO, where `Images` are none."""
 _METRICS_NOTE = (
     "AUROC, average precision and Brier score need no threshold. "
     "ECE is the expected calibration error over 15 bins. PPV and NPV hold for the prevalence of these images "
-    "alone."
+    "alone. The row of micro counts pairs of an image and a finding, not images."
 )
 _SUBGROUPS_NOTE = (
     "A subgroup with fewer than 10 patients with a positive, or with a negative image has its counts "
@@ -81,7 +77,7 @@ def page(report: Report, figures: Sequence[Figure], training: Training) -> Docum
     sections = [
         Section("Findings", (*_pick(drawn, "auroc"), metrics(report))),
         Section("Curves", _pick(drawn, "roc", "precision_recall")),
-        Section("Calibration", (*_pick(drawn, "reliability"), *_calibration(report))),
+        Section("Calibration", (*_pick(drawn, "reliability"), *calibration_parts(report))),
         Section("Subgroups", (*_pick(drawn, "subgroups"), *_subgroups(report))),
         Section("Published results on ChestX-ray14", _published(report)),
         Section("Training", _pick(drawn, "training")),
@@ -134,6 +130,8 @@ def metric_cell(report: Report, row: Record, name: str, with_interval: bool = Tr
     value = row[name]
     if name in ("num_positive", "threshold") and value is None and row["threshold"] is None:
         return ""  # of a summary row
+    if name == "finding" and value == MICRO:
+        return MICRO_PAIRS
     if name in ("finding", "num", "num_positive"):
         return value
     if name == "threshold" and isinstance(value, float) and 0 < value < 0.01:
@@ -141,20 +139,6 @@ def metric_cell(report: Report, row: Record, name: str, with_interval: bool = Tr
     mark = "*" if report.optimistic and name in AT_THRESHOLD and value is not None else ""
     ends = (f"{name}_low", f"{name}_high") if name in RESAMPLED and with_interval else ("", "")
     return estimate(row, name, *ends, mark=mark)
-
-
-def _calibration(report: Report) -> tuple[Part, ...]:
-    if report.calibration is None:
-        return ()
-    fitted = " fitted on " + report.calibrated_on
-    if not report.calibrated_on:
-        fitted = ": there were no validation rows to fit temperatures on"
-    rows = []
-    for row in records(report.calibration):
-        numbers = (estimate(row, name) for name in list(_CALIBRATION_COLUMNS)[1:])
-        rows.append((row["finding"], *(Estimate(number.value, digits=4) for number in numbers)))
-    title = f"Before and after temperature scaling{fitted}"
-    return (Table(title, tuple(_CALIBRATION_COLUMNS.values()), tuple(rows), "lrrrrr"),)
 
 
 def _subgroups(report: Report) -> tuple[Part, ...]:
@@ -242,12 +226,14 @@ def _published(report: Report) -> tuple[Part, ...]:
     )
     columns = ("Result", "Views", "Mean AUROC", "Source")
     on_others = Table(
-        "Measured on other patients, so no metric of this report can be compared with them",
+        "Measured on other patients or labels, so no metric of this report can be compared with them",
         columns,
         tuple(other),
         "llrl",
     )
-    folded = Section("On other patients: not comparable", (on_others,), is_folded=True)
+    folded = Section("On other patients or labels: not comparable", (on_others,), is_folded=True)
+    if report.published.relabelled:
+        return (Text(f"Not comparable: {describe_relabelled(report.published)}."), folded)
     if not report.published.split:
         return (Text("No published result was measured on exactly these test images."), folded)
     views = next((value for key, value in report.about if key == "test-time augmentation"), "")
@@ -255,6 +241,12 @@ def _published(report: Report) -> tuple[Part, ...]:
     ours = ("this report", views, estimate(mean, "auroc", "auroc_low", "auroc_high"), "")
     title = f"On the same test images ({report.published.split})"
     return (Table(title, columns, (ours, *same), "llrl"), folded)
+
+
+def describe_relabelled(published: Published) -> str:
+    """Why results on the same test images cannot be compared."""
+    images = f"the test images are those of {published.relabelled}"
+    return f"{images}, and their labels are not those of {LABEL_TABLE}"
 
 
 def counts(counts: Counts) -> tuple[Part, ...]:

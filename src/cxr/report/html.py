@@ -1,11 +1,20 @@
 """Documents as one HTML page that opens from the disk and asks no network."""
 
 import base64
+from collections.abc import Sequence
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from cxr.report.document import Document, format_cell, format_interval, format_note, format_number
+from cxr.report.document import (
+    Document,
+    Part,
+    Section,
+    format_cell,
+    format_interval,
+    format_note,
+    format_number,
+)
 from cxr.text import DISCLAIMER, visible, visible_lines
 
 
@@ -20,6 +29,7 @@ def render(document: Document) -> str:
         finalize=_show,
     )
     environment.filters |= {
+        "with_sections": _number_sections,
         "kind": lambda part: type(part).__name__,
         "cell": format_cell,
         "number": format_number,
@@ -30,6 +40,15 @@ def render(document: Document) -> str:
         "lines": lambda text: Markup.escape(visible_lines(text)),
     }
     return environment.get_template("page.html").render(document=document, disclaimer=DISCLAIMER)
+
+
+def _number_sections(parts: Sequence[Part]) -> list[tuple[int, Section]]:
+    """(place among the parts from 1, section), of those that the list of contents names."""
+    return [
+        (place, part)
+        for place, part in enumerate(parts, 1)
+        if isinstance(part, Section) and not part.is_folded
+    ]
 
 
 def _base64(data: bytes) -> str:

@@ -1,5 +1,6 @@
 """What the JSON files of reports have in common: the facts, then what made them."""
 
+import json
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -7,6 +8,8 @@ from pathlib import Path
 
 from cxr.files import write_text
 from cxr.text import DISCLAIMER, json_text
+
+_MAX_BYTES = 50_000_000
 
 
 def write(path: Path, facts: Mapping[str, object], notes: Sequence[str]) -> None:
@@ -24,3 +27,14 @@ def versions() -> dict[str, str]:
     """Versions of Python and of what computed the metrics."""
     names = ("cxr", "numpy", "scipy", "scikit-learn", "pandas")
     return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+
+def read_about(path: Path) -> dict[str, str]:
+    """The texts of `about` in a report.json; nothing where it is not there, or no such file."""
+    try:
+        if not path.is_file() or path.stat().st_size > _MAX_BYTES:  # reading a pipe never ends
+            return {}
+        about = json.loads(path.read_bytes())["about"]
+        return {key: text for key, text in about.items() if isinstance(text, str)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from cxr.config.schema import Config
-from cxr.console import say
+from cxr.console import say, warn
 from cxr.distributed import World
 from cxr.errors import CxrError
+from cxr.text import shorten
 
 _ROOM = 1.1
 """Free memory, over twice that of a pass: the graphs keep theirs, and a smaller last batch needs its own."""
@@ -42,10 +43,12 @@ class Graphed(nn.Module):
         # the passes before the recording count as training for batch norm: its statistics are put back
         buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
         # graphs keep no casts of weights from one pass to the next, as these change
-        with torch.autocast(sample.device.type, dtype, enabled=dtype is not None, cache_enabled=False):
-            whole = cast(_Whole, torch.cuda.make_graphed_callables(_Whole(model), (sample,)))
-        for buffer, before in buffers:
-            buffer.copy_(before)
+        try:
+            with torch.autocast(sample.device.type, dtype, enabled=dtype is not None, cache_enabled=False):
+                whole = cast(_Whole, torch.cuda.make_graphed_callables(_Whole(model), (sample,)))
+        finally:
+            for buffer, before in buffers:
+                buffer.copy_(before)
         self.replay = whole.forward  # no module, whose parameters would count twice
         torch.cuda.empty_cache()  # what the passes before the recording took
 
@@ -106,7 +109,14 @@ def record_graphs(model: nn.Module, config: Config, world: World, dtype: torch.d
             room = f"{needed / 1e9:.1f} GB of GPU memory, and {free / 1e9:.1f} GB are free"
             say(f"no CUDA graphs: they would need {room}")
             return model
-    graphed = Graphed(model, sample, dtype)
+    try:
+        graphed = Graphed(model, sample, dtype)
+    except RuntimeError as error:  # of a card, driver or version of torch that was not tried
+        if config.train.cuda_graphs is True:
+            raise
+        reason = str(error).partition("\n")[0]
+        warn(f"no CUDA graphs, which may be slower: {shorten(reason, 200)}")
+        return model
     say(f"forward and backward pass recorded as CUDA graphs in {time.monotonic() - begun:.1f} s")
     return graphed
 

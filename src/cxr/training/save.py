@@ -1,11 +1,11 @@
-"""What a run saves: last.pt, and best.safetensors with thresholds, temperatures and the OOD score."""
+"""What a run saves: last.pt, and best.safetensors with thresholds, calibration and the OOD score."""
 
 import copy
 import math
 from dataclasses import replace
 
 from cxr.data.dataset import preprocess
-from cxr.evaluation import calibration
+from cxr.evaluation import recalibration as calibrated
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.predictions import Predictions
 from cxr.files import write_bytes
@@ -51,7 +51,7 @@ def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> chec
     thresholds = operating_points.choose(validated, config.eval.threshold)
     if not remember:
         thresholds = replace(thresholds, images=frozenset(), patient_key="")
-    temperatures = calibration.fit(validated)
+    recalibration = calibrated.fit(validated)
     # A split may be one patient, whose hash without a key could be found by trying names.
     split_hashes = dict(dataset.split.hashes) if remember and not hasher.key_id else {}
     metadata = checkpoints.Metadata(
@@ -65,7 +65,7 @@ def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> chec
             num_images={split: len(dataset.rows(split)) for split in SPLITS},
         ),
         thresholds=operating_points.to_json(thresholds),
-        temperatures=calibration.to_json(temperatures),
+        temperatures=calibrated.to_json(recalibration),
         epoch=len(state.history),
         step=state.step,
         validation={name: number_or_none(value) for name, value in state.history[-1].items()},
@@ -73,7 +73,7 @@ def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> chec
         patient_key=hasher.key_id if remember else "",
     )
     patients, images = run.hashes
-    return checkpoints.Checkpoint(state.ema, metadata, thresholds, temperatures, patients, images=images)
+    return checkpoints.Checkpoint(state.ema, metadata, thresholds, recalibration, patients, images=images)
 
 
 def add_ood_score(run: Run, ema: Classifier) -> None:

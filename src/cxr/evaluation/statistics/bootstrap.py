@@ -211,7 +211,7 @@ def draw_metrics(y: Float, p: Float, thresholds: Float, resampling: Resampling) 
         """In the order of RESAMPLED."""
         return [*ranked[column].auroc_and_precision(weights), *summed[column].metrics(weights)]
 
-    draws = _draw(resampling, y.shape[1], compute)
+    draws = draw_columns(resampling, y.shape[1], compute)
     return {name: draws[:, number] for number, name in enumerate(RESAMPLED)}
 
 
@@ -219,14 +219,14 @@ def draw_group_metrics(y: Float, p: Float, thresholds: Float, resampling: Resamp
     """Each of GROUP_METRICS in every draw [C, D]; nan = undefined."""
     units = resampling.of_row, resampling.num_units
     summed = [Summed(y[:, c], p[:, c], float(thresholds[c]), *units) for c in range(y.shape[1])]
-    draws = _draw(resampling, y.shape[1], lambda weights, column: summed[column].by_group(weights))
+    draws = draw_columns(resampling, y.shape[1], lambda weights, column: summed[column].by_group(weights))
     return {name: draws[:, number] for number, name in enumerate(GROUP_METRICS)}
 
 
 def draw_auroc(y: Float, p: Float, resampling: Resampling) -> Float:
     """AUROC in every draw [C, D], nan = undefined."""
     ranked = _rank(y, p, resampling)
-    return _draw(resampling, y.shape[1], lambda weights, column: [ranked[column].auroc(weights)])[:, 0]
+    return draw_columns(resampling, y.shape[1], lambda weights, column: [ranked[column].auroc(weights)])[:, 0]
 
 
 def _rank(y: Float, p: Float, resampling: Resampling) -> list[Ranked]:
@@ -235,7 +235,7 @@ def _rank(y: Float, p: Float, resampling: Resampling) -> list[Ranked]:
     )
 
 
-def _draw(
+def draw_columns(
     resampling: Resampling, num_columns: int, compute: Callable[[Float, int], Sequence[Float]]
 ) -> Float:
     """`compute(weights, column)` of every column and draw, as [C, metrics, D]."""

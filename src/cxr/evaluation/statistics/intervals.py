@@ -155,6 +155,29 @@ def ratio_interval(point: float, draws: Float, num_patients: float) -> Interval:
         return Interval(float(point * np.exp(-half_width)), float(point * np.exp(half_width)))
 
 
+def real_interval(point: float, draws: Float, num_patients: float) -> Interval:
+    """Interval of a number of any size, such as a slope, symmetric about it; otherwise as `interval`."""
+    from scipy.special import stdtrit
+
+    defined = _defined(point, draws)
+    if defined is None or num_patients < 2:
+        return NONE
+    deviation = defined.std(ddof=1) * np.sqrt(num_patients / (num_patients - 1))
+    half_width = float(stdtrit(num_patients - 1, (1 + LEVEL) / 2) * deviation)
+    return Interval(point - half_width, point + half_width)
+
+
+def calibration_interval(metric: str, point: float, draws: Float, units: UnitCounts) -> Interval:
+    """Interval of a metric of `Calibration`, by the patients of the rarer class."""
+    if metric in ("observed_expected", "log_loss"):
+        return ratio_interval(point, draws, units.rarer)
+    if metric != "brier_skill":
+        return real_interval(point, draws, units.rarer)
+    # 1 less the skill is a ratio of two Brier scores, and is above 0
+    low, high = ratio_interval(1 - point, 1 - draws, units.rarer)
+    return Interval(1 - high, 1 - low)
+
+
 def simultaneous_intervals(points: Float, draws: Float) -> list[Interval]:
     """Intervals of K differences that all hold together in 95 % of samples (max-t; Westfall and Young 1993).
 
