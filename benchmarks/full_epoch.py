@@ -20,7 +20,7 @@ from cxr.images.prepare import Preprocess
 from cxr.labels.targets import Targets
 from cxr.training.step import train_step
 
-NUM_IMAGES, NUM_TRAIN, SIZE, BATCH = 112_120, 78_468, 256, 256
+NUM_IMAGES, NUM_TRAIN, SIZE, INPUT, BATCH = 112_120, 78_468, 256, 224, 256
 _BLOCK = 2048
 
 
@@ -32,8 +32,12 @@ def full_epoch(
     num_train: int = NUM_TRAIN,
     batch_size: int = BATCH,
     how: How = "compiled",
+    image_size: int = INPUT,
 ) -> list[Row]:
-    """An epoch of `num_train` rows of a store of `num_images`, read from the device or RAM; pixels are random."""
+    """An epoch of `num_train` rows of a store of `num_images`, read from the device or RAM; pixels are random.
+
+    The model sees them at `image_size`.
+    """
     store = generate_store(work / f"store-{num_images}", num_images)
     rows = []
     places: tuple[Where, ...] = ("gpu", "ram") if device.type == "cuda" else ("ram",)
@@ -44,7 +48,7 @@ def full_epoch(
             pixels, np.arange(num_images), Targets(NIH_14, y, np.ones_like(y, dtype=bool)), device
         )
         order = epoch_order(np.random.default_rng(0).permutation(num_images)[:num_train], 0, 0)
-        rows += _epoch(loader, order, device, backbone, batch_size, how, where)
+        rows += _epoch(loader, order, device, backbone, batch_size, how, where, image_size)
         del loader, pixels
     return rows
 
@@ -78,9 +82,11 @@ def _epoch(
     batch_size: int,
     how: How,
     where: str,
+    image_size: int,
 ) -> list[Row]:
-    run, state = start(backbone, batch_size, len(order), device)
-    torch.compiler.reset()  # what a contender before this one has compiled
+    run, state = start(backbone, batch_size, len(order), device, size=image_size)
+    if how.startswith("compiled"):
+        torch.compiler.reset()  # what a contender before this one has compiled; importing it takes seconds
     model = faster(state.model, batch_size, device, run, how).train()
     for batch in loader.batches(order[: 3 * batch_size], batch_size):  # compiles, and lets cuDNN choose
         train_step(run, state, model, batch)

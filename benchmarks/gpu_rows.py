@@ -29,7 +29,6 @@ from cxr.model.predict import forward
 from cxr.training.step import train_step
 
 ROOT = Path(__file__).parents[1]
-_EPOCHS = 3
 _KEYS: dict[How, str] = {
     "eager": "cuda_graphs: false",
     "CUDA graphs": "cuda_graphs: auto",
@@ -52,6 +51,8 @@ class Sizes:
         num_rounds: How often they are run to compile and choose kernels, and then how often timed.
         epoch: Images of the generated store, and how many of them an epoch visits.
         phantom: Images of the generated dataset, and their pixels: as drawn, and as enlarged.
+        epochs: Those of the commands and of the plain script.
+        num_predicted: Images that `cxr predict` draws heat maps of.
         workers: Processes that decode for the plain script.
         tests: Where pytest looks for tests marked `cuda`.
     """
@@ -64,6 +65,8 @@ class Sizes:
     num_rounds: tuple[int, int]
     epoch: tuple[int, int]
     phantom: tuple[int, int, int]
+    epochs: int
+    num_predicted: int
     workers: int
     tests: tuple[str, ...]
 
@@ -84,6 +87,8 @@ def sizes_of(device: torch.device) -> Sizes:
             (2, 3),
             (112_120, 78_468),
             (2000, 256, 1024),
+            3,
+            8,
             min(16, os.cpu_count() or 1),
             tuple(str(path) for path in marked),
         )
@@ -96,6 +101,8 @@ def sizes_of(device: torch.device) -> Sizes:
         (0, 1),
         (24, 12),
         (40, 48, 96),
+        1,
+        2,
         1,
         ("tests/model/test_cuda.py",),
     )
@@ -146,8 +153,9 @@ def _step(sizes: Sizes, backbone: str, batch: int, kind: str) -> Contender:
     stem = "grey" if switch == "grey stem" else "rgb"
     num_images = sizes.num_steps * batch
     run, state = start(backbone, batch, num_images, sizes.device, stem, precision, sizes.image)
-    torch.compiler.reset()
     how = cast(How, "eager" if switch == "grey stem" else switch)
+    if how.startswith("compiled"):
+        torch.compiler.reset()  # importing it takes seconds
     model = faster(state.model, batch, sizes.device, run, how).train()
     images = synthetic(batch, sizes.device, sizes.image * 8 // 7)
 
@@ -183,7 +191,8 @@ def _reproduction_step(sizes: Sizes, backbone: str, batch: int) -> Contender:
 def epoch_rows(sizes: Sizes, folder: Path, how: How) -> list[Row]:
     """An epoch of ChestX-ray14's size from a generated store, with the share of time in which the GPU waits."""
     num_images, num_train = sizes.epoch
-    return full_epoch(folder, sizes.device, sizes.backbones[0], num_images, num_train, sizes.batches[0], how)
+    backbone, batch_size = sizes.backbones[0], sizes.batches[0]
+    return full_epoch(folder, sizes.device, backbone, num_images, num_train, batch_size, how, sizes.image)
 
 
 def inference_rows(sizes: Sizes) -> list[Row]:
@@ -221,22 +230,22 @@ def commands(sizes: Sizes, folder: Path, how: How) -> list[Row]:
         f"image: {{store_size: {size}, size: {size * 7 // 8}}}\n"
         f"store: {{path: {folder / 'phantom_store'}}}\n"
         f"model: {{backbone: {backbone}, weights: none}}\n"
-        f"train: {{epochs: {_EPOCHS}, batch_size: {sizes.batches[1]}, {_KEYS[how]}, "
+        f"train: {{epochs: {sizes.epochs}, batch_size: {sizes.batches[1]}, {_KEYS[how]}, "
         "lr: 1e-3, ema: 0.9, profile: 5}\n"
         f"eval: {{draws: 100}}\n"
     )
     group = f"commands, {backbone}, {num_images:,} generated images of {enlarged} px, {how}"
     device, maps = f"device={sizes.device}", folder / f"maps_{name}"
-    pictures = [str(path) for path in sorted((data / "images").iterdir())[:8]]
+    pictures = [str(path) for path in sorted((data / "images").iterdir())[: sizes.num_predicted]]
     to_predict = ["predict", str(out), *pictures, "--heatmaps", str(maps), "--device", str(sizes.device)]
     rows = [
         _seconds(
             group,
-            f"cxr train, {_EPOCHS} epochs, packing included",
+            f"cxr train, {sizes.epochs} epochs, packing included",
             ["train", str(recipe), f"out={out}", device],
         ),
         _seconds(group, "cxr eval", ["eval", str(out), device]),
-        _seconds(group, "cxr predict, 8 images with heat maps", to_predict),
+        _seconds(group, f"cxr predict, {sizes.num_predicted} images with heat maps", to_predict),
     ]
     assert len(list(maps.glob("*.png"))) >= len(pictures)
     for line in (out / "log.jsonl").read_text().splitlines():
@@ -270,7 +279,7 @@ def plain_training(sizes: Sizes, folder: Path) -> list[Row]:
             "device": sizes.device.type,
             "precision": precision,
         }
-        told = [str(data), str(_EPOCHS), *(f"--{name}={value}" for name, value in options.items())]
+        told = [str(data), str(sizes.epochs), *(f"--{name}={value}" for name, value in options.items())]
         begun = time.perf_counter()
         done = subprocess.run(
             [sys.executable, "-m", "benchmarks.plain", "train", *told],
@@ -281,7 +290,7 @@ def plain_training(sizes: Sizes, folder: Path) -> list[Row]:
         if done.returncode:
             raise RuntimeError(f"the plain script ended with {done.returncode}: {done.stderr[-2000:]}")
         name = f"{precision}, {sizes.workers} workers"
-        rows.append(_row(group, f"{name}, {_EPOCHS} epochs", time.perf_counter() - begun, "s"))
+        rows.append(_row(group, f"{name}, {sizes.epochs} epochs", time.perf_counter() - begun, "s"))
         for line in done.stdout.splitlines():
             epoch, _, rate = line.split()
             rows.append(_row(group, f"{name}, training, epoch {int(epoch) + 1}", float(rate), "images/s"))

@@ -146,9 +146,11 @@ def gpu() -> "torch.device":
 
 
 SLOW_FIRST = (
+    "for_a_gpu_runs_small",
     "killed_in_the_middle",
     "test_distributed.py",
     "test_ood.py",
+    "installed_wheel",
     "test_corpus.py",
     "test_several.py",
 )

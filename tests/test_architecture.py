@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import cxr
@@ -30,10 +31,14 @@ def room(module: str) -> str:
     return "cli" if first == "__main__" else first if first in ROOMS else "foundation"
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
+@cache
+def modules() -> list[tuple[str, ast.Module]]:
+    named = []
     for path in sorted(SOURCE.rglob("*.py")):
         parts = path.relative_to(SOURCE.parent).with_suffix("").parts
-        yield ".".join(parts).removesuffix(".__init__"), ast.parse(path.read_text(encoding="utf-8"))
+        name = ".".join(parts).removesuffix(".__init__")
+        named.append((name, ast.parse(path.read_text(encoding="utf-8"))))
+    return named
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
@@ -44,18 +49,21 @@ def imports(tree: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-EDGES = [(module, imported) for module, tree in modules() for imported in imports(tree)]
+@cache
+def edges() -> list[tuple[str, str]]:
+    """(module, what it imports): read by the process that tests them, not by each that collects tests."""
+    return [(module, imported) for module, tree in modules() for imported in imports(tree)]
 
 
 def test_there_is_something_to_check() -> None:
-    assert len(EDGES) > 100
-    assert {room(module) for module, _ in EDGES} == set(ROOMS)
+    assert len(edges()) > 100
+    assert {room(module) for module, _ in edges()} == set(ROOMS)
 
 
 def test_a_file_imports_only_from_rooms_above_it() -> None:
     upward = [
         f"{module} imports {imported}"
-        for module, imported in EDGES
+        for module, imported in edges()
         if ROOMS.index(room(imported)) > ROOMS.index(room(module))
     ]
     assert upward == []
@@ -66,7 +74,7 @@ def test_no_file_imports_another_that_imports_it_in_turn() -> None:
 
 
 def test_the_leaves_can_be_deleted() -> None:
-    users = {leaf: {room(module) for module, imported in EDGES if room(imported) == leaf} - {leaf}
+    users = {leaf: {room(module) for module, imported in edges() if room(imported) == leaf} - {leaf}
              for leaf in ("explain", "deploy", "check", "propose", "download")}  # fmt: skip
     alone = {leaf: {"commands"} for leaf in ("check", "propose", "download")}
     assert users == {"explain": {"api", "commands", "deploy"}, "deploy": {"api", "commands"}, **alone}

@@ -144,7 +144,7 @@ def test_train_says_what_it_does(recipe: Path, tmp_path: Path, capsys: pytest.Ca
 def test_train_overwrites_only_when_asked_and_resumes_a_finished_run(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ("train", recipe, f"out={tmp_path / 'run'}")
+    arguments = ("train", recipe, f"out={tmp_path / 'run'}", "model.train_layers=head")
     assert [call(*arguments), call(*arguments), call(*arguments, "--overwrite")] == [0, 2, 0]
     assert call(*arguments, "--resume") == 0
     assert "finished already, after 1 epoch" in capsys.readouterr().err

@@ -56,6 +56,7 @@ def test_an_installed_wheel_trains_the_demo_in_an_empty_folder(wheel: Path, tmp_
     folder = tmp_path / "empty"
     folder.mkdir()
     tiny = "data.phantom.num_images=60 data.phantom.size=48 image.store_size=32 image.size=32 train.epochs=1"
+    tiny += " model.train_layers=head"
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "installed"), "CUDA_VISIBLE_DEVICES": ""}
     code = "import cxr, sys; print(cxr.__file__); from cxr.cli import main; main(sys.argv[1:])"
     done = subprocess.run(

@@ -1,5 +1,6 @@
 """Every command of the tutorials is run, in order, on small generated data in place of the real datasets."""
 
+import os
 import re
 import shlex
 import shutil
@@ -17,8 +18,8 @@ from tests.helpers.commands import call
 from tests.helpers.dicoms import write_dicom
 
 TUTORIALS = Path(__file__).parents[1] / "docs" / "tutorials"
-SMALL = ["image.store_size=32", "image.size=32", "model.backbone=resnet18", "model.weights=none", "train.epochs=1",
-         "train.batch_size=8", "train.precision=fp32"]  # fmt: skip
+SMALL = ["image.store_size=32", "image.size=32", "model.backbone=resnet18", "model.weights=none",
+         "model.train_layers=head", "train.epochs=1", "train.batch_size=8", "train.precision=fp32"]  # fmt: skip
 """What keeps a training of the tutorials short."""
 FINDINGS = ("Effusion", "Cardiomegaly")
 
@@ -31,12 +32,18 @@ def commands(page: Path) -> Iterator[list[str]]:
                 yield shlex.split(line, comments=True)[1:]
 
 
+def copy_or_link(source: str, target: str) -> None:
+    """Copy a file; one of weights, which is replaced and never changed in place, gets a second name."""
+    is_large = source.endswith((".pt", ".safetensors"))
+    (os.link if is_large else shutil.copy2)(source, target)
+
+
 @pytest.fixture
 def data(archive: Path, chexpert: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything that the tutorials name: datasets, a table of labels, predictions, runs."""
     monkeypatch.chdir(tmp_path)
     for name in ("first", "second", "demo"):
-        shutil.copytree(run, tmp_path / "runs" / name)
+        shutil.copytree(run, tmp_path / "runs" / name, copy_function=copy_or_link)
     shutil.copytree(archive, tmp_path / "nih")
     shutil.copytree(chexpert, tmp_path / "CheXpert-v1.0-small")
     # other images than those of the runs' training, or the leak check would refuse them

@@ -10,7 +10,7 @@ CPU = torch.device("cpu")
 
 
 def rows(tmp_path: Path, device: torch.device) -> dict[str, float]:
-    found = full_epoch(tmp_path, device, "resnet18", num_images=40, num_train=24, batch_size=8, how="eager")
+    found = full_epoch(tmp_path, device, "resnet18", 40, 24, batch_size=8, how="eager", image_size=32)
     return {row.unit: row.median for row in found}
 
 

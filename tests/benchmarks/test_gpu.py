@@ -13,11 +13,10 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_program_for_a_gpu_runs_small_on_a_cpu(tmp_path: Path) -> None:
     out, environment = tmp_path / "cpu.json", os.environ | {"PYTEST_ADDOPTS": ""}
-    command = [str(ROOT / "scripts" / "gpu"), "--device", "cpu", "--minutes", "2", "--out", str(out)]
-    command += [
-        "--only",
-        "steps, resnet18, 4;commands;plain;tests;epoch;inference",
-    ]  # the other steps are like the first
+    command = [str(ROOT / "scripts" / "gpu"), "--device", "cpu", "--minutes", "3", "--out", str(out)]
+    # the other groups are like these; three minutes are too short for the compiled steps, however fast the CPU is
+    groups = "steps, resnet34, 4;steps, resnet34, compiled;commands, eager;plain;tests;epoch, eager;inference"
+    command += ["--only", groups]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     result = json.loads(out.read_text())
@@ -33,7 +32,7 @@ def test_the_program_for_a_gpu_runs_small_on_a_cpu(tmp_path: Path) -> None:
         for row in result["rows"]
         if row["group"].startswith("plain script") and row["unit"] != "s"
     ]
-    assert len(rates) == 6 and min(rates) > 0
+    assert len(rates) == 2 and min(rates) > 0
     assert result["versions"]["torch"] and result["machine"]["cpu"] and result["anchors"]
 
 

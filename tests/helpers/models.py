@@ -91,6 +91,16 @@ def trained(make_recipe: Recipe, dataset: Dataset, tmp_path_factory: pytest.Temp
     return train(make_recipe(tmp_path_factory.mktemp("straight") / "run"), dataset, ALONE)
 
 
+HEAD = "model.train_layers=head"
+"""For stories in which the backbone plays no part: a third of the time."""
+
+
+@pytest.fixture(scope="session")
+def trained_head(make_recipe: Recipe, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a straight run of the recipe that trains the head alone."""
+    return train(make_recipe(tmp_path_factory.mktemp("straight_head") / "run", HEAD), dataset, ALONE)
+
+
 @pytest.fixture(scope="session")
 def wary(run: Path, archive: Path) -> Path:
     """The run's model with an OOD detector fitted from all images of its archive."""

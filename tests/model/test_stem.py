@@ -13,6 +13,13 @@ from cxr.training.train import train
 from tests.helpers.models import ALONE, Recipe
 
 
+@pytest.fixture(scope="module")
+def grey_run(make_recipe: Recipe, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with a grey stem."""
+    out = tmp_path_factory.mktemp("grey") / "run"
+    return train(make_recipe(out, "model.stem=grey", "train.epochs=1"), dataset, ALONE)
+
+
 def grey(size: int = 64) -> Tensor:
     return torch.randint(0, 256, (2, 1, size, size), generator=torch.Generator().manual_seed(1)).float()
 
@@ -40,20 +47,16 @@ def test_a_grey_stem_gives_nearly_the_same_logits() -> None:
     torch.testing.assert_close(model(grey(128)), rgb, rtol=0, atol=0.05)
 
 
-def test_a_run_with_a_grey_stem_trains_and_predicts_from_its_checkpoint(
-    make_recipe: Recipe, dataset: Dataset, tmp_path: Path
-) -> None:
-    run = train(make_recipe(tmp_path, "model.stem=grey", "train.epochs=1"), dataset, ALONE)
-    checkpoint = checkpoints.load(run)
+def test_a_run_with_a_grey_stem_trains_and_predicts_from_its_checkpoint(grey_run: Path) -> None:
+    checkpoint = checkpoints.load(grey_run)
     assert checkpoint.classifier.stem == "grey"
     again = Classifier("resnet18", 3)
-    load_weights(again, str(run / checkpoints.BEST), checkpoint.metadata.findings)
+    load_weights(again, str(grey_run / checkpoints.BEST), checkpoint.metadata.findings)
     torch.testing.assert_close(again.eval()(grey()), checkpoint.classifier(grey()), rtol=1e-4, atol=1e-5)
 
 
 def test_a_grey_file_is_refused_by_a_recipe_with_an_rgb_stem(
-    make_recipe: Recipe, dataset: Dataset, tmp_path: Path
+    make_recipe: Recipe, dataset: Dataset, grey_run: Path, tmp_path: Path
 ) -> None:
-    run = train(make_recipe(tmp_path / "grey", "model.stem=grey", "train.epochs=1"), dataset, ALONE)
     with pytest.raises(CxrError, match="has a grey stem"):
-        train(make_recipe(tmp_path / "rgb", f"model.weights={run / checkpoints.BEST}"), dataset, ALONE)
+        train(make_recipe(tmp_path / "rgb", f"model.weights={grey_run / checkpoints.BEST}"), dataset, ALONE)

@@ -40,7 +40,8 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     (above / "recipe.yaml").write_text(
         f"data: {{source: table, root: {above / 'own'}, csv: labels.csv, split: random{unnamed}"
         f"}}\nout: {above / 'run'}\nstore: {{path: {above / 'store'}}}\nimage: {{store_size: 32, size: 32}}\n"
-        "model: {backbone: resnet18, weights: none}\ntrain: {epochs: 1, batch_size: 8, precision: fp32}\n"
+        "model: {backbone: resnet18, weights: none, train_layers: head}\n"
+        "train: {epochs: 1, batch_size: 8, precision: fp32}\n"
     )
     config = load(above / "recipe.yaml")
     return train(config, open_dataset(config), ALONE)

@@ -1,5 +1,6 @@
 """A run that is continued for more epochs equals a straight one, or is refused with the reason."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,16 @@ def test_a_run_that_has_stopped_early_continues_with_more_patience(
     assert_same_run(tmp_path / "run", tmp_path / "straight")
 
 
+@pytest.fixture(scope="module")
+def flat_run(make_recipe: Recipe, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three epochs whose second is worse than its first, and whose third is the best."""
+    aurocs = iter([0.7, 0.6, 0.8])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("cxr.evaluation.statistics.metrics.macro_mean", lambda _: next(aurocs))
+        out = tmp_path_factory.mktemp("flat") / "run"
+        return train(make_recipe(out, *FLAT, "train.epochs=3"), dataset, ALONE)
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
@@ -91,23 +102,20 @@ def test_a_run_that_has_stopped_early_continues_with_more_patience(
     ],
 )
 def test_a_schedule_under_which_the_run_would_have_been_another_is_refused(
-    changed: str, reason: str, make_recipe: Recipe, dataset: Dataset, tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    aurocs = iter([0.7, 0.6, 0.8])
-    monkeypatch.setattr("cxr.evaluation.statistics.metrics.macro_mean", lambda _: next(aurocs))
-    train(make_recipe(tmp_path, *FLAT, "train.epochs=3"), dataset, ALONE)
-    before = (tmp_path / checkpoints.LAST).read_bytes()
+    changed: str, reason: str, make_recipe: Recipe, dataset: Dataset, flat_run: Path
+) -> None:
+    before = (flat_run / checkpoints.LAST).read_bytes()
     with pytest.raises(CxrError) as error:
-        train(make_recipe(tmp_path, *FLAT, "train.epochs=3", changed), dataset, ALONE, resume=True)
+        train(make_recipe(flat_run, *FLAT, "train.epochs=3", changed), dataset, ALONE, resume=True)
     assert reason in error.value.problems[0]
-    assert (tmp_path / checkpoints.LAST).read_bytes() == before
+    assert (flat_run / checkpoints.LAST).read_bytes() == before
 
 
 def test_a_damaged_step_is_no_endless_comparison(
-    make_recipe: Recipe, dataset: Dataset, tmp_path: Path
+    make_recipe: Recipe, dataset: Dataset, flat_run: Path, tmp_path: Path
 ) -> None:
-    saved = checkpoints.load_resumable(train(make_recipe(tmp_path, *FLAT), dataset, ALONE) / checkpoints.LAST)
-    checkpoints.save_resumable(tmp_path / checkpoints.LAST, saved | {"step": 10**18})
+    run = shutil.copytree(flat_run, tmp_path / "run")
+    saved = checkpoints.load_resumable(run / checkpoints.LAST)
+    checkpoints.save_resumable(run / checkpoints.LAST, saved | {"step": 10**18})
     with pytest.raises(CxrError, match=r"last\.pt: is damaged: step"):
-        train(make_recipe(tmp_path, *FLAT, "train.epochs=5"), dataset, ALONE, resume=True)
+        train(make_recipe(run, *FLAT, "train.epochs=5"), dataset, ALONE, resume=True)

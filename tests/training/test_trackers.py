@@ -21,10 +21,10 @@ from cxr.training.trackers import describe
 from cxr.training.tracking import Trackers
 from cxr.training.train import Stopped, train
 from tests.helpers.commands import call
-from tests.helpers.models import ALONE, Recipe
+from tests.helpers.models import ALONE, HEAD, Recipe
 from tests.training.test_train import assert_same_run, at_step, terminate
 
-SMALL = ("train.epochs=2", "model.train_layers=head")
+SMALL = ("train.epochs=2", HEAD)
 
 
 @pytest.fixture(autouse=True)
@@ -63,10 +63,11 @@ def failing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_tracker_that_fails_is_one_warning_and_changes_nothing(
-    failing: str, make_recipe: Recipe, dataset: Dataset, trained: Path, tmp_path: Path,
+    failing: str, make_recipe: Recipe, dataset: Dataset, trained_head: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    assert_same_run(train(make_recipe(tmp_path, f"log.to=[{failing}]"), dataset, ALONE), trained)
+    run = train(make_recipe(tmp_path, HEAD, f"log.to=[{failing}]"), dataset, ALONE)
+    assert_same_run(run, trained_head)
     said = "".join(capsys.readouterr().err.split("\n"))
     warning = f"warning: {failing} failed, and the training continues without it: RuntimeError: the server is"
     assert said.count(warning) == said.count("on fire") == 1 and "Traceback" not in said
@@ -251,11 +252,11 @@ def test_curves_are_drawn_after_every_epoch(
 
 
 def test_curves_that_cannot_be_drawn_are_one_warning_and_change_nothing(
-    make_recipe: Recipe, dataset: Dataset, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    make_recipe: Recipe, dataset: Dataset, trained_head: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setattr(curves, "fill", lambda *_: 1 / 0)
-    assert_same_run(train(make_recipe(tmp_path), dataset, ALONE), trained)
+    assert_same_run(train(make_recipe(tmp_path, HEAD), dataset, ALONE), trained_head)
     said = capsys.readouterr().err
     assert said.count("warning: curves.png failed, and the training continues without it: ZeroDivision") == 1
     assert not (tmp_path / "curves.png").exists()

@@ -30,7 +30,7 @@ from cxr.training.state import TrainState, new_state
 from cxr.training.step import train_step
 from cxr.training.train import Stopped, train
 from tests.helpers.commands import call
-from tests.helpers.models import ALONE, Recipe, Start
+from tests.helpers.models import ALONE, HEAD, Recipe, Start
 
 Step = Callable[[Run, TrainState, nn.Module, Batch], Tensor]
 
@@ -94,16 +94,6 @@ def terminate() -> None:
 
 def crash() -> None:
     raise SystemExit("killed")
-
-
-HEAD = "model.train_layers=head"
-"""For stories in which the backbone plays no part: a third of the time."""
-
-
-@pytest.fixture(scope="session")
-def trained_head(make_recipe: Recipe, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a straight run of the recipe that trains the head alone."""
-    return train(make_recipe(tmp_path_factory.mktemp("straight_head") / "run", HEAD), dataset, ALONE)
 
 
 @pytest.fixture

@@ -254,7 +254,7 @@ def test_a_run_trains_through_the_command_line(tmp_path: Path) -> None:
         "data: {source: torchxrayvision, dataset: COVID19_Dataset, split: random, "
         f"root: {tmp_path}/images}}\n"
         "image: {store_size: 32, size: 32}\n"
-        "model: {backbone: resnet18, weights: none}\n"
+        "model: {backbone: resnet18, weights: none, train_layers: head}\n"
         "train: {epochs: 1, batch_size: 8, precision: fp32}\n"
     )
     extra = (
