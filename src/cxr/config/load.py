@@ -68,9 +68,8 @@ def refuse_blanks(overrides: Sequence[str]) -> None:
         CxrError: An equals sign stands at the end or the beginning of an argument, or behind a blank.
     """
     for number, text in enumerate(overrides):
-        key, equals, value = text.partition("=")
-        if equals and key.strip() and value.strip() and (key != key.rstrip() or value != value.lstrip()):
-            raise CxrError(f"{shorten(text, 120)}: blanks around =", _without_blanks(f"{key}={value}"))
+        if re.match(r"[\w.]+\s+=\s*\S", text):
+            raise CxrError(f"{shorten(text, 120)}: blanks around =", _without_blanks(text))
         ends, begins = text.endswith("="), text.startswith("=")
         before = overrides[number - 1] if begins and number else ""
         after = overrides[number + 1] if ends and number + 1 < len(overrides) else ""
