@@ -1,4 +1,4 @@
-"""CUDA graphs of the forward and backward pass: one launch in place of some 1,500.
+"""CUDA graphs of the forward and backward pass: one launch each in place of some 1,700.
 
 A step of DenseNet-121 launches more kernels than a slow host can keep up with: on a small batch, or beside a
 fast GPU, the GPU then waits for the host most of the time. The kernels of a pass are recorded once and
