@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from cxr.arrays import Bool, Float32
+from cxr.arrays import Bool
 from cxr.config.schema import Config
+from cxr.data.combine import align
 from cxr.data.listing import ListedDataset, list_datasets
 from cxr.data.problems import new_stages
 from cxr.errors import CxrError
 from cxr.explain.cases import Image
-from cxr.findings import find
-from cxr.labels.table import NO_PATIENTS, LabelTable
+from cxr.labels.table import NO_PATIENTS
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.leak_check import find_seen, unknown_training
 from cxr.model.seen_hashes import find_images
@@ -61,23 +61,13 @@ def list_images(config: Config, checkpoint: Checkpoint) -> tuple[list[Image], li
         is_seen = np.isin(dataset.split.assigned[dataset.found], ("train", "val"))
         if not reason:
             is_seen = _find_seen(dataset, rows["image"].tolist(), rows["patient_id"].tolist(), checkpoint)
-        labels = _find_labels(table, checkpoint.metadata.findings)[dataset.found].tolist()
+        labels = align(table, checkpoint.metadata.findings).raw[dataset.found].tolist()
         for name, path, patient, seen, known in zip(
             rows["image"], rows["path"], rows["patient_id"], is_seen, labels, strict=True
         ):
             person = f"{dataset.name}/{patient or name}"
             images.append(Image(name, table.root / path, person, bool(seen), tuple(known)))
     return images, notes
-
-
-def _find_labels(table: LabelTable, findings: Sequence[str]) -> Float32:
-    """[N, C] what the table says of each of the model's findings; nan where it has no such finding."""
-    labels = np.full((len(table), len(findings)), np.nan, np.float32)
-    for number, finding in enumerate(findings):
-        known = find(finding, table.findings)
-        if known is not None:
-            labels[:, number] = table.raw[:, table.findings.index(known)]
-    return labels
 
 
 def _find_seen(

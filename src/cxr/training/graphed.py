@@ -6,6 +6,8 @@ replayed with each batch.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -40,15 +42,10 @@ class Graphed(nn.Module):
         super().__init__()
         self.model, self.size = model, len(sample)
         _make_ready(sample.device)
-        # the passes before the recording count as training for batch norm: its statistics are put back
-        buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
         # graphs keep no casts of weights from one pass to the next, as these change
-        try:
-            with torch.autocast(sample.device.type, dtype, enabled=dtype is not None, cache_enabled=False):
-                whole = cast(_Whole, torch.cuda.make_graphed_callables(_Whole(model), (sample,)))
-        finally:
-            for buffer, before in buffers:
-                buffer.copy_(before)
+        autocast = torch.autocast(sample.device.type, dtype, enabled=dtype is not None, cache_enabled=False)
+        with _keeping_buffers(model), autocast:
+            whole = cast(_Whole, torch.cuda.make_graphed_callables(_Whole(model), (sample,)))
         self.replay = whole.forward  # no module, whose parameters would count twice
         torch.cuda.empty_cache()  # what the passes before the recording took
 
@@ -56,6 +53,17 @@ class Graphed(nn.Module):
         """The model's logits [B, C] of images [B, 1, S, S]."""
         logits: Tensor = self.replay(images) if len(images) == self.size else self.model(images)
         return logits
+
+
+@contextmanager
+def _keeping_buffers(model: nn.Module) -> Iterator[None]:
+    """Put back the statistics of batch norm, for which passes that try something count as training."""
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, before in buffers:
+            buffer.copy_(before)
 
 
 def _make_ready(device: torch.device) -> None:
@@ -124,17 +132,14 @@ def record_graphs(model: nn.Module, config: Config, world: World, dtype: torch.d
 def _measure_memory(model: nn.Module, sample: Tensor, dtype: torch.dtype | None) -> int:
     """Bytes of GPU memory that a forward and backward pass takes; all of it is free afterwards."""
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     needed = 0
     for _ in range(2):  # the first one tries cuDNN's kernels, some of which need much memory
         torch.cuda.reset_peak_memory_stats(sample.device)
         before = torch.cuda.memory_allocated(sample.device)
-        with torch.autocast(sample.device.type, dtype, enabled=dtype is not None):
+        with _keeping_buffers(model), torch.autocast(sample.device.type, dtype, enabled=dtype is not None):
             logits = model(sample)
         torch.autograd.grad(logits.float().sum(), trained)
         needed = torch.cuda.max_memory_allocated(sample.device) - before
-    for buffer, value in buffers:
-        buffer.copy_(value)
     del logits
     torch.cuda.empty_cache()
     return needed

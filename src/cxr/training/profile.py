@@ -77,9 +77,8 @@ class StepProfiler:
     def _start(self) -> None:
         os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # no line about a machine without a GPU
         activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.device.type == "cuda" else [])]
-        self._trace = profile(
-            activities=activities, acc_events=True
-        )  # or torch warns that it keeps one cycle
+        # without acc_events torch warns that it keeps one cycle, and there is one
+        self._trace = profile(activities=activities, acc_events=True)
         self._trace.start()
         self._synchronize()
         self._started, self._waited_at_start = time.monotonic(), self.seconds_waited()
