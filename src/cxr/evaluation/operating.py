@@ -18,12 +18,12 @@ from cxr.evaluation.statistics.intervals import (
     count_units,
     effective_units,
     interval,
-    likelihood_interval,
     mean_interval,
     real_interval,
 )
 from cxr.evaluation.statistics.metrics import Float, at_prevalence
 from cxr.evaluation.statistics.operating import FALSE_RATES, Drawn, draw_operating, operating_points
+from cxr.evaluation.statistics.rate_intervals import partial_interval, rate_intervals
 
 SPECIFICITIES = {"sensitivity_at_90": 0.90, "sensitivity_at_95": 0.95}
 """Columns of the sensitivity where the ROC curve has this specificity."""
@@ -119,15 +119,8 @@ def _measure(
         draws = {metric: rate[c] for metric, rate in drawn.rates.items()}
         bands = [interval(float(value), each, num) for value, each in
                  zip(sensitivities, drawn.sensitivity[c], strict=True)]  # fmt: skip
-        intervals = {
-            "balanced_accuracy": interval(values["balanced_accuracy"], draws["balanced_accuracy"], num),
-            "mcc": correlation_interval(values["mcc"], draws["mcc"], num),
-            "partial_auroc": interval(values["partial_auroc"], drawn.partial_auroc[c], num),
-        }
-        for metric in ("lr_positive", "lr_negative"):
-            intervals[metric] = likelihood_interval(values[metric], draws[metric], num)
-            if values[metric] == 0:
-                intervals[metric] = _bound_ratio(metric, cells, units)
+        intervals = rate_intervals(cells, draws, units)
+        intervals["partial_auroc"] = partial_interval(values["partial_auroc"], drawn.partial_auroc[c], num)
     for metric, specificity in SPECIFICITIES.items():
         place = _place(specificity)
         values[metric], intervals[metric] = float(sensitivities[place]), bands[place]
@@ -163,8 +156,10 @@ def _mean(every: Sequence[_Finding], drawn: Drawn | None, num: int, num_units: f
         mean = draws[defined].mean(axis=0)
         if metric == "mcc":
             intervals[metric] = correlation_interval(values[metric], mean, num_units)
+        elif metric == "partial_auroc":
+            intervals[metric] = partial_interval(values[metric], mean, num_units)
         else:
-            parts = [found.intervals[metric] for found in every]
+            parts = [found.intervals.get(metric, NONE) for found in every]
             intervals[metric] = mean_interval(values[metric], mean, num_units, parts)
     return {"finding": MEAN, "num": num} | _columns(values, intervals)
 
@@ -190,19 +185,6 @@ def _predictive_values(
     for name, value in (("ppv", ppv), ("npv", npv)):
         row |= {name: value, f"{name}_low": ends[name].low, f"{name}_high": ends[name].high}
     return row
-
-
-def _bound_ratio(metric: str, cells: Float, units: UnitCounts) -> Interval:
-    """Of a likelihood ratio of exactly 0: its sensitivity has an exact bound, its specificity is as it is."""
-    tp, fp, fn, tn = cells
-    sensitivity = interval(tp / (tp + fn), np.full(2, tp / (tp + fn)), units.positive)
-    specificity = tn / (tn + fp)
-    highest = (
-        sensitivity.high / (1 - specificity)
-        if metric == "lr_positive"
-        else (1 - sensitivity.low) / specificity
-    )
-    return Interval(0.0, float(highest))
 
 
 def _bound_ppv(cells: Float, prevalence: float, units: UnitCounts) -> Interval:
