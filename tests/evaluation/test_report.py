@@ -215,7 +215,6 @@ def test_files_are_written(draw: Draw, tmp_path: Path) -> None:
         "report.html",
         "report.json",
         "report.md",
-        "roc_bands.csv",
     ]
     assert sorted(file.name for file in (tmp_path / "eval").iterdir()) == names
     table = pd.read_csv(tmp_path / "eval" / "metrics.csv", index_col="finding")

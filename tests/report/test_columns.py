@@ -29,7 +29,6 @@ POINTS = """finding num num_positive threshold tp fp fn tn balanced_accuracy bal
     lr_negative_high sensitivity_at_90 sensitivity_at_90_low sensitivity_at_90_high sensitivity_at_95
     sensitivity_at_95_low sensitivity_at_95_high partial_auroc partial_auroc_low partial_auroc_high optimistic"""
 VALUES = "finding prevalence ppv ppv_low ppv_high npv npv_low npv_high"
-BANDS = "finding specificity sensitivity sensitivity_low sensitivity_high"
 DECISION = "finding probability net_benefit net_benefit_low net_benefit_high treat_all"
 SETS = """finding level num_positive_fitted num_negative_fitted lowest highest coverage_positive coverage_positive_low
     coverage_positive_high coverage_negative coverage_negative_low coverage_negative_high coverage coverage_low
@@ -39,7 +38,13 @@ PLANNED = """finding planned_patients evaluated_patients auroc_low auroc_high au
     specificity_high specificity_width"""
 COMPARISON = """finding num num_positive auroc_a auroc_b auroc_difference auroc_low auroc_high auroc_p auroc_p_holm
     f1_a f1_b f1_difference f1_low f1_high f1_p f1_p_holm delong_p delong_p_holm
-    auroc_p_bootstrap f1_p_is_bound f1_p_holm_is_bound"""
+    auroc_p_bootstrap f1_p_is_bound f1_p_holm_is_bound average_precision_a average_precision_b
+    average_precision_difference average_precision_low average_precision_high average_precision_p
+    average_precision_p_holm average_precision_p_is_bound average_precision_p_holm_is_bound brier_a brier_b
+    brier_difference brier_low brier_high brier_p brier_p_holm brier_p_is_bound brier_p_holm_is_bound
+    sensitivity_at_90_a sensitivity_at_90_b sensitivity_at_90_difference sensitivity_at_90_low sensitivity_at_90_high
+    sensitivity_at_90_p sensitivity_at_90_p_holm sensitivity_at_90_p_is_bound sensitivity_at_90_p_holm_is_bound
+    auroc_error auroc_detectable"""
 READERS = """finding reader num num_positive reader_f1 reader_low reader_high model_f1 model_low model_high difference
     difference_low difference_high"""
 
@@ -87,14 +92,13 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
         "reliability.csv": RELIABILITY,
         "operating_points.csv": words(POINTS),
         "predictive_values.csv": VALUES,
-        "roc_bands.csv": BANDS,
         "decision_curve.csv": DECISION,
         "prediction_sets.csv": words(SETS),
         "planned.csv": words(PLANNED),
     }
     assert fields(json.loads((tmp_path / "report.json").read_text())) == {
         "": words("""about thresholds intervals metrics summary subgroups calibration operating_points
-            predictive_values roc_bands decision_curve prediction_sets planned notes versions disclaimer"""),
+            predictive_values decision_curve prediction_sets planned notes versions disclaimer"""),
         "about": "predictions",
         "thresholds": "rule chosen_on evaluated_on fallback optimistic",
         "metrics": words(METRICS),
@@ -107,7 +111,6 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
         "calibration.reliability": RELIABILITY,
         "operating_points": words(POINTS),
         "predictive_values": VALUES,
-        "roc_bands": BANDS,
         "decision_curve": DECISION,
         "prediction_sets": words(SETS),
         "planned": words(PLANNED),
@@ -124,7 +127,7 @@ def test_compare_writes_these_columns_and_fields(tmp_path: Path) -> None:
     )
     assert columns(out / "comparison.csv") == COMPARISON.split()
     assert fields(json.loads((out / "comparison.json").read_text())) == {
-        "": "a b evaluated_on intervals findings mean warnings notes versions disclaimer",
+        "": "a b evaluated_on intervals findings mean warnings paired notes versions disclaimer",
         "findings": words(COMPARISON),
         "mean": words(COMPARISON),
         "versions": "python cxr numpy scipy scikit-learn pandas",

@@ -49,7 +49,7 @@ class Report:
         calibrated_on: Rows that the recalibration was fitted on, empty when there are none.
         reliability: See `reliability_table`.
         published: Results of others, where the findings are those of ChestX-ray14.
-        operating: Further metrics of operating points, bands of ROC curves, net benefit.
+        operating: Further metrics of operating points, predictive values elsewhere, net benefit.
         prediction_sets: See `set_table`; None without validation rows.
         planned: See `planned_table`; None where no test set is planned.
     """

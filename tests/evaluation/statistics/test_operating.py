@@ -43,6 +43,9 @@ def test_partial_auroc_and_sensitivities_are_those_of_scikit_learns_curve(rows: 
     false, true, _ = roc_curve(labels, scores, sample_weight=weights, drop_intermediate=False)
     expected = np.interp(FALSE_RATES + 1e-10, false, true)
     np.testing.assert_allclose(sensitivity_at(*counts)[:, 0], expected, atol=1e-8)
+    every = np.linspace(0, 1, 41)
+    expected = np.interp(every + 1e-10, false, true)
+    np.testing.assert_allclose(sensitivity_at(*counts, every)[:, 0], expected, atol=1e-8)
 
 
 def test_every_draw_is_the_metric_of_its_resampled_rows() -> None:

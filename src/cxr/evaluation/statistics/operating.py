@@ -13,8 +13,8 @@ from cxr.evaluation.statistics.metrics import Float, rates
 
 MAX_FALSE_RATE = 0.1
 """False-positive rate up to which the partial AUROC goes."""
-FALSE_RATES = np.unique(np.round([*np.arange(0, 0.0501, 0.01), 0.005, *np.arange(0, 1.001, 0.025)], 3))
-"""[G] where an ROC curve has a band, closer together where it is steep; 0.05 and 0.1 are among them."""
+FALSE_RATES = np.array([0.05, 0.1])
+"""[G] false-positive rates at which a sensitivity is given."""
 _SLACK = 1e-9  # rows; 0.1 x 30 counts as 3 rows, whatever its last digit as a float
 
 
@@ -129,9 +129,26 @@ def draw_operating(y: Float, p: Float, thresholds: Float, resampling: Resampling
     return Drawn(by_name, draws[:, num], draws[:, num + 1 :])
 
 
+def draw_sensitivity(y: Float, p: Float, false_rate: float, resampling: Resampling | None) -> Float:
+    """Sensitivity [C, D] at one false-positive rate in every draw; of the rows themselves [C, 1] without."""
+    if resampling is None:
+        resampling = _whole(len(y))
+    ranked, rates_asked = rank(y, p, resampling), np.array([false_rate])
+
+    def compute(weights: Float, column: int) -> list[Float]:
+        return list(sensitivity_at(*ranked[column].count(weights), rates_asked))
+
+    return draw_columns(resampling, y.shape[1], compute)[:, 0]
+
+
+def _whole(num_rows: int) -> Resampling:
+    """One unit of all rows, which the only draw takes once."""
+    return Resampling("images", np.zeros(num_rows, np.intp), 1, 1, 0)
+
+
 def operating_points(y: Float, p: Float, thresholds: Float) -> tuple[Drawn, Float]:
     """(the metrics of the rows themselves, in place of D = 1 draw; TP, FP, FN, TN [C, 4])."""
-    whole = Resampling("images", np.zeros(len(y), np.intp), 1, 1, 0)  # one unit, which every draw takes once
+    whole = _whole(len(y))
     columns = range(y.shape[1])
     cells = [
         Summed(y[:, c], p[:, c], float(thresholds[c]), whole.of_row, 1).cells(np.ones((1, 1)))
