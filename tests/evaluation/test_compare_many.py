@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from cxr.commands.compare import note_other_keys
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.evaluation.compare import Compared, compare
@@ -142,6 +143,16 @@ def test_runs_of_a_recipe_have_a_mean_and_a_spread(draw: Draw) -> None:
     ]
     assert (means["patient_low"] < means["difference"]).all()
     assert (means["difference"] < means["patient_high"]).all()
+
+
+def test_keys_of_eval_that_differ_are_said_and_whose_hold(draw: Draw) -> None:
+    first, second = model("a", draw(60)), model("b", draw(60))
+    keys = Eval(draws=200), Eval(draws=500, threshold="youden", subgroups=("sex",))
+    assert note_other_keys(second, keys[1], (first, keys[0]), 1).notes == (
+        "eval.threshold differs: A f1, B youden; each has its own",
+        "eval.draws differs: A 200, B 500; that of A holds for all",
+    )
+    assert note_other_keys(second, keys[0], (first, keys[0]), 1).notes == ()
 
 
 @pytest.fixture

@@ -62,8 +62,10 @@ class OperatingPoints:
 
 
 NO_POINTS = OperatingPoints()
-_OWN_KEYS = ("threshold", "tta", "batch_size", "unit", "combine", "coverage")
+_OWN_KEYS = ("threshold", "tta", "unit", "combine")
 """Keys of eval that each model is predicted and its thresholds are chosen with."""
+_SHARED_KEYS = ("interval", "draws", "draw_seed")
+"""Keys of eval that a comparison has once."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def compare(
         refuse_split(split)
     points.check(targets.models)
     opened = [_open(model, targets, split or "test", labels, options, points) for model in targets.models]
-    sides = [_note_other_keys(*each, opened[0], place) for place, each in enumerate(opened)]
+    sides = [note_other_keys(*each, opened[0], place) for place, each in enumerate(opened)]
     config = opened[0][1]  # the eval keys of the first side hold for all
     terminal().print(render(*_compare(sides, config, plan, plan.reference(targets.models), out)))
     if out is not None:
@@ -175,21 +177,17 @@ def _compare(
     return report.summary(comparison)
 
 
-def _note_other_keys(side: Compared, config: Eval, first: tuple[Compared, Eval], place: int) -> Compared:
+def note_other_keys(side: Compared, config: Eval, first: tuple[Compared, Eval], place: int) -> Compared:
     """The side, with notes on keys of eval that differ from those of the first, and whose hold."""
     values, of_first = config.model_dump(), first[1].model_dump()
     notes = []
-    for key, value in values.items():
-        if value == of_first[key]:
+    for key in (*_OWN_KEYS, *_SHARED_KEYS):
+        if values[key] == of_first[key]:
             continue
         whose = "each has its own" if key in _OWN_KEYS else f"that of {letter(0)} holds for all"
-        shown = f"{letter(0)} {_show(of_first[key])}, {letter(place)} {_show(value)}"
+        shown = f"{letter(0)} {of_first[key]}, {letter(place)} {values[key]}"
         notes.append(f"eval.{key} differs: {shown}; {whose}")
     return replace(side, notes=(*side.notes, *notes))
-
-
-def _show(value: object) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
 
 
 def _open(
