@@ -13,7 +13,7 @@ WHOLE = ("test_distributed", "test_golden", "test_memory")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def narrow(request: pytest.FixtureRequest) -> Iterator[None]:
+def narrow_all(request: pytest.FixtureRequest) -> Iterator[None]:
     """Trainings of a narrow ResNet-18."""
     if request.module.__name__.rpartition(".")[2] in WHOLE:
         yield
