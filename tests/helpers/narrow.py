@@ -24,8 +24,8 @@ class Narrow(ResNet):  # type: ignore[misc]  # torchvision states no types
         block: type[BasicBlock | Bottleneck],
         planes: int,
         *options: Any,  # noqa: ANN401
-        **further: Any,
-    ) -> nn.Sequential:  # noqa: ANN401
+        **further: Any,  # noqa: ANN401
+    ) -> nn.Sequential:
         layer: nn.Sequential = super()._make_layer(block, planes // 8, *options, **further)
         return layer
 
