@@ -15,6 +15,7 @@ from cxr.cli.options import (
     Maps,
     OpenReport,
     Overrides,
+    ReaderRule,
     RunPath,
     SkipUnlabelled,
     SplitOfRun,
@@ -106,6 +107,7 @@ def compare(
     epilog=example(
         "cxr readers predictions.csv reader_1.csv reader_2.csv reader_3.csv",
         "cxr readers predictions.csv reader_*.csv --thresholds metrics.csv",
+        "cxr readers predictions.csv reader_*.csv --reference truth.csv --margin 0.05",
     )
 )
 def readers(
@@ -120,13 +122,28 @@ def readers(
         Path | None,
         typer.Option(help="metrics.csv of cxr eval, for the model's thresholds; else they are 0.5."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for readers.csv and readers.md.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for readers.html, .md, CSV files and the figure.")
+    ] = None,
     label_column: LabelColumn = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Table of ground truth, in place of the other readers.")
+    ] = None,
+    rule: Annotated[
+        ReaderRule | None, typer.Option(help="How readers are scored without one; majority by default.")
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="Test non-inferiority: how much worse the model may be, such as 0.05."),
+    ] = None,
 ) -> None:
     """Compare a model with human readers."""
     from cxr.commands.readers import readers as run_readers
+    from cxr.evaluation.join import LabelOptions
+    from cxr.evaluation.readers import Against
 
-    run_readers(predictions, reader, thresholds, out, label_column)
+    against = Against(rule.value if rule else None, reference, margin)
+    run_readers(predictions, reader, thresholds, out, LabelOptions(label_column), against)
 
 
 @app.command(
