@@ -94,6 +94,20 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
     }
 
 
+def test_second_labels_have_these_columns(tmp_path: Path) -> None:
+    labels = pd.read_csv(FIXTURES / "predictions.csv").rename(columns={"y_Mass": "Mass"})[["image", "Mass"]]
+    labels.to_csv(tmp_path / "second.csv", index=False)
+    options = ("--second-labels", tmp_path / "second.csv", "eval.draws=100", "--out", tmp_path / "out")
+    assert call("eval", FIXTURES / "predictions.csv", *options) == 0
+    estimates = """labels_kappa labels_sensitivity labels_specificity labels_ppv labels_npv auroc_first auroc_second
+        auroc_difference model_sensitivity model_specificity model_ppv"""
+    expected = "table finding parts num num_positive num_positive_first".split()
+    expected += [f"{name}{end}" for name in estimates.split() for end in ("", "_low", "_high")]
+    assert columns(tmp_path / "out" / "second_reference.csv") == expected
+    facts = fields(json.loads((tmp_path / "out" / "report.json").read_text()))
+    assert facts["second_reference"] == " ".join(expected)
+
+
 def test_compare_writes_these_columns_and_fields(tmp_path: Path) -> None:
     table = pd.read_csv(FIXTURES / "predictions.csv")
     table.assign(p_Mass=table["p_Mass"] / 2).to_csv(tmp_path / "b.csv", index=False)

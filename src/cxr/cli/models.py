@@ -36,6 +36,7 @@ app = typer.Typer()
         "cxr eval test.csv --validation val.csv eval.threshold=sensitivity=0.9",
         "cxr eval xrv:densenet121-res224-all nih_densenet121",
         "cxr eval old.pth.tar nih_densenet121 model.head_findings=nih14",
+        "cxr eval runs/nih_densenet121 --second-labels rsna_boxes.csv --skip-unlabelled",
     ),
 )
 def evaluate(
@@ -56,6 +57,10 @@ def evaluate(
         bool, typer.Option("--allow-seen-patients", help="Evaluate patients of the run's training; marked.")
     ] = False,
     open_report: OpenReport = False,
+    second_labels: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table of radiologists' labels to set beside the others; may be repeated."),
+    ] = None,
 ) -> None:
     """Evaluate a run or a predictions file; write a report."""
     from cxr.commands.evaluate import evaluate as run_evaluate
@@ -64,8 +69,9 @@ def evaluate(
     options = LabelOptions(label_column, skip_unlabelled)
     split_name = split and split.value
     page = run_evaluate(
-        runs, split_name, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options
-    )
+        runs, split_name, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options,
+        second_labels or (),
+    )  # fmt: skip
     if open_report:
         open_in_browser(page)
 

@@ -24,6 +24,7 @@ from cxr.evaluation.prediction_columns import (
 )
 from cxr.evaluation.prediction_rows import note_equal, row_mistakes
 from cxr.evaluation.study_rows import Unit, name_rows, patients_of
+from cxr.evaluation.wider import add_wider, wider_names
 from cxr.files import write_text
 from cxr.labels.label_csv import name_labels
 from cxr.labels.plain import IDS
@@ -117,6 +118,7 @@ def read(
     needs_labels: bool = True,
     options: LabelOptions = DEFAULT,
     labelled: Collection[str] = (),
+    wider: Collection[str] = (),
 ) -> Predictions:
     """Predictions from a CSV, or a sheet that was read, joined to the labels of another if one is given.
 
@@ -130,7 +132,8 @@ def read(
     not label is unknown throughout. Images are joined by name, see `match_names`, or by study or patient
     where the table has one row for each; what the predictions leave empty in IDENTITY is taken from the
     labels. Without any labels there is an error, unless `needs_labels` is off. `labelled` are findings that
-    are labelled elsewhere, as by human readers.
+    are labelled elsewhere, as by human readers. A wider finding of the label table, or of `wider`, which the
+    file predicts under narrower names is added, see `add_wider`.
 
     Raises:
         CxrError: Every mistake of the file at once: not a CSV, no image or probability column, rows of an
@@ -153,6 +156,10 @@ def read(
     if names:
         rows = _name_by_study(rows, names)
     p, mistakes = probabilities(sheet, [name for _, name in p_columns])
+    if not mistakes:
+        wider = (*wider, *(wider_names(table) if isinstance(table, Sheet) else ()))
+        findings, p, wider_notes = add_wider(findings, p, wider)
+        notes = [*notes, *wider_notes]
     mistakes += find_rounded_ids(sheet, [columns[kind] for kind in IDS if kind in columns])
     rows, unknown_splits = _read_splits(sheet, rows, columns.get("split", ""))
     file_rows = rows

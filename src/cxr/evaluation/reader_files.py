@@ -14,6 +14,7 @@ from cxr.evaluation.join import DEFAULT, STUDY, LabelOptions, find_rows
 from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import GIVEN, Thresholds
+from cxr.evaluation.wider import any_label, parts_of, wider_names
 from cxr.findings import NO_FINDING, canonical, find, name_key
 from cxr.labels.label_csv import name_labels, read_labels
 from cxr.labels.sheet import Sheet, read_sheet
@@ -57,19 +58,28 @@ class _Read:
         return len(self.rows)
 
     def pick(self, findings: Sequence[str], rows: Indices) -> Float:
-        """[N, C] values of these findings in these of its rows; nan where there is no row (-1)."""
-        names = [name for finding in findings if (name := find(finding, self.findings))]
-        values = self.values[:, [self.findings.index(name) for name in names]]
+        """[N, C] values of these findings in these of its rows; nan where there is no row (-1).
+
+        A wider finding is called where any of the reader's narrower ones is, and has their largest score.
+        """
+        columns = []
+        for finding in findings:
+            parts = self.values[:, [self.findings.index(part) for part in parts_of(finding, self.findings)]]
+            columns.append(parts.max(axis=1) if self.is_scored else any_label(parts))
         # one more row of nan, on which index -1 falls
-        return np.vstack([values, np.full((1, len(names)), np.nan)])[rows]
+        return np.vstack([np.stack(columns, axis=1), np.full((1, len(columns)), np.nan)])[rows]
 
 
 def read_readings(
-    path: Path, readers: Sequence[Path], options: LabelOptions = DEFAULT
+    path: Path,
+    readers: Sequence[Path],
+    options: LabelOptions = DEFAULT,
+    reference: Path | None = None,
 ) -> tuple[Indices, Predictions, list[Reading], list[str]]:
     """(rows that any reader has read, predictions, each reader's calls of those rows, notes).
 
-    Predictions are of the findings that all readers and the model have in common.
+    Predictions are of the findings that all readers and the model have in common. A wider finding of any of
+    the tables, `reference` among them, which the model predicts under narrower names is added.
 
     Raises:
         CxrError: No image or finding in common, or a file that cannot be read.
@@ -77,7 +87,9 @@ def read_readings(
     sheets = [read_sheet(reader) for reader in readers]
     labelled = [() if _has_scores(sheet) else name_labels(sheet, options.column) for sheet in sheets]
     every_label = list(dict.fromkeys(name for names in labelled for name in names))
-    whole = read(path, needs_labels=False, labelled=every_label)
+    every_sheet = [*sheets, *([read_sheet(reference)] if reference else [])]
+    wider = list(dict.fromkeys(name for sheet in every_sheet for name in wider_names(sheet)))
+    whole = read(path, needs_labels=False, labelled=every_label, wider=wider)
     tables = [
         _read_reader(sheet, names, whole, options) for sheet, names in zip(sheets, labelled, strict=True)
     ]
@@ -118,7 +130,7 @@ def read_reference(
         hint = f"the table names images like {table.rows['image'].iloc[0]}; file names must agree"
         raise CxrError(f"{path}: labels none of the images that readers have read", hint)
     labels = np.full((len(predictions), len(predictions.findings)), np.nan)
-    known = [find(finding, table.findings) is not None for finding in predictions.findings]
+    known = [bool(parts_of(finding, table.findings)) for finding in predictions.findings]
     kept = [finding for finding, is_known in zip(predictions.findings, known, strict=True) if is_known]
     labels[:, known] = table.pick(kept, rows)
     notes = [f"reference: {note}" for note in table.notes]
@@ -166,14 +178,14 @@ def _name_readers(readers: Sequence[Path]) -> list[str]:
 
 def _with_common(predictions: Predictions, tables: Sequence[_Read]) -> Predictions:
     """The predictions of the findings that every reader reads, without labels."""
-    common = [all(find(name, table.findings) for table in tables) for name in predictions.findings]
+    common = [all(parts_of(name, table.findings) for table in tables) for name in predictions.findings]
     findings = tuple(name for name, kept in zip(predictions.findings, common, strict=True) if kept)
     unknown = np.full((len(predictions), len(findings)), np.nan)
     return replace(predictions, findings=findings, y=unknown, p=predictions.p[:, common], notes=())
 
 
 def _note_findings(name: str, predictions: Predictions, table: _Read) -> list[str]:
-    lacking = [finding for finding in predictions.findings if find(finding, table.findings) is None]
+    lacking = [finding for finding in predictions.findings if not parts_of(finding, table.findings)]
     return [f"left out, since reader {name} does not read them: {', '.join(lacking)}"] if lacking else []
 
 

@@ -100,7 +100,7 @@ def compare_reader_files(
         CxrError: No image or finding in common, or a finding without threshold.
     """
     against.check()
-    read_rows, predictions, readings, notes = read_readings(path, readers, options)
+    read_rows, predictions, readings, notes = read_readings(path, readers, options, against.reference)
     predictions = predictions.select(read_rows)
     truth = None
     if against.reference is not None:
