@@ -28,7 +28,13 @@ COMPARISON = """finding num num_positive auroc_a auroc_b auroc_difference auroc_
     f1_a f1_b f1_difference f1_low f1_high f1_p f1_p_holm delong_p delong_p_holm
     auroc_p_bootstrap f1_p_is_bound f1_p_holm_is_bound"""
 READERS = """finding reader num num_positive reader_f1 reader_low reader_high model_f1 model_low model_high difference
-    difference_low difference_high"""
+    difference_low difference_high rule num_ties"""
+READER_METRICS = """finding reader metric rule num num_positive reader_value reader_low reader_high model_value
+    model_low model_high difference difference_low difference_high"""
+READER_POINTS = """finding reader num num_positive auroc auroc_low auroc_high false_positive_rate sensitivity
+    curve_sensitivity is_below"""
+READER_PANEL = """finding metric analysis num num_positive num_readers model readers difference low high error freedom p
+    p_holm margin p_noninferior is_noninferior"""
 
 RUNS = """run recipe backbone data epochs epochs_planned best_epoch val_auroc test_auroc test_auroc_low test_auroc_high
     date bytes problem note"""
@@ -88,6 +94,20 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
     }
 
 
+def test_second_labels_have_these_columns(tmp_path: Path) -> None:
+    labels = pd.read_csv(FIXTURES / "predictions.csv").rename(columns={"y_Mass": "Mass"})[["image", "Mass"]]
+    labels.to_csv(tmp_path / "second.csv", index=False)
+    options = ("--second-labels", tmp_path / "second.csv", "eval.draws=100", "--out", tmp_path / "out")
+    assert call("eval", FIXTURES / "predictions.csv", *options) == 0
+    estimates = """labels_kappa labels_sensitivity labels_specificity labels_ppv labels_npv auroc_first auroc_second
+        auroc_difference model_sensitivity model_specificity model_ppv"""
+    expected = "table finding parts num num_positive num_positive_first".split()
+    expected += [f"{name}{end}" for name in estimates.split() for end in ("", "_low", "_high")]
+    assert columns(tmp_path / "out" / "second_reference.csv") == expected
+    facts = fields(json.loads((tmp_path / "out" / "report.json").read_text()))
+    assert facts["second_reference"] == " ".join(expected)
+
+
 def test_compare_writes_these_columns_and_fields(tmp_path: Path) -> None:
     table = pd.read_csv(FIXTURES / "predictions.csv")
     table.assign(p_Mass=table["p_Mass"] / 2).to_csv(tmp_path / "b.csv", index=False)
@@ -113,11 +133,18 @@ def test_readers_writes_these_columns(tmp_path: Path) -> None:
         FIXTURES / "predictions.csv",
         tmp_path / "r.csv",
         "eval.draws=100",
+        "--reference",
+        tmp_path / "r.csv",
         "--out",
         tmp_path / "out",
     )
     assert call("readers", *arguments) == 0
-    assert columns(tmp_path / "out" / "readers.csv") == READERS.split()
+    assert {path.name: " ".join(columns(path)) for path in (tmp_path / "out").glob("*.csv")} == {
+        "readers.csv": words(READERS),
+        "reader_metrics.csv": words(READER_METRICS),
+        "reader_points.csv": words(READER_POINTS),
+        "reader_panel.csv": words(READER_PANEL),
+    }
 
 
 def test_runs_writes_these_columns(run: Path, tmp_path: Path) -> None:

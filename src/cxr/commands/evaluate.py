@@ -1,6 +1,7 @@
 """cxr eval: score runs or predictions files, write the report, print it."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from cxr.commands.targets import (
@@ -18,7 +19,7 @@ from cxr.evaluation import prediction_files
 from cxr.evaluation.align import Average
 from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.report import Report
+from cxr.evaluation.report import Report, add_references
 from cxr.paths import is_folder
 from cxr.report import evaluation
 from cxr.report.run_files import Training, read_training
@@ -39,8 +40,11 @@ def evaluate(
     averaged: Average,
     allow_seen: bool,
     options: LabelOptions = DEFAULT,
+    second: Sequence[Path] = (),
 ) -> Path:
     """Score runs or predictions files, averaged when there are several, write the report and print it.
+
+    `second` are further tables of labels, which are set beside those of the report.
 
     Returns:
         The page of the report.
@@ -53,18 +57,19 @@ def evaluate(
         report, found = prediction_files.score_files(
             targets.paths, config, labels, validation, tune_on_test, averaged, options
         )
+        report = add_references(report, found.evaluated, second, config, options)
         folder = out or first.path.with_name(short_name(first.path.stem) + "_report")
         return _write(report, found.rows, found.evaluated, folder, None)
 
     if any(model.kind == "predictions" for model in targets.models):
         problem = f"{first.path}: runs and predictions files cannot be combined"
         raise CxrError(problem, "cxr eval a run first, then take its CSV")
-    refuse_file_options(labels, options, validation, tune_on_test)
+    refuse_file_options(labels, options, validation, tune_on_test, has_second=bool(second))
     from cxr.model.evaluate import evaluate_runs
 
     split = split or "test"
     report, predictions = evaluate_runs(
-        targets.paths, targets.overrides, split, averaged, allow_seen, targets.recipe
+        targets.paths, targets.overrides, split, averaged, allow_seen, targets.recipe, second, options
     )
     home = _home(first, targets.recipe)
     folder = out or home / _report_name(split, targets)

@@ -2,17 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cxr.config.schema import Eval
 from cxr.evaluation.calibration import calibration_table, reliability_table
+from cxr.evaluation.join import LabelOptions
 from cxr.evaluation.metric_tables import finding_table, summary_table
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.published import Published, beside
 from cxr.evaluation.recalibration import Recalibration, note_unfitted
 from cxr.evaluation.same_labels import hash_labels
+from cxr.evaluation.second_reference import SecondReference, compare_references
 from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
 from cxr.evaluation.statistics.intervals import effective_units
 from cxr.evaluation.subgroups import Subgroups, subgroups
@@ -46,6 +49,7 @@ class Report:
         calibrated_on: Rows that the recalibration was fitted on, empty when there are none.
         reliability: See `reliability_table`.
         published: Results of others, where the findings are those of ChestX-ray14.
+        second: Further tables of labels beside that of the report.
     """
 
     about: tuple[tuple[str, str], ...]
@@ -61,6 +65,7 @@ class Report:
     calibrated_on: str = ""
     reliability: pd.DataFrame | None = None
     published: Published | None = None
+    second: tuple[SecondReference, ...] = ()
 
 
 def score(
@@ -115,6 +120,19 @@ def score(
         ),
     )
     return _with_details(report, predictions, config, resampling, recalibration) if config else report
+
+
+def add_references(
+    report: Report, predictions: Predictions, tables: Sequence[Path], config: Eval, options: LabelOptions
+) -> Report:
+    """The report with second tables of labels beside that of the evaluated predictions.
+
+    Raises:
+        CxrError: As `compare_references`.
+    """
+    only_rows = LabelOptions(skip_unlabelled=options.skip_unlabelled, duplicates=options.duplicates)
+    second = [compare_references(predictions, report.thresholds, path, config, only_rows) for path in tables]
+    return replace(report, second=tuple(second))
 
 
 def macro_auroc(report: Report) -> float:

@@ -10,7 +10,7 @@ from cxr.evaluation.predictions import Predictions, as_table
 from cxr.evaluation.report import Report
 from cxr.evaluation.thresholds import origin
 from cxr.files import clear_leftovers, write_bytes, write_text
-from cxr.report import figures, html, json_file, markdown
+from cxr.report import figures, html, json_file, markdown, second_reference
 from cxr.report.calibration import calibration_lines
 from cxr.report.document import Cell, Table, Text, format_cell, format_interval
 from cxr.report.evaluation_page import MICRO_PAIRS, describe_relabelled, mean_over, metric_cell, page
@@ -42,8 +42,8 @@ def write(
     """Write the predictions, every table, the figures and both pages into the folder, each atomically.
 
     Files: `predictions.csv`, `metrics.csv` (findings, then summary rows), `subgroups.csv`,
-    `subgroup_gaps.csv`, `calibration.csv`, `reliability.csv`, `report.json`, `figures/*.svg` and `*.png`,
-    `report.md`, `report.html`.
+    `subgroup_gaps.csv`, `calibration.csv`, `reliability.csv`, `second_reference.csv`, `report.json`,
+    `figures/*.svg` and `*.png`, `report.md`, `report.html`.
 
     Args:
         report: The report.
@@ -62,6 +62,8 @@ def write(
         tables["calibration.csv"] = report.calibration
     if report.reliability is not None:
         tables["reliability.csv"] = report.reliability
+    if report.second:
+        tables["second_reference.csv"] = second_reference.csv(report.second)
     training = training or Training()
     clear_leftovers(folder)
     # what took long to compute comes first
@@ -107,6 +109,8 @@ def facts(report: Report) -> Mapping[str, object]:
             "findings": records(report.calibration),
             "reliability": records(report.reliability),
         }
+    if report.second:
+        facts["second_reference"] = records(second_reference.csv(report.second))
     if report.published is not None:
         facts["published"] = {
             "split": report.published.split,
@@ -132,6 +136,7 @@ def summary(report: Report) -> tuple[Text | Table, ...]:
         *intervals,
         *map(Text, lines),
         *(Text(f"Note: {note}", "note") for note in report.notes),
+        *second_reference.summary(report.second),
         Text(DISCLAIMER, "soft"),
     )
 

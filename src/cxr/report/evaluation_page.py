@@ -10,6 +10,7 @@ from cxr.evaluation.published import LABEL_TABLE, Published
 from cxr.evaluation.report import Report
 from cxr.evaluation.statistics.bootstrap import RESAMPLED
 from cxr.evaluation.thresholds import origin
+from cxr.report import second_reference
 from cxr.report.calibration import calibration_parts
 from cxr.report.document import (
     Cell,
@@ -79,6 +80,7 @@ def page(report: Report, figures: Sequence[Figure], training: Training) -> Docum
         Section("Curves", _pick(drawn, "roc", "precision_recall")),
         Section("Calibration", (*_pick(drawn, "reliability"), *calibration_parts(report))),
         Section("Subgroups", (*_pick(drawn, "subgroups"), *_subgroups(report))),
+        Section("Second labels", second_reference.parts(report.second)),
         Section("Published results on ChestX-ray14", _published(report)),
         Section("Training", _pick(drawn, "training")),
         Section("Images and labels of the run", counts(training.counts) if training.counts else ()),
