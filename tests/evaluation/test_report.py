@@ -205,13 +205,17 @@ def test_files_are_written(draw: Draw, tmp_path: Path) -> None:
     evaluation.write(report, predictions, predictions, tmp_path / "eval")
     names = [
         "calibration.csv",
+        "decision_curve.csv",
         "figures",
         "metrics.csv",
+        "operating_points.csv",
         "predictions.csv",
+        "predictive_values.csv",
         "reliability.csv",
         "report.html",
         "report.json",
         "report.md",
+        "roc_bands.csv",
     ]
     assert sorted(file.name for file in (tmp_path / "eval").iterdir()) == names
     table = pd.read_csv(tmp_path / "eval" / "metrics.csv", index_col="finding")

@@ -1,4 +1,4 @@
-"""Commands after a training: eval, compare, readers, predict, explain."""
+"""Commands after a training: eval, compare, plan, readers, predict, explain."""
 
 from pathlib import Path
 from typing import Annotated
@@ -107,6 +107,37 @@ def compare(
     points = OperatingPoints(tuple(validation or ()), tuple(thresholds or ()))
     options = LabelOptions(label_column, skip_unlabelled)
     run_compare(runs, split and split.value, out, labels, options, points)
+
+
+@app.command(
+    epilog=example(
+        "cxr plan --patients 500 --prevalence 0.05 --auroc 0.85",
+        "cxr plan --patients 2000 --prevalence 0.1 --auroc 0.82 --other 0.84",
+        "cxr plan --patients 500 --prevalence 0.05 --auroc 0.85 --images 3",
+    )
+)
+def plan(
+    patients: Annotated[int, typer.Option(min=2, help="Patients of the planned test set.")],
+    prevalence: Annotated[float, typer.Option(help="Share of positive images, such as 0.05.")],
+    auroc: Annotated[float, typer.Option(help="The AUROC that is expected.")],
+    other: Annotated[
+        float | None, typer.Option(help="AUROC of a second model, to be told from the first.")
+    ] = None,
+    correlation: Annotated[
+        float, typer.Option(min=0, max=1, help="Of both models' scores, within each class.")
+    ] = 0.5,
+    images: Annotated[float, typer.Option(min=1, help="Images of each patient.")] = 1,
+    within: Annotated[float, typer.Option(min=0, max=1, help="Correlation of a patient's images.")] = 0.7,
+    sensitivity: Annotated[float | None, typer.Option(help="The sensitivity that is expected.")] = None,
+    specificity: Annotated[float | None, typer.Option(help="The specificity that is expected.")] = None,
+) -> None:
+    """Plan a test set: expected intervals, power of a comparison."""
+    from cxr.commands.plan import plan as run_plan
+    from cxr.evaluation.statistics.power import Design
+
+    run_plan(
+        Design(patients, prevalence, images, within), auroc, other, correlation, sensitivity, specificity
+    )
 
 
 @app.command(

@@ -103,7 +103,7 @@ def read_files(
         thresholds = fixed(rows.findings)
     else:
         thresholds = choose(tuned_on, config.threshold)
-    recalibration = fit(validation_rows) if len(validation_rows) else None
+    recalibration = fit(validation_rows, config) if len(validation_rows) else None
     return FilePredictions(rows, evaluated, thresholds, recalibration, tuple(notes))
 
 

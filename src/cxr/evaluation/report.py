@@ -11,6 +11,9 @@ from cxr.config.schema import Eval
 from cxr.evaluation.calibration import calibration_table, reliability_table
 from cxr.evaluation.join import LabelOptions
 from cxr.evaluation.metric_tables import finding_table, summary_table
+from cxr.evaluation.operating import Operating, operating_tables
+from cxr.evaluation.planning import planned_table
+from cxr.evaluation.prediction_sets import set_table
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.published import Published, beside
 from cxr.evaluation.recalibration import Recalibration, note_unfitted
@@ -50,6 +53,9 @@ class Report:
         reliability: See `reliability_table`.
         published: Results of others, where the findings are those of ChestX-ray14.
         second: Further tables of labels beside that of the report.
+        operating: Further metrics of operating points, bands of ROC curves, net benefit.
+        prediction_sets: See `set_table`; None without validation rows.
+        planned: See `planned_table`; None where no test set is planned.
     """
 
     about: tuple[tuple[str, str], ...]
@@ -66,6 +72,9 @@ class Report:
     reliability: pd.DataFrame | None = None
     published: Published | None = None
     second: tuple[SecondReference, ...] = ()
+    operating: Operating | None = None
+    prediction_sets: pd.DataFrame | None = None
+    planned: pd.DataFrame | None = None
 
 
 def score(
@@ -119,7 +128,14 @@ def score(
             *note_unfitted(recalibration),
         ),
     )
-    return _with_details(report, predictions, config, resampling, recalibration) if config else report
+    if config is None:
+        return report
+    report = _with_details(report, predictions, config, resampling, recalibration)
+    if not config.planned_patients or resampling is None:
+        return report
+    every = pd.concat([table, summary], ignore_index=True)
+    planned = planned_table(predictions, every, draws, resampling, config.planned_patients)
+    return replace(report, planned=planned)
 
 
 def add_references(
@@ -153,19 +169,23 @@ def _with_details(
     resampling: Resampling | None,
     recalibration: Recalibration | None,
 ) -> Report:
-    """The report with subgroups, calibration and what others published."""
+    """The report with subgroups, calibration, operating points and what others published."""
     # A default attribute that no row has is left out; one that the user named is an error below.
     attributes = [
         name for name in config.subgroups if name not in _DEFAULT_SUBGROUPS or _is_known(predictions, name)
     ]
+    thresholds = np.array(report.thresholds.values)
+    sets = recalibration.sets if recalibration else None
     is_nih = set(predictions.findings) == set(NIH_14)
     return replace(
         report,
-        subgroups=subgroups(predictions, attributes, resampling, np.array(report.thresholds.values)),
+        subgroups=subgroups(predictions, attributes, resampling, thresholds),
         calibration=calibration_table(predictions, recalibration, resampling),
         calibrated_on=recalibration.fitted_on if recalibration else "",
         reliability=reliability_table(predictions),
         published=beside(predictions.rows["image"], hash_labels(predictions)) if is_nih else None,
+        operating=operating_tables(predictions, thresholds, resampling, config.prevalences),
+        prediction_sets=set_table(predictions, sets, resampling) if sets else None,
     )
 
 

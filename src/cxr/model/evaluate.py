@@ -105,12 +105,12 @@ def _operating_points(
     for candidate in candidates:
         candidate.check_split("val", allow_seen)
     validated, _ = _predict(candidates, "val", averaged)
-    return choose(validated, now.threshold), fit(validated)
+    return choose(validated, now.threshold), fit(validated, now)
 
 
 def _threshold_keys(section: Eval) -> tuple[object, ...]:
-    """The keys that thresholds were chosen under."""
-    return section.threshold, section.tta, section.unit, section.combine
+    """The keys that thresholds were chosen and prediction sets fitted under."""
+    return section.threshold, section.tta, section.unit, section.combine, section.coverage
 
 
 def _forget_unrelated(candidate: Candidate, thresholds: Thresholds) -> Thresholds:

@@ -42,7 +42,7 @@ def write(
     """Write the predictions, every table, the figures and both pages into the folder, each atomically.
 
     Files: `predictions.csv`, `metrics.csv` (findings, then summary rows), `subgroups.csv`,
-    `subgroup_gaps.csv`, `calibration.csv`, `reliability.csv`, `second_reference.csv`, `report.json`,
+    `subgroup_gaps.csv`, `calibration.csv`, `reliability.csv`, those of `_further_tables`, `report.json`,
     `figures/*.svg` and `*.png`, `report.md`, `report.html`.
 
     Args:
@@ -64,6 +64,7 @@ def write(
         tables["reliability.csv"] = report.reliability
     if report.second:
         tables["second_reference.csv"] = second_reference.csv(report.second)
+    tables |= _further_tables(report)
     training = training or Training()
     clear_leftovers(folder)
     # what took long to compute comes first
@@ -76,6 +77,23 @@ def write(
     document = page(report, drawn, training)
     write_text(folder / "report.md", markdown.render(document))
     write_text(folder / "report.html", html.render(document))
+
+
+def _further_tables(report: Report) -> dict[str, pd.DataFrame]:
+    """Tables of operating points, net benefit, prediction sets and a planned test set, by file name."""
+    tables = {}
+    if report.operating is not None:
+        tables = {
+            "operating_points.csv": report.operating.points.assign(optimistic=report.optimistic),
+            "predictive_values.csv": report.operating.predictive_values,
+            "roc_bands.csv": report.operating.roc_bands,
+            "decision_curve.csv": report.operating.decision,
+        }
+    if report.prediction_sets is not None:
+        tables["prediction_sets.csv"] = report.prediction_sets
+    if report.planned is not None:
+        tables["planned.csv"] = report.planned
+    return tables
 
 
 def metrics_table(report: Report) -> pd.DataFrame:
@@ -111,6 +129,8 @@ def facts(report: Report) -> Mapping[str, object]:
         }
     if report.second:
         facts["second_reference"] = records(second_reference.csv(report.second))
+    for file, table in _further_tables(report).items():
+        facts[file.removesuffix(".csv")] = records(table)
     if report.published is not None:
         facts["published"] = {
             "split": report.published.split,

@@ -28,6 +28,7 @@ from cxr.report.document import (
     two_columns,
 )
 from cxr.report.json_file import versions
+from cxr.report.operating import decision_parts, operating_parts, planned_parts, set_parts
 from cxr.report.records import Record, estimate, records
 from cxr.report.run_files import Cells, Counts, Training
 
@@ -78,7 +79,11 @@ def page(report: Report, figures: Sequence[Figure], training: Training) -> Docum
     sections = [
         Section("Findings", (*_pick(drawn, "auroc"), metrics(report))),
         Section("Curves", _pick(drawn, "roc", "precision_recall")),
+        Section("Operating points", operating_parts(report)),
+        Section("Decision curves", decision_parts(report, _pick(drawn, "decision_curve"))),
         Section("Calibration", (*_pick(drawn, "reliability"), *calibration_parts(report))),
+        Section("Prediction sets", set_parts(report)),
+        Section("Planned test set", planned_parts(report)),
         Section("Subgroups", (*_pick(drawn, "subgroups"), *_subgroups(report))),
         Section("Second labels", second_reference.parts(report.second)),
         Section("Published results on ChestX-ray14", _published(report)),

@@ -41,6 +41,8 @@ def draw(report: Report, predictions: Predictions, history: History = ()) -> tup
         figures = []
         if report.table["auroc"].notna().any():
             figures += [_intervals(report), _roc(report, predictions), _precision_recall(report, predictions)]
+            if report.operating is not None:
+                figures.append(_decision_curve(report, report.operating.decision))
             if report.reliability is not None:
                 figures.append(_reliability(report, report.reliability))
         if len(groups):
@@ -106,6 +108,37 @@ def _precision_recall(report: Report, predictions: Predictions) -> Figure:
         "which chance reaches, the dot is the operating point."
     )
     return _panels("precision_recall", "Precision-recall curves", alt, report, ("recall", "precision"), plot)
+
+
+def _decision_curve(report: Report, table: pd.DataFrame) -> Figure:
+    def plot(axes: "Axes", c: int, row: Mapping[str, float]) -> None:
+        curve = table[table["finding"] == row["finding"]]
+        prevalence = row["num_positive"] / row["num"]
+        # Calling every image loses its benefit at the prevalence; a few times that is what may be asked.
+        most = min(0.5, max(0.02, 4 * prevalence))
+        shown = curve[curve["probability"] <= most + 1e-9]
+        x = shown["probability"]
+        if shown["net_benefit_low"].notna().any():
+            axes.fill_between(
+                x, shown["net_benefit_low"], shown["net_benefit_high"], color=BLUE, alpha=0.2, lw=0
+            )
+        axes.plot(x, shown["treat_all"], color=ORANGE, lw=1, ls="--", label="every image")
+        axes.axhline(0, color=GREY, lw=0.8, ls=":", label="none")
+        axes.plot(x, shown["net_benefit"], color=BLUE, lw=1.2, label="model")
+        axes.set(xlim=(0, most), ylim=(-0.2 * prevalence, 1.15 * prevalence))
+        axes.locator_params(nbins=4)
+        axes.set_title(f"{row['title']}")
+        if c == first:
+            axes.legend(frameon=False, fontsize=6.5, loc="upper right")
+
+    first = int(np.flatnonzero(report.table["auroc"].notna())[0])
+    alt = (
+        "Net benefit against the threshold probability, a panel for each finding: of the model with its "
+        "interval, of calling every image (dashed) and of calling none (dotted, zero); decision_curve.csv "
+        "has the numbers."
+    )
+    labels = ("threshold probability", "net benefit")
+    return _panels("decision_curve", "Decision curves", alt, report, labels, plot, unit_square=False)
 
 
 def _reliability(report: Report, table: pd.DataFrame) -> Figure:
