@@ -23,7 +23,7 @@ CALIBRATION = """finding brier ece temperature brier_after ece_after observed_ex
     observed_expected_high in_the_large in_the_large_low in_the_large_high intercept intercept_low intercept_high slope
     slope_low slope_high brier_skill brier_skill_low brier_skill_high log_loss log_loss_low log_loss_high ece_perfect
     ece_debiased ece_debiased_perfect fitted_intercept fitted_slope not_fitted observed_expected_after log_loss_after"""
-RELIABILITY = "finding lowest highest num mean_probability positive"
+RELIABILITY = "finding lowest highest num mean_probability positive num_positive positive_low positive_high"
 COMPARISON = """finding num num_positive auroc_a auroc_b auroc_difference auroc_low auroc_high auroc_p auroc_p_holm
     f1_a f1_b f1_difference f1_low f1_high f1_p f1_p_holm delong_p delong_p_holm
     auroc_p_bootstrap f1_p_is_bound f1_p_holm_is_bound"""
@@ -71,6 +71,9 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
         "subgroup_gaps.csv": GAPS,
         "calibration.csv": words(CALIBRATION),
         "reliability.csv": RELIABILITY,
+        "roc.csv": "finding false_positive_rate sensitivity sensitivity_low sensitivity_high",
+        "precision_recall.csv": "finding recall precision precision_low precision_high",
+        "cooccurrence.csv": "finding other num num_both num_called",
     }
     assert fields(json.loads((tmp_path / "report.json").read_text())) == {
         "": "about thresholds intervals metrics summary subgroups calibration notes versions disclaimer",

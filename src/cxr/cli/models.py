@@ -54,6 +54,9 @@ def evaluate(
     allow_seen_patients: Annotated[
         bool, typer.Option("--allow-seen-patients", help="Evaluate patients of the run's training; marked.")
     ] = False,
+    examples: Annotated[
+        int, typer.Option(help="Images of each finding and kind of call on a run's page; 0 for none.")
+    ] = 3,
     open_report: OpenReport = False,
 ) -> None:
     """Evaluate a run or a predictions file; write a report."""
@@ -63,7 +66,16 @@ def evaluate(
     options = LabelOptions(label_column, skip_unlabelled)
     split_name = split and split.value
     page = run_evaluate(
-        runs, split_name, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options
+        runs,
+        split_name,
+        out,
+        labels,
+        validation,
+        tune_on_test,
+        average.value,
+        allow_seen_patients,
+        options,
+        examples,
     )
     if open_report:
         open_in_browser(page)

@@ -8,6 +8,8 @@ import pandas as pd
 
 from cxr.config.schema import Eval
 from cxr.evaluation.calibration import calibration_table, reliability_table
+from cxr.evaluation.cooccurrence import cooccurrence_table
+from cxr.evaluation.curves import Curves, curve_tables
 from cxr.evaluation.metric_tables import finding_table, summary_table
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.published import Published, beside
@@ -46,6 +48,8 @@ class Report:
         calibrated_on: Rows that the recalibration was fitted on, empty when there are none.
         reliability: See `reliability_table`.
         published: Results of others, where the findings are those of ChestX-ray14.
+        curves: ROC and precision-recall curves.
+        cooccurrence: See `cooccurrence_table`.
     """
 
     about: tuple[tuple[str, str], ...]
@@ -61,6 +65,8 @@ class Report:
     calibrated_on: str = ""
     reliability: pd.DataFrame | None = None
     published: Published | None = None
+    curves: Curves | None = None
+    cooccurrence: pd.DataFrame | None = None
 
 
 def score(
@@ -146,8 +152,10 @@ def _with_details(
         subgroups=subgroups(predictions, attributes, resampling, np.array(report.thresholds.values)),
         calibration=calibration_table(predictions, recalibration, resampling),
         calibrated_on=recalibration.fitted_on if recalibration else "",
-        reliability=reliability_table(predictions),
+        reliability=reliability_table(predictions, resampling),
         published=beside(predictions.rows["image"], hash_labels(predictions)) if is_nih else None,
+        curves=curve_tables(predictions, resampling),
+        cooccurrence=cooccurrence_table(predictions, np.array(report.thresholds.values)),
     )
 
 
