@@ -23,7 +23,7 @@ CALIBRATION = """finding brier ece temperature brier_after ece_after observed_ex
     observed_expected_high in_the_large in_the_large_low in_the_large_high intercept intercept_low intercept_high slope
     slope_low slope_high brier_skill brier_skill_low brier_skill_high log_loss log_loss_low log_loss_high ece_perfect
     ece_debiased ece_debiased_perfect fitted_intercept fitted_slope not_fitted observed_expected_after log_loss_after"""
-RELIABILITY = "finding lowest highest num mean_probability positive"
+RELIABILITY = "finding lowest highest num mean_probability positive num_positive positive_low positive_high"
 POINTS = """finding num num_positive threshold tp fp fn tn balanced_accuracy balanced_accuracy_low
     balanced_accuracy_high mcc mcc_low mcc_high lr_positive lr_positive_low lr_positive_high lr_negative lr_negative_low
     lr_negative_high sensitivity_at_90 sensitivity_at_90_low sensitivity_at_90_high sensitivity_at_95
@@ -97,6 +97,9 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
         "decision_curve.csv": DECISION,
         "prediction_sets.csv": words(SETS),
         "planned.csv": words(PLANNED),
+        "roc.csv": "finding false_positive_rate sensitivity sensitivity_low sensitivity_high",
+        "precision_recall.csv": "finding recall precision precision_low precision_high",
+        "cooccurrence.csv": "finding other num num_both num_called",
     }
     assert fields(json.loads((tmp_path / "report.json").read_text())) == {
         "": words("""about thresholds intervals metrics summary subgroups calibration operating_points

@@ -56,6 +56,9 @@ def evaluate(
     allow_seen_patients: Annotated[
         bool, typer.Option("--allow-seen-patients", help="Evaluate patients of the run's training; marked.")
     ] = False,
+    examples: Annotated[
+        int, typer.Option(help="Images of each finding and kind of call on a run's page; 0 for none.")
+    ] = 3,
     open_report: OpenReport = False,
     second_labels: Annotated[
         list[Path] | None,
@@ -70,7 +73,7 @@ def evaluate(
     split_name = split and split.value
     page = run_evaluate(
         runs, split_name, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options,
-        second_labels or (),
+        second_labels or (), examples,
     )  # fmt: skip
     if open_report:
         open_in_browser(page)

@@ -9,6 +9,8 @@ import pandas as pd
 
 from cxr.config.schema import Eval
 from cxr.evaluation.calibration import calibration_table, reliability_table
+from cxr.evaluation.cooccurrence import cooccurrence_table
+from cxr.evaluation.curves import Curves, curve_tables
 from cxr.evaluation.join import LabelOptions
 from cxr.evaluation.metric_tables import finding_table, summary_table
 from cxr.evaluation.operating import Operating, operating_tables
@@ -56,6 +58,8 @@ class Report:
         operating: Further metrics of operating points, bands of ROC curves, net benefit.
         prediction_sets: See `set_table`; None without validation rows.
         planned: See `planned_table`; None where no test set is planned.
+        curves: ROC and precision-recall curves.
+        cooccurrence: See `cooccurrence_table`.
     """
 
     about: tuple[tuple[str, str], ...]
@@ -75,6 +79,8 @@ class Report:
     operating: Operating | None = None
     prediction_sets: pd.DataFrame | None = None
     planned: pd.DataFrame | None = None
+    curves: Curves | None = None
+    cooccurrence: pd.DataFrame | None = None
 
 
 def score(
@@ -182,10 +188,12 @@ def _with_details(
         subgroups=subgroups(predictions, attributes, resampling, thresholds),
         calibration=calibration_table(predictions, recalibration, resampling),
         calibrated_on=recalibration.fitted_on if recalibration else "",
-        reliability=reliability_table(predictions),
+        reliability=reliability_table(predictions, resampling),
         published=beside(predictions.rows["image"], hash_labels(predictions)) if is_nih else None,
         operating=operating_tables(predictions, thresholds, resampling, config.prevalences),
         prediction_sets=set_table(predictions, sets, resampling) if sets else None,
+        curves=curve_tables(predictions, resampling),
+        cooccurrence=cooccurrence_table(predictions, thresholds),
     )
 
 
