@@ -34,6 +34,12 @@ RUNS = """run recipe backbone data epochs epochs_planned best_epoch val_auroc te
     date bytes problem note"""
 
 
+CHANGES = "change finding num num_positive auroc auroc_low auroc_high drop drop_low drop_high kept"
+WITHIN = """attribute finding num num_groups auroc auroc_low auroc_high within within_low within_high drop drop_low
+    drop_high"""
+PROBES = "target metric num_fit num_test num_positive value low high random random_low random_high chance"
+BORDER = "finding num_images num_patients border border_low border_high area"
+
 SCORES = """pointing pointing_low pointing_high hit hit_low hit_high miou miou_low miou_high mass mass_low mass_high
     iou_0.1 iou_0.2 iou_0.3 iou_0.4 iou_0.5 iou_0.6 iou_0.7 iobb_0.1 iobb_0.25 iobb_0.5 iobb_0.75 iobb_0.9
     false_boxes apart"""
@@ -192,3 +198,16 @@ def test_explain_writes_these_columns_and_fields(run: Path, tmp_path: Path) -> N
         "findings": scores,
         "versions": "python cxr numpy scipy scikit-learn pandas",
     }
+
+
+def test_shortcuts_writes_these_columns_and_fields(run: Path, tmp_path: Path) -> None:
+    assert call("shortcuts", run, "eval.draws=100", "--out", tmp_path) == 0
+    assert {path.name: " ".join(columns(path)) for path in tmp_path.glob("*.csv")} == {
+        "shortcuts.csv": CHANGES,
+        "shortcuts_within.csv": words(WITHIN),
+        "shortcuts_probes.csv": PROBES,
+        "shortcuts_maps.csv": BORDER,
+    }
+    found = fields(json.loads((tmp_path / "shortcuts.json").read_text()))
+    assert found[""] == "about warnings lungs intervals regions within probes maps notes versions disclaimer"
+    assert found["regions"] == CHANGES

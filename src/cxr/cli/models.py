@@ -216,7 +216,7 @@ def explain(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     open_report: OpenReport = False,
 ) -> None:
-    """Score heat maps against boxes, beside chance and random weights."""
+    """Score heat maps against boxes, beside chance."""
     from cxr.commands.explain import explain as run_explain
 
     page = run_explain(run, overrides or [], boxes, method.value, frame, out, device, examples)
