@@ -23,7 +23,7 @@ CALIBRATION = """finding brier ece temperature brier_after ece_after observed_ex
     observed_expected_high in_the_large in_the_large_low in_the_large_high intercept intercept_low intercept_high slope
     slope_low slope_high brier_skill brier_skill_low brier_skill_high log_loss log_loss_low log_loss_high ece_perfect
     ece_debiased ece_debiased_perfect fitted_intercept fitted_slope not_fitted observed_expected_after log_loss_after"""
-RELIABILITY = "finding lowest highest num mean_probability positive"
+RELIABILITY = "finding lowest highest num mean_probability positive num_positive positive_low positive_high"
 POINTS = """finding num num_positive threshold tp fp fn tn balanced_accuracy balanced_accuracy_low
     balanced_accuracy_high mcc mcc_low mcc_high lr_positive lr_positive_low lr_positive_high lr_negative lr_negative_low
     lr_negative_high sensitivity_at_90 sensitivity_at_90_low sensitivity_at_90_high sensitivity_at_95
@@ -46,11 +46,23 @@ COMPARISON = """finding num num_positive auroc_a auroc_b auroc_difference auroc_
     sensitivity_at_90_p sensitivity_at_90_p_holm sensitivity_at_90_p_is_bound sensitivity_at_90_p_holm_is_bound
     auroc_error auroc_detectable"""
 READERS = """finding reader num num_positive reader_f1 reader_low reader_high model_f1 model_low model_high difference
-    difference_low difference_high"""
+    difference_low difference_high rule num_ties"""
+READER_METRICS = """finding reader metric rule num num_positive reader_value reader_low reader_high model_value
+    model_low model_high difference difference_low difference_high"""
+READER_POINTS = """finding reader num num_positive auroc auroc_low auroc_high false_positive_rate sensitivity
+    curve_sensitivity is_below"""
+READER_PANEL = """finding metric analysis num num_positive num_readers model readers difference low high error freedom p
+    p_holm margin p_noninferior is_noninferior"""
 
 RUNS = """run recipe backbone data epochs epochs_planned best_epoch val_auroc test_auroc test_auroc_low test_auroc_high
     date bytes problem note"""
 
+
+CHANGES = "change finding num num_positive auroc auroc_low auroc_high drop drop_low drop_high kept"
+WITHIN = """attribute finding num num_groups auroc auroc_low auroc_high within within_low within_high drop drop_low
+    drop_high"""
+PROBES = "target metric num_fit num_test num_positive value low high random random_low random_high chance"
+BORDER = "finding num_images num_patients border border_low border_high area"
 
 SCORES = """pointing pointing_low pointing_high hit hit_low hit_high miou miou_low miou_high mass mass_low mass_high
     iou_0.1 iou_0.2 iou_0.3 iou_0.4 iou_0.5 iou_0.6 iou_0.7 iobb_0.1 iobb_0.25 iobb_0.5 iobb_0.75 iobb_0.9
@@ -95,6 +107,9 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
         "decision_curve.csv": DECISION,
         "prediction_sets.csv": words(SETS),
         "planned.csv": words(PLANNED),
+        "roc.csv": "finding false_positive_rate sensitivity sensitivity_low sensitivity_high",
+        "precision_recall.csv": "finding recall precision precision_low precision_high",
+        "cooccurrence.csv": "finding other num num_both num_called",
     }
     assert fields(json.loads((tmp_path / "report.json").read_text())) == {
         "": words("""about thresholds intervals metrics summary subgroups calibration operating_points
@@ -116,6 +131,20 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
         "planned": words(PLANNED),
         "versions": "python cxr numpy scipy scikit-learn pandas",
     }
+
+
+def test_second_labels_have_these_columns(tmp_path: Path) -> None:
+    labels = pd.read_csv(FIXTURES / "predictions.csv").rename(columns={"y_Mass": "Mass"})[["image", "Mass"]]
+    labels.to_csv(tmp_path / "second.csv", index=False)
+    options = ("--second-labels", tmp_path / "second.csv", "eval.draws=100", "--out", tmp_path / "out")
+    assert call("eval", FIXTURES / "predictions.csv", *options) == 0
+    estimates = """labels_kappa labels_sensitivity labels_specificity labels_ppv labels_npv auroc_first auroc_second
+        auroc_difference model_sensitivity model_specificity model_ppv"""
+    expected = "table finding parts num num_positive num_positive_first".split()
+    expected += [f"{name}{end}" for name in estimates.split() for end in ("", "_low", "_high")]
+    assert columns(tmp_path / "out" / "second_reference.csv") == expected
+    facts = fields(json.loads((tmp_path / "out" / "report.json").read_text()))
+    assert facts["second_reference"] == " ".join(expected)
 
 
 def test_compare_writes_these_columns_and_fields(tmp_path: Path) -> None:
@@ -143,11 +172,18 @@ def test_readers_writes_these_columns(tmp_path: Path) -> None:
         FIXTURES / "predictions.csv",
         tmp_path / "r.csv",
         "eval.draws=100",
+        "--reference",
+        tmp_path / "r.csv",
         "--out",
         tmp_path / "out",
     )
     assert call("readers", *arguments) == 0
-    assert columns(tmp_path / "out" / "readers.csv") == READERS.split()
+    assert {path.name: " ".join(columns(path)) for path in (tmp_path / "out").glob("*.csv")} == {
+        "readers.csv": words(READERS),
+        "reader_metrics.csv": words(READER_METRICS),
+        "reader_points.csv": words(READER_POINTS),
+        "reader_panel.csv": words(READER_PANEL),
+    }
 
 
 def test_runs_writes_these_columns(run: Path, tmp_path: Path) -> None:
@@ -222,3 +258,21 @@ def test_explain_writes_these_columns_and_fields(run: Path, tmp_path: Path) -> N
         "findings": scores,
         "versions": "python cxr numpy scipy scikit-learn pandas",
     }
+
+
+def test_shortcuts_writes_these_columns_and_fields(run: Path, tmp_path: Path) -> None:
+    assert call("shortcuts", run, "eval.draws=100", "--out", tmp_path) == 0
+    assert {path.name: " ".join(columns(path)) for path in tmp_path.glob("*.csv")} == {
+        "shortcuts.csv": CHANGES,
+        "shortcuts_within.csv": words(WITHIN),
+        "shortcuts_probes.csv": PROBES,
+        "shortcuts_maps.csv": BORDER,
+    }
+    found = fields(json.loads((tmp_path / "shortcuts.json").read_text()))
+    assert found[""] == "about warnings lungs intervals regions within probes maps notes versions disclaimer"
+    assert found["regions"] == CHANGES
+
+
+def test_inspect_writes_these_columns(run: Path, tmp_path: Path) -> None:
+    assert call("inspect", run, "--layers", "layer1", "--out", tmp_path) == 0
+    assert " ".join(columns(tmp_path / "embedding.csv")) == "image patient_id view sex age pc_1 pc_2"

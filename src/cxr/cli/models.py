@@ -15,6 +15,7 @@ from cxr.cli.options import (
     Maps,
     OpenReport,
     Overrides,
+    ReaderRule,
     RunPath,
     SkipUnlabelled,
     SplitOfRun,
@@ -35,6 +36,7 @@ app = typer.Typer()
         "cxr eval test.csv --validation val.csv eval.threshold=sensitivity=0.9",
         "cxr eval xrv:densenet121-res224-all nih_densenet121",
         "cxr eval old.pth.tar nih_densenet121 model.head_findings=nih14",
+        "cxr eval runs/first --second-labels rsna_boxes.csv --skip-unlabelled",
     ),
 )
 def evaluate(
@@ -54,7 +56,14 @@ def evaluate(
     allow_seen_patients: Annotated[
         bool, typer.Option("--allow-seen-patients", help="Evaluate patients of the run's training; marked.")
     ] = False,
+    examples: Annotated[
+        int, typer.Option(help="Images of each finding and kind of call on a run's page; 0 for none.")
+    ] = 3,
     open_report: OpenReport = False,
+    second_labels: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table of radiologists' labels to set beside the others; may be repeated."),
+    ] = None,
 ) -> None:
     """Evaluate a run or a predictions file; write a report."""
     from cxr.commands.evaluate import evaluate as run_evaluate
@@ -63,8 +72,9 @@ def evaluate(
     options = LabelOptions(label_column, skip_unlabelled)
     split_name = split and split.value
     page = run_evaluate(
-        runs, split_name, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options
-    )
+        runs, split_name, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options,
+        second_labels or (), examples,
+    )  # fmt: skip
     if open_report:
         open_in_browser(page)
 
@@ -150,6 +160,7 @@ def plan(
     epilog=example(
         "cxr readers predictions.csv reader_1.csv reader_2.csv reader_3.csv",
         "cxr readers predictions.csv reader_*.csv --thresholds metrics.csv",
+        "cxr readers predictions.csv reader_*.csv --reference truth.csv --margin 0.05",
     )
 )
 def readers(
@@ -164,13 +175,28 @@ def readers(
         Path | None,
         typer.Option(help="metrics.csv of cxr eval, for the model's thresholds; else they are 0.5."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for readers.csv and readers.md.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for readers.html, .md, CSV files and the figure.")
+    ] = None,
     label_column: LabelColumn = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Table of ground truth, in place of the other readers.")
+    ] = None,
+    rule: Annotated[
+        ReaderRule | None, typer.Option(help="How readers are scored without one; majority by default.")
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="Test non-inferiority: how much worse the model may be, such as 0.05."),
+    ] = None,
 ) -> None:
     """Compare a model with human readers."""
     from cxr.commands.readers import readers as run_readers
+    from cxr.evaluation.join import LabelOptions
+    from cxr.evaluation.readers import Against
 
-    run_readers(predictions, reader, thresholds, out, label_column)
+    against = Against(rule.value if rule else None, reference, margin)
+    run_readers(predictions, reader, thresholds, out, LabelOptions(label_column), against)
 
 
 @app.command(
@@ -260,7 +286,7 @@ def explain(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     open_report: OpenReport = False,
 ) -> None:
-    """Score heat maps against boxes, beside chance and random weights."""
+    """Score heat maps against boxes, beside chance."""
     from cxr.commands.explain import explain as run_explain
 
     page = run_explain(run, overrides or [], boxes, method.value, frame, out, device, examples)

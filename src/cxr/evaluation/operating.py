@@ -107,18 +107,19 @@ def _measure(
     values["partial_auroc"] = float(points.partial_auroc[c, 0])
     for metric, specificity in SPECIFICITIES.items():
         values[metric] = float(points.sensitivity[c, _place(specificity), 0])
-    if drawn is None or units is None:
-        return _Finding(name, values, {})
-    intervals = rate_intervals(cells, {metric: rate[c] for metric, rate in drawn.rates.items()}, units)
-    num = units.rarer
-    intervals["partial_auroc"] = partial_interval(values["partial_auroc"], drawn.partial_auroc[c], num)
-    for metric, specificity in SPECIFICITIES.items():
-        intervals[metric] = interval(values[metric], drawn.sensitivity[c, _place(specificity)], num)
+    intervals: dict[str, Interval] = {}
+    if drawn is not None and units is not None:
+        num = units.rarer
+        draws = {metric: rate[c] for metric, rate in drawn.rates.items()}
+        intervals = rate_intervals(cells, draws, units)
+        intervals["partial_auroc"] = partial_interval(values["partial_auroc"], drawn.partial_auroc[c], num)
+        for metric, specificity in SPECIFICITIES.items():
+            intervals[metric] = interval(values[metric], drawn.sensitivity[c, _place(specificity)], num)
     return _Finding(name, values, intervals)
 
 
 def _place(specificity: float) -> int:
-    """Where the false-positive rates have this specificity."""
+    """Where FALSE_RATES has this specificity."""
     return int(np.flatnonzero(np.isclose(FALSE_RATES, 1 - specificity))[0])
 
 

@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cxr.config.schema import Eval
 from cxr.evaluation.calibration import calibration_table, reliability_table
+from cxr.evaluation.cooccurrence import cooccurrence_table
+from cxr.evaluation.curves import Curves, curve_tables
+from cxr.evaluation.join import LabelOptions
 from cxr.evaluation.metric_tables import finding_table, summary_table
 from cxr.evaluation.operating import Operating, operating_tables
 from cxr.evaluation.planning import planned_table
@@ -16,6 +20,7 @@ from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.published import Published, beside
 from cxr.evaluation.recalibration import Recalibration, note_unfitted
 from cxr.evaluation.same_labels import hash_labels
+from cxr.evaluation.second_reference import SecondReference, compare_references
 from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
 from cxr.evaluation.statistics.intervals import effective_units
 from cxr.evaluation.subgroups import Subgroups, subgroups
@@ -49,9 +54,12 @@ class Report:
         calibrated_on: Rows that the recalibration was fitted on, empty when there are none.
         reliability: See `reliability_table`.
         published: Results of others, where the findings are those of ChestX-ray14.
+        second: Further tables of labels beside that of the report.
         operating: Further metrics of operating points, predictive values elsewhere, net benefit.
         prediction_sets: See `set_table`; None without validation rows.
         planned: See `planned_table`; None where no test set is planned.
+        curves: ROC and precision-recall curves.
+        cooccurrence: See `cooccurrence_table`.
     """
 
     about: tuple[tuple[str, str], ...]
@@ -67,9 +75,12 @@ class Report:
     calibrated_on: str = ""
     reliability: pd.DataFrame | None = None
     published: Published | None = None
+    second: tuple[SecondReference, ...] = ()
     operating: Operating | None = None
     prediction_sets: pd.DataFrame | None = None
     planned: pd.DataFrame | None = None
+    curves: Curves | None = None
+    cooccurrence: pd.DataFrame | None = None
 
 
 def score(
@@ -133,6 +144,19 @@ def score(
     return replace(report, planned=planned)
 
 
+def add_references(
+    report: Report, predictions: Predictions, tables: Sequence[Path], config: Eval, options: LabelOptions
+) -> Report:
+    """The report with second tables of labels beside that of the evaluated predictions.
+
+    Raises:
+        CxrError: As `compare_references`.
+    """
+    only_rows = LabelOptions(skip_unlabelled=options.skip_unlabelled, duplicates=options.duplicates)
+    second = [compare_references(predictions, report.thresholds, path, config, only_rows) for path in tables]
+    return replace(report, second=tuple(second))
+
+
 def macro_auroc(report: Report) -> float:
     """Mean AUROC over the findings where it is defined; nan when it is defined for none."""
     return float(report.summary["auroc"].iloc[0])
@@ -164,10 +188,12 @@ def _with_details(
         subgroups=subgroups(predictions, attributes, resampling, thresholds),
         calibration=calibration_table(predictions, recalibration, resampling),
         calibrated_on=recalibration.fitted_on if recalibration else "",
-        reliability=reliability_table(predictions),
+        reliability=reliability_table(predictions, resampling),
         published=beside(predictions.rows["image"], hash_labels(predictions)) if is_nih else None,
         operating=operating_tables(predictions, thresholds, resampling, config.prevalences),
         prediction_sets=set_table(predictions, sets, resampling) if sets else None,
+        curves=curve_tables(predictions, resampling),
+        cooccurrence=cooccurrence_table(predictions, thresholds),
     )
 
 
