@@ -9,6 +9,7 @@ from cxr.errors import CxrError
 from cxr.evaluation.align import Average, average
 from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.predictions import Predictions, read
+from cxr.evaluation.raw_scores import no_thresholds
 from cxr.evaluation.recalibration import Recalibration, fit
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.same_names import match_names
@@ -77,8 +78,11 @@ def read_files(
         CxrError: Whatever `predictions.read`, `thresholds.choose` and `align` raise; evaluated images in
             `validation`.
     """
+    is_raw = config.scores == "raw"
+    if is_raw:
+        _refuse_raw(len(paths), validation, tune_on_test)
     # 1. read, average, and combine images to studies or patients
-    files = [(str(path), read(path, labels, options=options)) for path in paths]
+    files = [(str(path), read(path, labels, options=options, is_raw=is_raw)) for path in paths]
     rows, notes = average(files, averaged) if len(files) > 1 else (files[0][1], [])
     rows = combine(rows, config.unit, config.combine)
     notes += dict.fromkeys(note for _, file in files for note in file.notes)
@@ -95,6 +99,8 @@ def read_files(
     notes += _note_shared_patients(validation_rows, evaluated)
 
     # 3. thresholds
+    if is_raw:
+        return FilePredictions(rows, evaluated, no_thresholds(rows.findings), None, tuple(notes))
     tuned_on = validation_rows if len(validation_rows) or not tune_on_test else evaluated
     if isinstance(config.threshold, str) and not len(tuned_on):
         notes.append(
@@ -105,6 +111,19 @@ def read_files(
         thresholds = choose(tuned_on, config.threshold)
     recalibration = fit(validation_rows, config) if len(validation_rows) else None
     return FilePredictions(rows, evaluated, thresholds, recalibration, tuple(notes))
+
+
+def _refuse_raw(num_files: int, validation: Path | Sheet | None, tune_on_test: bool) -> None:
+    """Refuse what raw scores cannot have.
+
+    Raises:
+        CxrError: Several files, whose scores have no common scale, or thresholds.
+    """
+    if num_files > 1:
+        raise CxrError("eval.scores=raw: raw scores of several models have no mean", "evaluate one at a time")
+    if validation is not None or tune_on_test:
+        option = "--tune-on-test" if validation is None else "--validation"
+        raise CxrError(f"{option}: raw scores have no thresholds", "leave it out, or give probabilities")
 
 
 def _note_shared_patients(validation: Predictions, evaluated: Predictions) -> list[str]:

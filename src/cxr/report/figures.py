@@ -36,7 +36,7 @@ def draw(report: Report, predictions: Predictions, history: History = ()) -> tup
         if report.table["auroc"].notna().any():
             figures += [draw_forest(report), draw_roc(report, predictions)]
             figures.append(draw_precision_recall(report, predictions))
-            if report.operating is not None:
+            if report.operating is not None and len(report.operating.decision):
                 figures.append(draw_decision_curve(report, report.operating.decision))
             if report.reliability is not None:
                 figures.append(draw_reliability(report, predictions, report.reliability))
