@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.evaluation.join import DEFAULT, STUDY, LabelOptions, find_rows
 from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import GIVEN, Thresholds
+from cxr.evaluation.units import combine
 from cxr.evaluation.wider import any_label, parts_of, wider_names
 from cxr.findings import NO_FINDING, canonical, find, name_key
 from cxr.labels.label_csv import name_labels, read_labels
@@ -75,11 +77,13 @@ def read_readings(
     readers: Sequence[Path],
     options: LabelOptions = DEFAULT,
     reference: Path | None = None,
+    config: Eval | None = None,
 ) -> tuple[Indices, Predictions, list[Reading], list[str]]:
     """(rows that any reader has read, predictions, each reader's calls of those rows, notes).
 
     Predictions are of the findings that all readers and the model have in common. A wider finding of any of
-    the tables, `reference` among them, which the model predicts under narrower names is added.
+    the tables, `reference` among them, which the model predicts under narrower names is added. With a
+    `config`, images are combined to studies or patients as it says.
 
     Raises:
         CxrError: No image or finding in common, or a file that cannot be read.
@@ -90,6 +94,8 @@ def read_readings(
     every_sheet = [*sheets, *([read_sheet(reference)] if reference else [])]
     wider = list(dict.fromkeys(name for sheet in every_sheet for name in wider_names(sheet)))
     whole = read(path, needs_labels=False, labelled=every_label, wider=wider)
+    if config:
+        whole = combine(whole, config.unit, config.combine)
     tables = [
         _read_reader(sheet, names, whole, options) for sheet, names in zip(sheets, labelled, strict=True)
     ]

@@ -26,6 +26,25 @@ _DEFAULT_SUBGROUPS = Eval().subgroups
 
 
 @dataclass(frozen=True)
+class ByImage:
+    """Metrics of single images beside those of studies or patients.
+
+    Attributes:
+        table: As that of Report.
+        summary: As that of Report.
+        evaluated_on: The images.
+        thresholds: Of images.
+        optimistic: As that of Report.
+    """
+
+    table: pd.DataFrame
+    summary: pd.DataFrame
+    evaluated_on: str
+    thresholds: Thresholds
+    optimistic: bool
+
+
+@dataclass(frozen=True)
 class Report:
     """Every metric of one set of predictions.
 
@@ -50,6 +69,7 @@ class Report:
         reliability: See `reliability_table`.
         published: Results of others, where the findings are those of ChestX-ray14.
         second: Further tables of labels beside that of the report.
+        by_image: The metrics of single images, where the report is about studies or patients.
     """
 
     about: tuple[tuple[str, str], ...]
@@ -66,6 +86,7 @@ class Report:
     reliability: pd.DataFrame | None = None
     published: Published | None = None
     second: tuple[SecondReference, ...] = ()
+    by_image: ByImage | None = None
 
 
 def score(
@@ -75,6 +96,7 @@ def score(
     notes: Sequence[str] = (),
     config: Eval | None = None,
     recalibration: Recalibration | None = None,
+    images: tuple[Predictions, Thresholds] | None = None,
 ) -> Report:
     """The report of these predictions.
 
@@ -89,17 +111,13 @@ def score(
         notes: Further notes.
         config: Intervals and subgroups; without it there are point estimates alone, as during training.
         recalibration: Fitted on validation rows.
+        images: Where the rows are studies or patients, their images and the thresholds of images.
     """
     assert thresholds.findings == predictions.findings
-    # Sums of floats depend on their order, so that another order of rows would change last digits.
-    by_name = np.argsort(predictions.rows["image"].to_numpy(dtype=str), kind="stable")
-    predictions = predictions.select(by_name)
-
+    predictions = _in_order(predictions)
     resampling, resampling_notes = resampling_of(predictions.rows, config) if config else (None, [])
     by_delong = config is not None and config.interval == "delong"
-    table, draws = finding_table(predictions, thresholds, resampling, by_delong)
-    num_units = effective_units(resampling.of_row) if resampling else 0.0
-    summary = summary_table(predictions, thresholds, table, draws, num_units)
+    table, summary, has_draws = _tables(predictions, thresholds, resampling, by_delong)
     num_shared = count_shared(thresholds, predictions.rows)
     report = Report(
         about=tuple(about.items()) if isinstance(about, Mapping) else tuple(about),
@@ -113,13 +131,40 @@ def score(
             *_note_overlap(num_shared, len(predictions)),
             *notes,
             *resampling_notes,
-            *_note_undefined(table, bool(draws)),
+            *_note_undefined(table, has_draws),
             *_note_fallback(thresholds),
             *note_few(thresholds),
             *note_unfitted(recalibration),
         ),
     )
-    return _with_details(report, predictions, config, resampling, recalibration) if config else report
+    if config is None:
+        return report
+    by_image = _score_images(*images, config) if images else None
+    return replace(_with_details(report, predictions, config, resampling, recalibration), by_image=by_image)
+
+
+def _in_order(predictions: Predictions) -> Predictions:
+    """The rows by name: sums of floats depend on their order, so that another would change last digits."""
+    by_name = np.argsort(predictions.rows["image"].to_numpy(dtype=str), kind="stable")
+    return predictions.select(by_name)
+
+
+def _tables(
+    predictions: Predictions, thresholds: Thresholds, resampling: Resampling | None, by_delong: bool
+) -> tuple[pd.DataFrame, pd.DataFrame, bool]:
+    """(a row per finding, the summary rows, whether there are draws)."""
+    table, draws = finding_table(predictions, thresholds, resampling, by_delong)
+    num_units = effective_units(resampling.of_row) if resampling else 0.0
+    return table, summary_table(predictions, thresholds, table, draws, num_units), bool(draws)
+
+
+def _score_images(images: Predictions, thresholds: Thresholds, config: Eval) -> ByImage:
+    """The metrics of single images, at thresholds of images; their intervals are by patient too."""
+    images = _in_order(images)
+    resampling, _ = resampling_of(images.rows, config)
+    table, summary, _ = _tables(images, thresholds, resampling, config.interval == "delong")
+    is_optimistic = bool(count_shared(thresholds, images.rows))
+    return ByImage(table, summary, images.describe(), thresholds, is_optimistic)
 
 
 def add_references(

@@ -77,6 +77,7 @@ def page(report: Report, figures: Sequence[Figure], training: Training) -> Docum
     notes = [Items(report.notes, "Notes", "note")] if report.notes else []
     sections = [
         Section("Findings", (*_pick(drawn, "auroc"), metrics(report))),
+        Section("Single images", _by_image(report)),
         Section("Curves", _pick(drawn, "roc", "precision_recall")),
         Section("Calibration", (*_pick(drawn, "reliability"), *calibration_parts(report))),
         Section("Subgroups", (*_pick(drawn, "subgroups"), *_subgroups(report))),
@@ -125,6 +126,21 @@ def metrics(report: Report) -> Table:
         notes=(_METRICS_NOTE,),
         num_summary=len(report.summary),
     )
+
+
+def _by_image(report: Report) -> tuple[Part, ...]:
+    """The metrics of single images, where the report is about studies or patients."""
+    found = report.by_image
+    if found is None:
+        return ()
+    of_images = replace(
+        report,
+        table=found.table,
+        summary=found.summary,
+        thresholds=found.thresholds,
+        optimistic=found.optimistic,
+    )
+    return Text(f"The same model on {found.evaluated_on}, each image alone.", "soft"), metrics(of_images)
 
 
 def metric_cell(report: Report, row: Record, name: str, with_interval: bool = True) -> Cell:
