@@ -1,4 +1,4 @@
-"""Commands after a training: eval, compare, readers, predict, explain."""
+"""Commands after a training: eval, compare, plan, readers, predict, explain."""
 
 from pathlib import Path
 from typing import Annotated
@@ -56,6 +56,9 @@ def evaluate(
     allow_seen_patients: Annotated[
         bool, typer.Option("--allow-seen-patients", help="Evaluate patients of the run's training; marked.")
     ] = False,
+    examples: Annotated[
+        int, typer.Option(help="Images of each finding and kind of call on a run's page; 0 for none.")
+    ] = 3,
     open_report: OpenReport = False,
     second_labels: Annotated[
         list[Path] | None,
@@ -70,7 +73,7 @@ def evaluate(
     split_name = split and split.value
     page = run_evaluate(
         runs, split_name, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options,
-        second_labels or (),
+        second_labels or (), examples,
     )  # fmt: skip
     if open_report:
         open_in_browser(page)
@@ -107,6 +110,37 @@ def compare(
     points = OperatingPoints(tuple(validation or ()), tuple(thresholds or ()))
     options = LabelOptions(label_column, skip_unlabelled)
     run_compare(runs, split and split.value, out, labels, options, points)
+
+
+@app.command(
+    epilog=example(
+        "cxr plan --patients 500 --prevalence 0.05 --auroc 0.85",
+        "cxr plan --patients 2000 --prevalence 0.1 --auroc 0.82 --other 0.84",
+        "cxr plan --patients 500 --prevalence 0.05 --auroc 0.85 --images 3",
+    )
+)
+def plan(
+    patients: Annotated[int, typer.Option(min=2, help="Patients of the planned test set.")],
+    prevalence: Annotated[float, typer.Option(help="Share of positive images, such as 0.05.")],
+    auroc: Annotated[float, typer.Option(help="The AUROC that is expected.")],
+    other: Annotated[
+        float | None, typer.Option(help="AUROC of a second model, to be told from the first.")
+    ] = None,
+    correlation: Annotated[
+        float, typer.Option(min=0, max=1, help="Of both models' scores, within each class.")
+    ] = 0.5,
+    images: Annotated[float, typer.Option(min=1, help="Images of each patient.")] = 1,
+    within: Annotated[float, typer.Option(min=0, max=1, help="Correlation of a patient's images.")] = 0.7,
+    sensitivity: Annotated[float | None, typer.Option(help="The sensitivity that is expected.")] = None,
+    specificity: Annotated[float | None, typer.Option(help="The specificity that is expected.")] = None,
+) -> None:
+    """Plan a test set: expected intervals, power of a comparison."""
+    from cxr.commands.plan import plan as run_plan
+    from cxr.evaluation.statistics.power import Design
+
+    run_plan(
+        Design(patients, prevalence, images, within), auroc, other, correlation, sensitivity, specificity
+    )
 
 
 @app.command(

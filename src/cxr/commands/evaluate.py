@@ -22,6 +22,7 @@ from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import Report, add_references
 from cxr.paths import is_folder
 from cxr.report import evaluation
+from cxr.report.document import Part
 from cxr.report.run_files import Training, read_training
 from cxr.report.terminal import render
 from cxr.streams import show
@@ -41,14 +42,18 @@ def evaluate(
     allow_seen: bool,
     options: LabelOptions = DEFAULT,
     second: Sequence[Path] = (),
+    num_examples: int = 3,
 ) -> Path:
     """Score runs or predictions files, averaged when there are several, write the report and print it.
 
-    `second` are further tables of labels, which are set beside those of the report.
+    `second` are further tables of labels, which are set beside those of the report. The page of runs shows up
+    to `num_examples` images of each finding and kind of call.
 
     Returns:
         The page of the report.
     """
+    if num_examples < 0:
+        raise CxrError(f"--examples {num_examples}: is negative", "give 0 for none")
     targets = parse_targets(arguments)
     first = targets.models[0]
     if targets.all_predictions:  # nothing on this path imports torch
@@ -65,17 +70,18 @@ def evaluate(
         problem = f"{first.path}: runs and predictions files cannot be combined"
         raise CxrError(problem, "cxr eval a run first, then take its CSV")
     refuse_file_options(labels, options, validation, tune_on_test, has_second=bool(second))
-    from cxr.model.evaluate import evaluate_runs
+    from cxr.explain.contact_sheets import draw_contact_sheets
+    from cxr.model.evaluate import evaluate_candidates, open_candidates
 
     split = split or "test"
-    report, predictions = evaluate_runs(
-        targets.paths, targets.overrides, split, averaged, allow_seen, targets.recipe, second, options
-    )
+    candidates = open_candidates(targets.paths, targets.overrides, targets.recipe)
+    report, predictions = evaluate_candidates(candidates, split, averaged, allow_seen, second, options)
+    examples = draw_contact_sheets(candidates, predictions, report.thresholds, split, num_examples)
     home = _home(first, targets.recipe)
     folder = out or home / _report_name(split, targets)
     # An ensemble has no one training whose curves and recipe the page could show.
     training = read_training(home) if len(targets.models) == 1 else None
-    return _write(report, predictions, predictions, folder, training)
+    return _write(report, predictions, predictions, folder, training, examples)
 
 
 def _write(
@@ -84,8 +90,9 @@ def _write(
     evaluated: Predictions,
     folder: Path,
     training: Training | None,
+    examples: Sequence[Part] = (),
 ) -> Path:
-    evaluation.write(report, predictions, evaluated, folder, training)
+    evaluation.write(report, predictions, evaluated, folder, training, examples)
     terminal().print(render(*evaluation.summary(report)))
     page = folder / "report.html"
     show(f"report: {page}")

@@ -108,7 +108,7 @@ def read_files(
         notes.append(
             "thresholds are not tuned: there are no validation rows; give some with --validation FILE"
         )
-    recalibration = fit(validation_rows) if len(validation_rows) else None
+    recalibration = fit(validation_rows, config) if len(validation_rows) else None
     has_units = rows.unit != images.unit
     return FilePredictions(
         rows,

@@ -8,40 +8,25 @@ import numpy as np
 import pandas as pd
 
 from cxr.config.schema import Eval
+from cxr.evaluation.by_image import ByImage, in_order, score_images, tables
 from cxr.evaluation.calibration import calibration_table, reliability_table
+from cxr.evaluation.cooccurrence import cooccurrence_table
+from cxr.evaluation.curves import Curves, curve_tables
 from cxr.evaluation.join import LabelOptions
-from cxr.evaluation.metric_tables import finding_table, summary_table
+from cxr.evaluation.operating import Operating, operating_tables
+from cxr.evaluation.planning import planned_table
+from cxr.evaluation.prediction_sets import set_table
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.published import Published, beside
 from cxr.evaluation.recalibration import Recalibration, note_unfitted
 from cxr.evaluation.same_labels import hash_labels
 from cxr.evaluation.second_reference import SecondReference, compare_references
 from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
-from cxr.evaluation.statistics.intervals import effective_units
 from cxr.evaluation.subgroups import Subgroups, subgroups
 from cxr.evaluation.thresholds import MIN_POSITIVE, Thresholds, count_shared
 from cxr.findings import NIH_14
 
 _DEFAULT_SUBGROUPS = Eval().subgroups
-
-
-@dataclass(frozen=True)
-class ByImage:
-    """Metrics of single images beside those of studies or patients.
-
-    Attributes:
-        table: As that of Report.
-        summary: As that of Report.
-        evaluated_on: The images.
-        thresholds: Of images.
-        optimistic: As that of Report.
-    """
-
-    table: pd.DataFrame
-    summary: pd.DataFrame
-    evaluated_on: str
-    thresholds: Thresholds
-    optimistic: bool
 
 
 @dataclass(frozen=True)
@@ -70,6 +55,11 @@ class Report:
         published: Results of others, where the findings are those of ChestX-ray14.
         second: Further tables of labels beside that of the report.
         by_image: The metrics of single images, where the report is about studies or patients.
+        operating: Further metrics of operating points, bands of ROC curves, net benefit.
+        prediction_sets: See `set_table`; None without validation rows.
+        planned: See `planned_table`; None where no test set is planned.
+        curves: ROC and precision-recall curves.
+        cooccurrence: See `cooccurrence_table`.
     """
 
     about: tuple[tuple[str, str], ...]
@@ -87,6 +77,11 @@ class Report:
     published: Published | None = None
     second: tuple[SecondReference, ...] = ()
     by_image: ByImage | None = None
+    operating: Operating | None = None
+    prediction_sets: pd.DataFrame | None = None
+    planned: pd.DataFrame | None = None
+    curves: Curves | None = None
+    cooccurrence: pd.DataFrame | None = None
 
 
 def score(
@@ -114,10 +109,10 @@ def score(
         images: Where the rows are studies or patients, their images and the thresholds of images.
     """
     assert thresholds.findings == predictions.findings
-    predictions = _in_order(predictions)
+    predictions = in_order(predictions)
     resampling, resampling_notes = resampling_of(predictions.rows, config) if config else (None, [])
     by_delong = config is not None and config.interval == "delong"
-    table, summary, has_draws = _tables(predictions, thresholds, resampling, by_delong)
+    table, summary, draws = tables(predictions, thresholds, resampling, by_delong)
     num_shared = count_shared(thresholds, predictions.rows)
     report = Report(
         about=tuple(about.items()) if isinstance(about, Mapping) else tuple(about),
@@ -131,7 +126,7 @@ def score(
             *_note_overlap(num_shared, len(predictions)),
             *notes,
             *resampling_notes,
-            *_note_undefined(table, has_draws),
+            *_note_undefined(table, bool(draws)),
             *_note_fallback(thresholds),
             *note_few(thresholds),
             *note_unfitted(recalibration),
@@ -139,32 +134,14 @@ def score(
     )
     if config is None:
         return report
-    by_image = _score_images(*images, config) if images else None
-    return replace(_with_details(report, predictions, config, resampling, recalibration), by_image=by_image)
-
-
-def _in_order(predictions: Predictions) -> Predictions:
-    """The rows by name: sums of floats depend on their order, so that another would change last digits."""
-    by_name = np.argsort(predictions.rows["image"].to_numpy(dtype=str), kind="stable")
-    return predictions.select(by_name)
-
-
-def _tables(
-    predictions: Predictions, thresholds: Thresholds, resampling: Resampling | None, by_delong: bool
-) -> tuple[pd.DataFrame, pd.DataFrame, bool]:
-    """(a row per finding, the summary rows, whether there are draws)."""
-    table, draws = finding_table(predictions, thresholds, resampling, by_delong)
-    num_units = effective_units(resampling.of_row) if resampling else 0.0
-    return table, summary_table(predictions, thresholds, table, draws, num_units), bool(draws)
-
-
-def _score_images(images: Predictions, thresholds: Thresholds, config: Eval) -> ByImage:
-    """The metrics of single images, at thresholds of images; their intervals are by patient too."""
-    images = _in_order(images)
-    resampling, _ = resampling_of(images.rows, config)
-    table, summary, _ = _tables(images, thresholds, resampling, config.interval == "delong")
-    is_optimistic = bool(count_shared(thresholds, images.rows))
-    return ByImage(table, summary, images.describe(), thresholds, is_optimistic)
+    report = _with_details(report, predictions, config, resampling, recalibration)
+    if images:
+        report = replace(report, by_image=score_images(*images, config))
+    if not config.planned_patients or resampling is None:
+        return report
+    every = pd.concat([table, summary], ignore_index=True)
+    planned = planned_table(predictions, every, draws, resampling, config.planned_patients)
+    return replace(report, planned=planned)
 
 
 def add_references(
@@ -198,19 +175,25 @@ def _with_details(
     resampling: Resampling | None,
     recalibration: Recalibration | None,
 ) -> Report:
-    """The report with subgroups, calibration and what others published."""
+    """The report with subgroups, calibration, operating points and what others published."""
     # A default attribute that no row has is left out; one that the user named is an error below.
     attributes = [
         name for name in config.subgroups if name not in _DEFAULT_SUBGROUPS or _is_known(predictions, name)
     ]
+    thresholds = np.array(report.thresholds.values)
+    sets = recalibration.sets if recalibration else None
     is_nih = set(predictions.findings) == set(NIH_14)
     return replace(
         report,
-        subgroups=subgroups(predictions, attributes, resampling, np.array(report.thresholds.values)),
+        subgroups=subgroups(predictions, attributes, resampling, thresholds),
         calibration=calibration_table(predictions, recalibration, resampling),
         calibrated_on=recalibration.fitted_on if recalibration else "",
-        reliability=reliability_table(predictions),
+        reliability=reliability_table(predictions, resampling),
         published=beside(predictions.rows["image"], hash_labels(predictions)) if is_nih else None,
+        operating=operating_tables(predictions, thresholds, resampling, config.prevalences),
+        prediction_sets=set_table(predictions, sets, resampling) if sets else None,
+        curves=curve_tables(predictions, resampling),
+        cooccurrence=cooccurrence_table(predictions, thresholds),
     )
 
 

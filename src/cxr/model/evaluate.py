@@ -37,8 +37,33 @@ def evaluate_runs(
 ) -> tuple[Report, Predictions]:
     """The report of a checkpoint, or of an ensemble, on the train, val or test images of their configs.
 
+    See `open_candidates` and `evaluate_candidates`.
+    """
+    candidates = open_candidates(runs, overrides, recipe)
+    return evaluate_candidates(candidates, split, averaged, allow_seen, second, options)
+
+
+def open_candidates(
+    runs: Sequence[Path], overrides: Sequence[str], recipe: Path | None = None
+) -> list[Candidate]:
+    """The models and the images that they are evaluated on.
+
     A run may be `xrv:NAME`, a model of torchxrayvision, or a file of weights from elsewhere; as it is, such a
     model is evaluated on the images of `recipe`.
+    """
+    pixels = SharedPixels(_choose_device(overrides))
+    return [open_candidate(run, overrides_for(run, runs, overrides), pixels, recipe) for run in runs]
+
+
+def evaluate_candidates(
+    candidates: Sequence[Candidate],
+    split: str,
+    averaged: Average = "probabilities",
+    allow_seen: bool = False,
+    second: Sequence[Path] = (),
+    options: LabelOptions = DEFAULT,
+) -> tuple[Report, Predictions]:
+    """The report of a model, or of several as an ensemble, and the predictions that it is about.
 
     Thresholds are the checkpoint's, chosen on the validation images of its training; for an ensemble, other
     versions of the images (TTA) or another rule they are chosen again, on validation images that the models
@@ -48,8 +73,6 @@ def evaluate_runs(
         CxrError: No images, pixels prepared in another way, or patients that a model was trained on (unless
             allowed).
     """
-    pixels = SharedPixels(_choose_device(overrides))
-    candidates = [open_candidate(run, overrides_for(run, runs, overrides), pixels, recipe) for run in runs]
     first = candidates[0]
     notes = []
     for candidate in candidates:
@@ -133,12 +156,12 @@ def _operating_points(
     validated = _combine(candidates, images)
     is_own = len(candidates) == 1 and has_own
     of_images = own if is_own or now.unit == "image" else choose(images, now.threshold)
-    return _Points(choose(validated, now.threshold), fit(validated), of_images)
+    return _Points(choose(validated, now.threshold), fit(validated, now), of_images)
 
 
 def _threshold_keys(section: Eval) -> tuple[object, ...]:
-    """The keys that thresholds of images were chosen under."""
-    return section.threshold, section.tta
+    """The keys that thresholds of images were chosen and prediction sets fitted under."""
+    return section.threshold, section.tta, section.coverage
 
 
 def _forget_unrelated(candidate: Candidate, thresholds: Thresholds) -> Thresholds:

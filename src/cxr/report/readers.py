@@ -60,8 +60,8 @@ def write(result: ReaderComparison, folder: Path) -> None:
     write_tables(folder, tables)
     drawn = reader_figures.draw(result)
     for figure in drawn:
-        write_bytes(folder / "figures" / f"{figure.name}.svg", figure.svg)
-        write_bytes(folder / "figures" / f"{figure.name}.png", figure.png)
+        for kind, data in (("svg", figure.svg), ("pdf", figure.pdf), ("png", figure.png)):
+            write_bytes(folder / "figures" / f"{figure.name}.{kind}", data)
     page = _page(result, drawn)
     write_text(folder / "readers.md", markdown.render(page))
     write_text(folder / "readers.html", html.render(page))
