@@ -228,9 +228,31 @@ def explain(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     open_report: OpenReport = False,
 ) -> None:
-    """Score heat maps against boxes, beside chance and random weights."""
+    """Score heat maps against boxes, and chance against them."""
     from cxr.commands.explain import explain as run_explain
 
     page = run_explain(run, overrides or [], boxes, method.value, frame, out, device, examples)
+    if open_report:
+        open_in_browser(page)
+
+
+@app.command(
+    epilog=example(
+        "cxr checklist runs/nih_densenet121",
+        "cxr checklist runs/nih_densenet121 data.root=/data/nih --out paper",
+    )
+)
+def checklist(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or checkpoint.")],
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the files; checklist in the run folder by default.")
+    ] = None,
+    open_report: OpenReport = False,
+) -> None:
+    """Fill CLAIM and TRIPOD+AI, Table 1 and methods from a run."""
+    from cxr.commands.checklist import checklist as run_checklist
+
+    page = run_checklist(run, overrides or [], out)
     if open_report:
         open_in_browser(page)
