@@ -62,7 +62,7 @@ def go_on(call: Call, printed: str) -> Ended:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> tuple[str, str]:
+def small(tmp_path: Path, narrow: None) -> tuple[str, str]:
     """A recipe of six images in folders whose names need quotes, and where its run goes."""
     home = tmp_path / "my data"
     write_nih(home / "nih")

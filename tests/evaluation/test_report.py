@@ -215,15 +215,19 @@ def test_files_are_written(draw: Draw, tmp_path: Path) -> None:
     names = [
         "calibration.csv",
         "cooccurrence.csv",
+        "decision_curve.csv",
         "figures",
         "metrics.csv",
+        "operating_points.csv",
         "precision_recall.csv",
         "predictions.csv",
+        "predictive_values.csv",
         "reliability.csv",
         "report.html",
         "report.json",
         "report.md",
         "roc.csv",
+        "roc_bands.csv",
     ]
     assert sorted(file.name for file in (tmp_path / "eval").iterdir()) == names
     table = pd.read_csv(tmp_path / "eval" / "metrics.csv", index_col="finding")

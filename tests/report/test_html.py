@@ -110,9 +110,9 @@ def test_the_page_is_whole_and_asks_no_network(folder: Path) -> None:
 def test_every_picture_has_words_and_three_files(folder: Path) -> None:
     parsed = _Page(text_of(folder))
     alts = [attributes["alt"] for attributes in parsed.all("img")]
-    assert len(alts) == 5
+    assert len(alts) == 6
     assert all(alt and len(alt) > 40 for alt in alts)
-    names = ["auroc", "precision_recall", "reliability", "roc", "subgroups"]
+    names = ["auroc", "decision_curve", "precision_recall", "reliability", "roc", "subgroups"]
     files = sorted(file.name for file in (folder / "figures").iterdir())
     assert files == sorted(f"{name}.{kind}" for name in names for kind in ("pdf", "png", "svg"))
     for file in (folder / "figures").glob("*.svg"):

@@ -19,7 +19,7 @@ from cxr.evaluation import prediction_files
 from cxr.evaluation.align import Average
 from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.report import Report
+from cxr.evaluation.report import Report, add_references
 from cxr.paths import is_folder
 from cxr.report import evaluation
 from cxr.report.document import Part
@@ -41,11 +41,13 @@ def evaluate(
     averaged: Average,
     allow_seen: bool,
     options: LabelOptions = DEFAULT,
+    second: Sequence[Path] = (),
     num_examples: int = 3,
 ) -> Path:
     """Score runs or predictions files, averaged when there are several, write the report and print it.
 
-    The page of runs shows up to `num_examples` images of each finding and kind of call.
+    `second` are further tables of labels, which are set beside those of the report. The page of runs shows up
+    to `num_examples` images of each finding and kind of call.
 
     Returns:
         The page of the report.
@@ -60,19 +62,20 @@ def evaluate(
         report, found = prediction_files.score_files(
             targets.paths, config, labels, validation, tune_on_test, averaged, options
         )
+        report = add_references(report, found.evaluated, second, config, options)
         folder = out or first.path.with_name(short_name(first.path.stem) + "_report")
         return _write(report, found.rows, found.evaluated, folder, None)
 
     if any(model.kind == "predictions" for model in targets.models):
         problem = f"{first.path}: runs and predictions files cannot be combined"
         raise CxrError(problem, "cxr eval a run first, then take its CSV")
-    refuse_file_options(labels, options, validation, tune_on_test)
+    refuse_file_options(labels, options, validation, tune_on_test, has_second=bool(second))
     from cxr.explain.contact_sheets import draw_contact_sheets
     from cxr.model.evaluate import evaluate_candidates, open_candidates
 
     split = split or "test"
     candidates = open_candidates(targets.paths, targets.overrides, targets.recipe)
-    report, predictions = evaluate_candidates(candidates, split, averaged, allow_seen)
+    report, predictions = evaluate_candidates(candidates, split, averaged, allow_seen, second, options)
     examples = draw_contact_sheets(candidates, predictions, report.thresholds, split, num_examples)
     home = _home(first, targets.recipe)
     folder = out or home / _report_name(split, targets)

@@ -120,8 +120,9 @@ def reliability_table(predictions: Predictions, resampling: Resampling | None = 
         if not len(p):
             continue
         # Deciles; equal ones fall together, so that equal probabilities are always in one group.
-        edges = np.unique(np.quantile(p, np.linspace(0, 1, _RELIABILITY_BINS + 1)))
-        group = np.searchsorted(edges[1:-1], p, "right")
+        # The highest probability may be an edge, too: where many rows have it they are a group.
+        edges = np.unique(np.quantile(p, np.linspace(0, 1, _RELIABILITY_BINS + 1)[1:-1]))
+        group = np.searchsorted(edges, p, "right")
         numbers = np.unique(group)
         intervals = share_intervals(y, group, known, numbers, resampling)
         for number, bounds in zip(numbers, intervals, strict=True):

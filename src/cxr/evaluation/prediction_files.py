@@ -1,7 +1,7 @@
 """CSV files of predictions -> Report: which rows are evaluated, and which rows thresholds are chosen on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxr.config.schema import Eval
@@ -103,7 +103,7 @@ def read_files(
         thresholds = fixed(rows.findings)
     else:
         thresholds = choose(tuned_on, config.threshold)
-    recalibration = fit(validation_rows) if len(validation_rows) else None
+    recalibration = fit(validation_rows, config) if len(validation_rows) else None
     return FilePredictions(rows, evaluated, thresholds, recalibration, tuple(notes))
 
 
@@ -151,4 +151,5 @@ def _read_validation(
             "choose thresholds on other images than those that are evaluated",
         )
     notes = tuple(dict.fromkeys((*file.notes, *rows.notes)))
-    return Predictions(rows.rows, evaluated.findings, rows.y[:, columns], rows.p[:, columns], notes)
+    y, p = rows.y[:, columns], rows.p[:, columns]
+    return replace(rows, findings=evaluated.findings, y=y, p=p, notes=notes)

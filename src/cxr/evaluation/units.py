@@ -10,8 +10,8 @@ import pandas as pd
 from cxr.errors import CxrError
 from cxr.evaluation.join import STUDY
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.study_rows import Unit
 
-Unit = Literal["image", "study", "patient"]
 Combine = Literal["max", "mean"]
 
 _STUDY_FOLDER = re.compile(r"((?:^|.*/)patient\d+/study\d+)/")
@@ -57,6 +57,7 @@ def combine(predictions: Predictions, unit: Unit, method: Combine) -> Prediction
         y=y,
         p=np.clip(p, 0, 1),
         notes=(*predictions.notes, *notes),
+        unit=unit,
     )
 
 

@@ -12,9 +12,10 @@ from cxr.data.placement import SharedPixels
 from cxr.device import choose_device
 from cxr.evaluation.align import Average, average
 from cxr.evaluation.compare import Compared
+from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.recalibration import Recalibration, fit
-from cxr.evaluation.report import Report, score
+from cxr.evaluation.report import Report, add_references, score
 from cxr.evaluation.thresholds import Thresholds, choose
 from cxr.evaluation.units import combine
 from cxr.model import external_report, provenance
@@ -30,13 +31,15 @@ def evaluate_runs(
     averaged: Average = "probabilities",
     allow_seen: bool = False,
     recipe: Path | None = None,
+    second: Sequence[Path] = (),
+    options: LabelOptions = DEFAULT,
 ) -> tuple[Report, Predictions]:
     """The report of a checkpoint, or of an ensemble, on the train, val or test images of their configs.
 
     See `open_candidates` and `evaluate_candidates`.
     """
     candidates = open_candidates(runs, overrides, recipe)
-    return evaluate_candidates(candidates, split, averaged, allow_seen)
+    return evaluate_candidates(candidates, split, averaged, allow_seen, second, options)
 
 
 def open_candidates(
@@ -52,13 +55,18 @@ def open_candidates(
 
 
 def evaluate_candidates(
-    candidates: Sequence[Candidate], split: str, averaged: Average = "probabilities", allow_seen: bool = False
+    candidates: Sequence[Candidate],
+    split: str,
+    averaged: Average = "probabilities",
+    allow_seen: bool = False,
+    second: Sequence[Path] = (),
+    options: LabelOptions = DEFAULT,
 ) -> tuple[Report, Predictions]:
     """The report of a model, or of several as an ensemble, and the predictions that it is about.
 
     Thresholds are the checkpoint's, chosen on the validation images of its training; for an ensemble, other
     versions of the images (TTA) or another rule they are chosen again, on validation images that the models
-    then predict too.
+    then predict too. `second` are further tables of labels, read with `options`.
 
     Raises:
         CxrError: No images, pixels prepared in another way, or patients that a model was trained on (unless
@@ -74,7 +82,8 @@ def evaluate_candidates(
     notes = [*_note_other_datasets(candidates, thresholds), *notes, *prediction_notes]
     thresholds = _forget_unrelated(first, thresholds)
     about = _about(candidates, averaged)
-    return score(predictions, thresholds, about, notes, first.config.eval, recalibration), predictions
+    report = score(predictions, thresholds, about, notes, first.config.eval, recalibration)
+    return add_references(report, predictions, second, first.config.eval, options), predictions
 
 
 def predict_for_comparison(
@@ -119,12 +128,12 @@ def _operating_points(
     for candidate in candidates:
         candidate.check_split("val", allow_seen)
     validated, _ = _predict(candidates, "val", averaged)
-    return choose(validated, now.threshold), fit(validated)
+    return choose(validated, now.threshold), fit(validated, now)
 
 
 def _threshold_keys(section: Eval) -> tuple[object, ...]:
-    """The keys that thresholds were chosen under."""
-    return section.threshold, section.tta, section.unit, section.combine
+    """The keys that thresholds were chosen and prediction sets fitted under."""
+    return section.threshold, section.tta, section.unit, section.combine, section.coverage
 
 
 def _forget_unrelated(candidate: Candidate, thresholds: Thresholds) -> Thresholds:

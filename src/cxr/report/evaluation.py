@@ -10,7 +10,7 @@ from cxr.evaluation.predictions import Predictions, as_table
 from cxr.evaluation.report import Report
 from cxr.evaluation.thresholds import origin
 from cxr.files import clear_leftovers, write_bytes, write_text
-from cxr.report import figures, html, json_file, markdown
+from cxr.report import figures, html, json_file, markdown, second_reference
 from cxr.report.calibration import calibration_lines
 from cxr.report.document import Cell, Part, Table, Text, format_cell, format_interval
 from cxr.report.evaluation_page import MICRO_PAIRS, describe_relabelled, metric_cell, page
@@ -44,8 +44,8 @@ def write(
     """Write the predictions, every table, the figures and both pages into the folder, each atomically.
 
     Files: `predictions.csv`, `metrics.csv` (findings, then summary rows), `subgroups.csv`,
-    `subgroup_gaps.csv`, `calibration.csv`, `reliability.csv`, `roc.csv`, `precision_recall.csv`,
-    `cooccurrence.csv`, `report.json`, `figures/*.svg`, `*.pdf` and `*.png`, `report.md`, `report.html`.
+    `subgroup_gaps.csv`, `calibration.csv`, `reliability.csv`, those of `_further_tables`, `report.json`,
+    `figures/*.svg`, `*.pdf` and `*.png`, `report.md`, `report.html`.
 
     Args:
         report: The report.
@@ -65,6 +65,9 @@ def write(
         tables["calibration.csv"] = report.calibration
     if report.reliability is not None:
         tables["reliability.csv"] = report.reliability
+    if report.second:
+        tables["second_reference.csv"] = second_reference.csv(report.second)
+    tables |= _further_tables(report)
     if report.curves is not None:
         tables |= {"roc.csv": report.curves.roc, "precision_recall.csv": report.curves.precision_recall}
     if report.cooccurrence is not None:
@@ -81,6 +84,23 @@ def write(
     write_text(folder / "report.md", markdown.render(page(report, drawn, training)))
     document = page(report, drawn, training, examples)
     write_text(folder / "report.html", html.render(document), private=bool(examples))
+
+
+def _further_tables(report: Report) -> dict[str, pd.DataFrame]:
+    """Tables of operating points, net benefit, prediction sets and a planned test set, by file name."""
+    tables = {}
+    if report.operating is not None:
+        tables = {
+            "operating_points.csv": report.operating.points.assign(optimistic=report.optimistic),
+            "predictive_values.csv": report.operating.predictive_values,
+            "roc_bands.csv": report.operating.roc_bands,
+            "decision_curve.csv": report.operating.decision,
+        }
+    if report.prediction_sets is not None:
+        tables["prediction_sets.csv"] = report.prediction_sets
+    if report.planned is not None:
+        tables["planned.csv"] = report.planned
+    return tables
 
 
 def metrics_table(report: Report) -> pd.DataFrame:
@@ -114,6 +134,10 @@ def facts(report: Report) -> Mapping[str, object]:
             "findings": records(report.calibration),
             "reliability": records(report.reliability),
         }
+    if report.second:
+        facts["second_reference"] = records(second_reference.csv(report.second))
+    for file, table in _further_tables(report).items():
+        facts[file.removesuffix(".csv")] = records(table)
     if report.published is not None:
         facts["published"] = {
             "split": report.published.split,
@@ -139,6 +163,7 @@ def summary(report: Report) -> tuple[Text | Table, ...]:
         *intervals,
         *map(Text, lines),
         *(Text(f"Note: {note}", "note") for note in report.notes),
+        *second_reference.summary(report.second),
         Text(DISCLAIMER, "soft"),
     )
 

@@ -10,6 +10,7 @@ from cxr.evaluation.published import LABEL_TABLE, Published
 from cxr.evaluation.report import Report
 from cxr.evaluation.statistics.bootstrap import RESAMPLED
 from cxr.evaluation.thresholds import origin
+from cxr.report import second_reference
 from cxr.report.calibration import calibration_parts
 from cxr.report.cooccurrence import cooccurrence_parts
 from cxr.report.document import (
@@ -26,6 +27,7 @@ from cxr.report.document import (
     two_columns,
 )
 from cxr.report.json_file import versions
+from cxr.report.operating import decision_parts, operating_parts, planned_parts, set_parts
 from cxr.report.records import Record, estimate, records
 from cxr.report.run_files import Cells, Counts, Training
 from cxr.report.subgroups import subgroup_parts
@@ -74,9 +76,14 @@ def page(
     sections = [
         Section("Findings", (*_pick(drawn, "auroc"), metrics(report))),
         Section("Curves", _pick(drawn, "roc", "precision_recall")),
+        Section("Operating points", operating_parts(report)),
+        Section("Decision curves", decision_parts(report, _pick(drawn, "decision_curve"))),
         Section("Calibration", (*_pick(drawn, "reliability"), *calibration_parts(report))),
+        Section("Prediction sets", set_parts(report)),
+        Section("Planned test set", planned_parts(report)),
         Section("Subgroups", (*_pick(drawn, "subgroups"), *subgroup_parts(report))),
         Section("Findings that occur together", cooccurrence_parts(report)),
+        Section("Second labels", second_reference.parts(report.second)),
         Section("Examples", tuple(examples)),
         Section("Published results on ChestX-ray14", _published(report)),
         Section("Training", _pick(drawn, "training")),

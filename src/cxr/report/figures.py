@@ -9,7 +9,7 @@ from cxr.report.curves import History, fill
 from cxr.report.document import Figure
 from cxr.report.fonts import say_lacking
 from cxr.report.forest import draw_forest, draw_subgroups
-from cxr.report.panels import draw_precision_recall, draw_reliability, draw_roc
+from cxr.report.panels import draw_decision_curve, draw_precision_recall, draw_reliability, draw_roc
 from cxr.report.plots import DOUBLE_COLUMN, MIN_POINTS, drawing, save
 
 _TRAINING_HEIGHT = 58.0
@@ -32,6 +32,8 @@ def draw(report: Report, predictions: Predictions, history: History = ()) -> tup
         if report.table["auroc"].notna().any():
             figures += [draw_forest(report), draw_roc(report, predictions)]
             figures.append(draw_precision_recall(report, predictions))
+            if report.operating is not None:
+                figures.append(draw_decision_curve(report, report.operating.decision))
             if report.reliability is not None:
                 figures.append(draw_reliability(report, predictions, report.reliability))
         if len(groups) and (subgroups := draw_subgroups(report, groups)):
