@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest_plugins = ("tests.helpers.models", "tests.helpers.predictions")
+pytest_plugins = ("tests.helpers.models", "tests.helpers.predictions", "tests.helpers.behaviour")
 
 if TYPE_CHECKING:
     import pandas as pd

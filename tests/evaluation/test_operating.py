@@ -76,17 +76,6 @@ def test_without_a_false_positive_the_ppv_has_the_exact_bound_of_the_specificity
     assert values["npv_low"] == pytest.approx(0.9 / (0.9 + 0.1 * (1 - specificity)))
 
 
-def test_a_band_holds_the_curve_and_rises(draw: Draw) -> None:
-    report = reported(draw)
-    assert report.operating is not None
-    for _, band in report.operating.roc_bands.groupby("finding"):
-        assert band["sensitivity"].is_monotonic_increasing
-        assert band["sensitivity"].iloc[-1] == 1
-        inner = band.iloc[1:-1]
-        assert (inner["sensitivity_low"] <= inner["sensitivity"]).all()
-        assert (inner["sensitivity"] <= inner["sensitivity_high"]).all()
-
-
 @pytest.mark.parametrize("level", [0.8, 0.9])
 def test_sets_have_the_label_of_new_images_as_often_as_stated(level: float) -> None:
     draws = np.random.default_rng(0)

@@ -227,7 +227,6 @@ def test_files_are_written(draw: Draw, tmp_path: Path) -> None:
         "report.json",
         "report.md",
         "roc.csv",
-        "roc_bands.csv",
     ]
     assert sorted(file.name for file in (tmp_path / "eval").iterdir()) == names
     table = pd.read_csv(tmp_path / "eval" / "metrics.csv", index_col="finding")

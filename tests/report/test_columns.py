@@ -29,7 +29,6 @@ POINTS = """finding num num_positive threshold tp fp fn tn balanced_accuracy bal
     lr_negative_high sensitivity_at_90 sensitivity_at_90_low sensitivity_at_90_high sensitivity_at_95
     sensitivity_at_95_low sensitivity_at_95_high partial_auroc partial_auroc_low partial_auroc_high optimistic"""
 VALUES = "finding prevalence ppv ppv_low ppv_high npv npv_low npv_high"
-BANDS = "finding specificity sensitivity sensitivity_low sensitivity_high"
 DECISION = "finding probability net_benefit net_benefit_low net_benefit_high treat_all"
 SETS = """finding level num_positive_fitted num_negative_fitted lowest highest coverage_positive coverage_positive_low
     coverage_positive_high coverage_negative coverage_negative_low coverage_negative_high coverage coverage_low
@@ -52,6 +51,12 @@ READER_PANEL = """finding metric analysis num num_positive num_readers model rea
 RUNS = """run recipe backbone data epochs epochs_planned best_epoch val_auroc test_auroc test_auroc_low test_auroc_high
     date bytes problem note"""
 
+
+CHANGES = "change finding num num_positive auroc auroc_low auroc_high drop drop_low drop_high kept"
+WITHIN = """attribute finding num num_groups auroc auroc_low auroc_high within within_low within_high drop drop_low
+    drop_high"""
+PROBES = "target metric num_fit num_test num_positive value low high random random_low random_high chance"
+BORDER = "finding num_images num_patients border border_low border_high area"
 
 SCORES = """pointing pointing_low pointing_high hit hit_low hit_high miou miou_low miou_high mass mass_low mass_high
     iou_0.1 iou_0.2 iou_0.3 iou_0.4 iou_0.5 iou_0.6 iou_0.7 iobb_0.1 iobb_0.25 iobb_0.5 iobb_0.75 iobb_0.9
@@ -93,7 +98,6 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
         "reliability.csv": RELIABILITY,
         "operating_points.csv": words(POINTS),
         "predictive_values.csv": VALUES,
-        "roc_bands.csv": BANDS,
         "decision_curve.csv": DECISION,
         "prediction_sets.csv": words(SETS),
         "planned.csv": words(PLANNED),
@@ -103,7 +107,7 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
     }
     assert fields(json.loads((tmp_path / "report.json").read_text())) == {
         "": words("""about thresholds intervals metrics summary subgroups calibration operating_points
-            predictive_values roc_bands decision_curve prediction_sets planned notes versions disclaimer"""),
+            predictive_values decision_curve prediction_sets planned notes versions disclaimer"""),
         "about": "predictions",
         "thresholds": "rule chosen_on evaluated_on fallback optimistic",
         "metrics": words(METRICS),
@@ -116,7 +120,6 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
         "calibration.reliability": RELIABILITY,
         "operating_points": words(POINTS),
         "predictive_values": VALUES,
-        "roc_bands": BANDS,
         "decision_curve": DECISION,
         "prediction_sets": words(SETS),
         "planned": words(PLANNED),
@@ -249,3 +252,21 @@ def test_explain_writes_these_columns_and_fields(run: Path, tmp_path: Path) -> N
         "findings": scores,
         "versions": "python cxr numpy scipy scikit-learn pandas",
     }
+
+
+def test_shortcuts_writes_these_columns_and_fields(run: Path, tmp_path: Path) -> None:
+    assert call("shortcuts", run, "eval.draws=100", "--out", tmp_path) == 0
+    assert {path.name: " ".join(columns(path)) for path in tmp_path.glob("*.csv")} == {
+        "shortcuts.csv": CHANGES,
+        "shortcuts_within.csv": words(WITHIN),
+        "shortcuts_probes.csv": PROBES,
+        "shortcuts_maps.csv": BORDER,
+    }
+    found = fields(json.loads((tmp_path / "shortcuts.json").read_text()))
+    assert found[""] == "about warnings lungs intervals regions within probes maps notes versions disclaimer"
+    assert found["regions"] == CHANGES
+
+
+def test_inspect_writes_these_columns(run: Path, tmp_path: Path) -> None:
+    assert call("inspect", run, "--layers", "layer1", "--out", tmp_path) == 0
+    assert " ".join(columns(tmp_path / "embedding.csv")) == "image patient_id view sex age pc_1 pc_2"

@@ -52,7 +52,7 @@ def init(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Take every proposal; ask nothing.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the recipe if it exists.")] = False,
 ) -> None:
-    """Write a recipe for your own table of labels or image folder."""
+    """Write a recipe for your own table or folder of images."""
     from cxr.commands.init import init as run_init
 
     run_init(recipe, csv, images, overrides or [], yes, overwrite)

@@ -36,7 +36,7 @@ app = typer.Typer()
         "cxr eval test.csv --validation val.csv eval.threshold=sensitivity=0.9",
         "cxr eval xrv:densenet121-res224-all nih_densenet121",
         "cxr eval old.pth.tar nih_densenet121 model.head_findings=nih14",
-        "cxr eval runs/nih --second-labels rsna_boxes.csv --skip-unlabelled",
+        "cxr eval runs/first --second-labels rsna_boxes.csv --skip-unlabelled",
     ),
 )
 def evaluate(
@@ -273,7 +273,7 @@ def explain(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     open_report: OpenReport = False,
 ) -> None:
-    """Score heat maps against boxes, and chance against them."""
+    """Score heat maps against boxes, beside chance."""
     from cxr.commands.explain import explain as run_explain
 
     page = run_explain(run, overrides or [], boxes, method.value, frame, out, device, examples)

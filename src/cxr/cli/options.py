@@ -65,6 +65,12 @@ class Split(StrEnum):
 SplitOfRun = Annotated[Split | None, typer.Option(help="Split of a run to evaluate; test by default.")]
 
 
+TrainedRun = Annotated[Path, typer.Argument(metavar="RUN", help="Run or checkpoint.")]
+ReportFolder = Annotated[Path | None, typer.Option("--out", help="Folder of the report.")]
+MaxImages = Annotated[
+    int, typer.Option("--max-images", help="Test images at most, whole patients at random; 0 for all.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 OpenReport = Annotated[bool, typer.Option("--open", help="Open the report in a browser.")]
 
 
@@ -91,6 +97,14 @@ class Maps(StrEnum):
     gradcam_plus_plus = "gradcam++"
     occlusion = "occlusion"
     integrated = "integrated"
+
+
+class LungMask(StrEnum):
+    """Where `cxr shortcuts` takes the lungs to be."""
+
+    auto = "auto"
+    template = "template"
+    segmentation = "segmentation"
 
 
 class Layout(StrEnum):

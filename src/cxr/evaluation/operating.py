@@ -1,4 +1,4 @@
-"""Tables: operating points, predictive values at other prevalences, bands of ROC curves, net benefit."""
+"""Tables: operating points, predictive values at other prevalences, net benefit."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -41,13 +41,11 @@ class Operating(NamedTuple):
     Attributes:
         points: POINT_COLUMNS, one row per finding, then MEAN of those that are averages of shares.
         predictive_values: `finding`, `prevalence`, `ppv` and `npv`, each with `_low` and `_high`.
-        roc_bands: `finding`, `specificity`, `sensitivity`, `sensitivity_low`, `sensitivity_high`.
         decision: `finding`, `probability`, `net_benefit` with `_low` and `_high`, `treat_all`.
     """
 
     points: pd.DataFrame
     predictive_values: pd.DataFrame
-    roc_bands: pd.DataFrame
     decision: pd.DataFrame
 
 
@@ -57,8 +55,6 @@ class _Finding(NamedTuple):
     name: str
     values: dict[str, float]
     intervals: dict[str, Interval]
-    sensitivities: Float
-    bands: list[Interval]
 
 
 def operating_tables(
@@ -99,7 +95,6 @@ def operating_tables(
     return Operating(
         pd.DataFrame(rows, columns=list(POINT_COLUMNS)).astype(whole),
         pd.DataFrame(values, columns=names),
-        pd.concat([_band(found) for found in every], ignore_index=True),
         _decision_table(predictions, resampling, units),
     )
 
@@ -110,25 +105,21 @@ def _measure(
     """Of the finding in column c, whose cells are TP, FP, FN, TN [4]."""
     values = {metric: float(rate[c, 0]) for metric, rate in points.rates.items()}
     values["partial_auroc"] = float(points.partial_auroc[c, 0])
-    sensitivities = points.sensitivity[c, :, 0]
-    if drawn is None or units is None:
-        bands = [NONE] * len(FALSE_RATES)
-        intervals: dict[str, Interval] = {}
-    else:
+    for metric, specificity in SPECIFICITIES.items():
+        values[metric] = float(points.sensitivity[c, _place(specificity), 0])
+    intervals: dict[str, Interval] = {}
+    if drawn is not None and units is not None:
         num = units.rarer
         draws = {metric: rate[c] for metric, rate in drawn.rates.items()}
-        bands = [interval(float(value), each, num) for value, each in
-                 zip(sensitivities, drawn.sensitivity[c], strict=True)]  # fmt: skip
         intervals = rate_intervals(cells, draws, units)
         intervals["partial_auroc"] = partial_interval(values["partial_auroc"], drawn.partial_auroc[c], num)
-    for metric, specificity in SPECIFICITIES.items():
-        place = _place(specificity)
-        values[metric], intervals[metric] = float(sensitivities[place]), bands[place]
-    return _Finding(name, values, intervals, sensitivities, bands)
+        for metric, specificity in SPECIFICITIES.items():
+            intervals[metric] = interval(values[metric], drawn.sensitivity[c, _place(specificity)], num)
+    return _Finding(name, values, intervals)
 
 
 def _place(specificity: float) -> int:
-    """Where the grid of false-positive rates has this specificity."""
+    """Where FALSE_RATES has this specificity."""
     return int(np.flatnonzero(np.isclose(FALSE_RATES, 1 - specificity))[0])
 
 
@@ -193,18 +184,6 @@ def _bound_ppv(cells: Float, prevalence: float, units: UnitCounts) -> Interval:
     specificity = interval(1.0, np.ones(2), units.negative).low
     true = prevalence * tp / (tp + fn)
     return Interval(float(true / (true + (1 - prevalence) * (1 - specificity))), 1.0)
-
-
-def _band(found: _Finding) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "finding": found.name,
-            "specificity": np.round(1 - FALSE_RATES, 3),
-            "sensitivity": found.sensitivities,
-            "sensitivity_low": [bounds.low for bounds in found.bands],
-            "sensitivity_high": [bounds.high for bounds in found.bands],
-        }
-    )
 
 
 def _decision_table(

@@ -94,15 +94,19 @@ def _summarise(
     }
     for score in PER_IMAGE:
         values = scores[score].to_numpy(np.float64)
-        bounds = _interval(values, resampling) if resampling else NONE
+        bounds = interval_of_mean(values, resampling) if resampling else NONE
         row |= {score: float(values.mean()), f"{score}_low": bounds.low, f"{score}_high": bounds.high}
     row |= {score: float(scores[score].sum() / num_boxes) for score in PER_BOX}
     return row | {"false_boxes": float(scores["false_boxes"].mean()), "apart": None}
 
 
-def _interval(values: Float64, resampling: Resampling) -> Interval:
-    """The interval of a mean over images [N], drawn by patient."""
-    sums = np.bincount(resampling.of_row, values, resampling.num_units)
-    sizes = np.bincount(resampling.of_row, minlength=resampling.num_units)
-    draws = np.concatenate([(sums @ counts) / (sizes @ counts) for counts in resampling.counts()])
-    return interval(float(values.mean()), draws, effective_units(resampling.of_row))
+def interval_of_mean(values: Float64, resampling: Resampling) -> Interval:
+    """The interval of a mean over images [N], drawn by patient; images of nan are left out."""
+    known = ~np.isnan(values)
+    of_row = resampling.of_row[known]
+    sums = np.bincount(of_row, values[known], resampling.num_units)
+    sizes = np.bincount(of_row, minlength=resampling.num_units)
+    with np.errstate(invalid="ignore"):  # a draw without such an image is undefined
+        draws = np.concatenate([(sums @ counts) / (sizes @ counts) for counts in resampling.counts()])
+    point = float(values[known].mean()) if known.any() else np.nan
+    return interval(point, draws, effective_units(of_row))

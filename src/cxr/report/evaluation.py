@@ -93,7 +93,6 @@ def _further_tables(report: Report) -> dict[str, pd.DataFrame]:
         tables = {
             "operating_points.csv": report.operating.points.assign(optimistic=report.optimistic),
             "predictive_values.csv": report.operating.predictive_values,
-            "roc_bands.csv": report.operating.roc_bands,
             "decision_curve.csv": report.operating.decision,
         }
     if report.prediction_sets is not None:

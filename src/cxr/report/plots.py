@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxr.report.document import Figure
+from cxr.report.document import Estimate, Figure
 from cxr.report.fonts import choose_fonts, embed_font
 from cxr.text import shorten_all, visible
 
@@ -106,6 +106,19 @@ def save(
     )
 
 
+def draw_for_page(
+    name: str,
+    title: str,
+    alt: str,
+    inches: tuple[float, float],
+    fill: "Callable[[Drawing], None]",
+    is_wide: bool = False,
+) -> Figure:
+    """The figure that `fill` draws, for a page alone; arguments as those of `save`."""
+    _, svg = _draw(inches, fill)
+    return Figure(name, title, alt, svg, is_wide=is_wide)
+
+
 def _draw(
     inches: tuple[float, float], fill: "Callable[[Drawing], None]", is_laid_out: bool = False
 ) -> "tuple[Drawing, bytes]":
@@ -159,5 +172,48 @@ def draw_bars(
 
     # 4.2 inches are shown as 400 pixels, the width of a phone
     inches = (4.2, 0.3 + 0.3 * bool(series) + len(rows) * (0.06 + 0.14 * num_series))
-    _, svg = _draw(inches, lambda drawing: plot(drawing.subplots()))
-    return Figure(name, title, alt, svg)
+    return draw_for_page(name, title, alt, inches, lambda drawing: plot(drawing.subplots()))
+
+
+def draw_dots(
+    name: str,
+    title: str,
+    alt: str,
+    rows: Sequence[tuple[str, Sequence[Estimate]]],
+    series: Sequence[str],
+    reference: float,
+    axis: str,
+) -> Figure:
+    """Dots with intervals, for a page alone.
+
+    Args:
+        name: Of the figure.
+        title: What is shown.
+        alt: The same in words.
+        rows: From the top, (label, an estimate of each series).
+        series: Names of at most four series.
+        reference: Where a dotted line stands.
+        axis: Name of the horizontal axis.
+    """
+    thickness = 0.7 / len(series)  # rows are 1 apart
+
+    def plot(axes: "Axes") -> None:
+        axes.axvline(reference, color=GREY, lw=0.8, ls=":")
+        for place, label in enumerate(series):
+            colour = (BLUE, ORANGE, BLACK, GREY)[place]
+            middles = np.arange(len(rows)) + (place - (len(series) - 1) / 2) * thickness
+            cells = [cells[place] for _, cells in rows]
+            values = [np.nan if cell.value is None else cell.value for cell in cells]
+            for middle, cell in zip(middles, cells, strict=True):
+                if cell.low is not None and cell.high is not None:
+                    axes.plot([cell.low, cell.high], [middle, middle], color=colour, lw=1.2)
+            axes.plot(values, middles, "o", color=colour, ms=3.5, label=label)
+        axes.set_yticks(range(len(rows)), shorten_all([label for label, _ in rows], LABEL_COLUMNS))
+        axes.set_xlabel(axis)
+        axes.grid(axis="x", lw=0.4)
+        axes.margins(y=0.02)
+        axes.invert_yaxis()  # matplotlib counts from the bottom
+        axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
+
+    inches = (5.2, 0.9 + len(rows) * (0.08 + 0.1 * len(series)))
+    return draw_for_page(name, title, alt, inches, lambda drawing: plot(drawing.subplots()))

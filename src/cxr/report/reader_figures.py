@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from cxr.evaluation.readers import ReaderComparison
 from cxr.report.document import Figure
-from cxr.report.plots import BLUE, GREY, ORANGE, drawing, save
+from cxr.report.plots import BLUE, DOUBLE_COLUMN, GREY, MIN_POINTS, ORANGE, drawing, save
 from cxr.text import shorten_all
 
 if TYPE_CHECKING:
@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 _PER_ROW = 3
-_PANEL_INCHES = 2.3
+_PANEL = DOUBLE_COLUMN / _PER_ROW  # millimetres
+_LEGEND = 10.0
 _TITLE_COLUMNS = 30
 _MARKS = "osD^vP*Xh<>d"
 """One for each reader, so that the figure can be read without colours; more readers begin anew."""
@@ -51,15 +52,15 @@ def draw(result: ReaderComparison) -> list[Figure]:
             axes.set_xlabel("1 - specificity" if place + num_columns >= len(findings) else "")
             axes.set_ylabel("sensitivity" if place % num_columns == 0 else "")
         handles, labels = grid.flat[0].get_legend_handles_labels()
-        drawn.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False, fontsize=7)
+        drawn.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
 
-    inches = (
-        _PANEL_INCHES * min(_PER_ROW, len(findings)),
-        _PANEL_INCHES * -(-len(findings) // _PER_ROW) + 0.35,
-    )
+    rows = -(-len(findings) // _PER_ROW)  # rounded up
+    millimetres = (_PANEL * min(_PER_ROW, len(findings)), _PANEL * rows + _LEGEND)
     alt = (
         "ROC curve of the model, a panel for each finding; each mark is a reader, filled where he lies below "
         "the curve. The table of points has the numbers."
     )
-    with drawing([*findings, *names]):
-        return [save("readers_roc", "Readers and the model's ROC curve", alt, inches, fill, is_wide=True)]
+    with drawing([*findings, *names], MIN_POINTS):
+        return [
+            save("readers_roc", "Readers and the model's ROC curve", alt, millimetres, fill, is_wide=True)
+        ]

@@ -14,7 +14,6 @@ from cxr.evaluation.statistics.decision import PROBABILITIES, NetBenefit, draw_n
 from cxr.evaluation.statistics.intervals import correlation_interval, likelihood_interval, real_interval
 from cxr.evaluation.statistics.metrics import Float, at_prevalence, at_threshold
 from cxr.evaluation.statistics.operating import (
-    FALSE_RATES,
     draw_operating,
     further_rates,
     operating_points,
@@ -40,9 +39,10 @@ def test_partial_auroc_and_sensitivities_are_those_of_scikit_learns_curve(rows: 
         assert np.isnan(own) and np.isnan(sensitivity_at(*counts)).all()
         return
     assert own == pytest.approx(roc_auc_score(labels, scores, max_fpr=0.1, sample_weight=weights), abs=1e-12)
+    grid = np.linspace(0, 1, 41)
     false, true, _ = roc_curve(labels, scores, sample_weight=weights, drop_intermediate=False)
-    expected = np.interp(FALSE_RATES + 1e-10, false, true)
-    np.testing.assert_allclose(sensitivity_at(*counts)[:, 0], expected, atol=1e-8)
+    expected = np.interp(grid + 1e-10, false, true)
+    np.testing.assert_allclose(sensitivity_at(*counts, grid)[:, 0], expected, atol=1e-8)
 
 
 def test_every_draw_is_the_metric_of_its_resampled_rows() -> None:
