@@ -211,3 +211,8 @@ def test_shortcuts_writes_these_columns_and_fields(run: Path, tmp_path: Path) ->
     found = fields(json.loads((tmp_path / "shortcuts.json").read_text()))
     assert found[""] == "about warnings lungs intervals regions within probes maps notes versions disclaimer"
     assert found["regions"] == CHANGES
+
+
+def test_inspect_writes_these_columns(run: Path, tmp_path: Path) -> None:
+    assert call("inspect", run, "--layers", "layer1", "--out", tmp_path) == 0
+    assert " ".join(columns(tmp_path / "embedding.csv")) == "image patient_id view sex age pc_1 pc_2"

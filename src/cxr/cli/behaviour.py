@@ -1,5 +1,6 @@
-"""Commands that examine a trained model: shortcuts."""
+"""Commands that examine a trained model: inspect, shortcuts."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,36 @@ from cxr.cli.options import (
 )
 
 app = typer.Typer()
+
+
+@app.command(
+    epilog=example(
+        "cxr inspect runs/nih_densenet121",
+        "cxr inspect runs/demo --image chest.png --layers layer1,layer4.1.conv2",
+    )
+)
+def inspect(
+    run: TrainedRun,
+    overrides: Overrides = None,
+    image: Annotated[
+        Path | None, typer.Option(help="Image whose activations are shown; by default a test image.")
+    ] = None,
+    layers: Annotated[
+        str | None, typer.Option(help="Layers whose activations are shown.", metavar="A,B")
+    ] = None,
+    umap: Annotated[bool, typer.Option("--umap", help="Embed by UMAP too; needs cxr[umap].")] = False,
+    max_images: MaxImages = 2000,
+    out: ReportFolder = None,
+    device: Device = "auto",
+    open_report: OpenReport = False,
+) -> None:
+    """Show filters, activations and an embedding of a network."""
+    from cxr.commands.inspect import inspect as run_inspect
+
+    names = [name.strip() for name in layers.split(",")] if layers else []
+    page = run_inspect(run, overrides or [], image, names, umap, max_images, out, device)
+    if open_report:
+        open_in_browser(page)
 
 
 @app.command(

@@ -1,6 +1,6 @@
 """The test images of a run that its behaviour is examined on, and their probabilities after a change."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cxr.arrays import Float32
 from cxr.config.schema import Config
 from cxr.console import count, progress
-from cxr.data.loader import Loader, Rows
+from cxr.data.loader import Batch, Loader, Rows
 from cxr.data.placement import SharedPixels
 from cxr.device import choose_device
 from cxr.errors import CxrError
@@ -19,10 +20,11 @@ from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
 from cxr.evaluation.statistics.metrics import Float
 from cxr.model.batch_size import InParts, find_batch_size
 from cxr.model.candidate import Candidate, open_candidate
+from cxr.model.classifier import Classifier
 from cxr.model.dataset_notes import describe, note_others, note_patients
 from cxr.model.external import is_external
 from cxr.model.ood_fit import draw_patients
-from cxr.model.predict import autocast_dtype, forward
+from cxr.model.predict import autocast_dtype, feature_map, forward
 
 MAX_IMAGES = 2000
 """Images that are examined by default: whole patients, drawn at random."""
@@ -154,3 +156,30 @@ def predict_changed(sample: Sample, changes: Mapping[str, Change], title: str) -
                 found[name].append(classifier.probabilities(logits).cpu().numpy().astype(np.float64))
                 bar.advance(task, len(batch.rows))
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def feature_maps(
+    sample: Sample, rows: Rows, networks: Mapping[str, Classifier], title: str
+) -> Iterator[tuple[Batch, dict[str, Tensor]]]:
+    """(batch, feature maps [B, D, h, w] of each network) over dataset rows, in their order."""
+    dtype = autocast_dtype(sample.config.train.precision, sample.device)
+    size = sample.config.image.size
+    with progress() as bar:
+        task = bar.add_task(title, total=len(rows))
+        for batch in sample.open_loader(rows).batches(rows, sample.choose_batch_size()):
+            features = {
+                name: feature_map(network, batch.images, size, dtype) for name, network in networks.items()
+            }
+            yield batch, features
+            bar.advance(task, len(batch.rows))
+
+
+def pool(features: Tensor) -> Float32:
+    """Pooled features [B, D], of which the last layer makes logits."""
+    return np.asarray(features.float().mean(dim=(2, 3)).cpu().numpy(), np.float32)
+
+
+def read_squares(sample: Sample, rows: Rows) -> Tensor:
+    """Packed images uint8 [n, S, S] of dataset rows, on the device."""
+    size = max(1, len(rows))
+    return next(iter(sample.open_loader(rows).batches(rows, size))).images

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from cxr.arrays import Float32
-from cxr.console import count, progress
+from cxr.console import count
 from cxr.data.loader import Rows
 from cxr.evaluation.changes import MEAN, UNCHANGED, compare_changes
 from cxr.evaluation.statistics.intervals import NONE
@@ -22,10 +22,17 @@ from cxr.explain import probe
 from cxr.explain.lungs import Segment, describe
 from cxr.explain.maps import randomise
 from cxr.explain.regions import REGIONS, TITLES, Regions
-from cxr.explain.sample import MAX_IMAGES, Change, Sample, choose_rows, predict_changed
+from cxr.explain.sample import (
+    MAX_IMAGES,
+    Change,
+    Sample,
+    choose_rows,
+    feature_maps,
+    pool,
+    predict_changed,
+    read_squares,
+)
 from cxr.explain.summarise import interval_of_mean
-from cxr.model.classifier import Classifier
-from cxr.model.predict import autocast_dtype, feature_map
 from cxr.report.document import Thumbnail
 
 KEPT = 0.5
@@ -134,28 +141,19 @@ def _examine(sample: Sample, rows: Rows, regions: Regions | None) -> tuple[probe
     networks = {probe.MODEL: classifier, probe.RANDOM: randomise(classifier)}
     pooled: dict[str, list[Float32]] = {name: [] for name in networks}
     border, area = [], []
-    with progress() as bar:
-        task = bar.add_task("features", total=len(rows))
-        for batch in sample.open_loader(rows).batches(rows, sample.choose_batch_size()):
-            for name, network in networks.items():
-                features = _features(sample, network, batch.images)
-                pooled[name].append(features.float().mean(dim=(2, 3)).cpu().numpy())
-                if regions and network is classifier:
-                    mask = regions.find(batch.images, batch.rows)["border"]
-                    with torch.inference_mode():
-                        border.append(share_on(mask, classifier.activation_maps(features)))
-                    area.append(mask.float().mean(dim=(1, 2)).cpu().numpy())
-            bar.advance(task, len(batch.rows))
+    for batch, features in feature_maps(sample, rows, networks, "features"):
+        for name, maps in features.items():
+            pooled[name].append(pool(maps))
+        if regions:
+            mask = regions.find(batch.images, batch.rows)["border"]
+            with torch.inference_mode():
+                border.append(share_on(mask, classifier.activation_maps(features[probe.MODEL])))
+            area.append(mask.float().mean(dim=(1, 2)).cpu().numpy())
     joined = {name: np.concatenate(parts) for name, parts in pooled.items()}
     if not border:
         return joined, _Maps(np.empty((0, 0)), np.empty((0, 0)))
     shares = np.concatenate(border)
     return joined, _Maps(shares, np.repeat(np.concatenate(area)[:, None], shares.shape[1], axis=1))
-
-
-def _features(sample: Sample, network: Classifier, images: Tensor) -> Tensor:
-    dtype = autocast_dtype(sample.config.train.precision, sample.device)
-    return feature_map(network, images, sample.config.image.size, dtype)
 
 
 def share_on(mask: Tensor, maps: Tensor) -> Float:
@@ -241,7 +239,7 @@ def _warn_within(within: pd.DataFrame, probes: pd.DataFrame) -> list[str]:
 def _draw_examples(sample: Sample, regions: Regions) -> Iterable[Thumbnail]:
     """The first image of the sample as it is, and with each region hidden."""
     rows = sample.rows[:1]
-    images = next(iter(sample.open_loader(rows).batches(rows, 1))).images
+    images = read_squares(sample, rows)
     hide: dict[str, Callable[[], Tensor]] = {UNCHANGED: lambda: images}
     hide |= {TITLES[region]: partial(regions.hide, images, rows, region) for region in REGIONS}
     for name, change in hide.items():
