@@ -133,6 +133,14 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
     }
 
 
+def test_images_beside_patients_have_the_columns_of_metrics(tmp_path: Path) -> None:
+    options = ("--validation", FIXTURES / "validation.csv", "eval.draws=100", "eval.unit=patient")
+    assert call("eval", FIXTURES / "predictions.csv", *options, "--out", tmp_path) == 0
+    assert columns(tmp_path / "metrics_by_image.csv") == f"{METRICS} optimistic".split()
+    facts = fields(json.loads((tmp_path / "report.json").read_text()))
+    assert facts["metrics_by_image"] == words(f"{METRICS} optimistic")
+
+
 def test_second_labels_have_these_columns(tmp_path: Path) -> None:
     labels = pd.read_csv(FIXTURES / "predictions.csv").rename(columns={"y_Mass": "Mass"})[["image", "Mass"]]
     labels.to_csv(tmp_path / "second.csv", index=False)
