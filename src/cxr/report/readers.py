@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cxr.csv_files import write_tables
@@ -33,6 +34,8 @@ _ROWS = {"image": "Images", "study": "Studies", "patient": "Patients"}
 _AGREEMENT = {"sensitivity": "Sensitivity", "specificity": "Specificity", "kappa": "Kappa"}
 _METRICS = {"sensitivity": "Sensitivity", "specificity": "Specificity", "balanced_accuracy": "Balanced acc.",
             "f1": "F1", "auroc": "AUROC"}  # fmt: skip
+_FEW = 20
+"""Images of the rarer class below which the tests against the panel err too often; docs/statistics.md."""
 _TIES = (
     "Majority: more than half of the other readers who say something. Where as many say yes as no there is "
     "no majority, and the image is left out for that reader and finding."
@@ -103,7 +106,7 @@ def _explain(result: ReaderComparison) -> list[str]:
     if len(result.points):
         explained.append(_BELOW)
     if len(result.panel):
-        explained.append(_PANEL_NOTE)
+        explained += [_PANEL_NOTE, *_note_few(result.panel)]
         margin = result.panel["margin"].iloc[0]
         if not pd.isna(margin):
             explained.append(
@@ -111,6 +114,17 @@ def _explain(result: ReaderComparison) -> list[str]:
                 "before the results are known"
             )
     return explained
+
+
+def _note_few(panel: pd.DataFrame) -> list[str]:
+    """A note on findings whose test against the panel rests on few images of a class."""
+    first = panel.drop_duplicates("finding")
+    rarer = np.minimum(first["num_positive"], first["num"] - first["num_positive"])
+    few = [f"{name} ({num})" for name, num in zip(first["finding"], rarer, strict=True) if num < _FEW]
+    if not few:
+        return []
+    reason = f"with fewer than {_FEW} positive or negative images p-values against the panel are too small"
+    return [f"{reason}: {', '.join(few)}"]
 
 
 def _f1_table(result: ReaderComparison, positive: str = "Positive") -> Table:
