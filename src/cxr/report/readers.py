@@ -45,19 +45,24 @@ _BELOW = (
     "lines between the points of the curve (its upper end where it rises)."
 )
 _PANEL_NOTE = (
-    "Difference: model less the mean of the readers, on images that all have read (Obuchowski and Rockette "
-    "1995). Random: for readers like these; fixed: for these readers alone. Holm: corrected over the "
-    "findings."
+    "Difference: model less the mean of the readers, or readers with help less without, on images that all "
+    "have read (Obuchowski and Rockette 1995). Random: for readers like these; fixed: for these readers "
+    "alone. Holm: corrected over the findings."
 )
 
 
 def write(result: ReaderComparison, folder: Path) -> None:
     """Write the tables as CSV, the figure, `readers.md` and `readers.html` into the folder, each atomically.
 
-    CSV: `readers.csv`, `reader_metrics.csv`; `reader_points.csv` and `reader_panel.csv` where there are such.
+    CSV: `readers.csv`, `reader_metrics.csv`; `reader_points.csv`, `reader_panel.csv` and `reader_aided.csv`
+    where there are such.
     """
     tables = {"readers.csv": result.table, "reader_metrics.csv": result.metrics}
-    for name, table in (("reader_points.csv", result.points), ("reader_panel.csv", result.panel)):
+    for name, table in (
+        ("reader_points.csv", result.points),
+        ("reader_panel.csv", result.panel),
+        ("reader_aided.csv", result.aided),
+    ):
         if len(table):
             tables[name] = table
     write_tables(folder, tables)
@@ -76,11 +81,9 @@ def summary(result: ReaderComparison) -> tuple[Text | Table, ...]:
     parts += [_agreement_table(result), Text("")]
     if len(result.points):
         parts += [_points_table(result), Text(""), Text(_count_below(result.points)), Text("")]
-    if len(result.panel):
-        num_readers = int(result.panel["num_readers"].iloc[0])
-        analysis = RANDOM if num_readers > 1 else FIXED
-        parts += [Text(f"Model against the panel, {analysis}:", "strong")]
-        parts += [_panel_table(result, (analysis,)), Text("")]
+    for title, table in _panels(result):
+        analysis = RANDOM if int(table["num_readers"].iloc[0]) > 1 else FIXED
+        parts += [Text(f"{title}, {analysis}:", "strong"), _panel_table(table, (analysis,)), Text("")]
     parts += [Text(f"{key.capitalize()}: {value}.") for key, value in result.about]
     parts += [Text(f"Note: {note}", "note") for note in (*_explain(result), *result.notes)]
     return (*parts, Text(DISCLAIMER, "soft"))
@@ -94,10 +97,18 @@ def _page(result: ReaderComparison, figures: Sequence[Figure]) -> Document:
     if len(result.points):
         points: list[Part] = [Text(_count_below(result.points)), *figures, on_one_line(_points_table(result))]
         sections.append(Section("Readers and the model's ROC curve", tuple(points)))
-    if len(result.panel):
-        sections.append(Section("The model against the panel", (_panel_table(result, (FIXED, RANDOM)),)))
+    sections += [Section(title, (_panel_table(table, (FIXED, RANDOM)),)) for title, table in _panels(result)]
     notes = Items((*_explain(result), *result.notes), "Notes", "note")
     return Document("Model and readers", (two_columns("", result.about, ("About", "")), *sections, notes))
+
+
+def _panels(result: ReaderComparison) -> list[tuple[str, pd.DataFrame]]:
+    """(title, table) of each comparison over patients and readers that there is."""
+    found = [
+        ("The model against the panel", result.panel),
+        ("Readers with the model's help and without", result.aided),
+    ]
+    return [(title, table) for title, table in found if len(table)]
 
 
 def _explain(result: ReaderComparison) -> list[str]:
@@ -203,22 +214,24 @@ def _count_below(points: pd.DataFrame) -> str:
     return f"Readers below the model's ROC curve: {', '.join(counts)}."
 
 
-def _panel_table(result: ReaderComparison, analyses: Sequence[str]) -> Table:
+def _panel_table(table: pd.DataFrame, analyses: Sequence[str]) -> Table:
     """A row per finding, metric and analysis."""
     rows: list[tuple[Cell, ...]] = []
-    has_margin = bool(result.panel["margin"].notna().any())
-    for row in records(result.panel):
+    has_margin = bool(table["margin"].notna().any())
+    sides = ("aided", "unaided") if "aided" in table else ("model", "readers")
+    for row in records(table):
         if row["analysis"] not in analyses:
             continue
         cells: list[Cell] = [row["finding"], _METRICS[str(row["metric"])]]
         cells += [str(row["analysis"]).split()[0]] if len(analyses) > 1 else []
-        cells += [Estimate(row[name]) for name in ("model", "readers")]  # type: ignore[arg-type]
+        cells += [Estimate(row[name]) for name in sides]  # type: ignore[arg-type]
         cells += [estimate(row, "difference", "low", "high", signed=True)]
         cells += [_p_value(row["p"]), _p_value(row["p_holm"])]
         if has_margin:
             cells.append(_answer(row["is_noninferior"], "not shown"))
         rows.append(tuple(cells))
-    columns = ["Finding", "Metric", *(["Readers are"] if len(analyses) > 1 else []), "Model", "Readers"]
+    columns = ["Finding", "Metric", *(["Readers are"] if len(analyses) > 1 else [])]
+    columns += [side.capitalize() for side in sides]
     columns += ["Difference", "p", "Holm", *(["Non-inf."] if has_margin else [])]
     align = "ll" + "l" * (len(analyses) > 1) + "r" * (len(columns) - 2 - (len(analyses) > 1))
     return Table("", tuple(columns), tuple(rows), align)
