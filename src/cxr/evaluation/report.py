@@ -55,7 +55,7 @@ class Report:
         published: Results of others, where the findings are those of ChestX-ray14.
         second: Further tables of labels beside that of the report.
         by_image: The metrics of single images, where the report is about studies or patients.
-        operating: Further metrics of operating points, bands of ROC curves, net benefit.
+        operating: Further metrics of operating points, predictive values elsewhere, net benefit.
         prediction_sets: See `set_table`; None without validation rows.
         planned: See `planned_table`; None where no test set is planned.
         curves: ROC and precision-recall curves.
