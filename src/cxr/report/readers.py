@@ -206,12 +206,15 @@ _POINT = {
 
 
 def _count_below(points: pd.DataFrame) -> str:
-    """As `Readers below the model's ROC curve: Edema 2 of 3, Mass 0 of 3.`."""
-    counts = []
+    """As `Readers below the model's ROC curve: Edema 2 of 3, Mass 0 of 3; on average 1.0.`."""
+    counts, numbers = [], []
     for finding, rows in points.groupby("finding", sort=False):
         known = rows["is_below"].dropna()
         counts.append(f"{finding} {int(known.sum())} of {len(known)}")
-    return f"Readers below the model's ROC curve: {', '.join(counts)}."
+        if len(known):
+            numbers.append(int(known.sum()))
+    average = f"; on average {np.mean(numbers):.1f}" if len(numbers) > 1 else ""
+    return f"Readers below the model's ROC curve: {', '.join(counts)}{average}."
 
 
 def _panel_table(table: pd.DataFrame, analyses: Sequence[str]) -> Table:
