@@ -32,7 +32,7 @@ TEST = Evaluation(
     mean={"auroc": 0.81, "auroc_low": 0.7, "auroc_high": 0.9},
     attributes=("sex", "age"),
     is_recalibrated=True,
-    has_errors=True,
+    tables=("cooccurrence.csv", "metrics.csv"),
     notes=(),
 )
 
@@ -113,6 +113,27 @@ def test_items_follow_intervals_subgroups_and_the_end_of_the_run(facts: Facts) -
     assert item(tripod.fill(replace(facts, evaluations=(TEST,))), "14").answer.status == "partly"
     stopped = replace(facts, unfinished="runs/x is unfinished: epoch 2 of 5")
     assert "epoch 2 of 5" in item(claim.fill(stopped), "25").answer.missing
+
+
+def test_items_follow_what_other_commands_wrote(facts: Facts) -> None:
+    plain = replace(facts, evaluations=(TEST,), examined=(), explained=())
+    tables = (*TEST.tables, "second_reference.csv", "planned.csv", "decision_curve.csv")
+    more = replace(
+        plain,
+        evaluations=(replace(TEST, tables=tables),),
+        examined=("shortcuts",),
+        explained=("explain_cam",),
+    )
+    for number, before, after in (
+        ("18", "author", "partly"),
+        ("21", "author", "partly"),
+        ("31", "partly", "provided"),
+    ):
+        assert item(claim.fill(plain), number).answer.status == before
+        assert item(claim.fill(more), number).answer.status == after
+    assert "shortcuts" in item(claim.fill(more), "30").answer.said
+    assert "clinical utility" in item(tripod.fill(plain), "12e").answer.missing
+    assert "clinical utility" not in item(tripod.fill(more), "12e").answer.missing
 
 
 def test_a_dataset_that_is_gone_leaves_table_and_flow_to_the_author(facts: Facts) -> None:

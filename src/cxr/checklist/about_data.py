@@ -109,10 +109,21 @@ def reference_standard(facts: Facts) -> Answer:
 
 def test_labels(facts: Facts) -> Answer:
     """How the labels of the test images were made."""
+    second = ""
+    if facts.has_table("second_reference.csv"):
+        second = " A second table of labels stands beside them (second_reference.csv)."
     return partly(
-        "The labels of the test images are of the same source as those of the training images.",
+        f"The labels of the test images are of the same source as those of the training images.{second}",
         "Whether experts labelled the test images, how many, how experienced, and how they agreed.",
     )
+
+
+def rater_variability(facts: Facts) -> Answer:
+    """How those who labelled agree."""
+    asked = "How annotators agreed with each other and with themselves."
+    if facts.has_table("second_reference.csv"):
+        return partly("Agreement of the labels with a second table of them: second_reference.csv.", asked)
+    return author(asked)
 
 
 def partitions(facts: Facts) -> Answer:
@@ -160,8 +171,10 @@ def disjoint(facts: Facts) -> Answer:
 
 def sample_size(facts: Facts) -> Answer:
     """Why there are so many images."""
-    del facts
-    return author("How many patients were needed and why they were enough; the run has no such calculation.")
+    asked = "How many patients were needed and why they were enough"
+    if facts.has_table("planned.csv"):
+        return partly("Expected widths of intervals of a planned test set: planned.csv.", f"{asked}.")
+    return author(f"{asked}; the run has no such calculation (eval.planned_patients, cxr plan).")
 
 
 def flow(facts: Facts) -> Answer:
