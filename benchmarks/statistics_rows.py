@@ -52,7 +52,7 @@ def intervals(rounds: int) -> list[Row]:
         "scikit-learn, AUROC in a loop": partial(_loop, y, p, of_patient),
         "cxr, AUROC": lambda: draw_auroc(y, p, resampling),
         "cxr, AUROC, average precision, F1 and the rest": lambda: draw_metrics(y, p, thresholds, resampling),
-        "cxr, operating points and ROC bands": lambda: draw_operating(y, p, thresholds, resampling),
+        "cxr, operating points": lambda: draw_operating(y, p, thresholds, resampling),
         "cxr, net benefit": lambda: draw_net_benefit(y, p, resampling),
         "cxr, the whole report's figures": lambda: score(predictions, fixed(NIH_14), config=Eval()),
     }

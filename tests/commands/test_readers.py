@@ -81,8 +81,9 @@ def test_eval_takes_studies_for_rows(room: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_the_page_the_figure_and_the_terminal_say_the_same(
-    room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
     files = [room / f"{reader}.csv" for reader in READERS]
     options = (
         "--reference",

@@ -38,7 +38,13 @@ PLANNED = """finding planned_patients evaluated_patients auroc_low auroc_high au
     specificity_high specificity_width"""
 COMPARISON = """finding num num_positive auroc_a auroc_b auroc_difference auroc_low auroc_high auroc_p auroc_p_holm
     f1_a f1_b f1_difference f1_low f1_high f1_p f1_p_holm delong_p delong_p_holm
-    auroc_p_bootstrap f1_p_is_bound f1_p_holm_is_bound"""
+    auroc_p_bootstrap f1_p_is_bound f1_p_holm_is_bound average_precision_a average_precision_b
+    average_precision_difference average_precision_low average_precision_high average_precision_p
+    average_precision_p_holm average_precision_p_is_bound average_precision_p_holm_is_bound brier_a brier_b
+    brier_difference brier_low brier_high brier_p brier_p_holm brier_p_is_bound brier_p_holm_is_bound
+    sensitivity_at_90_a sensitivity_at_90_b sensitivity_at_90_difference sensitivity_at_90_low sensitivity_at_90_high
+    sensitivity_at_90_p sensitivity_at_90_p_holm sensitivity_at_90_p_is_bound sensitivity_at_90_p_holm_is_bound
+    auroc_error auroc_detectable"""
 READERS = """finding reader num num_positive reader_f1 reader_low reader_high model_f1 model_low model_high difference
     difference_low difference_high rule num_ties"""
 READER_METRICS = """finding reader metric rule num num_positive reader_value reader_low reader_high model_value
@@ -127,6 +133,14 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
     }
 
 
+def test_images_beside_patients_have_the_columns_of_metrics(tmp_path: Path) -> None:
+    options = ("--validation", FIXTURES / "validation.csv", "eval.draws=100", "eval.unit=patient")
+    assert call("eval", FIXTURES / "predictions.csv", *options, "--out", tmp_path) == 0
+    assert columns(tmp_path / "metrics_by_image.csv") == f"{METRICS} optimistic".split()
+    facts = fields(json.loads((tmp_path / "report.json").read_text()))
+    assert facts["metrics_by_image"] == words(f"{METRICS} optimistic")
+
+
 def test_second_labels_have_these_columns(tmp_path: Path) -> None:
     labels = pd.read_csv(FIXTURES / "predictions.csv").rename(columns={"y_Mass": "Mass"})[["image", "Mass"]]
     labels.to_csv(tmp_path / "second.csv", index=False)
@@ -150,7 +164,7 @@ def test_compare_writes_these_columns_and_fields(tmp_path: Path) -> None:
     )
     assert columns(out / "comparison.csv") == COMPARISON.split()
     assert fields(json.loads((out / "comparison.json").read_text())) == {
-        "": "a b evaluated_on intervals findings mean warnings notes versions disclaimer",
+        "": "a b evaluated_on intervals findings mean warnings paired notes versions disclaimer",
         "findings": words(COMPARISON),
         "mean": words(COMPARISON),
         "versions": "python cxr numpy scipy scikit-learn pandas",

@@ -84,12 +84,15 @@ def evaluate(
         "cxr compare runs/resnet50 runs/densenet121",
         "cxr compare ours.csv theirs.csv --labels test_labels.csv --out comparison",
         "cxr compare a.csv b.csv --validation a_val.csv --validation b_val.csv",
+        "cxr compare a.csv b.csv c.csv --against a.csv",
+        "cxr compare internal.csv external.csv --unpaired",
+        "cxr compare a0.csv a1.csv a2.csv b0.csv b1.csv b2.csv --seeds 3",
     )
 )
 def compare(
     runs: EvalTargets,
     split: SplitOfRun = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for comparison.csv, .json and .md.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for comparison.csv, .json, .md, .html.")] = None,
     labels: Labels = None,
     label_column: LabelColumn = None,
     skip_unlabelled: SkipUnlabelled = False,
@@ -101,15 +104,25 @@ def compare(
         list[Path] | None,
         typer.Option(help="metrics.csv of cxr eval with thresholds; once for each CSV, in order."),
     ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="One of the models, that each other is compared with; else every pair.")
+    ] = None,
+    unpaired: Annotated[
+        bool, typer.Option("--unpaired", help="Two models on other patients, as internal and external.")
+    ] = False,
+    seeds: Annotated[
+        int, typer.Option(min=0, help="Runs of each recipe: the models are so many of A, then of B, ...")
+    ] = 0,
 ) -> None:
-    """Compare two models on the same patients."""
-    from cxr.commands.compare import OperatingPoints
+    """Compare models on the same patients, or two on other patients."""
+    from cxr.commands.compare import OperatingPoints, Plan
     from cxr.commands.compare import compare as run_compare
     from cxr.evaluation.join import LabelOptions
 
     points = OperatingPoints(tuple(validation or ()), tuple(thresholds or ()))
     options = LabelOptions(label_column, skip_unlabelled)
-    run_compare(runs, split and split.value, out, labels, options, points)
+    plan = Plan(against, unpaired, seeds)
+    run_compare(runs, split and split.value, out, labels, options, points, plan)
 
 
 @app.command(

@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.evaluation.join import DEFAULT, STUDY, LabelOptions, find_rows
 from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import GIVEN, Thresholds
+from cxr.evaluation.units import combine
 from cxr.evaluation.wider import any_label, parts_of, wider_names
 from cxr.findings import NO_FINDING, canonical, find, name_key
 from cxr.labels.label_csv import name_labels, read_labels
@@ -75,11 +77,13 @@ def read_readings(
     readers: Sequence[Path],
     options: LabelOptions = DEFAULT,
     reference: Path | None = None,
+    config: Eval | None = None,
 ) -> tuple[Indices, Predictions, list[Reading], list[str]]:
     """(rows that any reader has read, predictions, each reader's calls of those rows, notes).
 
     Predictions are of the findings that all readers and the model have in common. A wider finding of any of
-    the tables, `reference` among them, which the model predicts under narrower names is added.
+    the tables, `reference` among them, which the model predicts under narrower names is added. With a
+    `config`, images are combined to studies or patients as it says.
 
     Raises:
         CxrError: No image or finding in common, or a file that cannot be read.
@@ -90,6 +94,8 @@ def read_readings(
     every_sheet = [*sheets, *([read_sheet(reference)] if reference else [])]
     wider = list(dict.fromkeys(name for sheet in every_sheet for name in wider_names(sheet)))
     whole = read(path, needs_labels=False, labelled=every_label, wider=wider)
+    if config:
+        whole = combine(whole, config.unit, config.combine)
     tables = [
         _read_reader(sheet, names, whole, options) for sheet, names in zip(sheets, labelled, strict=True)
     ]
@@ -102,10 +108,11 @@ def read_readings(
         others = ", ".join(str(reader) for reader in readers)
         raise CxrError(f"{path}: no {kind} in common with {others}", "name images and findings alike")
 
+    names = _name_readers(readers)
     readings, notes = [], list(whole.notes)
-    for name, table, rows in zip(_name_readers(readers), tables, table_rows, strict=True):
-        if not options.column:  # with a column of classes, the table's notes say the same
-            notes += _note_not_predicted(name, table.labelled, whole)
+    if not options.column:  # with a column of classes, the table's notes say the same
+        notes += _note_not_predicted(names, tables, whole)
+    for name, table, rows in zip(names, tables, table_rows, strict=True):
         notes += [f"reader {name}: {note}" for note in table.notes]
         notes += _note_findings(name, whole, table)
         notes += _note_images(name, predictions.rows["image"], table, rows)
@@ -203,14 +210,22 @@ def _note_images(name: str, images: "pd.Series[str]", table: _Read, rows: Indice
     return notes
 
 
-def _note_not_predicted(name: str, labelled: Sequence[str], predictions: Predictions) -> list[str]:
-    """Findings that the reader reads and the model does not predict; "No Finding" is expected among them."""
-    others = [
-        label for label in labelled if label != NO_FINDING and find(label, predictions.findings) is None
-    ]
-    if not others:
-        return []
-    return [f"left out, since the model does not predict what reader {name} reads: {', '.join(others)}"]
+def _note_not_predicted(names: Sequence[str], tables: Sequence[_Read], predictions: Predictions) -> list[str]:
+    """Findings that readers read and the model does not predict; "No Finding" is expected among them."""
+    readers_of: dict[str, list[str]] = {}  # of each list of such findings
+    for name, table in zip(names, tables, strict=True):
+        others = [
+            label
+            for label in table.labelled
+            if label != NO_FINDING and find(label, predictions.findings) is None
+        ]
+        if others:
+            readers_of.setdefault(", ".join(others), []).append(name)
+    notes = []
+    for findings, who in readers_of.items():
+        readers = f"reader {who[0]} reads" if len(who) == 1 else f"readers {', '.join(who)} read"
+        notes.append(f"left out, since the model does not predict what {readers}: {findings}")
+    return notes
 
 
 def read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:

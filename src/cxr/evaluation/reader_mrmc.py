@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from cxr.evaluation.compare import holm
+from cxr.evaluation.differences import holm
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.reader_files import Reading
 from cxr.evaluation.statistics.bootstrap import Resampling

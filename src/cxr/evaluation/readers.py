@@ -18,6 +18,7 @@ from cxr.evaluation.reader_rules import NAMES, REFERENCE, SINGLE, Rule, refer
 from cxr.evaluation.reader_scores import score_readers
 from cxr.evaluation.statistics.bootstrap import resampling_of
 from cxr.evaluation.statistics.metrics import Float
+from cxr.evaluation.study_rows import Unit
 from cxr.evaluation.thresholds import Thresholds, fixed, origin
 
 
@@ -33,6 +34,7 @@ class ReaderComparison:
         points: See `reader_points.locate_readers`; empty where reader and model have no common reference.
         curves: [finding] the ROC curve of the model (false-positive rate, sensitivity), where there is one.
         panel: See `reader_mrmc.compare_with_panel`; empty without a ground truth.
+        unit: What a row is: image, study or patient.
     """
 
     table: pd.DataFrame
@@ -42,6 +44,7 @@ class ReaderComparison:
     points: pd.DataFrame = field(default_factory=pd.DataFrame)
     curves: Mapping[str, Curve] = field(default_factory=dict)
     panel: pd.DataFrame = field(default_factory=pd.DataFrame)
+    unit: Unit = "image"
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ def compare_reader_files(
         CxrError: No image or finding in common, or a finding without threshold.
     """
     against.check()
-    read_rows, predictions, readings, notes = read_readings(path, readers, options, against.reference)
+    read_rows, predictions, readings, notes = read_readings(path, readers, options, against.reference, config)
     predictions = predictions.select(read_rows)
     truth = None
     if against.reference is not None:
@@ -153,7 +156,16 @@ def compare_readers(
         ("thresholds", origin(thresholds)),
         ("intervals", f"95 %, {resampling.describe()}"),
     )
-    return ReaderComparison(table, about, (*notes, *_note_ties(table)), every_metric, points, curves, panel)
+    return ReaderComparison(
+        table,
+        about,
+        (*notes, *_note_ties(table)),
+        every_metric,
+        points,
+        curves,
+        panel,
+        predictions.unit,
+    )
 
 
 def _keep_known(

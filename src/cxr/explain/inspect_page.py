@@ -46,7 +46,7 @@ _EMBEDDING = (
 
 
 def write(found: Inspected, sample: Sample, folder: Path) -> None:
-    """Write `inspect.html` and `embedding.csv`, atomically, for their owner alone: they name images."""
+    """Write `inspect.html` and `embedding.csv`, atomically; the owner alone may read them."""
     write_tables(folder, {TABLE: found.embedding}, private=(TABLE,))
     write_text(folder / "inspect.html", html.render(document(found, sample)), private=True)
 

@@ -5,7 +5,7 @@ markdown.py and html.py write them. Nothing else makes markup, and numbers becom
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeGuard
 
 DIGITS = 3
@@ -226,6 +226,11 @@ def format_cell(cell: Cell) -> str:
 def two_columns(title: str, pairs: Sequence[tuple[str, Cell]], columns: tuple[str, str] = ("", "")) -> Table:
     """A table of (name, value)."""
     return Table(title, columns, tuple(pairs), "ll")
+
+
+def on_one_line(table: Table) -> Table:
+    """The table with headings of one line, for pages."""
+    return replace(table, columns=tuple(heading.replace("\n", " ").strip() for heading in table.columns))
 
 
 def _is_defined(value: float | None) -> TypeGuard[float]:

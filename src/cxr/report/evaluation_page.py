@@ -1,6 +1,7 @@
 """The page of an evaluation: a Report with its figures and the run that made the model -> Document."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 
 import pandas as pd
@@ -75,6 +76,7 @@ def page(
     notes = [Items(report.notes, "Notes", "note")] if report.notes else []
     sections = [
         Section("Findings", (*_pick(drawn, "auroc"), metrics(report))),
+        Section("Single images", _by_image(report)),
         Section("Curves", _pick(drawn, "roc", "precision_recall")),
         Section("Operating points", operating_parts(report)),
         Section("Decision curves", decision_parts(report, _pick(drawn, "decision_curve"))),
@@ -139,6 +141,21 @@ def metrics(report: Report) -> Table:
         notes=(_METRICS_NOTE,),
         num_summary=len(report.summary),
     )
+
+
+def _by_image(report: Report) -> tuple[Part, ...]:
+    """The metrics of single images, where the report is about studies or patients."""
+    found = report.by_image
+    if found is None:
+        return ()
+    of_images = replace(
+        report,
+        table=found.table,
+        summary=found.summary,
+        thresholds=found.thresholds,
+        optimistic=found.optimistic,
+    )
+    return Text(f"The same model on {found.evaluated_on}, each image alone.", "soft"), metrics(of_images)
 
 
 def metric_cell(report: Report, row: Record, name: str, with_interval: bool = True) -> Cell:

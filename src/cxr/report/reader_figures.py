@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from cxr.evaluation.readers import ReaderComparison
 from cxr.report.document import Figure
-from cxr.report.plots import BLUE, DOUBLE_COLUMN, GREY, MIN_POINTS, ORANGE, drawing, save
+from cxr.report.plots import BLUE, DOUBLE_COLUMN, GREY, MIN_POINTS, ORANGE, SINGLE_COLUMN, drawing, save
 from cxr.text import shorten_all
 
 if TYPE_CHECKING:
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Drawing
 
 _PER_ROW = 3
-_PANEL = DOUBLE_COLUMN / _PER_ROW  # millimetres
-_LEGEND = 10.0
+_LEGEND = 9.0  # millimetres
 _TITLE_COLUMNS = 30
 _MARKS = "osD^vP*Xh<>d"
 """One for each reader, so that the figure can be read without colours; more readers begin anew."""
@@ -42,7 +41,6 @@ def draw(result: ReaderComparison) -> list[Figure]:
         axes.set_title(f"{titles[place]}\n{num_below} of {len(points)} readers below")
 
     def fill(drawn: "Drawing") -> None:
-        num_columns = min(_PER_ROW, len(findings))
         grid = drawn.subplots(-(-len(findings) // _PER_ROW), num_columns, squeeze=False)
         for place, axes in enumerate(grid.flat):
             if place >= len(findings):
@@ -54,13 +52,11 @@ def draw(result: ReaderComparison) -> list[Figure]:
         handles, labels = grid.flat[0].get_legend_handles_labels()
         drawn.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
 
-    rows = -(-len(findings) // _PER_ROW)  # rounded up
-    millimetres = (_PANEL * min(_PER_ROW, len(findings)), _PANEL * rows + _LEGEND)
-    alt = (
-        "ROC curve of the model, a panel for each finding; each mark is a reader, filled where he lies below "
-        "the curve. The table of points has the numbers."
-    )
+    num_columns = min(_PER_ROW, len(findings))
+    width = DOUBLE_COLUMN if num_columns > 1 else SINGLE_COLUMN
+    height = width / num_columns * -(-len(findings) // _PER_ROW) + _LEGEND
+    alt = "ROC curve of the model, a panel for each finding; each mark is a reader."
+    caption = "A filled mark lies below the curve; the table of points has the numbers."
     with drawing([*findings, *names], MIN_POINTS):
-        return [
-            save("readers_roc", "Readers and the model's ROC curve", alt, millimetres, fill, is_wide=True)
-        ]
+        title = "Readers and the model's ROC curve"
+        return [save("readers_roc", title, alt, (width, height), fill, is_wide=True, caption=caption)]

@@ -1,7 +1,6 @@
 """The comparison of a model with human readers as a document and CSV."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -22,15 +21,15 @@ from cxr.report.document import (
     Section,
     Table,
     Text,
+    on_one_line,
     two_columns,
 )
 from cxr.report.records import Record, estimate, records
 from cxr.text import DISCLAIMER
 
 MODEL = "model"
-_COLUMNS = ("Finding", "Reader", "Images", "Positive", "Reader's F1", "Model's F1", "Difference")
-_SHORT_COLUMNS = ("Finding", "Reader", "Images", "Pos.", "Reader's F1", "Model's F1", "Difference")
-"""Columns of a terminal of 80 columns."""
+_ROWS = {"image": "Images", "study": "Studies", "patient": "Patients"}
+"""Heading of the number of rows."""
 _AGREEMENT = {"sensitivity": "Sensitivity", "specificity": "Specificity", "kappa": "Kappa"}
 _METRICS = {"sensitivity": "Sensitivity", "specificity": "Specificity", "balanced_accuracy": "Balanced acc.",
             "f1": "F1", "auroc": "AUROC"}  # fmt: skip
@@ -61,8 +60,8 @@ def write(result: ReaderComparison, folder: Path) -> None:
     write_tables(folder, tables)
     drawn = reader_figures.draw(result)
     for figure in drawn:
-        write_bytes(folder / "figures" / f"{figure.name}.svg", figure.svg)
-        write_bytes(folder / "figures" / f"{figure.name}.png", figure.png)
+        for kind, data in (("svg", figure.svg), ("pdf", figure.pdf), ("png", figure.png)):
+            write_bytes(folder / "figures" / f"{figure.name}.{kind}", data)
     page = _page(result, drawn)
     write_text(folder / "readers.md", markdown.render(page))
     write_text(folder / "readers.html", html.render(page))
@@ -70,7 +69,7 @@ def write(result: ReaderComparison, folder: Path) -> None:
 
 def summary(result: ReaderComparison) -> tuple[Text | Table, ...]:
     """The comparison for the terminal."""
-    parts: list[Text | Table] = [replace(_f1_table(result), columns=_SHORT_COLUMNS), Text("")]
+    parts: list[Text | Table] = [_f1_table(result, "Pos."), Text("")]
     parts += [_agreement_table(result), Text("")]
     if len(result.points):
         parts += [_points_table(result), Text(""), Text(_count_below(result.points)), Text("")]
@@ -90,7 +89,7 @@ def _page(result: ReaderComparison, figures: Sequence[Figure]) -> Document:
         Section("Sensitivity, specificity and agreement", (_agreement_table(result),)),
     ]
     if len(result.points):
-        points: list[Part] = [Text(_count_below(result.points)), *figures, _points_table(result)]
+        points: list[Part] = [Text(_count_below(result.points)), *figures, on_one_line(_points_table(result))]
         sections.append(Section("Readers and the model's ROC curve", tuple(points)))
     if len(result.panel):
         sections.append(Section("The model against the panel", (_panel_table(result, (FIXED, RANDOM)),)))
@@ -114,8 +113,8 @@ def _explain(result: ReaderComparison) -> list[str]:
     return explained
 
 
-def _f1_table(result: ReaderComparison) -> Table:
-    """A row per finding and reader, then the mean of the finding's readers."""
+def _f1_table(result: ReaderComparison, positive: str = "Positive") -> Table:
+    """A row per finding and reader, then the mean of the finding's readers; `positive` is a heading."""
     rows = []
     for row in records(result.table):
         difference = estimate(row, "difference", "difference_low", "difference_high", signed=True)
@@ -130,7 +129,8 @@ def _f1_table(result: ReaderComparison) -> Table:
             )
         )
     means = tuple(place for place, row in enumerate(rows) if row[1] == AVERAGE)
-    return Table("", _COLUMNS, tuple(rows), "llrrrrr", bold=means)
+    columns = ("Finding", "Reader", _ROWS[result.unit], positive, "Reader's F1", "Model's F1", "Difference")
+    return Table("", columns, tuple(rows), "llrrrrr", bold=means)
 
 
 def _counts(row: Record) -> tuple[Cell, Cell]:

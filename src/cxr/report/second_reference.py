@@ -3,7 +3,7 @@
 import pandas as pd
 
 from cxr.evaluation.second_reference import SecondReference
-from cxr.report.document import Cell, Items, Table, Text
+from cxr.report.document import Cell, Items, Table, Text, on_one_line
 from cxr.report.records import Record, estimate, records
 
 _LABELS = {"labels_kappa": "Kappa", "labels_sensitivity": "Sensitivity", "labels_ppv": "PPV"}
@@ -24,7 +24,8 @@ def parts(references: tuple[SecondReference, ...]) -> tuple[Text | Table | Items
     found: list[Text | Table | Items] = []
     for reference in references:
         found += [Text(f"{reference.evaluated_on}.", label=reference.path)]
-        found += [_agreement(reference), _aurocs(reference), Items(reference.notes, "Notes", "note")]
+        found += [on_one_line(_agreement(reference)), on_one_line(_aurocs(reference))]
+        found += [Items(reference.notes, "Notes", "note")]
     return (*found, Text(_EXPLANATION, "soft")) if found else ()
 
 

@@ -129,9 +129,26 @@ def draw_operating(y: Float, p: Float, thresholds: Float, resampling: Resampling
     return Drawn(by_name, draws[:, num], draws[:, num + 1 :])
 
 
+def draw_sensitivity(y: Float, p: Float, false_rate: float, resampling: Resampling | None) -> Float:
+    """Sensitivity [C, D] at one false-positive rate in every draw; of the rows themselves [C, 1] without."""
+    if resampling is None:
+        resampling = _whole(len(y))
+    ranked, rates_asked = rank(y, p, resampling), np.array([false_rate])
+
+    def compute(weights: Float, column: int) -> list[Float]:
+        return list(sensitivity_at(*ranked[column].count(weights), rates_asked))
+
+    return draw_columns(resampling, y.shape[1], compute)[:, 0]
+
+
+def _whole(num_rows: int) -> Resampling:
+    """One unit of all rows, which the only draw takes once."""
+    return Resampling("images", np.zeros(num_rows, np.intp), 1, 1, 0)
+
+
 def operating_points(y: Float, p: Float, thresholds: Float) -> tuple[Drawn, Float]:
     """(the metrics of the rows themselves, in place of D = 1 draw; TP, FP, FN, TN [C, 4])."""
-    whole = Resampling("images", np.zeros(len(y), np.intp), 1, 1, 0)  # one unit, which every draw takes once
+    whole = _whole(len(y))
     columns = range(y.shape[1])
     cells = [
         Summed(y[:, c], p[:, c], float(thresholds[c]), whole.of_row, 1).cells(np.ones((1, 1)))

@@ -91,6 +91,17 @@ def power(a: float, b: float, correlation: float, design: Design) -> float:
     return float(norm.sf(limit - ratio) + norm.cdf(-limit - ratio))
 
 
+def detectable_difference(error: float, freedom: float, target: float = 0.8) -> float:
+    """The true difference that a test with this standard error finds in a share `target` of samples."""
+    from scipy.stats import norm, t
+
+    if not freedom > 0:
+        return float("nan")
+    if np.isinf(freedom):
+        return float((norm.isf(ALPHA / 2) + norm.ppf(target)) * error)
+    return float((t.isf(ALPHA / 2, freedom) + t.ppf(target, freedom)) * error)
+
+
 def num_patients_needed(a: float, b: float, correlation: float, design: Design, target: float) -> int | None:
     """The fewest patients with at least this power; None where ten million have less."""
 
