@@ -18,6 +18,7 @@ from cxr.checklist.gather import gather
 from cxr.checklist.methods import write_methods
 from cxr.checklist.references import REFERENCES
 from cxr.checklist.table_one import as_frame, as_table, count_rows
+from cxr.config.schema import Data as DataSection
 from tests.helpers.commands import call
 
 TEST = Evaluation(
@@ -134,6 +135,16 @@ def test_items_follow_what_other_commands_wrote(facts: Facts) -> None:
     assert "shortcuts" in item(claim.fill(more), "30").answer.said
     assert "clinical utility" in item(tripod.fill(plain), "12e").answer.missing
     assert "clinical utility" not in item(tripod.fill(more), "12e").answer.missing
+
+
+def test_datasets_with_other_rules_are_named(facts: Facts) -> None:
+    also = [{"source": "chexpert", "root": "x", "views": ["PA"], "uncertain": "ones", "split": "random"}]
+    data = facts.config.data.model_dump(exclude={"findings", "also"}) | {"also": also}
+    both = replace(facts, config=facts.config.model_copy(update={"data": DataSection.model_validate(data)}))
+    said = item(claim.fill(both), "12").answer.said
+    assert "nih: uncertain labels: ignore" in said and "chexpert: uncertain labels: ones" in said
+    assert "nih: all views. chexpert: views PA." in item(claim.fill(both), "10").answer.said
+    assert "All views." in item(claim.fill(facts), "10").answer.said
 
 
 def test_a_dataset_that_is_gone_leaves_table_and_flow_to_the_author(facts: Facts) -> None:
