@@ -54,6 +54,7 @@ class Sizes:
         epochs: Those of the commands and of the plain script.
         num_predicted: Images that `cxr predict` draws heat maps of.
         workers: Processes that decode for the plain script.
+        precisions: Those of the plain script.
         tests: Where pytest looks for tests marked `cuda`.
     """
 
@@ -68,6 +69,7 @@ class Sizes:
     epochs: int
     num_predicted: int
     workers: int
+    precisions: tuple[str, ...]
     tests: tuple[str, ...]
 
 
@@ -90,6 +92,7 @@ def sizes_of(device: torch.device) -> Sizes:
             3,
             8,
             min(16, os.cpu_count() or 1),
+            ("fp32", "bf16"),
             tuple(str(path) for path in marked),
         )
     return Sizes(
@@ -104,6 +107,7 @@ def sizes_of(device: torch.device) -> Sizes:
         1,
         2,
         1,
+        ("fp32",),
         ("tests/model/test_cuda.py",),
     )
 
@@ -262,7 +266,7 @@ def commands(sizes: Sizes, folder: Path, how: How) -> list[Row]:
 
 
 def plain_training(sizes: Sizes, folder: Path) -> list[Row]:
-    """The plain script's training on the images of `commands`, in float32 and in bfloat16.
+    """The plain script's training on the images of `commands`, in each precision.
 
     Raises:
         RuntimeError: The script failed.
@@ -270,7 +274,7 @@ def plain_training(sizes: Sizes, folder: Path) -> list[Row]:
     data, backbone, batch = _phantom(sizes, folder), sizes.backbones[0], sizes.batches[1]
     group = f"plain script, {backbone}, {sizes.phantom[0]:,} generated images of {sizes.phantom[2]} px"
     rows = []
-    for precision in ("fp32", "bf16"):
+    for precision in sizes.precisions:
         options = {
             "backbone": backbone,
             "size": sizes.image,

@@ -12,7 +12,9 @@ from cxr.config.schema import Eval
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import score
 from cxr.evaluation.statistics.bootstrap import draw_auroc, draw_metrics, resample_units
+from cxr.evaluation.statistics.decision import draw_net_benefit
 from cxr.evaluation.statistics.metrics import Float
+from cxr.evaluation.statistics.operating import draw_operating
 from cxr.evaluation.thresholds import fixed
 from cxr.findings import NIH_14
 
@@ -50,6 +52,8 @@ def intervals(rounds: int) -> list[Row]:
         "scikit-learn, AUROC in a loop": partial(_loop, y, p, of_patient),
         "cxr, AUROC": lambda: draw_auroc(y, p, resampling),
         "cxr, AUROC, average precision, F1 and the rest": lambda: draw_metrics(y, p, thresholds, resampling),
+        "cxr, operating points": lambda: draw_operating(y, p, thresholds, resampling),
+        "cxr, net benefit": lambda: draw_net_benefit(y, p, resampling),
         "cxr, the whole report's figures": lambda: score(predictions, fixed(NIH_14), config=Eval()),
     }
     group = f"intervals: {NUM_DRAWS:,} patient draws x 14 findings x {NUM_IMAGES:,} images"

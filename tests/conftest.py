@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from cxr.labels.table import LabelTable
 
 
+@pytest.fixture(autouse=True)
+def wide_output(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line of output is broken, or a phrase in it would be found or not as the temporary folder's name is long."""
+    monkeypatch.setenv("COLUMNS", "400")
+
+
 @pytest.fixture(scope="session")
 def sample_data() -> Path:
     """Folder of the sample radiographs: CXR_SAMPLE_DATA, or ../shared/data beside the repository."""

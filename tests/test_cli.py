@@ -15,7 +15,7 @@ from tests.helpers.commands import call, read_csv
 from tests.helpers.fakes import write_chexpert, write_lines, write_nih
 
 COMMANDS = ("recipes", "config", "init", "download", "phantom", "check", "pack", "train", "runs", "eval", "compare",
-            "readers", "predict", "explain", "inspect", "shortcuts", "robustness")  # fmt: skip
+            "plan", "readers", "checklist", "predict", "explain", "inspect", "shortcuts", "robustness")  # fmt: skip
 REPORT = [
     "calibration.csv",
     "figures",
@@ -302,9 +302,9 @@ def test_compare_prints_differences_and_writes_them(
     assert call("compare", first, second, "--out", tmp_path / "out", "eval.draws=100") == 0
     said = capsys.readouterr().out
     assert said.startswith(f"A: {first}\nB: {second}\nEvaluated on test rows (60 images, 30 patients)\n")
-    assert said.endswith(f"comparison: {tmp_path / 'out' / 'comparison.md'}\n")
+    assert said.endswith(f"comparison: {tmp_path / 'out' / 'comparison.html'}\n")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        f"comparison.{kind}" for kind in ("csv", "json", "md")
+        f"comparison.{kind}" for kind in ("csv", "html", "json", "md")
     ]
     assert [row["auroc_difference"] for row in read_csv(tmp_path / "out" / "comparison.csv")] == [
         "0.0",
@@ -317,10 +317,10 @@ def test_compare_takes_runs(run: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert f"thresholds of {run}: best F1 on validation rows" in " ".join(capsys.readouterr().out.split())
 
 
-def test_compare_takes_two_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_takes_two_models_or_more(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("compare", write_predictions(tmp_path / "a.csv", "test")) == 2
     assert capsys.readouterr().err == (
-        "error: 1 model given\nhint: cxr compare takes two: runs, or CSV files of predictions\n"
+        "error: 1 model given\nhint: cxr compare takes two to 26: runs, or CSV files of predictions\n"
     )
 
 

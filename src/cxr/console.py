@@ -99,8 +99,9 @@ def stack(*parts: RenderableType) -> Group:
 
 
 def count(number: int, noun: str) -> str:
-    """As `1 image` or `1,200 images`."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    """As `1 image`, `1,200 images` or `2 studies`."""
+    many = f"{noun[:-1]}ies" if noun.endswith("dy") else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else many}"
 
 
 def progress(status: str = "") -> "Progress":

@@ -50,6 +50,9 @@ Not merged, because they ask a reader of the image different questions:
     Cardiomegaly is not Enlarged Cardiomediastinum; Fibrosis, Emphysema and Hernia are ChestX-ray14's alone.
 """
 
+TOGETHER = {"Lung Opacity": ("Pneumonia", "Infiltration", "Consolidation"), "Nodule/Mass": ("Nodule", "Mass")}
+"""Findings that a dataset may know under several narrower names, any of which then counts."""
+
 
 def name_key(name: str) -> str:
     """A name without case and without the blanks, hyphens and underscores between its words, for comparing.

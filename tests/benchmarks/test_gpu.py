@@ -1,29 +1,26 @@
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu import Group, Result
+from benchmarks.gpu import Group, Result, main
 from benchmarks.timing import Row
 
-ROOT = Path(__file__).parents[2]
 
-
-def test_the_program_for_a_gpu_runs_small_on_a_cpu(tmp_path: Path) -> None:
-    out, environment = tmp_path / "cpu.json", os.environ | {"PYTEST_ADDOPTS": ""}
-    command = [str(ROOT / "scripts" / "gpu"), "--device", "cpu", "--minutes", "3", "--out", str(out)]
+def test_the_program_for_a_gpu_runs_small_on_a_cpu(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     # the other groups are like these; three minutes are too short for the compiled steps, however fast the CPU is
     groups = "steps, resnet34, 4;steps, resnet34, compiled;commands, eager;plain;tests;epoch, eager;inference"
-    command += ["--only", groups]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    result = json.loads(out.read_text())
+    with pytest.raises(SystemExit) as ended:
+        main(minutes=3, device="cpu", out=tmp_path / "cpu.json", only=groups)
+    said = capsys.readouterr().out
+    assert ended.value.code == 0, said[-3000:]
+    result = json.loads((tmp_path / "cpu.json").read_text())
     became = {group["name"]: group["became"] for group in result["groups"]}
     assert set(became.values()) == {"done", "left out"}
     assert [became[name] for name in ("commands, eager", "plain script", "tests")] == ["done"] * 3
-    assert all(f"left out: {name}" in done.stdout for name, what in became.items() if what == "left out")
+    assert all(f"left out: {name}" in said for name, what in became.items() if what == "left out")
     rows = {(row["group"].partition(",")[0], row["unit"]) for row in result["rows"]}
     assert {("step", "images/s"), ("full epoch", "% of the time waiting for data"), ("commands", "s")} <= rows
     assert all(row["median"] >= 0 for row in result["rows"])
@@ -32,7 +29,7 @@ def test_the_program_for_a_gpu_runs_small_on_a_cpu(tmp_path: Path) -> None:
         for row in result["rows"]
         if row["group"].startswith("plain script") and row["unit"] != "s"
     ]
-    assert len(rates) == 2 and min(rates) > 0
+    assert len(rates) == 1 and rates[0] > 0
     assert result["versions"]["torch"] and result["machine"]["cpu"] and result["anchors"]
 
 

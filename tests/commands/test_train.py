@@ -62,7 +62,7 @@ def go_on(call: Call, printed: str) -> Ended:
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> tuple[str, str]:
+def small(tmp_path: Path, narrow: None) -> tuple[str, str]:
     """A recipe of six images in folders whose names need quotes, and where its run goes."""
     home = tmp_path / "my data"
     write_nih(home / "nih")
@@ -364,6 +364,7 @@ def test_files_that_name_patients_are_for_their_owner_alone_and_others_keep_thei
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in report.iterdir() if path.is_file()}
     assert modes.pop("predictions.csv") == 0o600
     assert modes.pop("report.json") == 0o640
+    assert modes.pop("report.html") == 0o600  # shows images
     assert set(modes.values()) == {0o666 & ~current_umask()}
 
 

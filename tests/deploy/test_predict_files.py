@@ -52,6 +52,17 @@ def images(archive: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture
+def blank(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overlays that show nothing, for tests of their names and places: drawing 40 takes 20 seconds."""
+
+    def draw(*_: object) -> Colour:
+        return np.zeros((8, 8, 3), np.uint8)
+
+    for name in ("draw_overlay", "draw_sheet"):
+        monkeypatch.setattr(f"cxr.deploy.overlays.{name}", draw)
+
+
 def rows(text: str) -> dict[str, list[float]]:
     """Probabilities by image, of the CSV form."""
     return {row[0]: [float(cell) for cell in row[1:-2]] for row in list(csv.reader(io.StringIO(text)))[1:]}
@@ -444,6 +455,7 @@ def oddly(run: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("blank")
 def test_every_finding_of_every_image_has_an_overlay(
     oddly: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -470,14 +482,12 @@ def test_every_finding_of_every_image_has_an_overlay(
     assert all(cv2.imread(str(tmp_path / "overlays" / name)) is not None for name in names)
 
 
+@pytest.mark.usefixtures("blank")
 def test_a_batch_keeps_squares_and_no_images(
     predict: Predict, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive: list[weakref.ref[Grey]] = []
     most = 0
-
-    def blank(*_: object) -> Colour:
-        return np.zeros((8, 8, 3), np.uint8)
 
     def read(*arguments: Any) -> Grey:  # noqa: ANN401
         nonlocal most
@@ -488,13 +498,12 @@ def test_a_batch_keeps_squares_and_no_images(
 
     for reader in ("predict_files", "overlays"):
         monkeypatch.setattr(f"cxr.deploy.{reader}.read_file", read)
-    monkeypatch.setattr("cxr.deploy.overlays.draw_overlay", blank)  # drawing 40 of them takes 20 seconds
-    monkeypatch.setattr("cxr.deploy.overlays.draw_sheet", blank)
     status, out, _ = predict(archive / "images", "--format", "csv", "--heatmaps", tmp_path / "overlays")
     assert (status, len(found(out)), len(alive)) == (0, 40, 80)
     assert most <= 2
 
 
+@pytest.mark.usefixtures("blank")
 def test_an_image_that_is_gone_before_its_overlay_is_named(
     predict: Predict, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -525,6 +534,7 @@ def test_without_pydicom_a_dicom_file_costs_only_itself(
     )
 
 
+@pytest.mark.usefixtures("blank")
 def test_an_overlay_never_replaces_what_cxr_did_not_draw(predict: Predict, images: Path) -> None:
     file = min(images.glob("*.png"))
     finding = max(overlay_names(predict, file))
@@ -564,6 +574,7 @@ def save_drawing(run: Path, path: Path, findings: list[int]) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("blank")
 def test_overlays_of_another_image_of_the_same_name_stay_apart(
     run: Path, images: Path, tmp_path: Path
 ) -> None:
@@ -593,6 +604,7 @@ def test_a_folder_of_overlays_that_is_none_is_refused_first(
     assert (status, out, err.count("error: ")) == (2, "", 1)
 
 
+@pytest.mark.usefixtures("blank")
 def test_the_folder_of_overlays_is_no_folder_of_images(predict: Predict, images: Path) -> None:
     for _ in range(2):
         (images / "overlays").mkdir(exist_ok=True)
@@ -690,6 +702,7 @@ def test_strict_has_an_exit_status_for_a_strange_image(
     assert call("predict", wary, usual, noise) == 0
 
 
+@pytest.mark.usefixtures("blank")
 def test_open_shows_the_folder_of_overlays(
     predict: Predict, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

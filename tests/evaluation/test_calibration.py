@@ -81,5 +81,10 @@ def test_equal_scores_are_one_group() -> None:
     ]
 
 
+def test_many_rows_of_the_highest_probability_are_a_group() -> None:
+    certain = replace(miscalibrated(0.0, 1.0, 11), p=np.array([[0.2]] * 4 + [[0.8]] * 7))
+    assert reliability_table(certain)[["num", "lowest"]].to_numpy().tolist() == [[4, 0.2], [7, 0.8]]
+
+
 def test_nothing_known_is_an_empty_table() -> None:
     assert len(reliability_table(replace(miscalibrated(0.0, 1.0, 8), y=np.full((8, 1), np.nan)))) == 0

@@ -13,7 +13,8 @@ from rich.console import Console
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.evaluation import predictions as predictions_file
-from cxr.evaluation.compare import Compared, Comparison, bootstrap_p, compare, holm
+from cxr.evaluation.compare import Compared, Comparison, compare
+from cxr.evaluation.differences import bootstrap_p, holm
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import delong, metrics
 from cxr.evaluation.thresholds import choose, fixed

@@ -9,7 +9,9 @@ from sklearn.metrics import f1_score
 
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
-from cxr.evaluation.readers import AVERAGE, ReaderComparison, compare_reader_files, majority
+from cxr.evaluation.reader_rules import majority
+from cxr.evaluation.reader_scores import AVERAGE
+from cxr.evaluation.readers import ReaderComparison, compare_reader_files
 from cxr.evaluation.statistics.metrics import Float
 from cxr.report.readers import summary, write
 from cxr.report.terminal import render

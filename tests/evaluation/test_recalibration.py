@@ -6,7 +6,14 @@ import pytest
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
-from cxr.evaluation.recalibration import Recalibration, fit, from_json, note_unfitted, to_json
+from cxr.evaluation.recalibration import (
+    Recalibration,
+    fit,
+    from_json,
+    no_recalibration,
+    note_unfitted,
+    to_json,
+)
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import choose
@@ -46,6 +53,7 @@ def test_order_and_calls_stay() -> None:
 
 
 SEPARATED = np.r_[np.zeros(20), np.ones(20)]
+SEPARATES = "probabilities separate the classes perfectly, so that ever steeper slopes fit ever better"
 QUARTERS = np.r_[np.tile([1.0, 0, 0, 0], 5), np.tile([0.0, 1, 1, 1], 5)]
 
 
@@ -56,8 +64,11 @@ QUARTERS = np.r_[np.tile([1.0, 0, 0, 0], 5), np.tile([0.0, 1, 1, 1], 5)]
         (np.r_[np.ones(1), np.zeros(30)], None, "1 positive image, fewer than 10"),
         (np.r_[np.ones(30), np.zeros(9)], None, "9 negative images, fewer than 10"),
         (np.full(30, np.nan), None, "0 positive images, fewer than 10"),
-        (SEPARATED, np.where(SEPARATED == 1, 0.6, 0.4), "the fit does not converge"),
-        (SEPARATED, np.full(40, 0.3), "the fit does not converge"),
+        (SEPARATED, np.where(SEPARATED == 1, 0.6, 0.4), SEPARATES),
+        (SEPARATED, np.where(SEPARATED == 1, 0.3, 0.4), SEPARATES),
+        # a probability of both classes lies at the border
+        (SEPARATED, np.where(SEPARATED == 1, 0.6, np.tile([0.4, 0.6], 20)), SEPARATES),
+        (SEPARATED, np.full(40, 0.3), "all probabilities are equal"),
         # a quarter of the first 20 and three quarters of the others are positive
         (QUARTERS, np.repeat([0.6, 0.4], 20), "its slope of -2.71 is not between 0.02 and 50"),
         (QUARTERS, np.repeat([0.5, 0.501], 20), "its slope of 549 is not between 0.02 and 50"),
@@ -69,8 +80,19 @@ def test_a_fit_that_cannot_be_relied_on_is_not_used(y: Float, p: Float | None, r
     found = fit(predictions)
     assert (found.reasons, found.is_fitted) == ((reason,), (False,))
     np.testing.assert_array_equal(found.apply(predictions.p), predictions.p)
+    assert note_unfitted(found)[0].startswith(
+        f"no calibration could be fitted on validation rows ({len(y)} images) for Mass"
+    )
+
+
+def test_the_note_on_fits_that_are_not_used_is_in_order_of_their_reasons() -> None:
+    findings = ("Mass", "Edema", "Hernia", "Nodule", "Effusion")
+    reasons = ("3 positive images, fewer than 10", SEPARATES, "1 positive image, fewer than 10", "",
+               "its slope of 549 is not between 0.02 and 50")  # fmt: skip
+    found = replace(no_recalibration(findings), reasons=reasons, fitted_on="validation rows (40 images)")
     assert note_unfitted(found) == [
-        f"no calibration could be fitted on validation rows ({len(y)} images) for: Mass ({reason})"
+        "no calibration could be fitted on validation rows (40 images) for Mass (3), Hernia (1): fewer than 10 "
+        f"positive images; Edema: {SEPARATES}; Effusion (549): the slope is not between 0.02 and 50"
     ]
 
 

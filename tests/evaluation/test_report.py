@@ -58,14 +58,23 @@ def shown(report: Report, width: int = 80) -> list[str]:
 
 def test_the_markdown_page_reads_well() -> None:
     assert (
-        re.sub(r"python 3.*(?= \|)", "VERSIONS", markdown.render(page(small(), (), Training())))
+        re.sub(
+            r"python 3.*(?= \|)|(?<=- Date: )[0-9-]+",
+            lambda found: "TODAY" if found[0][0].isdigit() else "VERSIONS",
+            markdown.render(page(small(), (), Training())),
+        )
         == """# Evaluation of runs/small \\| first
 
-Evaluated on test rows (4 images, 3 patients).
+- Evaluated on: test rows (4 images, 3 patients)
+- Date: TODAY
 
 - mean AUROC: 0.750
 - mean average precision: 0.833
 - mean F1: 0.500
+- mean sensitivity: 0.500
+- mean specificity: 0.583
+
+Thresholds: best F1 on validation rows (2 images, 1 patient).
 
 - n/a, no positive image: Hernia
 - the mean AUROC is over 1 of 2 findings
@@ -205,13 +214,19 @@ def test_files_are_written(draw: Draw, tmp_path: Path) -> None:
     evaluation.write(report, predictions, predictions, tmp_path / "eval")
     names = [
         "calibration.csv",
+        "cooccurrence.csv",
+        "decision_curve.csv",
         "figures",
         "metrics.csv",
+        "operating_points.csv",
+        "precision_recall.csv",
         "predictions.csv",
+        "predictive_values.csv",
         "reliability.csv",
         "report.html",
         "report.json",
         "report.md",
+        "roc.csv",
     ]
     assert sorted(file.name for file in (tmp_path / "eval").iterdir()) == names
     table = pd.read_csv(tmp_path / "eval" / "metrics.csv", index_col="finding")

@@ -17,8 +17,9 @@ from cxr.evaluation.subgroups import Subgroups, age_band, subgroups
 from cxr.evaluation.thresholds import fixed
 from cxr.report import markdown
 from cxr.report.document import Estimate, format_cell
-from cxr.report.evaluation_page import _mark_vacuous, page
+from cxr.report.evaluation_page import page
 from cxr.report.run_files import Training
+from cxr.report.subgroups import mark_vacuous
 
 Draw = Callable[..., Predictions]
 
@@ -123,10 +124,8 @@ def test_the_page_says_how_many_findings_a_mean_is_over_and_counts_whole_images(
 
 
 def test_an_interval_that_says_nothing_is_marked() -> None:
-    assert (
-        format_cell(_mark_vacuous(Estimate(0.8, 0.0001, 0.9999))) == "0.800 (0.000-1.000), too few patients"
-    )
-    assert format_cell(_mark_vacuous(Estimate(0.8, 0.001, 0.9999))) == "0.800 (0.001-1.000)"
+    assert format_cell(mark_vacuous(Estimate(0.8, 0.0001, 0.9999))) == "0.800 (0.000-1.000), too few patients"
+    assert format_cell(mark_vacuous(Estimate(0.8, 0.001, 0.9999))) == "0.800 (0.001-1.000)"
 
 
 def test_rows_of_unknown_sex_are_no_group_of_the_gap_or_the_mean(draw: Draw) -> None:

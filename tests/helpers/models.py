@@ -26,6 +26,7 @@ from cxr.model.ood_fit import fit_detector
 from cxr.model.predict import ood_vectors, predict_squares
 from cxr.phantom.dataset import generate
 from cxr.training.train import train
+from tests.helpers.narrow import narrow_backbones
 
 ALONE = World(0, 1, 1, torch.device("cpu"))
 FINDINGS = ("Cardiomegaly", "Effusion", "Pneumothorax")
@@ -89,6 +90,13 @@ def dataset(make_recipe: Recipe, phantom: Path) -> Dataset:
 def trained(make_recipe: Recipe, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a straight run of the recipe."""
     return train(make_recipe(tmp_path_factory.mktemp("straight") / "run"), dataset, ALONE)
+
+
+@pytest.fixture
+def narrow() -> Iterator[None]:
+    """A `resnet18` is the narrow one during the test; for runs that the test itself trains."""
+    with narrow_backbones():
+        yield
 
 
 HEAD = "model.train_layers=head"

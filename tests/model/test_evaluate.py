@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,25 @@ def test_another_rule_chooses_on_validation_images_again(trained: Path) -> None:
     report, _ = evaluate_run(trained, ["eval.threshold=sensitivity=0.9"], "test")
     assert report.thresholds == choose(validation, "sensitivity=0.9")
     assert not report.optimistic
+
+
+@pytest.mark.parametrize("trained_for", ["image", "patient"])
+def test_thresholds_of_patients_are_chosen_on_patients_and_those_of_images_kept(
+    trained: Path, tmp_path: Path, trained_for: str
+) -> None:
+    best = checkpoints.load(trained)  # whose thresholds are of images, whatever unit its recipe names
+    section = best.metadata.config.eval.model_copy(update={"unit": trained_for})
+    config = best.metadata.config.model_copy(update={"eval": section})
+    run = tmp_path / "best.safetensors"
+    checkpoints.save(run, replace(best, metadata=best.metadata.model_copy(update={"config": config})))
+    _, validated = evaluate_run(trained, ["eval.unit=patient"], "val")
+    report, predictions = evaluate_run(run, ["eval.unit=patient"], "test")
+    assert (validated.unit, predictions.unit) == ("patient", "patient")
+    assert report.thresholds.values == choose(validated, "f1").values
+    assert report.by_image is not None
+    images, _ = evaluate_run(trained, [], "test")
+    assert report.by_image.thresholds == best.thresholds == images.thresholds
+    assert macro_auroc(images) == report.by_image.summary["auroc"].iloc[0]
 
 
 def test_another_tta_chooses_on_validation_images_again(trained: Path) -> None:

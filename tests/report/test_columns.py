@@ -23,12 +23,36 @@ CALIBRATION = """finding brier ece temperature brier_after ece_after observed_ex
     observed_expected_high in_the_large in_the_large_low in_the_large_high intercept intercept_low intercept_high slope
     slope_low slope_high brier_skill brier_skill_low brier_skill_high log_loss log_loss_low log_loss_high ece_perfect
     ece_debiased ece_debiased_perfect fitted_intercept fitted_slope not_fitted observed_expected_after log_loss_after"""
-RELIABILITY = "finding lowest highest num mean_probability positive"
+RELIABILITY = "finding lowest highest num mean_probability positive num_positive positive_low positive_high"
+POINTS = """finding num num_positive threshold tp fp fn tn balanced_accuracy balanced_accuracy_low
+    balanced_accuracy_high mcc mcc_low mcc_high lr_positive lr_positive_low lr_positive_high lr_negative lr_negative_low
+    lr_negative_high sensitivity_at_90 sensitivity_at_90_low sensitivity_at_90_high sensitivity_at_95
+    sensitivity_at_95_low sensitivity_at_95_high partial_auroc partial_auroc_low partial_auroc_high optimistic"""
+VALUES = "finding prevalence ppv ppv_low ppv_high npv npv_low npv_high"
+DECISION = "finding probability net_benefit net_benefit_low net_benefit_high treat_all"
+SETS = """finding level num_positive_fitted num_negative_fitted lowest highest coverage_positive coverage_positive_low
+    coverage_positive_high coverage_negative coverage_negative_low coverage_negative_high coverage coverage_low
+    coverage_high mean_size mean_size_low mean_size_high both both_low both_high empty empty_low empty_high"""
+PLANNED = """finding planned_patients evaluated_patients auroc_low auroc_high auroc_width average_precision_low
+    average_precision_high average_precision_width sensitivity_low sensitivity_high sensitivity_width specificity_low
+    specificity_high specificity_width"""
 COMPARISON = """finding num num_positive auroc_a auroc_b auroc_difference auroc_low auroc_high auroc_p auroc_p_holm
     f1_a f1_b f1_difference f1_low f1_high f1_p f1_p_holm delong_p delong_p_holm
-    auroc_p_bootstrap f1_p_is_bound f1_p_holm_is_bound"""
+    auroc_p_bootstrap f1_p_is_bound f1_p_holm_is_bound average_precision_a average_precision_b
+    average_precision_difference average_precision_low average_precision_high average_precision_p
+    average_precision_p_holm average_precision_p_is_bound average_precision_p_holm_is_bound brier_a brier_b
+    brier_difference brier_low brier_high brier_p brier_p_holm brier_p_is_bound brier_p_holm_is_bound
+    sensitivity_at_90_a sensitivity_at_90_b sensitivity_at_90_difference sensitivity_at_90_low sensitivity_at_90_high
+    sensitivity_at_90_p sensitivity_at_90_p_holm sensitivity_at_90_p_is_bound sensitivity_at_90_p_holm_is_bound
+    auroc_error auroc_detectable"""
 READERS = """finding reader num num_positive reader_f1 reader_low reader_high model_f1 model_low model_high difference
-    difference_low difference_high"""
+    difference_low difference_high rule num_ties"""
+READER_METRICS = """finding reader metric rule num num_positive reader_value reader_low reader_high model_value
+    model_low model_high difference difference_low difference_high"""
+READER_POINTS = """finding reader num num_positive auroc auroc_low auroc_high false_positive_rate sensitivity
+    curve_sensitivity is_below"""
+READER_PANEL = """finding metric analysis num num_positive num_readers model readers difference low high error freedom p
+    p_holm margin p_noninferior is_noninferior"""
 
 RUNS = """run recipe backbone data epochs epochs_planned best_epoch val_auroc test_auroc test_auroc_low test_auroc_high
     date bytes problem note"""
@@ -69,7 +93,8 @@ def words(text: str) -> str:
 @pytest.mark.figures
 def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
     options = ("--validation", FIXTURES / "validation.csv", "eval.draws=100", "eval.subgroups=[sex]")
-    assert call("eval", FIXTURES / "predictions.csv", *options, "--out", tmp_path) == 0
+    planned = "eval.planned_patients=500"
+    assert call("eval", FIXTURES / "predictions.csv", *options, planned, "--out", tmp_path) == 0
     assert {path.name: " ".join(columns(path)) for path in tmp_path.glob("*.csv")} == {
         "predictions.csv": "image patient_id split view sex age y_Mass y_Edema y_Hernia p_Mass p_Edema p_Hernia",
         "metrics.csv": words(f"{METRICS} optimistic"),
@@ -77,9 +102,18 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
         "subgroup_gaps.csv": GAPS,
         "calibration.csv": words(CALIBRATION),
         "reliability.csv": RELIABILITY,
+        "operating_points.csv": words(POINTS),
+        "predictive_values.csv": VALUES,
+        "decision_curve.csv": DECISION,
+        "prediction_sets.csv": words(SETS),
+        "planned.csv": words(PLANNED),
+        "roc.csv": "finding false_positive_rate sensitivity sensitivity_low sensitivity_high",
+        "precision_recall.csv": "finding recall precision precision_low precision_high",
+        "cooccurrence.csv": "finding other num num_both num_called",
     }
     assert fields(json.loads((tmp_path / "report.json").read_text())) == {
-        "": "about thresholds intervals metrics summary subgroups calibration notes versions disclaimer",
+        "": words("""about thresholds intervals metrics summary subgroups calibration operating_points
+            predictive_values decision_curve prediction_sets planned notes versions disclaimer"""),
         "about": "predictions",
         "thresholds": "rule chosen_on evaluated_on fallback optimistic",
         "metrics": words(METRICS),
@@ -90,8 +124,35 @@ def test_eval_writes_these_columns_and_fields(tmp_path: Path) -> None:
         "calibration": "fitted_on findings reliability",
         "calibration.findings": words(CALIBRATION),
         "calibration.reliability": RELIABILITY,
+        "operating_points": words(POINTS),
+        "predictive_values": VALUES,
+        "decision_curve": DECISION,
+        "prediction_sets": words(SETS),
+        "planned": words(PLANNED),
         "versions": "python cxr numpy scipy scikit-learn pandas",
     }
+
+
+def test_images_beside_patients_have_the_columns_of_metrics(tmp_path: Path) -> None:
+    options = ("--validation", FIXTURES / "validation.csv", "eval.draws=100", "eval.unit=patient")
+    assert call("eval", FIXTURES / "predictions.csv", *options, "--out", tmp_path) == 0
+    assert columns(tmp_path / "metrics_by_image.csv") == f"{METRICS} optimistic".split()
+    facts = fields(json.loads((tmp_path / "report.json").read_text()))
+    assert facts["metrics_by_image"] == words(f"{METRICS} optimistic")
+
+
+def test_second_labels_have_these_columns(tmp_path: Path) -> None:
+    labels = pd.read_csv(FIXTURES / "predictions.csv").rename(columns={"y_Mass": "Mass"})[["image", "Mass"]]
+    labels.to_csv(tmp_path / "second.csv", index=False)
+    options = ("--second-labels", tmp_path / "second.csv", "eval.draws=100", "--out", tmp_path / "out")
+    assert call("eval", FIXTURES / "predictions.csv", *options) == 0
+    estimates = """labels_kappa labels_sensitivity labels_specificity labels_ppv labels_npv auroc_first auroc_second
+        auroc_difference model_sensitivity model_specificity model_ppv"""
+    expected = "table finding parts num num_positive num_positive_first".split()
+    expected += [f"{name}{end}" for name in estimates.split() for end in ("", "_low", "_high")]
+    assert columns(tmp_path / "out" / "second_reference.csv") == expected
+    facts = fields(json.loads((tmp_path / "out" / "report.json").read_text()))
+    assert facts["second_reference"] == " ".join(expected)
 
 
 def test_compare_writes_these_columns_and_fields(tmp_path: Path) -> None:
@@ -103,7 +164,7 @@ def test_compare_writes_these_columns_and_fields(tmp_path: Path) -> None:
     )
     assert columns(out / "comparison.csv") == COMPARISON.split()
     assert fields(json.loads((out / "comparison.json").read_text())) == {
-        "": "a b evaluated_on intervals findings mean warnings notes versions disclaimer",
+        "": "a b evaluated_on intervals findings mean warnings paired notes versions disclaimer",
         "findings": words(COMPARISON),
         "mean": words(COMPARISON),
         "versions": "python cxr numpy scipy scikit-learn pandas",
@@ -119,11 +180,18 @@ def test_readers_writes_these_columns(tmp_path: Path) -> None:
         FIXTURES / "predictions.csv",
         tmp_path / "r.csv",
         "eval.draws=100",
+        "--reference",
+        tmp_path / "r.csv",
         "--out",
         tmp_path / "out",
     )
     assert call("readers", *arguments) == 0
-    assert columns(tmp_path / "out" / "readers.csv") == READERS.split()
+    assert {path.name: " ".join(columns(path)) for path in (tmp_path / "out").glob("*.csv")} == {
+        "readers.csv": words(READERS),
+        "reader_metrics.csv": words(READER_METRICS),
+        "reader_points.csv": words(READER_POINTS),
+        "reader_panel.csv": words(READER_PANEL),
+    }
 
 
 def test_runs_writes_these_columns(run: Path, tmp_path: Path) -> None:

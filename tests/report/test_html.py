@@ -1,12 +1,17 @@
+import base64
+import io
 import json
 import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
+from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fontTools.ttLib import TTFont
+from PIL import Image
 
 from cxr.config.render import render
 from cxr.config.schema import Config, Eval
@@ -102,16 +107,48 @@ def test_the_page_is_whole_and_asks_no_network(folder: Path) -> None:
     assert not re.search(r"(url\(|@import|https?://)", text.partition("<body>")[0])
 
 
-def test_every_picture_has_words_and_two_files(folder: Path) -> None:
+def test_every_picture_has_words_and_three_files(folder: Path) -> None:
     parsed = _Page(text_of(folder))
     alts = [attributes["alt"] for attributes in parsed.all("img")]
-    assert len(alts) == 5
+    assert len(alts) == 6
     assert all(alt and len(alt) > 40 for alt in alts)
-    names = ["auroc", "precision_recall", "reliability", "roc", "subgroups"]
+    names = ["auroc", "decision_curve", "precision_recall", "reliability", "roc", "subgroups"]
     files = sorted(file.name for file in (folder / "figures").iterdir())
-    assert files == sorted(f"{name}.{kind}" for name in names for kind in ("png", "svg"))
+    assert files == sorted(f"{name}.{kind}" for name in names for kind in ("pdf", "png", "svg"))
     for file in (folder / "figures").glob("*.svg"):
         ElementTree.parse(file)
+
+
+def test_figures_have_the_width_of_two_columns_and_letters_that_can_be_printed(folder: Path) -> None:
+    for file in (folder / "figures").glob("*.svg"):
+        svg = file.read_text()
+        width = re.search(r'<svg[^>]* width="([0-9.]+)pt"', svg)
+        assert width and round(float(width[1]) / 72 * 25.4) in (89, 183)
+        sizes = [float(size) for size in re.findall(r"font(?:-size)?: ([0-9.]+)px", svg)]
+        assert sizes and min(sizes) >= 7  # a pixel of the SVG is a point on paper
+        assert "@font-face {font-family: 'DejaVu Sans'; src: url(data:font/woff;base64," in svg
+        pdf = file.with_suffix(".pdf").read_bytes()
+        assert b"/FontFile2" in pdf and b"/Type3" not in pdf
+        with Image.open(file.with_suffix(".png")) as png:
+            assert abs(png.info["dpi"][0] - 300) < 1
+            assert round(png.width / 300 * 25.4) in (89, 183)
+
+
+def test_letters_inside_an_svg_are_those_that_it_shows(folder: Path) -> None:
+    svg = (folder / "figures" / "auroc.svg").read_text()
+    font = re.search(r"base64,([A-Za-z0-9+/=]+)\)", svg)
+    assert font
+    with TTFont(io.BytesIO(base64.b64decode(font[1]))) as opened:
+        known = {chr(code) for code in opened.getBestCmap()}
+    assert set("HerniaAUROC0123456789") <= known and "Z" not in known
+
+
+def test_captions_and_facts_of_the_page_are_in_sight(folder: Path) -> None:
+    text = text_of(folder)
+    assert "<figcaption><b>ROC curves</b>. Above each panel: AUROC (95 % interval)." in text
+    assert "<dt>Model</dt><dd>resnet18</dd>" in text
+    assert f"<dt>Date</dt><dd>{date.today().isoformat()}</dd>" in text
+    assert re.search(r"<b>0\.\d{3}</b><small>0\.\d{3}-0\.\d{3}</small><span>mean AUROC</span>", text)
 
 
 def test_tables_can_be_read_and_reached_without_a_mouse(folder: Path) -> None:

@@ -66,7 +66,7 @@ def both(config: Config) -> Dataset:
     return open_dataset(config)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def joint_run(recipe_file: Path) -> Path:
     """The run that the command trains on both archives."""
     out = recipe_file.parent / "joint_run"
@@ -74,7 +74,7 @@ def joint_run(recipe_file: Path) -> Path:
     return out
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def nih_run(recipe_file: Path) -> Path:
     """The run that the command trains on the first archive alone."""
     out = recipe_file.parent / "nih_run"
@@ -88,7 +88,6 @@ def evaluate_run(run: Path, *overrides: str, fold: str = "test") -> tuple[Report
     return report, predictions.rows
 
 
-@pytest.mark.figures
 def test_a_run_on_both_archives_is_evaluated_on_both_and_on_each(joint_run: Path, both: Dataset) -> None:
     assert call("eval", joint_run, "--split", "train", "eval.interval=none") == 0
     rows = pd.read_csv(joint_run / "eval_train" / "predictions.csv")
@@ -200,7 +199,7 @@ def test_thresholds_chosen_on_an_image_are_marked_when_it_is_evaluated_alone(joi
     assert report.notes[0].startswith(f"thresholds were chosen on {len(rows)} of the {len(rows)} images")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def abroad(nih_run: Path, chexpert: Path) -> Path:
     """The folder of the first hospital's model's report on the second hospital's data, by the command."""
     overrides = (

@@ -156,7 +156,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_resumes_as_the_straight_run(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     config = make_recipe(tmp_path / "run", "train.save_every=2", "device=cpu")
-    process, last = start(config), config.out / checkpoints.LAST
+    process, last = start(config, launcher=("-m", "tests.helpers.narrow")), config.out / checkpoints.LAST
     while process.poll() is None and (not last.exists() or peek_step(last) <= per_epoch):
         process.send_signal(signal.SIGCONT)
         time.sleep(0.2)
@@ -367,13 +367,14 @@ def test_a_full_disk_for_the_best_checkpoint_names_it_and_the_run_can_be_resumed
     make_recipe: Recipe, dataset: Dataset, small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = make_recipe(small_disk, "train.epochs=1", HEAD)
+    (small_disk / "ballast").write_bytes(bytes(3 << 19))  # 0.5 MiB is left
     with (
         monkeypatch.context() as patch,
         pytest.raises(CxrError, match=r"best\.safetensors: the disk is full"),
     ):
         patch.setattr(Saver, "is_due", lambda _: False)  # so that last.pt is not the first
         train(config, dataset, ALONE)
-    left = {path.name for path in small_disk.iterdir() if path.is_file()} - {"curves.png"}
+    left = {path.name for path in small_disk.iterdir() if path.is_file()} - {"ballast", "curves.png"}
     assert left == {"config.yaml", "counts.json", "log.jsonl", "train.log"}
 
 

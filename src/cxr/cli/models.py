@@ -1,4 +1,4 @@
-"""Commands after a training: eval, compare, readers, predict, explain."""
+"""Commands after a training: eval, compare, plan, readers, predict, explain."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +15,7 @@ from cxr.cli.options import (
     Maps,
     OpenReport,
     Overrides,
+    ReaderRule,
     RunPath,
     SkipUnlabelled,
     SplitOfRun,
@@ -35,6 +36,7 @@ app = typer.Typer()
         "cxr eval test.csv --validation val.csv eval.threshold=sensitivity=0.9",
         "cxr eval xrv:densenet121-res224-all nih_densenet121",
         "cxr eval old.pth.tar nih_densenet121 model.head_findings=nih14",
+        "cxr eval runs/first --second-labels rsna_boxes.csv --skip-unlabelled",
     ),
 )
 def evaluate(
@@ -54,7 +56,14 @@ def evaluate(
     allow_seen_patients: Annotated[
         bool, typer.Option("--allow-seen-patients", help="Evaluate patients of the run's training; marked.")
     ] = False,
+    examples: Annotated[
+        int, typer.Option(help="Images of each finding and kind of call on a run's page; 0 for none.")
+    ] = 3,
     open_report: OpenReport = False,
+    second_labels: Annotated[
+        list[Path] | None,
+        typer.Option(help="Table of radiologists' labels to set beside the others; may be repeated."),
+    ] = None,
 ) -> None:
     """Evaluate a run or a predictions file; write a report."""
     from cxr.commands.evaluate import evaluate as run_evaluate
@@ -63,8 +72,9 @@ def evaluate(
     options = LabelOptions(label_column, skip_unlabelled)
     split_name = split and split.value
     page = run_evaluate(
-        runs, split_name, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options
-    )
+        runs, split_name, out, labels, validation, tune_on_test, average.value, allow_seen_patients, options,
+        second_labels or (), examples,
+    )  # fmt: skip
     if open_report:
         open_in_browser(page)
 
@@ -74,12 +84,15 @@ def evaluate(
         "cxr compare runs/resnet50 runs/densenet121",
         "cxr compare ours.csv theirs.csv --labels test_labels.csv --out comparison",
         "cxr compare a.csv b.csv --validation a_val.csv --validation b_val.csv",
+        "cxr compare a.csv b.csv c.csv --against a.csv",
+        "cxr compare internal.csv external.csv --unpaired",
+        "cxr compare a0.csv a1.csv a2.csv b0.csv b1.csv b2.csv --seeds 3",
     )
 )
 def compare(
     runs: EvalTargets,
     split: SplitOfRun = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for comparison.csv, .json and .md.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for comparison.csv, .json, .md, .html.")] = None,
     labels: Labels = None,
     label_column: LabelColumn = None,
     skip_unlabelled: SkipUnlabelled = False,
@@ -91,21 +104,63 @@ def compare(
         list[Path] | None,
         typer.Option(help="metrics.csv of cxr eval with thresholds; once for each CSV, in order."),
     ] = None,
+    against: Annotated[
+        str | None, typer.Option(help="One of the models, that each other is compared with; else every pair.")
+    ] = None,
+    unpaired: Annotated[
+        bool, typer.Option("--unpaired", help="Two models on other patients, as internal and external.")
+    ] = False,
+    seeds: Annotated[
+        int, typer.Option(min=0, help="Runs of each recipe: the models are so many of A, then of B, ...")
+    ] = 0,
 ) -> None:
-    """Compare two models on the same patients."""
-    from cxr.commands.compare import OperatingPoints
+    """Compare models on the same patients, or two on other patients."""
+    from cxr.commands.compare import OperatingPoints, Plan
     from cxr.commands.compare import compare as run_compare
     from cxr.evaluation.join import LabelOptions
 
     points = OperatingPoints(tuple(validation or ()), tuple(thresholds or ()))
     options = LabelOptions(label_column, skip_unlabelled)
-    run_compare(runs, split and split.value, out, labels, options, points)
+    plan = Plan(against, unpaired, seeds)
+    run_compare(runs, split and split.value, out, labels, options, points, plan)
+
+
+@app.command(
+    epilog=example(
+        "cxr plan --patients 500 --prevalence 0.05 --auroc 0.85",
+        "cxr plan --patients 2000 --prevalence 0.1 --auroc 0.82 --other 0.84",
+        "cxr plan --patients 500 --prevalence 0.05 --auroc 0.85 --images 3",
+    )
+)
+def plan(
+    patients: Annotated[int, typer.Option(min=2, help="Patients of the planned test set.")],
+    prevalence: Annotated[float, typer.Option(help="Share of positive images, such as 0.05.")],
+    auroc: Annotated[float, typer.Option(help="The AUROC that is expected.")],
+    other: Annotated[
+        float | None, typer.Option(help="AUROC of a second model, to be told from the first.")
+    ] = None,
+    correlation: Annotated[
+        float, typer.Option(min=0, max=1, help="Of both models' scores, within each class.")
+    ] = 0.5,
+    images: Annotated[float, typer.Option(min=1, help="Images of each patient.")] = 1,
+    within: Annotated[float, typer.Option(min=0, max=1, help="Correlation of a patient's images.")] = 0.7,
+    sensitivity: Annotated[float | None, typer.Option(help="The sensitivity that is expected.")] = None,
+    specificity: Annotated[float | None, typer.Option(help="The specificity that is expected.")] = None,
+) -> None:
+    """Plan a test set: expected intervals, power of a comparison."""
+    from cxr.commands.plan import plan as run_plan
+    from cxr.evaluation.statistics.power import Design
+
+    run_plan(
+        Design(patients, prevalence, images, within), auroc, other, correlation, sensitivity, specificity
+    )
 
 
 @app.command(
     epilog=example(
         "cxr readers predictions.csv reader_1.csv reader_2.csv reader_3.csv",
         "cxr readers predictions.csv reader_*.csv --thresholds metrics.csv",
+        "cxr readers predictions.csv reader_*.csv --reference truth.csv --margin 0.05",
     )
 )
 def readers(
@@ -120,13 +175,28 @@ def readers(
         Path | None,
         typer.Option(help="metrics.csv of cxr eval, for the model's thresholds; else they are 0.5."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for readers.csv and readers.md.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for readers.html, .md, CSV files and the figure.")
+    ] = None,
     label_column: LabelColumn = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Table of ground truth, in place of the other readers.")
+    ] = None,
+    rule: Annotated[
+        ReaderRule | None, typer.Option(help="How readers are scored without one; majority by default.")
+    ] = None,
+    margin: Annotated[
+        float | None,
+        typer.Option(help="Test non-inferiority: how much worse the model may be, such as 0.05."),
+    ] = None,
 ) -> None:
     """Compare a model with human readers."""
     from cxr.commands.readers import readers as run_readers
+    from cxr.evaluation.join import LabelOptions
+    from cxr.evaluation.readers import Against
 
-    run_readers(predictions, reader, thresholds, out, label_column)
+    against = Against(rule.value if rule else None, reference, margin)
+    run_readers(predictions, reader, thresholds, out, LabelOptions(label_column), against)
 
 
 @app.command(

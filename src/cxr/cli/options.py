@@ -81,6 +81,14 @@ class Averaged(StrEnum):
     logits = "logits"
 
 
+class ReaderRule(StrEnum):
+    """What `cxr readers` scores a reader against where there is no ground truth."""
+
+    majority = "majority"
+    chexnet = "chexnet"
+    pairs = "pairs"
+
+
 class Maps(StrEnum):
     """How `cxr explain` makes heat maps."""
 

@@ -1,7 +1,7 @@
-"""cxr compare: two runs or predictions files on the same images."""
+"""cxr compare: runs or predictions files on the same images, or two on images of other patients."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxr.commands.targets import (
@@ -18,10 +18,15 @@ from cxr.console import out as terminal
 from cxr.errors import CxrError
 from cxr.evaluation.compare import MADE, Compared
 from cxr.evaluation.compare import compare as compare_models
+from cxr.evaluation.family import MOST_MODELS, compare_family, letter
 from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.prediction_files import read_files
 from cxr.evaluation.reader_files import read_thresholds
+from cxr.evaluation.seeds import compare_seeds
+from cxr.evaluation.unpaired import compare_unpaired
 from cxr.report import compare as report
+from cxr.report import compare_many
+from cxr.report.document import Table, Text
 from cxr.report.json_file import read_about
 from cxr.report.terminal import render
 from cxr.streams import show
@@ -57,6 +62,73 @@ class OperatingPoints:
 
 
 NO_POINTS = OperatingPoints()
+_OWN_KEYS = ("threshold", "tta", "unit", "combine")
+"""Keys of eval that each model is predicted and its thresholds are chosen with."""
+_SHARED_KEYS = ("interval", "draws", "draw_seed")
+"""Keys of eval that a comparison has once."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is compared with what.
+
+    Attributes:
+        against: A model that each other is compared with; every pair where not given.
+        unpaired: Two models on images of other patients.
+        seeds: Each so many models in a row are runs of one recipe; 0 where every model stands for itself.
+    """
+
+    against: str | None = None
+    unpaired: bool = False
+    seeds: int = 0
+
+    def check(self, models: Sequence[Target]) -> None:
+        """Refuse options that do not go together, and numbers of models that they do not go with.
+
+        Raises:
+            CxrError: Each of them.
+        """
+        given = {
+            "--against": self.against is not None,
+            "--unpaired": self.unpaired,
+            "--seeds": self.seeds > 0,
+        }
+        named = [name for name, is_given in given.items() if is_given]
+        if len(named) > 1:
+            raise CxrError(f"{named[1]}: cannot be combined with {named[0]}", "give one of them")
+        num = len(models)
+        if self.seeds:
+            if self.seeds < 2 or num % self.seeds:
+                problem = f"--seeds: {count(num, 'model')} are no recipes of {count(self.seeds, 'run')} each"
+                raise CxrError(
+                    problem, "give the runs of one recipe, then as many of the next; at least two each"
+                )
+            return
+        most = 2 if self.unpaired else MOST_MODELS
+        if not 2 <= num <= most:
+            takes = (
+                "--unpaired takes two models" if self.unpaired else f"cxr compare takes two to {MOST_MODELS}"
+            )
+            raise CxrError(f"{count(num, 'model')} given", f"{takes}: runs, or CSV files of predictions")
+        self.reference(models)
+
+    def reference(self, models: Sequence[Target]) -> int | None:
+        """The place of the model that each other is compared with.
+
+        Raises:
+            CxrError: It is none of the models.
+        """
+        if self.against is None:
+            return None
+        names = [str(model.path) for model in models]
+        if self.against not in names:
+            raise CxrError(
+                f"--against: {self.against} is none of the models", f"it is one of {', '.join(names)}"
+            )
+        return names.index(self.against)
+
+
+EVERY_PAIR = Plan()
 
 
 def compare(
@@ -66,23 +138,56 @@ def compare(
     labels: Path | None,
     options: LabelOptions = DEFAULT,
     points: OperatingPoints = NO_POINTS,
+    plan: Plan = EVERY_PAIR,
 ) -> None:
-    """Compare two runs or predictions files, print the differences, and write them where `out` is given."""
+    """Compare runs or predictions files, print the differences, and write them where `out` is given."""
     targets = parse_targets(arguments)
-    if len(targets.models) != 2:
-        problem = f"{count(len(targets.models), 'model')} given"
-        raise CxrError(problem, "cxr compare takes two: runs, or CSV files of predictions")
+    plan.check(targets.models)
     if targets.all_predictions:
         refuse_split(split)
     points.check(targets.models)
-    sides = [_open(model, targets, split or "test", labels, options, points) for model in targets.models]
-    (first, config), (second, _) = sides  # the eval keys of the first side hold for both
-    comparison = compare_models(first, second, config)
+    opened = [_open(model, targets, split or "test", labels, options, points) for model in targets.models]
+    sides = [note_other_keys(*each, opened[0], place) for place, each in enumerate(opened)]
+    config = opened[0][1]  # the eval keys of the first side hold for all
+    terminal().print(render(*_compare(sides, config, plan, plan.reference(targets.models), out)))
+    if out is not None:
+        show(f"comparison: {out / 'comparison.html'}")
+
+
+def _compare(
+    sides: Sequence[Compared], config: Eval, plan: Plan, reference: int | None, out: Path | None
+) -> tuple[Text | Table, ...]:
+    """What the terminal shows; the files are written where `out` is given."""
+    if plan.seeds:
+        seeds = compare_seeds(sides, plan.seeds, config)
+        if out is not None:
+            compare_many.write_seeds(seeds, out)
+        return compare_many.seeds_summary(seeds)
+    if len(sides) > 2:
+        family = compare_family(sides, config, reference)
+        if out is not None:
+            compare_many.write_family(family, out)
+        return compare_many.family_summary(family)
+    # of two models the reference is A
+    first, second = (sides[1], sides[0]) if reference == 1 else (sides[0], sides[1])
+    compare_two = compare_unpaired if plan.unpaired else compare_models
+    comparison = compare_two(first, second, config)
     if out is not None:
         report.write(comparison, out)
-    terminal().print(render(*report.summary(comparison)))
-    if out is not None:
-        show(f"comparison: {out / 'comparison.md'}")
+    return report.summary(comparison)
+
+
+def note_other_keys(side: Compared, config: Eval, first: tuple[Compared, Eval], place: int) -> Compared:
+    """The side, with notes on keys of eval that differ from those of the first, and whose hold."""
+    values, of_first = config.model_dump(), first[1].model_dump()
+    notes = []
+    for key in (*_OWN_KEYS, *_SHARED_KEYS):
+        if values[key] == of_first[key]:
+            continue
+        whose = "each has its own" if key in _OWN_KEYS else f"that of {letter(0)} holds for all"
+        shown = f"{letter(0)} {of_first[key]}, {letter(place)} {values[key]}"
+        notes.append(f"eval.{key} differs: {shown}; {whose}")
+    return replace(side, notes=(*side.notes, *notes))
 
 
 def _open(

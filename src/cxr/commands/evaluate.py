@@ -1,6 +1,7 @@
 """cxr eval: score runs or predictions files, write the report, print it."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from cxr.commands.targets import (
@@ -18,9 +19,10 @@ from cxr.evaluation import prediction_files
 from cxr.evaluation.align import Average
 from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.report import Report
+from cxr.evaluation.report import Report, add_references
 from cxr.paths import is_folder
 from cxr.report import evaluation
+from cxr.report.document import Part
 from cxr.report.run_files import Training, read_training
 from cxr.report.terminal import render
 from cxr.streams import show
@@ -39,12 +41,19 @@ def evaluate(
     averaged: Average,
     allow_seen: bool,
     options: LabelOptions = DEFAULT,
+    second: Sequence[Path] = (),
+    num_examples: int = 3,
 ) -> Path:
     """Score runs or predictions files, averaged when there are several, write the report and print it.
+
+    `second` are further tables of labels, which are set beside those of the report. The page of runs shows up
+    to `num_examples` images of each finding and kind of call.
 
     Returns:
         The page of the report.
     """
+    if num_examples < 0:
+        raise CxrError(f"--examples {num_examples}: is negative", "give 0 for none")
     targets = parse_targets(arguments)
     first = targets.models[0]
     if targets.all_predictions:  # nothing on this path imports torch
@@ -53,24 +62,26 @@ def evaluate(
         report, found = prediction_files.score_files(
             targets.paths, config, labels, validation, tune_on_test, averaged, options
         )
+        report = add_references(report, found.evaluated, second, config, options)
         folder = out or first.path.with_name(short_name(first.path.stem) + "_report")
         return _write(report, found.rows, found.evaluated, folder, None)
 
     if any(model.kind == "predictions" for model in targets.models):
         problem = f"{first.path}: runs and predictions files cannot be combined"
         raise CxrError(problem, "cxr eval a run first, then take its CSV")
-    refuse_file_options(labels, options, validation, tune_on_test)
-    from cxr.model.evaluate import evaluate_runs
+    refuse_file_options(labels, options, validation, tune_on_test, has_second=bool(second))
+    from cxr.explain.contact_sheets import draw_contact_sheets
+    from cxr.model.evaluate import evaluate_candidates, open_candidates
 
     split = split or "test"
-    report, predictions = evaluate_runs(
-        targets.paths, targets.overrides, split, averaged, allow_seen, targets.recipe
-    )
+    candidates = open_candidates(targets.paths, targets.overrides, targets.recipe)
+    report, predictions = evaluate_candidates(candidates, split, averaged, allow_seen, second, options)
+    examples = draw_contact_sheets(candidates, predictions, report.thresholds, split, num_examples)
     home = _home(first, targets.recipe)
     folder = out or home / _report_name(split, targets)
     # An ensemble has no one training whose curves and recipe the page could show.
     training = read_training(home) if len(targets.models) == 1 else None
-    return _write(report, predictions, predictions, folder, training)
+    return _write(report, predictions, predictions, folder, training, examples)
 
 
 def _write(
@@ -79,8 +90,9 @@ def _write(
     evaluated: Predictions,
     folder: Path,
     training: Training | None,
+    examples: Sequence[Part] = (),
 ) -> Path:
-    evaluation.write(report, predictions, evaluated, folder, training)
+    evaluation.write(report, predictions, evaluated, folder, training, examples)
     terminal().print(render(*evaluation.summary(report)))
     page = folder / "report.html"
     show(f"report: {page}")

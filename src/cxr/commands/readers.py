@@ -5,8 +5,8 @@ from pathlib import Path
 
 from cxr.commands.targets import file_options, split_overrides
 from cxr.console import out as terminal
-from cxr.evaluation.join import LabelOptions
-from cxr.evaluation.readers import compare_reader_files
+from cxr.evaluation.join import DEFAULT, LabelOptions
+from cxr.evaluation.readers import Against, compare_reader_files
 from cxr.report import readers as report
 from cxr.report.terminal import render
 from cxr.streams import show
@@ -17,13 +17,14 @@ def readers(
     arguments: Sequence[str],
     thresholds: Path | None,
     out: Path | None,
-    column: str | None = None,
+    options: LabelOptions = DEFAULT,
+    against: Against = Against(),
 ) -> None:
     """Compare a predictions file with the files of human readers, print, and write where `out` is given."""
     paths, overrides = split_overrides(arguments)
     # data.duplicates joins rows of the readers' files, which are tables of labels
-    config, options = file_options(overrides, LabelOptions(column), has_labels=True)
-    comparison = compare_reader_files(predictions, paths, thresholds, config, options)
+    config, options = file_options(overrides, options, has_labels=True)
+    comparison = compare_reader_files(predictions, paths, thresholds, config, options, against)
     if out is not None:
         report.write(comparison, out)
     terminal().print(render(*report.summary(comparison)))

@@ -183,8 +183,9 @@ def refuse_file_options(
     options: LabelOptions,
     validation: Path | None = None,
     tune_on_test: bool = False,
+    has_second: bool = False,
 ) -> None:
-    """Refuse options of predictions files beside a run.
+    """Refuse options of predictions files beside a run; --skip-unlabelled goes with second labels too.
 
     Raises:
         CxrError: Each of them that is given.
@@ -192,7 +193,7 @@ def refuse_file_options(
     given = {
         "--labels": labels,
         "--label-column": options.column,
-        "--skip-unlabelled": options.skip_unlabelled,
+        "--skip-unlabelled": options.skip_unlabelled and not has_second,
         "--validation": validation,
         "--tune-on-test": tune_on_test,
     }

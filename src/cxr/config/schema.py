@@ -186,6 +186,12 @@ class Eval(Section):
     """Number of bootstrap draws."""
     draw_seed: int = Field(0, ge=0)
     """Random seed of the bootstrap."""
+    prevalences: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.01, 0.05, 0.2)
+    """Shares of positive images for which PPV and NPV are given."""
+    coverage: float = Field(0.9, gt=0, lt=1)
+    """Share of images whose prediction set is to have their label, fitted on validation images."""
+    planned_patients: int = Field(0, ge=0)
+    """Patients of a planned test set, for which the expected width of intervals is given; 0 gives none."""
     subgroups: tuple[str, ...] = ("sex", "age", "view", "source")
     """Columns that define subgroups; age is cut into bands of twenty years."""
 

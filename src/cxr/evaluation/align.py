@@ -65,7 +65,7 @@ def average(models: Sequence[Named], averaged: Average) -> tuple[Predictions, li
     rows = aligned[0].rows
     for predictions in aligned[1:]:  # a row that any of them calls training is not evaluated
         rows = rows.assign(split=rows["split"].where(rows["split"] != "", predictions.rows["split"]))
-    return Predictions(rows, aligned[0].findings, aligned[0].y, np.clip(mean, 0, 1)), notes
+    return replace(aligned[0], rows=rows, p=np.clip(mean, 0, 1), notes=()), notes
 
 
 def _rename_images(models: Sequence[Named]) -> tuple[list[Named], list[str]]:
@@ -94,7 +94,7 @@ def _select(predictions: Predictions, images: npt.NDArray[np.str_], findings: Se
     chosen = predictions.select(index.get_indexer(pd.Index(images)))
     names = [find_spelling(name, predictions.findings) for name in findings]
     columns = [predictions.findings.index(name) for name in names if name is not None]
-    return Predictions(chosen.rows, tuple(findings), chosen.y[:, columns], chosen.p[:, columns])
+    return replace(chosen, findings=tuple(findings), y=chosen.y[:, columns], p=chosen.p[:, columns], notes=())
 
 
 def _note_left_out(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from cxr.evaluation.predictions import Predictions
@@ -10,7 +11,14 @@ from cxr.evaluation.recalibration import Recalibration
 from cxr.evaluation.statistics import calibration, metrics
 from cxr.evaluation.statistics.bootstrap import Resampling
 from cxr.evaluation.statistics.calibration import Calibration
-from cxr.evaluation.statistics.intervals import calibration_interval, count_units
+from cxr.evaluation.statistics.intervals import (
+    NONE,
+    Interval,
+    calibration_interval,
+    count_units,
+    effective_units,
+    interval,
+)
 from cxr.evaluation.statistics.metrics import Float
 
 _RELIABILITY_BINS = 10
@@ -99,21 +107,25 @@ def _measure_after(predictions: Predictions, recalibration: Recalibration | None
     return after
 
 
-def reliability_table(predictions: Predictions) -> pd.DataFrame:
+def reliability_table(predictions: Predictions, resampling: Resampling | None = None) -> pd.DataFrame:
     """At most ten groups of equally many rows per finding, by probability.
 
-    Columns: finding, lowest, highest, num, mean_probability, positive (the share).
+    Columns: finding, lowest, highest, num, mean_probability, positive (the share), num_positive, and the
+    share's interval positive_low, positive_high, nan without resampling.
     """
-    rows = []
+    rows: list[dict[str, object]] = []
     for c, finding in enumerate(predictions.findings):
         known = ~np.isnan(predictions.y[:, c])
         y, p = predictions.y[known, c], predictions.p[known, c]
         if not len(p):
             continue
         # Deciles; equal ones fall together, so that equal probabilities are always in one group.
-        edges = np.unique(np.quantile(p, np.linspace(0, 1, _RELIABILITY_BINS + 1)))
-        group = np.searchsorted(edges[1:-1], p, "right")
-        for number in np.unique(group):
+        # The highest probability may be an edge, too: where many rows have it they are a group.
+        edges = np.unique(np.quantile(p, np.linspace(0, 1, _RELIABILITY_BINS + 1)[1:-1]))
+        group = np.searchsorted(edges, p, "right")
+        numbers = np.unique(group)
+        intervals = share_intervals(y, group, known, numbers, resampling)
+        for number, bounds in zip(numbers, intervals, strict=True):
             members = group == number
             rows.append(
                 {
@@ -123,7 +135,41 @@ def reliability_table(predictions: Predictions) -> pd.DataFrame:
                     "num": int(members.sum()),
                     "mean_probability": p[members].mean(),
                     "positive": y[members].mean(),
+                    "num_positive": int(y[members].sum()),
+                    "positive_low": bounds.low,
+                    "positive_high": bounds.high,
                 }
             )
     columns = ["finding", "lowest", "highest", "num", "mean_probability", "positive"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[*columns, "num_positive", "positive_low", "positive_high"])
+
+
+def share_intervals(
+    y: Float,
+    group: npt.NDArray[np.intp],
+    known: npt.NDArray[np.bool_],
+    numbers: npt.NDArray[np.intp],
+    resampling: Resampling | None,
+) -> list[Interval]:
+    """Intervals of the share of positive rows in each of the groups `numbers`, by the patients in them.
+
+    Args:
+        y: [K] labels of the known rows.
+        group: [K] number of each one's group.
+        known: [N] which rows these are.
+        numbers: Of the groups.
+        resampling: Of all N rows.
+    """
+    if resampling is None:
+        return [NONE] * len(numbers)
+    of_row = resampling.of_row[known]
+    # [2 G, U] positive rows of each group and unit, then all of them
+    sums = [np.bincount(of_row[group == g], y[group == g], resampling.num_units) for g in numbers]
+    sums += [np.bincount(of_row[group == g], minlength=resampling.num_units) for g in numbers]
+    drawn = np.concatenate([np.array(sums) @ weights for weights in resampling.counts()], axis=1)  # [2 G, D]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = drawn[: len(numbers)] / drawn[len(numbers) :]
+    return [
+        interval(float(y[group == g].mean()), shares[place], effective_units(of_row[group == g]))
+        for place, g in enumerate(numbers)
+    ]

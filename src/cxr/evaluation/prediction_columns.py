@@ -111,10 +111,10 @@ def own_words(sheet: Sheet, column: str | None) -> tuple[str, ...]:
     return read_classes(sheet.column(name))[0] if name in sheet.header else ()
 
 
-def header_mistakes(sheet: Sheet, found: Collection[str], p_columns: Named, y_columns: Named) -> Mistakes:
-    """Mistakes of the header: a missing column, two columns of a finding, a label without a probability."""
+def header_mistakes(sheet: Sheet, named: bool, p_columns: Named, y_columns: Named) -> Mistakes:
+    """A missing column (`named`: rows have names), two of a finding, a label without a probability."""
     where, mistakes = f"{sheet.path}:1", Mistakes()
-    if "image" not in found:
+    if not named:
         mistakes.append((f"{where}: no image column", "call it image, filename, Image Index or Path"))
     if not p_columns:
         mistakes.append((f"{where}: no probability column", "call them p_<finding>, as in p_Cardiomegaly"))

@@ -1,7 +1,7 @@
 """CSV files of predictions -> Report: which rows are evaluated, and which rows thresholds are chosen on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cxr.config.schema import Eval
@@ -28,6 +28,7 @@ class FilePredictions:
         thresholds: Operating points.
         recalibration: Fitted on validation rows; None where there are none.
         notes: What a report must say of them.
+        images: Where studies or patients are evaluated, their images and the thresholds of images.
     """
 
     rows: Predictions
@@ -35,6 +36,7 @@ class FilePredictions:
     thresholds: Thresholds
     recalibration: Recalibration | None
     notes: tuple[str, ...]
+    images: tuple[Predictions, Thresholds] | None = None
 
 
 def score_files(
@@ -53,7 +55,9 @@ def score_files(
         about.append(("ensemble", f"mean of the {averaged} of {len(paths)} models"))
     if labels is not None:
         about.append(("labels", f"{labels} (uncertain cells unknown, blank cells negative)"))
-    report = score(found.evaluated, found.thresholds, about, found.notes, config, found.recalibration)
+    report = score(
+        found.evaluated, found.thresholds, about, found.notes, config, found.recalibration, found.images
+    )
     return report, found
 
 
@@ -79,32 +83,48 @@ def read_files(
     """
     # 1. read, average, and combine images to studies or patients
     files = [(str(path), read(path, labels, options=options)) for path in paths]
-    rows, notes = average(files, averaged) if len(files) > 1 else (files[0][1], [])
-    rows = combine(rows, config.unit, config.combine)
+    images, notes = average(files, averaged) if len(files) > 1 else (files[0][1], [])
     notes += dict.fromkeys(note for _, file in files for note in file.notes)
+    rows = combine(images, config.unit, config.combine)
     notes += [note for note in rows.notes if note not in notes]
 
     # 2. the rows to evaluate, and validation rows; without test rows, val rows are evaluated too
-    is_test = rows.rows["split"].to_numpy() == "test"
-    is_val = rows.rows["split"].to_numpy() == "val"
-    evaluated = rows.select(is_test) if is_test.any() else rows
-    validation_rows = rows.select(is_val & is_test.any())
+    evaluated, validation_rows = _divide(rows)
+    evaluated_images, validation_images = _divide(images)
     if validation is not None:
-        validation_rows = _read_validation(validation, labels, evaluated, options, config)
+        validation_images = _read_validation(validation, labels, evaluated_images, options)
+        validation_rows = combine(validation_images, config.unit, config.combine)
+        _refuse_shared(validation, validation_rows, evaluated)
         notes += [f"{validation}: {note}" for note in validation_rows.notes if note not in notes]
     notes += _note_shared_patients(validation_rows, evaluated)
 
-    # 3. thresholds
-    tuned_on = validation_rows if len(validation_rows) or not tune_on_test else evaluated
-    if isinstance(config.threshold, str) and not len(tuned_on):
+    # 3. thresholds, each of the unit that it is used for
+    def choose_for(found: Predictions, validated: Predictions) -> Thresholds:
+        tuned_on = validated if len(validated) or not tune_on_test else found
+        is_untuned = isinstance(config.threshold, str) and not len(tuned_on)
+        return fixed(rows.findings) if is_untuned else choose(tuned_on, config.threshold)
+
+    if isinstance(config.threshold, str) and not len(validation_rows) and not tune_on_test:
         notes.append(
             "thresholds are not tuned: there are no validation rows; give some with --validation FILE"
         )
-        thresholds = fixed(rows.findings)
-    else:
-        thresholds = choose(tuned_on, config.threshold)
-    recalibration = fit(validation_rows) if len(validation_rows) else None
-    return FilePredictions(rows, evaluated, thresholds, recalibration, tuple(notes))
+    recalibration = fit(validation_rows, config) if len(validation_rows) else None
+    has_units = rows.unit != images.unit
+    return FilePredictions(
+        rows,
+        evaluated,
+        choose_for(evaluated, validation_rows),
+        recalibration,
+        tuple(notes),
+        (evaluated_images, choose_for(evaluated_images, validation_images)) if has_units else None,
+    )
+
+
+def _divide(rows: Predictions) -> tuple[Predictions, Predictions]:
+    """(rows of split test, or all where none is; rows of split val beside rows of split test)."""
+    is_test = rows.rows["split"].to_numpy() == "test"
+    is_val = rows.rows["split"].to_numpy() == "val"
+    return rows.select(is_test) if is_test.any() else rows, rows.select(is_val & is_test.any())
 
 
 def _note_shared_patients(validation: Predictions, evaluated: Predictions) -> list[str]:
@@ -116,11 +136,7 @@ def _note_shared_patients(validation: Predictions, evaluated: Predictions) -> li
 
 
 def _read_validation(
-    path: Path | Sheet,
-    labels: Path | Sheet | None,
-    evaluated: Predictions,
-    options: LabelOptions,
-    config: Eval,
+    path: Path | Sheet, labels: Path | Sheet | None, evaluated: Predictions, options: LabelOptions
 ) -> Predictions:
     """The rows of split val of another file, or all where none is, with the findings that are evaluated.
 
@@ -129,7 +145,7 @@ def _read_validation(
     """
     file = read(path, labels, options=options)
     is_val = (file.rows["split"] == "val").to_numpy()
-    rows = combine(file.select(is_val) if is_val.any() else file, config.unit, config.combine)
+    rows = file.select(is_val) if is_val.any() else file
 
     columns, missing = [], []
     for finding in evaluated.findings:
@@ -143,12 +159,23 @@ def _read_validation(
             f"{path}: no probability of {', '.join(missing)}", "predict the same findings in both files"
         )
 
-    is_shared = match_names(rows.rows["image"], evaluated.rows["image"]) >= 0
-    shared = rows.rows["image"][is_shared]
+    y, p = rows.y[:, columns], rows.p[:, columns]
+    found = replace(rows, findings=evaluated.findings, y=y, p=p)
+    _refuse_shared(path, found, evaluated)
+    return found
+
+
+def _refuse_shared(path: Path | Sheet, validation: Predictions, evaluated: Predictions) -> None:
+    """Refuse validation rows that are evaluated.
+
+    Raises:
+        CxrError: Such rows.
+    """
+    is_shared = match_names(validation.rows["image"], evaluated.rows["image"]) >= 0
+    shared = validation.rows["image"][is_shared]
     if len(shared):
+        many = {"image": "images", "study": "studies", "patient": "patients"}[validation.unit]
         raise CxrError(
-            f"{path}: {len(shared):,} of its images are evaluated too, the first {shared.min()}",
-            "choose thresholds on other images than those that are evaluated",
+            f"{path}: {len(shared):,} of its {many} are evaluated too, the first {shared.min()}",
+            f"choose thresholds on other {many} than those that are evaluated",
         )
-    notes = tuple(dict.fromkeys((*file.notes, *rows.notes)))
-    return Predictions(rows.rows, evaluated.findings, rows.y[:, columns], rows.p[:, columns], notes)

@@ -23,6 +23,8 @@ from cxr.evaluation.prediction_columns import (
     row_columns,
 )
 from cxr.evaluation.prediction_rows import note_equal, row_mistakes
+from cxr.evaluation.study_rows import Unit, name_rows, patients_of
+from cxr.evaluation.wider import add_wider, wider_names
 from cxr.files import write_text
 from cxr.labels.label_csv import name_labels
 from cxr.labels.plain import IDS
@@ -48,6 +50,7 @@ class Predictions:
         y: [N, C] float64 of 1 (present), 0 (absent), nan (unknown, left out of every metric).
         p: [N, C] float64 probabilities in [0, 1].
         notes: What a report must say about how they were read or made.
+        unit: What a row is; the column `image` then names the study or patient.
     """
 
     rows: pd.DataFrame
@@ -55,6 +58,7 @@ class Predictions:
     y: Float
     p: Float
     notes: tuple[str, ...] = ()
+    unit: Unit = "image"
 
     def __post_init__(self) -> None:
         assert self.y.shape == self.p.shape == (len(self.rows), len(self.findings))
@@ -77,8 +81,8 @@ class Predictions:
         else:
             order = [*_SPLIT_WORDS, *sorted(present - set(_SPLIT_WORDS))]
             splits = " and ".join(_SPLIT_WORDS.get(name, name) for name in order if name in present)
-        counts = [count(len(self), "image")]
-        if len(self) and (self.rows["patient_id"] != "").all():
+        counts = [count(len(self), self.unit)]
+        if self.unit != "patient" and len(self) and (self.rows["patient_id"] != "").all():
             counts.append(count(self.rows["patient_id"].nunique(), "patient"))
         return f"{splits} rows ({', '.join(counts)})"
 
@@ -114,10 +118,12 @@ def read(
     needs_labels: bool = True,
     options: LabelOptions = DEFAULT,
     labelled: Collection[str] = (),
+    wider: Collection[str] = (),
 ) -> Predictions:
     """Predictions from a CSV, or a sheet that was read, joined to the labels of another if one is given.
 
-    Image, patient, study, view, sex, age and split stand in columns of their usual names. `finding_columns`
+    Image, patient, study, view, sex, age and split stand in columns of their usual names. Without an image
+    column a row is a study, or else a patient, where these ids tell the rows apart. `finding_columns`
     decides which columns are probabilities; the label of X is `y_X`. What is missing is empty; every further
     column is kept. Equal rows of an image count as one.
 
@@ -126,7 +132,8 @@ def read(
     not label is unknown throughout. Images are joined by name, see `match_names`, or by study or patient
     where the table has one row for each; what the predictions leave empty in IDENTITY is taken from the
     labels. Without any labels there is an error, unless `needs_labels` is off. `labelled` are findings that
-    are labelled elsewhere, as by human readers.
+    are labelled elsewhere, as by human readers. A wider finding of the label table, or of `wider`, which the
+    file predicts under narrower names is added, see `add_wider`.
 
     Raises:
         CxrError: Every mistake of the file at once: not a CSV, no image or probability column, rows of an
@@ -139,12 +146,20 @@ def read(
     p_columns, y_columns, notes = finding_columns(sheet, (*labelled, *label_names))
     taken = {name for _, name in (*p_columns, *y_columns)}
     columns = row_columns(sheet, taken)
-    _raise(header_mistakes(sheet, columns, p_columns, y_columns if table is None and needs_labels else []))
+    unit, names = name_rows(sheet, columns)
+    is_named = "image" in columns or bool(names)
+    _raise(header_mistakes(sheet, is_named, p_columns, y_columns if table is None and needs_labels else []))
 
     # 2. their cells; mistakes are collected, so that all of them are shown at once
     findings = tuple(finding for finding, _ in p_columns)
     rows = identity(sheet, columns, taken)
+    if names:
+        rows = _name_by_study(rows, names)
     p, mistakes = probabilities(sheet, [name for _, name in p_columns])
+    if not mistakes:
+        wider = (*wider, *(wider_names(table) if isinstance(table, Sheet) else ()))
+        findings, p, wider_notes = add_wider(findings, p, wider)
+        notes = [*notes, *wider_notes]
     mistakes += find_rounded_ids(sheet, [columns[kind] for kind in IDS if kind in columns])
     rows, unknown_splits = _read_splits(sheet, rows, columns.get("split", ""))
     file_rows = rows
@@ -163,8 +178,16 @@ def read(
     if options.skip_unlabelled and labels is not None:
         keep &= ~np.isnan(y).all(axis=1)
         notes += _note_skipped(labels, keep)
-    predictions = Predictions(rows, findings, y, np.clip(p, 0, 1), tuple(notes))
+    predictions = Predictions(rows, findings, y, np.clip(p, 0, 1), tuple(notes), unit)
     return predictions if keep.all() else predictions.select(keep)
+
+
+def _name_by_study(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """The rows of a file without images, with the patients that CheXpert's names of studies tell."""
+    rows = rows.assign(image=pd.Series(names, dtype=str))
+    if (rows["patient_id"] == "").all():
+        rows = rows.assign(patient_id=pd.Series(patients_of(names), dtype=str))
+    return rows
 
 
 def _open(labels: Path | Sheet | None) -> Sheet | Path | None:

@@ -1,5 +1,6 @@
-"""Files for a comparison with human readers: each reader's calls, and thresholds of a report."""
+"""Files for a comparison with human readers: each reader's calls or scores, the reference, thresholds."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,43 +9,96 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from cxr.config.schema import Eval
 from cxr.errors import CxrError
-from cxr.evaluation.join import DEFAULT, LabelOptions, find_rows
+from cxr.evaluation.join import DEFAULT, STUDY, LabelOptions, find_rows
 from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import GIVEN, Thresholds
+from cxr.evaluation.units import combine
+from cxr.evaluation.wider import any_label, parts_of, wider_names
 from cxr.findings import NO_FINDING, canonical, find, name_key
 from cxr.labels.label_csv import name_labels, read_labels
-from cxr.labels.sheet import read_sheet
-from cxr.labels.table import LabelTable
+from cxr.labels.sheet import Sheet, read_sheet
 from cxr.labels.targets import resolve
 
 Indices = npt.NDArray[np.intp]
+_SCORE = re.compile("(p|prob)_", re.IGNORECASE)
+
+
+SCORE_THRESHOLD = 0.5
+"""Score from which a reader who gives scores calls a finding."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One reader's calls of the predicted images: [N, C] of 1, 0, or nan where nothing is called."""
+    """What one reader says of the predicted images.
+
+    Attributes:
+        name: Of his file.
+        calls: [N, C] of 1, 0, or nan where nothing is called.
+        scores: [N, C] from 0 to 1, nan where there is none; None for a reader who gives calls alone.
+    """
 
     name: str
     calls: Float
+    scores: Float | None = None
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A reader's file: its rows, findings [F], values [M, F], labels that it names, and whether it scores."""
+
+    rows: pd.DataFrame
+    findings: tuple[str, ...]
+    values: Float
+    labelled: tuple[str, ...]
+    notes: tuple[str, ...]
+    is_scored: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def pick(self, findings: Sequence[str], rows: Indices) -> Float:
+        """[N, C] values of these findings in these of its rows; nan where there is no row (-1).
+
+        A wider finding is called where any of the reader's narrower ones is, and has their largest score.
+        """
+        columns = []
+        for finding in findings:
+            parts = self.values[:, [self.findings.index(part) for part in parts_of(finding, self.findings)]]
+            columns.append(parts.max(axis=1) if self.is_scored else any_label(parts))
+        # one more row of nan, on which index -1 falls
+        return np.vstack([np.stack(columns, axis=1), np.full((1, len(columns)), np.nan)])[rows]
 
 
 def read_readings(
-    path: Path, readers: Sequence[Path], options: LabelOptions = DEFAULT
+    path: Path,
+    readers: Sequence[Path],
+    options: LabelOptions = DEFAULT,
+    reference: Path | None = None,
+    config: Eval | None = None,
 ) -> tuple[Indices, Predictions, list[Reading], list[str]]:
     """(rows that any reader has read, predictions, each reader's calls of those rows, notes).
 
-    Predictions are of the findings that all readers and the model have in common.
+    Predictions are of the findings that all readers and the model have in common. A wider finding of any of
+    the tables, `reference` among them, which the model predicts under narrower names is added. With a
+    `config`, images are combined to studies or patients as it says.
 
     Raises:
         CxrError: No image or finding in common, or a file that cannot be read.
     """
     sheets = [read_sheet(reader) for reader in readers]
-    labelled = [name_labels(sheet, options.column) for sheet in sheets]
+    labelled = [() if _has_scores(sheet) else name_labels(sheet, options.column) for sheet in sheets]
     every_label = list(dict.fromkeys(name for names in labelled for name in names))
-    whole = read(path, needs_labels=False, labelled=every_label)
-    tables = [read_labels(sheet, whole.findings, options.column, options.duplicates) for sheet in sheets]
+    every_sheet = [*sheets, *([read_sheet(reference)] if reference else [])]
+    wider = list(dict.fromkeys(name for sheet in every_sheet for name in wider_names(sheet)))
+    whole = read(path, needs_labels=False, labelled=every_label, wider=wider)
+    if config:
+        whole = combine(whole, config.unit, config.combine)
+    tables = [
+        _read_reader(sheet, names, whole, options) for sheet, names in zip(sheets, labelled, strict=True)
+    ]
     predictions = _with_common(whole, tables)
     # per reader [N]: its table's row of each predicted image, -1 where it has not read the image
     table_rows = [find_rows(predictions.rows, table.rows) for table in tables]
@@ -54,15 +108,72 @@ def read_readings(
         others = ", ".join(str(reader) for reader in readers)
         raise CxrError(f"{path}: no {kind} in common with {others}", "name images and findings alike")
 
+    names = _name_readers(readers)
     readings, notes = [], list(whole.notes)
-    for name, names, table, rows in zip(_name_readers(readers), labelled, tables, table_rows, strict=True):
-        if not options.column:  # with a column of classes, the table's notes say the same
-            notes += _note_not_predicted(name, names, whole)
+    if not options.column:  # with a column of classes, the table's notes say the same
+        notes += _note_not_predicted(names, tables, whole)
+    for name, table, rows in zip(names, tables, table_rows, strict=True):
         notes += [f"reader {name}: {note}" for note in table.notes]
         notes += _note_findings(name, whole, table)
         notes += _note_images(name, predictions.rows["image"], table, rows)
-        readings.append(Reading(name, _calls(table, predictions.findings)[rows[read_rows]]))
+        values = table.pick(predictions.findings, rows[read_rows])
+        readings.append(_reading(name, values, table.is_scored))
     return read_rows, predictions, readings, notes
+
+
+def read_reference(
+    path: Path, predictions: Predictions, options: LabelOptions = DEFAULT
+) -> tuple[Float, list[str]]:
+    """(labels [N, C] of a table of ground truth, nan = unknown; notes).
+
+    As in readers' files, uncertain and blank cells are unknown.
+
+    Raises:
+        CxrError: A file that cannot be read, or that labels none of the images or findings.
+    """
+    table = _read_labels(read_sheet(path), (), predictions, options)
+    rows = find_rows(predictions.rows, table.rows)
+    if not (rows >= 0).any():
+        hint = f"the table names images like {table.rows['image'].iloc[0]}; file names must agree"
+        raise CxrError(f"{path}: labels none of the images that readers have read", hint)
+    labels = np.full((len(predictions), len(predictions.findings)), np.nan)
+    known = [bool(parts_of(finding, table.findings)) for finding in predictions.findings]
+    kept = [finding for finding, is_known in zip(predictions.findings, known, strict=True) if is_known]
+    labels[:, known] = table.pick(kept, rows)
+    notes = [f"reference: {note}" for note in table.notes]
+    num_lacking = int((rows < 0).sum())
+    if num_lacking:
+        notes.append(f"{num_lacking:,} of the {len(rows):,} images are not labelled in {path}")
+    return labels, notes
+
+
+def _has_scores(sheet: Sheet) -> bool:
+    """Whether a reader's file holds scores: columns `p_X` or `prob_X`, as predictions have."""
+    return any(_SCORE.match(name) for name in sheet.header)
+
+
+def _read_reader(sheet: Sheet, names: tuple[str, ...], whole: Predictions, options: LabelOptions) -> _Read:
+    """A reader's calls, or scores where its columns are called `p_X`."""
+    if not _has_scores(sheet):
+        return _read_labels(sheet, names, whole, options)
+    scored = read(sheet, needs_labels=False)
+    rows = scored.rows if STUDY in scored.rows else scored.rows.assign(**{STUDY: ""})
+    return _Read(rows, scored.findings, scored.p, scored.findings, scored.notes, is_scored=True)
+
+
+def _read_labels(sheet: Sheet, names: tuple[str, ...], whole: Predictions, options: LabelOptions) -> _Read:
+    """The cells of a table of labels: 1, 0, or nan where it says nothing."""
+    table = read_labels(sheet, whole.findings, options.column, options.duplicates)
+    targets = resolve(table, list(table.findings), uncertain="ignore", blank="masked")
+    known = np.where(targets.mask, targets.y, np.nan).astype(np.float64)
+    return _Read(table.rows, table.findings, known, names, table.notes)
+
+
+def _reading(name: str, values: Float, is_scored: bool) -> Reading:
+    if not is_scored:
+        return Reading(name, values)
+    calls = np.where(np.isnan(values), np.nan, (values >= SCORE_THRESHOLD).astype(np.float64))
+    return Reading(name, calls, values)
 
 
 def _name_readers(readers: Sequence[Path]) -> list[str]:
@@ -72,28 +183,20 @@ def _name_readers(readers: Sequence[Path]) -> list[str]:
     return [f"{reader.absolute().parent.name}/{reader.stem}" if alike else reader.stem for reader in readers]
 
 
-def _with_common(predictions: Predictions, tables: Sequence[LabelTable]) -> Predictions:
+def _with_common(predictions: Predictions, tables: Sequence[_Read]) -> Predictions:
     """The predictions of the findings that every reader reads, without labels."""
-    common = [all(find(name, table.findings) for table in tables) for name in predictions.findings]
+    common = [all(parts_of(name, table.findings) for table in tables) for name in predictions.findings]
     findings = tuple(name for name, kept in zip(predictions.findings, common, strict=True) if kept)
     unknown = np.full((len(predictions), len(findings)), np.nan)
     return replace(predictions, findings=findings, y=unknown, p=predictions.p[:, common], notes=())
 
 
-def _calls(table: LabelTable, findings: Sequence[str]) -> Float:
-    """[M + 1, C] calls of the reader's M rows, and a row of nan, on which index -1 of unread images falls."""
-    names = [name for finding in findings if (name := find(finding, table.findings))]
-    targets = resolve(table, names, uncertain="ignore", blank="masked")
-    known = np.where(targets.mask, targets.y, np.nan).astype(np.float64)
-    return np.vstack([known, np.full((1, len(findings)), np.nan)])
-
-
-def _note_findings(name: str, predictions: Predictions, table: LabelTable) -> list[str]:
-    lacking = [finding for finding in predictions.findings if find(finding, table.findings) is None]
+def _note_findings(name: str, predictions: Predictions, table: _Read) -> list[str]:
+    lacking = [finding for finding in predictions.findings if not parts_of(finding, table.findings)]
     return [f"left out, since reader {name} does not read them: {', '.join(lacking)}"] if lacking else []
 
 
-def _note_images(name: str, images: "pd.Series[str]", table: LabelTable, rows: Indices) -> list[str]:
+def _note_images(name: str, images: "pd.Series[str]", table: _Read, rows: Indices) -> list[str]:
     """How many readings have no prediction and how many predictions no reading, with the first of each."""
     unused = table.rows["image"][~np.isin(np.arange(len(table)), rows)]
     unread = images[rows < 0]
@@ -107,14 +210,22 @@ def _note_images(name: str, images: "pd.Series[str]", table: LabelTable, rows: I
     return notes
 
 
-def _note_not_predicted(name: str, labelled: Sequence[str], predictions: Predictions) -> list[str]:
-    """Findings that the reader reads and the model does not predict; "No Finding" is expected among them."""
-    others = [
-        label for label in labelled if label != NO_FINDING and find(label, predictions.findings) is None
-    ]
-    if not others:
-        return []
-    return [f"left out, since the model does not predict what reader {name} reads: {', '.join(others)}"]
+def _note_not_predicted(names: Sequence[str], tables: Sequence[_Read], predictions: Predictions) -> list[str]:
+    """Findings that readers read and the model does not predict; "No Finding" is expected among them."""
+    readers_of: dict[str, list[str]] = {}  # of each list of such findings
+    for name, table in zip(names, tables, strict=True):
+        others = [
+            label
+            for label in table.labelled
+            if label != NO_FINDING and find(label, predictions.findings) is None
+        ]
+        if others:
+            readers_of.setdefault(", ".join(others), []).append(name)
+    notes = []
+    for findings, who in readers_of.items():
+        readers = f"reader {who[0]} reads" if len(who) == 1 else f"readers {', '.join(who)} read"
+        notes.append(f"left out, since the model does not predict what {readers}: {findings}")
+    return notes
 
 
 def read_thresholds(path: Path, findings: Sequence[str]) -> Thresholds:

@@ -1,9 +1,8 @@
-"""A model beside human readers, as CheXNet was evaluated: F1 against the majority of the other readers."""
+"""A model beside human readers: against a ground truth, or against the other readers by a rule."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,48 +11,72 @@ from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.reader_files import Reading, read_readings, read_thresholds
-from cxr.evaluation.statistics import metrics
-from cxr.evaluation.statistics.bootstrap import Resampling, draw_metrics, resampling_of
-from cxr.evaluation.statistics.intervals import (
-    NONE,
-    UnitCounts,
-    count_units,
-    difference_interval,
-    metric_interval,
-)
+from cxr.evaluation.reader_files import Reading, read_readings, read_reference, read_thresholds
+from cxr.evaluation.reader_mrmc import compare_with_panel
+from cxr.evaluation.reader_points import Curve, locate_readers
+from cxr.evaluation.reader_rules import NAMES, REFERENCE, SINGLE, Rule, refer
+from cxr.evaluation.reader_scores import score_readers
+from cxr.evaluation.statistics.bootstrap import resampling_of
 from cxr.evaluation.statistics.metrics import Float
+from cxr.evaluation.study_rows import Unit
 from cxr.evaluation.thresholds import Thresholds, fixed, origin
-
-AVERAGE = "all readers"
-COLUMNS = ("finding", "reader", "num", "num_positive", "reader_f1", "reader_low", "reader_high", "model_f1",
-           "model_low", "model_high", "difference", "difference_low", "difference_high")  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ReaderComparison:
-    """F1 of a model and of readers.
+    """Metrics of a model and of readers.
 
     Attributes:
-        table: COLUMNS, one row per finding and reader: the reader and the model against the majority of the
-            other readers, on the images that the reader has read, with 95 % intervals and the difference,
-            model less reader. Of several readers, row AVERAGE holds their mean. A single reader is the
-            reference and has no F1.
+        table: F1 by finding and reader, see `reader_scores.score_readers`.
         about: (key, value) pairs: what was compared, on which images, with which thresholds and intervals.
         notes: What a reader of the report must know.
+        metrics: Every metric by finding and reader, see there too.
+        points: See `reader_points.locate_readers`; empty where reader and model have no common reference.
+        curves: [finding] the ROC curve of the model (false-positive rate, sensitivity), where there is one.
+        panel: See `reader_mrmc.compare_with_panel`; empty without a ground truth.
+        unit: What a row is: image, study or patient.
     """
 
     table: pd.DataFrame
     about: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
+    points: pd.DataFrame = field(default_factory=pd.DataFrame)
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    panel: pd.DataFrame = field(default_factory=pd.DataFrame)
+    unit: Unit = "image"
 
 
-class Scored(NamedTuple):
-    """F1, its draws [D], and the patients behind it."""
+@dataclass(frozen=True)
+class Against:
+    """What readers and model are compared against, and by how much the model may be worse.
 
-    f1: float
-    draws: Float
-    units: UnitCounts
+    Attributes:
+        rule: How readers are scored against each other; None for `majority`.
+        reference: A table of ground truth, which takes the place of a rule.
+        margin: Of non-inferiority, on the scale of the metric; None for no such test.
+    """
+
+    rule: Rule | None = None
+    reference: Path | None = None
+    margin: float | None = None
+
+    def check(self) -> None:
+        """Refuse what cannot be combined.
+
+        Raises:
+            CxrError: A rule beside a reference; a margin without one, or outside 0 to 1.
+        """
+        if self.rule and self.reference:
+            problem = f"--rule {self.rule}: cannot be combined with --reference, which is what readers face"
+            raise CxrError(problem, "give one of them")
+        if self.margin is not None and not 0 < self.margin < 1:
+            raise CxrError(
+                f"--margin {self.margin:g}: is no margin", "give a number between 0 and 1, as 0.05"
+            )
+        if self.margin is not None and self.reference is None:
+            problem = "--margin: needs a ground truth that is not made of the readers"
+            raise CxrError(problem, "give it with --reference TABLE")
 
 
 def compare_reader_files(
@@ -62,32 +85,48 @@ def compare_reader_files(
     thresholds: Path | None,
     config: Eval,
     options: LabelOptions = DEFAULT,
+    against: Against = Against(),
 ) -> ReaderComparison:
     """The comparison of a CSV of predictions with one CSV per reader.
 
-    A reader's file has an image column and 1, 0 or blank per finding.
+    A reader's file has an image or study column and 1, 0 or blank per finding, or scores `p_<finding>`.
 
     Args:
         path: Predictions; labels in this file are not used.
         readers: One file per reader, named by the file's stem.
         thresholds: A `metrics.csv` whose thresholds to take; 0.5 for every finding without it.
         config: Intervals.
-        options: How the readers' files are read.
+        options: How the readers' files and the reference are read.
+        against: The reference or rule.
 
     Raises:
         CxrError: No image or finding in common, or a finding without threshold.
     """
-    read_rows, predictions, readings, notes = read_readings(path, readers, options)
+    against.check()
+    read_rows, predictions, readings, notes = read_readings(path, readers, options, against.reference, config)
+    predictions = predictions.select(read_rows)
+    truth = None
+    if against.reference is not None:
+        truth, truth_notes = read_reference(against.reference, predictions, options)
+        predictions, readings, truth, lacking = _keep_known(predictions, readings, truth)
+        notes += truth_notes
+        if lacking:
+            notes.append(f"left out, since {against.reference} does not label them: {', '.join(lacking)}")
     findings = predictions.findings
     points = read_thresholds(thresholds, findings) if thresholds else fixed(findings)
-    comparison = compare_readers(predictions.select(read_rows), points, readings, config)
+    comparison = compare_readers(predictions, points, readings, config, against, truth)
     return replace(comparison, notes=(*notes, *comparison.notes))
 
 
 def compare_readers(
-    predictions: Predictions, thresholds: Thresholds, readings: Sequence[Reading], config: Eval
+    predictions: Predictions,
+    thresholds: Thresholds,
+    readings: Sequence[Reading],
+    config: Eval,
+    against: Against = Against(),
+    truth: Float | None = None,
 ) -> ReaderComparison:
-    """F1 of the model and of each reader against the majority of the other readers.
+    """Every metric of the model and of each reader against a ground truth [N, C] or by a rule.
 
     Raises:
         CxrError: No bootstrap interval: eval.interval asks for another, or there is one patient alone.
@@ -97,87 +136,60 @@ def compare_readers(
         problem = "; ".join(notes) or f"eval.interval: {config.interval} is no bootstrap"
         raise CxrError(problem, "use patients or images")
 
-    references, num_ties = _references(readings)
-    rows: list[dict[str, object]] = []
-    for c, finding in enumerate(predictions.findings):
-        scored_readers, scored_model = [], []
-        # The model is scored against each reader's reference, so that both are compared on the same cells.
-        for reading, reference in zip(readings, references, strict=True):
-            reader = _score(reference[:, c], reading.calls[:, c], 0.5, resampling)  # calls are 0 or 1
-            model = _score(reference[:, c], predictions.p[:, c], thresholds.values[c], resampling)
-            scored_readers.append(reader)
-            scored_model.append(model)
-            counts = metrics.count(reference[:, c])
-            rows.append(_row(finding, reading.name, counts, reader if len(readings) > 1 else None, model))
-        if len(readings) > 1:
-            rows.append(_row(finding, AVERAGE, None, _mean(scored_readers), _mean(scored_model)))
+    rule = REFERENCE if truth is not None else SINGLE if len(readings) == 1 else against.rule or "majority"
+    calls = (predictions.p >= np.array(thresholds.values)).astype(np.float64)
+    references = refer(rule, readings, calls, truth)
+    table, every_metric = score_readers(predictions.findings, readings, references, calls, rule, resampling)
+    points = pd.DataFrame()
+    curves: Mapping[str, Curve] = {}
+    if all(reference.is_shared for reference in references):
+        tables = [reference.model[0] for reference in references]
+        points, curves = locate_readers(predictions, readings, tables, resampling)
+    panel = pd.DataFrame()
+    if truth is not None:
+        panel = compare_with_panel(predictions, calls, readings, truth, resampling, against.margin)
 
-    if num_ties:
-        notes.append(f"{num_ties:,} cells are left out where as many of the other readers say yes as no")
     about = (
         ("readers", ", ".join(reading.name for reading in readings)),
-        ("reference", "majority of the other readers" if len(readings) > 1 else "the reader"),
+        ("reference", str(against.reference) if truth is not None else NAMES[rule]),
         ("evaluated on", predictions.describe()),
         ("thresholds", origin(thresholds)),
         ("intervals", f"95 %, {resampling.describe()}"),
     )
-    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"num": "Int64", "num_positive": "Int64"})
-    return ReaderComparison(table, about, tuple(notes))
+    return ReaderComparison(
+        table,
+        about,
+        (*notes, *_note_ties(table)),
+        every_metric,
+        points,
+        curves,
+        panel,
+        predictions.unit,
+    )
 
 
-def majority(calls: Float) -> Float:
-    """The majority [N, C] of the readers [R, N, C] who say something; nan for a tie, or where nobody does."""
-    yes, no = (calls == 1).sum(axis=0), (calls == 0).sum(axis=0)
-    return np.where(yes == no, np.nan, (yes > no).astype(np.float64))
+def _keep_known(
+    predictions: Predictions, readings: Sequence[Reading], truth: Float
+) -> tuple[Predictions, list[Reading], Float, list[str]]:
+    """(predictions, readings and ground truth of the findings that it labels; the other findings)."""
+    known = np.flatnonzero(~np.isnan(truth).all(axis=0))
+    findings = tuple(predictions.findings[c] for c in known)
+    kept = replace(predictions, findings=findings, y=predictions.y[:, known], p=predictions.p[:, known])
+    read = [
+        replace(
+            reading,
+            calls=reading.calls[:, known],
+            scores=None if reading.scores is None else reading.scores[:, known],
+        )
+        for reading in readings
+    ]
+    lacking = [name for name in predictions.findings if name not in findings]
+    return kept, read, truth[:, known], lacking
 
 
-def _references(readings: Sequence[Reading]) -> tuple[list[Float], int]:
-    """(the reference [N, C] of each reader, cells that are left out as ties).
-
-    The reference is the majority of the other readers, nan where the reader says nothing. A single reader is
-    the reference for the model.
-    """
-    if len(readings) == 1:
-        return [readings[0].calls], 0
-    references, num_ties = [], 0
-    for number, reading in enumerate(readings):
-        others = np.stack([other.calls for place, other in enumerate(readings) if place != number])
-        reference = majority(others)
-        is_read = ~np.isnan(reading.calls)
-        is_tie = np.isnan(reference) & ~np.isnan(others).all(axis=0)
-        num_ties += int((is_tie & is_read).sum())
-        references.append(np.where(is_read, reference, np.nan))
-    return references, num_ties
-
-
-def _score(reference: Float, p: Float, threshold: float, resampling: Resampling) -> Scored:
-    """F1 of calls `p >= threshold` [N] against a reference [N], nan = left out."""
-    # A reader's nan never counts, since the reference is nan there too; 0 keeps comparisons free of nan.
-    p = np.where(np.isnan(p), 0.0, p)
-    point = metrics.at_threshold(reference, p, threshold).f1
-    draws = draw_metrics(reference[:, None], p[:, None], np.array([threshold]), resampling)["f1"][0]
-    return Scored(float(point), draws, count_units(reference, p >= threshold, resampling))
-
-
-def _mean(scored: Sequence[Scored]) -> Scored:
-    f1, draws, units = zip(*scored, strict=True)
-    # the fewest patients of any reader: the widest, and so the cautious, interval
-    fewest = UnitCounts(*np.min(units, axis=0).tolist())
-    return Scored(float(np.mean(f1)), np.mean(draws, axis=0), fewest)
-
-
-def _row(
-    finding: str, name: str, counts: tuple[int, int] | None, reader: Scored | None, model: Scored
-) -> dict[str, object]:
-    """One row in the columns COLUMNS; without a scored reader the model stands alone."""
-    num, num_positive = counts or (None, None)
-    row: dict[str, object] = {"finding": finding, "reader": name, "num": num, "num_positive": num_positive}
-    for side, scored in (("reader", reader), ("model", model)):
-        bounds = metric_interval("f1", *scored) if scored else NONE
-        row[f"{side}_f1"] = scored.f1 if scored else np.nan
-        row[f"{side}_low"], row[f"{side}_high"] = bounds
-    difference, bounds = np.nan, NONE
-    if reader:
-        difference = model.f1 - reader.f1
-        bounds = difference_interval(difference, model.draws - reader.draws)
-    return row | {"difference": difference, "difference_low": bounds.low, "difference_high": bounds.high}
+def _note_ties(table: pd.DataFrame) -> list[str]:
+    """How many cells have no majority: an even number of the other readers, half of whom say yes."""
+    num_ties = int(table["num_ties"].sum())
+    if not num_ties:
+        return []
+    return [f"{num_ties:,} cells are left out where as many of the other readers say yes as no"]

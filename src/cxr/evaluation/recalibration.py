@@ -1,15 +1,19 @@
 """Calibrated probabilities: an intercept and a slope for each finding, fitted on validation rows."""
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from cxr.config.schema import Eval
+from cxr.evaluation.prediction_sets import PredictionSets, WrittenSets, fit_sets
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import metrics
-from cxr.evaluation.statistics.logistic import NO_LINE, Line, fit_line, logits, sigmoid
+from cxr.evaluation.statistics.logistic import NO_LINE, Line, fit_line, logits, separate, sigmoid
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import MIN_POSITIVE, Thresholds
 
@@ -29,6 +33,7 @@ class Recalibration:
         fitted_on: The rows, as `validation rows (112 images)`; empty where there were none.
         is_temperature: Read from an old checkpoint, which has a temperature 1 / slope alone: it cannot
             change how many positive images are expected without changing how sure the model is.
+        sets: Prediction sets with a stated coverage, fitted on the same rows; None of an old checkpoint.
     """
 
     findings: tuple[str, ...]
@@ -37,6 +42,7 @@ class Recalibration:
     reasons: tuple[str, ...]
     fitted_on: str
     is_temperature: bool = False
+    sets: PredictionSets | None = None
 
     @property
     def is_fitted(self) -> tuple[bool, ...]:
@@ -67,11 +73,11 @@ def no_recalibration(findings: tuple[str, ...]) -> Recalibration:
     return Recalibration(findings, missing * num, missing * num, ("no validation images",) * num, "")
 
 
-def fit(predictions: Predictions, fitted_on: str | None = None) -> Recalibration:
+def fit(predictions: Predictions, config: Eval | None = None, fitted_on: str | None = None) -> Recalibration:
     """Lines of the highest likelihood on these rows, for each finding alone.
 
     None for a finding with fewer than 10 positive or 10 negative rows, without convergence, or whose slope is
-    not between 0.02 and 50.
+    not between 0.02 and 50. Prediction sets have the coverage of the config.
     """
     pairs = [_fit(predictions.y[:, c], predictions.p[:, c]) for c in range(len(predictions.findings))]
     return Recalibration(
@@ -80,6 +86,7 @@ def fit(predictions: Predictions, fitted_on: str | None = None) -> Recalibration
         tuple(line.slope for line, _ in pairs),
         tuple(reason for _, reason in pairs),
         fitted_on or predictions.describe(),
+        sets=fit_sets(predictions, (config or Eval()).coverage),
     )
 
 
@@ -93,10 +100,19 @@ def _fit(y: Float, p: Float) -> tuple[Line, str]:
     known = ~np.isnan(y)
     line = fit_line(y[known], logits(p[known]))
     if line is None:
-        return NO_LINE, "the fit does not converge"
+        return NO_LINE, _explain(y[known], p[known])
     if not MIN_SLOPE < line.slope < MAX_SLOPE:
         return NO_LINE, f"its slope of {line.slope:.3g} is not between {MIN_SLOPE:g} and {MAX_SLOPE:g}"
     return line, ""
+
+
+def _explain(y: Float, p: Float) -> str:
+    """Why no line is the best."""
+    if p.min() == p.max():
+        return "all probabilities are equal"
+    if separate(y, p):
+        return "probabilities separate the classes perfectly, so that ever steeper slopes fit ever better"
+    return "the fit does not converge"
 
 
 def note_unfitted(recalibration: Recalibration | None) -> list[str]:
@@ -104,7 +120,24 @@ def note_unfitted(recalibration: Recalibration | None) -> list[str]:
     if recalibration is None or not recalibration.fitted_on or not recalibration.unfitted:
         return []
     on = f"on {recalibration.fitted_on}"
-    return [f"no calibration could be fitted {on} for: {', '.join(recalibration.unfitted)}"]
+    groups = group_reasons(recalibration.findings, recalibration.reasons)
+    reasons = "; ".join(f"{', '.join(findings)}: {reason}" for reason, findings in groups.items())
+    return [f"no calibration could be fitted {on} for {reasons}"]
+
+
+def group_reasons(findings: Sequence[str], reasons: Sequence[str]) -> dict[str, list[str]]:
+    """The findings of each reason, as `Hernia (3)` of `fewer than 10 positive images`."""
+    groups: dict[str, list[str]] = {}
+    for finding, reason in zip(findings, reasons, strict=True):
+        few = re.fullmatch(r"(\d+) (\w+) images?, (fewer than \d+)", reason)
+        steep = re.fullmatch(r"its slope of (\S+) is (not between .*)", reason)
+        if few:
+            groups.setdefault(f"{few[3]} {few[2]} images", []).append(f"{finding} ({few[1]})")
+        elif steep:
+            groups.setdefault(f"the slope is {steep[2]}", []).append(f"{finding} ({steep[1]})")
+        elif reason:
+            groups.setdefault(reason, []).append(finding)
+    return groups
 
 
 def to_json(recalibration: Recalibration) -> str:
@@ -124,9 +157,12 @@ class _Written(BaseModel):
     reasons: tuple[str, ...]
     fitted_on: str
     is_temperature: bool
+    sets: WrittenSets | None = None
 
     @model_validator(mode="after")
     def _one_per_finding(self) -> "_Written":
+        if self.sets is not None and len(self.sets.lowest) != len(self.findings):
+            raise ValueError(f"prediction sets of {len(self.sets.lowest)} of {len(self.findings)} findings")
         for name in ("intercepts", "slopes", "reasons"):
             if len(getattr(self, name)) != len(self.findings):
                 raise ValueError(f"{len(getattr(self, name))} {name} for {len(self.findings)} findings")
@@ -183,4 +219,5 @@ def from_json(text: str) -> Recalibration:
     written = _Written.model_validate_json(text)
     numbers = {name: tuple(np.nan if value is None else value for value in getattr(written, name))
                for name in ("intercepts", "slopes")}  # fmt: skip
-    return Recalibration(**dict(written) | numbers)
+    sets = PredictionSets(**dict(written.sets)) if written.sets is not None else None
+    return Recalibration(**dict(written) | numbers | {"sets": sets})

@@ -2,19 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cxr.config.schema import Eval
+from cxr.evaluation.by_image import ByImage, in_order, score_images, tables
 from cxr.evaluation.calibration import calibration_table, reliability_table
-from cxr.evaluation.metric_tables import finding_table, summary_table
+from cxr.evaluation.cooccurrence import cooccurrence_table
+from cxr.evaluation.curves import Curves, curve_tables
+from cxr.evaluation.join import LabelOptions
+from cxr.evaluation.operating import Operating, operating_tables
+from cxr.evaluation.planning import planned_table
+from cxr.evaluation.prediction_sets import set_table
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.published import Published, beside
 from cxr.evaluation.recalibration import Recalibration, note_unfitted
 from cxr.evaluation.same_labels import hash_labels
+from cxr.evaluation.second_reference import SecondReference, compare_references
 from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
-from cxr.evaluation.statistics.intervals import effective_units
 from cxr.evaluation.subgroups import Subgroups, subgroups
 from cxr.evaluation.thresholds import MIN_POSITIVE, Thresholds, count_shared
 from cxr.findings import NIH_14
@@ -46,6 +53,13 @@ class Report:
         calibrated_on: Rows that the recalibration was fitted on, empty when there are none.
         reliability: See `reliability_table`.
         published: Results of others, where the findings are those of ChestX-ray14.
+        second: Further tables of labels beside that of the report.
+        by_image: The metrics of single images, where the report is about studies or patients.
+        operating: Further metrics of operating points, predictive values elsewhere, net benefit.
+        prediction_sets: See `set_table`; None without validation rows.
+        planned: See `planned_table`; None where no test set is planned.
+        curves: ROC and precision-recall curves.
+        cooccurrence: See `cooccurrence_table`.
     """
 
     about: tuple[tuple[str, str], ...]
@@ -61,6 +75,13 @@ class Report:
     calibrated_on: str = ""
     reliability: pd.DataFrame | None = None
     published: Published | None = None
+    second: tuple[SecondReference, ...] = ()
+    by_image: ByImage | None = None
+    operating: Operating | None = None
+    prediction_sets: pd.DataFrame | None = None
+    planned: pd.DataFrame | None = None
+    curves: Curves | None = None
+    cooccurrence: pd.DataFrame | None = None
 
 
 def score(
@@ -70,6 +91,7 @@ def score(
     notes: Sequence[str] = (),
     config: Eval | None = None,
     recalibration: Recalibration | None = None,
+    images: tuple[Predictions, Thresholds] | None = None,
 ) -> Report:
     """The report of these predictions.
 
@@ -84,17 +106,13 @@ def score(
         notes: Further notes.
         config: Intervals and subgroups; without it there are point estimates alone, as during training.
         recalibration: Fitted on validation rows.
+        images: Where the rows are studies or patients, their images and the thresholds of images.
     """
     assert thresholds.findings == predictions.findings
-    # Sums of floats depend on their order, so that another order of rows would change last digits.
-    by_name = np.argsort(predictions.rows["image"].to_numpy(dtype=str), kind="stable")
-    predictions = predictions.select(by_name)
-
+    predictions = in_order(predictions)
     resampling, resampling_notes = resampling_of(predictions.rows, config) if config else (None, [])
     by_delong = config is not None and config.interval == "delong"
-    table, draws = finding_table(predictions, thresholds, resampling, by_delong)
-    num_units = effective_units(resampling.of_row) if resampling else 0.0
-    summary = summary_table(predictions, thresholds, table, draws, num_units)
+    table, summary, draws = tables(predictions, thresholds, resampling, by_delong)
     num_shared = count_shared(thresholds, predictions.rows)
     report = Report(
         about=tuple(about.items()) if isinstance(about, Mapping) else tuple(about),
@@ -114,7 +132,29 @@ def score(
             *note_unfitted(recalibration),
         ),
     )
-    return _with_details(report, predictions, config, resampling, recalibration) if config else report
+    if config is None:
+        return report
+    report = _with_details(report, predictions, config, resampling, recalibration)
+    if images:
+        report = replace(report, by_image=score_images(*images, config))
+    if not config.planned_patients or resampling is None:
+        return report
+    every = pd.concat([table, summary], ignore_index=True)
+    planned = planned_table(predictions, every, draws, resampling, config.planned_patients)
+    return replace(report, planned=planned)
+
+
+def add_references(
+    report: Report, predictions: Predictions, tables: Sequence[Path], config: Eval, options: LabelOptions
+) -> Report:
+    """The report with second tables of labels beside that of the evaluated predictions.
+
+    Raises:
+        CxrError: As `compare_references`.
+    """
+    only_rows = LabelOptions(skip_unlabelled=options.skip_unlabelled, duplicates=options.duplicates)
+    second = [compare_references(predictions, report.thresholds, path, config, only_rows) for path in tables]
+    return replace(report, second=tuple(second))
 
 
 def macro_auroc(report: Report) -> float:
@@ -135,19 +175,25 @@ def _with_details(
     resampling: Resampling | None,
     recalibration: Recalibration | None,
 ) -> Report:
-    """The report with subgroups, calibration and what others published."""
+    """The report with subgroups, calibration, operating points and what others published."""
     # A default attribute that no row has is left out; one that the user named is an error below.
     attributes = [
         name for name in config.subgroups if name not in _DEFAULT_SUBGROUPS or _is_known(predictions, name)
     ]
+    thresholds = np.array(report.thresholds.values)
+    sets = recalibration.sets if recalibration else None
     is_nih = set(predictions.findings) == set(NIH_14)
     return replace(
         report,
-        subgroups=subgroups(predictions, attributes, resampling, np.array(report.thresholds.values)),
+        subgroups=subgroups(predictions, attributes, resampling, thresholds),
         calibration=calibration_table(predictions, recalibration, resampling),
         calibrated_on=recalibration.fitted_on if recalibration else "",
-        reliability=reliability_table(predictions),
+        reliability=reliability_table(predictions, resampling),
         published=beside(predictions.rows["image"], hash_labels(predictions)) if is_nih else None,
+        operating=operating_tables(predictions, thresholds, resampling, config.prevalences),
+        prediction_sets=set_table(predictions, sets, resampling) if sets else None,
+        curves=curve_tables(predictions, resampling),
+        cooccurrence=cooccurrence_table(predictions, thresholds),
     )
 
 

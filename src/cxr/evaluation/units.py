@@ -5,14 +5,18 @@ from dataclasses import replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from cxr.errors import CxrError
 from cxr.evaluation.join import STUDY
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.study_rows import Unit
 
-Unit = Literal["image", "study", "patient"]
 Combine = Literal["max", "mean"]
+Indices = npt.NDArray[np.intp]
+MIXED = "mixed"
+"""What a column says of a unit whose images differ in it, such as their view."""
 
 _STUDY_FOLDER = re.compile(r"((?:^|.*/)patient\d+/study\d+)/")
 
@@ -20,7 +24,8 @@ _STUDY_FOLDER = re.compile(r"((?:^|.*/)patient\d+/study\d+)/")
 def combine(predictions: Predictions, unit: Unit, method: Combine) -> Predictions:
     """One row per study or patient: the largest or mean probability of its images.
 
-    Its label is positive where that of any image is.
+    Its label is positive where that of any image is, negative where no image is positive and one is negative,
+    else unknown. Age is the lowest of its images; any other column in which they differ says MIXED.
 
     Args:
         predictions: Rows of images.
@@ -38,26 +43,58 @@ def combine(predictions: Predictions, unit: Unit, method: Combine) -> Prediction
     codes, units = pd.factorize(names + "\n" + splits)
     first = np.unique(codes, return_index=True)[1]
     probabilities = pd.DataFrame(predictions.p).groupby(codes)
-    labels = pd.DataFrame(predictions.y).groupby(codes)
     p = (probabilities.max() if method == "max" else probabilities.mean()).to_numpy()
-    y = labels.max().to_numpy()  # nan where no image of the unit has a known label
+    y = pd.DataFrame(predictions.y).groupby(codes).max().to_numpy()  # nan where no label of the unit is known
 
-    rows = predictions.rows.iloc[first].reset_index(drop=True)
+    rows = _join_rows(predictions.rows, codes, first)
     names, splits = names.iloc[first], splits.iloc[first]
     if names.duplicated().any():  # a unit of two splits: equal names would count as one image
         names = names + " (" + splits + ")"
     notes = [f"evaluated per {unit}: the {method} over the images of each of {len(units):,}"]
-    differs = (labels.max() != labels.min()) & labels.max().notna()
-    num_different = int(differs.any(axis=1).sum())
-    if num_different:
-        notes.append(f"{num_different:,} have images with different labels and count as positive")
+    notes += _note_conflicts(predictions, codes)
     return replace(
         predictions,
         rows=rows.assign(image=names.to_numpy()),
         y=y,
         p=np.clip(p, 0, 1),
         notes=(*predictions.notes, *notes),
+        unit=unit,
     )
+
+
+def _join_rows(rows: pd.DataFrame, codes: Indices, first: Indices) -> pd.DataFrame:
+    """One row of each unit: that of its first image, but for the age and columns in which images differ."""
+    joined = rows.iloc[first].reset_index(drop=True)
+    for name in rows.columns:
+        if name in ("image", "patient_id", "split", STUDY):
+            continue
+        values = rows[name].groupby(codes)
+        if name == "age":
+            joined[name] = values.min().to_numpy()
+        else:
+            differs = (values.nunique() > 1).to_numpy()
+            joined[name] = joined[name].where(~differs, MIXED)
+    return joined
+
+
+def _note_conflicts(predictions: Predictions, codes: Indices) -> list[str]:
+    """How many units have images with different labels, by finding, and what becomes of them."""
+    labels = pd.DataFrame(predictions.y).groupby(codes)
+    differs = ((labels.max() != labels.min()) & labels.max().notna()).to_numpy()  # [units, C]
+    num_known = labels.count().to_numpy()
+    is_partly = (num_known > 0) & (num_known < labels.size().to_numpy()[:, None])
+    notes = []
+    if differs.any():
+        counts = zip(predictions.findings, differs.sum(axis=0), strict=True)
+        by_finding = ", ".join(f"{name} {num:,}" for name, num in counts if num)
+        num_different = int(differs.any(axis=1).sum())
+        notes.append(
+            f"{num_different:,} have images with different labels and count as positive: {by_finding}"
+        )
+    if is_partly.any():
+        num_partly = int(is_partly.any(axis=1).sum())
+        notes.append(f"{num_partly:,} have images with and without a known label: the known ones count")
+    return notes
 
 
 def _names(predictions: Predictions, unit: Unit) -> "pd.Series[str]":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cxr.errors import CxrError
 from cxr.explain.rle import Runs
-from cxr.findings import NO_FINDING, canonical, find, name_key
+from cxr.findings import NO_FINDING, TOGETHER, canonical, find, name_key
 from cxr.images.box import Box
 from cxr.labels.sheet import decode_text
 
@@ -28,8 +28,6 @@ _HINT = (
     "give NIH's BBox_List_2017.csv, RSNA's rsna_boxes.csv, VinDr-CXR's annotations, CheXlocalize's masks in "
     "JSON, or columns image, finding, x, y, width, height"
 )
-_TOGETHER = {OPACITY: ("Pneumonia", "Infiltration", "Consolidation"), "Nodule/Mass": ("Nodule", "Mass")}
-"""Findings that a model may know under several narrower names, whose largest map then counts."""
 _ALIASES = {name_key("Airspace Opacity"): OPACITY}
 """CheXlocalize's name for CheXpert's observation."""
 
@@ -182,7 +180,7 @@ def scored_findings(finding: str, findings: tuple[str, ...]) -> tuple[str, list[
     known = find(name, findings)
     if known is not None:
         return known, [findings.index(known)]
-    for together, parts in _TOGETHER.items():
+    for together, parts in TOGETHER.items():
         if name_key(name) == name_key(together):
             found = [find(part, findings) for part in parts]
             return together, [findings.index(part) for part in found if part is not None]

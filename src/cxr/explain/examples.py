@@ -17,14 +17,16 @@ from cxr.images.grey import Grey
 from cxr.images.prepare import Preprocess
 from cxr.report.document import Gallery, Section, Text, Thumbnail
 
-_SIDE = 176
+SIDE = 176
 """Pixels of the shorter side of a picture's half."""
 _QUALITY = 82
 _BOX, _CONTOUR = (90, 220, 90), (255, 230, 120)  # green and light blue, which the colours of maps do not have
-_KINDS = ("True positives", "False positives", "False negatives")
+KINDS = ("True positives", "False positives", "False negatives")
 READING = (
     "Of the images with boxes, those whose probability is highest (true and false positives) or lowest "
     "(false negatives). Positive: the label or a box says so; negative: the label says so, without a box. "
+    "So false positives are of images that have a box of another finding; the page of cxr eval has those of "
+    "all test images. "
     "Left: the radiograph; right: the map, coloured from 0 to its largest value where the finding is called, "
     "with a contour at half of that where it is not. Green: boxes."
 )
@@ -55,12 +57,12 @@ class Examples:
         panel: Panel | None = None
         for number, probability in enumerate(probabilities):
             kind = self._kind(image, number, probability, number in boxes)
-            confidence = probability if kind != _KINDS[2] else 1 - probability
+            confidence = probability if kind != KINDS[2] else 1 - probability
             if kind is None or not self._is_wanted(number, kind, confidence) or not cells[number].any():
                 continue
-            panel = panel or shrink(make_panel(grey, self._preprocess, 1), _SIDE)
-            drawn = _draw(panel, cells[number], boxes.get(number, ()), grey.shape, kind != _KINDS[2])
-            jpeg = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
+            panel = panel or shrink(make_panel(grey, self._preprocess, 1), SIDE)
+            drawn = draw_pair(panel, cells[number], boxes.get(number, ()), grey.shape, kind != KINDS[2])
+            jpeg = encode_jpeg(drawn)
             caption = f"probability {probability:.3f}, threshold {self._thresholds[number]:.3f}"
             with self._lock:
                 kept = self._kept[number, kind]
@@ -73,7 +75,7 @@ class Examples:
         sections = []
         for number, finding in enumerate(self._findings):
             parts: list[Text | Gallery] = []
-            for kind in _KINDS:
+            for kind in KINDS:
                 kept = self._kept.get((number, kind), [])
                 if kept and finding in shown:
                     thumbnails = tuple(thumbnail for *_, thumbnail in kept)
@@ -83,12 +85,12 @@ class Examples:
         return tuple(sections)
 
     def _kind(self, image: Image, number: int, probability: float, has_box: bool) -> str | None:
-        """One of _KINDS; None for a true negative, and where it is unknown whether the finding is there."""
+        """One of KINDS; None for a true negative, and where it is unknown whether the finding is there."""
         label = image.labels[number] if image.labels else np.nan
         is_called = probability >= self._thresholds[number]
         if has_box or label == 1:
-            return _KINDS[0] if is_called else _KINDS[2]
-        return _KINDS[1] if label == 0 and is_called else None
+            return KINDS[0] if is_called else KINDS[2]
+        return KINDS[1] if label == 0 and is_called else None
 
     def _is_wanted(self, number: int, kind: str, confidence: float) -> bool:
         with self._lock:
@@ -96,7 +98,12 @@ class Examples:
             return len(kept) < self._num or confidence >= kept[-1][0]
 
 
-def _draw(
+def encode_jpeg(picture: Colour | Grey) -> bytes:
+    """A picture as a small file."""
+    return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes())
+
+
+def draw_pair(
     panel: Panel, cells: Float32, boxes: Sequence[Box], shape: tuple[int, ...], is_called: bool
 ) -> Colour:
     """The radiograph beside itself with the map, boxes on both: BGR [h, 2 w, 3]."""

@@ -12,7 +12,7 @@ from cxr.evaluation.predictions import Predictions
 from cxr.explain.layers import most_active
 from cxr.report.document import Figure
 from cxr.report.fonts import say_lacking
-from cxr.report.plots import BLACK, BLUE, GREY, ORANGE, drawing, save
+from cxr.report.plots import BLACK, BLUE, GREY, ORANGE, draw_for_page, drawing
 from cxr.text import shorten_all
 
 if TYPE_CHECKING:
@@ -52,9 +52,7 @@ def draw_filters(filters: Float32) -> Figure:
         _show(drawing, shown, "gray", -top, top)
 
     with drawing(()):
-        return save(
-            "filters", "Filters of the first layer, per grey level", alt, (6.4, 5.4), fill, with_png=False
-        )
+        return draw_for_page("filters", "Filters of the first layer, per grey level", alt, (6.4, 5.4), fill)
 
 
 def draw_layer(name: str, maps: Float32) -> Figure:
@@ -71,7 +69,7 @@ def draw_layer(name: str, maps: Float32) -> Figure:
 
     inches = (6.4, 0.3 + 0.72 * -(-len(numbers) // _COLUMNS))
     with drawing((name,)):
-        return save(f"layer_{name}", f"{title}; channels {channels}", alt, inches, fill, with_png=False)
+        return draw_for_page(f"layer_{name}", f"{title}; channels {channels}", alt, inches, fill)
 
 
 def _show(drawing: "Drawing", shown: Float64, colours: str, low: float, high: float) -> None:
@@ -115,7 +113,7 @@ def draw_embedding(
     with drawing([*titles, *names]) as lacking:
         if lacking:
             warn(say_lacking(lacking))
-        return save(name, title, alt, inches, fill, is_wide=True, with_png=False)
+        return draw_for_page(name, title, alt, inches, fill, is_wide=True)
 
 
 Groups = list[tuple[str, Bool, str]]

@@ -25,7 +25,7 @@ from cxr.report.document import (
     format_cell,
     two_columns,
 )
-from cxr.report.plots import BLUE, GREY, drawing, save
+from cxr.report.plots import BLUE, GREY, draw_for_page, drawing
 from cxr.report.records import Record, records
 from cxr.text import DISCLAIMER
 
@@ -201,4 +201,4 @@ def _curves(found: Robustness) -> Figure:
     alt = "A panel for each kind; the tables have the numbers."
     inches = (_PANEL_INCHES * num_columns, _PANEL_INCHES * num_rows)
     with drawing(()):
-        return save("robustness", title, alt, inches, fill, is_wide=True, with_png=False)
+        return draw_for_page("robustness", title, alt, inches, fill, is_wide=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from cxr.errors import CxrError
 from cxr.fields.cells import SOFT_HINT
 from cxr.findings import CHEXPERT_14, canonical
+from cxr.labels import relabelled
 from cxr.labels.choose import looks_like_classes
 from cxr.labels.duplicates import Duplicates, join_rows
 from cxr.labels.plain import name_plain, parse_plain
@@ -37,7 +38,8 @@ def read_labels(
     """The labels of a CSV alone, in the form of a public dataset or plain; no image is looked for.
 
     NIH form has `Image Index` and `Finding Labels`, PadChest form `ImageID` and `Labels`, VinDr-CXR form
-    `image_id` and `rad_id` or `class_name`, CheXpert and BRAX form `Path` or `PngPath` and observations. Any
+    `image_id` and `rad_id` or `class_name`, CheXpert and BRAX form `Path` or `PngPath` and observations.
+    Radiologists' labels of part of ChestX-ray14 are known by their columns, see `labels.relabelled`. Any
     other table is plain: an image column, or a study's, perhaps patient, view, sex and age, all known by
     their usual names, and columns of labels.
 
@@ -99,6 +101,10 @@ def hint_without_config(hint: str) -> str:
 
 def _find_form(sheet: Sheet) -> tuple[Callable[[Sheet, Path], LabelTable], Sheet] | None:
     """The reader of a public dataset's table, and the table spelled as it wants; None for a plain table."""
+    if relabelled.is_google(sheet):  # its table also has NIH's columns
+        return relabelled.parse_google, sheet
+    if relabelled.is_rsna(sheet):
+        return relabelled.parse_rsna, sheet
     for names, parse in (
         ((nih.IMAGE, nih.LABELS), nih.parse),
         ((padchest.IMAGE, padchest.LABELS), padchest.parse),

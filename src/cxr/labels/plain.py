@@ -38,7 +38,7 @@ def parse_plain(sheet: Sheet, root: Path, asked: Sequence[str] | None, words: st
         raise CxrError([problem for problem, _ in rounded], rounded[0][1])
     columns = {kind: sheet.column(column) for kind, column in named.items()}
     if "image" not in named:
-        columns["image"] = _name_studies(sheet, columns)
+        columns["image"] = name_studies(sheet, columns)
     labels = read_label_columns(sheet, named.values(), asked, words, partly=asked is not None)
     rows = make_rows(columns)
     return LabelTable("table", root, rows, labels.findings, labels.raw, notes=labels.notes, where=sheet.where)
@@ -70,7 +70,7 @@ def _name_columns(sheet: Sheet) -> dict[str, str]:
     return named
 
 
-def _name_studies(sheet: Sheet, columns: Mapping[str, Sequence[str]]) -> list[str]:
+def name_studies(sheet: Sheet, columns: Mapping[str, Sequence[str]]) -> list[str]:
     """What the rows of a table without an image column are called: as their study, or else their patient.
 
     A study is called patient/study where patients share its name, as when visits are counted for each

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -12,9 +13,10 @@ from cxr.data.placement import SharedPixels
 from cxr.device import choose_device
 from cxr.evaluation.align import Average, average
 from cxr.evaluation.compare import Compared
+from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.recalibration import Recalibration, fit
-from cxr.evaluation.report import Report, score
+from cxr.evaluation.report import Report, add_references, score
 from cxr.evaluation.thresholds import Thresholds, choose
 from cxr.evaluation.units import combine
 from cxr.model import external_report, provenance
@@ -30,33 +32,64 @@ def evaluate_runs(
     averaged: Average = "probabilities",
     allow_seen: bool = False,
     recipe: Path | None = None,
+    second: Sequence[Path] = (),
+    options: LabelOptions = DEFAULT,
 ) -> tuple[Report, Predictions]:
     """The report of a checkpoint, or of an ensemble, on the train, val or test images of their configs.
 
+    See `open_candidates` and `evaluate_candidates`.
+    """
+    candidates = open_candidates(runs, overrides, recipe)
+    return evaluate_candidates(candidates, split, averaged, allow_seen, second, options)
+
+
+def open_candidates(
+    runs: Sequence[Path], overrides: Sequence[str], recipe: Path | None = None
+) -> list[Candidate]:
+    """The models and the images that they are evaluated on.
+
     A run may be `xrv:NAME`, a model of torchxrayvision, or a file of weights from elsewhere; as it is, such a
     model is evaluated on the images of `recipe`.
+    """
+    pixels = SharedPixels(_choose_device(overrides))
+    return [open_candidate(run, overrides_for(run, runs, overrides), pixels, recipe) for run in runs]
+
+
+def evaluate_candidates(
+    candidates: Sequence[Candidate],
+    split: str,
+    averaged: Average = "probabilities",
+    allow_seen: bool = False,
+    second: Sequence[Path] = (),
+    options: LabelOptions = DEFAULT,
+) -> tuple[Report, Predictions]:
+    """The report of a model, or of several as an ensemble, and the predictions that it is about.
 
     Thresholds are the checkpoint's, chosen on the validation images of its training; for an ensemble, other
     versions of the images (TTA) or another rule they are chosen again, on validation images that the models
-    then predict too.
+    then predict too. `second` are further tables of labels, read with `options`.
 
     Raises:
         CxrError: No images, pixels prepared in another way, or patients that a model was trained on (unless
             allowed).
     """
-    pixels = SharedPixels(_choose_device(overrides))
-    candidates = [open_candidate(run, overrides_for(run, runs, overrides), pixels, recipe) for run in runs]
     first = candidates[0]
     notes = []
     for candidate in candidates:
         notes += [*candidate.notes, *candidate.check_split(split, allow_seen)]
     notes += note_patients(first.dataset)
-    predictions, prediction_notes = _predict(candidates, split, averaged)
-    thresholds, recalibration = _operating_points(candidates, averaged, allow_seen)
-    notes = [*_note_other_datasets(candidates, thresholds), *notes, *prediction_notes]
+    images, prediction_notes = _predict(candidates, split, averaged)
+    predictions = _combine(candidates, images)
+    thresholds, recalibration, image_thresholds = _operating_points(candidates, averaged, allow_seen)
+    notes = [*_note_other_datasets(candidates, thresholds), *notes, *prediction_notes, *predictions.notes]
     thresholds = _forget_unrelated(first, thresholds)
     about = _about(candidates, averaged)
-    return score(predictions, thresholds, about, notes, first.config.eval, recalibration), predictions
+    by_image = (images, _forget_unrelated(first, image_thresholds))
+    report = score(
+        predictions, thresholds, about, notes, first.config.eval, recalibration,
+        by_image if predictions.unit != images.unit else None,
+    )  # fmt: skip
+    return add_references(report, predictions, second, first.config.eval, options), predictions
 
 
 def predict_for_comparison(
@@ -65,8 +98,10 @@ def predict_for_comparison(
     """One side of a comparison, and the section `eval` of its config."""
     candidate = open_candidate(run, overrides, SharedPixels(_choose_device(overrides)), recipe)
     notes = (*candidate.notes, *candidate.check_split(split, allow_seen=False))
-    thresholds, _ = _operating_points([candidate], "probabilities")
-    predictions, more = _predict([candidate], split, "probabilities")
+    thresholds, _, _ = _operating_points([candidate], "probabilities")
+    images, more = _predict([candidate], split, "probabilities")
+    predictions = _combine([candidate], images)
+    more += predictions.notes
     made = tuple(_describe_images(candidate))
     return Compared(str(run), predictions, thresholds, (*notes, *more), made), candidate.config.eval
 
@@ -78,35 +113,55 @@ def _choose_device(overrides: Sequence[str]) -> torch.device:
 
 
 def _predict(candidates: Sequence[Candidate], split: str, averaged: Average) -> tuple[Predictions, list[str]]:
-    """(predictions of a split, averaged over the models, per image, study or patient; notes on them)."""
+    """(predictions of the images of a split, averaged over the models; notes on them)."""
     each = [(str(candidate.run), candidate.predict(split)) for candidate in candidates]
-    predictions, notes = average(each, averaged) if len(each) > 1 else (each[0][1], [])
-    unit = candidates[0].config.eval
-    combined = combine(predictions, unit.unit, unit.combine)
-    return combined, [*notes, *combined.notes]
+    return average(each, averaged) if len(each) > 1 else (each[0][1], [])
+
+
+def _combine(candidates: Sequence[Candidate], images: Predictions) -> Predictions:
+    """The predictions per image, study or patient, as the first model's config says."""
+    section = candidates[0].config.eval
+    return combine(images, section.unit, section.combine)
+
+
+class _Points(NamedTuple):
+    """Thresholds and calibration of the unit that is evaluated, and thresholds of single images."""
+
+    thresholds: Thresholds
+    recalibration: Recalibration
+    of_images: Thresholds
 
 
 def _operating_points(
     candidates: Sequence[Candidate], averaged: Average, allow_seen: bool = False
-) -> tuple[Thresholds, Recalibration]:
-    """Those of a checkpoint that is evaluated as it was validated, else chosen on validation images now."""
+) -> _Points:
+    """Those of a checkpoint that is evaluated as it was validated, else chosen on validation images now.
+
+    A training validates images one by one, whatever its `eval.unit`: thresholds of studies and patients are
+    always chosen now.
+    """
     first = candidates[0]
     trained, now = first.checkpoint.metadata.config.eval, first.config.eval
+    own, its_calibration = first.checkpoint.thresholds, first.checkpoint.recalibration
     if first.external:
-        keeps_its_own = not len(first.dataset.rows("val"))  # thresholds of 0.5, chosen on no images
+        has_own = is_final = not len(first.dataset.rows("val"))  # thresholds of 0.5, chosen on no images
     else:
-        keeps_its_own = _threshold_keys(trained) == _threshold_keys(now)
-    if len(candidates) == 1 and keeps_its_own:
-        return first.checkpoint.thresholds, first.checkpoint.recalibration
+        has_own = _threshold_keys(trained) == _threshold_keys(now)
+        is_final = has_own and now.unit == "image"
+    if len(candidates) == 1 and is_final:
+        return _Points(own, its_calibration, own)
     for candidate in candidates:
         candidate.check_split("val", allow_seen)
-    validated, _ = _predict(candidates, "val", averaged)
-    return choose(validated, now.threshold), fit(validated)
+    images, _ = _predict(candidates, "val", averaged)
+    validated = _combine(candidates, images)
+    is_own = len(candidates) == 1 and has_own
+    of_images = own if is_own or now.unit == "image" else choose(images, now.threshold)
+    return _Points(choose(validated, now.threshold), fit(validated, now), of_images)
 
 
 def _threshold_keys(section: Eval) -> tuple[object, ...]:
-    """The keys that thresholds were chosen under."""
-    return section.threshold, section.tta, section.unit, section.combine
+    """The keys that thresholds of images were chosen and prediction sets fitted under."""
+    return section.threshold, section.tta, section.coverage
 
 
 def _forget_unrelated(candidate: Candidate, thresholds: Thresholds) -> Thresholds:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
-INCHES = (10.0, 2.9)
+_INCHES = (10.0, 2.9)
 _FONT_SIZE = 8
 _MAX_POINTS = 1000
 
@@ -37,7 +37,7 @@ def draw_curves(lines: Iterable[Line]) -> bytes:
     from matplotlib.figure import Figure as Drawing
 
     lines = list(lines)
-    drawn = Drawing(figsize=INCHES)
+    drawn = Drawing(figsize=_INCHES)
     # twice as fast as a layout that fits the texts
     drawn.subplots_adjust(left=0.05, right=0.99, bottom=0.15, top=0.91, wspace=0.2)
     fill(drawn, merge_epochs(lines), _steps(lines))
@@ -59,13 +59,16 @@ def _steps(lines: Sequence[Line]) -> list[Step]:
     return steps[:: max(1, len(steps) // _MAX_POINTS)]
 
 
-def fill(drawing: "Drawing", history: History, steps: Sequence[Step] = ()) -> None:
+def fill(
+    drawing: "Drawing", history: History, steps: Sequence[Step] = (), font_size: float = _FONT_SIZE
+) -> None:
     """Draw three panels: losses, validation AUROC with the best epoch, learning rate.
 
     Args:
         drawing: An empty figure.
         history: Per epoch `loss`, `val_loss`, `val_auroc`, `lr` and `best`, each as far as it is known.
         steps: Steps between them.
+        font_size: Points of the letters.
     """
     losses, auroc, rates = drawing.subplots(1, 3)
     epochs = np.arange(1, len(history) + 1)
@@ -84,7 +87,7 @@ def fill(drawing: "Drawing", history: History, steps: Sequence[Step] = ()) -> No
     )
     losses.plot(epochs, _values(history, "val_loss"), "o-", color=ORANGE, ms=3, lw=1, label="validation")
     losses.set_ylim(bottom=0)
-    losses.legend(frameon=False, fontsize=_FONT_SIZE)
+    losses.legend(frameon=False, fontsize=font_size)
 
     # 2. the epoch whose weights are in best.safetensors has a ring
     aurocs = _values(history, "val_auroc")
@@ -101,7 +104,7 @@ def fill(drawing: "Drawing", history: History, steps: Sequence[Step] = ()) -> No
     known = f": best {best_auroc:.4f} in epoch {best}" if np.isfinite(best_auroc) else ""
     titles = ("Loss", f"Validation AUROC{known}", "Learning rate")
     for axes, title in zip((losses, auroc, rates), titles, strict=True):
-        _label(axes, title, len(history))
+        _label(axes, title, len(history), font_size)
 
 
 def find_best(history: History) -> int:
@@ -113,14 +116,14 @@ def _values(history: History, name: str) -> list[float]:
     return [np.nan if (value := row.get(name)) is None else value for row in history]
 
 
-def _label(axes: "Axes", title: str, num_epochs: int) -> None:
+def _label(axes: "Axes", title: str, num_epochs: int, font_size: float) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.set_title(title, fontsize=_FONT_SIZE + 1, loc="left")
-    axes.set_xlabel("epoch", fontsize=_FONT_SIZE)
+    axes.set_title(title, fontsize=font_size, loc="left")
+    axes.set_xlabel("epoch", fontsize=font_size)
     axes.set_xlim(0, 1.02 * max(1, num_epochs))
-    axes.tick_params(labelsize=_FONT_SIZE)
-    axes.yaxis.get_offset_text().set_fontsize(_FONT_SIZE)
+    axes.tick_params(labelsize=font_size)
+    axes.yaxis.get_offset_text().set_fontsize(font_size)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", lw=0.4)

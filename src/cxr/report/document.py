@@ -5,7 +5,7 @@ markdown.py and html.py write them. Nothing else makes markup, and numbers becom
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeGuard
 
 DIGITS = 3
@@ -114,12 +114,15 @@ class Figure:
     """A plot.
 
     Attributes:
-        name: Of its files, `figures/NAME.svg` and `.png`.
+        name: Of its files, `figures/NAME.svg`, `.pdf` and `.png`.
         title: What is shown.
         alt: The same in words.
         svg: The drawing.
         png: The same as pixels; empty where no file is wanted.
         is_wide: Whether it is scrolled rather than shrunk on a narrow screen.
+        caption: How to read it, behind the title.
+        pdf: The same for printing; empty where no file is wanted.
+        millimetres: Width on paper; 0 where it is not made for paper.
     """
 
     name: str
@@ -128,6 +131,9 @@ class Figure:
     svg: bytes
     png: bytes = b""
     is_wide: bool = False
+    caption: str = ""
+    pdf: bytes = b""
+    millimetres: float = 0
 
 
 @dataclass(frozen=True)
@@ -157,11 +163,12 @@ class Code:
 
 @dataclass(frozen=True)
 class Section:
-    """Parts below a heading; a folded one is opened by the reader of the page."""
+    """Parts below a heading; a folded one is opened by the reader of the page, unless `is_open`."""
 
     title: str
     parts: "tuple[Part, ...]"
     is_folded: bool = False
+    is_open: bool = False
 
 
 Part = Text | Items | Table | KeyNumbers | Figure | Gallery | Code | Section
@@ -169,10 +176,17 @@ Part = Text | Items | Table | KeyNumbers | Figure | Gallery | Code | Section
 
 @dataclass(frozen=True)
 class Document:
-    """A page; every writer adds the disclaimer."""
+    """A page; every writer adds the disclaimer.
+
+    Attributes:
+        title: The heading.
+        parts: What stands on it.
+        facts: (name, value) pairs below the heading, such as the model, the dataset and the date.
+    """
 
     title: str
     parts: tuple[Part, ...]
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 def format_number(cell: Cell) -> str:
@@ -212,6 +226,11 @@ def format_cell(cell: Cell) -> str:
 def two_columns(title: str, pairs: Sequence[tuple[str, Cell]], columns: tuple[str, str] = ("", "")) -> Table:
     """A table of (name, value)."""
     return Table(title, columns, tuple(pairs), "ll")
+
+
+def on_one_line(table: Table) -> Table:
+    """The table with headings of one line, for pages."""
+    return replace(table, columns=tuple(heading.replace("\n", " ").strip() for heading in table.columns))
 
 
 def _is_defined(value: float | None) -> TypeGuard[float]:

@@ -1,21 +1,23 @@
 """What cxr eval writes and prints of a Report; evaluation_page.py makes the page."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from cxr.csv_files import write_tables
+from cxr.evaluation.by_image import ByImage
 from cxr.evaluation.predictions import Predictions, as_table
 from cxr.evaluation.report import Report
 from cxr.evaluation.thresholds import origin
 from cxr.files import clear_leftovers, write_bytes, write_text
-from cxr.report import figures, html, json_file, markdown
+from cxr.report import figures, html, json_file, markdown, second_reference
 from cxr.report.calibration import calibration_lines
-from cxr.report.document import Cell, Table, Text, format_cell, format_interval
-from cxr.report.evaluation_page import MICRO_PAIRS, describe_relabelled, mean_over, metric_cell, page
+from cxr.report.document import Cell, Part, Table, Text, format_cell, format_interval
+from cxr.report.evaluation_page import MICRO_PAIRS, describe_relabelled, metric_cell, page
 from cxr.report.records import Record, estimate, records
 from cxr.report.run_files import Training
+from cxr.report.subgroups import mean_over
 from cxr.text import DISCLAIMER
 
 _SHORT_COLUMNS = {
@@ -38,12 +40,13 @@ def write(
     evaluated: Predictions,
     folder: Path,
     training: Training | None = None,
+    examples: Sequence[Part] = (),
 ) -> None:
     """Write the predictions, every table, the figures and both pages into the folder, each atomically.
 
     Files: `predictions.csv`, `metrics.csv` (findings, then summary rows), `subgroups.csv`,
-    `subgroup_gaps.csv`, `calibration.csv`, `reliability.csv`, `report.json`, `figures/*.svg` and `*.png`,
-    `report.md`, `report.html`.
+    `subgroup_gaps.csv`, `calibration.csv`, `reliability.csv`, those of `_further_tables`, `report.json`,
+    `figures/*.svg`, `*.pdf` and `*.png`, `report.md`, `report.html`.
 
     Args:
         report: The report.
@@ -51,6 +54,7 @@ def write(
         evaluated: The rows that the report is about.
         folder: Where to.
         training: The run that made the model, if it is at hand.
+        examples: Images of right and wrong calls; a page with them may be read by its owner alone.
 
     Raises:
         CxrError: The disk is full or the folder cannot be written; no file is half-written.
@@ -62,6 +66,15 @@ def write(
         tables["calibration.csv"] = report.calibration
     if report.reliability is not None:
         tables["reliability.csv"] = report.reliability
+    if report.by_image:
+        tables["metrics_by_image.csv"] = _metrics_by_image(report.by_image)
+    if report.second:
+        tables["second_reference.csv"] = second_reference.csv(report.second)
+    tables |= _further_tables(report)
+    if report.curves is not None:
+        tables |= {"roc.csv": report.curves.roc, "precision_recall.csv": report.curves.precision_recall}
+    if report.cooccurrence is not None:
+        tables["cooccurrence.csv"] = report.cooccurrence
     training = training or Training()
     clear_leftovers(folder)
     # what took long to compute comes first
@@ -69,16 +82,37 @@ def write(
     json_file.write(folder / "report.json", facts(report), report.notes)
     drawn = figures.draw(report, evaluated, training.history)
     for figure in drawn:
-        write_bytes(folder / "figures" / f"{figure.name}.svg", figure.svg)
-        write_bytes(folder / "figures" / f"{figure.name}.png", figure.png)
-    document = page(report, drawn, training)
-    write_text(folder / "report.md", markdown.render(document))
-    write_text(folder / "report.html", html.render(document))
+        for kind, data in (("svg", figure.svg), ("pdf", figure.pdf), ("png", figure.png)):
+            write_bytes(folder / "figures" / f"{figure.name}.{kind}", data)
+    write_text(folder / "report.md", markdown.render(page(report, drawn, training)))
+    document = page(report, drawn, training, examples)
+    write_text(folder / "report.html", html.render(document), private=bool(examples))
+
+
+def _further_tables(report: Report) -> dict[str, pd.DataFrame]:
+    """Tables of operating points, net benefit, prediction sets and a planned test set, by file name."""
+    tables = {}
+    if report.operating is not None:
+        tables = {
+            "operating_points.csv": report.operating.points.assign(optimistic=report.optimistic),
+            "predictive_values.csv": report.operating.predictive_values,
+            "decision_curve.csv": report.operating.decision,
+        }
+    if report.prediction_sets is not None:
+        tables["prediction_sets.csv"] = report.prediction_sets
+    if report.planned is not None:
+        tables["planned.csv"] = report.planned
+    return tables
 
 
 def metrics_table(report: Report) -> pd.DataFrame:
     """Findings and summary rows, exact; `optimistic` where thresholds were chosen on the evaluated rows."""
     return pd.concat([report.table, report.summary], ignore_index=True).assign(optimistic=report.optimistic)
+
+
+def _metrics_by_image(found: ByImage) -> pd.DataFrame:
+    """The same of single images."""
+    return pd.concat([found.table, found.summary], ignore_index=True).assign(optimistic=found.optimistic)
 
 
 def facts(report: Report) -> Mapping[str, object]:
@@ -107,6 +141,12 @@ def facts(report: Report) -> Mapping[str, object]:
             "findings": records(report.calibration),
             "reliability": records(report.reliability),
         }
+    if report.by_image:
+        facts["metrics_by_image"] = records(_metrics_by_image(report.by_image))
+    if report.second:
+        facts["second_reference"] = records(second_reference.csv(report.second))
+    for file, table in _further_tables(report).items():
+        facts[file.removesuffix(".csv")] = records(table)
     if report.published is not None:
         facts["published"] = {
             "split": report.published.split,
@@ -121,7 +161,12 @@ def summary(report: Report) -> tuple[Text | Table, ...]:
     """The report for a terminal of 80 columns."""
     thresholds = f"{origin(report.thresholds)}; evaluated on {report.evaluated_on.partition(' (')[0]}."
     intervals = [Text(f"Intervals: 95 %, {report.intervals}.")] if report.intervals else []
-    lines = [*_subgroup_lines(report), *calibration_lines(report), *published_lines(report)]
+    lines = [
+        *_image_lines(report),
+        *_subgroup_lines(report),
+        *calibration_lines(report),
+        *published_lines(report),
+    ]
     return (
         Text(f"Evaluated on {report.evaluated_on}", "strong"),
         Text(""),
@@ -132,6 +177,7 @@ def summary(report: Report) -> tuple[Text | Table, ...]:
         *intervals,
         *map(Text, lines),
         *(Text(f"Note: {note}", "note") for note in report.notes),
+        *second_reference.summary(report.second),
         Text(DISCLAIMER, "soft"),
     )
 
@@ -151,6 +197,16 @@ def _short_cell(report: Report, row: Record, name: str) -> Cell:
     if name == "auroc_interval":
         return format_interval(estimate(row, "auroc", "auroc_low", "auroc_high"))
     return metric_cell(report, row, name, with_interval=False)
+
+
+def _image_lines(report: Report) -> list[str]:
+    """As `By image (2,300 images): mean AUROC 0.812 (0.780-0.840), mean F1 0.391 (0.350-0.431).`."""
+    if report.by_image is None:
+        return []
+    mean = records(report.by_image.summary)[0]
+    auroc, f1 = (format_cell(estimate(mean, name, f"{name}_low", f"{name}_high")) for name in ("auroc", "f1"))
+    counts = report.by_image.evaluated_on.partition(" (")[2].partition(",")[0].rstrip(")")
+    return [f"By image ({counts}): mean AUROC {auroc}, mean F1 {f1}."]
 
 
 def _subgroup_lines(report: Report) -> list[str]:

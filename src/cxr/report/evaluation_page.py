@@ -1,7 +1,8 @@
 """The page of an evaluation: a Report with its figures and the run that made the model -> Document."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import date
 
 import pandas as pd
 
@@ -10,12 +11,13 @@ from cxr.evaluation.published import LABEL_TABLE, Published
 from cxr.evaluation.report import Report
 from cxr.evaluation.statistics.bootstrap import RESAMPLED
 from cxr.evaluation.thresholds import origin
+from cxr.report import second_reference
 from cxr.report.calibration import calibration_parts
+from cxr.report.cooccurrence import cooccurrence_parts
 from cxr.report.document import (
     Cell,
     Code,
     Document,
-    Estimate,
     Figure,
     Items,
     KeyNumbers,
@@ -23,12 +25,13 @@ from cxr.report.document import (
     Section,
     Table,
     Text,
-    format_interval,
     two_columns,
 )
 from cxr.report.json_file import versions
+from cxr.report.operating import decision_parts, operating_parts, planned_parts, set_parts
 from cxr.report.records import Record, estimate, records
 from cxr.report.run_files import Cells, Counts, Training
+from cxr.report.subgroups import subgroup_parts
 
 COLUMNS = {
     "finding": "Finding",
@@ -46,6 +49,13 @@ COLUMNS = {
     "ece": "ECE",
 }
 """Columns of the metrics; those of RESAMPLED have an interval in each cell."""
+_KEY_METRICS = {
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "f1": "F1",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+}
 MICRO_PAIRS = "micro (pairs)"
 """Name of the row MICRO, where `Images` are none."""
 _METRICS_NOTE = (
@@ -53,32 +63,30 @@ _METRICS_NOTE = (
     "ECE is the expected calibration error over 15 bins. PPV and NPV hold for the prevalence of these images "
     "alone. The row of micro counts pairs of an image and a finding, not images."
 )
-_SUBGROUPS_NOTE = (
-    "A subgroup with fewer than 10 patients with a positive, or with a negative image has its counts "
-    "(positive of all images) instead of a metric. The gap is the highest less the lowest AUROC. The "
-    "intervals of the gaps hold together (95 %, max-t over all differences between two subgroups), so that "
-    "they allow for having looked at many and for picking the two that lie farthest apart."
-)
-_RATES = {
-    "sensitivity": "Sensitivity",
-    "false_positive_rate": "False-positive rate",
-    "ppv": "PPV",
-    "observed_expected": "Observed / expected",
-}
-"""Columns of subgroups at the threshold, and positive images for each that is predicted."""
 
 
-def page(report: Report, figures: Sequence[Figure], training: Training) -> Document:
-    """The whole report."""
-    name = next((value for key, value in report.about if key in ("run", "predictions")), "")
+def page(
+    report: Report, figures: Sequence[Figure], training: Training, examples: Sequence[Part] = ()
+) -> Document:
+    """The whole report; `examples` are images of right and wrong calls."""
+    about = dict(report.about)
+    name = about.get("run") or about.get("predictions", "")
     drawn = {figure.name: figure for figure in figures}
-    intervals = f" Intervals: 95 %, {report.intervals}." if report.intervals else ""
+    intervals = f"Intervals: 95 %, {report.intervals}. " if report.intervals else ""
     notes = [Items(report.notes, "Notes", "note")] if report.notes else []
     sections = [
         Section("Findings", (*_pick(drawn, "auroc"), metrics(report))),
+        Section("Single images", _by_image(report)),
         Section("Curves", _pick(drawn, "roc", "precision_recall")),
+        Section("Operating points", operating_parts(report)),
+        Section("Decision curves", decision_parts(report, _pick(drawn, "decision_curve"))),
         Section("Calibration", (*_pick(drawn, "reliability"), *calibration_parts(report))),
-        Section("Subgroups", (*_pick(drawn, "subgroups"), *_subgroups(report))),
+        Section("Prediction sets", set_parts(report)),
+        Section("Planned test set", planned_parts(report)),
+        Section("Subgroups", (*_pick(drawn, "subgroups"), *subgroup_parts(report))),
+        Section("Findings that occur together", cooccurrence_parts(report)),
+        Section("Second labels", second_reference.parts(report.second)),
+        Section("Examples", tuple(examples)),
         Section("Published results on ChestX-ray14", _published(report)),
         Section("Training", _pick(drawn, "training")),
         Section("Images and labels of the run", counts(training.counts) if training.counts else ()),
@@ -87,12 +95,25 @@ def page(report: Report, figures: Sequence[Figure], training: Training) -> Docum
     return Document(
         f"Evaluation of {name}" if name else "Evaluation",
         (
-            Text(f"Evaluated on {report.evaluated_on}.{intervals}", "soft"),
             _key_numbers(report),
+            Text(f"{intervals}Thresholds: {origin(report.thresholds)}.", "soft"),
             *notes,
             *(section for section in sections if section.parts),  # sections without content are left out
         ),
+        facts=tuple(_title_facts(report, about)),
     )
+
+
+def _title_facts(report: Report, about: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Model, dataset, split and date, as far as they are known."""
+    for name, keys in (("Model", ("model", "ensemble", "predictions")), ("Dataset", ("data", "labels of"))):
+        value = next((about[key] for key in keys if key in about), "")
+        if value:
+            yield name, value
+    if about.get("split"):
+        yield "Split", about["split"]
+    yield "Evaluated on", report.evaluated_on
+    yield "Date", date.today().isoformat()
 
 
 def _pick(figures: Mapping[str, Figure], *names: str) -> tuple[Figure, ...]:
@@ -100,16 +121,13 @@ def _pick(figures: Mapping[str, Figure], *names: str) -> tuple[Figure, ...]:
 
 
 def _key_numbers(report: Report) -> KeyNumbers:
+    """Means over the findings, each with its interval."""
     mean = records(report.summary)[0]
-    interval = format_interval(estimate(mean, "auroc", "auroc_low", "auroc_high"))
-    return KeyNumbers(
-        (
-            ("mean AUROC", estimate(mean, "auroc")),
-            *((("95 % interval of the mean AUROC", interval),) if interval else ()),
-            ("mean average precision", estimate(mean, "average_precision")),
-            ("mean F1", estimate(mean, "f1")),
-        )
-    )
+    numbers = [
+        (f"mean {label}", estimate(mean, name, f"{name}_low", f"{name}_high"))
+        for name, label in _KEY_METRICS.items()
+    ]
+    return KeyNumbers(tuple(numbers))
 
 
 def metrics(report: Report) -> Table:
@@ -123,6 +141,21 @@ def metrics(report: Report) -> Table:
         notes=(_METRICS_NOTE,),
         num_summary=len(report.summary),
     )
+
+
+def _by_image(report: Report) -> tuple[Part, ...]:
+    """The metrics of single images, where the report is about studies or patients."""
+    found = report.by_image
+    if found is None:
+        return ()
+    of_images = replace(
+        report,
+        table=found.table,
+        summary=found.summary,
+        thresholds=found.thresholds,
+        optimistic=found.optimistic,
+    )
+    return Text(f"The same model on {found.evaluated_on}, each image alone.", "soft"), metrics(of_images)
 
 
 def metric_cell(report: Report, row: Record, name: str, with_interval: bool = True) -> Cell:
@@ -139,78 +172,6 @@ def metric_cell(report: Report, row: Record, name: str, with_interval: bool = Tr
     mark = "*" if report.optimistic and name in AT_THRESHOLD and value is not None else ""
     ends = (f"{name}_low", f"{name}_high") if name in RESAMPLED and with_interval else ("", "")
     return estimate(row, name, *ends, mark=mark)
-
-
-def _subgroups(report: Report) -> tuple[Part, ...]:
-    """Two tables per attribute, AUROCs and what depends on thresholds, then what a gap is."""
-    if report.subgroups is None or not len(report.subgroups.groups):
-        return ()
-    groups, gaps = report.subgroups
-    tables: list[Part] = []
-    for attribute, table in groups.groupby("attribute", sort=False):
-        tables.append(_subgroup_table(str(attribute), table, gaps[gaps["attribute"] == attribute]))
-        title = f"Sensitivity, false-positive rate, PPV and calibration by {attribute}"
-        tables.append(Section(title, (_rates_table(report, title, table),), is_folded=True))
-    return (*tables, Text(_SUBGROUPS_NOTE, "soft"))
-
-
-def _subgroup_table(attribute: str, groups: pd.DataFrame, gaps: pd.DataFrame) -> Table:
-    """A row per finding: the AUROC of each subgroup, then the gap."""
-    aurocs: dict[tuple[Cell, Cell], Cell] = {}
-    for row in records(groups):
-        too_few = f"({row['num_positive']} of {row['num']})"
-        auroc = estimate(row, "auroc", "auroc_low", "auroc_high")
-        aurocs[row["finding"], row["group"]] = too_few if auroc.value is None else _mark_vacuous(auroc)
-    widest: dict[Cell, Cell] = {}
-    for row in records(gaps):
-        note = f"{row['best']} over {row['worst']}"
-        widest[row["finding"]] = estimate(row, "gap", "gap_low", "gap_high", note=note)
-
-    names = [str(name) for name in groups["group"].drop_duplicates()]
-    findings = [str(name) for name in groups["finding"].drop_duplicates()]
-    rows = [
-        (finding, *(aurocs.get((finding, name), "") for name in names), widest.get(finding, ""))
-        for finding in findings
-    ]
-    columns = ("Finding", *names, "Gap")
-    title = f"AUROC by {attribute}{mean_over(groups)}"
-    return Table(title, columns, tuple(rows), "l" + "r" * (len(names) + 1))
-
-
-def mean_over(groups: pd.DataFrame) -> str:
-    """As ` (mean over 5 of 14 findings)`; empty where it is over all, or there is none."""
-    num_findings = groups.loc[groups["finding"] != "mean", "finding"].nunique()
-    num_in_mean = groups["num_findings"].dropna()
-    if not len(num_in_mean) or num_in_mean.iloc[0] == num_findings:
-        return ""
-    return f" (mean over {num_in_mean.iloc[0]} of {num_findings} findings)"
-
-
-def _mark_vacuous(cell: Estimate) -> Estimate:
-    """A cell that says so where its interval says nothing, as 0.000-1.000."""
-    return replace(cell, note="too few patients") if format_interval(cell) == "0.000-1.000" else cell
-
-
-def _rates_table(report: Report, title: str, groups: pd.DataFrame) -> Table:
-    """A row per finding and subgroup with at least 10 patients of each class."""
-    mark = "*" if report.optimistic else ""
-    rows = []
-    for row in records(groups):
-        if row["sensitivity"] is None:  # too few patients, or the mean
-            continue
-        rates = [
-            _mark_vacuous(
-                estimate(
-                    row, name, f"{name}_low", f"{name}_high", mark="" if name == "observed_expected" else mark
-                )
-            )
-            for name in _RATES
-        ]
-        counts = row["num"], row["num_positive"], row["num_positive_patients"]
-        rows.append((row["finding"], row["group"], *counts, *rates))
-    columns = ("Finding", "Subgroup", "Images", "Positive", "Positive patients", *_RATES.values())
-    note = "Observed / expected: positive images over the sum of probabilities; 1 is right on average."
-    return Table(title, columns, tuple(rows), "ll" + "r" * (len(columns) - 2), notes=(note,))
 
 
 def _published(report: Report) -> tuple[Part, ...]:

@@ -1,5 +1,10 @@
 """Fonts for the names in a report's figures, whatever script they are written in."""
 
+import base64
+import html
+import io
+import logging
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -84,3 +89,32 @@ def say_lacking(letters: str) -> str:
     return (
         f"figures: no installed font has {some}: PNG files show boxes; SVG files and the page show the names"
     )
+
+
+def embed_font(svg: bytes) -> bytes:
+    """The SVG with those letters of matplotlib's font that it shows, so that it looks the same everywhere."""
+    texts = re.findall(r"<text[^>]*>([^<]*)<", svg.decode())
+    letters = frozenset("".join(map(html.unescape, texts)))
+    font = base64.b64encode(_subset(letters)).decode()
+    face = f"@font-face {{font-family: '{_DEFAULT}'; src: url(data:font/woff;base64,{font})}}"
+    head, found, rest = svg.partition(b'<style type="text/css">')
+    return head + found + face.encode() + rest
+
+
+@cache
+def _subset(letters: frozenset[str]) -> bytes:
+    """Matplotlib's font as WOFF with these letters alone."""
+    import matplotlib as mpl
+    from fontTools import subset
+
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # it logs what it leaves out
+    options = subset.Options(
+        flavor="woff", hinting=False, layout_features=[], recalc_timestamp=False, drop_tables=["FFTM"]
+    )
+    subsetter = subset.Subsetter(options)
+    subsetter.populate(text="".join(sorted(letters)))
+    file = io.BytesIO()
+    with subset.load_font(f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans.ttf", options) as font:
+        subsetter.subset(font)
+        subset.save_font(font, file, options)
+    return file.getvalue()

@@ -10,12 +10,16 @@ from cxr.report.document import (
     Document,
     Part,
     Section,
+    Table,
     format_cell,
     format_interval,
     format_note,
     format_number,
 )
 from cxr.text import DISCLAIMER, visible, visible_lines
+
+_MAX_NARROW = 5
+"""Columns of a table that may stand beside another one."""
 
 
 def render(document: Document) -> str:
@@ -31,6 +35,7 @@ def render(document: Document) -> str:
     environment.filters |= {
         "with_sections": _number_sections,
         "kind": lambda part: type(part).__name__,
+        "is_full": _is_full,
         "cell": format_cell,
         "number": format_number,
         "interval": format_interval,
@@ -49,6 +54,11 @@ def _number_sections(parts: Sequence[Part]) -> list[tuple[int, Section]]:
         for place, part in enumerate(parts, 1)
         if isinstance(part, Section) and not part.is_folded
     ]
+
+
+def _is_full(table: Table) -> bool:
+    """Whether a table takes the whole width; narrow ones stand side by side."""
+    return not table.shades and (len(table.columns) > _MAX_NARROW or "r" not in table.align)
 
 
 def _base64(data: bytes) -> str:

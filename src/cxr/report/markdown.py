@@ -21,6 +21,8 @@ from cxr.text import DISCLAIMER, markdown, visible_lines
 def render(document: Document) -> str:
     """The page; figures are links to the files beside it."""
     blocks = [f"# {markdown(document.title)}"]
+    if document.facts:
+        blocks.append("\n".join(f"- {markdown(name)}: {markdown(value)}" for name, value in document.facts))
     for part in document.parts:
         blocks += _render_part(part, level=2)
     return "\n\n".join([*blocks, DISCLAIMER]) + "\n"
@@ -41,7 +43,8 @@ def _render_part(part: Part, level: int) -> list[str]:
             caption = [f"{markdown(part.title)}:"] if part.title else []
             return [*caption, render_table(part), *map(markdown, part.notes)]
         case Figure():
-            return [f"![{markdown(part.alt)}](figures/{part.name}.svg)"]
+            caption = [f"{markdown(part.title)}. {markdown(part.caption)}"] if part.caption else []
+            return [f"![{markdown(part.alt)}](figures/{part.name}.svg)", *caption]
         case Code():
             return [_fence(part.text)]
         case Section():

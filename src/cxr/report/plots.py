@@ -1,4 +1,7 @@
-"""How every figure is drawn: by matplotlib without a display, as SVG and PNG of the same bytes each time."""
+"""How every figure is drawn: by matplotlib, as SVG, PDF and PNG of the same bytes each time.
+
+Figures for files have the width of a journal's column, letters of 7 points or more, and their fonts in them.
+"""
 
 import io
 import logging
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxr.report.document import Estimate, Figure
-from cxr.report.fonts import choose_fonts
+from cxr.report.fonts import choose_fonts, embed_font
 from cxr.text import shorten_all, visible
 
 if TYPE_CHECKING:
@@ -19,27 +22,43 @@ if TYPE_CHECKING:
 
 BLUE, ORANGE, GREY, BLACK = "#1f5f99", "#c25b12", "#767676", "#1b1b1b"
 """Colours that colour-blind readers tell apart, dark enough in print."""
+COLOURS = (BLUE, ORANGE, "#4a8c3f", "#8a4fa3", "#3f9fb0", "#b0a021", "#a33b52", GREY)
+"""Of groups, in their order."""
+MARKERS = "osD^vPX*"
 LABEL_COLUMNS = 36  # width of a name beside an axis, in letters
+SINGLE_COLUMN, DOUBLE_COLUMN = 89.0, 183.0
+"""Millimetres of one and of two columns in a journal."""
+MIN_POINTS = 7
+"""Points of the smallest letters that journals print."""
+_MM_PER_INCH, _DPI = 25.4, 300
 _STYLE = {
-    "font.size": 8,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.titlesize": 8.5,
-    "svg.fonttype": "none",  # text stays text: it can be searched, and the browser's fonts are used
+    "svg.fonttype": "none",  # text stays text: it can be searched, and drawn with the font inside the file
+    "pdf.fonttype": 42,  # whole outlines (TrueType), which journals ask for
     "svg.hashsalt": "cxr",
     "text.parse_math": False,  # a finding may be called $x$ or a_b
 }
 
 
+_SIZES = ("font.size", "axes.titlesize", "axes.labelsize", "xtick.labelsize", "ytick.labelsize",
+          "legend.fontsize")  # fmt: skip
+
+
 @contextmanager
-def drawing(texts: Iterable[str]) -> Iterator[str]:
+def drawing(texts: Iterable[str], points: float = 8) -> Iterator[str]:
     """One style for the figures of the body, with fonts for these texts; yields letters that no font has."""
     # it logs how it searches for fonts and where it caches them
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib as mpl
 
     families, lacking = choose_fonts(map(visible, texts))
-    style = _STYLE | {"font.family": families}
+    style = _STYLE | {"font.family": families} | dict.fromkeys(_SIZES, points)
     with mpl.rc_context(rc=style), warnings.catch_warnings():  # type: ignore[arg-type]
         # the caller warns once, not once per letter and panel
         warnings.filterwarnings("ignore", r"Glyph \d+ ")
@@ -50,23 +69,68 @@ def save(
     name: str,
     title: str,
     alt: str,
+    millimetres: tuple[float, float],
+    fill: "Callable[[Drawing], None]",
+    is_wide: bool = False,
+    caption: str = "",
+    is_laid_out: bool = False,
+) -> Figure:
+    """The figure that `fill` draws, for the page and as files.
+
+    Args:
+        name: Of its files.
+        title: What is shown.
+        alt: The same in words.
+        millimetres: Width and height.
+        fill: Draws on an empty figure.
+        is_wide: Whether it is scrolled rather than shrunk on a narrow screen.
+        caption: How to read it.
+        is_laid_out: Whether `fill` places the axes itself.
+    """
+    inches = (millimetres[0] / _MM_PER_INCH, millimetres[1] / _MM_PER_INCH)
+    drawn, svg = _draw(inches, fill, is_laid_out)
+    pdf, png = io.BytesIO(), io.BytesIO()
+    drawn.set_layout_engine("none")  # laid out already
+    drawn.savefig(pdf, format="pdf", metadata={"CreationDate": None})
+    drawn.savefig(png, format="png", dpi=_DPI)
+    return Figure(
+        name,
+        title,
+        alt,
+        embed_font(svg),
+        png.getvalue(),
+        is_wide,
+        caption,
+        pdf.getvalue(),
+        millimetres[0],
+    )
+
+
+def draw_for_page(
+    name: str,
+    title: str,
+    alt: str,
     inches: tuple[float, float],
     fill: "Callable[[Drawing], None]",
     is_wide: bool = False,
-    with_png: bool = True,
 ) -> Figure:
-    """The figure that `fill` draws."""
+    """The figure that `fill` draws, for a page alone; arguments as those of `save`."""
+    _, svg = _draw(inches, fill)
+    return Figure(name, title, alt, svg, is_wide=is_wide)
+
+
+def _draw(
+    inches: tuple[float, float], fill: "Callable[[Drawing], None]", is_laid_out: bool = False
+) -> "tuple[Drawing, bytes]":
+    """(what `fill` draws, the same as SVG)."""
     from matplotlib.figure import Figure as Drawing
 
-    drawn = Drawing(figsize=inches, layout="constrained")
+    drawn = Drawing(figsize=inches, layout=None if is_laid_out else "constrained")
     fill(drawn)
-    svg, png = io.BytesIO(), io.BytesIO()
+    svg = io.BytesIO()
     # without a date and with a fixed salt for ids, the same figure is the same bytes
     drawn.savefig(svg, format="svg", metadata={"Date": None})
-    if with_png:
-        drawn.set_layout_engine("none")  # laid out already
-        drawn.savefig(png, format="png", dpi=150)
-    return Figure(name, title, alt, svg.getvalue(), png.getvalue(), is_wide)
+    return drawn, svg.getvalue()
 
 
 def draw_bars(
@@ -108,7 +172,7 @@ def draw_bars(
 
     # 4.2 inches are shown as 400 pixels, the width of a phone
     inches = (4.2, 0.3 + 0.3 * bool(series) + len(rows) * (0.06 + 0.14 * num_series))
-    return save(name, title, alt, inches, lambda drawing: plot(drawing.subplots()), with_png=False)
+    return draw_for_page(name, title, alt, inches, lambda drawing: plot(drawing.subplots()))
 
 
 def draw_dots(
@@ -152,4 +216,4 @@ def draw_dots(
         axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
     inches = (5.2, 0.9 + len(rows) * (0.08 + 0.1 * len(series)))
-    return save(name, title, alt, inches, lambda drawing: plot(drawing.subplots()), with_png=False)
+    return draw_for_page(name, title, alt, inches, lambda drawing: plot(drawing.subplots()))

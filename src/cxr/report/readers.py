@@ -1,44 +1,120 @@
 """The comparison of a model with human readers as a document and CSV."""
 
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from cxr.csv_files import write_tables
-from cxr.evaluation.readers import AVERAGE, ReaderComparison
-from cxr.files import write_text
-from cxr.report import markdown
-from cxr.report.document import Document, Items, Table, Text, two_columns
-from cxr.report.records import estimate, records
+from cxr.evaluation.reader_mrmc import FIXED, RANDOM
+from cxr.evaluation.reader_scores import AVERAGE
+from cxr.evaluation.readers import ReaderComparison
+from cxr.files import write_bytes, write_text
+from cxr.report import html, markdown, reader_figures
+from cxr.report.document import (
+    Cell,
+    Document,
+    Estimate,
+    Figure,
+    Items,
+    Part,
+    Section,
+    Table,
+    Text,
+    on_one_line,
+    two_columns,
+)
+from cxr.report.records import Record, estimate, records
 from cxr.text import DISCLAIMER
 
-_COLUMNS = ("Finding", "Reader", "Images", "Positive", "Reader's F1", "Model's F1", "Difference")
-_SHORT_COLUMNS = ("Finding", "Reader", "Images", "Pos.", "Reader's F1", "Model's F1", "Difference")
-"""Columns of a terminal of 80 columns."""
+MODEL = "model"
+_ROWS = {"image": "Images", "study": "Studies", "patient": "Patients"}
+"""Heading of the number of rows."""
+_AGREEMENT = {"sensitivity": "Sensitivity", "specificity": "Specificity", "kappa": "Kappa"}
+_METRICS = {"sensitivity": "Sensitivity", "specificity": "Specificity", "balanced_accuracy": "Balanced acc.",
+            "f1": "F1", "auroc": "AUROC"}  # fmt: skip
+_TIES = (
+    "Majority: more than half of the other readers who say something. Where as many say yes as no there is "
+    "no majority, and the image is left out for that reader and finding."
+)
+_BELOW = (
+    "Below: the reader's sensitivity is less than the model's at the same false-positive rate, by straight "
+    "lines between the points of the curve (its upper end where it rises)."
+)
+_PANEL_NOTE = (
+    "Difference: model less the mean of the readers, on images that all have read (Obuchowski and Rockette "
+    "1995). Random: for readers like these; fixed: for these readers alone. Holm: corrected over the "
+    "findings."
+)
 
 
 def write(result: ReaderComparison, folder: Path) -> None:
-    """Write `readers.csv` and `readers.md` into the folder, each atomically."""
-    write_tables(folder, {"readers.csv": result.table})
-    page = Document(
-        "Model and readers",
-        (two_columns("", result.about, ("About", "")), _table(result), Items(result.notes, "Notes", "note")),
-    )
+    """Write the tables as CSV, the figure, `readers.md` and `readers.html` into the folder, each atomically.
+
+    CSV: `readers.csv`, `reader_metrics.csv`; `reader_points.csv` and `reader_panel.csv` where there are such.
+    """
+    tables = {"readers.csv": result.table, "reader_metrics.csv": result.metrics}
+    for name, table in (("reader_points.csv", result.points), ("reader_panel.csv", result.panel)):
+        if len(table):
+            tables[name] = table
+    write_tables(folder, tables)
+    drawn = reader_figures.draw(result)
+    for figure in drawn:
+        for kind, data in (("svg", figure.svg), ("pdf", figure.pdf), ("png", figure.png)):
+            write_bytes(folder / "figures" / f"{figure.name}.{kind}", data)
+    page = _page(result, drawn)
     write_text(folder / "readers.md", markdown.render(page))
+    write_text(folder / "readers.html", html.render(page))
 
 
 def summary(result: ReaderComparison) -> tuple[Text | Table, ...]:
     """The comparison for the terminal."""
-    return (
-        replace(_table(result), columns=_SHORT_COLUMNS),
-        Text(""),
-        *(Text(f"{key.capitalize()}: {value}.") for key, value in result.about),
-        *(Text(f"Note: {note}", "note") for note in result.notes),
-        Text(DISCLAIMER, "soft"),
-    )
+    parts: list[Text | Table] = [_f1_table(result, "Pos."), Text("")]
+    parts += [_agreement_table(result), Text("")]
+    if len(result.points):
+        parts += [_points_table(result), Text(""), Text(_count_below(result.points)), Text("")]
+    if len(result.panel):
+        num_readers = int(result.panel["num_readers"].iloc[0])
+        analysis = RANDOM if num_readers > 1 else FIXED
+        parts += [Text(f"Model against the panel, {analysis}:", "strong")]
+        parts += [_panel_table(result, (analysis,)), Text("")]
+    parts += [Text(f"{key.capitalize()}: {value}.") for key, value in result.about]
+    parts += [Text(f"Note: {note}", "note") for note in (*_explain(result), *result.notes)]
+    return (*parts, Text(DISCLAIMER, "soft"))
 
 
-def _table(result: ReaderComparison) -> Table:
-    """A row per finding and reader, then the mean of the finding's readers."""
+def _page(result: ReaderComparison, figures: Sequence[Figure]) -> Document:
+    sections = [
+        Section("F1", (_f1_table(result),)),
+        Section("Sensitivity, specificity and agreement", (_agreement_table(result),)),
+    ]
+    if len(result.points):
+        points: list[Part] = [Text(_count_below(result.points)), *figures, on_one_line(_points_table(result))]
+        sections.append(Section("Readers and the model's ROC curve", tuple(points)))
+    if len(result.panel):
+        sections.append(Section("The model against the panel", (_panel_table(result, (FIXED, RANDOM)),)))
+    notes = Items((*_explain(result), *result.notes), "Notes", "note")
+    return Document("Model and readers", (two_columns("", result.about, ("About", "")), *sections, notes))
+
+
+def _explain(result: ReaderComparison) -> list[str]:
+    """What the tables mean, as far as they are there."""
+    explained = [_TIES] if (result.table["rule"] == "majority").any() else []
+    if len(result.points):
+        explained.append(_BELOW)
+    if len(result.panel):
+        explained.append(_PANEL_NOTE)
+        margin = result.panel["margin"].iloc[0]
+        if not pd.isna(margin):
+            explained.append(
+                f"Non-inferior: the lower end of the interval is above -{margin:g}. A margin is chosen "
+                "before the results are known"
+            )
+    return explained
+
+
+def _f1_table(result: ReaderComparison, positive: str = "Positive") -> Table:
+    """A row per finding and reader, then the mean of the finding's readers; `positive` is a heading."""
     rows = []
     for row in records(result.table):
         difference = estimate(row, "difference", "difference_low", "difference_high", signed=True)
@@ -46,12 +122,99 @@ def _table(result: ReaderComparison) -> Table:
             (
                 row["finding"],
                 row["reader"],
-                "" if row["num"] is None else row["num"],
-                "" if row["num_positive"] is None else row["num_positive"],
+                *_counts(row),
                 estimate(row, "reader_f1", "reader_low", "reader_high"),
                 estimate(row, "model_f1", "model_low", "model_high"),
                 difference,
             )
         )
     means = tuple(place for place, row in enumerate(rows) if row[1] == AVERAGE)
-    return Table("", _COLUMNS, tuple(rows), "llrrrrr", bold=means)
+    columns = ("Finding", "Reader", _ROWS[result.unit], positive, "Reader's F1", "Model's F1", "Difference")
+    return Table("", columns, tuple(rows), "llrrrrr", bold=means)
+
+
+def _counts(row: Record) -> tuple[Cell, Cell]:
+    return ("" if row["num"] is None else row["num"],
+            "" if row["num_positive"] is None else row["num_positive"])  # fmt: skip
+
+
+def _agreement_table(result: ReaderComparison) -> Table:
+    """A row per reader, their mean, and the model: its mean over the readers' references."""
+    by_key: dict[tuple[Cell, Cell], dict[str, Record]] = {}
+    for row in records(result.metrics):
+        by_key.setdefault((row["finding"], row["reader"]), {})[str(row["metric"])] = row
+    rows: list[tuple[Cell, ...]] = []
+    names = list(dict.fromkeys(reader for _, reader in by_key))
+    for (finding, reader), found in by_key.items():
+        if found["f1"]["rule"] != "single reader":
+            cells = [
+                estimate(found[name], "reader_value", "reader_low", "reader_high") for name in _AGREEMENT
+            ]
+            rows.append((finding, reader, *cells))
+        if reader == names[-1]:  # the mean over readers, or the only one
+            rows.append((finding, MODEL, *(_model_cell(found, name) for name in _AGREEMENT)))
+    bold = tuple(place for place, row in enumerate(rows) if row[1] in (AVERAGE, MODEL))
+    return Table("", ("Finding", "Reader", *_AGREEMENT.values()), tuple(rows), "llrrr", bold=bold)
+
+
+def _model_cell(found: Mapping[str, Record], name: str) -> Estimate:
+    return estimate(found[name], "model_value", "model_low", "model_high")
+
+
+def _points_table(result: ReaderComparison) -> Table:
+    """A row per finding and reader: the point, and the model's curve above or below it."""
+    rows = []
+    for row in records(result.points):
+        below = _answer(row["is_below"], "no")
+        auroc = estimate(row, "auroc", "auroc_low", "auroc_high")
+        numbers = (Estimate(row[name]) for name in _POINT)  # type: ignore[arg-type]
+        rows.append((row["finding"], row["reader"], auroc, *numbers, below))
+    columns = ("Finding", "Reader", "Model's AUROC", *_POINT.values(), "Below")
+    return Table("", columns, tuple(rows), "llrrrrr")
+
+
+_POINT = {
+    "false_positive_rate": "Reader's\n1 - spec.",
+    "sensitivity": "Reader's\nsens.",
+    "curve_sensitivity": "Model's\nsens. there",
+}
+
+
+def _count_below(points: pd.DataFrame) -> str:
+    """As `Readers below the model's ROC curve: Edema 2 of 3, Mass 0 of 3.`."""
+    counts = []
+    for finding, rows in points.groupby("finding", sort=False):
+        known = rows["is_below"].dropna()
+        counts.append(f"{finding} {int(known.sum())} of {len(known)}")
+    return f"Readers below the model's ROC curve: {', '.join(counts)}."
+
+
+def _panel_table(result: ReaderComparison, analyses: Sequence[str]) -> Table:
+    """A row per finding, metric and analysis."""
+    rows: list[tuple[Cell, ...]] = []
+    has_margin = bool(result.panel["margin"].notna().any())
+    for row in records(result.panel):
+        if row["analysis"] not in analyses:
+            continue
+        cells: list[Cell] = [row["finding"], _METRICS[str(row["metric"])]]
+        cells += [str(row["analysis"]).split()[0]] if len(analyses) > 1 else []
+        cells += [Estimate(row[name]) for name in ("model", "readers")]  # type: ignore[arg-type]
+        cells += [estimate(row, "difference", "low", "high", signed=True)]
+        cells += [_p_value(row["p"]), _p_value(row["p_holm"])]
+        if has_margin:
+            cells.append(_answer(row["is_noninferior"], "not shown"))
+        rows.append(tuple(cells))
+    columns = ["Finding", "Metric", *(["Readers are"] if len(analyses) > 1 else []), "Model", "Readers"]
+    columns += ["Difference", "p", "Holm", *(["Non-inf."] if has_margin else [])]
+    align = "ll" + "l" * (len(analyses) > 1) + "r" * (len(columns) - 2 - (len(analyses) > 1))
+    return Table("", tuple(columns), tuple(rows), align)
+
+
+def _answer(value: object, no: str) -> str:
+    return "n/a" if value is None else "yes" if value else no
+
+
+def _p_value(p: object) -> str:
+    if not isinstance(p, float):
+        return "n/a"
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -51,7 +51,7 @@ def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> chec
     thresholds = operating_points.choose(validated, config.eval.threshold)
     if not remember:
         thresholds = replace(thresholds, images=frozenset(), patient_key="")
-    recalibration = calibrated.fit(validated)
+    recalibration = calibrated.fit(validated, config.eval)
     # A split may be one patient, whose hash without a key could be found by trying names.
     split_hashes = dict(dataset.split.hashes) if remember and not hasher.key_id else {}
     metadata = checkpoints.Metadata(

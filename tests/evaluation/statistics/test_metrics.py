@@ -22,7 +22,7 @@ def every_metric(y: metrics.Float, p: metrics.Float, threshold: float = 0.5) -> 
 
 
 @given(ROWS, st.integers(0, 20).map(lambda part: part / 20))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_every_figure_of_the_known_rows_is_that_of_scikit_learn(
     rows: metrics.Float, threshold: float
 ) -> None:

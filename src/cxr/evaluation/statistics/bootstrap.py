@@ -136,18 +136,18 @@ class Ranked:
 
     def auroc(self, weights: Float) -> Float:
         """AUROC [D] for weights [U, D]; nan where a draw holds one class only."""
-        positives, negatives = self._count(weights)
+        positives, negatives = self.count(weights)
         return _auroc(positives, negatives)
 
     def auroc_and_precision(self, weights: Float) -> tuple[Float, Float]:
         """(AUROC, average precision) [D] for weights [U, D]; nan where a draw holds one class only."""
-        positives, negatives = self._count(weights)
+        positives, negatives = self.count(weights)
         auroc = _auroc(positives, negatives)
         num_scores = len(positives)
         if not num_scores:  # no positive row at all
             return auroc, np.full_like(auroc, np.nan)
         # [K, D] rows called positive at threshold s_k: positive ones, and negative ones (bins up to 2k + 1)
-        true = np.cumsum(positives, axis=0)
+        true = running_sum(positives)
         false = negatives[1::2]
         # A draw without a row at s_k or above divides 0 by 0, where its 0 positives must add 0 and not nan.
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -156,9 +156,28 @@ class Ranked:
             average_precision = np.einsum("kd,kd->d", positives, precision) / true[-1]
         return auroc, np.where(np.isnan(auroc), np.nan, average_precision)
 
-    def _count(self, weights: Float) -> tuple[Float, Float]:
+    def count(self, weights: Float) -> tuple[Float, Float]:
         """(positive rows at each score [K, D], negative rows in each bin and those above it [2K + 1, D])."""
-        return self._positives @ weights, np.cumsum(self._negatives @ weights, axis=0)
+        return self._positives @ weights, running_sum(self._negatives @ weights)
+
+
+def running_sum(counts: Float) -> Float:
+    """Sums [K, D] of the first 1, 2, ..., K rows of counts [K, D], exact for whole numbers.
+
+    np.cumsum along the first axis goes down one column after the other, which lie far apart in memory.
+    """
+    num_rows, num_draws = counts.shape
+    length = max(1, int(np.sqrt(num_rows)))
+    num_blocks = -(-num_rows // length)
+    padded = np.zeros((num_blocks * length, num_draws))
+    padded[:num_rows] = counts
+    blocks = padded.reshape(num_blocks, length, num_draws)
+    # 1. within each block of rows, all blocks at once
+    for place in range(1, length):
+        blocks[:, place] += blocks[:, place - 1]
+    # 2. the sum of all earlier blocks on top of each
+    blocks[1:] += np.cumsum(blocks[:-1, -1], axis=0)[:, None]
+    return padded[:num_rows]
 
 
 def _auroc(positives: Float, negatives: Float) -> Float:
@@ -193,6 +212,11 @@ class Summed:
         with np.errstate(invalid="ignore", divide="ignore"):
             return [*rates(*cells), np.where(num_rows > 0, squares / num_rows, np.nan)]
 
+    def cells(self, weights: Float) -> Float:
+        """True positives, false positives, false negatives and true negatives [4, D] for weights [U, D]."""
+        counts: Float = self._sums[:4] @ weights
+        return counts
+
     def by_group(self, weights: Float) -> list[Float]:
         """GROUP_METRICS, each [D], for weights [U, D]."""
         tp, fp, fn, tn, _, expected = self._sums @ weights
@@ -201,7 +225,7 @@ class Summed:
 
 def draw_metrics(y: Float, p: Float, thresholds: Float, resampling: Resampling) -> dict[str, Float]:
     """Each of RESAMPLED in every draw [C, D], for labels and probabilities [N, C]; nan = undefined."""
-    ranked = _rank(y, p, resampling)
+    ranked = rank(y, p, resampling)
     summed = [
         Summed(y[:, c], p[:, c], float(thresholds[c]), resampling.of_row, resampling.num_units)
         for c in range(y.shape[1])
@@ -225,11 +249,12 @@ def draw_group_metrics(y: Float, p: Float, thresholds: Float, resampling: Resamp
 
 def draw_auroc(y: Float, p: Float, resampling: Resampling) -> Float:
     """AUROC in every draw [C, D], nan = undefined."""
-    ranked = _rank(y, p, resampling)
+    ranked = rank(y, p, resampling)
     return draw_columns(resampling, y.shape[1], lambda weights, column: [ranked[column].auroc(weights)])[:, 0]
 
 
-def _rank(y: Float, p: Float, resampling: Resampling) -> list[Ranked]:
+def rank(y: Float, p: Float, resampling: Resampling) -> list[Ranked]:
+    """One for each finding of labels and scores [N, C]."""
     return _in_threads(
         lambda c: Ranked(y[:, c], p[:, c], resampling.of_row, resampling.num_units), y.shape[1]
     )

@@ -26,6 +26,14 @@ class Difference(NamedTuple):
     p: float
 
 
+class _Estimate(NamedTuple):
+    """A number with its variance and degrees of freedom."""
+
+    value: float
+    variance: float
+    freedom: float
+
+
 class Clustered(NamedTuple):
     """K AUROCs of the same rows, taken apart by unit (patient).
 
@@ -94,19 +102,64 @@ def compare_clustered(by_finding: Sequence[Clustered]) -> list[Difference]:
         np.stack([part[:, 1] - part[:, 0] for part in side], axis=1)
         for side in ([p.positive for p in by_finding], [p.negative for p in by_finding])
     )  # [U, C] each
+    return [_test(*found) for found in _with_mean(values, positive, negative, by_finding)]
+
+
+def compare_independent(first: Sequence[Clustered], second: Sequence[Clustered]) -> list[Difference]:
+    """The difference, second less first, of each finding and of the mean, where both have other patients.
+
+    One score each. Variances add up, and degrees of freedom are Welch's and Satterthwaite's (1946).
+    """
+    sides = [_of_one_score(parts) for parts in (first, second)]
+    # the mean is over the findings that both sides define
+    defined = np.all([[not np.isnan(found.variance) for found in side[:-1]] for side in sides], axis=0)
+    differences = []
+    for a, b in zip(*(_of_one_score(parts, defined) for parts in (first, second)), strict=True):
+        variances, freedoms = np.array([a.variance, b.variance]), np.array([a.freedom, b.freedom])
+        freedom = _satterthwaite(variances, freedoms)
+        differences.append(_test(b.value - a.value, float(variances.sum()), freedom))
+    return differences
+
+
+def _of_one_score(parts: Sequence[Clustered], keep: npt.NDArray[np.bool_] | None = None) -> list[_Estimate]:
+    """`_with_mean` of the AUROCs of one score; those of findings that are not kept are undefined."""
+    values = np.array([found.auroc[0] for found in parts])
+    if keep is not None:
+        values = np.where(keep, values, np.nan)
+    sides = ([found.positive for found in parts], [found.negative for found in parts])
+    positive, negative = (np.concatenate(side, axis=1) for side in sides)  # [U, C] each
+    return _with_mean(values, positive, negative, parts)
+
+
+def _with_mean(
+    values: Float, positive: Float, negative: Float, by_finding: Sequence[Clustered]
+) -> list[_Estimate]:
+    """(value, variance, degrees of freedom) of C numbers, then of the mean of those that are defined.
+
+    Args:
+        values: [C] AUROCs, or differences of two.
+        positive: [U, C] what the positive rows of each unit add to their errors.
+        negative: [U, C] likewise.
+        by_finding: C times the counts of units and the degrees of freedom.
+    """
     same, cross = _spread(positive, negative, by_finding)
     matrix = same + cross + cross.T
     freedom = np.array([parts.freedom for parts in by_finding])
-    found = [_test(*row) for row in zip(values, np.diagonal(matrix), freedom, strict=True)]
-
-    defined = ~np.isnan(values) & ~np.isnan(np.diagonal(matrix))
+    variances = np.where(np.isnan(values), np.nan, np.diagonal(matrix))
+    found = [_Estimate(*map(float, row)) for row in zip(values, variances, freedom, strict=True)]
+    defined = ~np.isnan(variances)
     if not defined.any():
-        return [*found, Difference(np.nan, np.nan, np.nan, np.nan)]
-    variances = np.maximum(np.diagonal(matrix)[defined], 0)
+        return [*found, _Estimate(np.nan, np.nan, np.nan)]
+    of_mean = _satterthwaite(np.maximum(variances[defined], 0), freedom[defined])
+    mean_variance = float(matrix[np.ix_(defined, defined)].sum() / defined.sum() ** 2)
+    return [*found, _Estimate(float(values[defined].mean()), mean_variance, of_mean)]
+
+
+def _satterthwaite(variances: Float, freedom: Float) -> float:
+    """Degrees of freedom of a sum of variances."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        of_mean = variances.sum() ** 2 / np.sum(variances**2 / np.maximum(freedom[defined], _LEAST_FREEDOM))
-    mean_variance = matrix[np.ix_(defined, defined)].sum() / defined.sum() ** 2
-    return [*found, _test(float(values[defined].mean()), mean_variance, of_mean)]
+        parts = np.sum(variances**2 / np.maximum(freedom, _LEAST_FREEDOM))
+        return float(variances.sum() ** 2 / parts)
 
 
 def _spread(positive: Float, negative: Float, counts: Sequence[Clustered]) -> tuple[Float, Float]:

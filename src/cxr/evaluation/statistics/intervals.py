@@ -167,6 +167,29 @@ def real_interval(point: float, draws: Float, num_patients: float) -> Interval:
     return Interval(point - half_width, point + half_width)
 
 
+def likelihood_interval(point: float, draws: Float, num_patients: float) -> Interval:
+    """Interval of a likelihood ratio, symmetric on the scale of its logarithm, from the draws' logarithms.
+
+    A draw with a ratio of 0 does not count, nor does one where it is undefined.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.where(draws > 0, np.log(draws), np.nan)
+    if not point > 0:
+        return NONE
+    low, high = real_interval(float(np.log(point)), logs, num_patients)
+    with np.errstate(over="ignore"):
+        return Interval(float(np.exp(low)), float(np.exp(high)))
+
+
+def correlation_interval(point: float, draws: Float, num_patients: float) -> Interval:
+    """Interval of a correlation between -1 and 1, on Fisher's z scale; none where it is exactly -1 or 1."""
+    share = (1 + point) / 2  # logit((1 + r) / 2) is twice Fisher's z
+    if np.isnan(share) or _exact(share) in (0, 1):
+        return NONE
+    low, high = interval(share, (1 + draws) / 2, num_patients)
+    return Interval(2 * low - 1, 2 * high - 1)
+
+
 def calibration_interval(metric: str, point: float, draws: Float, units: UnitCounts) -> Interval:
     """Interval of a metric of `Calibration`, by the patients of the rarer class."""
     if metric in ("observed_expected", "log_loss"):

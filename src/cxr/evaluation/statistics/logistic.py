@@ -78,6 +78,14 @@ def fit_line(y: Float, x: Float) -> Line | None:
     return None
 
 
+def separate(y: Float, x: Float) -> bool:
+    """Whether a logit parts the classes, all of one at or above it and all of the other at or below it."""
+    positive, negative = x[y == 1], x[y == 0]
+    if not len(positive) or not len(negative):
+        return False
+    return bool(positive.min() >= negative.max() or positive.max() <= negative.min())
+
+
 def fit_intercept(y: Float, x: Float) -> float:
     """The intercept of the highest likelihood where the slope is 1; nan with one class only."""
     if not 0 < y.sum() < len(y):

@@ -101,6 +101,19 @@ def group_rates(
     return _ratio(tp, tp + fn), _ratio(fp, fp + tn), _ratio(tp, tp + fp), _ratio(tp + fn, expected)
 
 
+def at_prevalence(right: float, missed: float, wrong: float, refused: float, prevalence: float) -> float:
+    """Share of right calls where a share `prevalence` of the rows has the class that is called (Bayes' rule).
+
+    With the cells TP, FN, FP, TN it is the PPV, with TN, FP, FN, TP and 1 - prevalence the NPV; nan where one
+    of the classes has no row or nothing is called.
+    """
+    if not right + missed or not wrong + refused or not right + wrong:
+        return np.nan
+    true = prevalence * right / (right + missed)
+    false = (1 - prevalence) * wrong / (wrong + refused)
+    return float(true / (true + false)) if true + false > 0 else np.nan
+
+
 def brier(y: Float, p: Float) -> float:
     """Mean squared difference of probability and label (Brier 1950); nan without a known row."""
     from sklearn.metrics import brier_score_loss

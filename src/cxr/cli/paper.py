@@ -1,0 +1,32 @@
+"""Commands for a paper about a run: checklist."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cxr.cli.options import OpenReport, Overrides, example, open_in_browser
+
+app = typer.Typer()
+
+
+@app.command(
+    epilog=example(
+        "cxr checklist runs/nih_densenet121",
+        "cxr checklist runs/nih_densenet121 data.root=/data/nih --out paper",
+    )
+)
+def checklist(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or checkpoint.")],
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the files; checklist in the run folder by default.")
+    ] = None,
+    open_report: OpenReport = False,
+) -> None:
+    """Fill CLAIM and TRIPOD+AI, Table 1 and methods from a run."""
+    from cxr.commands.checklist import checklist as run_checklist
+
+    page = run_checklist(run, overrides or [], out)
+    if open_report:
+        open_in_browser(page)

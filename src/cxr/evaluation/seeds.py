@@ -1,0 +1,129 @@
+"""Several runs of a recipe: the mean and the spread of each metric, and whether recipes differ beyond it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from cxr.config.schema import Eval
+from cxr.evaluation.compare import Compared, Side, align_sides
+from cxr.evaluation.differences import METRICS
+from cxr.evaluation.family import letter
+from cxr.evaluation.statistics.intervals import LEVEL, difference_interval
+from cxr.evaluation.statistics.metrics import Float
+
+RUN_COLUMNS = ("recipe", "finding", "metric", "num_runs", "mean", "sd", "lowest", "highest")
+DIFFERENCE_COLUMNS = ("a", "b", "finding", "metric", "difference", "seed_low", "seed_high", "patient_low",
+                      "patient_high", "within_seed_noise")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Recipes, each of several runs on the same images.
+
+    Attributes:
+        recipes: Names of the runs of each.
+        runs: RUN_COLUMNS, a row per recipe (A, B, ...), finding or `mean`, and metric of METRICS: mean,
+            standard deviation, lowest and highest over the runs.
+        differences: DIFFERENCE_COLUMNS, b less a of the means over runs; `seed_low` and `seed_high` are
+            Welch's interval with runs as units, `patient_low` and `patient_high` the paired one of these runs
+            over draws of patients. `within_seed_noise` says that Welch's interval holds 0.
+        evaluated_on: The rows.
+        intervals: How those over patients were made.
+        notes: What a reader must know.
+    """
+
+    recipes: tuple[tuple[str, ...], ...]
+    runs: pd.DataFrame
+    differences: pd.DataFrame
+    evaluated_on: str
+    intervals: str
+    notes: tuple[str, ...]
+
+
+def compare_seeds(models: Sequence[Compared], num_runs: int, config: Eval) -> Seeds:
+    """The recipes of which each `num_runs` models in a row are runs, on the images that all predict.
+
+    Raises:
+        CxrError: As `compare.compare`.
+    """
+    assert num_runs >= 2 and not len(models) % num_runs
+    sides, resampling, notes = align_sides(models, config)
+    recipes = [sides[first : first + num_runs] for first in range(0, len(sides), num_runs)]
+    findings = [*sides[0].predictions.findings, "mean"]
+    measured = [_with_means(sides_of, findings) for sides_of in recipes]
+    runs: list[dict[str, object]] = []
+    for place, values in enumerate(measured):
+        for metric, (points, _) in values.items():
+            runs += [
+                {
+                    "recipe": letter(place),
+                    "finding": finding,
+                    "metric": metric,
+                    "num_runs": num_runs,
+                    "mean": each.mean(),
+                    "sd": each.std(ddof=1),
+                    "lowest": each.min(),
+                    "highest": each.max(),
+                }
+                for finding, each in zip(findings, points.T, strict=True)
+            ]
+    differences = [
+        _difference(letter(a), letter(b), finding, metric, c, measured[a][metric], measured[b][metric])
+        for a, b in combinations(range(len(recipes)), 2)
+        for metric in METRICS
+        for c, finding in enumerate(findings)
+    ]
+    of_models = [note for model in models for note in model.notes]
+    return Seeds(
+        recipes=tuple(tuple(side.model.name for side in sides_of) for sides_of in recipes),
+        runs=pd.DataFrame(runs, columns=list(RUN_COLUMNS)),
+        differences=pd.DataFrame(differences, columns=list(DIFFERENCE_COLUMNS)),
+        evaluated_on=sides[0].predictions.describe(),
+        intervals=resampling.describe(),
+        notes=tuple(dict.fromkeys([*of_models, *notes])),
+    )
+
+
+def welch(a: Float, b: Float) -> tuple[float, float]:
+    """95 % interval of the mean of b less that of a, whose variances may differ (Welch 1947)."""
+    from scipy.special import stdtrit
+
+    variances = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    difference, total = float(b.mean() - a.mean()), sum(variances)
+    if np.isnan(total):
+        return np.nan, np.nan
+    if not total:  # runs without any spread
+        return difference, difference
+    freedom = total**2 / sum(v**2 / (len(x) - 1) for v, x in zip(variances, (a, b), strict=True))
+    half_width = float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(total))
+    return difference - half_width, difference + half_width
+
+
+def _with_means(sides: Sequence[Side], findings: Sequence[str]) -> dict[str, tuple[Float, Float]]:
+    """(points [R, C + 1] of the runs, draws [C + 1, D] of their mean) by metric, the last the macro mean."""
+    found = {}
+    for metric in METRICS:
+        points = np.stack([side.measured.points[metric] for side in sides])  # [R, C]
+        draws = np.mean([side.measured.draws[metric] for side in sides], axis=0)  # [C, D]
+        defined = ~np.isnan(points).any(axis=0)
+        if defined.any():
+            mean, mean_draws = points[:, defined].mean(axis=1), draws[defined].mean(axis=0)
+        else:
+            mean, mean_draws = np.full(len(points), np.nan), np.full(draws.shape[1], np.nan)
+        found[metric] = np.column_stack([points, mean]), np.vstack([draws, mean_draws])
+    return found
+
+
+def _difference(
+    a: str, b: str, finding: str, metric: str, c: int, of_a: tuple[Float, Float], of_b: tuple[Float, Float]
+) -> dict[str, object]:
+    points_a, points_b = of_a[0][:, c], of_b[0][:, c]
+    difference = float(points_b.mean() - points_a.mean())
+    low, high = welch(points_a, points_b)
+    patients = difference_interval(difference, of_b[1][c] - of_a[1][c])
+    within = None if np.isnan(low) else bool(low <= 0 <= high)
+    values = (a, b, finding, metric, difference, low, high, patients.low, patients.high, within)
+    return dict(zip(DIFFERENCE_COLUMNS, values, strict=True))
