@@ -176,12 +176,15 @@ def test_readers_writes_these_columns(tmp_path: Path) -> None:
     table.assign(Mass=(table["p_Mass"] > 0.4).astype(int))[["image", "Mass"]].to_csv(
         tmp_path / "r.csv", index=False
     )
+    (tmp_path / "r2.csv").write_text((tmp_path / "r.csv").read_text())
     arguments = (
         FIXTURES / "predictions.csv",
         tmp_path / "r.csv",
         "eval.draws=100",
         "--reference",
         tmp_path / "r.csv",
+        "--aided",
+        tmp_path / "r2.csv",
         "--out",
         tmp_path / "out",
     )
@@ -191,6 +194,7 @@ def test_readers_writes_these_columns(tmp_path: Path) -> None:
         "reader_metrics.csv": words(READER_METRICS),
         "reader_points.csv": words(READER_POINTS),
         "reader_panel.csv": words(READER_PANEL),
+        "reader_aided.csv": words(READER_PANEL.replace("model readers", "aided unaided")),
     }
 
 
@@ -284,3 +288,12 @@ def test_shortcuts_writes_these_columns_and_fields(run: Path, tmp_path: Path) ->
 def test_inspect_writes_these_columns(run: Path, tmp_path: Path) -> None:
     assert call("inspect", run, "--layers", "layer1", "--out", tmp_path) == 0
     assert " ".join(columns(tmp_path / "embedding.csv")) == "image patient_id view sex age pc_1 pc_2"
+
+
+def test_robustness_writes_these_columns_and_fields(run: Path, tmp_path: Path) -> None:
+    assert call("robustness", run, "eval.draws=100", "--kinds", "crop", "--out", tmp_path) == 0
+    expected = f"kind level strength {CHANGES.removeprefix('change ')}"
+    assert " ".join(columns(tmp_path / "robustness.csv")) == expected
+    found = fields(json.loads((tmp_path / "robustness.json").read_text()))
+    assert found[""] == "about intervals seed results notes versions disclaimer"
+    assert found["results"] == expected

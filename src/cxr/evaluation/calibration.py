@@ -9,7 +9,7 @@ import pandas as pd
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.recalibration import Recalibration
 from cxr.evaluation.statistics import calibration, metrics
-from cxr.evaluation.statistics.bootstrap import Resampling
+from cxr.evaluation.statistics.bootstrap import Resampling, draw_columns
 from cxr.evaluation.statistics.calibration import Calibration
 from cxr.evaluation.statistics.intervals import (
     NONE,
@@ -166,7 +166,8 @@ def share_intervals(
     # [2 G, U] positive rows of each group and unit, then all of them
     sums = [np.bincount(of_row[group == g], y[group == g], resampling.num_units) for g in numbers]
     sums += [np.bincount(of_row[group == g], minlength=resampling.num_units) for g in numbers]
-    drawn = np.concatenate([np.array(sums) @ weights for weights in resampling.counts()], axis=1)  # [2 G, D]
+    of_unit = np.array(sums)
+    drawn = draw_columns(resampling, 1, lambda weights, _: list(of_unit @ weights))[0]  # [2 G, D]
     with np.errstate(invalid="ignore", divide="ignore"):
         shares = drawn[: len(numbers)] / drawn[len(numbers) :]
     return [

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
-_NAME_COLUMNS = 26
-"""Width of a name beside an axis, in letters."""
+_NAME_COLUMNS, _PANEL_NAME_COLUMNS = 26, 22
+"""Width of a name beside an axis, in letters: of findings, and of findings beside panels of subgroups."""
 # millimetres: of a row, above and below the rows, and where columns of text end or begin
 ROW, TOP, BOTTOM = 4.6, 5.5, 9.5
 _COUNTS, _PLOT, _NUMBERS, _SECOND = 60.0, (64.0, 124.0), 128.0, 160.0
@@ -169,7 +169,7 @@ def draw_subgroups(report: Report, groups: pd.DataFrame) -> Figure | None:
             axes.set_xlim(limits)
             axes.set_title(f"By {panel.name}", loc="left", pad=3 + 9.6 * num_lines)
             if column == 0:
-                axes.set_yticks(range(len(findings)), shorten_all(findings, _NAME_COLUMNS))
+                axes.set_yticks(range(len(findings)), shorten_all(findings, _PANEL_NAME_COLUMNS))
 
     alt = "AUROC of each subgroup with its interval, by finding; the tables of subgroups have the numbers."
     title = "AUROC of subgroups by finding"

@@ -122,7 +122,6 @@ def draw_reliability(report: Report, predictions: Predictions, table: pd.DataFra
 
 def draw_decision_curve(report: Report, table: pd.DataFrame) -> Figure:
     """Net benefit against the threshold probability, beside calling every image and calling none."""
-    first = int(np.flatnonzero(report.table["auroc"].notna())[0])
 
     def plot(axes: "Axes", c: int, row: Row) -> None:
         curve = table[table["finding"] == row["finding"]]
@@ -133,15 +132,13 @@ def draw_decision_curve(report: Report, table: pd.DataFrame) -> Figure:
         x = shown["probability"]
         if shown["net_benefit_low"].notna().any():
             _fill_band(axes, shown, "probability", "net_benefit")
-        axes.plot(x, shown["treat_all"], color=ORANGE, lw=0.8, ls="--", label="every image")
-        axes.axhline(0, color=GREY, lw=0.6, ls=":", label="none")
-        axes.plot(x, shown["net_benefit"], color=BLUE, lw=0.9, label="model")
+        axes.plot(x, shown["treat_all"], color=ORANGE, lw=0.8, ls="--")
+        axes.axhline(0, color=GREY, lw=0.6, ls=":")
+        axes.plot(x, shown["net_benefit"], color=BLUE, lw=0.9)
         axes.set(xlim=(0, most), ylim=(-0.2 * prevalence, 1.15 * prevalence))
         axes.locator_params(axis="y", nbins=3)
         axes.locator_params(axis="x", nbins=3, prune="upper")  # the next panel's 0 stands close
         axes.set_title(f"{row['title']}\n{row['num_positive']:,} of {row['num']:,}")
-        if c == first:
-            axes.legend(frameon=False, loc="upper right", handlelength=1.2)
 
     alt = (
         "Net benefit against the threshold probability, a panel for each finding: of the model with its "
@@ -149,7 +146,10 @@ def draw_decision_curve(report: Report, table: pd.DataFrame) -> Figure:
         "has the numbers."
     )
     bands = "Bands: 95 % intervals at each place alone, by patient. " if report.intervals else ""
-    caption = f"Above each panel: positive of all images. {bands}Dashed: every image is called; dotted: none."
+    caption = (
+        f"Above each panel: positive of all images. {bands}Blue: the model; dashed: every image is called; "
+        "dotted: none."
+    )
     labels = ("threshold probability", "net benefit")
     return _panels("decision_curve", "Decision curves", alt, caption, report, labels, plot, unit_square=False)
 

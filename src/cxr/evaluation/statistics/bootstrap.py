@@ -264,10 +264,14 @@ def draw_columns(
     resampling: Resampling, num_columns: int, compute: Callable[[Float, int], Sequence[Float]]
 ) -> Float:
     """`compute(weights, column)` of every column and draw, as [C, metrics, D]."""
+    from threadpoolctl import threadpool_limits
+
     blocks = []
-    for weights in resampling.counts():
-        compute_column = partial(compute, weights)
-        blocks.append(np.array(_in_threads(compute_column, num_columns)))  # [C, metrics, up to 128]
+    # Each thread here would else start a thread of BLAS per core; they wait for each other, three times as long.
+    with threadpool_limits(1, "blas"):
+        for weights in resampling.counts():
+            compute_column = partial(compute, weights)
+            blocks.append(np.array(_in_threads(compute_column, num_columns)))  # [C, metrics, up to 128]
     return np.concatenate(blocks, axis=2)
 
 
