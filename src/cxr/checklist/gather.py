@@ -41,6 +41,7 @@ class _ReportFile(BaseModel):
     thresholds: _Thresholds
     intervals: str = ""
     summary: list[dict[str, str | float | None]] = Field(default_factory=list)
+    metrics: list[dict[str, str | float | None]] = Field(default_factory=list)
     subgroups: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
     calibration: dict[str, Any] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
@@ -89,6 +90,7 @@ def gather(run: Path, overrides: Sequence[str] = ()) -> Facts:
             )
         ),
         notes=tuple(notes),
+        num_hashed=sum(len(hashes) for hashes in checkpoint.patients.values()),
     )
 
 
@@ -164,6 +166,9 @@ def _read_evaluation(path: Path) -> Evaluation:
         is_recalibrated=any(row.get("brier_after") is not None for row in findings if isinstance(row, dict)),
         tables=tuple(sorted(table.name for table in path.parent.glob("*.csv"))),
         notes=tuple(report.notes),
+        findings=tuple(report.metrics),
+        groups=tuple(row for row in groups if row.get("finding") == "mean"),
+        calibration=tuple(row for row in findings if isinstance(row, dict)),
     )
 
 
