@@ -304,7 +304,8 @@ def test_compare_prints_differences_and_writes_them(
     assert said.startswith(f"A: {first}\nB: {second}\nEvaluated on test rows (60 images, 30 patients)\n")
     assert said.endswith(f"comparison: {tmp_path / 'out' / 'comparison.html'}\n")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        f"comparison.{kind}" for kind in ("csv", "html", "json", "md")
+        *(f"comparison.{kind}" for kind in ("csv", "html", "json", "md")),
+        "figures",
     ]
     assert [row["auroc_difference"] for row in read_csv(tmp_path / "out" / "comparison.csv")] == [
         "0.0",

@@ -18,6 +18,7 @@ from cxr.checklist.gather import gather
 from cxr.checklist.methods import write_methods
 from cxr.checklist.references import REFERENCES
 from cxr.checklist.table_one import as_frame, as_table, count_rows
+from cxr.config.schema import Data as DataSection
 from tests.helpers.commands import call
 
 TEST = Evaluation(
@@ -32,7 +33,7 @@ TEST = Evaluation(
     mean={"auroc": 0.81, "auroc_low": 0.7, "auroc_high": 0.9},
     attributes=("sex", "age"),
     is_recalibrated=True,
-    has_errors=True,
+    tables=("cooccurrence.csv", "metrics.csv"),
     notes=(),
 )
 
@@ -113,6 +114,37 @@ def test_items_follow_intervals_subgroups_and_the_end_of_the_run(facts: Facts) -
     assert item(tripod.fill(replace(facts, evaluations=(TEST,))), "14").answer.status == "partly"
     stopped = replace(facts, unfinished="runs/x is unfinished: epoch 2 of 5")
     assert "epoch 2 of 5" in item(claim.fill(stopped), "25").answer.missing
+
+
+def test_items_follow_what_other_commands_wrote(facts: Facts) -> None:
+    plain = replace(facts, evaluations=(TEST,), examined=(), explained=())
+    tables = (*TEST.tables, "second_reference.csv", "planned.csv", "decision_curve.csv")
+    more = replace(
+        plain,
+        evaluations=(replace(TEST, tables=tables),),
+        examined=("shortcuts",),
+        explained=("explain_cam",),
+    )
+    for number, before, after in (
+        ("18", "author", "partly"),
+        ("21", "author", "partly"),
+        ("31", "partly", "provided"),
+    ):
+        assert item(claim.fill(plain), number).answer.status == before
+        assert item(claim.fill(more), number).answer.status == after
+    assert "shortcuts" in item(claim.fill(more), "30").answer.said
+    assert "clinical utility" in item(tripod.fill(plain), "12e").answer.missing
+    assert "clinical utility" not in item(tripod.fill(more), "12e").answer.missing
+
+
+def test_datasets_with_other_rules_are_named(facts: Facts) -> None:
+    also = [{"source": "chexpert", "root": "x", "views": ["PA"], "uncertain": "ones", "split": "random"}]
+    data = facts.config.data.model_dump(exclude={"findings", "also"}) | {"also": also}
+    both = replace(facts, config=facts.config.model_copy(update={"data": DataSection.model_validate(data)}))
+    said = item(claim.fill(both), "12").answer.said
+    assert "nih: uncertain labels: ignore" in said and "chexpert: uncertain labels: ones" in said
+    assert "nih: all views. chexpert: views PA." in item(claim.fill(both), "10").answer.said
+    assert "All views." in item(claim.fill(facts), "10").answer.said
 
 
 def test_a_dataset_that_is_gone_leaves_table_and_flow_to_the_author(facts: Facts) -> None:

@@ -114,3 +114,14 @@ def test_a_file_whose_studies_recur_still_needs_an_image_column(
     pd.concat([table, table.iloc[:1].assign(Edema=0.5)]).to_csv(tmp_path / "p.csv", index=False)
     assert call("eval", tmp_path / "p.csv", "--labels", room / "groundtruth.csv") == 2
     assert "p.csv:1: no image column" in capsys.readouterr().err
+
+
+def test_findings_with_few_positive_studies_are_named(
+    room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = pd.read_csv(room / "groundtruth.csv")
+    truth["Edema"] = truth["Edema"].where(truth["Edema"].cumsum() <= 12, 0)
+    truth.to_csv(tmp_path / "truth.csv", index=False)
+    options = ("--reference", tmp_path / "truth.csv", "eval.draws=100")
+    assert call("readers", room / "model0_predictions.csv", room / "bc4.csv", *options) == 0
+    assert "against the panel are too small: Edema (12)" in " ".join(capsys.readouterr().out.split())

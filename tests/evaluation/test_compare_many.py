@@ -184,6 +184,7 @@ def test_what_cannot_be_compared_is_refused(
     assert said in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.figures
 def test_the_command_writes_every_kind(
     files: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +209,7 @@ def test_the_command_writes_every_kind(
         assert {"comparison.json", "comparison.md", "comparison.html"} <= {
             p.name for p in (tmp_path / name).iterdir()
         }
+    assert {path.stem for path in (tmp_path / "family" / "figures").iterdir()} == {"differences", "roc"}
     header = (tmp_path / "seeds" / "seed_differences.csv").read_text().splitlines()[0]
     assert (
         header

@@ -81,7 +81,7 @@ def test_images_without_a_label_are_counted_beside_other_mistakes(tmp_path: Path
     assert refusal(path, labels) == (
         "error: p.csv:3: p_Mass is 3, no probability\n"
         "error: p.csv: 2 of 3 images have no label in labels.csv, the first b.png\n"
-        "hint: a probability is a number from 0 to 1 in every cell; logits must go through a sigmoid first; "
+        "hint: a probability is a number from 0 to 1 in every cell; logits need a sigmoid, or eval.scores=raw; "
         "the label table names images like a.png; file names must agree, "
         "or --skip-unlabelled evaluates the others alone"
     )

@@ -109,7 +109,7 @@ def test_letters_that_no_font_has_are_one_line(
     report, predictions = scored(draw, ("心脏扩大", "🫁"))
     draw_figures(report, predictions)
     said = capsys.readouterr().err
-    assert said == ("warning: figures: no installed font has 大 心 扩 脏 🫁: PNG files show boxes; "
+    assert said == ("warning: figures: no installed font has 大 心 扩 脏 🫁: PNG and PDF files show boxes; "
                     "SVG files and the page show the names\n")  # fmt: skip
     fonts._choose.cache_clear()
 

@@ -119,7 +119,7 @@ def test_two_columns_of_one_finding_are_refused(tmp_path: Path) -> None:
 def test_every_wrong_cell_column_is_named_at_once(tmp_path: Path) -> None:
     rows = ["image,y_Mass,p_Mass,p_Edema,p_Hernia", "a,1,2.31,0.1,0.1", "b,0,-4.5,,0.1", "a,-1,0.5,0.2,high"]
     hints = (
-        "a probability is a number from 0 to 1 in every cell; logits must go through a sigmoid first; "
+        "a probability is a number from 0 to 1 in every cell; logits need a sigmoid, or eval.scores=raw; "
         "keep one row per image"
     )
     assert refusal(save(tmp_path / "p.csv", *rows)) == (

@@ -53,7 +53,9 @@ def test_what_cannot_be_combined_is_refused(tmp_path: Path) -> None:
     cases = {
         "cannot be combined with --reference": Against("pairs", files[0]),
         "is no margin": Against(reference=files[0], margin=5),
-        "needs a ground truth": Against(margin=0.05),
+        "--margin: needs a ground truth": Against(margin=0.05),
+        "--aided: needs a ground truth": Against(aided=tuple(files)),
+        "--aided: 1 file for 4 readers": Against(reference=files[0], aided=(files[0],)),
     }
     for problem, against in cases.items():
         with pytest.raises(CxrError, match=problem):
@@ -70,6 +72,34 @@ def test_findings_that_the_reference_lacks_are_left_out_and_named(tmp_path: Path
     result = compare_reader_files(path, files, None, HOW, against=against)
     assert set(result.table["finding"]) == {"Pneumonia"}
     assert f"left out, since {tmp_path / 'truth.csv'} does not label them: Mass" in result.notes
+
+
+def test_second_readings_are_set_against_the_first_of_the_same_readers(tmp_path: Path) -> None:
+    path, files, calls = reading_room(tmp_path, num_readers=3)
+    truth = (calls.sum(axis=0) > 1).astype(float)
+    images = pd.read_csv(path)["image"]
+    draws, second, aided = np.random.default_rng(0), [], []
+    (tmp_path / "aided").mkdir()
+    for file, own in zip(files, calls, strict=True):
+        second.append(np.where(draws.random(120) < 0.5, truth, own))
+        aided.append(tmp_path / "aided" / file.name)
+        pd.DataFrame({"image": images, "Pneumonia": second[-1].astype(int)}).to_csv(aided[-1], index=False)
+    pd.DataFrame({"image": images, "Pneumonia": truth.astype(int)}).to_csv(tmp_path / "t.csv", index=False)
+    against = Against(reference=tmp_path / "t.csv", aided=tuple(aided))
+    result = compare_reader_files(path, files, None, HOW, against=against)
+    assert dict(result.about)["readers"] == "reader_0, reader_1, reader_2"
+    assert len(result.table) == 4  # the first readings and their mean
+    row = result.aided.query("metric == 'f1' and analysis == 'fixed readers'").iloc[0]
+    without, with_help = (np.mean([f1_score(truth, own) for own in side]) for side in (calls, second))
+    assert (row["unaided"], row["aided"]) == pytest.approx((without, with_help))
+    assert row["difference"] == pytest.approx(with_help - without)
+    # sensitivity of these readers: the mean over readers of each patient's gain, over the positive images
+    row = result.aided.query("metric == 'sensitivity' and analysis == 'fixed readers'").iloc[0]
+    gain = (np.mean(second, axis=0) - np.mean(calls, axis=0))[truth == 1]
+    patients = (np.arange(120) // 2)[truth == 1]
+    sums = pd.Series(gain - gain.mean()).groupby(patients).sum()
+    variance = np.square(sums).sum() / len(gain) ** 2 * len(sums) / (len(sums) - 1)
+    assert row["error"] == pytest.approx(np.sqrt(variance))
 
 
 def test_readers_may_give_scores(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from cxr.data import placement
 from cxr.data.checksums import copy_pixels
@@ -12,6 +13,7 @@ from cxr.data.dataset import Dataset
 from cxr.data.loader import Rows
 from cxr.data.store import Pixels, Store
 from cxr.errors import CxrError
+from cxr.evaluation.join import LabelOptions
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.recalibration import fit
 from cxr.evaluation.report import Report, macro_auroc
@@ -21,6 +23,7 @@ from cxr.model.evaluate import evaluate_runs
 from cxr.report import markdown
 from cxr.report.evaluation_page import page
 from cxr.report.run_files import Training
+from tests.helpers.fakes import write_lines
 
 
 def evaluate_run(run: Path, overrides: list[str], fold: str) -> tuple[Report, Predictions]:
@@ -176,6 +179,25 @@ def test_thresholds_of_patients_are_chosen_on_patients_and_those_of_images_kept(
     images, _ = evaluate_run(trained, [], "test")
     assert report.by_image.thresholds == best.thresholds == images.thresholds
     assert macro_auroc(images) == report.by_image.summary["auroc"].iloc[0]
+
+
+def test_a_run_is_set_beside_a_second_table_of_labels_of_part_of_its_images(
+    trained: Path, tmp_path: Path
+) -> None:
+    _, predictions = evaluate_run(trained, [], "test")
+    finding, half = predictions.findings[0], len(predictions) // 2
+    lines = [f"{image},{number % 2}" for number, image in enumerate(predictions.rows["image"][:half])]
+    table = write_lines(tmp_path / "second.csv", [f"image,{finding}", *lines])
+    with pytest.raises(CxrError, match=r"second\.csv: does not label"):
+        evaluate_runs([trained], ["eval.draws=100"], "test", second=[table])
+    options = LabelOptions(skip_unlabelled=True)
+    report, _ = evaluate_runs([trained], ["eval.draws=100"], "test", second=[table], options=options)
+    row = report.second[0].table.iloc[0]
+    known = ~np.isnan(predictions.y[:half, 0])
+    assert (row["finding"], row["num"]) == (finding, known.sum())
+    assert row["auroc_second"] == pytest.approx(
+        roc_auc_score((np.arange(half) % 2)[known], predictions.p[:half, 0][known])
+    )
 
 
 def test_another_tta_chooses_on_validation_images_again(trained: Path) -> None:

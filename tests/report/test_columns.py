@@ -176,12 +176,15 @@ def test_readers_writes_these_columns(tmp_path: Path) -> None:
     table.assign(Mass=(table["p_Mass"] > 0.4).astype(int))[["image", "Mass"]].to_csv(
         tmp_path / "r.csv", index=False
     )
+    (tmp_path / "r2.csv").write_text((tmp_path / "r.csv").read_text())
     arguments = (
         FIXTURES / "predictions.csv",
         tmp_path / "r.csv",
         "eval.draws=100",
         "--reference",
         tmp_path / "r.csv",
+        "--aided",
+        tmp_path / "r2.csv",
         "--out",
         tmp_path / "out",
     )
@@ -191,6 +194,7 @@ def test_readers_writes_these_columns(tmp_path: Path) -> None:
         "reader_metrics.csv": words(READER_METRICS),
         "reader_points.csv": words(READER_POINTS),
         "reader_panel.csv": words(READER_PANEL),
+        "reader_aided.csv": words(READER_PANEL.replace("model readers", "aided unaided")),
     }
 
 

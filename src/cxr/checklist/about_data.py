@@ -1,9 +1,13 @@
 """Answers about the data: where images and labels come from, what is left out, how they are split."""
 
+from collections.abc import Callable
+
 from cxr.checklist.answer import Answer, author, partly, provided
 from cxr.checklist.facts import Facts
 from cxr.checklist.references import LABELS, NAMES, OF_SOURCE, cite
+from cxr.config.schema import OneDataset
 from cxr.console import count
+from cxr.data import combine as joint
 from cxr.labels.splits import SPLITS
 
 _NOT_READ = "the dataset could not be read: cxr checklist RUN data.root=FOLDER"
@@ -27,10 +31,27 @@ def sources(facts: Facts) -> Answer:
 
 def inclusion(facts: Facts) -> Answer:
     """What is included and excluded."""
-    data = facts.config.data
-    views = ", ".join(data.views) if data.views else "all"
-    rules = f"Views: {views}; images without a file: {data.missing}; unreadable images: {data.unreadable}"
+
+    def describe(data: OneDataset) -> str:
+        files = f"images without a file: {data.missing}; unreadable images: {data.unreadable}"
+        return f"{_describe_views(data)}; {files}"
+
+    rules = _by_dataset(facts, describe)
     return partly(f"{rules}. {describe_dropped(facts)}", "How patients came into the dataset.")
+
+
+def _describe_views(data: OneDataset) -> str:
+    return f"views {', '.join(data.views)}" if data.views else "all views"
+
+
+def _by_dataset(facts: Facts, describe: Callable[[OneDataset], str]) -> str:
+    """What holds for all datasets, or for each of them with its name where they differ; begins large."""
+    data = facts.config.data
+    texts = [describe(section) for section in (data, *data.also)]
+    if len(set(texts)) == 1:
+        return texts[0][0].upper() + texts[0][1:]
+    pairs = zip(joint.names(data), texts, strict=True)
+    return ". ".join(f"{name}: {text}" for name, text in pairs)
 
 
 def describe_dropped(facts: Facts) -> str:
@@ -66,9 +87,8 @@ def describe_preprocessing(facts: Facts) -> str:
 
 def subsets(facts: Facts) -> Answer:
     """Which part of the datasets is used."""
-    views = facts.config.data.views
-    chosen = f"Views {', '.join(views)}" if views else "All views"
-    return provided(f"{chosen}; {count(len(facts.findings), 'finding')}: {', '.join(facts.findings)}.")
+    chosen = _by_dataset(facts, _describe_views)
+    return provided(f"{chosen}. {count(len(facts.findings), 'finding')}: {', '.join(facts.findings)}.")
 
 
 def missing_data(facts: Facts) -> Answer:
@@ -81,10 +101,12 @@ def missing_data(facts: Facts) -> Answer:
 
 def describe_policies(facts: Facts) -> str:
     """The policies for labels that are not plainly positive or negative."""
-    data = facts.config.data
-    uncertain = data.uncertain if isinstance(data.uncertain, str) else str(data.uncertain)
-    soft = f"labels between 0 and 1: {data.soft_labels}"
-    return f"Uncertain labels: {uncertain}; blank labels: {data.blank}; {soft}."
+
+    def describe(data: OneDataset) -> str:
+        soft = f"labels between 0 and 1: {data.soft_labels}"
+        return f"uncertain labels: {data.uncertain}; blank labels: {data.blank}; {soft}"
+
+    return f"{_by_dataset(facts, describe)}."
 
 
 def acquisition(facts: Facts) -> Answer:
@@ -109,10 +131,21 @@ def reference_standard(facts: Facts) -> Answer:
 
 def test_labels(facts: Facts) -> Answer:
     """How the labels of the test images were made."""
+    second = ""
+    if facts.has_table("second_reference.csv"):
+        second = " A second table of labels stands beside them (second_reference.csv)."
     return partly(
-        "The labels of the test images are of the same source as those of the training images.",
+        f"The labels of the test images are of the same source as those of the training images.{second}",
         "Whether experts labelled the test images, how many, how experienced, and how they agreed.",
     )
+
+
+def rater_variability(facts: Facts) -> Answer:
+    """How those who labelled agree."""
+    asked = "How annotators agreed with each other and with themselves."
+    if facts.has_table("second_reference.csv"):
+        return partly("Agreement of the labels with a second table of them: second_reference.csv.", asked)
+    return author(asked)
 
 
 def partitions(facts: Facts) -> Answer:
@@ -160,8 +193,10 @@ def disjoint(facts: Facts) -> Answer:
 
 def sample_size(facts: Facts) -> Answer:
     """Why there are so many images."""
-    del facts
-    return author("How many patients were needed and why they were enough; the run has no such calculation.")
+    asked = "How many patients were needed and why they were enough"
+    if facts.has_table("planned.csv"):
+        return partly("Expected widths of intervals of a planned test set: planned.csv.", f"{asked}.")
+    return author(f"{asked}; the run has no such calculation (eval.planned_patients, cxr plan).")
 
 
 def flow(facts: Facts) -> Answer:

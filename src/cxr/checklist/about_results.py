@@ -19,9 +19,10 @@ def metrics(facts: Facts) -> Answer:
     test = facts.evaluation("test")
     if test is None:
         return author(_NOT_EVALUATED)
+    benefit = "; net benefit (decision_curve.csv)" if "decision_curve.csv" in test.tables else ""
     return provided(
-        f"{_METRICS}, per finding and as macro means ({test.folder}: metrics.csv, calibration.csv); figures "
-        "of ROC, precision-recall and reliability curves."
+        f"{_METRICS}{benefit}, per finding and as macro means ({test.folder}: metrics.csv, calibration.csv); "
+        "figures of ROC, precision-recall and reliability curves."
     )
 
 
@@ -43,9 +44,13 @@ def robustness(facts: Facts) -> Answer:
     """Whether results hold under other conditions."""
     asked = "Sensitivity analyses that the study planned, such as other label policies, splits or seeds."
     test = facts.evaluation("test")
-    if test is None or not test.attributes:
-        return author(asked)
-    return partly(f"Subgroups by {', '.join(test.attributes)} ({test.folder}: subgroups.csv).", asked)
+    said = []
+    if test is not None and test.attributes:
+        said.append(f"Subgroups by {', '.join(test.attributes)} ({test.folder}: subgroups.csv).")
+    shortcuts = [name for name in facts.examined if name.startswith("shortcuts")]
+    if shortcuts:
+        said.append(f"AUROC with regions hidden, and what features tell of view and scanner: {shortcuts[0]}.")
+    return partly(" ".join(said), asked) if said else author(asked)
 
 
 def explanations(facts: Facts) -> Answer:
@@ -121,7 +126,8 @@ def failures(facts: Facts) -> Answer:
     asked = "A radiologist's reading of the errors, and what they have in common."
     if test is None:
         return author(asked)
-    told = " cooccurrence.csv counts findings that are called on images of others." if test.has_errors else ""
+    counted = "cooccurrence.csv" in test.tables
+    told = " cooccurrence.csv counts findings that are called on images of others." if counted else ""
     return partly(f"{test.folder}/report.html shows the most confident errors of each finding.{told}", asked)
 
 

@@ -49,7 +49,7 @@ _ITEMS: tuple[tuple[str, str, _Fill], ...] = (
     ("Reference standard", "Why this reference standard", _write("Why these labels are good enough.")),
     ("Reference standard", "Who annotated", about_data.reference_standard),
     ("Reference standard", "Annotation of the test set", about_data.test_labels),
-    ("Reference standard", "Variability within and between annotators", _write("How annotators agreed.")),
+    ("Reference standard", "Variability within and between annotators", about_data.rater_variability),
     ("Data partitions", "How data were assigned to partitions", about_data.partitions),
     ("Data partitions", "Level at which partitions share nothing", about_data.disjoint),
     ("Testing data", "Intended sample size", about_data.sample_size),

@@ -34,7 +34,7 @@ class Evaluation:
         mean: The row `mean` of the summary.
         attributes: Of the subgroups.
         is_recalibrated: Whether calibration before and after recalibration is given for any finding.
-        has_errors: Whether it counts which findings are called on images of others.
+        tables: Names of the CSV files beside it.
         notes: Of the report.
     """
 
@@ -49,7 +49,7 @@ class Evaluation:
     mean: Record
     attributes: tuple[str, ...]
     is_recalibrated: bool
-    has_errors: bool
+    tables: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -107,6 +107,7 @@ class Facts:
         data: Rows of the datasets; None where they cannot be read.
         evaluations: Reports of this checkpoint.
         explained: Names of the folders of `cxr explain`.
+        examined: Names of the folders of `cxr shortcuts` and `cxr inspect`.
         notes: What a reader of the checklist must know.
     """
 
@@ -128,11 +129,17 @@ class Facts:
     data: Data | None
     evaluations: tuple[Evaluation, ...]
     explained: tuple[str, ...]
+    examined: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
     def evaluation(self, kind: Kind) -> Evaluation | None:
         """The first evaluation of a kind."""
         return next((found for found in self.evaluations if found.kind == kind), None)
+
+    def has_table(self, name: str) -> bool:
+        """Whether the evaluation on its own test images wrote this CSV file."""
+        test = self.evaluation("test")
+        return test is not None and name in test.tables
 
     @property
     def sources(self) -> tuple[str, ...]:

@@ -81,6 +81,13 @@ def gather(run: Path, overrides: Sequence[str] = ()) -> Facts:
         data=data,
         evaluations=evaluations,
         explained=tuple(sorted(path.parent.name for path in folder.glob("explain_*/explain.json"))),
+        examined=tuple(
+            sorted(
+                path.parent.name
+                for pattern in ("shortcuts*/shortcuts.json", "inspect*/inspect.html")
+                for path in folder.glob(pattern)
+            )
+        ),
         notes=tuple(notes),
     )
 
@@ -155,7 +162,7 @@ def _read_evaluation(path: Path) -> Evaluation:
         mean=report.summary[0] if report.summary else {},
         attributes=tuple(dict.fromkeys(str(row.get("attribute", "")) for row in groups)),
         is_recalibrated=any(row.get("brier_after") is not None for row in findings if isinstance(row, dict)),
-        has_errors=path.with_name("cooccurrence.csv").is_file(),
+        tables=tuple(sorted(table.name for table in path.parent.glob("*.csv"))),
         notes=tuple(report.notes),
     )
 

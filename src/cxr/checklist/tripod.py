@@ -48,7 +48,8 @@ def _measures(facts: Facts) -> Answer:
     found = about_results.metrics(facts)
     if found.status != "provided":
         return found
-    return partly(found.said, "Why these; clinical utility, where decisions are meant.")
+    utility = "" if facts.has_table("decision_curve.csv") else "; clinical utility, where decisions are meant"
+    return partly(found.said, f"Why these{utility}.")
 
 
 def _counts(facts: Facts) -> Answer:

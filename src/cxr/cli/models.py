@@ -185,6 +185,10 @@ def readers(
     rule: Annotated[
         ReaderRule | None, typer.Option(help="How readers are scored without one; majority by default.")
     ] = None,
+    aided: Annotated[
+        list[Path] | None,
+        typer.Option(help="Second reading with the model's help; once for each reader, in order."),
+    ] = None,
     margin: Annotated[
         float | None,
         typer.Option(help="Test non-inferiority: how much worse the model may be, such as 0.05."),
@@ -195,7 +199,7 @@ def readers(
     from cxr.evaluation.join import LabelOptions
     from cxr.evaluation.readers import Against
 
-    against = Against(rule.value if rule else None, reference, margin)
+    against = Against(rule.value if rule else None, reference, margin, tuple(aided or ()))
     run_readers(predictions, reader, thresholds, out, LabelOptions(label_column), against)
 
 

@@ -205,6 +205,10 @@ def _open(
         validation = points.validation[place] if points.validation else None
         found = read_files([model.path], config, labels, validation, options=options)
         thresholds = found.thresholds
+        if points.thresholds and config.scores == "raw":
+            raise CxrError(
+                "--thresholds: raw scores have no thresholds", "leave it out, or give probabilities"
+            )
         if points.thresholds:
             thresholds = read_thresholds(points.thresholds[place], found.evaluated.findings)
         notes = tuple(f"{model.path}: {note}" for note in found.evaluated.notes)

@@ -186,6 +186,8 @@ class Eval(Section):
     """Number of bootstrap draws."""
     draw_seed: int = Field(0, ge=0)
     """Random seed of the bootstrap."""
+    scores: Literal["probabilities", "raw"] = "probabilities"
+    """What tables of predictions hold: probabilities, or raw scores of any size, which can only be ranked."""
     prevalences: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.01, 0.05, 0.2)
     """Shares of positive images for which PPV and NPV are given."""
     coverage: float = Field(0.9, gt=0, lt=1)
@@ -242,6 +244,12 @@ class Config(Section):
     train: Train = Train()
     log: Log = Log()
     eval: Eval = Eval()
+
+    @model_validator(mode="after")
+    def _models_give_probabilities(self) -> "Config":
+        if self.eval.scores == "raw":
+            raise ValueError("eval.scores=raw is for tables of predictions; a model gives probabilities")
+        return self
 
     @model_validator(mode="after")
     def _crops_fit(self) -> "Config":

@@ -9,6 +9,7 @@ import pandas as pd
 from cxr.config.schema import Eval
 from cxr.evaluation.metric_tables import finding_table, summary_table
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.raw_scores import keep_ranking, rank_scores
 from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
 from cxr.evaluation.statistics.intervals import effective_units
 from cxr.evaluation.statistics.metrics import Float
@@ -44,9 +45,10 @@ def score_images(images: Predictions, thresholds: Thresholds, config: Eval) -> B
 
 
 def in_order(predictions: Predictions) -> Predictions:
-    """The rows by name: sums of floats depend on their order, so that another would change last digits."""
+    """The rows by name, raw scores as ranks: sums of floats depend on their order in the last digits."""
     by_name = np.argsort(predictions.rows["image"].to_numpy(dtype=str), kind="stable")
-    return predictions.select(by_name)
+    ordered = predictions.select(by_name)
+    return rank_scores(ordered) if predictions.is_raw else ordered
 
 
 def tables(
@@ -55,4 +57,7 @@ def tables(
     """(a row per finding, the summary rows, the draws of each metric; none without resampling)."""
     table, draws = finding_table(predictions, thresholds, resampling, by_delong)
     num_units = effective_units(resampling.of_row) if resampling else 0.0
-    return table, summary_table(predictions, thresholds, table, draws, num_units), draws
+    summary = summary_table(predictions, thresholds, table, draws, num_units)
+    if predictions.is_raw:
+        table, summary = keep_ranking(table), keep_ranking(summary)
+    return table, summary, draws

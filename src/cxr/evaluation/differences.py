@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cxr.evaluation.predictions import Predictions
+from cxr.evaluation.raw_scores import rank_scores
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.bootstrap import Resampling, draw_metrics
 from cxr.evaluation.statistics.intervals import difference_interval
@@ -45,7 +46,7 @@ class ByMetric(NamedTuple):
 
 def measure(predictions: Predictions, thresholds: Float, resampling: Resampling) -> Measured:
     """METRICS of these rows and of the draws; of raw scores those of RANKED, the others are nan."""
-    y, p = predictions.y, predictions.p
+    y, p = predictions.y, (rank_scores(predictions).p if predictions.is_raw else predictions.p)
     points = [metrics.point(y[:, c], p[:, c], float(thresholds[c])) for c in range(y.shape[1])]
     found = {name: np.array([getattr(each, name) for each in points]) for name in METRICS if name != AT_90}
     found[AT_90] = draw_sensitivity(y, p, _FALSE_RATE, None)[:, 0]
@@ -53,6 +54,9 @@ def measure(predictions: Predictions, thresholds: Float, resampling: Resampling)
         name: drawn for name, drawn in draw_metrics(y, p, thresholds, resampling).items() if name in METRICS
     }
     draws[AT_90] = draw_sensitivity(y, p, _FALSE_RATE, resampling)
+    if predictions.is_raw:
+        for name in set(METRICS) - set(RANKED):
+            found[name], draws[name] = np.full_like(found[name], np.nan), np.full_like(draws[name], np.nan)
     return Measured(found, draws)
 
 

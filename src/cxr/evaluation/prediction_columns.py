@@ -27,7 +27,7 @@ Named = Sequence[tuple[str, str]]
 """(finding, column) of each column of one kind."""
 
 _PROBABILITY_HINT = (
-    "a probability is a number from 0 to 1 in every cell; logits must go through a sigmoid first"
+    "a probability is a number from 0 to 1 in every cell; logits need a sigmoid, or eval.scores=raw"
 )
 _LABEL_HINT = "a y_ cell is 1 (present), 0 (absent), -1 (uncertain) or empty; the last two count as unknown"
 _PROBABILITY, _LABEL = re.compile("(p|prob)_", re.IGNORECASE), re.compile("y_", re.IGNORECASE)
@@ -196,11 +196,12 @@ def identity(sheet: Sheet, found: Mapping[str, str], taken: Collection[str]) -> 
     return rows.assign(age=map_distinct(list(rows["age"]), read_age))
 
 
-def probabilities(sheet: Sheet, names: Sequence[str]) -> tuple[Float, Mistakes]:
-    """(the columns as numbers [N, C], the first mistake of each column)."""
-    values = np.empty((len(sheet), len(names)))
-    for column, name in enumerate(names):
-        values[:, column] = [_parse(text) for text in sheet.numbers(name)]
+def probabilities(sheet: Sheet, names: Sequence[str], is_raw: bool = False) -> tuple[Float, Mistakes]:
+    """(the columns as numbers [N, C], the first mistake of each column); raw scores may be any numbers."""
+    cells = [[_parse(text) for text in sheet.numbers(name)] for name in names]
+    values = np.array(cells, np.float64).reshape(len(names), len(sheet)).T
+    if is_raw:
+        return values, _wrong_cells(sheet, names, ~np.isfinite(values), "no number", "give a number")
     valid = np.logical_and(values >= -_ROUNDING, values <= 1 + _ROUNDING)
     return values, _wrong_cells(sheet, names, ~valid, "no probability", _PROBABILITY_HINT)
 

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.evaluation.align import Average, average
 from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.predictions import Predictions, read
+from cxr.evaluation.raw_scores import no_thresholds
 from cxr.evaluation.recalibration import Recalibration, fit
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.same_names import match_names
@@ -81,8 +84,11 @@ def read_files(
         CxrError: Whatever `predictions.read`, `thresholds.choose` and `align` raise; evaluated images in
             `validation`.
     """
+    is_raw = config.scores == "raw"
+    if is_raw:
+        _refuse_raw(len(paths), validation, tune_on_test)
     # 1. read, average, and combine images to studies or patients
-    files = [(str(path), read(path, labels, options=options)) for path in paths]
+    files = [(str(path), read(path, labels, options=options, is_raw=is_raw)) for path in paths]
     images, notes = average(files, averaged) if len(files) > 1 else (files[0][1], [])
     notes += dict.fromkeys(note for _, file in files for note in file.notes)
     rows = combine(images, config.unit, config.combine)
@@ -100,11 +106,15 @@ def read_files(
 
     # 3. thresholds, each of the unit that it is used for
     def choose_for(found: Predictions, validated: Predictions) -> Thresholds:
+        if is_raw:
+            return no_thresholds(rows.findings)
         tuned_on = validated if len(validated) or not tune_on_test else found
         is_untuned = isinstance(config.threshold, str) and not len(tuned_on)
         return fixed(rows.findings) if is_untuned else choose(tuned_on, config.threshold)
 
-    if isinstance(config.threshold, str) and not len(validation_rows) and not tune_on_test:
+    if is_raw:
+        validation_rows = validation_rows.select(np.array([], np.intp))
+    elif isinstance(config.threshold, str) and not len(validation_rows) and not tune_on_test:
         notes.append(
             "thresholds are not tuned: there are no validation rows; give some with --validation FILE"
         )
@@ -125,6 +135,19 @@ def _divide(rows: Predictions) -> tuple[Predictions, Predictions]:
     is_test = rows.rows["split"].to_numpy() == "test"
     is_val = rows.rows["split"].to_numpy() == "val"
     return rows.select(is_test) if is_test.any() else rows, rows.select(is_val & is_test.any())
+
+
+def _refuse_raw(num_files: int, validation: Path | Sheet | None, tune_on_test: bool) -> None:
+    """Refuse what raw scores cannot have.
+
+    Raises:
+        CxrError: Several files, whose scores have no common scale, or thresholds.
+    """
+    if num_files > 1:
+        raise CxrError("eval.scores=raw: raw scores of several models have no mean", "evaluate one at a time")
+    if validation is not None or tune_on_test:
+        option = "--tune-on-test" if validation is None else "--validation"
+        raise CxrError(f"{option}: raw scores have no thresholds", "leave it out, or give probabilities")
 
 
 def _note_shared_patients(validation: Predictions, evaluated: Predictions) -> list[str]:

@@ -48,9 +48,10 @@ class Predictions:
             then any further columns as text, which may define subgroups.
         findings: C names, in the order of the columns of `y` and `p`.
         y: [N, C] float64 of 1 (present), 0 (absent), nan (unknown, left out of every metric).
-        p: [N, C] float64 probabilities in [0, 1].
+        p: [N, C] float64 probabilities in [0, 1]; raw scores may be any numbers.
         notes: What a report must say about how they were read or made.
         unit: What a row is; the column `image` then names the study or patient.
+        is_raw: Whether `p` are scores that only rank images.
     """
 
     rows: pd.DataFrame
@@ -59,11 +60,13 @@ class Predictions:
     p: Float
     notes: tuple[str, ...] = ()
     unit: Unit = "image"
+    is_raw: bool = False
 
     def __post_init__(self) -> None:
         assert self.y.shape == self.p.shape == (len(self.rows), len(self.findings))
         assert set(IDENTITY) <= set(self.rows.columns)
-        assert bool(np.all((self.p >= 0) & (self.p <= 1))), "probabilities lie in [0, 1]"
+        in_range = np.isfinite(self.p) if self.is_raw else (self.p >= 0) & (self.p <= 1)
+        assert bool(np.all(in_range)), "probabilities lie in [0, 1]"
         assert bool(np.all((self.y == 0) | (self.y == 1) | np.isnan(self.y))), "labels are 1, 0 or nan"
 
     def __len__(self) -> int:
@@ -119,6 +122,7 @@ def read(
     options: LabelOptions = DEFAULT,
     labelled: Collection[str] = (),
     wider: Collection[str] = (),
+    is_raw: bool = False,
 ) -> Predictions:
     """Predictions from a CSV, or a sheet that was read, joined to the labels of another if one is given.
 
@@ -133,7 +137,7 @@ def read(
     where the table has one row for each; what the predictions leave empty in IDENTITY is taken from the
     labels. Without any labels there is an error, unless `needs_labels` is off. `labelled` are findings that
     are labelled elsewhere, as by human readers. A wider finding of the label table, or of `wider`, which the
-    file predicts under narrower names is added, see `add_wider`.
+    file predicts under narrower names is added, see `add_wider`. With `is_raw` scores may be any numbers.
 
     Raises:
         CxrError: Every mistake of the file at once: not a CSV, no image or probability column, rows of an
@@ -155,7 +159,7 @@ def read(
     rows = identity(sheet, columns, taken)
     if names:
         rows = _name_by_study(rows, names)
-    p, mistakes = probabilities(sheet, [name for _, name in p_columns])
+    p, mistakes = probabilities(sheet, [name for _, name in p_columns], is_raw)
     if not mistakes:
         wider = (*wider, *(wider_names(table) if isinstance(table, Sheet) else ()))
         findings, p, wider_notes = add_wider(findings, p, wider)
@@ -178,7 +182,8 @@ def read(
     if options.skip_unlabelled and labels is not None:
         keep &= ~np.isnan(y).all(axis=1)
         notes += _note_skipped(labels, keep)
-    predictions = Predictions(rows, findings, y, np.clip(p, 0, 1), tuple(notes), unit)
+    scores = p if is_raw else np.clip(p, 0, 1)
+    predictions = Predictions(rows, findings, y, scores, tuple(notes), unit, is_raw)
     return predictions if keep.all() else predictions.select(keep)
 
 

@@ -78,16 +78,21 @@ def read_readings(
     options: LabelOptions = DEFAULT,
     reference: Path | None = None,
     config: Eval | None = None,
+    aided: Sequence[Path] = (),
 ) -> tuple[Indices, Predictions, list[Reading], list[str]]:
     """(rows that any reader has read, predictions, each reader's calls of those rows, notes).
 
     Predictions are of the findings that all readers and the model have in common. A wider finding of any of
     the tables, `reference` among them, which the model predicts under narrower names is added. With a
-    `config`, images are combined to studies or patients as it says.
+    `config`, images are combined to studies or patients as it says. Readings of `aided`, the second ones of
+    the same readers in their order, follow the first.
 
     Raises:
         CxrError: No image or finding in common, or a file that cannot be read.
     """
+    names = _name_readers(readers)
+    names += [f"{name}, aided" for name in names[: len(aided)]]
+    readers = [*readers, *aided]
     sheets = [read_sheet(reader) for reader in readers]
     labelled = [() if _has_scores(sheet) else name_labels(sheet, options.column) for sheet in sheets]
     every_label = list(dict.fromkeys(name for names in labelled for name in names))
@@ -108,7 +113,6 @@ def read_readings(
         others = ", ".join(str(reader) for reader in readers)
         raise CxrError(f"{path}: no {kind} in common with {others}", "name images and findings alike")
 
-    names = _name_readers(readers)
     readings, notes = [], list(whole.notes)
     if not options.column:  # with a column of classes, the table's notes say the same
         notes += _note_not_predicted(names, tables, whole)

@@ -24,6 +24,10 @@ FIXED, RANDOM = "fixed readers", "random readers"
 COLUMNS = ("finding", "metric", "analysis", "num", "num_positive", "num_readers", "model", "readers",
            "difference", "low", "high", "error", "freedom", "p", "p_holm", "margin", "p_noninferior",
            "is_noninferior")  # fmt: skip
+_AIDED = {"model": "aided", "readers": "unaided"}
+AIDED_COLUMNS = tuple(_AIDED.get(name, name) for name in COLUMNS)
+
+Row = dict[str, object]
 
 
 def compare_with_panel(
@@ -48,41 +52,71 @@ def compare_with_panel(
         resampling: Whose units are the patients.
         margin: Of non-inferiority; None for no such test.
     """
-    rows: list[dict[str, object]] = []
-    for c, finding in enumerate(predictions.findings):
-        read = np.stack([reading.calls[:, c] for reading in readings], axis=1)  # [N, J]
-        used = ~np.isnan(truth[:, c]) & ~np.isnan(read).any(axis=1)
-        y, of_row = truth[used, c], resampling.of_row[used]
-        raters = np.column_stack([calls[used, c], read[used]])  # [N, 1 + J]
-        found = {name: call_results(name, y, raters, of_row, resampling.num_units) for name in CALL_METRICS}
-        scores = [reading.scores[:, c] for reading in readings if reading.scores is not None]
-        if len(scores) == len(readings):
-            both = np.column_stack([predictions.p[used, c], *(score[used] for score in scores)])
-            found["auroc"] = clustered(y, both, of_row, resampling.num_units)
+    model = Reading("model", calls, predictions.p)
+    table = _compare(predictions.findings, [model], readings, truth, resampling, margin)
+    return table.rename(columns={"first": "model", "second": "readers"})[list(COLUMNS)]
+
+
+def compare_conditions(
+    findings: Sequence[str],
+    unaided: Sequence[Reading],
+    aided: Sequence[Reading],
+    truth: Float,
+    resampling: Resampling,
+    margin: float | None,
+) -> pd.DataFrame:
+    """AIDED_COLUMNS: the same readers with the model's help less without it; otherwise as above.
+
+    Used are images that every reader has read twice.
+    """
+    table = _compare(findings, aided, unaided, truth, resampling, margin)
+    return table.rename(columns={"first": "aided", "second": "unaided"})[list(AIDED_COLUMNS)]
+
+
+def _compare(
+    findings: Sequence[str],
+    first: Sequence[Reading],
+    second: Sequence[Reading],
+    truth: Float,
+    resampling: Resampling,
+    margin: float | None,
+) -> pd.DataFrame:
+    """The rows of both tables: the first side, one rater or as many as the second has, less the second."""
+    rows: list[Row] = []
+    for c, finding in enumerate(findings):
+        raters = [*first, *second]
+        said = np.stack([rater.calls[:, c] for rater in raters], axis=1)  # [N, K]
+        used = ~np.isnan(truth[:, c]) & ~np.isnan(said).any(axis=1)
+        y, of_row, num_units = truth[used, c], resampling.of_row[used], resampling.num_units
+        found = {name: call_results(name, y, said[used], of_row, num_units) for name in CALL_METRICS}
+        scores = [rater.scores[used, c] for rater in raters if rater.scores is not None]
+        if len(scores) == len(raters):
+            found["auroc"] = clustered(y, np.stack(scores, axis=1), of_row, num_units)
         counts = {"finding": finding, "num": int(used.sum()), "num_positive": int((y == 1).sum())}
         for metric, results in found.items():
-            head = counts | {"metric": metric, "num_readers": len(readings)}
-            rows += _analyses(head, results, margin)
+            head = counts | {"metric": metric, "num_readers": len(second)}
+            rows += _analyses(head, results, len(first), margin)
     table = pd.DataFrame(rows)
     table["p_holm"] = np.nan
     for _, group in table.groupby(["metric", "analysis"]):
         table.loc[group.index, "p_holm"] = holm(group["p"].to_numpy())
-    return table[list(COLUMNS)].astype({"is_noninferior": "boolean"})
+    return table.astype({"is_noninferior": "boolean"})
 
 
-def _analyses(head: dict[str, object], results: Clustered, margin: float | None) -> list[dict[str, object]]:
+def _analyses(head: Row, results: Clustered, num_first: int, margin: float | None) -> list[Row]:
     """A row for these readers and one for readers like these."""
-    differences, covariance = differences_of(results)
+    differences, covariance = differences_of(results, is_paired=num_first > 1)
     found = {
         FIXED: fixed_readers(differences, covariance, results.freedom, margin),
         RANDOM: random_readers(differences, covariance, margin),
     }
-    sides = {"model": float(results.auroc[0]), "readers": float(results.auroc[1:].mean())}
-    return [head | sides | {"analysis": name} | _columns(each, margin) for name, each in found.items()]
+    sides = results.auroc[:num_first], results.auroc[num_first:]
+    means = {name: float(side.mean()) for name, side in zip(("first", "second"), sides, strict=True)}
+    return [head | means | {"analysis": name} | _columns(each, margin) for name, each in found.items()]
 
 
-def _columns(found: Difference, margin: float | None) -> dict[str, object]:
-    columns: dict[str, object] = found._asdict()
+def _columns(found: Difference, margin: float | None) -> Row:
+    columns: Row = found._asdict()
     columns["difference"] = columns.pop("value")
     is_tested = margin is not None and not np.isnan(found.low)
     is_noninferior = found.low > -margin if margin is not None and is_tested else None

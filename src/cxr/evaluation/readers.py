@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from cxr.config.schema import Eval
+from cxr.console import count
 from cxr.errors import CxrError
 from cxr.evaluation.join import DEFAULT, LabelOptions
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.reader_files import Reading, read_readings, read_reference, read_thresholds
-from cxr.evaluation.reader_mrmc import compare_with_panel
+from cxr.evaluation.reader_mrmc import compare_conditions, compare_with_panel
 from cxr.evaluation.reader_points import Curve, locate_readers
 from cxr.evaluation.reader_rules import NAMES, REFERENCE, SINGLE, Rule, refer
 from cxr.evaluation.reader_scores import score_readers
@@ -35,6 +36,7 @@ class ReaderComparison:
         curves: [finding] the ROC curve of the model (false-positive rate, sensitivity), where there is one.
         panel: See `reader_mrmc.compare_with_panel`; empty without a ground truth.
         unit: What a row is: image, study or patient.
+        aided: See `reader_mrmc.compare_conditions`; empty without second readings.
     """
 
     table: pd.DataFrame
@@ -45,6 +47,7 @@ class ReaderComparison:
     curves: Mapping[str, Curve] = field(default_factory=dict)
     panel: pd.DataFrame = field(default_factory=pd.DataFrame)
     unit: Unit = "image"
+    aided: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 @dataclass(frozen=True)
@@ -55,13 +58,15 @@ class Against:
         rule: How readers are scored against each other; None for `majority`.
         reference: A table of ground truth, which takes the place of a rule.
         margin: Of non-inferiority, on the scale of the metric; None for no such test.
+        aided: Second readings with the model's help, one file per reader in their order; or none.
     """
 
     rule: Rule | None = None
     reference: Path | None = None
     margin: float | None = None
+    aided: tuple[Path, ...] = ()
 
-    def check(self) -> None:
+    def check(self, num_readers: int) -> None:
         """Refuse what cannot be combined.
 
         Raises:
@@ -77,6 +82,11 @@ class Against:
         if self.margin is not None and self.reference is None:
             problem = "--margin: needs a ground truth that is not made of the readers"
             raise CxrError(problem, "give it with --reference TABLE")
+        if self.aided and self.reference is None:
+            raise CxrError("--aided: needs a ground truth", "give it with --reference TABLE")
+        if self.aided and len(self.aided) != num_readers:
+            problem = f"--aided: {count(len(self.aided), 'file')} for {count(num_readers, 'reader')}"
+            raise CxrError(problem, "give a second reading of each reader, in the order of the readers")
 
 
 def compare_reader_files(
@@ -102,8 +112,10 @@ def compare_reader_files(
     Raises:
         CxrError: No image or finding in common, or a finding without threshold.
     """
-    against.check()
-    read_rows, predictions, readings, notes = read_readings(path, readers, options, against.reference, config)
+    against.check(len(readers))
+    read_rows, predictions, readings, notes = read_readings(
+        path, readers, options, against.reference, config, against.aided
+    )
     predictions = predictions.select(read_rows)
     truth = None
     if against.reference is not None:
@@ -114,7 +126,8 @@ def compare_reader_files(
             notes.append(f"left out, since {against.reference} does not label them: {', '.join(lacking)}")
     findings = predictions.findings
     points = read_thresholds(thresholds, findings) if thresholds else fixed(findings)
-    comparison = compare_readers(predictions, points, readings, config, against, truth)
+    first, aided = readings[: len(readers)], readings[len(readers) :]
+    comparison = compare_readers(predictions, points, first, config, against, truth, aided)
     return replace(comparison, notes=(*notes, *comparison.notes))
 
 
@@ -125,8 +138,11 @@ def compare_readers(
     config: Eval,
     against: Against = Against(),
     truth: Float | None = None,
+    aided: Sequence[Reading] = (),
 ) -> ReaderComparison:
     """Every metric of the model and of each reader against a ground truth [N, C] or by a rule.
+
+    `aided` are second readings, with the model's help, in the order of the readers.
 
     Raises:
         CxrError: No bootstrap interval: eval.interval asks for another, or there is one patient alone.
@@ -145,9 +161,12 @@ def compare_readers(
     if all(reference.is_shared for reference in references):
         tables = [reference.model[0] for reference in references]
         points, curves = locate_readers(predictions, readings, tables, resampling)
-    panel = pd.DataFrame()
+    panel, conditions = pd.DataFrame(), pd.DataFrame()
     if truth is not None:
         panel = compare_with_panel(predictions, calls, readings, truth, resampling, against.margin)
+    if truth is not None and aided:
+        findings = predictions.findings
+        conditions = compare_conditions(findings, readings, aided, truth, resampling, against.margin)
 
     about = (
         ("readers", ", ".join(reading.name for reading in readings)),
@@ -165,6 +184,7 @@ def compare_readers(
         curves,
         panel,
         predictions.unit,
+        conditions,
     )
 
 

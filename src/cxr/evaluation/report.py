@@ -18,6 +18,11 @@ from cxr.evaluation.planning import planned_table
 from cxr.evaluation.prediction_sets import set_table
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.published import Published, beside
+from cxr.evaluation.raw_scores import (
+    NOTE,
+    keep_ranking_groups,
+    keep_ranking_points,
+)
 from cxr.evaluation.recalibration import Recalibration, note_unfitted
 from cxr.evaluation.same_labels import hash_labels
 from cxr.evaluation.second_reference import SecondReference, compare_references
@@ -110,6 +115,8 @@ def score(
     """
     assert thresholds.findings == predictions.findings
     predictions = in_order(predictions)
+    if predictions.is_raw:
+        notes = [*notes, NOTE]
     resampling, resampling_notes = resampling_of(predictions.rows, config) if config else (None, [])
     by_delong = config is not None and config.interval == "delong"
     table, summary, draws = tables(predictions, thresholds, resampling, by_delong)
@@ -183,16 +190,23 @@ def _with_details(
     thresholds = np.array(report.thresholds.values)
     sets = recalibration.sets if recalibration else None
     is_nih = set(predictions.findings) == set(NIH_14)
-    return replace(
+    report = replace(
         report,
         subgroups=subgroups(predictions, attributes, resampling, thresholds),
+        published=beside(predictions.rows["image"], hash_labels(predictions)) if is_nih else None,
+        operating=operating_tables(predictions, thresholds, resampling, config.prevalences),
+        curves=curve_tables(predictions, resampling),
+    )
+    if predictions.is_raw:
+        assert report.subgroups is not None and report.operating is not None
+        groups, points = keep_ranking_groups(report.subgroups), keep_ranking_points(report.operating)
+        return replace(report, subgroups=groups, operating=points)
+    return replace(
+        report,
         calibration=calibration_table(predictions, recalibration, resampling),
         calibrated_on=recalibration.fitted_on if recalibration else "",
         reliability=reliability_table(predictions, resampling),
-        published=beside(predictions.rows["image"], hash_labels(predictions)) if is_nih else None,
-        operating=operating_tables(predictions, thresholds, resampling, config.prevalences),
         prediction_sets=set_table(predictions, sets, resampling) if sets else None,
-        curves=curve_tables(predictions, resampling),
         cooccurrence=cooccurrence_table(predictions, thresholds),
     )
 

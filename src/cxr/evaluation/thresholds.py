@@ -24,6 +24,9 @@ FALLBACK = 0.5
 GIVEN = "as given"
 """Rule of thresholds that a file states, by whatever rule they came into it."""
 
+NO_THRESHOLD = "none"
+"""Rule of raw scores, which have none."""
+
 MIN_POSITIVE = 10
 """Positive images below which a chosen threshold is marked: it is little more than the score of one image."""
 
@@ -37,7 +40,8 @@ class Thresholds:
     Attributes:
         findings: C names.
         values: C thresholds in [0, 1].
-        rule: `f1`, `youden`, `sensitivity=X`, `specificity=X`, `fixed 0.5` or GIVEN.
+        rule: `f1`, `youden`, `sensitivity=X`, `specificity=X`, `fixed 0.5`, GIVEN or
+            NO_THRESHOLD.
         chosen_on: The rows it was chosen on, as `validation rows (112 images)`, or `not chosen: fixed`.
         fallback: Findings that got FALLBACK, since the rows hold no positive, no negative, or no fitting
             threshold.
@@ -78,7 +82,7 @@ class Thresholds:
     @property
     def is_chosen(self) -> bool:
         """Whether they were chosen on rows, rather than one number for every finding."""
-        return not self.rule.startswith("fixed")
+        return not self.rule.startswith(("fixed", NO_THRESHOLD))
 
 
 def find_few(findings: Sequence[str], num_positive: Sequence[int]) -> dict[str, int]:
@@ -142,6 +146,8 @@ def origin(thresholds: Thresholds) -> str:
     rule = thresholds.rule
     if rule == GIVEN:
         return f"{rule} {thresholds.chosen_on}"
+    if rule == NO_THRESHOLD:
+        return f"{rule}, as scores are raw"
     if rule.startswith("fixed"):
         return f"{rule} for every finding"
     words = {"f1": "best F1", "youden": "best Youden's J"}

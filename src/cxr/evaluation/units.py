@@ -56,7 +56,7 @@ def combine(predictions: Predictions, unit: Unit, method: Combine) -> Prediction
         predictions,
         rows=rows.assign(image=names.to_numpy()),
         y=y,
-        p=np.clip(p, 0, 1),
+        p=p if predictions.is_raw else np.clip(p, 0, 1),
         notes=(*predictions.notes, *notes),
         unit=unit,
     )

@@ -1,13 +1,15 @@
 """The comparison of two models as a document, CSV and JSON."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from cxr.csv_files import write_tables
 from cxr.evaluation.compare import Comparison
 from cxr.evaluation.differences import METRICS
 from cxr.files import write_text
-from cxr.report import html, json_file, markdown
-from cxr.report.document import Cell, Document, Items, Section, Table, Text
+from cxr.report import compare_figures, html, json_file, markdown
+from cxr.report.document import Cell, Document, Figure, Items, Section, Table, Text
+from cxr.report.figures import write_files
 from cxr.report.records import Record, estimate, records
 from cxr.text import DISCLAIMER
 
@@ -38,7 +40,7 @@ def explain(is_paired: bool) -> str:
 
 
 def write(comparison: Comparison, folder: Path) -> None:
-    """Write `comparison.csv`, `.json`, `.md` and `.html` into the folder, each atomically."""
+    """Write `comparison.csv`, `.json`, `.md` and `.html` and `figures/` into the folder, each atomically."""
     write_tables(folder, {"comparison.csv": comparison.table})
     facts = {
         "a": comparison.names[0],
@@ -51,12 +53,14 @@ def write(comparison: Comparison, folder: Path) -> None:
         "paired": comparison.is_paired,
     }
     json_file.write(folder / "comparison.json", facts, comparison.notes)
-    page = document(comparison)
+    drawn = compare_figures.draw_comparison(comparison)
+    write_files(drawn, folder)
+    page = document(comparison, drawn)
     write_text(folder / "comparison.md", markdown.render(page))
     write_text(folder / "comparison.html", html.render(page))
 
 
-def document(comparison: Comparison) -> Document:
+def document(comparison: Comparison, figures: Sequence[Figure] = ()) -> Document:
     """The comparison as a page."""
     a, b = comparison.names
     sections = [Section(NAMES[metric], (table(comparison, metric),)) for metric in METRICS]
@@ -66,7 +70,9 @@ def document(comparison: Comparison) -> Document:
             Text(f"Evaluated on {comparison.evaluated_on}. Intervals: 95 %, {comparison.intervals}."),
             Items((f"A: {a}", f"B: {b}")),
             *([Items(comparison.warnings, "Warnings", "bad")] if comparison.warnings else []),
+            *figures[:1],
             *sections,
+            *([Section("Curves", tuple(figures[1:]))] if figures[1:] else []),
             Text(explain(comparison.is_paired)),
             *map(Text, _detectable(comparison)),
             Items(comparison.notes, "Notes", "note"),

@@ -10,9 +10,10 @@ from cxr.evaluation.differences import METRICS
 from cxr.evaluation.family import Family, letter
 from cxr.evaluation.seeds import Seeds
 from cxr.files import write_text
-from cxr.report import html, json_file, markdown
+from cxr.report import compare_figures, html, json_file, markdown
 from cxr.report.compare import NAMES, SHORT_NAMES, p_value
-from cxr.report.document import Cell, Document, Estimate, Items, Section, Table, Text, format_interval
+from cxr.report.document import Cell, Document, Estimate, Figure, Items, Section, Table, Text, format_interval
+from cxr.report.figures import write_files
 from cxr.report.records import Record, estimate, records
 from cxr.text import DISCLAIMER
 
@@ -24,7 +25,9 @@ _SEEDS_NOTE = (
 
 
 def write_family(family: Family, folder: Path) -> None:
-    """Write `comparisons.csv`, `comparison.json`, `.md` and `.html` into the folder, each atomically."""
+    """Write `comparisons.csv`, `comparison.json`, `.md`, `.html` and `figures/`, each atomically."""
+    drawn = compare_figures.draw_family(family)
+    write_files(drawn, folder)
     write_tables(folder, {"comparisons.csv": family.table})
     facts = {
         "models": list(family.names),
@@ -35,7 +38,7 @@ def write_family(family: Family, folder: Path) -> None:
         "comparisons": records(family.table),
         "warnings": list(family.warnings),
     }
-    _write_pages(folder, facts, family.notes, _family_document(family))
+    _write_pages(folder, facts, family.notes, _family_document(family, drawn))
 
 
 def write_seeds(seeds: Seeds, folder: Path) -> None:
@@ -74,7 +77,7 @@ def family_summary(family: Family) -> tuple[Text | Table, ...]:
     )
 
 
-def _family_document(family: Family) -> Document:
+def _family_document(family: Family, figures: Sequence[Figure]) -> Document:
     names = tuple(f"{letter(place)}: {name}" for place, name in enumerate(family.names))
     pairs = [
         Section(f"{letter(b)} against {letter(a)}", (_pair(family, a, b),), is_folded=True)
@@ -87,8 +90,9 @@ def _family_document(family: Family) -> Document:
             Items(names),
             *([Items(family.warnings, "Warnings", "bad")] if family.warnings else []),
             Section("AUROC by finding", (_by_model(family),)),
-            Section("Differences of the mean AUROC", (_means(family),)),
+            Section("Differences of the mean AUROC", (*figures[:1], _means(family))),
             Section("Differences by finding", tuple(pairs)),
+            *([Section("Curves", tuple(figures[1:]))] if figures[1:] else []),
             *map(Text, _explanations(family)),
             Items(family.notes, "Notes", "note"),
         ),

@@ -10,7 +10,7 @@ from cxr.evaluation.by_image import ByImage
 from cxr.evaluation.predictions import Predictions, as_table
 from cxr.evaluation.report import Report
 from cxr.evaluation.thresholds import origin
-from cxr.files import clear_leftovers, write_bytes, write_text
+from cxr.files import clear_leftovers, write_text
 from cxr.report import figures, html, json_file, markdown, second_reference
 from cxr.report.calibration import calibration_lines
 from cxr.report.document import Cell, Part, Table, Text, format_cell, format_interval
@@ -84,9 +84,7 @@ def write(
     write_tables(folder, tables, private=("predictions.csv",))
     json_file.write(folder / "report.json", facts(report), report.notes)
     drawn = figures.draw(report, evaluated, training.history)
-    for figure in drawn:
-        for kind, data in (("svg", figure.svg), ("pdf", figure.pdf), ("png", figure.png)):
-            write_bytes(folder / "figures" / f"{figure.name}.{kind}", data)
+    figures.write_files(drawn, folder)
     write_text(folder / "report.md", markdown.render(page(report, drawn, training, (), further)))
     document = page(report, drawn, training, examples, further)
     write_text(folder / "report.html", html.render(document), private=bool(examples))

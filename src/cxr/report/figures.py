@@ -1,10 +1,14 @@
 """The figures of an evaluation."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
 import pandas as pd
 
 from cxr.console import warn
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.report import Report
+from cxr.files import write_bytes
 from cxr.report.curves import History, fill
 from cxr.report.document import Figure
 from cxr.report.fonts import say_lacking
@@ -32,7 +36,7 @@ def draw(report: Report, predictions: Predictions, history: History = ()) -> tup
         if report.table["auroc"].notna().any():
             figures += [draw_forest(report), draw_roc(report, predictions)]
             figures.append(draw_precision_recall(report, predictions))
-            if report.operating is not None:
+            if report.operating is not None and len(report.operating.decision):
                 figures.append(draw_decision_curve(report, report.operating.decision))
             if report.reliability is not None:
                 figures.append(draw_reliability(report, predictions, report.reliability))
@@ -41,6 +45,13 @@ def draw(report: Report, predictions: Predictions, history: History = ()) -> tup
         if len(history) > 1:
             figures.append(_draw_training(history))
         return tuple(figures)
+
+
+def write_files(figures: Sequence[Figure], folder: Path) -> None:
+    """Write each as `figures/NAME.svg`, `.pdf` and `.png` below the folder."""
+    for figure in figures:
+        for kind, data in (("svg", figure.svg), ("pdf", figure.pdf), ("png", figure.png)):
+            write_bytes(folder / "figures" / f"{figure.name}.{kind}", data)
 
 
 def _draw_training(history: History) -> Figure:

@@ -86,9 +86,8 @@ def say_lacking(letters: str) -> str:
     if not letters:
         return ""
     some = " ".join(letters[:5]) + (" ..." if len(letters) > 5 else "")
-    return (
-        f"figures: no installed font has {some}: PNG files show boxes; SVG files and the page show the names"
-    )
+    boxes = "PNG and PDF files show boxes; SVG files and the page show the names"
+    return f"figures: no installed font has {some}: {boxes}"
 
 
 def embed_font(svg: bytes) -> bytes:

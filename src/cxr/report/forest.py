@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Drawing
 
-_NAME_COLUMNS = 26
-"""Width of a name beside an axis, in letters."""
+_NAME_COLUMNS, _PANEL_NAME_COLUMNS = 26, 22
+"""Width of a name beside an axis, in letters: of findings, and of findings beside panels of subgroups."""
 # millimetres: of a row, above and below the rows, and where columns of text end or begin
-_ROW, _TOP, _BOTTOM = 4.6, 5.5, 9.5
+ROW, TOP, BOTTOM = 4.6, 5.5, 9.5
 _COUNTS, _PLOT, _NUMBERS, _SECOND = 60.0, (64.0, 124.0), 128.0, 160.0
 _NAMES_END, _PANEL_GAP = 38.0, 4.0
 _PANELS_PER_ROW = 3
@@ -36,10 +36,10 @@ def draw_forest(report: Report) -> Figure:
     """AUROC of each finding and their mean, with counts to the left and numbers to the right."""
     means = report.summary[report.summary["finding"] == MEAN]
     rows = records(pd.concat([report.table, means], ignore_index=True))
-    height = _TOP + _ROW * len(rows) + _BOTTOM
+    height = TOP + ROW * len(rows) + BOTTOM
 
     def fill(drawing: "Drawing") -> None:
-        axes = _place_axes(drawing, height, _PLOT)
+        axes = place_axes(drawing, height, _PLOT)
         for place, row in enumerate(rows):
             colour = ORANGE if row["finding"] == MEAN else BLUE
             if row["auroc"] is not None:
@@ -47,7 +47,7 @@ def draw_forest(report: Report) -> Figure:
                     [_float(row["auroc_low"]), _float(row["auroc_high"])], [place] * 2, color=colour, lw=1.1
                 )
                 axes.plot(_float(row["auroc"]), place, "s", color=colour, ms=3.2, clip_on=False)
-        _finish(axes, [str(row["finding"]) for row in rows], "AUROC")
+        finish(axes, [str(row["finding"]) for row in rows], "AUROC")
         mean = rows[-1]["auroc"]
         if mean is not None:
             axes.axvline(_float(mean), color=ORANGE, lw=0.6, ls=(0, (4, 3)), zorder=0)
@@ -55,10 +55,10 @@ def draw_forest(report: Report) -> Figure:
         low, high = axes.get_xlim()
         axes.set_xlim(max(0.0, low), min(1.0, high) if high > 1 else high)
         axes.locator_params(axis="x", nbins=6)
-        _write_column(axes, _COUNTS, "Positive / images", [_count(row) for row in rows], "right")
-        _write_column(axes, _NUMBERS, "AUROC (95 % interval)", [_number(row, "auroc") for row in rows])
+        write_column(axes, _COUNTS, "Positive / images", [_count(row) for row in rows], "right")
+        write_column(axes, _NUMBERS, "AUROC (95 % interval)", [_number(row, "auroc") for row in rows])
         precision = [_number(row, "average_precision") for row in rows]
-        _write_column(axes, _SECOND, "Average precision", [text.partition(" ")[0] for text in precision])
+        write_column(axes, _SECOND, "Average precision", [text.partition(" ")[0] for text in precision])
 
     best, worst = (report.table.loc[getattr(report.table["auroc"], way)()] for way in ("idxmax", "idxmin"))
     alt = (
@@ -75,26 +75,26 @@ def draw_forest(report: Report) -> Figure:
     return save("auroc", "AUROC by finding", alt, size, fill, is_wide=True, caption=caption, is_laid_out=True)
 
 
-def _place_axes(drawing: "Drawing", height: float, columns: tuple[float, float]) -> "Axes":
+def place_axes(drawing: "Drawing", height: float, columns: tuple[float, float]) -> "Axes":
     """Axes between two places of the width, in millimetres, with room for headings above."""
     width = (columns[1] - columns[0]) / DOUBLE_COLUMN
     return drawing.add_axes(
-        (columns[0] / DOUBLE_COLUMN, _BOTTOM / height, width, (height - _TOP - _BOTTOM) / height)
+        (columns[0] / DOUBLE_COLUMN, BOTTOM / height, width, (height - TOP - BOTTOM) / height)
     )
 
 
-def _finish(axes: "Axes", names: Sequence[str], label: str) -> None:
+def finish(axes: "Axes", names: Sequence[str], label: str, heading: str = "Finding") -> None:
     """Rows from the top with the names to the left of the figure."""
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_yticks([])
-    _write_column(axes, 1.0, "Finding", shorten_all(names, _NAME_COLUMNS))
+    write_column(axes, 1.0, heading, shorten_all(names, _NAME_COLUMNS))
     axes.set_xlabel(label)
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x", lw=0.4, color="#dddddd")
     axes.set_axisbelow(True)
 
 
-def _write_column(
+def write_column(
     axes: "Axes", millimetres: float, heading: str, texts: Sequence[str], side: str = "left"
 ) -> None:
     """Texts beside the rows, at a distance from the left edge of the figure."""
@@ -152,8 +152,8 @@ def draw_subgroups(report: Report, groups: pd.DataFrame) -> Figure | None:
     # the key of a panel stands above it, a line for two groups
     num_lines = -(-most // 2)
     head = 6.0 + 3.4 * num_lines
-    body = len(findings) * max(_ROW, _GROUP_ROW * most + 1.2)
-    height = num_rows * (head + body + _BOTTOM)
+    body = len(findings) * max(ROW, _GROUP_ROW * most + 1.2)
+    height = num_rows * (head + body + BOTTOM)
     width = (DOUBLE_COLUMN - _NAMES_END - 2 - _PANEL_GAP * (num_columns - 1)) / num_columns
     lowest = min(_lowest(row) for panel in panels for row in panel.rows.values())
     limits = max(0.0, float(np.floor((lowest - 0.01) * 20) / 20)), 1.005
@@ -162,14 +162,14 @@ def draw_subgroups(report: Report, groups: pd.DataFrame) -> Figure | None:
         for number, panel in enumerate(panels):
             row, column = divmod(number, num_columns)
             left = _NAMES_END + column * (width + _PANEL_GAP)
-            bottom = height - (row + 1) * (head + body + _BOTTOM) + _BOTTOM
+            bottom = height - (row + 1) * (head + body + BOTTOM) + BOTTOM
             box = (left / DOUBLE_COLUMN, bottom / height, width / DOUBLE_COLUMN, body / height)
             axes = drawing.add_axes(box)
             _fill_panel(axes, findings, panel, overall)
             axes.set_xlim(limits)
             axes.set_title(f"By {panel.name}", loc="left", pad=3 + 9.6 * num_lines)
             if column == 0:
-                axes.set_yticks(range(len(findings)), shorten_all(findings, _NAME_COLUMNS))
+                axes.set_yticks(range(len(findings)), shorten_all(findings, _PANEL_NAME_COLUMNS))
 
     alt = "AUROC of each subgroup with its interval, by finding; the tables of subgroups have the numbers."
     title = "AUROC of subgroups by finding"

@@ -5,6 +5,7 @@ import pandas as pd
 
 from cxr.evaluation.planning import PLANNED
 from cxr.evaluation.report import Report
+from cxr.evaluation.thresholds import NO_THRESHOLD
 from cxr.report.document import Cell, Estimate, Figure, Part, Section, Table, Text
 from cxr.report.records import Record, estimate, records
 
@@ -65,6 +66,8 @@ def operating_parts(report: Report) -> tuple[Part, ...]:
     """Counts and metrics at the thresholds, then PPV and NPV at chosen prevalences."""
     if report.operating is None:
         return ()
+    if report.thresholds.rule == NO_THRESHOLD:
+        return (_ranked_points(report.operating.points),)
     mark = "*" if report.optimistic else ""
     rows = []
     for row in records(report.operating.points):
@@ -86,6 +89,13 @@ def operating_parts(report: Report) -> tuple[Part, ...]:
     return points, Section(
         "PPV and NPV at other prevalences", (_predictive_values(values, mark),), is_folded=True
     )
+
+
+def _ranked_points(points: pd.DataFrame) -> Table:
+    """What the ROC curve alone gives."""
+    rows = [(row["finding"], *(_estimate(row, name) for name in _RANKED)) for row in records(points)]
+    columns = ("Finding", *_RANKED.values())
+    return Table("Points of the ROC curve", columns, tuple(rows), "lrrr", num_summary=1)
 
 
 def _predictive_values(values: pd.DataFrame, mark: str) -> Table:

@@ -1,6 +1,6 @@
 """ROC, precision-recall and reliability curves: a panel for each finding."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +43,7 @@ def draw_roc(report: Report, predictions: Predictions) -> Figure:
         axes.plot([0, 1], [0, 1], color=GREY, lw=0.6, ls=":")
         if row["finding"] in bands:
             _fill_band(axes, bands[row["finding"]], "false_positive_rate", "sensitivity")
-        axes.plot(*_thin(false, true), color=BLUE, lw=0.9)
+        axes.plot(*thin(false, true), color=BLUE, lw=0.9)
         axes.plot(1 - row["specificity"], row["sensitivity"], "o", color=ORANGE, ms=3)
         axes.set_title(f"{row['title']}\n{_describe(row, 'auroc')}")
 
@@ -73,7 +73,7 @@ def draw_precision_recall(report: Report, predictions: Predictions) -> Figure:
         axes.axhline(row["num_positive"] / row["num"], color=GREY, lw=0.6, ls=":")
         if row["finding"] in bands:
             _fill_band(axes, bands[row["finding"]], "recall", "precision")
-        axes.plot(*_thin(recall, precision), color=BLUE, lw=0.9)
+        axes.plot(*thin(recall, precision), color=BLUE, lw=0.9)
         axes.plot(row["sensitivity"], row["ppv"], "o", color=ORANGE, ms=3)
         axes.set_title(f"{row['title']}\n{_describe(row, 'average_precision')}")
 
@@ -122,7 +122,6 @@ def draw_reliability(report: Report, predictions: Predictions, table: pd.DataFra
 
 def draw_decision_curve(report: Report, table: pd.DataFrame) -> Figure:
     """Net benefit against the threshold probability, beside calling every image and calling none."""
-    first = int(np.flatnonzero(report.table["auroc"].notna())[0])
 
     def plot(axes: "Axes", c: int, row: Row) -> None:
         curve = table[table["finding"] == row["finding"]]
@@ -133,15 +132,13 @@ def draw_decision_curve(report: Report, table: pd.DataFrame) -> Figure:
         x = shown["probability"]
         if shown["net_benefit_low"].notna().any():
             _fill_band(axes, shown, "probability", "net_benefit")
-        axes.plot(x, shown["treat_all"], color=ORANGE, lw=0.8, ls="--", label="every image")
-        axes.axhline(0, color=GREY, lw=0.6, ls=":", label="none")
-        axes.plot(x, shown["net_benefit"], color=BLUE, lw=0.9, label="model")
+        axes.plot(x, shown["treat_all"], color=ORANGE, lw=0.8, ls="--")
+        axes.axhline(0, color=GREY, lw=0.6, ls=":")
+        axes.plot(x, shown["net_benefit"], color=BLUE, lw=0.9)
         axes.set(xlim=(0, most), ylim=(-0.2 * prevalence, 1.15 * prevalence))
         axes.locator_params(axis="y", nbins=3)
         axes.locator_params(axis="x", nbins=3, prune="upper")  # the next panel's 0 stands close
         axes.set_title(f"{row['title']}\n{row['num_positive']:,} of {row['num']:,}")
-        if c == first:
-            axes.legend(frameon=False, loc="upper right", handlelength=1.2)
 
     alt = (
         "Net benefit against the threshold probability, a panel for each finding: of the model with its "
@@ -149,7 +146,10 @@ def draw_decision_curve(report: Report, table: pd.DataFrame) -> Figure:
         "has the numbers."
     )
     bands = "Bands: 95 % intervals at each place alone, by patient. " if report.intervals else ""
-    caption = f"Above each panel: positive of all images. {bands}Dashed: every image is called; dotted: none."
+    caption = (
+        f"Above each panel: positive of all images. {bands}Blue: the model; dashed: every image is called; "
+        "dotted: none."
+    )
     labels = ("threshold probability", "net benefit")
     return _panels("decision_curve", "Decision curves", alt, caption, report, labels, plot, unit_square=False)
 
@@ -189,7 +189,7 @@ def _explain_band(report: Report, name: str) -> str:
     return f"Bands: 95 % intervals of the {name} at each place alone, by patient. " if has_bands else ""
 
 
-def _thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def thin(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """At most _MAX_POINTS points of a curve, its ends among them; more cannot be seen in a panel."""
     if len(x) <= _MAX_POINTS:
         return x, y
@@ -214,8 +214,33 @@ def _panels(
     every: list[dict[str, Any]] = [
         {str(key): value for key, value in row.items()} for row in report.table.to_dict("records")
     ]
-    titles = shorten_all([str(row["finding"]) for row in every], _TITLE_COLUMNS)
-    rows = [(c, row | {"title": titles[c]}) for c, row in enumerate(every) if not np.isnan(row["auroc"])]
+    rows = [(c, row) for c, row in enumerate(every) if not np.isnan(row["auroc"])]
+    return save_panels(name, title, alt, caption, rows, labels, plot, unit_square)
+
+
+def save_panels(
+    name: str,
+    title: str,
+    alt: str,
+    caption: str,
+    rows: Sequence[tuple[int, Row]],
+    labels: tuple[str, str],
+    plot: "Callable[[Axes, int, Row], None]",
+    unit_square: bool = True,
+) -> Figure:
+    """A panel for each of these findings.
+
+    Args:
+        name: Of the figure's files.
+        title: What is shown.
+        alt: The same in words.
+        caption: How to read it.
+        rows: (number of the finding, its row, which has `finding`).
+        labels: Of both axes.
+        plot: Draws the panel of a finding; its row then has `title`, the finding cut to the panel's width.
+        unit_square: Whether both axes go from 0 to 1.
+    """
+    titles = shorten_all([str(row["finding"]) for _, row in rows], _TITLE_COLUMNS)
     num_columns = min(_PANELS_PER_ROW, len(rows))
     num_rows = -(-len(rows) // num_columns)  # rounded up
     # one or two panels are no wider than a column of a journal
@@ -232,7 +257,7 @@ def _panels(
             axes = drawing.add_axes((left / width, bottom / height, side / width, side / height))
             if unit_square:
                 axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-            plot(axes, c, row)
+            plot(axes, c, {**row, "title": titles[place]})
             # below a panel another one may stand
             axes.set_xlabel(labels[0] if place + num_columns >= len(rows) else "", labelpad=1)
             axes.set_ylabel(labels[1] if column == 0 else "", labelpad=1)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cxr.csv_files import write_tables
@@ -33,6 +34,8 @@ _ROWS = {"image": "Images", "study": "Studies", "patient": "Patients"}
 _AGREEMENT = {"sensitivity": "Sensitivity", "specificity": "Specificity", "kappa": "Kappa"}
 _METRICS = {"sensitivity": "Sensitivity", "specificity": "Specificity", "balanced_accuracy": "Balanced acc.",
             "f1": "F1", "auroc": "AUROC"}  # fmt: skip
+_FEW = 20
+"""Images of the rarer class below which the tests against the panel err too often; docs/statistics.md."""
 _TIES = (
     "Majority: more than half of the other readers who say something. Where as many say yes as no there is "
     "no majority, and the image is left out for that reader and finding."
@@ -42,19 +45,24 @@ _BELOW = (
     "lines between the points of the curve (its upper end where it rises)."
 )
 _PANEL_NOTE = (
-    "Difference: model less the mean of the readers, on images that all have read (Obuchowski and Rockette "
-    "1995). Random: for readers like these; fixed: for these readers alone. Holm: corrected over the "
-    "findings."
+    "Difference: model less the mean of the readers, or readers with help less without, on images that all "
+    "have read (Obuchowski and Rockette 1995). Random: for readers like these; fixed: for these readers "
+    "alone. Holm: corrected over the findings."
 )
 
 
 def write(result: ReaderComparison, folder: Path) -> None:
     """Write the tables as CSV, the figure, `readers.md` and `readers.html` into the folder, each atomically.
 
-    CSV: `readers.csv`, `reader_metrics.csv`; `reader_points.csv` and `reader_panel.csv` where there are such.
+    CSV: `readers.csv`, `reader_metrics.csv`; `reader_points.csv`, `reader_panel.csv` and `reader_aided.csv`
+    where there are such.
     """
     tables = {"readers.csv": result.table, "reader_metrics.csv": result.metrics}
-    for name, table in (("reader_points.csv", result.points), ("reader_panel.csv", result.panel)):
+    for name, table in (
+        ("reader_points.csv", result.points),
+        ("reader_panel.csv", result.panel),
+        ("reader_aided.csv", result.aided),
+    ):
         if len(table):
             tables[name] = table
     write_tables(folder, tables)
@@ -73,11 +81,9 @@ def summary(result: ReaderComparison) -> tuple[Text | Table, ...]:
     parts += [_agreement_table(result), Text("")]
     if len(result.points):
         parts += [_points_table(result), Text(""), Text(_count_below(result.points)), Text("")]
-    if len(result.panel):
-        num_readers = int(result.panel["num_readers"].iloc[0])
-        analysis = RANDOM if num_readers > 1 else FIXED
-        parts += [Text(f"Model against the panel, {analysis}:", "strong")]
-        parts += [_panel_table(result, (analysis,)), Text("")]
+    for title, table in _panels(result):
+        analysis = RANDOM if int(table["num_readers"].iloc[0]) > 1 else FIXED
+        parts += [Text(f"{title}, {analysis}:", "strong"), _panel_table(table, (analysis,)), Text("")]
     parts += [Text(f"{key.capitalize()}: {value}.") for key, value in result.about]
     parts += [Text(f"Note: {note}", "note") for note in (*_explain(result), *result.notes)]
     return (*parts, Text(DISCLAIMER, "soft"))
@@ -91,10 +97,18 @@ def _page(result: ReaderComparison, figures: Sequence[Figure]) -> Document:
     if len(result.points):
         points: list[Part] = [Text(_count_below(result.points)), *figures, on_one_line(_points_table(result))]
         sections.append(Section("Readers and the model's ROC curve", tuple(points)))
-    if len(result.panel):
-        sections.append(Section("The model against the panel", (_panel_table(result, (FIXED, RANDOM)),)))
+    sections += [Section(title, (_panel_table(table, (FIXED, RANDOM)),)) for title, table in _panels(result)]
     notes = Items((*_explain(result), *result.notes), "Notes", "note")
     return Document("Model and readers", (two_columns("", result.about, ("About", "")), *sections, notes))
+
+
+def _panels(result: ReaderComparison) -> list[tuple[str, pd.DataFrame]]:
+    """(title, table) of each comparison over patients and readers that there is."""
+    found = [
+        ("The model against the panel", result.panel),
+        ("Readers with the model's help and without", result.aided),
+    ]
+    return [(title, table) for title, table in found if len(table)]
 
 
 def _explain(result: ReaderComparison) -> list[str]:
@@ -103,7 +117,7 @@ def _explain(result: ReaderComparison) -> list[str]:
     if len(result.points):
         explained.append(_BELOW)
     if len(result.panel):
-        explained.append(_PANEL_NOTE)
+        explained += [_PANEL_NOTE, *_note_few(result.panel)]
         margin = result.panel["margin"].iloc[0]
         if not pd.isna(margin):
             explained.append(
@@ -111,6 +125,17 @@ def _explain(result: ReaderComparison) -> list[str]:
                 "before the results are known"
             )
     return explained
+
+
+def _note_few(panel: pd.DataFrame) -> list[str]:
+    """A note on findings whose test against the panel rests on few images of a class."""
+    first = panel.drop_duplicates("finding")
+    rarer = np.minimum(first["num_positive"], first["num"] - first["num_positive"])
+    few = [f"{name} ({num})" for name, num in zip(first["finding"], rarer, strict=True) if num < _FEW]
+    if not few:
+        return []
+    reason = f"with fewer than {_FEW} positive or negative images p-values against the panel are too small"
+    return [f"{reason}: {', '.join(few)}"]
 
 
 def _f1_table(result: ReaderComparison, positive: str = "Positive") -> Table:
@@ -181,30 +206,35 @@ _POINT = {
 
 
 def _count_below(points: pd.DataFrame) -> str:
-    """As `Readers below the model's ROC curve: Edema 2 of 3, Mass 0 of 3.`."""
-    counts = []
+    """As `Readers below the model's ROC curve: Edema 2 of 3, Mass 0 of 3; on average 1.0.`."""
+    counts, numbers = [], []
     for finding, rows in points.groupby("finding", sort=False):
         known = rows["is_below"].dropna()
         counts.append(f"{finding} {int(known.sum())} of {len(known)}")
-    return f"Readers below the model's ROC curve: {', '.join(counts)}."
+        if len(known):
+            numbers.append(int(known.sum()))
+    average = f"; on average {np.mean(numbers):.1f}" if len(numbers) > 1 else ""
+    return f"Readers below the model's ROC curve: {', '.join(counts)}{average}."
 
 
-def _panel_table(result: ReaderComparison, analyses: Sequence[str]) -> Table:
+def _panel_table(table: pd.DataFrame, analyses: Sequence[str]) -> Table:
     """A row per finding, metric and analysis."""
     rows: list[tuple[Cell, ...]] = []
-    has_margin = bool(result.panel["margin"].notna().any())
-    for row in records(result.panel):
+    has_margin = bool(table["margin"].notna().any())
+    sides = ("aided", "unaided") if "aided" in table else ("model", "readers")
+    for row in records(table):
         if row["analysis"] not in analyses:
             continue
         cells: list[Cell] = [row["finding"], _METRICS[str(row["metric"])]]
         cells += [str(row["analysis"]).split()[0]] if len(analyses) > 1 else []
-        cells += [Estimate(row[name]) for name in ("model", "readers")]  # type: ignore[arg-type]
+        cells += [Estimate(row[name]) for name in sides]  # type: ignore[arg-type]
         cells += [estimate(row, "difference", "low", "high", signed=True)]
         cells += [_p_value(row["p"]), _p_value(row["p_holm"])]
         if has_margin:
             cells.append(_answer(row["is_noninferior"], "not shown"))
         rows.append(tuple(cells))
-    columns = ["Finding", "Metric", *(["Readers are"] if len(analyses) > 1 else []), "Model", "Readers"]
+    columns = ["Finding", "Metric", *(["Readers are"] if len(analyses) > 1 else [])]
+    columns += [side.capitalize() for side in sides]
     columns += ["Difference", "p", "Holm", *(["Non-inf."] if has_margin else [])]
     align = "ll" + "l" * (len(analyses) > 1) + "r" * (len(columns) - 2 - (len(analyses) > 1))
     return Table("", tuple(columns), tuple(rows), align)

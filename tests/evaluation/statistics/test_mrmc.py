@@ -64,8 +64,7 @@ def test_it_is_the_factorial_test_of_obuchowski_and_rockette_for_two_conditions(
     divisor = square_tr + num_readers * max(cov2 - cov3, 0)
     freedom = (num_readers - 1) * (divisor / square_tr) ** 2
 
-    contrast = np.hstack([np.eye(num_readers), -np.eye(num_readers)])
-    found = random_readers(theta[0] - theta[1], contrast @ matrix @ contrast.T, None)
+    found = random_readers(*differences_of(both, is_paired=True), None)
     assert (found.value / found.error) ** 2 == pytest.approx(square_t / divisor)
     assert found.freedom == pytest.approx(freedom)
 

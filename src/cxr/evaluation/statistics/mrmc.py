@@ -117,11 +117,16 @@ def _by_unit(
     return Clustered(values, sums, np.zeros_like(sums), units, 2, 2, freedom)
 
 
-def differences_of(results: Clustered) -> tuple[Float, Float]:
-    """(differences [J], their covariance [J, J]) of the first of 1 + J results less each of the others."""
-    covariance = clustered_covariance(results)
-    contrast = np.hstack([np.ones((len(results.auroc) - 1, 1)), -np.eye(len(results.auroc) - 1)])
-    return contrast @ results.auroc, contrast @ covariance @ contrast.T
+def differences_of(results: Clustered, is_paired: bool = False) -> tuple[Float, Float]:
+    """(differences [J], their covariance [J, J]) of results of raters.
+
+    Of 1 + J results the first less each of the others; where `is_paired`, of 2 J results the first J less the
+    last J, each reader's from his own.
+    """
+    num = len(results.auroc) // 2 if is_paired else len(results.auroc) - 1
+    first = np.eye(num) if is_paired else np.ones((num, 1))
+    contrast = np.hstack([first, -np.eye(num)])
+    return contrast @ results.auroc, contrast @ clustered_covariance(results) @ contrast.T
 
 
 def _test(differences: Float, variance: float, freedom: float, margin: float | None) -> Difference:
