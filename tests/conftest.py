@@ -139,6 +139,8 @@ def without_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
     if "figures" not in request.keywords:
         monkeypatch.setattr("cxr.report.figures.draw", lambda *_: ())
         monkeypatch.setattr("cxr.check.figures.draw", lambda *_: {})
+        for kind in ("comparison", "family"):
+            monkeypatch.setattr(f"cxr.report.compare_figures.draw_{kind}", lambda *_: ())
 
 
 @pytest.fixture(scope="session")

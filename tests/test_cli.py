@@ -306,7 +306,6 @@ def test_compare_prints_differences_and_writes_them(
     assert said.endswith(f"comparison: {tmp_path / 'out' / 'comparison.html'}\n")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         *(f"comparison.{kind}" for kind in ("csv", "html", "json", "md")),
-        "figures",
     ]
     assert [row["auroc_difference"] for row in read_csv(tmp_path / "out" / "comparison.csv")] == [
         "0.0",

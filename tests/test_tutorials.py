@@ -117,6 +117,13 @@ def test_predictions_of_somebody_else(data: Path) -> None:
 
 def test_two_models_are_compared(data: Path) -> None:
     (data / "mine").mkdir()
+    labels = pd.read_csv("labels.csv").rename(columns={finding: f"y_{finding}" for finding in FINDINGS})
+    random = np.random.default_rng(1)
+    for name in ("a", "b", "c", "a0", "a1", "a2", "b0", "b1", "b2", "internal", "external"):
+        own = labels.assign(**{f"p_{finding}": random.random(len(labels)) for finding in FINDINGS})
+        if name == "external":  # other images of other patients
+            own[["image", "patient_id"]] = "e" + own[["image", "patient_id"]]
+        own.to_csv(f"{name}.csv", index=False)
     run_page("compare.md", data)
     assert (data / "comparison" / "comparison.csv").exists()
 

@@ -7,11 +7,11 @@ import pytest
 
 from cxr.config.schema import Eval
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.published import Published, beside, recognise_test
+from cxr.evaluation.published import Published, beside, on_chexpert, recognise_test
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.same_labels import hash_labels
 from cxr.evaluation.thresholds import fixed
-from cxr.findings import NIH_14
+from cxr.findings import CHEXPERT_5, NIH_14
 from cxr.labels.table import LabelTable
 from cxr.report import markdown
 from cxr.report.evaluation import published_lines
@@ -114,7 +114,7 @@ def predictions(findings: tuple[str, ...]) -> Predictions:
 def test_other_images_are_comparable_with_nothing() -> None:
     report = small()
     assert report.published is not None
-    assert (report.published.split, len(report.published.same), len(report.published.other)) == ("", 0, 12)
+    assert (report.published.split, len(report.published.same), len(report.published.other)) == ("", 0, 21)
     assert published_lines(report) == ["Published results: none was measured on exactly these test images."]
     assert "On other patients or labels: not comparable" in markdown.render(page(report, (), Training()))
 
@@ -129,3 +129,29 @@ def test_every_published_mean_is_that_of_its_findings() -> None:
     given = table.dropna(subset=list(NIH_14))
     np.testing.assert_allclose(given[list(NIH_14)].mean(axis=1), given["mean"], atol=0.006)
     assert len(given) == 7
+
+
+def test_no_published_result_is_without_its_source_split_and_views() -> None:
+    tables = beside(["a.png"], "").other, on_chexpert().other
+    for table in tables:
+        assert table[["result", "year", "split", "views", "mean", "source"]].notna().all(axis=None)
+        assert table["mean"].between(0.7, 0.95).all() and not table["result"].duplicated().any()
+        bounds = table[["mean_low", "mean_high"]].dropna()
+        assert (bounds["mean_low"] < bounds["mean_high"]).all()
+    assert set(tables[0].query("result.str.startswith('EVA-X')")["mean"]) == {0.835, 0.833, 0.824}
+
+
+@pytest.mark.parametrize(
+    "findings",
+    [CHEXPERT_5, ("edema", "Atelectasis", "Consolidation", "Cardiomegaly", "Pleural_Effusion")],
+)
+def test_results_on_chexpert_stand_below_a_report_of_its_findings_as_not_comparable(
+    findings: tuple[str, ...],
+) -> None:
+    own = predictions(findings)
+    report = score(own, fixed(own.findings), config=Eval(interval="none"))
+    assert report.published is not None and report.published.dataset == "CheXpert"
+    assert published_lines(report) == []
+    text = markdown.render(page(report, (), Training()))
+    assert "## Published results on CheXpert" in text and "Not comparable: which images these are" in text
+    assert "| DeepAUC-v1 (arXiv 2012.03173) (2020) | 0.930 | 2.8 |" in text

@@ -1,4 +1,4 @@
-"""Results that others published on ChestX-ray14, beside a report of the same test images and labels."""
+"""Results that others published on ChestX-ray14 and CheXpert, beside a report of the same images."""
 
 from collections.abc import Iterable
 from importlib.resources import files
@@ -21,19 +21,21 @@ COLUMNS = ("result", "year", "split", "views", "mean", "source")
 
 
 class Published(NamedTuple):
-    """Published mean AUROCs over the 14 findings of ChestX-ray14, and per finding where they were given.
+    """Published mean AUROCs over the 14 findings of ChestX-ray14, or the five of CheXpert's competition.
 
     Attributes:
         split: Name of the known test list that was evaluated with the labels of LABEL_TABLE, or empty.
         same: Results on exactly these test images.
         other: Results on other patients or labels, with which no metric of this report can be compared.
         relabelled: Name of the known test list that was evaluated with other labels, or empty.
+        dataset: Which they were measured on.
     """
 
     split: str
     same: pd.DataFrame
     other: pd.DataFrame
     relabelled: str = ""
+    dataset: str = "ChestX-ray14"
 
 
 def recognise_test(images: Iterable[str]) -> str:
@@ -50,11 +52,24 @@ def beside(images: Iterable[str], labels: str) -> Published:
         images: Names of the images.
         labels: Their `hash_labels`.
     """
-    text = files("cxr.evaluation").joinpath("published_chestxray14.csv").read_text(encoding="utf-8")
-    table = pd.read_csv(StringIO(text))
+    table = _read("published_chestxray14.csv")
     split, relabelled = recognise_test(images), ""
     if _LABELS.get(split, labels) != labels:
         split, relabelled = "", split
     same = table["split"] == _SPLITS.get(split, "none")
     parts = table[same].reset_index(drop=True), table[~same].reset_index(drop=True)
     return Published(split, *parts, relabelled)
+
+
+def on_chexpert() -> Published:
+    """Results on the 500 test studies of CheXpert, none comparable: no list of these images is known here.
+
+    They are means over the five findings of the competition, with the number of three readers that lie below
+    the model's curves; its leaderboard gives no intervals.
+    """
+    table = _read("published_chexpert.csv")
+    return Published("", table.iloc[:0], table, dataset="CheXpert")
+
+
+def _read(name: str) -> pd.DataFrame:
+    return pd.read_csv(StringIO(files("cxr.evaluation").joinpath(name).read_text(encoding="utf-8")))

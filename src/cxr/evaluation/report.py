@@ -17,7 +17,7 @@ from cxr.evaluation.operating import Operating, operating_tables
 from cxr.evaluation.planning import planned_table
 from cxr.evaluation.prediction_sets import set_table
 from cxr.evaluation.predictions import Predictions
-from cxr.evaluation.published import Published, beside
+from cxr.evaluation.published import Published, beside, on_chexpert
 from cxr.evaluation.raw_scores import (
     NOTE,
     keep_ranking_groups,
@@ -30,7 +30,7 @@ from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
 from cxr.evaluation.study_rows import Unit
 from cxr.evaluation.subgroups import Subgroups, subgroups
 from cxr.evaluation.thresholds import MIN_POSITIVE, Thresholds, count_shared
-from cxr.findings import NIH_14
+from cxr.findings import CHEXPERT_5, CHEXPERT_14, NIH_14, find_spelling
 
 _DEFAULT_SUBGROUPS = Eval().subgroups
 
@@ -58,7 +58,7 @@ class Report:
         calibration: See `calibration_table`.
         calibrated_on: Rows that the recalibration was fitted on, empty when there are none.
         reliability: See `reliability_table`.
-        published: Results of others, where the findings are those of ChestX-ray14.
+        published: Results of others, where the findings are those of ChestX-ray14 or CheXpert.
         second: Further tables of labels beside that of the report.
         by_image: The metrics of single images, where the report is about studies or patients.
         unit: What a row is: image, study or patient.
@@ -193,11 +193,10 @@ def _with_details(
     ]
     thresholds = np.array(report.thresholds.values)
     sets = recalibration.sets if recalibration else None
-    is_nih = set(predictions.findings) == set(NIH_14)
     report = replace(
         report,
         subgroups=subgroups(predictions, attributes, resampling, thresholds),
-        published=beside(predictions.rows["image"], hash_labels(predictions)) if is_nih else None,
+        published=_published(predictions),
         operating=operating_tables(predictions, thresholds, resampling, config.prevalences),
         curves=curve_tables(predictions, resampling),
     )
@@ -213,6 +212,15 @@ def _with_details(
         prediction_sets=set_table(predictions, sets, resampling) if sets else None,
         cooccurrence=cooccurrence_table(predictions, thresholds),
     )
+
+
+def _published(predictions: Predictions) -> Published | None:
+    """Results of others, where the findings are those of ChestX-ray14 or of CheXpert's competition."""
+    if set(predictions.findings) == set(NIH_14):
+        return beside(predictions.rows["image"], hash_labels(predictions))
+    names = {find_spelling(name, CHEXPERT_14) for name in predictions.findings}
+    is_chexpert = names in (set(CHEXPERT_5), set(CHEXPERT_14))
+    return on_chexpert() if is_chexpert else None
 
 
 def _is_known(predictions: Predictions, attribute: str) -> bool:

@@ -152,6 +152,7 @@ def facts(report: Report) -> Mapping[str, object]:
         facts["published"] = {
             "split": report.published.split,
             "relabelled": report.published.relabelled,
+            "dataset": report.published.dataset,
             "same_images": records(report.published.same),
             "other_patients_not_comparable": records(report.published.other),
         }
@@ -226,7 +227,7 @@ def _subgroup_lines(report: Report) -> list[str]:
 
 def published_lines(report: Report) -> list[str]:
     """Which published results can be compared with this report's mean."""
-    if report.published is None:
+    if report.published is None or report.published.dataset != "ChestX-ray14":
         return []
     if report.published.relabelled:
         return [f"Published results: {describe_relabelled(report.published)}."]

@@ -94,7 +94,7 @@ def page(
         Section("Findings that occur together", cooccurrence_parts(report)),
         Section("Second labels", second_reference.parts(report.second)),
         Section("Examples", tuple(examples)),
-        Section("Published results on ChestX-ray14", _published(report)),
+        Section(f"Published results{_on_dataset(report)}", _published(report)),
         Section("Further reports", further.parts()),
         Section("Training", _pick(drawn, "training")),
         Section("Images and labels of the run", counts(training.counts) if training.counts else ()),
@@ -198,9 +198,11 @@ def _published(report: Report) -> tuple[Part, ...]:
     """Results on the same test images below this report's mean, then those on others."""
     if report.published is None:
         return ()
+    if report.published.dataset == "CheXpert":
+        return _published_chexpert(report.published)
     same, other = (
         [
-            (f"{row['result']} ({row['year']})", str(row["views"]), row["mean"], str(row["source"]))
+            (f"{row['result']} ({row['year']})", str(row["views"]), _published_mean(row), str(row["source"]))
             for row in records(table)
         ]
         for table in (report.published.same, report.published.other)
@@ -222,6 +224,35 @@ def _published(report: Report) -> tuple[Part, ...]:
     ours = ("this report", views, estimate(mean, "auroc", "auroc_low", "auroc_high"), "")
     title = f"On the same test images ({report.published.split})"
     return (Table(title, columns, (ours, *same), "llrl"), folded)
+
+
+def _published_chexpert(published: Published) -> tuple[Part, ...]:
+    """Results on CheXpert's test studies, none of which can be compared."""
+    rows = tuple(
+        (
+            f"{row['result']} ({row['year']})",
+            _published_mean(row),
+            str(row["readers_below"]),
+            str(row["source"]),
+        )
+        for row in records(published.other)
+    )
+    title = "On CheXpert's 500 test studies, mean over the five findings of its competition"
+    columns = ("Result", "Mean AUROC", "Readers below, of 3", "Source")
+    table = Table(title, columns, rows, "lrrl")
+    text = (
+        "Not comparable: which images these are is not known here. The leaderboard gives no intervals, and "
+        "no views."
+    )
+    return Text(text), Section("On CheXpert's test studies: not comparable", (table,), is_folded=True)
+
+
+def _published_mean(row: Record) -> Cell:
+    return estimate(row, "mean", "mean_low", "mean_high")
+
+
+def _on_dataset(report: Report) -> str:
+    return f" on {report.published.dataset}" if report.published else ""
 
 
 def describe_relabelled(published: Published) -> str:
