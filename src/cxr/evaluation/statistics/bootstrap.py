@@ -267,7 +267,7 @@ def draw_columns(
     from threadpoolctl import threadpool_limits
 
     blocks = []
-    # Each thread here would else start a thread of BLAS per core; they wait for each other, three times as long.
+    # Each thread here would else start one of BLAS per core, which then wait for each other.
     with threadpool_limits(1, "blas"):
         for weights in resampling.counts():
             compute_column = partial(compute, weights)
