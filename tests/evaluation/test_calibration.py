@@ -106,3 +106,5 @@ def test_bars_of_the_reliability_figure_are_those_of_plain_resampling_of_patient
     low, high = np.quantile(shares, [0.025, 0.975])
     assert (row.positive_low, row.positive_high) == pytest.approx((low, high), abs=0.02)
     assert reliability_table(predictions)["positive_low"].isna().all()
+    unknown = replace(predictions, y=np.full((900, 1), np.nan))
+    assert len(reliability_table(unknown, resampling)) == 0

@@ -141,7 +141,7 @@ def reliability_table(predictions: Predictions, resampling: Resampling | None = 
     columns = ["finding", "lowest", "highest", "num", "mean_probability", "positive", "num_positive"]
     labels = [predictions.y[each, predictions.findings.index(str(row["finding"]))]
               for row, each in zip(rows, members, strict=True)]  # fmt: skip
-    bounds = share_intervals(labels, members, resampling) if resampling else [NONE] * len(rows)
+    bounds = share_intervals(labels, members, resampling) if resampling and rows else [NONE] * len(rows)
     table = pd.DataFrame(rows, columns=columns)
     return table.assign(
         positive_low=[each.low for each in bounds], positive_high=[each.high for each in bounds]
