@@ -38,7 +38,7 @@ def test_every_block_of_the_page_runs(demo: Path, capsys: pytest.CaptureFixture[
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / "python.md").read_text(encoding="utf-8"), re.DOTALL)
     capsys.readouterr()
     names = execute(blocks, "docs/python.md")
-    assert len(blocks) == 7
+    assert len(blocks) == 8
     assert names["features"].shape == (2, 512)
     assert (demo / "effusion.png").is_file() and (demo / "report.html").is_file()
     assert "Cardiomegaly" in capsys.readouterr().out

@@ -288,3 +288,12 @@ def test_shortcuts_writes_these_columns_and_fields(run: Path, tmp_path: Path) ->
 def test_inspect_writes_these_columns(run: Path, tmp_path: Path) -> None:
     assert call("inspect", run, "--layers", "layer1", "--out", tmp_path) == 0
     assert " ".join(columns(tmp_path / "embedding.csv")) == "image patient_id view sex age pc_1 pc_2"
+
+
+def test_robustness_writes_these_columns_and_fields(run: Path, tmp_path: Path) -> None:
+    assert call("robustness", run, "eval.draws=100", "--kinds", "crop", "--out", tmp_path) == 0
+    expected = f"kind level strength {CHANGES.removeprefix('change ')}"
+    assert " ".join(columns(tmp_path / "robustness.csv")) == expected
+    found = fields(json.loads((tmp_path / "robustness.json").read_text()))
+    assert found[""] == "about intervals seed results notes versions disclaimer"
+    assert found["results"] == expected

@@ -1,6 +1,6 @@
 """A trained model: probabilities, features and heat maps of images, however they are held."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -8,17 +8,21 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from cxr.api.behaviour import examine_robustness, examine_shortcuts
 from cxr.api.explanation import Explanation, explain_prediction
-from cxr.api.inputs import Held, is_one, list_images, name_held, read_square
+from cxr.api.inputs import is_one, name_held
+from cxr.api.outcomes import explain_unreadable, predict_images
 from cxr.api.words import in_python
 from cxr.arrays import Float32
 from cxr.console import warn
 from cxr.deploy.overlays import draw_one, name_run
-from cxr.deploy.predict_files import BATCH_SIZE, Input, Predicted, predict_batch
+from cxr.deploy.predict_files import BATCH_SIZE, Predicted, predict_batch
 from cxr.deploy.predict_output import Square, describe_warning
 from cxr.device import choose_device
 from cxr.errors import CxrError, UnreadableImageError
 from cxr.explain.cam import activation_maps
+from cxr.explain.sample import MAX_IMAGES
+from cxr.explain.shortcuts import Shortcuts
 from cxr.findings import find_spelling
 from cxr.images.grey import Grey
 from cxr.images.held import HeldImage, read_held
@@ -28,10 +32,6 @@ from cxr.model.checkpoint import Checkpoint
 from cxr.model.external import is_external
 from cxr.model.external_checkpoint import open_any
 from cxr.model.provenance import note_other_reports
-from cxr.parallel import map_ahead
-
-Outcome = tuple[Square, Predicted] | CxrError
-"""An image and what the model makes of it, or why it cannot be read."""
 
 
 def load(run: str | Path, device: str = "auto", head_findings: str | Sequence[str] | None = None) -> "Model":
@@ -116,7 +116,9 @@ class Model:
         probabilities: list[list[float]] = []
         texts: list[tuple[str, str, str]] = []  # warning, notes, error
         measured = self._checkpoint.ood.measured if self._checkpoint.ood else None
-        for name, outcome in self._predict(images, bits, batch_size, stop=errors == "raise"):
+        for name, outcome in predict_images(
+            self._checkpoint, images, bits, batch_size, stop=errors == "raise"
+        ):
             names.append(name)
             if isinstance(outcome, CxrError):
                 probabilities.append([np.nan] * len(self.findings))
@@ -155,7 +157,7 @@ class Model:
         width = self._checkpoint.classifier.head.in_features
         rows = [
             outcome[1].features.float().mean(dim=(1, 2)).cpu().numpy()
-            for _, outcome in self._predict(images, bits, batch_size, stop=True)
+            for _, outcome in predict_images(self._checkpoint, images, bits, batch_size, stop=True)
             if not isinstance(outcome, CxrError)
         ]
         return np.stack(rows) if rows else np.empty((0, width), np.float32)
@@ -222,44 +224,34 @@ class Model:
         drawn = draw_one(self._checkpoint, grey, predicted, number, name, run)  # BGR
         return Image.fromarray(np.ascontiguousarray(drawn[..., ::-1]))
 
-    def _predict(
-        self, images: "HeldImage | Iterable[HeldImage]", bits: int | None, batch_size: int, stop: bool
-    ) -> Iterator[tuple[str, Outcome]]:
-        """(name, outcome) of each image in its order; threads read ahead.
+    def shortcuts(self, *overrides: str, max_images: int = MAX_IMAGES, lungs: str = "auto") -> Shortcuts:
+        """Whether the model reads the chest or the scanner: the tables and warnings of `cxr shortcuts`.
+
+        Args:
+            overrides: KEY=VALUE texts, such as data.root=FOLDER.
+            max_images: Test images at most, whole patients drawn at random; 0 for all.
+            lungs: auto, template or segmentation; docs/behaviour.md says what they are.
 
         Raises:
-            CxrError: The first image that cannot be read, with `stop`.
+            CxrError: A model that cxr did not train, or whatever is wrong with the data of its run.
         """
-        if batch_size < 1:
-            raise CxrError(f"batch_size={batch_size}: is not positive", f"batch_size={BATCH_SIZE}")
-        preprocess = self._checkpoint.metadata.preprocess
+        return examine_shortcuts(self.name, self._checkpoint, overrides, max_images, lungs)
 
-        def read(image: Input | Held) -> tuple[str, Square | CxrError | None]:
-            name = str(image.path) if isinstance(image, Input) else image.name
-            return name, read_square(image, preprocess, bits)
+    def robustness(
+        self, *overrides: str, kinds: Sequence[str] = (), max_images: int = 500, seed: int = 0
+    ) -> pd.DataFrame:
+        """AUROC under attacks and corruptions: the table of `cxr robustness`, robustness.csv.
 
-        waiting: list[tuple[str, Square | CxrError]] = []
-        num_squares = 0
-        for name, result in map_ahead(read, list_images(images, bits)):
-            if result is None:
-                continue
-            if stop and isinstance(result, CxrError):
-                raise _explain(result) from None
-            waiting.append((name, result))
-            # batches are filled as those of `cxr predict`, so that the last bits agree
-            num_squares += isinstance(result, Square)
-            if num_squares == batch_size:
-                yield from self._predict_batch(waiting)
-                waiting, num_squares = [], 0
-        yield from self._predict_batch(waiting)
+        Args:
+            overrides: KEY=VALUE texts, such as data.root=FOLDER.
+            kinds: Such as pgd or jpeg; none for all.
+            max_images: Test images at most, whole patients drawn at random; 0 for all.
+            seed: Of the random numbers.
 
-    def _predict_batch(
-        self, results: Sequence[tuple[str, Square | CxrError]]
-    ) -> Iterator[tuple[str, Outcome]]:
-        squares = [result for _, result in results if isinstance(result, Square)]
-        predicted = iter(predict_batch(self._checkpoint, squares) if squares else ())
-        for name, result in results:
-            yield name, (result, next(predicted)) if isinstance(result, Square) else result
+        Raises:
+            CxrError: As `shortcuts`; no such kind.
+        """
+        return examine_robustness(self.name, self._checkpoint, overrides, kinds, max_images, seed)
 
     def _examine(self, image: "HeldImage", bits: int | None) -> tuple[Grey, Predicted]:
         """(grey pixels [H, W], prediction) of one image.
@@ -274,7 +266,7 @@ class Model:
         try:
             grey = read_held(image, name, bits, preprocess.intensity, ignore_note)
         except UnreadableImageError as error:
-            raise _explain(error) from None
+            raise explain_unreadable(error) from None
         square = Square(Path(name), prepare(grey, preprocess), [])
         return grey, predict_batch(self._checkpoint, [square])[0]
 
@@ -290,11 +282,3 @@ class Model:
         if unknown:
             raise CxrError(unknown, f"its findings are {', '.join(self.findings)}")
         return [self.findings.index(finding) for finding in known.values() if finding is not None]
-
-
-def _explain(error: CxrError) -> CxrError:
-    """The error of an image with what to do in Python, where no key of a config helps."""
-    if not isinstance(error, UnreadableImageError):
-        return error
-    hint = "export the image again, or leave it out: predict(images, errors='row') keeps the others"
-    return CxrError(error.problems, hint)

@@ -1,4 +1,4 @@
-"""Commands that examine a trained model: inspect, shortcuts."""
+"""Commands that examine a trained model: inspect, shortcuts, robustness."""
 
 from pathlib import Path
 from typing import Annotated
@@ -72,5 +72,33 @@ def shortcuts(
     from cxr.commands.shortcuts import shortcuts as run_shortcuts
 
     page = run_shortcuts(run, overrides or [], lungs.value, max_images, out, device)
+    if open_report:
+        open_in_browser(page)
+
+
+@app.command(
+    epilog=example(
+        "cxr robustness runs/nih_densenet121",
+        "cxr robustness runs/nih_densenet121 --kinds fgsm,pgd,marker --max-images 0",
+    )
+)
+def robustness(
+    run: TrainedRun,
+    overrides: Overrides = None,
+    kinds: Annotated[
+        str | None,
+        typer.Option(help="Attacks and corruptions, such as pgd,jpeg; by default all.", metavar="A,B"),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
+    max_images: MaxImages = 500,
+    out: ReportFolder = None,
+    device: Device = "auto",
+    open_report: OpenReport = False,
+) -> None:
+    """Measure AUROC under attacks and image corruptions."""
+    from cxr.commands.robustness import robustness as run_robustness
+
+    names = [name.strip() for name in kinds.split(",")] if kinds else []
+    page = run_robustness(run, overrides or [], names, seed, max_images, out, device)
     if open_report:
         open_in_browser(page)

@@ -67,7 +67,7 @@ def download(
     to: Annotated[Path | None, typer.Option(help="Folder of the dataset; data/<dataset> by default.")] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the archives once they are unpacked.")] = False,
 ) -> None:
-    """Download a dataset, resumed and checked; ChestX-ray14 is 45 GB."""
+    """Download a dataset, resumed and checked (NIH: 45 GB)."""
     from cxr.commands.download import download as run_download
 
     run_download(dataset, to or Path("data") / dataset, keep)

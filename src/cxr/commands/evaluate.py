@@ -23,6 +23,7 @@ from cxr.evaluation.report import Report, add_references
 from cxr.paths import is_folder
 from cxr.report import evaluation
 from cxr.report.document import Part
+from cxr.report.further import NO_FURTHER, Further, find_further
 from cxr.report.run_files import Training, read_training
 from cxr.report.terminal import render
 from cxr.streams import show
@@ -79,9 +80,11 @@ def evaluate(
     examples = draw_contact_sheets(candidates, predictions, report.thresholds, split, num_examples)
     home = _home(first, targets.recipe)
     folder = out or home / _report_name(split, targets)
-    # An ensemble has no one training whose curves and recipe the page could show.
-    training = read_training(home) if len(targets.models) == 1 else None
-    return _write(report, predictions, predictions, folder, training, examples)
+    # an ensemble has no one training whose curves and recipe the page could show, nor further reports
+    if len(targets.models) > 1:
+        return _write(report, predictions, predictions, folder, None, examples)
+    further = find_further(home, folder)
+    return _write(report, predictions, predictions, folder, read_training(home), examples, further)
 
 
 def _write(
@@ -91,8 +94,9 @@ def _write(
     folder: Path,
     training: Training | None,
     examples: Sequence[Part] = (),
+    further: Further = NO_FURTHER,
 ) -> Path:
-    evaluation.write(report, predictions, evaluated, folder, training, examples)
+    evaluation.write(report, predictions, evaluated, folder, training, examples, further)
     terminal().print(render(*evaluation.summary(report)))
     page = folder / "report.html"
     show(f"report: {page}")

@@ -25,6 +25,8 @@ KINDS = ("True positives", "False positives", "False negatives")
 READING = (
     "Of the images with boxes, those whose probability is highest (true and false positives) or lowest "
     "(false negatives). Positive: the label or a box says so; negative: the label says so, without a box. "
+    "So false positives are of images that have a box of another finding; the page of cxr eval has those of "
+    "all test images. "
     "Left: the radiograph; right: the map, coloured from 0 to its largest value where the finding is called, "
     "with a contour at half of that where it is not. Green: boxes."
 )

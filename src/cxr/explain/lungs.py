@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -14,6 +14,7 @@ from cxr.arrays import Bool
 from cxr.errors import CxrError
 
 Lungs = Literal["auto", "template", "segmentation"]
+CHOICES: tuple[Lungs, ...] = get_args(Lungs)
 
 TEMPLATE_SIZE = 256
 _LOBES = ((0.29, 0.46), (0.71, 0.46))  # middles of the two ellipses, across and down, as shares of the image

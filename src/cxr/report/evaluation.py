@@ -15,6 +15,7 @@ from cxr.report import figures, html, json_file, markdown, second_reference
 from cxr.report.calibration import calibration_lines
 from cxr.report.document import Cell, Part, Table, Text, format_cell, format_interval
 from cxr.report.evaluation_page import MICRO_PAIRS, describe_relabelled, metric_cell, page
+from cxr.report.further import NO_FURTHER, Further
 from cxr.report.records import Record, estimate, records
 from cxr.report.run_files import Training
 from cxr.report.subgroups import mean_over
@@ -41,6 +42,7 @@ def write(
     folder: Path,
     training: Training | None = None,
     examples: Sequence[Part] = (),
+    further: Further = NO_FURTHER,
 ) -> None:
     """Write the predictions, every table, the figures and both pages into the folder, each atomically.
 
@@ -55,6 +57,7 @@ def write(
         folder: Where to.
         training: The run that made the model, if it is at hand.
         examples: Images of right and wrong calls; a page with them may be read by its owner alone.
+        further: Other reports of the run.
 
     Raises:
         CxrError: The disk is full or the folder cannot be written; no file is half-written.
@@ -82,8 +85,8 @@ def write(
     json_file.write(folder / "report.json", facts(report), report.notes)
     drawn = figures.draw(report, evaluated, training.history)
     figures.write_files(drawn, folder)
-    write_text(folder / "report.md", markdown.render(page(report, drawn, training)))
-    document = page(report, drawn, training, examples)
+    write_text(folder / "report.md", markdown.render(page(report, drawn, training, (), further)))
+    document = page(report, drawn, training, examples, further)
     write_text(folder / "report.html", html.render(document), private=bool(examples))
 
 

@@ -27,6 +27,7 @@ from cxr.report.document import (
     Text,
     two_columns,
 )
+from cxr.report.further import NO_FURTHER, Further
 from cxr.report.json_file import versions
 from cxr.report.operating import decision_parts, operating_parts, planned_parts, set_parts
 from cxr.report.records import Record, estimate, records
@@ -66,14 +67,19 @@ _METRICS_NOTE = (
 
 
 def page(
-    report: Report, figures: Sequence[Figure], training: Training, examples: Sequence[Part] = ()
+    report: Report,
+    figures: Sequence[Figure],
+    training: Training,
+    examples: Sequence[Part] = (),
+    further: Further = NO_FURTHER,
 ) -> Document:
-    """The whole report; `examples` are images of right and wrong calls."""
+    """The whole report; `examples` are images of right and wrong calls, `further` other reports."""
     about = dict(report.about)
     name = about.get("run") or about.get("predictions", "")
     drawn = {figure.name: figure for figure in figures}
     intervals = f"Intervals: 95 %, {report.intervals}. " if report.intervals else ""
-    notes = [Items(report.notes, "Notes", "note")] if report.notes else []
+    warnings = [Items(further.warnings, "Warnings", "bad")] if further.warnings else []
+    notes = [*warnings, *([Items(report.notes, "Notes", "note")] if report.notes else [])]
     sections = [
         Section("Findings", (*_pick(drawn, "auroc"), metrics(report))),
         Section("Single images", _by_image(report)),
@@ -88,6 +94,7 @@ def page(
         Section("Second labels", second_reference.parts(report.second)),
         Section("Examples", tuple(examples)),
         Section("Published results on ChestX-ray14", _published(report)),
+        Section("Further reports", further.parts()),
         Section("Training", _pick(drawn, "training")),
         Section("Images and labels of the run", counts(training.counts) if training.counts else ()),
         Section("About", _about(report, training)),

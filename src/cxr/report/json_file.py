@@ -31,10 +31,24 @@ def versions() -> dict[str, str]:
 
 def read_about(path: Path) -> dict[str, str]:
     """The texts of `about` in a report.json; nothing where it is not there, or no such file."""
+    about = _read_field(path, "about")
+    if not isinstance(about, dict):
+        return {}
+    return {key: text for key, text in about.items() if isinstance(text, str)}
+
+
+def read_texts(path: Path, field: str) -> list[str]:
+    """The texts in a list of a report's JSON; none where it is not there, or no such file."""
+    texts = _read_field(path, field)
+    return [text for text in texts if isinstance(text, str)] if isinstance(texts, list) else []
+
+
+def _read_field(path: Path, field: str) -> object:
+    """A field of a JSON object in a file; None where either is not there."""
     try:
         if not path.is_file() or path.stat().st_size > _MAX_BYTES:  # reading a pipe never ends
-            return {}
-        about = json.loads(path.read_bytes())["about"]
-        return {key: text for key, text in about.items() if isinstance(text, str)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
+            return None
+        found: object = json.loads(path.read_bytes())[field]
+        return found
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
