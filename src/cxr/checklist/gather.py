@@ -17,7 +17,7 @@ from cxr.errors import CxrError
 from cxr.labels.splits import SPLITS
 from cxr.model import checkpoint as checkpoints
 from cxr.model import provenance
-from cxr.model.candidate import evaluation_config
+from cxr.model.candidate import check_unchanged, evaluation_config
 from cxr.model.checkpoint import Checkpoint, Metadata
 from cxr.paths import is_folder
 
@@ -55,11 +55,12 @@ def gather(run: Path, overrides: Sequence[str] = ()) -> Facts:
         overrides: KEY=VALUE texts, such as data.root=FOLDER where the dataset was moved.
 
     Raises:
-        CxrError: No checkpoint, a damaged one, or an unknown key.
+        CxrError: No checkpoint, a damaged one, an unknown key, or another value of what training fixed.
     """
     checkpoint = checkpoints.load(run)
     trained = checkpoint.metadata
     config = evaluation_config(trained.config, trained.findings, overrides)
+    check_unchanged(config, trained, run)
     data = _read_data(config, trained)
     folder = run if is_folder(run) else run.parent
     evaluations, notes = _read_evaluations(folder, checkpoint)
@@ -97,7 +98,10 @@ def gather(run: Path, overrides: Sequence[str] = ()) -> Facts:
 def _read_data(config: Config, trained: Metadata) -> Data | None:
     """The rows of the datasets; None, with a warning, where they cannot be read. No image is decoded."""
     try:
-        listed = list_dataset(config, may_pack=False, partly=True)
+        for section in (config.data, *config.data.also):
+            if not section.root.is_dir():  # a phantom would be generated there
+                raise CxrError(f"{section.root}: no such folder", "data.root=FOLDER")
+        listed = list_dataset(config, partly=True)
         dataset = listed.plan()
     except CxrError as error:
         # the reason may name patients, so that it goes to the terminal and into no file
