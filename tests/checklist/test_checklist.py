@@ -254,6 +254,23 @@ def test_the_command_writes_every_file_and_prints_the_counts(
     assert f"{numbers['train']} images" in (tmp_path / "figures" / "flow.svg").read_text()
 
 
+def test_a_dataset_that_was_moved_is_neither_packed_nor_made(
+    run: Path, facts: Facts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    assert gather(run, [f"data.root={elsewhere}"]).data is None
+    assert f"left out: {elsewhere}: no such folder" in " ".join(capsys.readouterr().err.split())
+    assert not elsewhere.exists()
+    store = tmp_path / "store"
+    found = gather(run, [f"store.path={store}"]).data  # not packed again
+    assert found is not None and not store.exists()
+    assert found.num_images == facts.data.num_images  # type: ignore[union-attr]
+
+
+def test_what_training_fixed_cannot_be_told_otherwise(run: Path) -> None:
+    assert call("checklist", run, "train.lr=3") == 2
+
+
 def test_a_report_of_another_checkpoint_is_left_out_and_named(
     run: Path, facts: Facts, tmp_path: Path
 ) -> None:

@@ -19,6 +19,23 @@ def test_robustness_writes_a_page_and_a_table(
     assert (out / "robustness.html").stat().st_mode & 0o077 == 0  # it shows an image
 
 
+def test_the_unchanged_images_have_the_auroc_and_intervals_of_eval(run: Path, tmp_path: Path) -> None:
+    options = (run, "eval.draws=100", "--out")
+    assert call("eval", *options, tmp_path / "eval", "--examples", "0") == 0
+    assert call("robustness", *options, tmp_path / "robustness", "--kinds", "crop") == 0
+    of_eval = {row["finding"]: row for row in read_csv(tmp_path / "eval" / "metrics.csv")}
+    unchanged = [
+        row for row in read_csv(tmp_path / "robustness" / "robustness.csv") if row["kind"] == "unchanged"
+    ]
+    assert len(unchanged) == 15
+    for row in unchanged:
+        for column in ("auroc", "auroc_low", "auroc_high"):
+            expected = of_eval[row["finding"]][column]
+            assert bool(row[column]) == bool(expected)
+            if expected:
+                assert float(row[column]) == pytest.approx(float(expected), abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

@@ -88,3 +88,23 @@ def test_many_rows_of_the_highest_probability_are_a_group() -> None:
 
 def test_nothing_known_is_an_empty_table() -> None:
     assert len(reliability_table(replace(miscalibrated(0.0, 1.0, 8), y=np.full((8, 1), np.nan)))) == 0
+
+
+def test_bars_of_the_reliability_figure_are_those_of_plain_resampling_of_patients() -> None:
+    predictions = miscalibrated(0.0, 1.0, 900)
+    predictions.y[::7] = np.nan
+    resampling = resample_units(np.arange(900) // 3, "patients", 400, 0)
+    row = reliability_table(predictions, resampling).iloc[6]
+    y, p = predictions.y[:, 0], predictions.p[:, 0]
+    inside = (p >= row.lowest) & (p <= row.highest) & ~np.isnan(y)
+    assert (inside.sum(), y[inside].sum()) == (row.num, row.num_positive)
+    shares = []
+    for weights in resampling.counts():
+        for draw in weights.T:
+            times = draw[resampling.of_row][inside]
+            shares.append((times * y[inside]).sum() / times.sum())
+    low, high = np.quantile(shares, [0.025, 0.975])
+    assert (row.positive_low, row.positive_high) == pytest.approx((low, high), abs=0.02)
+    assert reliability_table(predictions)["positive_low"].isna().all()
+    unknown = replace(predictions, y=np.full((900, 1), np.nan))
+    assert len(reliability_table(unknown, resampling)) == 0

@@ -90,10 +90,15 @@ def write_studies(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("how", ["max", "mean"])
-def test_both_units_are_reported_each_at_thresholds_of_its_own_unit(tmp_path: Path, how: str) -> None:
+def test_both_units_are_reported_each_at_thresholds_of_its_own_unit(
+    tmp_path: Path, how: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     test, val = write_studies(tmp_path)
     options = ("eval.unit=study", f"eval.combine={how}", "eval.draws=100", "--validation", val)
     assert call("eval", test, *options, "--out", tmp_path / "r") == 0
+    said = capsys.readouterr().out
+    assert "By image (180 images): mean AUROC" in said
+    assert "pairs of a study and a finding, not studies" in said
     by_study = pd.read_csv(tmp_path / "r" / "metrics.csv").set_index("finding").loc["Mass"]
     by_image = pd.read_csv(tmp_path / "r" / "metrics_by_image.csv").set_index("finding").loc["Mass"]
     images, tuned = pd.read_csv(test), pd.read_csv(val)
@@ -114,7 +119,8 @@ def test_both_units_are_reported_each_at_thresholds_of_its_own_unit(tmp_path: Pa
     facts = json.loads((tmp_path / "r" / "report.json").read_text())
     assert facts["thresholds"]["chosen_on"] == "validation rows (60 studies, 60 patients)"
     assert facts["metrics_by_image"][0]["auroc"] == by_image["auroc"]
-    assert "Single images" in (tmp_path / "r" / "report.html").read_text()
+    page = (tmp_path / "r" / "report.html").read_text()
+    assert "Single images" in page and ">Studies<" in page.replace("\n", "").replace(" ", "")
 
 
 def test_images_alone_have_no_second_table(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -121,3 +122,17 @@ def test_a_channel_is_shown_with_the_images_that_activate_it_most(make_sample: C
     rows = sample.predictions.rows.assign(value=bright[:, 0]).sort_values("value", ascending=False)
     expected = rows.drop_duplicates("patient_id")["image"].tolist()[:4]
     assert [thumbnail.name for thumbnail in effusion.thumbnails] == expected
+
+
+def test_images_without_a_patient_are_each_shown(make_sample: Callable[..., Sample]) -> None:
+    sample = make_sample()
+    table = sample.candidate.dataset.table
+    names = table.rows.assign(patient_id=table.rows["image"])  # as tables without patients are read
+    dataset = replace(sample.candidate.dataset, table=replace(table, rows=names, names_patients=False))
+    candidate = replace(sample.candidate, dataset=dataset)
+    rows = sample.predictions.rows.assign(patient_id="")
+    nameless = replace(sample, candidate=candidate, predictions=replace(sample.predictions, rows=rows))
+    pooled = np.pad(sample.predictions.p, ((0, 0), (0, 510))).astype(np.float32)
+    first = _find_channels(nameless, pooled)[0].thumbnails
+    highest = np.argsort(-sample.predictions.p[:, 0], kind="stable")[:4]
+    assert [thumbnail.name for thumbnail in first] == sample.predictions.rows["image"].iloc[highest].tolist()

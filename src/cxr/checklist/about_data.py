@@ -80,7 +80,7 @@ def describe_preprocessing(facts: Facts) -> str:
     resampled = "" if prepared.size == image.size else f" and resampled to {image.size} pixels"
     return (
         f"Images became 8-bit grey values ({levels[prepared.intensity]}){borders}, were {fit[prepared.fit]}, "
-        f"reduced to {prepared.size} pixels by area{resampled}; grey values were normalised by the mean and "
+        f"resized to {prepared.size} pixels by area{resampled}; grey values were normalised by the mean and "
         "deviation of ImageNet."
     )
 

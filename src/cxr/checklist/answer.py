@@ -1,7 +1,10 @@
 """What a run says to an item of a checklist."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
+
+from cxr.checklist.facts import Facts
 
 Status = Literal["provided", "partly", "author"]
 
@@ -19,6 +22,10 @@ class Answer:
     status: Status
     said: str
     missing: str
+
+
+Fill = Callable[[Facts], Answer]
+"""Answers an item from what a run knows."""
 
 
 @dataclass(frozen=True)
@@ -44,3 +51,8 @@ def partly(said: str, missing: str) -> Answer:
 def author(missing: str) -> Answer:
     """Only the author can write it."""
     return Answer("author", "", missing)
+
+
+def by_author(missing: str) -> Fill:
+    """An item that no run can know."""
+    return lambda facts: author(missing)

@@ -3,18 +3,9 @@
 Numbers and order are those of Tejani et al. 2024 (Radiology: Artificial Intelligence 6(4):e240300).
 """
 
-from collections.abc import Callable
-
 from cxr.checklist import about_data, about_model, about_results
-from cxr.checklist.answer import Answer, Item, author, partly
+from cxr.checklist.answer import Answer, Fill, Item, by_author, partly
 from cxr.checklist.facts import Facts
-
-_Fill = Callable[[Facts], Answer]
-
-
-def _write(what: str) -> _Fill:
-    """An item that no run can know."""
-    return lambda facts: author(what)
 
 
 def _protocol(facts: Facts) -> Answer:
@@ -31,22 +22,26 @@ def _availability(facts: Facts) -> Answer:
     )
 
 
-_ITEMS: tuple[tuple[str, str, _Fill], ...] = (
-    ("Title", "A study of AI, with the kind of method", _write("A title that names deep learning.")),
-    ("Abstract", "Summary of design, methods, results, conclusions", _write("The abstract.")),
-    ("Introduction", "Background, intended use and role", _write("Background and intended use.")),
-    ("Introduction", "Aims and hypotheses", _write("Aims and hypotheses.")),
-    ("Study design", "Prospective or retrospective", _write("Whether data were collected before or after.")),
-    ("Study design", "Goal of the study", _write("The goal, such as feasibility or non-inferiority.")),
+_ITEMS: tuple[tuple[str, str, Fill], ...] = (
+    ("Title", "A study of AI, with the kind of method", by_author("A title that names deep learning.")),
+    ("Abstract", "Summary of design, methods, results, conclusions", by_author("The abstract.")),
+    ("Introduction", "Background, intended use and role", by_author("Background and intended use.")),
+    ("Introduction", "Aims and hypotheses", by_author("Aims and hypotheses.")),
+    (
+        "Study design",
+        "Prospective or retrospective",
+        by_author("Whether data were collected before or after."),
+    ),
+    ("Study design", "Goal of the study", by_author("The goal, such as feasibility or non-inferiority.")),
     ("Data", "Sources of the data", about_data.sources),
     ("Data", "Who and what is included and excluded", about_data.inclusion),
     ("Data", "Pre-processing", about_data.preprocessing),
     ("Data", "Selection of subsets", about_data.subsets),
-    ("Data", "De-identification", _write("How images were de-identified.")),
+    ("Data", "De-identification", by_author("How images were de-identified.")),
     ("Data", "Handling of missing data", about_data.missing_data),
     ("Data", "How images were acquired", about_data.acquisition),
     ("Reference standard", "How the reference standard was obtained", about_data.reference_standard),
-    ("Reference standard", "Why this reference standard", _write("Why these labels are good enough.")),
+    ("Reference standard", "Why this reference standard", by_author("Why these labels are good enough.")),
     ("Reference standard", "Who annotated", about_data.reference_standard),
     ("Reference standard", "Annotation of the test set", about_data.test_labels),
     ("Reference standard", "Variability within and between annotators", about_data.rater_variability),
@@ -65,17 +60,17 @@ _ITEMS: tuple[tuple[str, str, _Fill], ...] = (
     ("Evaluation", "Explanations of the model", about_results.explanations),
     ("Evaluation", "Evaluation on internal data", about_results.internal_test),
     ("Evaluation", "Test on external data", about_results.external_test),
-    ("Evaluation", "Registration of a trial", _write("The registration, or that there is none.")),
+    ("Evaluation", "Registration of a trial", by_author("The registration, or that there is none.")),
     ("Results: data", "Patients or examinations included and excluded", about_data.flow),
     ("Results: data", "Demographic and clinical characteristics by partition", about_data.characteristics),
     ("Results: model", "Performance with its uncertainty", about_results.by_group),
     ("Results: model", "Diagnostic performance with its precision", about_results.diagnostic),
     ("Results: model", "Analysis of incorrect results", about_results.failures),
     ("Discussion", "Limitations", about_results.limitations),
-    ("Discussion", "Implications for practice", _write("What follows for practice.")),
+    ("Discussion", "Implications for practice", by_author("What follows for practice.")),
     ("Other", "Protocol or further technical details", _protocol),
     ("Other", "Availability of software, model and data", _availability),
-    ("Other", "Funding and the role of funders", _write("Funding and the role of funders.")),
+    ("Other", "Funding and the role of funders", by_author("Funding and the role of funders.")),
 )
 
 

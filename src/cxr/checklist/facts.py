@@ -36,6 +36,9 @@ class Evaluation:
         is_recalibrated: Whether calibration before and after recalibration is given for any finding.
         tables: Names of the CSV files beside it.
         notes: Of the report.
+        findings: Rows of the table of metrics, one a finding.
+        groups: Rows of the means of subgroups.
+        calibration: Rows of the table of calibration.
     """
 
     folder: str
@@ -51,6 +54,9 @@ class Evaluation:
     is_recalibrated: bool
     tables: tuple[str, ...]
     notes: tuple[str, ...]
+    findings: tuple[Record, ...] = ()
+    groups: tuple[Record, ...] = ()
+    calibration: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class Facts:
         explained: Names of the folders of `cxr explain`.
         examined: Names of the folders of `cxr shortcuts` and `cxr inspect`.
         notes: What a reader of the checklist must know.
+        num_hashed: Patients whose hashes the checkpoint holds.
     """
 
     run: str
@@ -131,6 +138,7 @@ class Facts:
     explained: tuple[str, ...]
     examined: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    num_hashed: int = 0
 
     def evaluation(self, kind: Kind) -> Evaluation | None:
         """The first evaluation of a kind."""

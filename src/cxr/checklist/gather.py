@@ -17,7 +17,7 @@ from cxr.errors import CxrError
 from cxr.labels.splits import SPLITS
 from cxr.model import checkpoint as checkpoints
 from cxr.model import provenance
-from cxr.model.candidate import evaluation_config
+from cxr.model.candidate import check_unchanged, evaluation_config
 from cxr.model.checkpoint import Checkpoint, Metadata
 from cxr.paths import is_folder
 
@@ -41,6 +41,7 @@ class _ReportFile(BaseModel):
     thresholds: _Thresholds
     intervals: str = ""
     summary: list[dict[str, str | float | None]] = Field(default_factory=list)
+    metrics: list[dict[str, str | float | None]] = Field(default_factory=list)
     subgroups: dict[str, list[dict[str, Any]]] = Field(default_factory=dict)
     calibration: dict[str, Any] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
@@ -54,11 +55,12 @@ def gather(run: Path, overrides: Sequence[str] = ()) -> Facts:
         overrides: KEY=VALUE texts, such as data.root=FOLDER where the dataset was moved.
 
     Raises:
-        CxrError: No checkpoint, a damaged one, or an unknown key.
+        CxrError: No checkpoint, a damaged one, an unknown key, or another value of what training fixed.
     """
     checkpoint = checkpoints.load(run)
     trained = checkpoint.metadata
     config = evaluation_config(trained.config, trained.findings, overrides)
+    check_unchanged(config, trained, run)
     data = _read_data(config, trained)
     folder = run if is_folder(run) else run.parent
     evaluations, notes = _read_evaluations(folder, checkpoint)
@@ -89,13 +91,17 @@ def gather(run: Path, overrides: Sequence[str] = ()) -> Facts:
             )
         ),
         notes=tuple(notes),
+        num_hashed=sum(len(hashes) for hashes in checkpoint.patients.values()),
     )
 
 
 def _read_data(config: Config, trained: Metadata) -> Data | None:
     """The rows of the datasets; None, with a warning, where they cannot be read. No image is decoded."""
     try:
-        listed = list_dataset(config, may_pack=False, partly=True)
+        for section in (config.data, *config.data.also):
+            if not section.root.is_dir():  # a phantom would be generated there
+                raise CxrError(f"{section.root}: no such folder", "data.root=FOLDER")
+        listed = list_dataset(config, partly=True)
         dataset = listed.plan()
     except CxrError as error:
         # the reason may name patients, so that it goes to the terminal and into no file
@@ -164,6 +170,9 @@ def _read_evaluation(path: Path) -> Evaluation:
         is_recalibrated=any(row.get("brier_after") is not None for row in findings if isinstance(row, dict)),
         tables=tuple(sorted(table.name for table in path.parent.glob("*.csv"))),
         notes=tuple(report.notes),
+        findings=tuple(report.metrics),
+        groups=tuple(row for row in groups if row.get("finding") == "mean"),
+        calibration=tuple(row for row in findings if isinstance(row, dict)),
     )
 
 

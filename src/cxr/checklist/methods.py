@@ -6,7 +6,7 @@ from cxr.checklist.references import cite
 from cxr.evaluation.thresholds import origin
 
 
-def _gap(what: str) -> str:
+def gap(what: str) -> str:
     """A place that the author fills."""
     return f"[AUTHOR: {what}]"
 
@@ -26,13 +26,13 @@ def write_methods(facts: Facts) -> list[tuple[str, str]]:
 def _data(facts: Facts) -> str:
     parts = [
         f"Images came from {about_data.describe_sources(facts)}.",
-        _gap("hospitals, dates, ethics approval"),
+        gap("hospitals, dates, ethics approval"),
     ]
     parts.append(f"Split: {facts.split_name}.")
     if facts.data is not None and not facts.data.is_changed:
         parts.append(about_data.describe_splits(facts))
     else:
-        parts.append(_gap("numbers of images and patients in each split"))
+        parts.append(gap("numbers of images and patients in each split"))
     if facts.data is not None:
         parts.append(about_data.describe_dropped(facts))
     return " ".join([*parts, about_data.describe_preprocessing(facts)])
@@ -41,14 +41,14 @@ def _data(facts: Facts) -> str:
 def _reference(facts: Facts) -> str:
     found = about_data.reference_standard(facts)
     said = [found.said] if found.said else []
-    return " ".join([*said, about_data.describe_policies(facts), _gap("accuracy of the labels")])
+    return " ".join([*said, about_data.describe_policies(facts), gap("accuracy of the labels")])
 
 
 def _evaluation(facts: Facts) -> str:
     parts = [f"Findings were called at thresholds by this rule: {origin(facts.thresholds)}."]
     test = facts.evaluation("test")
     if test is None:
-        return " ".join([*parts, _gap("evaluation on test images")])
+        return " ".join([*parts, gap("evaluation on test images")])
     parts.append(
         f"The model was evaluated on {test.evaluated_on} by AUROC, average precision and Brier score."
     )
@@ -61,6 +61,6 @@ def _evaluation(facts: Facts) -> str:
     parts.append(
         f"It was tested on another dataset as well: {external.evaluated_on}."
         if external
-        else _gap("external test, or why there is none")
+        else gap("external test, or why there is none")
     )
     return " ".join(parts)

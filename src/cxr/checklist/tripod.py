@@ -3,18 +3,9 @@
 Numbers and order are those of Collins et al. 2024 (BMJ 385:e078378), table 2.
 """
 
-from collections.abc import Callable
-
 from cxr.checklist import about_data, about_model, about_results
-from cxr.checklist.answer import Answer, Item, author, partly, provided
+from cxr.checklist.answer import Answer, Fill, Item, by_author, partly, provided
 from cxr.checklist.facts import Facts
-
-_Fill = Callable[[Facts], Answer]
-
-
-def _write(what: str) -> _Fill:
-    """An item that no run can know."""
-    return lambda facts: author(what)
 
 
 def _outcome(facts: Facts) -> Answer:
@@ -64,22 +55,27 @@ def _code(facts: Facts) -> Answer:
     )
 
 
-_ITEMS: tuple[tuple[str, str, str, _Fill], ...] = (
-    ("1", "Title", "Development or evaluation, population, outcome", _write("The title.")),
-    ("2", "Abstract", "TRIPOD+AI for Abstracts", _write("The abstract, by its own checklist.")),
-    ("3a", "Introduction", "Context and reason, existing models", _write("Context and existing models.")),
-    ("3b", "Introduction", "Population, purpose, intended users", _write("Whom and what it is for.")),
-    ("3c", "Introduction", "Known health inequalities", _write("Known inequalities between groups.")),
-    ("4", "Introduction", "Objectives", _write("Objectives: development, evaluation or both.")),
+_ITEMS: tuple[tuple[str, str, str, Fill], ...] = (
+    ("1", "Title", "Development or evaluation, population, outcome", by_author("The title.")),
+    ("2", "Abstract", "TRIPOD+AI for Abstracts", by_author("The abstract, by its own checklist.")),
+    ("3a", "Introduction", "Context and reason, existing models", by_author("Context and existing models.")),
+    ("3b", "Introduction", "Population, purpose, intended users", by_author("Whom and what it is for.")),
+    ("3c", "Introduction", "Known health inequalities", by_author("Known inequalities between groups.")),
+    ("4", "Introduction", "Objectives", by_author("Objectives: development, evaluation or both.")),
     ("5a", "Data", "Sources for development and evaluation", about_data.sources),
-    ("5b", "Data", "Dates", _write("First and last date of the images.")),
-    ("6a", "Participants", "Setting, number and place of centres", _write("Setting and centres.")),
+    ("5b", "Data", "Dates", by_author("First and last date of the images.")),
+    ("6a", "Participants", "Setting, number and place of centres", by_author("Setting and centres.")),
     ("6b", "Participants", "Eligibility", about_data.inclusion),
-    ("6c", "Participants", "Treatments", _write("Treatments, such as drains and tubes, and their handling.")),
+    (
+        "6c",
+        "Participants",
+        "Treatments",
+        by_author("Treatments, such as drains and tubes, and their handling."),
+    ),
     ("7", "Data preparation", "Pre-processing and quality checks", about_data.preprocessing),
     ("8a", "Outcome", "Definition, time and assessment", _outcome),
-    ("8b", "Outcome", "Who assessed it", _write("Qualification and demographics of the assessors.")),
-    ("8c", "Outcome", "Blinding of its assessment", _write("What assessors knew.")),
+    ("8b", "Outcome", "Who assessed it", by_author("Qualification and demographics of the assessors.")),
+    ("8c", "Outcome", "Blinding of its assessment", by_author("What assessors knew.")),
     ("9a", "Predictors", "Choice of predictors", _predictors),
     ("9b", "Predictors", "Definition and measurement", _defined_predictors),
     ("9c", "Predictors", "Who assessed them", _readers_of_predictors),
@@ -96,18 +92,18 @@ _ITEMS: tuple[tuple[str, str, str, _Fill], ...] = (
     ("14", "Fairness", "Approaches and reasons", about_results.fairness),
     ("15", "Model output", "Output and thresholds", about_model.output),
     ("16", "Training versus evaluation", "Differences between both data", about_data.differences),
-    ("17", "Ethics", "Approval and consent", _write("Ethics committee, and consent or its waiver.")),
-    ("18a", "Open science", "Funding", _write("Funding and the role of funders.")),
-    ("18b", "Open science", "Conflicts of interest", _write("Conflicts of interest.")),
-    ("18c", "Open science", "Protocol", _write("Where the protocol is, or that there is none.")),
-    ("18d", "Open science", "Registration", _write("The registration, or that there is none.")),
-    ("18e", "Open science", "Data", _write("Whether and where the data can be had.")),
+    ("17", "Ethics", "Approval and consent", by_author("Ethics committee, and consent or its waiver.")),
+    ("18a", "Open science", "Funding", by_author("Funding and the role of funders.")),
+    ("18b", "Open science", "Conflicts of interest", by_author("Conflicts of interest.")),
+    ("18c", "Open science", "Protocol", by_author("Where the protocol is, or that there is none.")),
+    ("18d", "Open science", "Registration", by_author("The registration, or that there is none.")),
+    ("18e", "Open science", "Data", by_author("Whether and where the data can be had.")),
     ("18f", "Open science", "Code", _code),
     (
         "19",
         "Involvement",
         "Patients and public",
-        _write("How patients were involved, or that they were not."),
+        by_author("How patients were involved, or that they were not."),
     ),
     ("20a", "Results: participants", "Flow of participants", about_data.flow),
     ("20b", "Results: participants", "Characteristics", about_data.characteristics),
@@ -117,11 +113,11 @@ _ITEMS: tuple[tuple[str, str, str, _Fill], ...] = (
     ("23a", "Results: performance", "Performance with intervals, by group as well", about_results.by_group),
     ("23b", "Results: performance", "Heterogeneity between clusters", about_results.clusters),
     ("24", "Results: updating", "Performance after updating", about_results.updated),
-    ("25", "Discussion", "Interpretation and fairness", _write("The interpretation.")),
+    ("25", "Discussion", "Interpretation and fairness", by_author("The interpretation.")),
     ("26", "Discussion", "Limitations", about_results.limitations),
     ("27a", "Discussion", "Poor or missing input in use", about_model.poor_input),
-    ("27b", "Discussion", "What users must do and know", _write("What users must do and know.")),
-    ("27c", "Discussion", "Next steps", _write("Next steps, with applicability to others.")),
+    ("27b", "Discussion", "What users must do and know", by_author("What users must do and know.")),
+    ("27c", "Discussion", "Next steps", by_author("Next steps, with applicability to others.")),
 )
 
 

@@ -1,4 +1,4 @@
-"""Commands for a paper about a run: checklist."""
+"""Commands that say what a run is: checklist, for a paper, and card, for those who get its weights."""
 
 from pathlib import Path
 from typing import Annotated
@@ -30,3 +30,23 @@ def checklist(
     page = run_checklist(run, overrides or [], out)
     if open_report:
         open_in_browser(page)
+
+
+@app.command(
+    epilog=example(
+        "cxr card runs/nih_densenet121",
+        "cxr card runs/nih_densenet121 data.root=/data/nih --out to_share",
+    )
+)
+def card(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Run or checkpoint.")],
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the card and the weights; card in the run folder by default."),
+    ] = None,
+) -> None:
+    """Write a model card, with a copy of the weights, to share a run."""
+    from cxr.commands.card import card as run_card
+
+    run_card(run, overrides or [], out)

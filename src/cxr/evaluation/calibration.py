@@ -1,6 +1,6 @@
 """Whether probabilities are right, before and after recalibration, and reliability tables."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -114,8 +114,9 @@ def reliability_table(predictions: Predictions, resampling: Resampling | None = 
     share's interval positive_low, positive_high, nan without resampling.
     """
     rows: list[dict[str, object]] = []
+    members: list[npt.NDArray[np.intp]] = []  # rows of each group
     for c, finding in enumerate(predictions.findings):
-        known = ~np.isnan(predictions.y[:, c])
+        known = np.flatnonzero(~np.isnan(predictions.y[:, c]))
         y, p = predictions.y[known, c], predictions.p[known, c]
         if not len(p):
             continue
@@ -123,54 +124,49 @@ def reliability_table(predictions: Predictions, resampling: Resampling | None = 
         # The highest probability may be an edge, too: where many rows have it they are a group.
         edges = np.unique(np.quantile(p, np.linspace(0, 1, _RELIABILITY_BINS + 1)[1:-1]))
         group = np.searchsorted(edges, p, "right")
-        numbers = np.unique(group)
-        intervals = share_intervals(y, group, known, numbers, resampling)
-        for number, bounds in zip(numbers, intervals, strict=True):
-            members = group == number
+        for number in np.unique(group):
+            inside = group == number
+            members.append(known[inside])
             rows.append(
                 {
                     "finding": finding,
-                    "lowest": p[members].min(),
-                    "highest": p[members].max(),
-                    "num": int(members.sum()),
-                    "mean_probability": p[members].mean(),
-                    "positive": y[members].mean(),
-                    "num_positive": int(y[members].sum()),
-                    "positive_low": bounds.low,
-                    "positive_high": bounds.high,
+                    "lowest": p[inside].min(),
+                    "highest": p[inside].max(),
+                    "num": int(inside.sum()),
+                    "mean_probability": p[inside].mean(),
+                    "positive": y[inside].mean(),
+                    "num_positive": int(y[inside].sum()),
                 }
             )
-    columns = ["finding", "lowest", "highest", "num", "mean_probability", "positive"]
-    return pd.DataFrame(rows, columns=[*columns, "num_positive", "positive_low", "positive_high"])
+    columns = ["finding", "lowest", "highest", "num", "mean_probability", "positive", "num_positive"]
+    labels = [predictions.y[each, predictions.findings.index(str(row["finding"]))]
+              for row, each in zip(rows, members, strict=True)]  # fmt: skip
+    bounds = share_intervals(labels, members, resampling) if resampling and rows else [NONE] * len(rows)
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(
+        positive_low=[each.low for each in bounds], positive_high=[each.high for each in bounds]
+    )
 
 
 def share_intervals(
-    y: Float,
-    group: npt.NDArray[np.intp],
-    known: npt.NDArray[np.bool_],
-    numbers: npt.NDArray[np.intp],
-    resampling: Resampling | None,
+    labels: Sequence[Float], members: Sequence[npt.NDArray[np.intp]], resampling: Resampling
 ) -> list[Interval]:
-    """Intervals of the share of positive rows in each of the groups `numbers`, by the patients in them.
+    """Intervals of the share of positive rows in K groups of rows, by the patients in them.
 
     Args:
-        y: [K] labels of the known rows.
-        group: [K] number of each one's group.
-        known: [N] which rows these are.
-        numbers: Of the groups.
-        resampling: Of all N rows.
+        labels: K times the labels, 1 or 0, of the rows of a group.
+        members: K times these rows.
+        resampling: Of all rows.
     """
-    if resampling is None:
-        return [NONE] * len(numbers)
-    of_row = resampling.of_row[known]
-    # [2 G, U] positive rows of each group and unit, then all of them
-    sums = [np.bincount(of_row[group == g], y[group == g], resampling.num_units) for g in numbers]
-    sums += [np.bincount(of_row[group == g], minlength=resampling.num_units) for g in numbers]
+    units = [resampling.of_row[rows] for rows in members]
+    # [2 K, U] positive rows of each group and unit, then all of them; one product for all groups
+    sums = [np.bincount(of, y, resampling.num_units) for of, y in zip(units, labels, strict=True)]
+    sums += [np.bincount(of, minlength=resampling.num_units) for of in units]
     of_unit = np.array(sums)
-    drawn = draw_columns(resampling, 1, lambda weights, _: list(of_unit @ weights))[0]  # [2 G, D]
+    drawn = draw_columns(resampling, 1, lambda weights, _: list(of_unit @ weights))[0]  # [2 K, D]
     with np.errstate(invalid="ignore", divide="ignore"):
-        shares = drawn[: len(numbers)] / drawn[len(numbers) :]
+        shares = drawn[: len(labels)] / drawn[len(labels) :]
     return [
-        interval(float(y[group == g].mean()), shares[place], effective_units(of_row[group == g]))
-        for place, g in enumerate(numbers)
+        interval(float(y.mean()), shares[place], effective_units(units[place]))
+        for place, y in enumerate(labels)
     ]

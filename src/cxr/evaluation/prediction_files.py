@@ -15,6 +15,7 @@ from cxr.evaluation.raw_scores import no_thresholds
 from cxr.evaluation.recalibration import Recalibration, fit
 from cxr.evaluation.report import Report, score
 from cxr.evaluation.same_names import match_names
+from cxr.evaluation.study_rows import PLURALS
 from cxr.evaluation.thresholds import Thresholds, choose, fixed
 from cxr.evaluation.units import combine
 from cxr.findings import find_spelling
@@ -197,7 +198,7 @@ def _refuse_shared(path: Path | Sheet, validation: Predictions, evaluated: Predi
     is_shared = match_names(validation.rows["image"], evaluated.rows["image"]) >= 0
     shared = validation.rows["image"][is_shared]
     if len(shared):
-        many = {"image": "images", "study": "studies", "patient": "patients"}[validation.unit]
+        many = PLURALS[validation.unit]
         raise CxrError(
             f"{path}: {len(shared):,} of its {many} are evaluated too, the first {shared.min()}",
             f"choose thresholds on other {many} than those that are evaluated",

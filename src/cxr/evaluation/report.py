@@ -27,6 +27,7 @@ from cxr.evaluation.recalibration import Recalibration, note_unfitted
 from cxr.evaluation.same_labels import hash_labels
 from cxr.evaluation.second_reference import SecondReference, compare_references
 from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
+from cxr.evaluation.study_rows import Unit
 from cxr.evaluation.subgroups import Subgroups, subgroups
 from cxr.evaluation.thresholds import MIN_POSITIVE, Thresholds, count_shared
 from cxr.findings import CHEXPERT_5, CHEXPERT_14, NIH_14, find_spelling
@@ -60,6 +61,7 @@ class Report:
         published: Results of others, where the findings are those of ChestX-ray14 or CheXpert.
         second: Further tables of labels beside that of the report.
         by_image: The metrics of single images, where the report is about studies or patients.
+        unit: What a row is: image, study or patient.
         operating: Further metrics of operating points, predictive values elsewhere, net benefit.
         prediction_sets: See `set_table`; None without validation rows.
         planned: See `planned_table`; None where no test set is planned.
@@ -82,6 +84,7 @@ class Report:
     published: Published | None = None
     second: tuple[SecondReference, ...] = ()
     by_image: ByImage | None = None
+    unit: Unit = "image"
     operating: Operating | None = None
     prediction_sets: pd.DataFrame | None = None
     planned: pd.DataFrame | None = None
@@ -129,6 +132,7 @@ def score(
         evaluated_on=predictions.describe(),
         intervals=_describe_intervals(by_delong, resampling),
         optimistic=bool(num_shared),
+        unit=predictions.unit,
         notes=(
             *_note_overlap(num_shared, len(predictions)),
             *notes,

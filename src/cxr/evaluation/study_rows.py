@@ -12,6 +12,7 @@ from cxr.labels.sheet import Sheet
 
 Unit = Literal["image", "study", "patient"]
 """What a row of predictions is."""
+PLURALS: Mapping[Unit, str] = {"image": "images", "study": "studies", "patient": "patients"}
 
 _PATIENT = re.compile(r"(?:^|/)(patient\d+)/study\d+$")
 

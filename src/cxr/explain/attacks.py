@@ -50,7 +50,8 @@ class Attacker:
             kind: One of ATTACKS.
             radius: In grey levels of 255.
         """
-        labels = torch.from_numpy(self.y[np.searchsorted(self.rows, rows)]).to(images.device)
+        known = self.y[np.searchsorted(self.rows, rows)].astype(np.float32)
+        labels = torch.from_numpy(known).to(images.device)
         parts = []
         for start in range(0, len(rows), MAX_BATCH):
             part = slice(start, start + MAX_BATCH)

@@ -128,7 +128,7 @@ def _find_channels(sample: Sample, pooled: Float32) -> list[Channel]:
     classifier = sample.candidate.checkpoint.classifier
     weights = classifier.head.weight.detach().cpu().numpy()  # [C, D]
     spread = weights * pooled.std(axis=0)  # of positive weights: a channel that speaks for the finding
-    patients = sample.predictions.rows["patient_id"].to_numpy(dtype=str)
+    patients = sample.patients
     channels = []
     for finding, of_finding, weight in zip(sample.predictions.findings, spread, weights, strict=True):
         number = int(of_finding.argmax())

@@ -93,7 +93,7 @@ def _along(is_content: Tensor) -> Tensor:
     """[B, S] places within the content; an image that is black everywhere is all content."""
     size = is_content.shape[1]
     is_content = is_content | ~is_content.any(dim=1, keepdim=True)
-    marks = is_content.to(torch.uint8)
+    marks = is_content.to(torch.int32)
     first = marks.argmax(dim=1, keepdim=True)  # the first of the largest
     last = size - marks.flip(1).argmax(dim=1, keepdim=True)
     middles = torch.arange(size, device=is_content.device) + 0.5
@@ -118,6 +118,6 @@ def fill(images: Tensor, hidden: Tensor) -> Tensor:
     """
     across, down = locate(images)
     visible = ~hidden & (across > 0) & (across < 1) & (down > 0) & (down < 1)
-    total = (images * visible).sum(dim=(1, 2), dtype=torch.float64)
+    total = (images * visible).sum(dim=(1, 2), dtype=torch.int64)
     mean = (total / visible.sum(dim=(1, 2)).clamp(min=1)).round().to(torch.uint8)
     return torch.where(hidden, mean[:, None, None], images)

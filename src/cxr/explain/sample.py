@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -57,6 +58,12 @@ class Sample:
     def config(self) -> Config:
         """The run's, with overrides."""
         return self.candidate.config
+
+    @property
+    def patients(self) -> npt.NDArray[np.str_]:
+        """[n] whose each image is; an image whose patient is unknown is a patient."""
+        ids = self.candidate.dataset.table.rows["patient_id"]
+        return ids.iloc[self.rows].to_numpy(dtype=str)
 
     @property
     def device(self) -> torch.device:

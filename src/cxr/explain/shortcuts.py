@@ -181,7 +181,7 @@ def _map_table(sample: Sample, maps: _Maps) -> pd.DataFrame:
     """MAP_COLUMNS: a row per finding, of the images in which it is called."""
     thresholds = np.array(sample.candidate.checkpoint.thresholds.values)
     is_called = sample.predictions.p >= thresholds
-    patients = sample.predictions.rows["patient_id"].to_numpy(dtype=str)
+    patients = sample.patients
     rows = []
     for c, finding in enumerate(sample.predictions.findings):
         values = np.where(is_called[:, c], maps.border[:, c], np.nan)

@@ -54,7 +54,7 @@ def fit_detector(vectors: Float, num_features: int, patients: Sequence[str]) -> 
         num_features: How many of the d are features.
         patients: n ids.
     """
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+    from threadpoolctl import threadpool_limits
 
     numbers = np.unique(np.asarray(patients, dtype=str), return_inverse=True)[1]
     num_patients = int(numbers.max()) + 1 if len(numbers) else 0

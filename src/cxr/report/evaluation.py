@@ -14,7 +14,7 @@ from cxr.files import clear_leftovers, write_text
 from cxr.report import figures, html, json_file, markdown, second_reference
 from cxr.report.calibration import calibration_lines
 from cxr.report.document import Cell, Part, Table, Text, format_cell, format_interval
-from cxr.report.evaluation_page import MICRO_PAIRS, describe_relabelled, metric_cell, page
+from cxr.report.evaluation_page import MICRO_PAIRS, describe_pairs, describe_relabelled, metric_cell, page
 from cxr.report.further import NO_FURTHER, Further
 from cxr.report.records import Record, estimate, records
 from cxr.report.run_files import Training
@@ -174,7 +174,7 @@ def summary(report: Report) -> tuple[Text | Table, ...]:
         Text(""),
         _short_table(report),
         Text(""),
-        Text(f"{MICRO_PAIRS}: pairs of an image and a finding, not images."),
+        Text(f"{MICRO_PAIRS}: {describe_pairs(report.unit)}."),
         Text(f"Thresholds: {thresholds}"),
         *intervals,
         *map(Text, lines),
@@ -207,7 +207,7 @@ def _image_lines(report: Report) -> list[str]:
         return []
     mean = records(report.by_image.summary)[0]
     auroc, f1 = (format_cell(estimate(mean, name, f"{name}_low", f"{name}_high")) for name in ("auroc", "f1"))
-    counts = report.by_image.evaluated_on.partition(" (")[2].partition(",")[0].rstrip(")")
+    counts = report.by_image.evaluated_on.partition(" (")[2].partition(", ")[0].rstrip(")")
     return [f"By image ({counts}): mean AUROC {auroc}, mean F1 {f1}."]
 
 

@@ -10,6 +10,7 @@ from cxr.evaluation.metric_tables import AT_THRESHOLD, MICRO
 from cxr.evaluation.published import LABEL_TABLE, Published
 from cxr.evaluation.report import Report
 from cxr.evaluation.statistics.bootstrap import RESAMPLED
+from cxr.evaluation.study_rows import PLURALS, Unit
 from cxr.evaluation.thresholds import origin
 from cxr.report import second_reference
 from cxr.report.calibration import calibration_parts
@@ -62,7 +63,7 @@ MICRO_PAIRS = "micro (pairs)"
 _METRICS_NOTE = (
     "AUROC, average precision and Brier score need no threshold. "
     "ECE is the expected calibration error over 15 bins. PPV and NPV hold for the prevalence of these images "
-    "alone. The row of micro counts pairs of an image and a finding, not images."
+    "alone. The row of micro counts "
 )
 
 
@@ -142,12 +143,23 @@ def metrics(report: Report) -> Table:
     rows = records(pd.concat([report.table, report.summary], ignore_index=True))
     return Table(
         f"Metrics of each finding; threshold: {origin(report.thresholds)}",
-        tuple(COLUMNS.values()),
+        _columns_of(report.unit),
         tuple(tuple(metric_cell(report, row, name) for name in COLUMNS) for row in rows),
         "l" + "r" * (len(COLUMNS) - 1),
-        notes=(_METRICS_NOTE,),
+        notes=(f"{_METRICS_NOTE}{describe_pairs(report.unit)}.",),
         num_summary=len(report.summary),
     )
+
+
+def _columns_of(unit: Unit) -> tuple[str, ...]:
+    """The headings; the second says what a row is."""
+    return tuple((COLUMNS | {"num": PLURALS[unit].capitalize()}).values())
+
+
+def describe_pairs(unit: Unit) -> str:
+    """What the row of micro counts, as `pairs of an image and a finding, not images`."""
+    article = "an" if unit == "image" else "a"
+    return f"pairs of {article} {unit} and a finding, not {PLURALS[unit]}"
 
 
 def _by_image(report: Report) -> tuple[Part, ...]:
@@ -161,6 +173,7 @@ def _by_image(report: Report) -> tuple[Part, ...]:
         summary=found.summary,
         thresholds=found.thresholds,
         optimistic=found.optimistic,
+        unit="image",
     )
     return Text(f"The same model on {found.evaluated_on}, each image alone.", "soft"), metrics(of_images)
 

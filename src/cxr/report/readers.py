@@ -10,6 +10,7 @@ from cxr.csv_files import write_tables
 from cxr.evaluation.reader_mrmc import FIXED, RANDOM
 from cxr.evaluation.reader_scores import AVERAGE
 from cxr.evaluation.readers import ReaderComparison
+from cxr.evaluation.study_rows import PLURALS
 from cxr.files import write_bytes, write_text
 from cxr.report import html, markdown, reader_figures
 from cxr.report.document import (
@@ -29,8 +30,6 @@ from cxr.report.records import Record, estimate, records
 from cxr.text import DISCLAIMER
 
 MODEL = "model"
-_ROWS = {"image": "Images", "study": "Studies", "patient": "Patients"}
-"""Heading of the number of rows."""
 _AGREEMENT = {"sensitivity": "Sensitivity", "specificity": "Specificity", "kappa": "Kappa"}
 _METRICS = {"sensitivity": "Sensitivity", "specificity": "Specificity", "balanced_accuracy": "Balanced acc.",
             "f1": "F1", "auroc": "AUROC"}  # fmt: skip
@@ -154,8 +153,16 @@ def _f1_table(result: ReaderComparison, positive: str = "Positive") -> Table:
             )
         )
     means = tuple(place for place, row in enumerate(rows) if row[1] == AVERAGE)
-    columns = ("Finding", "Reader", _ROWS[result.unit], positive, "Reader's F1", "Model's F1", "Difference")
-    return Table("", columns, tuple(rows), "llrrrrr", bold=means)
+    columns = (
+        "Finding",
+        "Reader",
+        PLURALS[result.unit].capitalize(),
+        positive,
+        "Reader's F1",
+        "Model's F1",
+        "Difference",
+    )
+    return Table("F1", columns, tuple(rows), "llrrrrr", bold=means)
 
 
 def _counts(row: Record) -> tuple[Cell, Cell]:
@@ -179,7 +186,8 @@ def _agreement_table(result: ReaderComparison) -> Table:
         if reader == names[-1]:  # the mean over readers, or the only one
             rows.append((finding, MODEL, *(_model_cell(found, name) for name in _AGREEMENT)))
     bold = tuple(place for place, row in enumerate(rows) if row[1] in (AVERAGE, MODEL))
-    return Table("", ("Finding", "Reader", *_AGREEMENT.values()), tuple(rows), "llrrr", bold=bold)
+    title = "Sensitivity, specificity and Cohen's kappa"
+    return Table(title, ("Finding", "Reader", *_AGREEMENT.values()), tuple(rows), "llrrr", bold=bold)
 
 
 def _model_cell(found: Mapping[str, Record], name: str) -> Estimate:

@@ -73,6 +73,7 @@ class Line(BaseModel):
     val_loss: float | None = None
     val_auroc: float | None = None
     lr: float | None = None
+    seconds: float | None = None
     best: int = 0
 
 

@@ -52,7 +52,8 @@ def _agreement(reference: SecondReference) -> Table:
         )
         for row in records(reference.table)
     )
-    return Table("", ("Finding", "Images", "Pos.", "First\npos.", *_LABELS.values()), rows, "lrrrrrr")
+    title = "Agreement of the first labels with the second"
+    return Table(title, ("Finding", "Images", "Pos.", "First\npos.", *_LABELS.values()), rows, "lrrrrrr")
 
 
 def _counts(row: Record) -> tuple[Cell, Cell, Cell]:
@@ -70,7 +71,7 @@ def _aurocs(reference: SecondReference) -> Table:
         for row in records(reference.table)
     )
     columns = ("Finding", *(f"AUROC\n{label.lower()}" for label in _AUROC.values()), "Difference")
-    return Table("", columns, rows, "lrrr")
+    return Table("AUROC of the model by both labels", columns, rows, "lrrr")
 
 
 def _name(row: Record) -> str:

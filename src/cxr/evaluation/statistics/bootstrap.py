@@ -267,7 +267,7 @@ def draw_columns(
     from threadpoolctl import threadpool_limits
 
     blocks = []
-    # Each thread here would else start a thread of BLAS per core, which wait for each other.
+    # Each thread here would else start a thread of BLAS per core, and these wait for each other.
     with threadpool_limits(1, "blas"):
         for weights in resampling.counts():
             compute_column = partial(compute, weights)
