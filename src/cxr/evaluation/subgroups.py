@@ -68,12 +68,12 @@ def subgroups(
     groups: list[dict[str, object]] = []
     every: dict[str, list[Group]] = {}
     for attribute in attributes:
-        cells = [
-            evaluate_group(predictions, name, is_member, resampling, points)
-            for name, is_member in _members(predictions.rows, attribute)
-        ]
-        if len(cells) < 2:  # the only group is all rows, whose AUROC the report has already
+        members = _members(predictions.rows, attribute)
+        if len(members) < 2:  # the only group is all rows, whose AUROC the report has already
             continue
+        cells = [
+            evaluate_group(predictions, name, is_member, resampling, points) for name, is_member in members
+        ]
         every[attribute] = cells
         # [C] findings with an AUROC in every group of known rows: all groups' means are over these
         everywhere = np.all([~np.isnan(cell.auroc) for cell in cells if cell.name != UNKNOWN], axis=0)

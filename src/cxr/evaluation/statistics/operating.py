@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cxr.evaluation.statistics.bootstrap import Ranked, Resampling, Summed, draw_columns, rank, running_sum
+from cxr.evaluation.statistics.bootstrap import Ranked, Resampling, Summed, draw_columns, rank
 from cxr.evaluation.statistics.metrics import Float, rates
 
 MAX_FALSE_RATE = 0.1
@@ -73,7 +73,7 @@ def partial_auroc(positives: Float, negatives: Float, max_false_rate: float = MA
     most = max_false_rate * num_negative  # [D] false positives where the area ends
     # A positive score raises the curve where false positives number from x_0 (rows above it) to x_1 (ties
     # with it as well), in a straight line. Scores below the end of every draw add nothing.
-    num_scores = int(np.count_nonzero((negatives[:-1:2] < most).any(axis=1)))
+    num_scores = _count_early(negatives[:-1:2], most)
     x_0, x_1 = negatives[: 2 * num_scores : 2], negatives[1 : 2 * num_scores : 2]  # [k, D]
     widths = most - x_0  # of the area behind a row, where nothing ties with it
     np.maximum(widths, 0, out=widths)
@@ -99,23 +99,34 @@ def sensitivity_at(positives: Float, negatives: Float, false_rates: Float = FALS
     """
     num_scores, num_draws = positives.shape
     num_positive, num_negative = positives.sum(axis=0), negatives[-1]
+    found = np.full((len(false_rates), num_draws), np.nan)
     if not num_scores:
-        return np.full((len(false_rates), num_draws), np.nan)
-    targets = false_rates[:, None] * num_negative + _SLACK  # [G, D] false positives
-    # [G, D] how many scores are passed in full, with the false positives that tie with them
-    not_below = np.ascontiguousarray(negatives[1::2].T)
-    passed = np.stack(
-        [np.searchsorted(*pair, "right") for pair in zip(not_below, targets.T, strict=True)], axis=1
-    )
-    true = np.vstack([np.zeros(num_draws), running_sum(positives)])  # [K + 1, D]
+        return found
+    above, not_below = negatives[:-1:2], negatives[1::2]  # [K, D] false positives before and after each score
     draws = np.arange(num_draws)
-    # The next score is passed in part, along a straight line from x_0 to x_1; none is next after the last.
-    following = np.minimum(passed, num_scores - 1)
-    x_0, x_1 = negatives[2 * following, draws], negatives[2 * following + 1, draws]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        part = np.where((targets > x_0) & (x_1 > targets), (targets - x_0) / (x_1 - x_0), 0.0)
-        found = (true[passed, draws] + part * positives[following, draws]) / num_positive
-    return np.where(num_positive * num_negative > 0, found, np.nan)
+    for place, rate in enumerate(false_rates):
+        most = rate * num_negative + _SLACK  # [D] false positives
+        # Scores are passed in full where the false positives that tie with them are allowed, too.
+        num_early = _count_early(not_below, most)
+        is_passed = not_below[:num_early] <= most
+        true = positives[:num_early].sum(axis=0, where=is_passed)
+        # The next score, if there is one, is passed in part: along a straight line from x_0 to x_1.
+        following = np.minimum(is_passed.sum(axis=0), num_scores - 1)
+        x_0, x_1 = above[following, draws], not_below[following, draws]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            part = np.where((most > x_0) & (x_1 > most), (most - x_0) / (x_1 - x_0), 0.0)
+            sensitivity = (true + part * positives[following, draws]) / num_positive
+        found[place] = np.where(num_positive * num_negative > 0, sensitivity, np.nan)
+    return found
+
+
+def _count_early(false: Float, most: Float) -> int:
+    """How many of rising counts [K, D] are at most `most` [D] in any draw; they are the first."""
+    low, high = 0, len(false)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if (false[middle] <= most).any() else (low, middle)
+    return low
 
 
 def draw_operating(y: Float, p: Float, thresholds: Float, resampling: Resampling) -> Drawn:
