@@ -83,12 +83,12 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def nih_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """40 generated images of 48 pixels in ChestX-ray14's layout; copy it before changing a file."""
     from cxr.config.schema import Phantom
     from cxr.phantom.dataset import generate
 
-    root = tmp_path_factory.mktemp("archive") / "nih"
+    root = tmp_path_factory.mktemp("dataset") / "nih"
     generate(root, Phantom(num_images=40, size=48), 2)
     return root
 
@@ -99,19 +99,19 @@ def chexpert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from cxr.config.schema import Phantom
     from cxr.phantom.dataset import generate
 
-    root = tmp_path_factory.mktemp("archive") / "chexpert"
+    root = tmp_path_factory.mktemp("dataset") / "chexpert"
     generate(root, Phantom(num_images=40, size=48, layout="chexpert"), 2)
     return root
 
 
 @pytest.fixture(scope="session")
-def recipe(archive: Path) -> Path:
-    """A YAML file that trains a small model on the archive, two steps in all, beside which its store is packed."""
-    path = archive.parent / "tiny.yaml"
+def recipe(nih_root: Path) -> Path:
+    """A YAML file that trains a small model on the dataset, two steps in all, beside which its store is packed."""
+    path = nih_root.parent / "tiny.yaml"
     path.write_text(
-        f"data: {{source: nih, root: {archive}}}\n"
+        f"data: {{source: nih, root: {nih_root}}}\n"
         "image: {store_size: 32, size: 32}\n"
-        f"store: {{path: {archive.parent / 'store'}}}\n"
+        f"store: {{path: {nih_root.parent / 'store'}}}\n"
         "model: {backbone: resnet18, weights: none}\n"
         "train: {epochs: 1, batch_size: 16, precision: fp32}\n"
     )

@@ -103,7 +103,7 @@ def test_config_prints_every_key_and_can_be_read_back(
     assert load(tmp_path / "again.yaml") == load(recipe, ["train.lr=3e-4", "out=here"])
 
 
-def test_phantom_writes_an_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_phantom_writes_a_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("phantom", tmp_path / "p", "--images", "5", "--size", "32", "--layout", "chexpert") == 0
     assert capsys.readouterr().out == f"5 images in {tmp_path / 'p'}\n"
     assert (tmp_path / "p" / "train.csv").exists()

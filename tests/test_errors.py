@@ -47,7 +47,7 @@ def files(folder: Path) -> dict[str, int]:
 
 @pytest.fixture
 def small(tmp_path: Path) -> tuple[str, ...]:
-    """An archive of six images and a recipe for it that writes below the test's folder only."""
+    """A dataset of six images and a recipe for it that writes below the test's folder only."""
     write_nih(tmp_path / "nih")
     lines = [
         f"data: {{source: nih, root: {tmp_path / 'nih'}, val_fraction: 0.5}}",
@@ -73,7 +73,7 @@ def test_a_missing_data_folder(fail: Fail, small: tuple[str, ...], tmp_path: Pat
     ]
 
 
-def test_a_folder_without_the_archive(fail: Fail, small: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_folder_without_the_dataset(fail: Fail, small: tuple[str, ...], tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     error, hint = fail(*small, f"data.root={tmp_path / 'empty'}")
     assert error == "error: empty: no label table of ChestX-ray14"
@@ -200,7 +200,7 @@ def test_a_full_disk_while_writing_the_report(fail: Fail, run: Path, small_disk:
 
 
 def test_a_full_disk_while_writing_overlays(
-    archive: Path, run: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
+    nih_root: Path, run: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fill(small_disk, leave=0)
     with pytest.raises(SystemExit) as ended:
@@ -208,7 +208,7 @@ def test_a_full_disk_while_writing_overlays(
             [
                 "predict",
                 str(run),
-                str(archive / "images" / "00000001_000.png"),
+                str(nih_root / "images" / "00000001_000.png"),
                 "--heatmaps",
                 str(small_disk / "o"),
             ]
@@ -234,11 +234,11 @@ def test_there_must_be_something_to_resume(fail: Fail, small: tuple[str, ...]) -
     ]
 
 
-def test_a_run_that_is_not_there(fail: Fail, tmp_path: Path, archive: Path) -> None:
+def test_a_run_that_is_not_there(fail: Fail, tmp_path: Path, nih_root: Path) -> None:
     hint = "hint: give the run folder that cxr train wrote, such as runs/nih_densenet121"
     gone = ["error: absent: no such run folder or checkpoint file", hint]
     assert fail("eval", tmp_path / "absent") == gone
-    assert fail("predict", tmp_path / "absent", archive / "images") == gone
+    assert fail("predict", tmp_path / "absent", nih_root / "images") == gone
     assert fail("eval", tmp_path) == [f"error: {tmp_path}: no best.safetensors in it", hint]
 
 
@@ -327,9 +327,9 @@ def test_a_store_of_other_pixels(fail: Fail, small: tuple[str, ...], tmp_path: P
     ]
 
 
-def test_a_generated_archive_is_not_written_over_another(fail: Fail, tmp_path: Path, archive: Path) -> None:
-    error = f"error: {archive}: exists already and is not an empty folder"
-    assert fail("phantom", archive, "--images", "3")[0] == error
+def test_a_generated_dataset_is_not_written_over_another(fail: Fail, tmp_path: Path, nih_root: Path) -> None:
+    error = f"error: {nih_root}: exists already and is not an empty folder"
+    assert fail("phantom", nih_root, "--images", "3")[0] == error
     assert fail("phantom", tmp_path / "new", "--images", "0") == [
         "error: --images: Input should be greater than or equal to 1, not 0",
         "hint: cxr phantom --help lists the options",

@@ -55,13 +55,13 @@ def theirs(path: Path, pixels: torch.Tensor) -> list[float]:
 
 @pytest.mark.figures
 def test_an_old_checkpoint_is_evaluated_as_it_is(
-    old: Path, recipe: Path, archive: Path, tmp_path: Path
+    old: Path, recipe: Path, nih_root: Path, tmp_path: Path
 ) -> None:
     assert (
         call("eval", old, recipe, "model.head_findings=nih14", "eval.interval=none", "--out", tmp_path) == 0
     )
     rows = read_csv(tmp_path / "predictions.csv")
-    square = cv2.resize(grey(next(archive.rglob(rows[0]["image"]))), (32, 32), interpolation=cv2.INTER_AREA)
+    square = cv2.resize(grey(next(nih_root.rglob(rows[0]["image"]))), (32, 32), interpolation=cv2.INTER_AREA)
     ours = [float(rows[0][f"p_{name}"]) for name in NIH_14]
     np.testing.assert_allclose(ours, theirs(old, torch.from_numpy(square).float()[None, None]), atol=1e-5)
 
@@ -91,9 +91,9 @@ def test_the_report_says_what_a_file_leaves_unknown(old: Path, recipe: Path, tmp
 
 
 def test_predict_runs_an_old_checkpoint_and_says_what_it_assumes(
-    old: Path, archive: Path, capsys: pytest.CaptureFixture[str]
+    old: Path, nih_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    image = next(archive.rglob("*.png"))
+    image = next(nih_root.rglob("*.png"))
     assert call("predict", old, image, "--head-findings", "nih14", "--format", "json") == 0
     said = capsys.readouterr()
     answer = json.loads(said.out)
@@ -124,7 +124,7 @@ def says(old: Path, error: str, hint: str, key: str) -> str:
     ],
 )  # fmt: skip
 def test_outputs_without_names_are_asked_for(
-    arguments: list[str], error: str, hint: str, old: Path, recipe: Path, archive: Path, tmp_path: Path,
+    arguments: list[str], error: str, hint: str, old: Path, recipe: Path, nih_root: Path, tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     named = [f"model.head_findings={name}" for name in arguments]
@@ -133,14 +133,14 @@ def test_outputs_without_names_are_asked_for(
     assert capsys.readouterr().err == says(old, error, hint, "model.head_findings=")
     assert not store.exists()
     named = [text for name in arguments for text in ("--head-findings", name)]
-    assert call("predict", old, next(archive.rglob("*.png")), *named) == 2
+    assert call("predict", old, next(nih_root.rglob("*.png")), *named) == 2
     assert capsys.readouterr().err == says(old, error, hint, "--head-findings ")
 
 
 def test_a_head_that_is_no_sigmoid_per_output_is_refused(
-    archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    nih_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    image, path = next(archive.rglob("*.png")), tmp_path / "m.pth"
+    image, path = next(nih_root.rglob("*.png")), tmp_path / "m.pth"
     torch.save(torchvision_resnet(2, "Softmax"), path)
     assert call("predict", path, image, "--head-findings", "A,B") == 2
     assert "holds a layer of another kind: torch.nn.modules.activation.Softmax" in capsys.readouterr().err
@@ -153,12 +153,12 @@ def test_a_head_that_is_no_sigmoid_per_output_is_refused(
 
 
 def test_a_file_with_more_than_a_network_and_a_head_is_trained_from_but_not_run(
-    old: Path, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    old: Path, nih_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     state = torch.load(old)["state_dict"] | {"attention.weight": torch.zeros(3, 3, 1, 1)}
     torch.save({"state_dict": state}, tmp_path / "m.pth")
     load_weights(Classifier("resnet18", 1), str(tmp_path / "m.pth"), ("Mass",))
-    assert call("predict", tmp_path / "m.pth", next(archive.rglob("*.png")), "--head-findings", "nih14") == 2
+    assert call("predict", tmp_path / "m.pth", next(nih_root.rglob("*.png")), "--head-findings", "nih14") == 2
     said = capsys.readouterr().err
     assert (
         "holds 1 tensor that a resnet18 with a linear head does not have, such as state_dict.attention.weight"
@@ -167,10 +167,10 @@ def test_a_file_with_more_than_a_network_and_a_head_is_trained_from_but_not_run(
 
 
 def test_names_for_a_model_that_has_its_own_are_refused(
-    run: Path, archive: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, nih_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for model in (run, run / "best.safetensors", "xrv:densenet121-res224-rsna"):
-        assert call("predict", model, next(archive.rglob("*.png")), "--head-findings", "nih14") == 2
+        assert call("predict", model, next(nih_root.rglob("*.png")), "--head-findings", "nih14") == 2
         assert f"error: --head-findings: {model} names its findings already" in capsys.readouterr().err
     assert call("eval", run, "model.head_findings=nih14") == 2
     assert "model cannot change after training" in capsys.readouterr().err
@@ -198,10 +198,10 @@ def test_an_old_checkpoint_without_a_recipe_is_told_what_to_add(
 
 
 def test_where_no_rows_are_for_validation_the_thresholds_say_so(
-    old: Path, archive: Path, tmp_path: Path
+    old: Path, nih_root: Path, tmp_path: Path
 ) -> None:
     table = tmp_path / "labels.csv"
-    images = sorted(archive.rglob("*.png"))
+    images = sorted(nih_root.rglob("*.png"))
     lines = [f"{path},p{place},test,{place % 2}" for place, path in enumerate(images)]
     table.write_text("\n".join(["image,patient_id,split,Mass", *lines]))
     config = tmp_path / "test_only.yaml"

@@ -81,10 +81,10 @@ def doors(path: str, recipe: Path, run: Path, scores: Path, image: Path) -> list
 
 @pytest.mark.parametrize("name", NAMES, ids=[name[:8] for name in NAMES])
 def test_every_door_says_so_in_the_usual_form(
-    folder: Path, name: str, recipe: Path, run: Path, archive: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, name: str, recipe: Path, run: Path, nih_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scores = write_lines(folder / "p.csv", ["image,y_Mass,p_Mass", "a.png,1,0.5", "b.png,0,0.25"])
-    image = next((archive / "images").iterdir())
+    image = next((nih_root / "images").iterdir())
     for command in doors(str(folder / name), recipe, run, scores, image):
         with pytest.raises(SystemExit) as ended:
             main(command)
@@ -94,9 +94,9 @@ def test_every_door_says_so_in_the_usual_form(
 
 
 def test_an_image_that_may_not_be_read_does_not_stop_the_others(
-    folder: Path, run: Path, archive: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, run: Path, nih_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    image = next((archive / "images").iterdir())
+    image = next((nih_root / "images").iterdir())
     with pytest.raises(SystemExit) as ended:
         main(["predict", str(run), *(str(folder / name) for name in NAMES), str(image)])
     said = capsys.readouterr()

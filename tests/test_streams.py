@@ -63,10 +63,10 @@ class Broken(io.StringIO):
 
 @pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 2), (errno.EPIPE, 141)])
 def test_every_command_ends_alike_when_stdout_does(
-    number: int, status: int, run: Path, recipe: Path, archive: Path, tmp_path: Path,
+    number: int, status: int, run: Path, recipe: Path, nih_root: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    image = next((archive / "images").iterdir())
+    image = next((nih_root / "images").iterdir())
     forms = [["predict", str(run), str(image), "--format", form] for form in ("table", "json", "csv")]
     scores = write_lines(tmp_path / "p.csv", ["image,y_Mass,p_Mass", "a.png,1,0.5", "b.png,0,0.25"])
     every = [*forms, ["eval", str(scores), "eval.interval=none", "--out", str(tmp_path / "report")],
@@ -136,10 +136,10 @@ def predict(run: Path, capfdbinary: pytest.CaptureFixture[bytes]) -> Predict:
 
 
 def test_names_of_images_are_exact_for_programs_and_visible_for_people(
-    predict: Predict, archive: Path, tmp_path: Path
+    predict: Predict, nih_root: Path, tmp_path: Path
 ) -> None:
     names = [b"a\xff\x1b[2J.png", b'b\r\nerror: fake,".png', "心\u202e[bold].png".encode(), b"=cmd|calc.png"]
-    image = next((archive / "images").iterdir()).read_bytes()
+    image = next((nih_root / "images").iterdir()).read_bytes()
     paths = [os.fsencode(tmp_path) + b"/" + name for name in names]
     for path in paths:
         Path(os.fsdecode(path)).write_bytes(image)
@@ -157,14 +157,14 @@ def test_names_of_images_are_exact_for_programs_and_visible_for_people(
 
 def test_a_dicom_file_that_nothing_reads_is_named_and_the_next_one_read(
     run: Path,
-    archive: Path,
+    nih_root: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "x.png").write_bytes(bytes(128) + b"DICM\2" + bytes(400))
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    image = next((archive / "images").iterdir())
+    image = next((nih_root / "images").iterdir())
     with pytest.raises(SystemExit) as ended:
         main(["predict", str(run), str(tmp_path / "x.png"), str(image)])
     out, err = capsys.readouterr()

@@ -39,12 +39,12 @@ def copy_or_link(source: str, target: str) -> None:
 
 
 @pytest.fixture
-def data(archive: Path, chexpert: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data(nih_root: Path, chexpert: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with everything that the tutorials name: datasets, a table of labels, predictions, runs."""
     monkeypatch.chdir(tmp_path)
     for name in ("first", "second", "demo"):
         shutil.copytree(run, tmp_path / "runs" / name, copy_function=copy_or_link)
-    shutil.copytree(archive, tmp_path / "nih")
+    shutil.copytree(nih_root, tmp_path / "nih")
     shutil.copytree(chexpert, tmp_path / "CheXpert-v1.0-small")
     # other images than those of the runs' training, or the leak check would refuse them
     generate(tmp_path / "other", Phantom(num_images=40, size=48, seed=9))

@@ -29,8 +29,8 @@ def model(run: Path) -> Model:
 
 
 @pytest.fixture
-def files(archive: Path) -> list[Path]:
-    return sorted((archive / "images").iterdir())[:3]
+def files(nih_root: Path) -> list[Path]:
+    return sorted((nih_root / "images").iterdir())[:3]
 
 
 def probabilities(table: pd.DataFrame) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
@@ -38,12 +38,12 @@ def probabilities(table: pd.DataFrame) -> "np.ndarray[tuple[int, ...], np.dtype[
 
 
 def test_the_table_has_the_very_numbers_of_the_command(
-    model: Model, run: Path, archive: Path, tmp_path: Path
+    model: Model, run: Path, nih_root: Path, tmp_path: Path
 ) -> None:
-    assert call("predict", run, archive / "images", "--out", tmp_path / "p.csv") == 0
+    assert call("predict", run, nih_root / "images", "--out", tmp_path / "p.csv") == 0
     with (tmp_path / "p.csv").open(newline="") as file:
         expected = list(csv.DictReader(file))
-    table = model.predict(archive / "images")
+    table = model.predict(nih_root / "images")
     assert list(table.columns) == ["image", *NIH_14, "warning", "notes", "error"]
     assert list(table["image"]) == [row["image"] for row in expected]
     assert len(table) == 40  # more than a batch
@@ -121,8 +121,8 @@ def test_an_argument_that_makes_no_sense_is_refused(
         model.predict(files, **arguments)  # type: ignore[arg-type]  # wrong arguments are the test
 
 
-def test_findings_are_called_from_their_threshold_on(model: Model, archive: Path) -> None:
-    table = model.predict(archive / "images")
+def test_findings_are_called_from_their_threshold_on(model: Model, nih_root: Path) -> None:
+    table = model.predict(nih_root / "images")
     table.loc[0, list(NIH_14)] = model.thresholds
     called = model.call_findings(table)
     assert list(called.columns) == list(NIH_14)

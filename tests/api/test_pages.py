@@ -14,12 +14,12 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
-def demo(run: Path, recipe: Path, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def demo(run: Path, recipe: Path, nih_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder, with a run, images and a recipe where those of the demo are."""
     (tmp_path / "runs/demo").mkdir(parents=True)
     (tmp_path / "runs/demo/best.safetensors").symlink_to(run / "best.safetensors")
     (tmp_path / "data").mkdir()
-    (tmp_path / "data/phantom").symlink_to(archive)
+    (tmp_path / "data/phantom").symlink_to(nih_root)
     (tmp_path / "demo").symlink_to(recipe)  # a file goes before the recipe of its name
     monkeypatch.chdir(tmp_path)
     return tmp_path

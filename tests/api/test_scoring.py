@@ -57,10 +57,10 @@ def test_numbers_need_not_be_text() -> None:
     assert metrics(cxr.score(frame, overrides=QUICK)) == metrics(cxr.score(as_table(drawn), overrides=QUICK))
 
 
-def test_what_predict_gives_is_scored_beside_its_labels(run: Path, archive: Path, tmp_path: Path) -> None:
-    table = cxr.load(run).predict(archive / "images")
-    assert call("predict", run, archive / "images", "--out", tmp_path / "p.csv") == 0
-    labels = archive / "Data_Entry_2017_v2020.csv"
+def test_what_predict_gives_is_scored_beside_its_labels(run: Path, nih_root: Path, tmp_path: Path) -> None:
+    table = cxr.load(run).predict(nih_root / "images")
+    assert call("predict", run, nih_root / "images", "--out", tmp_path / "p.csv") == 0
+    labels = nih_root / "Data_Entry_2017_v2020.csv"
     report = cxr.score(table, labels, overrides=QUICK)
     assert len(report.table) == 14
     assert metrics(report) == metrics(cxr.score(tmp_path / "p.csv", labels, overrides=QUICK))

@@ -41,10 +41,10 @@ CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
 
 
 @pytest.fixture
-def faulty(archive: Path, tmp_path: Path) -> tuple[Path, dict[str, str]]:
-    """(a copy of the archive with one fault of each kind, the file of each)."""
+def faulty(nih_root: Path, tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """(a copy of the dataset with one fault of each kind, the file of each)."""
     root = tmp_path / "faulty"
-    shutil.copytree(archive, root)
+    shutil.copytree(nih_root, root)
     images = [f"images/{name}" for name in names(root)]
     kinds = ["missing", "truncated", "unreadable", *CHANGES, "twin_file", "twin_pixels"]
     planted = dict(zip(kinds, images, strict=False))

@@ -100,10 +100,10 @@ def test_faults_stop_a_training_unless_the_config_skips_them(
     assert (lenient, facts["problems"], facts["plan"]["dropped"]) == (0, [], {"no file": 1, "unreadable": 2})
 
 
-def test_counts_are_those_of_pandas(recipe: Path, archive: Path, tmp_path: Path) -> None:
+def test_counts_are_those_of_pandas(recipe: Path, nih_root: Path, tmp_path: Path) -> None:
     _, facts = check(recipe, tmp_path / "out")
-    table = entries(archive)
-    test = table["Image Index"].isin((archive / "test_list.txt").read_text().split())
+    table = entries(nih_root)
+    test = table["Image Index"].isin((nih_root / "test_list.txt").read_text().split())
     positive = table["Finding Labels"].str.get_dummies("|").reindex(columns=list(NIH_14), fill_value=0)
     cells = pd.DataFrame(facts["cells"]).pivot(index="finding", columns="split", values="positive")
     assert cells["test"].to_dict() == positive[test].sum().to_dict()
@@ -117,9 +117,9 @@ def test_counts_are_those_of_pandas(recipe: Path, archive: Path, tmp_path: Path)
     assert facts["plan"]["patients"]["test"] == table["Patient ID"][test].nunique()
 
 
-def test_groups_are_those_of_pandas(recipe: Path, archive: Path, tmp_path: Path) -> None:
+def test_groups_are_those_of_pandas(recipe: Path, nih_root: Path, tmp_path: Path) -> None:
     _, facts = check(recipe, tmp_path / "out")
-    table, groups = entries(archive), pd.DataFrame(facts["groups"])
+    table, groups = entries(nih_root), pd.DataFrame(facts["groups"])
     every = {(group["column"], group["group"]): group["images"] for group in facts["groups"]}
     for view, num in table["View Position"].value_counts().items():
         assert every["view", view]["all"] == num
@@ -145,8 +145,8 @@ def test_duplicate_images_are_grouped_and_leaks_come_first(
     )
 
 
-def test_a_duplicate_image_in_train_and_test_is_a_leak(archive: Path, recipe: Path, tmp_path: Path) -> None:
-    root = copy(archive, tmp_path)
+def test_a_duplicate_image_in_train_and_test_is_a_leak(nih_root: Path, recipe: Path, tmp_path: Path) -> None:
+    root = copy(nih_root, tmp_path)
     first, second = ((root / file).read_text().split()[0] for file in ("train_val_list.txt", "test_list.txt"))
     (root / "images" / second).write_bytes((root / "images" / first).read_bytes())
     status, facts = check(recipe, tmp_path / "out", f"data.root={root}", "data.split_seed=3")
@@ -156,9 +156,9 @@ def test_a_duplicate_image_in_train_and_test_is_a_leak(archive: Path, recipe: Pa
 
 
 def test_a_patient_in_two_splits_is_a_problem_and_is_named_on_the_terminal_alone(
-    archive: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    nih_root: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = copy(archive, tmp_path)
+    root = copy(nih_root, tmp_path)
     table = entries(root)
     lists = [(root / file).read_text().split() for file in ("train_val_list.txt", "test_list.txt")]
     moved = table["Image Index"].isin([lists[0][0], lists[1][0]])
@@ -173,8 +173,8 @@ def test_a_patient_in_two_splits_is_a_problem_and_is_named_on_the_terminal_alone
     assert "secret77" not in printed.out + (tmp_path / "out" / "check.html").read_text() + json.dumps(facts)
 
 
-def copy(archive: Path, folder: Path) -> Path:
-    return Path(shutil.copytree(archive, folder / "copy"))
+def copy(nih_root: Path, folder: Path) -> Path:
+    return Path(shutil.copytree(nih_root, folder / "copy"))
 
 
 @pytest.mark.figures
@@ -326,25 +326,25 @@ def test_a_store_of_other_images_is_a_problem(run: Path, recipe: Path, tmp_path:
     assert call(*arguments, "image.store_size=48") == 1
 
 
-def test_any_failure_of_a_decoder_is_a_reason(archive: Path) -> None:
+def test_any_failure_of_a_decoder_is_a_reason(nih_root: Path) -> None:
     def fail(path: str) -> np.ndarray:
         if path == "full":
             raise MemoryError("too large")
         if path == "bad":
             raise ValueError("too large")
-        return read_file(archive / path)
+        return read_file(nih_root / path)
 
-    good = (archive / "images").iterdir().__next__().relative_to(archive).as_posix()
-    bad, full, fine = read_files(archive, ["bad", "full", good], fail, workers=1)
+    good = (nih_root / "images").iterdir().__next__().relative_to(nih_root).as_posix()
+    bad, full, fine = read_files(nih_root, ["bad", "full", good], fail, workers=1)
     assert (bad.reason, bad.hint) == ("the decoder failed: ValueError: too large", "")
     assert (
         full.reason == "cannot be read: Cannot allocate memory" and full.hint
     )  # which says nothing of the file
-    assert (fine.reason, fine.num_bytes) == ("", (archive / good).stat().st_size)
+    assert (fine.reason, fine.num_bytes) == ("", (nih_root / good).stat().st_size)
 
 
-def test_a_pipe_and_a_file_without_end_do_not_hang(archive: Path, recipe: Path, tmp_path: Path) -> None:
-    root = copy(archive, tmp_path)
+def test_a_pipe_and_a_file_without_end_do_not_hang(nih_root: Path, recipe: Path, tmp_path: Path) -> None:
+    root = copy(nih_root, tmp_path)
     pipe, huge = sorted((root / "images").iterdir())[:2]
     for path in (pipe, huge):
         path.unlink()
@@ -357,9 +357,9 @@ def test_a_pipe_and_a_file_without_end_do_not_hang(archive: Path, recipe: Path, 
 
 
 def test_names_that_are_no_text_are_shown_safely(
-    archive: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    nih_root: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    root = copy(archive, tmp_path)
+    root = copy(nih_root, tmp_path)
     for name in (b"\xff.png", b"\x1b[2J.png"):
         (root / os.fsdecode(name)).write_bytes(b"x")
     status, facts = check(recipe, tmp_path / "out", f"data.root={root}")

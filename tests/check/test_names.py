@@ -75,13 +75,13 @@ def test_names_of_files_cannot_act_in_a_report(
 
 def test_a_check_of_other_data_keeps_the_first_report(
     recipe: Path,
-    archive: Path,
+    nih_root: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "other").symlink_to(archive)
+    (tmp_path / "other").symlink_to(nih_root)
     copied = write_lines(tmp_path / "tiny.yaml", recipe.read_text().splitlines())
     for arguments in (
         [recipe],
@@ -103,7 +103,7 @@ def test_a_check_of_other_data_keeps_the_first_report(
         name: json.loads((tmp_path / "checks" / name / "check.json").read_text())["about"]["folder"]
         for name in reports
     }
-    assert folders["tiny"] == str(archive) and "other" in folders.values()
+    assert folders["tiny"] == str(nih_root) and "other" in folders.values()
 
 
 def test_a_report_that_is_replaced_on_demand_is_named(

@@ -1,4 +1,4 @@
-"""Several archives in one check, compared with what cxr train makes of the same config."""
+"""Several datasets in one check, compared with what cxr train makes of the same config."""
 
 import json
 import re
@@ -28,7 +28,7 @@ Facts = dict[str, Any]
 
 
 def also(root: Path, **keys: object) -> str:
-    """The override that adds an archive in CheXpert's layout, or as `keys` say."""
+    """The override that adds a dataset in CheXpert's layout, or as `keys` say."""
     section: dict[str, object] = {"source": "chexpert", "root": str(root), "split": "random"} | keys
     return f"data.also=[{json.dumps(section)}]"
 
@@ -123,7 +123,7 @@ def test_a_policy_for_no_finding_is_named_by_its_key(recipe: Path, chexpert: Pat
 
 
 def test_duplicate_images_of_two_datasets_are_found_and_leaks_told_apart(
-    recipe: Path, archive: Path, tmp_path: Path, chexpert: Path
+    recipe: Path, nih_root: Path, tmp_path: Path, chexpert: Path
 ) -> None:
     root = Path(shutil.copytree(chexpert, tmp_path / "chexpert"))
     _, dataset = trained(recipe, tmp_path, also(root))
@@ -131,7 +131,7 @@ def test_duplicate_images_of_two_datasets_are_found_and_leaks_told_apart(
     of = {(source, fold): some["path"].iloc[0] for (source, fold), some in rows.groupby(["source", "fold"])}
     planted = {of["nih", "test"]: of["chexpert", "train"], of["nih", "val"]: of["chexpert", "val"]}
     for path, other in planted.items():
-        (root / other).write_bytes((archive / path).read_bytes())
+        (root / other).write_bytes((nih_root / path).read_bytes())
     status, facts = check(recipe, tmp_path / "out", also(root))
     leak, same = (
         [f"{name}/{path}" for name, path in zip(("nih", "chexpert"), pair, strict=True)]
@@ -149,9 +149,9 @@ def test_duplicate_images_of_two_datasets_are_found_and_leaks_told_apart(
 
 
 def test_a_patient_in_splits_of_two_datasets_is_counted_and_not_named(
-    recipe: Path, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recipe: Path, nih_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    again = also(archive, source="nih", split_seed=4)
+    again = also(nih_root, source="nih", split_seed=4)
     status, facts = check(recipe, tmp_path / "out", again)
     with pytest.raises(CxrError) as error:
         trained(recipe, tmp_path, again)
@@ -159,7 +159,8 @@ def test_a_patient_in_splits_of_two_datasets_is_counted_and_not_named(
     num = facts["patients"]["in_two_splits"]
     assert facts["problems"] == [f"data.split: leak: patients in different splits of two datasets: {num}"]
     assert (
-        facts["patients"]["num"] == pd.read_csv(archive / "Data_Entry_2017_v2020.csv")["Patient ID"].nunique()
+        facts["patients"]["num"]
+        == pd.read_csv(nih_root / "Data_Entry_2017_v2020.csv")["Patient ID"].nunique()
     )
     printed = capsys.readouterr()
     assert not re.search(r"patient \d", printed.out) and re.search(

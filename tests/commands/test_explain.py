@@ -24,9 +24,9 @@ def test_a_run_is_scored_against_the_boxes_of_its_dataset(
 
 
 @pytest.mark.parametrize("method", ["gradcam", "gradcam++", "occlusion", "integrated"])
-def test_every_method_is_scored(run: Path, tmp_path: Path, method: str, archive: Path) -> None:
-    lines = (archive / "BBox_List_2017.csv").read_text().splitlines()
-    tested = (archive / "test_list.txt").read_text().split()
+def test_every_method_is_scored(run: Path, tmp_path: Path, method: str, nih_root: Path) -> None:
+    lines = (nih_root / "BBox_List_2017.csv").read_text().splitlines()
+    tested = (nih_root / "test_list.txt").read_text().split()
     few = [line for line in lines[1:] if line.split(",")[0] in tested][:4]
     (tmp_path / "boxes.csv").write_text("\n".join([lines[0], *few]))
     options = ("--boxes", tmp_path / "boxes.csv", "--method", method, "--out", tmp_path / "out")

@@ -291,9 +291,9 @@ def test_images_called_by_patients_and_a_row_per_box(tmp_path: Path) -> None:
 
 
 def test_known_datasets_get_their_reader_and_recipe(
-    tmp_path: Path, archive: Path, chexpert: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, nih_root: Path, chexpert: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    roots = {"nih": archive, "chexpert": chexpert, "mimic": write_mimic(tmp_path / "m", repeats=4)}
+    roots = {"nih": nih_root, "chexpert": chexpert, "mimic": write_mimic(tmp_path / "m", repeats=4)}
     roots |= {"padchest": write_padchest(tmp_path / "p", repeats=8)}
     for source, root in roots.items():
         assert call("init", f"{source}.yaml", "--yes", "--images", root, "data.val_fraction=0.3") == 0
@@ -322,10 +322,10 @@ def test_vindr_and_brax_are_known(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert load(Path("by_table.yaml")).data.root == vindr
 
 
-def test_nih_without_its_lists_is_split_at_random(tmp_path: Path, archive: Path) -> None:
+def test_nih_without_its_lists_is_split_at_random(tmp_path: Path, nih_root: Path) -> None:
     import shutil
 
-    shutil.copytree(archive, tmp_path / "nih")
+    shutil.copytree(nih_root, tmp_path / "nih")
     (tmp_path / "nih" / "test_list.txt").unlink()
     assert init("--images", tmp_path / "nih").data.split == "random"
     assert "# not official: no test_list.txt, which split=official needs" in Path("my.yaml").read_text()

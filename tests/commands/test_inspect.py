@@ -6,14 +6,14 @@ from tests.helpers.commands import call, read_csv
 
 
 def test_inspect_writes_a_page_and_the_embedding(
-    run: Path, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, nih_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out, image = tmp_path / "out", min((archive / "images").iterdir())
+    out, image = tmp_path / "out", min((nih_root / "images").iterdir())
     assert call("inspect", run, "--image", image, "--layers", "layer1,layer4.1.conv2", "--out", out) == 0
     said = capsys.readouterr().out
     assert f"layer1 64 x 8 x 8; layer4.1.conv2 512 x 1 x 1, of {image.name}" in " ".join(said.split())
     rows = read_csv(out / "embedding.csv")
-    tested = (archive / "test_list.txt").read_text().split()
+    tested = (nih_root / "test_list.txt").read_text().split()
     assert sorted(row["image"] for row in rows) == sorted(tested)
     page = (out / "inspect.html").read_text()
     assert "Filters of the first layer" in page and "layer4.1.conv2: 512 channels of 1 x 1" in page

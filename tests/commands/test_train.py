@@ -332,9 +332,9 @@ def test_a_damaged_row_is_named_by_train_and_check(call: Call, small: tuple[str,
 
 
 def test_predict_names_a_file_that_cannot_be_read_now_and_continues(
-    call: Call, run: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call, run: Path, nih_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    files = sorted((archive / "images").iterdir())[:3]
+    files = sorted((nih_root / "images").iterdir())[:3]
 
     def read(path: Path, *how: str) -> Grey:
         if path == files[1]:

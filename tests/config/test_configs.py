@@ -34,21 +34,21 @@ def test_a_recipe_opens_with_its_command_hardware_time_and_score(path: Path) -> 
 
 
 @pytest.fixture(scope="session")
-def archives(tmp_path_factory: pytest.TempPathFactory, archive: Path) -> dict[str, Path]:
-    """A small archive in the layout of each source that a recipe names."""
-    folder = tmp_path_factory.mktemp("archives")
+def roots(tmp_path_factory: pytest.TempPathFactory, nih_root: Path) -> dict[str, Path]:
+    """A small dataset in the layout of each source that a recipe names."""
+    folder = tmp_path_factory.mktemp("datasets")
     generate(folder / "chexpert", Phantom(num_images=40, size=48, layout="chexpert"), 2)
     written = {
         "mimic": write_mimic(folder / "mimic", repeats=4),
         "padchest": write_padchest(folder / "p", repeats=8),
     }
-    return {"nih": archive, "phantom": archive, "chexpert": folder / "chexpert", **written}
+    return {"nih": nih_root, "phantom": nih_root, "chexpert": folder / "chexpert", **written}
 
 
 @pytest.mark.parametrize("name", sorted(ALIKE))
-def test_a_recipe_is_ready(name: str, archives: dict[str, Path], tmp_path: Path) -> None:
+def test_a_recipe_is_ready(name: str, roots: dict[str, Path], tmp_path: Path) -> None:
     path = CONFIGS[0].parent / f"{name}.yaml"
-    root = f"data.root={archives[load(path).data.source]}"
+    root = f"data.root={roots[load(path).data.source]}"
     with pytest.raises(SystemExit) as ended:
         main(
             [
@@ -67,9 +67,9 @@ def test_a_recipe_is_ready(name: str, archives: dict[str, Path], tmp_path: Path)
 @pytest.mark.parametrize(
     "path", [path for path in CONFIGS if path.stem not in ALIKE], ids=lambda path: path.stem
 )
-def test_a_recipe_runs_tiny(path: Path, archives: dict[str, Path], tmp_path: Path) -> None:
+def test_a_recipe_runs_tiny(path: Path, roots: dict[str, Path], tmp_path: Path) -> None:
     data = load(path).data
-    root, further = archives[data.source], [archives[one.source] for one in data.also]
+    root, further = roots[data.source], [roots[one.source] for one in data.also]
     size = ("image.size=32", "image.store_size=32", f"store.path={tmp_path / 'store'}")
     others = (f"data.also.{place}.root={folder}" for place, folder in enumerate(further))
     small = (

@@ -227,7 +227,7 @@ ALSO = """data:
 """
 
 
-def test_mistakes_in_further_archives_have_their_lines(tmp_path: Path) -> None:
+def test_mistakes_in_further_datasets_have_their_lines(tmp_path: Path) -> None:
     assert problems(tmp_path, ALSO, "data.also.7.weight=2") == [
         "error: bad.yaml:7: unknown key data.also.0.wieght; did you mean weight?",
         "error: bad.yaml:8: unknown key data.also.1.also; did you mean data.also?",
@@ -238,7 +238,7 @@ def test_mistakes_in_further_archives_have_their_lines(tmp_path: Path) -> None:
     ]
 
 
-def test_further_archives_can_be_overridden_whole_and_in_part(tmp_path: Path) -> None:
+def test_further_datasets_can_be_overridden_whole_and_in_part(tmp_path: Path) -> None:
     config = loaded(
         tmp_path, DATA, "data.also=[{source: chexpert, root: b}]", "data.also.0.weight=0.5", "data.weight=2"
     )
@@ -258,7 +258,7 @@ def test_findings_with_letters_that_yaml_has_not_are_evaluated(overrides: list[s
     assert evaluation_config(config, names, [*overrides, *split]).data.findings == names
 
 
-def test_a_rendered_config_of_several_archives_loads_as_an_equal_one(tmp_path: Path) -> None:
+def test_a_rendered_config_of_several_datasets_loads_as_an_equal_one(tmp_path: Path) -> None:
     also = [
         {"source": "chexpert", "root": "b", "uncertain": {"Edema": [0.5, 1]}, "weight": 2},
         {"source": "nih", "root": "c"},

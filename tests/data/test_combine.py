@@ -25,11 +25,11 @@ SHARED = {"Atelectasis", "Cardiomegaly", "Effusion", "Pneumonia", "Pneumothorax"
 
 
 @pytest.fixture
-def config(archive: Path, chexpert: Path, tmp_path: Path) -> Config:
+def config(nih_root: Path, chexpert: Path, tmp_path: Path) -> Config:
     also = [{"source": "chexpert", "root": chexpert, "split": "random"}]
     return Config.model_validate(
         {
-            "data": {"source": "nih", "root": archive, "also": also},
+            "data": {"source": "nih", "root": nih_root, "also": also},
             "image": {"store_size": 32, "size": 32},
             "store": {"path": tmp_path / "store"},
         }
@@ -182,21 +182,21 @@ def table(root: Path, name: str, patients: str, findings: str = "Effusion") -> d
     return {"source": "table", "root": root / name, "csv": "labels.csv", "split": "column", "missing": "skip"}
 
 
-def test_patients_of_one_dataset_read_twice_are_not_in_two_splits(config: Config, archive: Path) -> None:
-    again = f"data.also=[{{source: nih, root: {archive}, split: random, split_seed: 4}}]"
+def test_patients_of_one_dataset_read_twice_are_not_in_two_splits(config: Config, nih_root: Path) -> None:
+    again = f"data.also=[{{source: nih, root: {nih_root}, split: random, split_seed: 4}}]"
     text = error_of(config, again)
     assert "error: data.split: patient" in text
     assert text.endswith("hint: two datasets hold the same patients; give both the same split")
 
 
 def test_equal_ids_of_two_tables_are_other_people_only_where_names_say_so(
-    tmp_path: Path, archive: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, nih_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = table(tmp_path, "a", "123"), table(tmp_path, "b", "312", "Pleural Effusion")
     for root in ("a", "b"):
         for fold in ("train", "val", "test"):
             (tmp_path / root / f"{fold}.png").write_bytes(
-                next((archive / "images").glob("*.png")).read_bytes()
+                next((nih_root / "images").glob("*.png")).read_bytes()
             )
     sections = {"image": {"store_size": 32}, "store": {"path": tmp_path / "store"}}
     assert "patient 1 is in train and val" in error_of(
@@ -221,10 +221,8 @@ def test_equal_ids_of_two_tables_are_other_people_only_where_names_say_so(
 def test_names_default_to_the_source_and_differ(
     given: list[tuple[str, str | None]], expected: list[str]
 ) -> None:
-    archives: list[dict[str, Any]] = [
-        {"source": s, "name": n, "root": "x", "split": "random"} for s, n in given
-    ]
-    config = Config.model_validate({"data": {**archives[0], "also": archives[1:]}})
+    roots: list[dict[str, Any]] = [{"source": s, "name": n, "root": "x", "split": "random"} for s, n in given]
+    config = Config.model_validate({"data": {**roots[0], "also": roots[1:]}})
     assert joint.names(config.data) == expected
 
 

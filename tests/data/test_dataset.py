@@ -25,11 +25,11 @@ FOLDS = ("train", "train", "val", "test", "train", "")
 VIEWS = ("PA", "AP", "lateral")
 
 
-class Archive:
+class Source:
     """A table of 24 images of three views, two findings and three splits; the grey level tells the row."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.store = root / "archive", root / "store"
+        self.root, self.store = root / "dataset", root / "store"
         lines = ["image,patient_id,view,split,Mass,Edema"]
         for row in range(NUM):
             cells = (
@@ -100,18 +100,18 @@ def check_pixels(dataset: Dataset) -> None:
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Archive:
-    return Archive(tmp_path)
+def source(tmp_path: Path) -> Source:
+    return Source(tmp_path)
 
 
-def error_of(archive: Archive, image: Mapping[str, object] | None = None, **data: object) -> str:
+def error_of(source: Source, image: Mapping[str, object] | None = None, **data: object) -> str:
     with pytest.raises(CxrError) as error:
-        open_dataset(archive.config(data, image))
-    return error.value.render().replace(f"{archive.root}", "ROOT").replace(f"{archive.store}", "STORE")
+        open_dataset(source.config(data, image))
+    return error.value.render().replace(f"{source.root}", "ROOT").replace(f"{source.store}", "STORE")
 
 
-def test_a_dataset_holds_every_row_that_is_in_a_split_with_its_own_pixels(archive: Archive) -> None:
-    dataset = archive.open()
+def test_a_dataset_holds_every_row_that_is_in_a_split_with_its_own_pixels(source: Source) -> None:
+    dataset = source.open()
     assert rows_of(dataset) == [row for row in range(NUM) if row % 6 != 5]
     check_pixels(dataset)
     assert [dataset.assigned[row] for row in range(len(dataset.assigned))] == [
@@ -124,8 +124,8 @@ def test_a_dataset_holds_every_row_that_is_in_a_split_with_its_own_pixels(archiv
     }
 
 
-def test_targets_are_those_of_the_rows(archive: Archive) -> None:
-    dataset = archive.open(missing="skip", unreadable="skip", views=["PA", "AP"])
+def test_targets_are_those_of_the_rows(source: Source) -> None:
+    dataset = source.open(missing="skip", unreadable="skip", views=["PA", "AP"])
     assert dataset.targets.findings == ("Mass", "Edema")
     assert dataset.targets.y[:, 0].tolist() == [row % 2 for row in rows_of(dataset)]
     assert dataset.targets.mask[:, 1].tolist() == [row // 2 % 3 != 1 for row in rows_of(dataset)]
@@ -139,11 +139,11 @@ ROWS = st.sets(st.integers(0, NUM - 1), max_size=10)
 def test_whatever_is_dropped_the_rest_keeps_its_own_pixels_and_labels(
     tmp_path_factory: pytest.TempPathFactory, missing: set[int], unreadable: set[int], views: set[str] | None
 ) -> None:
-    archive = Archive(tmp_path_factory.mktemp("archive"))
-    archive.spoil(sorted(unreadable))
-    archive.remove(sorted(missing))
+    source = Source(tmp_path_factory.mktemp("dataset"))
+    source.spoil(sorted(unreadable))
+    source.remove(sorted(missing))
     shown = None if views is None else sorted(views)
-    dataset = archive.open(missing="skip", unreadable="skip", views=shown)
+    dataset = source.open(missing="skip", unreadable="skip", views=shown)
     expected = [row for row in range(NUM) if row not in missing | unreadable and row % 6 != 5]
     assert rows_of(dataset) == [row for row in expected if views is None or VIEWS[row % 3] in views]
     check_pixels(dataset)
@@ -152,39 +152,37 @@ def test_whatever_is_dropped_the_rest_keeps_its_own_pixels_and_labels(
     assert len(dataset.table) + sum(dataset.dropped.values()) == NUM
 
 
-def test_dropped_rows_are_counted_once_by_their_first_reason(archive: Archive) -> None:
-    archive.remove([0, 5])  # 5 is in no split, too
-    archive.spoil([1, 2, 11])  # 2 is lateral and 11 in no split, too
-    dataset = archive.open(missing="skip", unreadable="skip", views=["PA", "AP"])
+def test_dropped_rows_are_counted_once_by_their_first_reason(source: Source) -> None:
+    source.remove([0, 5])  # 5 is in no split, too
+    source.spoil([1, 2, 11])  # 2 is lateral and 11 in no split, too
+    dataset = source.open(missing="skip", unreadable="skip", views=["PA", "AP"])
     assert dataset.dropped == {"no file": 2, "unreadable": 3, "other view": 5, "in no split": 0}
     assert len(dataset.table) == NUM - 10
 
 
-def test_missing_files_are_an_error_that_counts_them_and_names_the_first(archive: Archive) -> None:
-    archive.remove([3, 4, 8, 9, 10, 20, 21])
-    assert error_of(archive) == (
+def test_missing_files_are_an_error_that_counts_them_and_names_the_first(source: Source) -> None:
+    source.remove([3, 4, 8, 9, 10, 20, 21])
+    assert error_of(source) == (
         "error: ROOT: 7 of 24 listed images have no file: 3.png, 4.png, 8.png, 9.png, 10.png, ...\n"
         "hint: unpack the rest of the dataset there, or data.missing=skip to continue without them "
         "(listed in missing.csv)"
     )
-    assert not archive.store.exists()
+    assert not source.store.exists()
 
 
-def test_few_missing_files_are_all_named(archive: Archive) -> None:
-    archive.remove([7])
-    assert "1 of 24 listed images have no file: 7.png\n" in error_of(archive)
+def test_few_missing_files_are_all_named(source: Source) -> None:
+    source.remove([7])
+    assert "1 of 24 listed images have no file: 7.png\n" in error_of(source)
 
 
 def test_skipped_missing_files_are_listed_beside_the_store(
-    archive: Archive, capsys: pytest.CaptureFixture[str]
+    source: Source, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    archive.remove([3, 8])
-    dataset = archive.open(missing="skip")
+    source.remove([3, 8])
+    dataset = source.open(missing="skip")
     assert not {3, 8} & set(rows_of(dataset))
-    assert (archive.store / "missing.csv").read_text() == "image,reason\n3.png,no file\n8.png,no file\n"
-    assert (
-        f"warning: 2 images missing and skipped: see {archive.store}/missing.csv" in capsys.readouterr().err
-    )
+    assert (source.store / "missing.csv").read_text() == "image,reason\n3.png,no file\n8.png,no file\n"
+    assert f"warning: 2 images missing and skipped: see {source.store}/missing.csv" in capsys.readouterr().err
 
 
 def test_names_in_lists_without_a_row_are_missing_too(tmp_path: Path) -> None:
@@ -207,31 +205,31 @@ def test_names_in_lists_without_a_row_are_missing_too(tmp_path: Path) -> None:
     assert "00000010_000.png,no row in the label table" in (tmp_path / "store" / "missing.csv").read_text()
 
 
-def test_no_file_at_all_asks_for_the_root(archive: Archive) -> None:
-    archive.remove(range(NUM))
-    assert error_of(archive, missing="skip") == (
+def test_no_file_at_all_asks_for_the_root(source: Source) -> None:
+    source.remove(range(NUM))
+    assert error_of(source, missing="skip") == (
         "error: ROOT: none of its 24 images has a file\nhint: is data.root the right folder?"
     )
 
 
-def test_unreadable_files_are_an_error_or_skipped(archive: Archive) -> None:
-    archive.spoil([6])
-    assert "ROOT/6.png: file is empty (0 bytes)" in error_of(archive)
-    dataset = archive.open(unreadable="skip")
+def test_unreadable_files_are_an_error_or_skipped(source: Source) -> None:
+    source.spoil([6])
+    assert "ROOT/6.png: file is empty (0 bytes)" in error_of(source)
+    dataset = source.open(unreadable="skip")
     assert 6 not in rows_of(dataset)
-    assert "6.png" in (archive.store / "unreadable.csv").read_text()
+    assert "6.png" in (source.store / "unreadable.csv").read_text()
     check_pixels(dataset)
 
 
-def test_a_store_with_skipped_files_is_refused_where_they_are_an_error(archive: Archive) -> None:
-    archive.spoil([6])
-    archive.open(unreadable="skip")
-    assert error_of(archive) == (
+def test_a_store_with_skipped_files_is_refused_where_they_are_an_error(source: Source) -> None:
+    source.spoil([6])
+    source.open(unreadable="skip")
+    assert error_of(source) == (
         "error: STORE: 1 of its files were unreadable and are listed in unreadable.csv\n"
         "hint: data.unreadable=skip continues without them; cxr pack CONFIG --update reads them again"
     )
-    archive.draw(6)
-    assert 6 in rows_of(archive.open(overwrite=True))
+    source.draw(6)
+    assert 6 in rows_of(source.open(overwrite=True))
 
 
 @pytest.mark.parametrize(
@@ -249,11 +247,11 @@ def test_a_store_with_skipped_files_is_refused_where_they_are_an_error(archive: 
     ids=str,
 )
 def test_a_store_serves_every_config_of_the_same_images(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
+    source: Source, monkeypatch: pytest.MonkeyPatch, change: dict[str, object]
 ) -> None:
-    archive.open()
+    source.open()
     monkeypatch.setattr(open_stores, "pack", never)
-    dataset = open_dataset(archive.config(change))
+    dataset = open_dataset(source.config(change))
     check_pixels(dataset)
     assert len(dataset.table) + sum(dataset.dropped.values()) == NUM
 
@@ -270,68 +268,68 @@ def never(*_: object) -> None:
     ],
 )
 def test_a_store_of_other_pixels_is_refused_until_it_is_overwritten(
-    archive: Archive, image: dict[str, object], reason: str
+    source: Source, image: dict[str, object], reason: str
 ) -> None:
-    archive.open()
-    assert error_of(archive, image=image).startswith(f"error: STORE: {reason}\nhint: ")
-    check_pixels(archive.open(overwrite=True, image=image))
+    source.open()
+    assert error_of(source, image=image).startswith(f"error: STORE: {reason}\nhint: ")
+    check_pixels(source.open(overwrite=True, image=image))
 
 
-def test_a_store_of_other_images_is_refused(archive: Archive) -> None:
-    archive.remove([5])
-    archive.open(missing="skip")
-    archive.draw(5)
-    assert error_of(archive) == (
+def test_a_store_of_other_images_is_refused(source: Source) -> None:
+    source.remove([5])
+    source.open(missing="skip")
+    source.draw(5)
+    assert error_of(source) == (
         "error: STORE: packed with num_images 23, but the config asks for 24\n"
         "error: STORE: packed from other images than the label table now names: 1 new (5.png)\n"
         "hint: cxr pack CONFIG --overwrite packs it again, or store.path=FOLDER keeps both"
     )
 
 
-def test_the_order_of_the_label_table_is_the_order_of_the_store(archive: Archive) -> None:
-    archive.open()
-    first, *rest = (archive.root / "labels.csv").read_text().splitlines()
-    write_lines(archive.root / "labels.csv", [first, *rest[::-1]])
-    assert "packed in another order than the label table now has" in error_of(archive)
-    check_pixels(archive.open(overwrite=True))
+def test_the_order_of_the_label_table_is_the_order_of_the_store(source: Source) -> None:
+    source.open()
+    first, *rest = (source.root / "labels.csv").read_text().splitlines()
+    write_lines(source.root / "labels.csv", [first, *rest[::-1]])
+    assert "packed in another order than the label table now has" in error_of(source)
+    check_pixels(source.open(overwrite=True))
 
 
-def test_where_another_process_packs_none_is_packed(archive: Archive) -> None:
+def test_where_another_process_packs_none_is_packed(source: Source) -> None:
     with pytest.raises(CxrError, match="is no store of packed images"):
-        open_dataset(archive.config(), may_pack=False)
-    archive.open()
-    check_pixels(open_dataset(archive.config(), may_pack=False))
+        open_dataset(source.config(), may_pack=False)
+    source.open()
+    check_pixels(open_dataset(source.config(), may_pack=False))
 
 
-def test_the_split_does_not_depend_on_files_that_are_missing(archive: Archive) -> None:
-    whole = archive.open(split="random")
+def test_the_split_does_not_depend_on_files_that_are_missing(source: Source) -> None:
+    whole = source.open(split="random")
     folds = dict(zip(rows_of(whole), whole.assigned.tolist(), strict=True))
-    archive.remove([0, 1, 2, 3])
-    rest = archive.open(split="random", missing="skip", overwrite=True)
+    source.remove([0, 1, 2, 3])
+    rest = source.open(split="random", missing="skip", overwrite=True)
     assert {row: folds[row] for row in rows_of(rest)} == dict(
         zip(rows_of(rest), rest.assigned.tolist(), strict=True)
     )
 
 
-def test_a_policy_for_what_is_no_finding_is_refused(archive: Archive) -> None:
-    assert error_of(archive, uncertain={"Oedema": "ones", "Edema": "zeros", "Masses": "ones"}) == (
+def test_a_policy_for_what_is_no_finding_is_refused(source: Source) -> None:
+    assert error_of(source, uncertain={"Oedema": "ones", "Edema": "zeros", "Masses": "ones"}) == (
         "error: data.uncertain: 'Masses' is no finding here\n"
         "error: data.uncertain: 'Oedema' is no finding here\n"
         "hint: findings are Mass, Edema"
     )
 
 
-def test_a_policy_may_spell_a_finding_in_another_way(archive: Archive) -> None:
-    text = (archive.root / "labels.csv").read_text().replace("Edema", "Pleural Thickening")
-    (archive.root / "labels.csv").write_text(text)
-    thick = archive.open(uncertain={"Pleural Thickening": "ones"})
+def test_a_policy_may_spell_a_finding_in_another_way(source: Source) -> None:
+    text = (source.root / "labels.csv").read_text().replace("Edema", "Pleural Thickening")
+    (source.root / "labels.csv").write_text(text)
+    thick = source.open(uncertain={"Pleural Thickening": "ones"})
     assert thick.targets.findings == ("Mass", "Pleural_Thickening")
     assert thick.targets.y[:, 1].tolist() == [float(row // 2 % 3 < 2) for row in rows_of(thick)]
 
 
-def test_counts_add_up_and_are_plain_json(archive: Archive) -> None:
-    archive.spoil([1])
-    dataset = archive.open(unreadable="skip", blank="masked")
+def test_counts_add_up_and_are_plain_json(source: Source) -> None:
+    source.spoil([1])
+    dataset = source.open(unreadable="skip", blank="masked")
     counts = json.loads(json.dumps(dataset.counts()))
     assert sum(counts["images"].values()) + sum(counts["dropped"].values()) == NUM
     assert counts["patients"] == counts["images"]  # each image is another patient's
@@ -343,9 +341,9 @@ def test_counts_add_up_and_are_plain_json(archive: Archive) -> None:
             )
 
 
-def test_the_printed_counts_are_those_of_the_targets(archive: Archive) -> None:
-    archive.remove([0])
-    dataset = archive.open(missing="skip")
+def test_the_printed_counts_are_those_of_the_targets(source: Source) -> None:
+    source.remove([0])
+    dataset = source.open(missing="skip")
     console = Console(width=120, file=io.StringIO(), record=True)
     console.print(render(*count_parts(dataset)))
     lines = [line.split() for line in console.export_text().splitlines()]
@@ -356,10 +354,10 @@ def test_the_printed_counts_are_those_of_the_targets(archive: Archive) -> None:
     assert "dropped: 1 no file, 4 in no split" in " ".join(lines[1])
 
 
-def test_a_store_is_named_by_source_folder_and_size(archive: Archive) -> None:
-    plain = archive.config().model_copy(update={"store": Config.model_fields["store"].default})
-    assert store_path(plain) == Path("stores/table-archive-16")
-    assert store_path(archive.config()) == archive.store
+def test_a_store_is_named_by_source_folder_and_size(source: Source) -> None:
+    plain = source.config().model_copy(update={"store": Config.model_fields["store"].default})
+    assert store_path(plain) == Path("stores/table-dataset-16")
+    assert store_path(source.config()) == source.store
 
 
 @pytest.mark.real

@@ -37,7 +37,7 @@ from tests.helpers.fakes import write_image
 HOW = Preprocess(32)
 
 
-class Archive:
+class Source:
     """Images of different shapes in one folder, and their store beside it."""
 
     def __init__(self, root: Path, num: int = 12) -> None:
@@ -84,8 +84,8 @@ class Archive:
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Archive:
-    return Archive(tmp_path)
+def source(tmp_path: Path) -> Source:
+    return Source(tmp_path)
 
 
 @pytest.fixture
@@ -102,36 +102,36 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 7, 30])
-def test_each_row_is_its_prepared_file_whatever_the_number_of_workers(archive: Archive, workers: int) -> None:
-    np.testing.assert_array_equal(archive.pack(workers=workers).pixels, archive.expected())
+def test_each_row_is_its_prepared_file_whatever_the_number_of_workers(source: Source, workers: int) -> None:
+    np.testing.assert_array_equal(source.pack(workers=workers).pixels, source.expected())
 
 
 @pytest.mark.parametrize("how", [Preprocess(16), Preprocess(48, "squash"), Preprocess(20, "crop")])
-def test_each_row_is_its_prepared_file_under_every_preprocess(archive: Archive, how: Preprocess) -> None:
-    store = archive.pack(how)
-    np.testing.assert_array_equal(store.pixels, archive.expected(how))
+def test_each_row_is_its_prepared_file_under_every_preprocess(source: Source, how: Preprocess) -> None:
+    store = source.pack(how)
+    np.testing.assert_array_equal(store.pixels, source.expected(how))
     assert store.readable.all()
 
 
-def test_a_store_holds_its_files_and_nothing_else(archive: Archive) -> None:
-    archive.pack()
-    assert sorted(path.name for path in archive.folder.iterdir()) == [
+def test_a_store_holds_its_files_and_nothing_else(source: Source) -> None:
+    source.pack()
+    assert sorted(path.name for path in source.folder.iterdir()) == [
         "images.txt",
         "manifest.json",
         "pixels.u8",
         "rows.npz",
     ]
-    assert (archive.folder / "images.txt").read_text().splitlines() == archive.paths
-    assert not archive.partial.exists()
+    assert (source.folder / "images.txt").read_text().splitlines() == source.paths
+    assert not source.partial.exists()
 
 
-def test_each_file_is_read_once(archive: Archive, reads: list[str]) -> None:
-    archive.pack(workers=5)
-    assert sorted(reads) == archive.paths
+def test_each_file_is_read_once(source: Source, reads: list[str]) -> None:
+    source.pack(workers=5)
+    assert sorted(reads) == source.paths
 
 
 def test_no_more_images_are_alive_than_there_are_workers(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
+    source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[weakref.ref[Grey]] = []
     most = 0
@@ -145,7 +145,7 @@ def test_no_more_images_are_alive_than_there_are_workers(
         return picture
 
     monkeypatch.setattr(store_files, "read_file", read)
-    archive.pack(workers=3)
+    source.pack(workers=3)
     assert 1 <= most <= 3
 
 
@@ -170,51 +170,51 @@ pack(root / "files", paths, paths, make_manifest("nih", paths, Preprocess(32)), 
 """
 
 
-def kill_while_packing(archive: Archive, seconds: float) -> int:
+def kill_while_packing(source: Source, seconds: float) -> int:
     """How many rows are packed when a packing process is killed `seconds` after it has got further."""
-    command = [sys.executable, "-c", SLOW_PACK, str(archive.root.parent), str(len(archive.paths))]
+    command = [sys.executable, "-c", SLOW_PACK, str(source.root.parent), str(len(source.paths))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    before = archive.num_packed()
+    before = source.num_packed()
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
-        while archive.num_packed() == before:
+        while source.num_packed() == before:
             assert process.poll() is None
             time.sleep(0.002)
         time.sleep(seconds)
         process.kill()
-    return archive.num_packed()
+    return source.num_packed()
 
 
 def test_packing_resumes_after_kills_and_gives_the_same_bytes(tmp_path: Path, reads: list[str]) -> None:
-    archive = Archive(tmp_path, num=600)
-    straight = archive.expected().tobytes()
+    source = Source(tmp_path, num=600)
+    straight = source.expected().tobytes()
     done, when = [0], random.Random(0)
     for _ in range(4):
-        done.append(kill_while_packing(archive, when.uniform(0, 0.15)))
+        done.append(kill_while_packing(source, when.uniform(0, 0.15)))
         assert done[-2] < done[-1] < 600  # each goes on where the last was killed
-    store = archive.pack()
+    store = source.pack()
     assert len(reads) == 600 - done[-1]
     assert np.asarray(store.pixels).tobytes() == straight
 
 
-def test_going_on_is_said(archive: Archive, capsys: pytest.CaptureFixture[str]) -> None:
-    archive.spoil([3, 4])
+def test_going_on_is_said(source: Source, capsys: pytest.CaptureFixture[str]) -> None:
+    source.spoil([3, 4])
     with pytest.raises(CxrError):
-        archive.pack()
+        source.pack()
     capsys.readouterr()
     with pytest.raises(CxrError):
-        archive.pack()
-    assert f"{archive.partial}: resuming after 10 of 12 images" in capsys.readouterr().err
+        source.pack()
+    assert f"{source.partial}: resuming after 10 of 12 images" in capsys.readouterr().err
 
 
 def test_what_an_interrupt_left_is_saved(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch, reads: list[str]
+    source: Source, monkeypatch: pytest.MonkeyPatch, reads: list[str]
 ) -> None:
     monkeypatch.setattr(RowPacker, "_save_now_and_then", interrupt_after_one)
     with pytest.raises(KeyboardInterrupt):
-        archive.pack(workers=1)
+        source.pack(workers=1)
     monkeypatch.undo()
-    assert archive.num_packed() == len(reads) > 0
-    np.testing.assert_array_equal(archive.pack().pixels, archive.expected())
+    assert source.num_packed() == len(reads) > 0
+    np.testing.assert_array_equal(source.pack().pixels, source.expected())
 
 
 def interrupt_after_one(packer: RowPacker) -> None:
@@ -224,68 +224,68 @@ def interrupt_after_one(packer: RowPacker) -> None:
 
 
 @pytest.mark.parametrize("change", ["images", "preprocess", "length"])
-def test_what_is_left_of_another_pack_is_discarded(archive: Archive, reads: list[str], change: str) -> None:
-    archive.spoil([0])
+def test_what_is_left_of_another_pack_is_discarded(source: Source, reads: list[str], change: str) -> None:
+    source.spoil([0])
     with pytest.raises(CxrError):
-        archive.pack()
-    write_image(archive.root / archive.paths[0])
+        source.pack()
+    write_image(source.root / source.paths[0])
     reads.clear()
     if change == "images":
-        archive.paths.reverse()
+        source.paths.reverse()
     if change == "length":
-        archive.paths.pop()
+        source.paths.pop()
     how = Preprocess(16) if change == "preprocess" else HOW
-    np.testing.assert_array_equal(archive.pack(how).pixels, archive.expected(how))
-    assert sorted(reads) == sorted(archive.paths)
+    np.testing.assert_array_equal(source.pack(how).pixels, source.expected(how))
+    assert sorted(reads) == sorted(source.paths)
 
 
-def test_what_is_left_without_its_pixels_is_packed_anew(archive: Archive) -> None:
-    archive.spoil([0])
+def test_what_is_left_without_its_pixels_is_packed_anew(source: Source) -> None:
+    source.spoil([0])
     with pytest.raises(CxrError):
-        archive.pack()
-    write_image(archive.root / archive.paths[0])
-    (archive.partial / "pixels.u8").unlink()
-    np.testing.assert_array_equal(archive.pack().pixels, archive.expected())
+        source.pack()
+    write_image(source.root / source.paths[0])
+    (source.partial / "pixels.u8").unlink()
+    np.testing.assert_array_equal(source.pack().pixels, source.expected())
 
 
-def test_every_unreadable_file_is_named_and_what_is_done_is_kept(archive: Archive, reads: list[str]) -> None:
-    archive.spoil([2, 7])
-    (archive.root / archive.paths[9]).write_text("no picture")
+def test_every_unreadable_file_is_named_and_what_is_done_is_kept(source: Source, reads: list[str]) -> None:
+    source.spoil([2, 7])
+    (source.root / source.paths[9]).write_text("no picture")
     with pytest.raises(CxrError) as error:
-        archive.pack()
-    assert error.value.render().replace(f"{archive.root}/", "") == (
+        source.pack()
+    assert error.value.render().replace(f"{source.root}/", "") == (
         "error: 00002.png: file is empty (0 bytes)\n"
         "error: 00007.png: file is empty (0 bytes)\n"
         "error: 00009.png: not a PNG, JPEG, TIFF or DICOM image\n"
         "hint: download them again, or data.unreadable=skip; "
         "skipped files are listed in unreadable.csv beside the store"
     )
-    assert not archive.folder.exists()
+    assert not source.folder.exists()
     for row in (2, 7, 9):
-        write_image(archive.root / archive.paths[row])
+        write_image(source.root / source.paths[row])
     reads.clear()
-    np.testing.assert_array_equal(archive.pack().pixels, archive.expected())
+    np.testing.assert_array_equal(source.pack().pixels, source.expected())
     assert sorted(reads) == ["00002.png", "00007.png", "00009.png"]
 
 
 def test_after_twenty_unreadable_files_the_rest_is_counted(tmp_path: Path) -> None:
-    archive = Archive(tmp_path, num=30)
-    archive.spoil(range(23))
+    source = Source(tmp_path, num=30)
+    source.spoil(range(23))
     with pytest.raises(CxrError) as error:
-        archive.pack()
+        source.pack()
     *named, rest = error.value.problems
-    assert named == [f"{archive.root / path}: file is empty (0 bytes)" for path in archive.paths[:20]]
-    assert rest == f"{archive.root}: 3 more unreadable files"
+    assert named == [f"{source.root / path}: file is empty (0 bytes)" for path in source.paths[:20]]
+    assert rest == f"{source.root}: 3 more unreadable files"
 
 
 def test_skipped_files_are_black_marked_and_listed(
-    archive: Archive, capsys: pytest.CaptureFixture[str]
+    source: Source, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    archive.spoil([5, 1])
-    store = archive.pack(unreadable="skip")
+    source.spoil([5, 1])
+    store = source.pack(unreadable="skip")
     assert np.flatnonzero(~store.readable).tolist() == [1, 5]
     assert not store.pixels[[1, 5]].any()
-    assert (archive.folder / "unreadable.csv").read_text().splitlines() == [
+    assert (source.folder / "unreadable.csv").read_text().splitlines() == [
         "image,path,reason",
         "00001.png,00001.png,file is empty (0 bytes)",
         "00005.png,00005.png,file is empty (0 bytes)",
@@ -293,57 +293,57 @@ def test_skipped_files_are_black_marked_and_listed(
     assert "warning: 2 of 12 files unreadable and skipped" in capsys.readouterr().err
 
 
-def test_skipping_after_an_error_reads_only_the_bad_files_again(archive: Archive, reads: list[str]) -> None:
-    archive.spoil([4])
+def test_skipping_after_an_error_reads_only_the_bad_files_again(source: Source, reads: list[str]) -> None:
+    source.spoil([4])
     with pytest.raises(CxrError):
-        archive.pack()
+        source.pack()
     reads.clear()
-    assert not archive.pack(unreadable="skip").readable[4]
+    assert not source.pack(unreadable="skip").readable[4]
     assert reads == ["00004.png"]
 
 
 def test_a_fault_of_the_program_is_no_unreadable_file(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
+    source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(path: Path, *_: object) -> Grey:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(store_files, "read_file", fail)
     with pytest.raises(RuntimeError, match="a bug"):
-        archive.pack()
+        source.pack()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("pack_")]
 
 
-def test_a_second_packer_is_refused(archive: Archive) -> None:
-    with only_one(archive.folder.with_name("store.lock"), "taken"), pytest.raises(CxrError) as error:
-        archive.pack()
+def test_a_second_packer_is_refused(source: Source) -> None:
+    with only_one(source.folder.with_name("store.lock"), "taken"), pytest.raises(CxrError) as error:
+        source.pack()
     assert error.value.render() == (
-        f"error: {archive.partial}: another process is packing this store\nhint: wait until it has finished"
+        f"error: {source.partial}: another process is packing this store\nhint: wait until it has finished"
     )
-    assert archive.pack().readable.all()
+    assert source.pack().readable.all()
 
 
-def test_a_new_store_takes_the_place_of_the_whole_old_one(archive: Archive) -> None:
-    archive.spoil([1])
-    archive.pack(unreadable="skip")
-    write_image(archive.root / archive.paths[1])
-    np.testing.assert_array_equal(archive.pack(Preprocess(16)).pixels, archive.expected(Preprocess(16)))
-    assert not (archive.folder / "unreadable.csv").exists()
-    assert sorted(path.name for path in archive.folder.parent.iterdir()) == ["files", "store"]
+def test_a_new_store_takes_the_place_of_the_whole_old_one(source: Source) -> None:
+    source.spoil([1])
+    source.pack(unreadable="skip")
+    write_image(source.root / source.paths[1])
+    np.testing.assert_array_equal(source.pack(Preprocess(16)).pixels, source.expected(Preprocess(16)))
+    assert not (source.folder / "unreadable.csv").exists()
+    assert sorted(path.name for path in source.folder.parent.iterdir()) == ["files", "store"]
 
 
-def test_an_old_store_moved_aside_before_a_kill_is_cleared(archive: Archive) -> None:
-    (archive.folder.with_name("store.old")).mkdir()
-    archive.pack()
-    assert sorted(path.name for path in archive.folder.parent.iterdir()) == ["files", "store"]
+def test_an_old_store_moved_aside_before_a_kill_is_cleared(source: Source) -> None:
+    (source.folder.with_name("store.old")).mkdir()
+    source.pack()
+    assert sorted(path.name for path in source.folder.parent.iterdir()) == ["files", "store"]
 
 
 def test_a_disk_too_small_is_an_error_before_any_file_is_read(
-    archive: Archive, small_disk: Path, reads: list[str]
+    source: Source, small_disk: Path, reads: list[str]
 ) -> None:
-    archive.folder = small_disk / "store"
+    source.folder = small_disk / "store"
     with pytest.raises(CxrError) as error:
-        archive.pack(Preprocess(1024))
+        source.pack(Preprocess(1024))
     assert error.value.render() == (
         f"error: {small_disk}/store.partial: the disk is full\n"
         "hint: free some space or choose another folder; files written before are intact"
@@ -352,13 +352,13 @@ def test_a_disk_too_small_is_an_error_before_any_file_is_read(
     assert not reads
 
 
-def test_a_disk_that_is_full_already_is_an_error(archive: Archive, small_disk: Path) -> None:
-    archive.folder = small_disk / "store"
+def test_a_disk_that_is_full_already_is_an_error(source: Source, small_disk: Path) -> None:
+    source.folder = small_disk / "store"
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space left"):
         filler.write_bytes(bytes(1 << 22))
     with pytest.raises(CxrError, match="the disk is full"):
-        archive.pack()
+        source.pack()
     assert list(small_disk.iterdir()) == [filler]
 
 
@@ -386,87 +386,87 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_file_that_has_changed_refuses_the_store_and_is_packed_again_by_update(
-    archive: Archive, reads: list[str], change: str
+    source: Source, reads: list[str], change: str
 ) -> None:
-    archive.pack()
-    CHANGES[change](archive.root / archive.paths[3])
+    source.pack()
+    CHANGES[change](source.root / source.paths[3])
     with pytest.raises(CxrError) as error:
-        archive.open()
+        source.open()
     assert error.value.render() == (
-        f"error: {archive.folder}: 1 file of 12 changed since packing: 00003.png\n"
+        f"error: {source.folder}: 1 file of 12 changed since packing: 00003.png\n"
         "hint: cxr pack CONFIG --update reads these files again and keeps the rest"
     )
-    write_image(archive.root / archive.paths[3], 24)
+    write_image(source.root / source.paths[3], 24)
     reads.clear()
-    np.testing.assert_array_equal(archive.begin("update").pixels, archive.expected())
+    np.testing.assert_array_equal(source.begin("update").pixels, source.expected())
     assert set(reads) == {"00003.png"}
-    assert sorted(path.name for path in archive.folder.parent.iterdir()) == ["files", "store"]
+    assert sorted(path.name for path in source.folder.parent.iterdir()) == ["files", "store"]
 
 
 def test_a_file_with_another_time_alone_is_read_once_and_is_the_same(
-    archive: Archive, reads: list[str], capsys: pytest.CaptureFixture[str]
+    source: Source, reads: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    archive.spoil([5])
-    archive.pack(unreadable="skip")
+    source.spoil([5])
+    source.pack(unreadable="skip")
     for row in (2, 5, 7):
-        age(archive.root / archive.paths[row], 3600)
+        age(source.root / source.paths[row], 3600)
     reads.clear()
-    archive.open()
+    source.open()
     assert sorted(reads) == ["00002.png", "00005.png", "00007.png"]
     assert "3 files of the same size and another time: reading to compare" in capsys.readouterr().err
-    archive.open()
+    source.open()
     assert len(reads) == 3
-    before = (archive.folder / "rows.npz").read_bytes()
-    archive.open()
-    assert (archive.folder / "rows.npz").read_bytes() == before
+    before = (source.folder / "rows.npz").read_bytes()
+    source.open()
+    assert (source.folder / "rows.npz").read_bytes() == before
 
 
-def test_an_unreadable_file_that_is_replaced_has_changed(archive: Archive) -> None:
-    archive.spoil([5])
-    archive.pack(unreadable="skip")
-    write_image(archive.root / archive.paths[5])
+def test_an_unreadable_file_that_is_replaced_has_changed(source: Source) -> None:
+    source.spoil([5])
+    source.pack(unreadable="skip")
+    write_image(source.root / source.paths[5])
     with pytest.raises(CxrError, match=r"1 file of 12 changed since packing: 00005\.png"):
-        archive.open()
-    assert archive.begin("update").readable.all()
-    assert not (archive.folder / "unreadable.csv").exists()
+        source.open()
+    assert source.begin("update").readable.all()
+    assert not (source.folder / "unreadable.csv").exists()
 
 
 def test_a_dataset_that_was_moved_or_kept_in_whole_seconds_is_the_same(
-    archive: Archive, reads: list[str]
+    source: Source, reads: list[str]
 ) -> None:
-    for path in archive.paths:
-        age(archive.root / path, 60)
-    archive.pack()
-    archive.root = archive.root.rename(archive.root.with_name("moved"))
-    for place, path in enumerate(archive.paths):  # as a disk of whole or of even seconds keeps times
-        time = (archive.root / path).stat().st_mtime_ns
+    for path in source.paths:
+        age(source.root / path, 60)
+    source.pack()
+    source.root = source.root.rename(source.root.with_name("moved"))
+    for place, path in enumerate(source.paths):  # as a disk of whole or of even seconds keeps times
+        time = (source.root / path).stat().st_mtime_ns
         whole = time // 10**9 * 10**9 if place % 2 else (time // (2 * 10**9) + 1) * 2 * 10**9
-        os.utime(archive.root / path, ns=(whole, whole))
+        os.utime(source.root / path, ns=(whole, whole))
     reads.clear()
-    archive.open()
+    source.open()
     assert reads == []
 
 
 def test_a_time_in_whole_seconds_says_nothing_of_a_file_that_is_just_written(
-    archive: Archive, reads: list[str]
+    source: Source, reads: list[str]
 ) -> None:
     now = int(time.time())
-    for path in archive.paths:
-        os.utime(archive.root / path, (now, now))
-    archive.pack()
-    draw_another(archive.root / archive.paths[1])  # within the same second
-    os.utime(archive.root / archive.paths[1], (now, now))
+    for path in source.paths:
+        os.utime(source.root / path, (now, now))
+    source.pack()
+    draw_another(source.root / source.paths[1])  # within the same second
+    os.utime(source.root / source.paths[1], (now, now))
     with pytest.raises(CxrError, match=r"1 file of 12 changed since packing: 00001\.png"):
-        archive.open()
+        source.open()
 
 
 @pytest.mark.parametrize("time", [0, 1, -(10**9), 2**33 * 10**9], ids=["1970", "a layer", "1969", "2242"])
-def test_any_time_that_a_file_can_have_is_a_time(archive: Archive, reads: list[str], time: int) -> None:
-    for path in archive.paths:
-        os.utime(archive.root / path, ns=(time, time))
-    archive.pack()
+def test_any_time_that_a_file_can_have_is_a_time(source: Source, reads: list[str], time: int) -> None:
+    for path in source.paths:
+        os.utime(source.root / path, ns=(time, time))
+    source.pack()
     reads.clear()
-    archive.open()
+    source.open()
     assert reads == []
 
 
@@ -475,70 +475,70 @@ def test_any_time_that_a_file_can_have_is_a_time(archive: Archive, reads: list[s
 def test_exactly_the_files_that_changed_are_named(
     tmp_path_factory: pytest.TempPathFactory, done: dict[int, str]
 ) -> None:
-    archive = Archive(tmp_path_factory.mktemp("archive"))
-    archive.pack()
+    source = Source(tmp_path_factory.mktemp("dataset"))
+    source.pack()
     for row, what in done.items():
-        path = archive.root / archive.paths[row]
+        path = source.root / source.paths[row]
         if what == "touched":
             age(path, 100)
         elif what == "coarse":
             os.utime(path, (path.stat().st_mtime_ns // 10**9,) * 2)
         else:
             CHANGES[what](path)
-    changed = [archive.paths[row] for row, what in sorted(done.items()) if what in CHANGES]
+    changed = [source.paths[row] for row, what in sorted(done.items()) if what in CHANGES]
     if not changed:
-        archive.open()
+        source.open()
         return
     with pytest.raises(CxrError) as error:
-        archive.open()
+        source.open()
     first = ", ".join([*changed[:5], *(["..."] if len(changed) > 5 else [])])
     assert error.value.problems[0].endswith(f" of 12 changed since packing: {first}")
     assert f" {len(changed)} file" in error.value.problems[0]
 
 
 def test_damaged_rows_are_packed_again_by_update_and_the_rest_is_kept(
-    archive: Archive, reads: list[str]
+    source: Source, reads: list[str]
 ) -> None:
-    store = archive.pack()
-    data = bytearray((archive.folder / "pixels.u8").read_bytes())
+    store = source.pack()
+    data = bytearray((source.folder / "pixels.u8").read_bytes())
     for row in (0, 11):
         data[row * HOW.size**2 + 5] ^= 1
-    (archive.folder / "pixels.u8").write_bytes(data)
+    (source.folder / "pixels.u8").write_bytes(data)
     with pytest.raises(CxrError, match=r"2 images of 12 damaged on this disk: 00000\.png, 00011\.png"):
-        check_pixels(archive.open())
+        check_pixels(source.open())
     reads.clear()
-    store = archive.begin("update")
+    store = source.begin("update")
     assert sorted(reads) == ["00000.png", "00011.png"]
     check_pixels(store)
-    np.testing.assert_array_equal(store.pixels, archive.expected())
+    np.testing.assert_array_equal(store.pixels, source.expected())
 
 
-def test_a_pack_that_goes_on_reads_changed_files_again(archive: Archive, reads: list[str]) -> None:
-    archive.spoil([0, 9])
+def test_a_pack_that_goes_on_reads_changed_files_again(source: Source, reads: list[str]) -> None:
+    source.spoil([0, 9])
     with pytest.raises(CxrError):
-        archive.pack()
-    write_image(archive.root / archive.paths[0])
-    write_image(archive.root / archive.paths[9])
-    draw_another(archive.root / archive.paths[4])
-    age(archive.root / archive.paths[6], 60)
+        source.pack()
+    write_image(source.root / source.paths[0])
+    write_image(source.root / source.paths[9])
+    draw_another(source.root / source.paths[4])
+    age(source.root / source.paths[6], 60)
     reads.clear()
-    np.testing.assert_array_equal(archive.pack().pixels, archive.expected())
+    np.testing.assert_array_equal(source.pack().pixels, source.expected())
     assert sorted(reads) == ["00000.png", "00004.png", "00006.png", "00009.png"]
 
 
 def test_overwrite_drops_all_that_was_packed_even_an_interrupted_pack(
-    archive: Archive, reads: list[str]
+    source: Source, reads: list[str]
 ) -> None:
-    archive.pack()
-    archive.spoil([2])
+    source.pack()
+    source.spoil([2])
     for _ in range(2):
         reads.clear()
         with pytest.raises(CxrError, match="file is empty"):
-            archive.begin("overwrite")
-        assert sorted(reads) == archive.paths
-    write_image(archive.root / archive.paths[2])
-    np.testing.assert_array_equal(archive.pack().pixels, archive.expected())  # and that one goes on
-    assert reads[len(archive.paths) :] == ["00002.png"]
+            source.begin("overwrite")
+        assert sorted(reads) == source.paths
+    write_image(source.root / source.paths[2])
+    np.testing.assert_array_equal(source.pack().pixels, source.expected())  # and that one goes on
+    assert reads[len(source.paths) :] == ["00002.png"]
 
 
 NUMBERS = [errno.EACCES, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOMEM]
@@ -548,7 +548,7 @@ NUMBERS = [errno.EACCES, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE, er
     "number", [*NUMBERS, None], ids=lambda number: errno.errorcode.get(number, "no memory")
 )
 def test_what_is_not_in_the_file_is_no_damage_and_the_pack_can_be_resumed(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch, number: int | None
+    source: Source, monkeypatch: pytest.MonkeyPatch, number: int | None
 ) -> None:
     opened = os.open
 
@@ -560,18 +560,18 @@ def test_what_is_not_in_the_file_is_no_damage_and_the_pack_can_be_resumed(
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", refuse)
         with pytest.raises(CxrError) as error:
-            archive.pack(unreadable="skip")
+            source.pack(unreadable="skip")
     said = os.strerror(number or errno.ENOMEM)
-    assert error.value.problems == (f"{archive.root}/00006.png: cannot be read: {said}",)
+    assert error.value.problems == (f"{source.root}/00006.png: cannot be read: {said}",)
     assert "then run the same command again: it resumes" in error.value.hint
-    assert not (archive.partial / "unreadable.csv").exists()
-    store = archive.pack(unreadable="skip")
+    assert not (source.partial / "unreadable.csv").exists()
+    store = source.pack(unreadable="skip")
     assert store.readable.all()
-    np.testing.assert_array_equal(store.pixels, archive.expected())
+    np.testing.assert_array_equal(store.pixels, source.expected())
 
 
 def test_all_files_that_may_not_be_read_are_named_at_the_end(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch, reads: list[str]
+    source: Source, monkeypatch: pytest.MonkeyPatch, reads: list[str]
 ) -> None:
     def refuse(path: Path, intensity: Intensity, note: Note) -> Grey:
         if path.name in ("00001.png", "00008.png"):
@@ -580,38 +580,38 @@ def test_all_files_that_may_not_be_read_are_named_at_the_end(
 
     monkeypatch.setattr(store_files, "read_file", refuse)
     with pytest.raises(CxrError) as error:
-        archive.pack()
+        source.pack()
     assert [problem.rpartition("/")[2] for problem in error.value.problems] == [
         f"{name}: cannot be read: Permission denied" for name in ("00001.png", "00008.png")
     ]
-    assert archive.num_packed() == 10
+    assert source.num_packed() == 10
 
 
 def test_a_folder_that_is_unmounted_while_it_is_packed_is_no_damage(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
+    source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def unmount(path: Path, intensity: Intensity, note: Note) -> Grey:
         if path.name == "00004.png":
-            archive.root.rename(archive.root.with_name("away"))
+            source.root.rename(source.root.with_name("away"))
         return read_file(path, intensity, note)
 
     monkeypatch.setattr(store_files, "read_file", unmount)
     with pytest.raises(CxrError, match="cannot be read: No such file or directory"):
-        archive.pack(unreadable="skip", workers=1)
-    assert archive.num_packed() == 4
+        source.pack(unreadable="skip", workers=1)
+    assert source.num_packed() == 4
 
 
 @pytest.mark.parametrize("second", [False, True], ids=["once", "twice"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_saves_what_is_packed_and_a_second_ends_at_once(
-    archive: Archive, number: signal.Signals, second: bool
+    source: Source, number: signal.Signals, second: bool
 ) -> None:
     script = SLOW_PACK.replace(
         "time.sleep(0.004)", "time.sleep(60 if path.name > '00003.png' and TWICE else 0.05)"
     )
-    command = [sys.executable, "-c", script.replace("TWICE", str(second)), str(archive.root.parent), "12"]
+    command = [sys.executable, "-c", script.replace("TWICE", str(second)), str(source.root.parent), "12"]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
-        while archive.num_packed() < 2:
+        while source.num_packed() < 2:
             time.sleep(0.002)
         process.send_signal(number)
         if second:
@@ -621,8 +621,8 @@ def test_a_signal_saves_what_is_packed_and_a_second_ends_at_once(
     assert process.returncode == (
         -number if second else 1
     )  # Interrupted, which the command turns into its status
-    assert 2 <= archive.num_packed() < 12
-    np.testing.assert_array_equal(archive.pack().pixels, archive.expected())
+    assert 2 <= source.num_packed() < 12
+    np.testing.assert_array_equal(source.pack().pixels, source.expected())
 
 
 @pytest.fixture
@@ -658,16 +658,16 @@ def test_pixels_come_from_a_function_where_there_is_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["store", "store.partial", "store.old"])
-def test_packing_removes_no_folder_of_anything_else(archive: Archive, name: str) -> None:
-    folder = archive.folder.with_name(name)
+def test_packing_removes_no_folder_of_anything_else(source: Source, name: str) -> None:
+    folder = source.folder.with_name(name)
     (folder / "photos").mkdir(parents=True)
     ways: tuple[Begin | None, ...] = ("overwrite", "update", None)
     for how in ways:
         with pytest.raises(CxrError) as error:
-            archive.begin(how) if how else archive.pack()
+            source.begin(how) if how else source.pack()
         assert error.value.problems == (f"{folder}: holds what is no part of a store: photos",)
         assert "--overwrite" not in error.value.hint
     assert (folder / "photos").is_dir()
     shutil.rmtree(folder)
     folder.mkdir()
-    assert archive.pack().readable.all()  # an empty folder is no loss
+    assert source.pack().readable.all()  # an empty folder is no loss

@@ -70,9 +70,9 @@ def test_a_policy_decides_between_an_error_and_a_warning() -> None:
 
 
 def test_training_names_missing_files_of_both_datasets_at_once(
-    recipe: Path, archive: Path, chexpert: Path, tmp_path: Path
+    recipe: Path, nih_root: Path, chexpert: Path, tmp_path: Path
 ) -> None:
-    roots = [Path(shutil.copytree(root, tmp_path / root.name)) for root in (archive, chexpert)]
+    roots = [Path(shutil.copytree(root, tmp_path / root.name)) for root in (nih_root, chexpert)]
     for root in roots:
         next(iter(sorted(root.rglob("*.[pj][np]g")))).unlink()
     config = load(recipe, [f"data.root={roots[0]}", also(roots[1]), f"store.path={tmp_path / 'store'}"])

@@ -198,7 +198,7 @@ def test_a_folder_that_is_no_whole_store_is_refused(folder: Path, damage: Callab
     assert problem.startswith("is no store of packed images: ")
 
 
-def test_archives_of_the_same_names_but_other_files_have_other_fingerprints(tmp_path: Path) -> None:
+def test_datasets_of_the_same_names_but_other_files_have_other_fingerprints(tmp_path: Path) -> None:
     for folder, text in (("a", "x"), ("b", "xx"), ("moved", "x")):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "1.png").write_text(text)

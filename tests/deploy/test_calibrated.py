@@ -50,9 +50,9 @@ def predict_json(capsys: Said, *arguments: str | Path) -> dict[str, Any]:
 
 
 def test_probabilities_and_thresholds_are_moved_by_the_line(
-    calibrated: Path, archive: Path, capsys: Said
+    calibrated: Path, nih_root: Path, capsys: Said
 ) -> None:
-    image = min((archive / "images").iterdir())
+    image = min((nih_root / "images").iterdir())
     plain, moved = (
         predict_json(capsys, calibrated, image),
         predict_json(capsys, calibrated, image, "--calibrated"),
@@ -67,9 +67,9 @@ def test_probabilities_and_thresholds_are_moved_by_the_line(
 
 
 def test_csv_and_table_name_the_findings_that_are_not_calibrated(
-    calibrated: Path, archive: Path, capsys: Said
+    calibrated: Path, nih_root: Path, capsys: Said
 ) -> None:
-    image = min((archive / "images").iterdir())
+    image = min((nih_root / "images").iterdir())
     assert call("predict", calibrated, image, "--calibrated", "--format", "csv") == 0
     said = capsys.readouterr()
     (row,) = csv.DictReader(io.StringIO(said.out))
@@ -85,8 +85,8 @@ def test_csv_and_table_name_the_findings_that_are_not_calibrated(
 OLD = json.dumps({"findings": NIH_14, "values": [1.25] * 14, "fitted_on": "validation rows (2 images)"})
 
 
-def test_a_checkpoint_without_a_calibration_is_refused(run: Path, archive: Path, capsys: Said) -> None:
-    image = min((archive / "images").iterdir())
+def test_a_checkpoint_without_a_calibration_is_refused(run: Path, nih_root: Path, capsys: Said) -> None:
+    image = min((nih_root / "images").iterdir())
     capsys.readouterr()
     assert call("predict", rewrite(run, OLD, "old"), image, "--calibrated") == 2
     said = capsys.readouterr()
@@ -99,12 +99,12 @@ def test_a_checkpoint_without_a_calibration_is_refused(run: Path, archive: Path,
     assert "fewer than 10)" in error and "hint: leave --calibrated out, or train with more" in error
 
 
-def test_a_model_from_elsewhere_has_no_calibration(archive: Path, tmp_path: Path, capsys: Said) -> None:
+def test_a_model_from_elsewhere_has_no_calibration(nih_root: Path, tmp_path: Path, capsys: Said) -> None:
     import torch
     from torchvision.models import resnet18
 
     torch.save(resnet18(num_classes=2).state_dict(), tmp_path / "m.pth")
-    image = min((archive / "images").iterdir())
+    image = min((nih_root / "images").iterdir())
     assert call("predict", tmp_path / "m.pth", image, "--head-findings", "Mass,Edema", "--calibrated") == 2
     error = f"error: --calibrated: {tmp_path / 'm.pth'} has no calibration: no run of cxr trained it"
     assert capsys.readouterr().err.endswith(f"{error}\nhint: leave --calibrated out\n")

@@ -42,11 +42,11 @@ def predict(run: Path, capsys: pytest.CaptureFixture[str]) -> Predict:
 
 
 @pytest.fixture
-def images(archive: Path, tmp_path: Path) -> Path:
+def images(nih_root: Path, tmp_path: Path) -> Path:
     """A folder of three images and a text file."""
     folder = tmp_path / "images"
     folder.mkdir()
-    for file in sorted((archive / "images").iterdir())[:3]:
+    for file in sorted((nih_root / "images").iterdir())[:3]:
         shutil.copy(file, folder)
     (folder / "notes.txt").write_text("no image")
     return folder
@@ -95,25 +95,25 @@ def test_json_is_one_object_a_line_and_an_image(predict: Predict, images: Path) 
         assert one["above"] == expected
 
 
-def test_csv_can_be_evaluated_by_eval(predict: Predict, archive: Path, tmp_path: Path) -> None:
-    status, out, _ = predict(archive / "images", "--format", "csv")
+def test_csv_can_be_evaluated_by_eval(predict: Predict, nih_root: Path, tmp_path: Path) -> None:
+    status, out, _ = predict(nih_root / "images", "--format", "csv")
     assert status == 0
     header = ["image", *(f"p_{finding}" for finding in NIH_14), "warning", "few_positives"]
     assert out.splitlines()[0] == ",".join(header)
     (tmp_path / "p.csv").write_text(out)
     with pytest.raises(SystemExit) as ended:
-        main(["eval", str(tmp_path / "p.csv"), "--labels", str(archive / "Data_Entry_2017_v2020.csv")])
+        main(["eval", str(tmp_path / "p.csv"), "--labels", str(nih_root / "Data_Entry_2017_v2020.csv")])
     assert ended.value.code == 0
 
 
-def test_probabilities_are_those_of_eval(predict: Predict, run: Path, archive: Path, tmp_path: Path) -> None:
+def test_probabilities_are_those_of_eval(predict: Predict, run: Path, nih_root: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         main(["eval", str(run), "--out", str(tmp_path)])
     with (tmp_path / "predictions.csv").open(newline="") as file:
         evaluated = {
             row["image"]: [float(row[f"p_{name}"]) for name in NIH_14] for row in csv.DictReader(file)
         }
-    _, out, _ = predict(archive / "images", "--format", "csv")
+    _, out, _ = predict(nih_root / "images", "--format", "csv")
     predicted = {Path(image).name: p for image, p in rows(out).items()}
     assert len(evaluated) > 3
     for image, p in evaluated.items():
@@ -263,8 +263,8 @@ def test_images_of_one_name_do_not_overwrite_each_other(
     assert stems == {"x", "x-2"}
 
 
-def test_an_image_is_the_same_as_png_and_as_dicom(predict: Predict, archive: Path, tmp_path: Path) -> None:
-    grey = cv2.imread(str(min((archive / "images").iterdir())), cv2.IMREAD_GRAYSCALE)
+def test_an_image_is_the_same_as_png_and_as_dicom(predict: Predict, nih_root: Path, tmp_path: Path) -> None:
+    grey = cv2.imread(str(min((nih_root / "images").iterdir())), cv2.IMREAD_GRAYSCALE)
     assert grey is not None
     deep = np.asarray(np.round(grey / grey.max() * 4095), np.uint16)
     write_dicom(tmp_path / "8.dcm", grey, 8)
@@ -484,7 +484,7 @@ def test_every_finding_of_every_image_has_an_overlay(
 
 @pytest.mark.usefixtures("blank")
 def test_a_batch_keeps_squares_and_no_images(
-    predict: Predict, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    predict: Predict, nih_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alive: list[weakref.ref[Grey]] = []
     most = 0
@@ -498,7 +498,7 @@ def test_a_batch_keeps_squares_and_no_images(
 
     for reader in ("predict_files", "overlays"):
         monkeypatch.setattr(f"cxr.deploy.{reader}.read_file", read)
-    status, out, _ = predict(archive / "images", "--format", "csv", "--heatmaps", tmp_path / "overlays")
+    status, out, _ = predict(nih_root / "images", "--format", "csv", "--heatmaps", tmp_path / "overlays")
     assert (status, len(found(out)), len(alive)) == (0, 40, 80)
     assert most <= 2
 

@@ -20,8 +20,8 @@ def classifier(run: Path) -> Classifier:
 
 
 @pytest.fixture(scope="module")
-def images(archive: Path) -> Tensor:
-    files = sorted((archive / "images").iterdir())[:2]
+def images(nih_root: Path) -> Tensor:
+    files = sorted((nih_root / "images").iterdir())[:2]
     pixels = np.stack([read_file(file)[8:40, 8:40] for file in files])
     return torch.from_numpy(pixels)[:, None].float()
 

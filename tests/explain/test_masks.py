@@ -160,8 +160,8 @@ def test_nodule_or_mass_is_one_case_of_two_findings() -> None:
     assert cases == [Case(IMAGE, "Nodule/Mass", (2, 1), (box,))] and left_out == []
 
 
-def test_scores_of_a_mask_are_those_of_its_pixels(run: Path, archive: Path) -> None:
-    path = next((archive / "images").iterdir())
+def test_scores_of_a_mask_are_those_of_its_pixels(run: Path, nih_root: Path) -> None:
+    path = next((nih_root / "images").iterdir())
     image = Image(f"valid/patient1/study1/{path.stem}.png", path, "1")
     mask = RNG.random((48, 48)) < 0.3
     file = BoxFile(Path("m.json"), "chexlocalize", (mark(mask, image=f"patient1_study1_{path.stem}"),), (), 2)

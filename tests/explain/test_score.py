@@ -25,8 +25,8 @@ def checkpoint(run: Path) -> Checkpoint:
 
 
 @pytest.fixture
-def images(archive: Path) -> list[Image]:
-    files = sorted((archive / "images").iterdir())
+def images(nih_root: Path) -> list[Image]:
+    files = sorted((nih_root / "images").iterdir())
     return [Image(file.name, file, file.name[:8]) for file in files]
 
 
@@ -36,9 +36,9 @@ def score(checkpoint: Checkpoint, images: list[Image], *boxes: TrueBox) -> Score
 
 
 def test_every_finding_is_scored_beside_all_others(
-    checkpoint: Checkpoint, images: list[Image], archive: Path
+    checkpoint: Checkpoint, images: list[Image], nih_root: Path
 ) -> None:
-    file = read_boxes(archive / "BBox_List_2017.csv")
+    file = read_boxes(nih_root / "BBox_List_2017.csv")
     scored = score_boxes(checkpoint, file, images, None, "cam", EVAL)
     assert tuple(scored.table.columns) == COLUMNS
     for finding, part in scored.table.groupby("finding"):

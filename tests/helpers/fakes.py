@@ -1,4 +1,4 @@
-"""Writers of the real archives' layouts, small, with the faults that the real files have."""
+"""Writers of the real datasets' layouts, small, with the faults that the real files have."""
 
 import gzip
 import os

@@ -110,10 +110,10 @@ def trained_head(make_recipe: Recipe, dataset: Dataset, tmp_path_factory: pytest
 
 
 @pytest.fixture(scope="session")
-def wary(run: Path, archive: Path) -> Path:
-    """The run's model with an OOD detector fitted from all images of its archive."""
+def wary(run: Path, nih_root: Path) -> Path:
+    """The run's model with an OOD detector fitted from all images of its dataset."""
     checkpoint = checkpoints.load(run)
-    files = sorted((archive / "images").iterdir())
+    files = sorted((nih_root / "images").iterdir())
     squares = torch.from_numpy(
         np.stack([prepare(read_file(file), checkpoint.metadata.preprocess) for file in files])
     )

@@ -105,7 +105,7 @@ def test_the_official_lists_are_kept_and_validation_is_cut_by_patient(tmp_path: 
     assert split.hashes["test"] == hash_names(image.name for image in images[48:])
 
 
-def test_a_leak_in_the_archives_own_lists_is_refused(tmp_path: Path) -> None:
+def test_a_leak_in_the_datasets_own_lists_is_refused(tmp_path: Path) -> None:
     data = config("official", write_nih(tmp_path))
     write_lines(tmp_path / "train_val_list.txt", ["00000001_000.png", "00000002_000.png", "00000004_000.png"])
     write_lines(tmp_path / "test_list.txt", ["00000001_001.png"])
@@ -125,7 +125,7 @@ def test_chexpert_without_validation_cuts_it_from_training_and_may_have_no_test(
     assert len(split.rows("val")) and len(split.rows("train")) and not len(split.rows("test"))
 
 
-def test_an_archive_without_splits_is_refused() -> None:
+def test_a_dataset_without_splits_is_refused() -> None:
     assert error_of(make_table(["a", "b"]), config("official")) == (
         "error: root: the dataset names no splits\n"
         "hint: use data.split=random, lists or column, or complete data.root"
@@ -220,7 +220,7 @@ def test_the_full_official_lists_are_recognised_and_no_patient_is_in_both(
 
 
 @pytest.mark.real
-def test_a_partial_archive_with_full_lists_is_still_the_official_split(sample_data: Path) -> None:
+def test_a_partial_dataset_with_full_lists_is_still_the_official_split(sample_data: Path) -> None:
     data = config("official", sample_data / "nih-1024")
     split = assign(read(data), data)
     assert split.name == "NIH official" and len(split.absent) == 111_990

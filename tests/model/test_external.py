@@ -16,11 +16,11 @@ NIH, RSNA, CHEX = (f"xrv:densenet121-res224-{name}" for name in ("nih", "rsna", 
 
 
 @pytest.fixture
-def sized(archive: Path, tmp_path: Path) -> Path:
+def sized(nih_root: Path, tmp_path: Path) -> Path:
     """A tiny recipe for images of the size that the models take."""
     path = tmp_path / "sized.yaml"
     path.write_text(
-        f"data: {{source: nih, root: {archive}}}\n"
+        f"data: {{source: nih, root: {nih_root}}}\n"
         "image: {store_size: 48, size: 224}\n"
         f"store: {{path: {tmp_path / 'store'}}}\n"
         "model: {backbone: resnet18, weights: none, train_layers: head}\n"
@@ -31,12 +31,12 @@ def sized(archive: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.figures
 def test_eval_scores_a_model_as_it_is_and_names_findings_evaluated_and_left_out(
-    plant: Plant, sized: Path, archive: Path, tmp_path: Path
+    plant: Plant, sized: Path, nih_root: Path, tmp_path: Path
 ) -> None:
     plant(CHEX)
     assert call("eval", CHEX, sized, "eval.interval=none", "--out", tmp_path / "out") == 0
     rows = read_csv(tmp_path / "out" / "predictions.csv")
-    image = cv2.imread(str(next(archive.rglob(rows[0]["image"]))), cv2.IMREAD_GRAYSCALE)
+    image = cv2.imread(str(next(nih_root.rglob(rows[0]["image"]))), cv2.IMREAD_GRAYSCALE)
     pixels = torch.nn.functional.interpolate(
         torch.from_numpy(image).float()[None, None], 224, mode="bilinear"
     )
@@ -150,9 +150,9 @@ def test_training_starts_from_it_and_says_so(
 
 
 def test_its_file_is_recognised_and_run_as_it_is_under_its_path_too(
-    plant: Plant, archive: Path, capsys: pytest.CaptureFixture[str]
+    plant: Plant, nih_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path, image = plant(RSNA), next(archive.rglob("*.png"))
+    path, image = plant(RSNA), next(nih_root.rglob("*.png"))
     assert call("predict", path, image) == 2
     assert f"give a model of torchxrayvision by its name, such as {RSNA}, or add" in capsys.readouterr().err
     names = [name or f"output {place}" for place, name in enumerate(xrv.find(RSNA).outputs)]
@@ -166,10 +166,10 @@ def test_its_file_is_recognised_and_run_as_it_is_under_its_path_too(
 
 
 def test_predict_prints_its_trained_findings_at_thresholds_of_one_half(
-    plant: Plant, archive: Path, capsys: pytest.CaptureFixture[str]
+    plant: Plant, nih_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plant(RSNA)
-    image = next(archive.rglob("*.png"))
+    image = next(nih_root.rglob("*.png"))
     assert call("predict", RSNA, image, "--format", "json") == 0
     said = capsys.readouterr()
     answer = json.loads(said.out)

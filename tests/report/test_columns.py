@@ -235,10 +235,10 @@ def test_check_writes_these_fields(recipe: Path, chexpert: Path, tmp_path: Path)
 
 
 def test_predict_prints_these_columns_and_fields(
-    run: Path, archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Path, nih_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "bad.png").write_bytes(b"no image")
-    image = min((archive / "images").iterdir())
+    image = min((nih_root / "images").iterdir())
     findings = " ".join(NIH_14)
     capsys.readouterr()
     call("predict", run, image, tmp_path / "bad.png", "--format", "json")

@@ -1,4 +1,4 @@
-"""Several archives in one training, and a run evaluated on another hospital's data."""
+"""Several datasets in one training, and a run evaluated on another hospital's data."""
 
 import itertools
 import os
@@ -42,14 +42,14 @@ def call(*arguments: object) -> object:
 
 
 @pytest.fixture(scope="session")
-def recipe_file(archive: Path, chexpert: Path) -> Path:
-    """Trains on both archives, CheXpert's training rows one and a half times an epoch."""
-    path = archive.parent / "both.yaml"
+def recipe_file(nih_root: Path, chexpert: Path) -> Path:
+    """Trains on both datasets, CheXpert's training rows one and a half times an epoch."""
+    path = nih_root.parent / "both.yaml"
     path.write_text(
-        f"data:\n  source: nih\n  root: {archive}\n  val_fraction: 0.3\n  also:\n"
+        f"data:\n  source: nih\n  root: {nih_root}\n  val_fraction: 0.3\n  also:\n"
         f"    - {{source: chexpert, root: {chexpert}, split: random, val_fraction: 0.3, weight: 1.5}}\n"
         "image: {store_size: 32, size: 32}\n"
-        f"store: {{path: {archive.parent / 'stores' / 'both'}, where: disk}}\n"
+        f"store: {{path: {nih_root.parent / 'stores' / 'both'}, where: disk}}\n"
         "model: {backbone: resnet18, weights: none}\n"
         "train: {epochs: 2, batch_size: 8, lr: 1e-3, ema: 0.9, precision: fp32}\n"
     )
@@ -68,7 +68,7 @@ def both(config: Config) -> Dataset:
 
 @pytest.fixture(scope="module")
 def joint_run(recipe_file: Path) -> Path:
-    """The run that the command trains on both archives."""
+    """The run that the command trains on both datasets."""
     out = recipe_file.parent / "joint_run"
     assert call("train", recipe_file, f"out={out}") == 0
     return out
@@ -76,7 +76,7 @@ def joint_run(recipe_file: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def nih_run(recipe_file: Path) -> Path:
-    """The run that the command trains on the first archive alone."""
+    """The run that the command trains on the first dataset alone."""
     out = recipe_file.parent / "nih_run"
     assert call("train", recipe_file, f"out={out}", "data.also=[]", "train.epochs=1", HEAD) == 0
     return out
@@ -88,7 +88,7 @@ def evaluate_run(run: Path, *overrides: str, fold: str = "test") -> tuple[Report
     return report, predictions.rows
 
 
-def test_a_run_on_both_archives_is_evaluated_on_both_and_on_each(joint_run: Path, both: Dataset) -> None:
+def test_a_run_on_both_datasets_is_evaluated_on_both_and_on_each(joint_run: Path, both: Dataset) -> None:
     assert call("eval", joint_run, "--split", "train", "eval.interval=none") == 0
     rows = pd.read_csv(joint_run / "eval_train" / "predictions.csv")
     assert rows["source"].value_counts().to_dict() == {
@@ -107,7 +107,7 @@ def batch_of(dataset: Dataset, loader: Loader, source: str) -> Batch:
 
 
 @pytest.mark.parametrize(("source", "finding"), [("chexpert", "Hernia"), ("nih", "Lung Opacity")])
-def test_rows_of_an_archive_give_no_gradient_to_what_it_does_not_label(
+def test_rows_of_a_dataset_give_no_gradient_to_what_it_does_not_label(
     source: str, finding: str, config: Config, both: Dataset
 ) -> None:
     run = prepare(config, both, ALONE)
@@ -168,14 +168,14 @@ def test_another_weight_is_another_recipe_but_another_root_is_not(
     assert error.value.problems == (f"{joint_run}: data.also.0.weight was 1.5 and is now 2.0",)
 
 
-def test_a_patient_of_a_joint_training_is_recognised_on_the_archive_alone(joint_run: Path) -> None:
+def test_a_patient_of_a_joint_training_is_recognised_on_the_dataset_alone(joint_run: Path) -> None:
     with pytest.raises(
         CxrError, match=r"\d+ of the \d+ patients to be evaluated were in the model's train rows"
     ):
         evaluate_run(joint_run, "data.also=[]", "data.split=random", "data.split_seed=3")
 
 
-def test_a_patient_of_one_archive_is_recognised_when_both_are_evaluated(
+def test_a_patient_of_one_dataset_is_recognised_when_both_are_evaluated(
     nih_run: Path, chexpert: Path
 ) -> None:
     also = f"data.also=[{{source: chexpert, root: {chexpert}, split: random}}]"
@@ -183,13 +183,15 @@ def test_a_patient_of_one_archive_is_recognised_when_both_are_evaluated(
         evaluate_run(nih_run, also, "data.split=random", "data.split_seed=3")
 
 
-def test_a_joint_run_evaluates_an_archive_alone_as_it_does_among_both(joint_run: Path, archive: Path) -> None:
+def test_a_joint_run_evaluates_a_dataset_alone_as_it_does_among_both(
+    joint_run: Path, nih_root: Path
+) -> None:
     report, rows = evaluate_run(joint_run, "data.also=[]")
     _, every = evaluate_run(joint_run)
     own = every[every["source"] == "nih"]
     assert ("nih/" + rows["image"]).tolist() == own["image"].tolist()
-    assert not [note for note in report.notes if "another archive" in note]
-    again, _ = evaluate_run(joint_run, "data.source=nih", f"data.root={archive}")
+    assert not [note for note in report.notes if "another dataset" in note]
+    again, _ = evaluate_run(joint_run, "data.source=nih", f"data.root={nih_root}")
     assert again.table["auroc"].tolist() == pytest.approx(report.table["auroc"].tolist(), abs=0, nan_ok=True)
 
 
@@ -239,7 +241,7 @@ def test_what_another_hospital_does_not_label_is_not_available(abroad: Path) -> 
     assert f"Effusion is its Pleural Effusion, not labelled: {', '.join(lacking)}" in page
 
 
-def test_the_report_says_that_the_archive_is_another_and_keeps_the_thresholds(
+def test_the_report_says_that_the_dataset_is_another_and_keeps_the_thresholds(
     abroad: Path, nih_run: Path
 ) -> None:
     assert (
@@ -251,7 +253,7 @@ def test_the_report_says_that_the_archive_is_another_and_keeps_the_thresholds(
     assert thresholds[list(own.findings)].tolist() == pytest.approx(list(own.values))
 
 
-def test_keys_of_the_training_archive_do_not_follow_to_another(nih_run: Path, chexpert: Path) -> None:
+def test_keys_of_the_training_dataset_do_not_follow_to_another(nih_run: Path, chexpert: Path) -> None:
     overrides = ["data.source=chexpert", f"data.root={chexpert}", "data.split=random"]
     report, _ = evaluate_run(nih_run, *overrides, f"store.path={nih_run.parent / 'abroad'}")
     assert dict(report.about)["split"] == "random by patient (seed 0)"
@@ -259,7 +261,7 @@ def test_keys_of_the_training_archive_do_not_follow_to_another(nih_run: Path, ch
         evaluate_run(nih_run, *overrides, "image.fit=crop")
 
 
-def test_thresholds_chosen_again_on_another_archive_are_named(nih_run: Path, chexpert: Path) -> None:
+def test_thresholds_chosen_again_on_another_dataset_are_named(nih_run: Path, chexpert: Path) -> None:
     overrides = ["data.source=chexpert", f"data.root={chexpert}", "data.split=random"]
     report, _ = evaluate_run(nih_run, *overrides, f"store.path={nih_run.parent / 'abroad'}", "eval.tta=flip")
     assert "thresholds were chosen on validation images of the dataset evaluated" in report.notes[1]
@@ -269,13 +271,13 @@ Write = Callable[..., list[str]]
 
 
 @pytest.fixture
-def hospital(archive: Path, tmp_path: Path) -> Write:
+def hospital(nih_root: Path, tmp_path: Path) -> Write:
     """Writes a table of copies of the first dataset's images that labels a finding; returns its overrides."""
 
     def write(heading: str, prefix: str = "scan_") -> list[str]:
-        names = [prefix + path.name for path in sorted(archive.glob("images/*.png"))]
+        names = [prefix + path.name for path in sorted(nih_root.glob("images/*.png"))]
         for name in names:
-            shutil.copy(archive / "images" / name.removeprefix(prefix), tmp_path / name)
+            shutil.copy(nih_root / "images" / name.removeprefix(prefix), tmp_path / name)
         lines = [f"{name},{n},test,{n % 2}" for n, name in enumerate(names)]
         write_lines(tmp_path / "labels.csv", [f"image,patient_id,split,{heading}", *lines])
         store = f"store.path={tmp_path / 'store'}"
@@ -304,6 +306,6 @@ def test_images_of_the_training_are_known_under_other_patient_ids(nih_run: Path,
         evaluate_run(nih_run, *hospital("Mass", prefix=""))
 
 
-def test_an_archive_that_labels_none_of_the_findings_is_refused(nih_run: Path, hospital: Write) -> None:
+def test_a_dataset_that_labels_none_of_the_findings_is_refused(nih_run: Path, hospital: Write) -> None:
     with pytest.raises(CxrError, match="labels none of Atelectasis, "):
         evaluate_run(nih_run, *hospital("Scoliosis"))

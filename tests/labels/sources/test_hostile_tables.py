@@ -209,7 +209,7 @@ def test_spellings_of_one_split_are_one(table: Read) -> None:
     assert found.rows["split"].tolist() == ["train", "val", ""]
 
 
-def test_a_file_that_two_archives_put_in_two_splits_is_refused(table: Read, tmp_path: Path) -> None:
+def test_a_file_that_two_datasets_put_in_two_splits_is_refused(table: Read, tmp_path: Path) -> None:
     lines = [f"a{row}.png,{{}}{row},{row % 2},{'train' if row % 2 else 'test'}" for row in range(NUM)]
     write_lines(tmp_path / "a.csv", ["image,patient_id,Edema,split", *(line.format("p") for line in lines)])
     swapped = [line.replace("train", "x").replace("test", "train").replace("x", "test") for line in lines]

@@ -61,7 +61,7 @@ def test_rows_tell_patient_study_view_and_split(tmp_path: Path) -> None:
     assert rows["age"].isna().all() and set(rows["sex"]) == {""}
 
 
-def test_the_official_split_is_the_archives_own(tmp_path: Path) -> None:
+def test_the_official_split_is_the_datasets_own(tmp_path: Path) -> None:
     split = assign(read_mimic(write_mimic(tmp_path)), data_of(tmp_path))
     assert {name: len(split.rows(name)) for name in ("train", "val", "test")} == {
         "train": 12,

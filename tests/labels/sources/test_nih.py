@@ -189,7 +189,7 @@ def test_the_full_table_equals_torchxrayvisions_cell_by_cell(full_nih: LabelTabl
 
 
 @pytest.mark.real
-def test_the_sample_archives_are_read_with_their_files(sample_data: Path) -> None:
+def test_the_sample_datasets_are_read_with_their_files(sample_data: Path) -> None:
     large, small = read_nih(sample_data / "nih-1024"), read_nih(sample_data / "nih-256")
     assert (len(large), len(large.absent), (large.rows["path"] == "").sum()) == (130, 111_990, 0)
     assert small.rows["split"].value_counts().to_dict() == {"train_val": 778, "test": 131}

@@ -144,8 +144,8 @@ def test_every_word_of_the_terms_is_in_the_full_table_and_blank_rows_are_as_pand
     ).sum()
 
 
-def test_a_truncated_file_of_the_archive_is_skipped_and_listed(tmp_path: Path) -> None:
-    table = read_padchest(write_padchest(tmp_path / "archive"))
+def test_a_truncated_file_of_the_dataset_is_skipped_and_listed(tmp_path: Path) -> None:
+    table = read_padchest(write_padchest(tmp_path / "dataset"))
     file = table.root / table.rows["path"][8]
     file.write_bytes(file.read_bytes()[:-40])
     data = {"source": "padchest", "root": table.root, "split": "random", "unreadable": "skip"}

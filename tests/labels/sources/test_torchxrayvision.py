@@ -115,7 +115,7 @@ def test_pixels_out_of_range_or_of_another_shape_are_refused_by_row(bad: np.ndar
         to_grey(bad, "row 7 (a.png)")
 
 
-def test_other_archives_are_read_through_their_classes(tmp_path: Path) -> None:
+def test_other_datasets_are_read_through_their_classes(tmp_path: Path) -> None:
     mimic = write_mimic(tmp_path / "mimic")
     tables = {
         "csvpath": f"{mimic}/mimic-cxr-2.0.0-chexpert.csv",
@@ -139,7 +139,7 @@ def sized(path: Path) -> list[str]:
     return [f"{lines[0]},Rows,Columns", *(f"{line},32,32" for line in lines[1:-1]), f"{lines[-1]},32,3200"]
 
 
-def test_an_archive_of_another_shape_is_named_by_its_own_arguments(tmp_path: Path) -> None:
+def test_a_dataset_of_another_shape_is_named_by_its_own_arguments(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png")
     with zipfile.ZipFile(tmp_path / "images.zip", "w") as file:
         file.write(tmp_path / "a.png", "train/a.png")

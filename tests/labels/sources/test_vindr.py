@@ -49,7 +49,7 @@ def test_the_test_table_has_one_row_an_image_and_its_own_spelling(tmp_path: Path
     assert table.raw[3].tolist() == [0, 1, 0, 1, 0]
 
 
-def test_an_image_is_a_patient_of_its_own_and_the_split_the_archives(tmp_path: Path) -> None:
+def test_an_image_is_a_patient_of_its_own_and_the_split_the_datasets(tmp_path: Path) -> None:
     table = read_vindr(write_vindr(tmp_path))
     assert table.rows["patient_id"].tolist() == table.rows["image"].tolist() == ["a1", "b2", "c3", "d4"]
     assert sorted(assign(table, data_of(tmp_path)).assigned.tolist()) == ["test", "train", "train", "val"]
