@@ -46,7 +46,7 @@ def card(
         typer.Option(help="Folder of the card and the weights; card in the run folder by default."),
     ] = None,
 ) -> None:
-    """Write a model card, with a copy of the weights, to share a run."""
+    """Write a model card of a run, beside a copy of its weights."""
     from cxr.commands.card import card as run_card
 
     run_card(run, overrides or [], out)
