@@ -219,7 +219,7 @@ class LossMeter:
 def describe_pace(pace: Pace) -> str:
     """As `812 images/s`, with the share of the time in which images were waited for, from 5 % on."""
     share = pace.waiting_share
-    waited = f" ({share:.0%} waiting for images)" if share >= _MIN_WAITING_SHARE else ""
+    waited = f" ({share:.0%} waiting)" if share >= _MIN_WAITING_SHARE else ""
     return f"{pace.images_per_second:,.0f} images/s{waited}"
 
 
