@@ -43,10 +43,16 @@ def intervals(rounds: int) -> list[Row]:
     of_patient, y, p = _predictions()
     resampling = resample_units([f"{patient:05d}" for patient in of_patient], "patients", NUM_DRAWS, 0)
     thresholds = np.full(len(NIH_14), 0.3)
-    rows = pd.DataFrame(
-        {"image": [f"{row:08d}.png" for row in range(NUM_IMAGES)], "split": "test", "view": "PA"}
+    rows = pd.DataFrame({"image": [f"{row:08d}.png" for row in range(NUM_IMAGES)], "split": "test"})
+    # as many subgroups as ChestX-ray14 has: two views, two sexes, bands of age
+    people = np.random.default_rng(1)
+    sex, age = people.choice(["F", "M"], NUM_PATIENTS), people.integers(20, 90, NUM_PATIENTS).astype(float)
+    rows = rows.assign(
+        patient_id=[f"{patient:05d}" for patient in of_patient],
+        view=people.choice(["PA", "AP"], NUM_IMAGES),
+        sex=sex[of_patient],
+        age=age[of_patient],
     )
-    rows = rows.assign(patient_id=[f"{patient:05d}" for patient in of_patient], sex="M", age=50.0)
     predictions = Predictions(rows, NIH_14, y, p)
     contenders: dict[str, Callable[[], object]] = {
         "scikit-learn, AUROC in a loop": partial(_loop, y, p, of_patient),

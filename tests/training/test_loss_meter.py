@@ -19,9 +19,7 @@ def test_times_are_said_in_words(seconds: float, words: str) -> None:
     assert format_duration(seconds) == words
 
 
-@pytest.mark.parametrize(
-    ("waited", "words"), [(0.4, "20 images/s"), (2, "20 images/s (20% waiting)")]
-)
+@pytest.mark.parametrize(("waited", "words"), [(0.4, "20 images/s"), (2, "20 images/s (20% waiting)")])
 def test_waiting_for_images_is_said_where_it_matters(waited: float, words: str) -> None:
     assert describe_pace(Pace(10, 200, waited)) == words
 

@@ -183,9 +183,7 @@ def test_a_patient_of_one_dataset_is_recognised_when_both_are_evaluated(
         evaluate_run(nih_run, also, "data.split=random", "data.split_seed=3")
 
 
-def test_a_joint_run_evaluates_a_dataset_alone_as_it_does_among_both(
-    joint_run: Path, nih_root: Path
-) -> None:
+def test_a_joint_run_evaluates_a_dataset_alone_as_it_does_among_both(joint_run: Path, nih_root: Path) -> None:
     report, rows = evaluate_run(joint_run, "data.also=[]")
     _, every = evaluate_run(joint_run)
     own = every[every["source"] == "nih"]

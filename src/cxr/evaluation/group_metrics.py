@@ -9,7 +9,7 @@ import pandas as pd
 
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import metrics
-from cxr.evaluation.statistics.bootstrap import Resampling, draw_auroc, draw_group_metrics
+from cxr.evaluation.statistics.bootstrap import Resampling, draw_group_metrics, measure_auroc
 from cxr.evaluation.statistics.intervals import (
     NONE,
     Interval,
@@ -65,15 +65,17 @@ def evaluate_group(
     of_row = resampling.of_row if resampling else _units(predictions.rows)
     patients = [[len(np.unique(of_row[y[:, c] == label])) for label in (1, 0)] for c in columns]
     is_enough = [min(each) >= MIN_OF_EACH_CLASS for each in patients]
-    auroc = np.array([metrics.auroc(y[:, c], p[:, c]) if is_enough[c] else np.nan for c in columns])
+    auroc = np.full(len(columns), np.nan)
     draws = np.full((len(columns), resampling.num_draws if resampling else 0), np.nan)
     intervals, num_units = [NONE] * len(columns), 0.0
     units = [
         count_units(y[:, c], p[:, c] >= thresholds[c], resampling) if resampling else None for c in columns
     ]
     drawn: dict[str, Float] = {}
-    if resampling and any(is_enough):
-        draws[is_enough] = draw_auroc(y[:, is_enough], p[:, is_enough], resampling)
+    if resampling is None:
+        auroc = np.array([metrics.auroc(y[:, c], p[:, c]) if is_enough[c] else np.nan for c in columns])
+    elif any(is_enough):
+        auroc[is_enough], draws[is_enough] = measure_auroc(y[:, is_enough], p[:, is_enough], resampling)
         drawn = draw_group_metrics(y, p, thresholds, resampling)
         num_units = effective_units(of_row[is_member])
         intervals = [

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -54,15 +54,22 @@ class Resampling:
     def counts(self) -> Iterator[Float]:
         """How often each unit was drawn [U, up to 128 draws], block after block."""
         for start in range(0, self.num_draws, _DRAWS_PER_BLOCK):
-            # A block's numbers depend on the seed and its first draw alone, never on the blocks before it.
-            generator = np.random.default_rng((self.seed, start))
             num_draws = min(_DRAWS_PER_BLOCK, self.num_draws - start)
-            drawn = generator.integers(self.num_units, size=(num_draws, self.num_units))
-            # Draw d has cells d * U to d * U + U - 1, so that one bincount counts every draw of the block.
-            cells = drawn + np.arange(num_draws)[:, None] * self.num_units
-            counts = np.bincount(cells.ravel(), minlength=num_draws * self.num_units)
-            by_draw = counts.reshape(num_draws, self.num_units)
-            yield np.ascontiguousarray(by_draw.T, np.float64)
+            yield _draw_block(self.num_units, self.seed, start, num_draws).astype(np.float64)
+
+
+@lru_cache(maxsize=8)  # 1,000 draws: every table of a report takes the same ones
+def _draw_block(num_units: int, seed: int, start: int, num_draws: int) -> npt.NDArray[np.uint8 | np.uint16]:
+    """How often each unit was drawn [U, D], not to be changed; 4 MB for 30,000 patients."""
+    # A block's numbers depend on the seed and its first draw alone, never on the blocks before it.
+    generator = np.random.default_rng((seed, start))
+    drawn = generator.integers(num_units, size=(num_draws, num_units))
+    # Draw d has cells d * U to d * U + U - 1, so that one bincount counts every draw of the block.
+    cells = drawn + np.arange(num_draws)[:, None] * num_units
+    counts = np.bincount(cells.ravel(), minlength=num_draws * num_units)
+    by_draw = counts.reshape(num_draws, num_units)
+    kind = np.uint8 if by_draw.max() < 256 else np.uint16
+    return np.ascontiguousarray(by_draw.T).astype(kind)
 
 
 def resample_units(names: npt.ArrayLike, unit: Unit, num_draws: int, seed: int) -> Resampling:
@@ -192,7 +199,12 @@ def _auroc(positives: Float, negatives: Float) -> Float:
 
 
 class Summed:
-    """One finding's counts per unit, ready for every metric that is a function of sums over rows."""
+    """One finding's counts per unit, ready for every metric that is a function of sums over rows.
+
+    Attributes:
+        sums: [6, U] true positives, false positives, false negatives, true negatives, squared errors and
+            probabilities of each unit.
+    """
 
     def __init__(
         self, y: Float, p: Float, threshold: float, of_row: npt.NDArray[np.intp], num_units: int
@@ -203,24 +215,19 @@ class Summed:
         cells = [(y == 1) & called, (y == 0) & called, (y == 1) & ~called, (y == 0) & ~called]
         expected = np.where(np.isnan(y), 0.0, p)
         rows = [*(cell.astype(np.float64) for cell in cells), squares, expected]
-        self._sums = np.stack([np.bincount(of_row, row, num_units) for row in rows])  # [6, U]
+        self.sums = np.stack([np.bincount(of_row, row, num_units) for row in rows])  # [6, U]
 
     def metrics(self, weights: Float) -> list[Float]:
         """F1, sensitivity, specificity, PPV, NPV and Brier score, each [D], for weights [U, D]."""
-        *cells, squares, _ = self._sums @ weights  # [6, U] @ [U, D]
+        *cells, squares, _ = self.sums @ weights  # [6, U] @ [U, D]
         num_rows = np.sum(cells, axis=0)
         with np.errstate(invalid="ignore", divide="ignore"):
             return [*rates(*cells), np.where(num_rows > 0, squares / num_rows, np.nan)]
 
     def cells(self, weights: Float) -> Float:
         """True positives, false positives, false negatives and true negatives [4, D] for weights [U, D]."""
-        counts: Float = self._sums[:4] @ weights
+        counts: Float = self.sums[:4] @ weights
         return counts
-
-    def by_group(self, weights: Float) -> list[Float]:
-        """GROUP_METRICS, each [D], for weights [U, D]."""
-        tp, fp, fn, tn, _, expected = self._sums @ weights
-        return list(group_rates(tp, fp, fn, tn, expected))
 
 
 def draw_metrics(y: Float, p: Float, thresholds: Float, resampling: Resampling) -> dict[str, Float]:
@@ -242,15 +249,26 @@ def draw_metrics(y: Float, p: Float, thresholds: Float, resampling: Resampling) 
 def draw_group_metrics(y: Float, p: Float, thresholds: Float, resampling: Resampling) -> dict[str, Float]:
     """Each of GROUP_METRICS in every draw [C, D]; nan = undefined."""
     units = resampling.of_row, resampling.num_units
-    summed = [Summed(y[:, c], p[:, c], float(thresholds[c]), *units) for c in range(y.shape[1])]
-    draws = draw_columns(resampling, y.shape[1], lambda weights, column: summed[column].by_group(weights))
-    return {name: draws[:, number] for number, name in enumerate(GROUP_METRICS)}
+    summed = [Summed(y[:, c], p[:, c], float(thresholds[c]), *units).sums for c in range(y.shape[1])]
+    # One product for all findings: their matrices are small, and the weights would be read for each.
+    every = np.concatenate(summed)  # [6 C, U]
+    drawn = [(every @ weights).reshape(len(summed), 6, -1) for weights in resampling.counts()]
+    tp, fp, fn, tn, _, expected = np.concatenate(drawn, axis=2).transpose(1, 0, 2)  # each [C, D]
+    return dict(zip(GROUP_METRICS, group_rates(tp, fp, fn, tn, expected), strict=True))
 
 
 def draw_auroc(y: Float, p: Float, resampling: Resampling) -> Float:
-    """AUROC in every draw [C, D], nan = undefined."""
+    """AUROC in every draw [C, D]; nan = undefined."""
+    return measure_auroc(y, p, resampling)[1]
+
+
+def measure_auroc(y: Float, p: Float, resampling: Resampling) -> tuple[Float, Float]:
+    """(AUROC of the rows [C], AUROC in every draw [C, D]), nan = undefined; the rows are ranked once."""
     ranked = rank(y, p, resampling)
-    return draw_columns(resampling, y.shape[1], lambda weights, column: [ranked[column].auroc(weights)])[:, 0]
+    once = np.ones((resampling.num_units, 1))  # each unit taken once is the rows themselves
+    points = np.array([finding.auroc(once)[0] for finding in ranked])
+    draws = draw_columns(resampling, y.shape[1], lambda weights, column: [ranked[column].auroc(weights)])
+    return points, draws[:, 0]
 
 
 def rank(y: Float, p: Float, resampling: Resampling) -> list[Ranked]:
