@@ -3,14 +3,11 @@
 `python -m benchmarks.coverage_operating` prints the table of docs/statistics.md.
 """
 
-from concurrent.futures import ProcessPoolExecutor
-from itertools import islice, product
-
 import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from benchmarks.coverage_wide import IMAGES, PATIENTS, Case, _cell, draw_set, truth
+from benchmarks.coverage_wide import Case, draw_set, print_table, truth
 from cxr.evaluation.operating import operating_tables
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics.bootstrap import resample_units
@@ -19,7 +16,7 @@ from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.statistics.operating import MAX_FALSE_RATE, further_rates
 
 NUM_SETS, NUM_DRAWS = 400, 200
-AUROCS, PREVALENCES = (0.60, 0.90, 0.99), (0.02, 0.2)
+PREVALENCES = (0.02, 0.2)
 NET_BENEFIT = "net_benefit"
 METRICS = ("balanced_accuracy", "mcc", "lr_positive", "lr_negative", "sensitivity_at_90", "sensitivity_at_95",
            "partial_auroc", NET_BENEFIT)  # fmt: skip
@@ -79,23 +76,5 @@ def coverage(
     return {name: (float(np.mean(each)) if each else np.nan, len(each)) for name, each in held.items()}
 
 
-def main() -> None:
-    """Print the lowest and highest share of each metric over AUROCs, by the rest of the setting."""
-    print("| images per patient | patients | prevalence | " + " | ".join(METRICS) + " |")
-    print("| --- | ---: | ---: |" + " ---: |" * len(METRICS))
-    settings = list(product(IMAGES, PATIENTS, PREVALENCES))
-    cases = [
-        Case(auroc, prevalence, num_patients, images)
-        for images, num_patients, prevalence in settings
-        for auroc in AUROCS
-    ]
-    with ProcessPoolExecutor(2) as pool:
-        found = pool.map(coverage, cases)
-        for images, num_patients, prevalence in settings:
-            rows = list(islice(found, len(AUROCS)))
-            cells = " | ".join(_cell([shares[name] for shares in rows]) for name in METRICS)
-            print(f"| {images} | {num_patients:,} | {prevalence:.0%} | {cells} |", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    print_table(METRICS, PREVALENCES, coverage)

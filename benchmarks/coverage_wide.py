@@ -3,7 +3,7 @@
 `python -m benchmarks.coverage_wide` prints the tables of docs/statistics.md in about ten minutes on two cores.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, product
@@ -98,21 +98,31 @@ def coverage(
     return {name: (float(np.mean(found)) if found else np.nan, len(found)) for name, found in held.items()}
 
 
-def main() -> None:
-    """Print the lowest and highest share of each metric over AUROCs, by the rest of the setting."""
-    print("| images per patient | patients | prevalence | " + " | ".join(RESAMPLED) + " |")
-    print("| --- | ---: | ---: |" + " ---: |" * len(RESAMPLED))
-    settings = list(product(IMAGES, PATIENTS, PREVALENCES))
+def print_table(
+    metrics: Sequence[str],
+    prevalences: Sequence[float],
+    cover: Callable[[Case], dict[str, tuple[float, int]]],
+) -> None:
+    """Print the lowest and highest share of each metric over AUROCs, by the rest of the setting.
+
+    Args:
+        metrics: Their names.
+        prevalences: Of the cases.
+        cover: (share, number of sets with an interval) of each metric in a case.
+    """
+    print("| images per patient | patients | prevalence | " + " | ".join(metrics) + " |")
+    print("| --- | ---: | ---: |" + " ---: |" * len(metrics))
+    settings = list(product(IMAGES, PATIENTS, prevalences))
     cases = [
         Case(auroc, prevalence, num_patients, images)
         for images, num_patients, prevalence in settings
         for auroc in AUROCS
     ]
     with ProcessPoolExecutor(2) as pool:
-        found = pool.map(coverage, cases)
+        found = pool.map(cover, cases)
         for images, num_patients, prevalence in settings:
             rows = list(islice(found, len(AUROCS)))
-            cells = " | ".join(_cell([shares[name] for shares in rows]) for name in RESAMPLED)
+            cells = " | ".join(_cell([shares[name] for shares in rows]) for name in metrics)
             print(f"| {images} | {num_patients:,} | {prevalence:.1%} | {cells} |", flush=True)
 
 
@@ -123,4 +133,4 @@ def _cell(shares: list[tuple[float, int]]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    print_table(RESAMPLED, PREVALENCES, coverage)

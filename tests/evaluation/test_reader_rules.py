@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -15,11 +16,11 @@ HOW = Eval(draws=100)
 
 @pytest.mark.parametrize(("rule", "with_model"), [("chexnet", True), ("pairs", False)])
 def test_a_reader_has_the_mean_of_his_scores_against_each_other(
-    tmp_path: Path, rule: str, with_model: bool
+    tmp_path: Path, rule: Literal["chexnet", "pairs"], with_model: bool
 ) -> None:
     path, files, calls = reading_room(tmp_path, num_readers=3)
     model = (pd.read_csv(path)["p_Pneumonia"] >= 0.5).astype(float).to_numpy()
-    result = compare_reader_files(path, files, None, HOW, against=Against(rule))  # type: ignore[arg-type]
+    result = compare_reader_files(path, files, None, HOW, against=Against(rule))
     table = result.table.set_index("reader")
     kappas = result.metrics[result.metrics["metric"] == "kappa"].set_index("reader")
     for number in range(3):

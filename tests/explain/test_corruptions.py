@@ -81,7 +81,8 @@ def test_noise_has_the_moments_of_its_strength() -> None:
 def test_impulse_noise_hits_as_many_pixels_as_that_of_scikit_image() -> None:
     grey = np.full((400, 400), 128, np.uint8)
     ours = apply("impulse_noise", 5, grey)
-    noisy = random_noise(grey / 255, mode="s&p", amount=0.17, rng=np.random.default_rng(0))  # type: ignore[no-untyped-call]
+    draws = np.random.default_rng(0)
+    noisy = random_noise(grey / 255, mode="s&p", amount=0.17, rng=draws)  # type: ignore[no-untyped-call]  # scikit-image's
     theirs = noisy * 255
     for value in (0, 255):
         assert (ours == value).mean() == pytest.approx((theirs == value).mean(), rel=0.05)

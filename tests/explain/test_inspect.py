@@ -102,7 +102,7 @@ def test_umap_of_few_images_is_an_error() -> None:
 
 
 def test_umap_keeps_groups_apart() -> None:
-    pytest.importorskip("umap")
+    pytest.importorskip("umap", reason="umap-learn is not installed: pip install 'cxr[umap]'")
     features = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
     features[:30] += 30
     places = embed_umap(features)

@@ -23,8 +23,8 @@ class Narrow(ResNet):  # type: ignore[misc]  # torchvision states no types
         self,
         block: type[BasicBlock | Bottleneck],
         planes: int,
-        *options: Any,  # noqa: ANN401
-        **further: Any,  # noqa: ANN401
+        *options: Any,  # noqa: ANN401  as torchvision takes them
+        **further: Any,  # noqa: ANN401  the same
     ) -> nn.Sequential:
         layer: nn.Sequential = super()._make_layer(block, planes // 8, *options, **further)
         return layer
@@ -34,7 +34,7 @@ class Narrow(ResNet):  # type: ignore[misc]  # torchvision states no types
 def narrow_backbones() -> Iterator[None]:
     """While the body runs, a classifier's `resnet18` is the narrow one."""
 
-    def build(name: str, **options: Any) -> nn.Module:  # noqa: ANN401
+    def build(name: str, **options: Any) -> nn.Module:  # noqa: ANN401  as get_model takes them
         return Narrow() if name == "resnet18" else get_model(name, **options)
 
     with mock.patch("cxr.model.classifier.get_model", build):

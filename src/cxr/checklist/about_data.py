@@ -25,7 +25,7 @@ def sources(facts: Facts) -> Answer:
     """Where the data come from."""
     return partly(
         f"{describe_sources(facts)}; the recipe is in config.yaml.",
-        "Hospitals, period, scanners, and whom these patients represent.",
+        "Hospitals, period, scanners, and the population that these patients come from.",
     )
 
 
@@ -122,7 +122,7 @@ def reference_standard(facts: Facts) -> Answer:
     known = [
         f"{NAMES[source]}: {LABELS[source]}" for source in dict.fromkeys(facts.sources) if source in LABELS
     ]
-    asked = "How labels were made, by whom, and how accurate they are in these images."
+    asked = "How labels were made, who made them, and how accurate they are in these images."
     if not known:
         return author(asked)
     cited = [OF_SOURCE[source] for source in dict.fromkeys(facts.sources) if source in OF_SOURCE]

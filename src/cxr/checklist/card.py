@@ -193,8 +193,10 @@ def _describe_time(seconds: float | None) -> str:
 
 def _evaluation(facts: Facts) -> tuple[Part, ...]:
     parts: list[Part] = []
-    for kind, title in (("test", "Test images"), ("external", "Another dataset")):
-        found = facts.evaluation(kind)  # type: ignore[arg-type]  # both are kinds
+    for found, title in (
+        (facts.evaluation("test"), "Test images"),
+        (facts.evaluation("external"), "Another dataset"),
+    ):
         if found is None:
             continue
         chosen = f", chosen on {found.chosen_on}" if found.chosen_on else ""

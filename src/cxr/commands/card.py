@@ -5,11 +5,9 @@ from pathlib import Path
 
 from cxr.checklist import card as model_card
 from cxr.checklist.gather import gather
+from cxr.commands.run_folder import refuse_external, report_folder
 from cxr.console import say
-from cxr.errors import CxrError
 from cxr.model.checkpoint import find
-from cxr.model.external import is_external
-from cxr.paths import is_folder
 from cxr.report.run_files import LOG, read_log
 from cxr.streams import show
 
@@ -28,13 +26,11 @@ def card(run: Path, overrides: Sequence[str], out: Path | None) -> Path:
     Raises:
         CxrError: A model that cxr did not train, a damaged checkpoint, or a file that cannot be written.
     """
-    if is_external(run):
-        problem = f"{run}: cxr knows nothing of its training"
-        raise CxrError(problem, "give a run folder that cxr train wrote")
+    refuse_external(run)
     facts = gather(run, overrides)
-    home = run if is_folder(run) else run.parent
-    folder = out or home / "card"
-    gaps = model_card.write(facts, _seconds(home), find(run).read_bytes(), folder)
+    folder = report_folder(run, out, "card")
+    weights = find(run)
+    gaps = model_card.write(facts, _seconds(weights.parent), weights.read_bytes(), folder)
     say("for the author to add:")
     for gap in gaps:
         say(f"- {gap}")

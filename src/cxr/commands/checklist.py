@@ -5,10 +5,8 @@ from pathlib import Path
 
 from cxr.checklist import document
 from cxr.checklist.gather import gather
+from cxr.commands.run_folder import refuse_external, report_folder
 from cxr.console import out as terminal
-from cxr.errors import CxrError
-from cxr.model.external import is_external
-from cxr.paths import is_folder
 from cxr.report.terminal import render
 from cxr.streams import show
 
@@ -27,12 +25,9 @@ def checklist(run: Path, overrides: Sequence[str], out: Path | None) -> Path:
     Raises:
         CxrError: A model that cxr did not train, a damaged checkpoint, or a file that cannot be written.
     """
-    if is_external(run):
-        problem = f"{run}: cxr knows nothing of its training"
-        raise CxrError(problem, "give a run folder that cxr train wrote")
+    refuse_external(run)
     facts = gather(run, overrides)
-    home = run if is_folder(run) else run.parent
-    folder = out or home / "checklist"
+    folder = report_folder(run, out, "checklist")
     document.write(facts, folder)
     terminal().print(render(*document.summary(facts, document.fill(facts))))
     page = folder / "checklist.html"

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxr.commands.shortcuts import report_folder
+from cxr.commands.run_folder import report_folder
 from cxr.console import out as terminal
 from cxr.explain import inspect_page
 from cxr.explain.embedding import check_umap

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from cxr.commands.shortcuts import report_folder
+from cxr.commands.run_folder import report_folder
 from cxr.console import out as terminal
 from cxr.errors import CxrError
 from cxr.explain import robustness_page

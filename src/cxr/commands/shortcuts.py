@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from cxr.commands.run_folder import report_folder
 from cxr.console import out as terminal
 from cxr.device import choose_device
 from cxr.explain import shortcuts_page
 from cxr.explain.lungs import Lungs, open_segmentation
 from cxr.explain.sample import open_sample
 from cxr.explain.shortcuts import find_shortcuts
-from cxr.paths import is_folder
 from cxr.report.terminal import render
 from cxr.streams import show
 
@@ -42,8 +42,3 @@ def shortcuts(
     page = folder / "shortcuts.html"
     show(f"report: {page}")
     return page
-
-
-def report_folder(run: Path, out: Path | None, name: str) -> Path:
-    """Where a report goes: `out`, or a folder of this name in the run folder."""
-    return out or (run if is_folder(run) else run.parent) / name

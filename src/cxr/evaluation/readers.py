@@ -208,7 +208,7 @@ def _keep_known(
 
 
 def _note_ties(table: pd.DataFrame) -> list[str]:
-    """How many cells have no majority: an even number of the other readers, half of whom say yes."""
+    """A note on cells without a majority: as many of the other readers say yes as no."""
     num_ties = int(table["num_ties"].sum())
     if not num_ties:
         return []

@@ -52,7 +52,7 @@ def embed_umap(features: Float32) -> Float64:
         raise CxrError(f"--umap: {len(features)} images are too few", f"it needs more than {_NEIGHBOURS}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a random state makes it use one thread
-        import umap  # type: ignore[import-not-found,unused-ignore]
+        import umap  # type: ignore[import-not-found,unused-ignore]  # an extra, which may be absent
 
         return np.asarray(
             umap.UMAP(n_neighbors=_NEIGHBOURS, random_state=0).fit_transform(features), np.float64

@@ -131,7 +131,7 @@ def _row(
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def _fit_logistic(features: Float32, y: Float, groups: npt.NDArray[np.str_]) -> Any:  # noqa: ANN401
+def _fit_logistic(features: Float32, y: Float, groups: npt.NDArray[np.str_]) -> Any:  # noqa: ANN401  no types
     """A logistic regression on standardised features whose penalty has the best AUROC over patients."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
@@ -166,7 +166,7 @@ def _probe_age(
     return [_row("age", "R2", *counts, r2, 0.0), _row("age", "MAE (years)", *counts, mae, chance)]
 
 
-def _fit_ridge(features: Float32, y: Float, groups: npt.NDArray[np.str_]) -> Any:  # noqa: ANN401
+def _fit_ridge(features: Float32, y: Float, groups: npt.NDArray[np.str_]) -> Any:  # noqa: ANN401  no types
     from sklearn.linear_model import Ridge
     from sklearn.model_selection import GridSearchCV, GroupKFold
     from sklearn.pipeline import make_pipeline

@@ -15,7 +15,7 @@ _PER_ROW = 3
 _LEGEND = 9.0  # millimetres
 _TITLE_COLUMNS = 30
 _MARKS = "osD^vP*Xh<>d"
-"""One for each reader, so that the figure can be read without colours; more readers begin anew."""
+"""One for each reader, so that the figure can be read without colours; with more readers marks repeat."""
 
 
 def draw(result: ReaderComparison) -> list[Figure]:

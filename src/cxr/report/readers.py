@@ -200,7 +200,7 @@ def _points_table(result: ReaderComparison) -> Table:
     for row in records(result.points):
         below = _answer(row["is_below"], "no")
         auroc = estimate(row, "auroc", "auroc_low", "auroc_high")
-        numbers = (Estimate(row[name]) for name in _POINT)  # type: ignore[arg-type]
+        numbers = (estimate(row, name) for name in _POINT)
         rows.append((row["finding"], row["reader"], auroc, *numbers, below))
     columns = ("Finding", "Reader", "Model's AUROC", *_POINT.values(), "Below")
     return Table("", columns, tuple(rows), "llrrrrr")
@@ -235,7 +235,7 @@ def _panel_table(table: pd.DataFrame, analyses: Sequence[str]) -> Table:
             continue
         cells: list[Cell] = [row["finding"], _METRICS[str(row["metric"])]]
         cells += [str(row["analysis"]).split()[0]] if len(analyses) > 1 else []
-        cells += [Estimate(row[name]) for name in sides]  # type: ignore[arg-type]
+        cells += [estimate(row, name) for name in sides]
         cells += [estimate(row, "difference", "low", "high", signed=True)]
         cells += [_p_value(row["p"]), _p_value(row["p_holm"])]
         if has_margin:
