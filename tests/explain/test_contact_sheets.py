@@ -27,7 +27,7 @@ def test_the_page_of_a_run_shows_images_with_maps_to_its_owner_alone(run: Path, 
     page = tmp_path / "with" / "report.html"
     text = page.read_text()
     names = pd.read_csv(tmp_path / "with" / "predictions.csv")["image"]
-    shown = re.findall(r'<img src="data:image/jpeg;base64,[^"]+" alt="([^"]+)"', text)
+    shown = re.findall(r'<img src="data:image/jpeg;base64,[^"]+"\s+alt="([^"]+)"', text)
     assert shown and all(any(name in alt for name in names) for alt in shown)
     assert stat.S_IMODE(page.stat().st_mode) == 0o600
     assert "image/jpeg" not in (tmp_path / "with" / "report.md").read_text()
