@@ -8,17 +8,14 @@ from typing import TextIO
 
 from cxr.console import count, warn
 from cxr.deploy.calibrated import calibrate_thresholds
+from cxr.deploy.open_runtime import open_runtime
 from cxr.deploy.overlay_names import OverlayNames
-from cxr.deploy.overlays import CannotDrawError, Drawing, choose_findings, draw_overlays, name_run
-from cxr.deploy.predict_files import BATCH_SIZE, Input, Predicted, find_inputs, predict_batch, try_to_read
-from cxr.deploy.predict_output import CsvWriter, Drawn, JsonWriter, Square, TableWriter, WideWriter, Writer
-from cxr.device import choose_device
+from cxr.deploy.overlays import CannotDrawError, Drawing, choose_findings, draw_overlays
+from cxr.deploy.predict_files import Input, find_inputs, try_to_read
+from cxr.deploy.predict_output import CsvWriter, Drawn, JsonWriter, TableWriter, WideWriter, Writer
+from cxr.deploy.runtime import BATCH_SIZE, Facts, Predicted, Runtime, Square, predict_batch
 from cxr.errors import CxrError, NoImageError, UnavailableFileError, UnreadableImageError
 from cxr.files import clear_leftovers, explain_os_errors, write_atomically
-from cxr.model.checkpoint import Checkpoint
-from cxr.model.external import is_external
-from cxr.model.external_checkpoint import open_any
-from cxr.model.provenance import note_other_reports
 from cxr.parallel import map_ahead
 from cxr.paths import exists, is_folder
 from cxr.streams import complain, exact_stdout, show
@@ -147,17 +144,14 @@ def predict(
     # 1. the model, before anything is written
     output_format = _choose_format(output)
     heatmaps.check()
-    checkpoint = open_any(str(run), choose_device(device_name), head_findings)
-    if not is_external(run):
-        for note in note_other_reports(run, checkpoint):
-            warn(note)
-    recalibration = None
+    runtime = open_runtime(str(run), device_name, head_findings)
+    facts, recalibration = runtime.facts, None
     if output.calibrated:
-        checkpoint, recalibration = calibrate_thresholds(str(run), checkpoint)
+        facts, recalibration = calibrate_thresholds(str(run), facts), facts.recalibration
         if recalibration.unfitted:
             warn(f"the model's own probabilities, not calibrated: {', '.join(recalibration.unfitted)}")
-    chosen = choose_findings(heatmaps.findings, heatmaps.every, checkpoint.metadata.findings)
-    drawing = Drawing(name_run(run, checkpoint), chosen, heatmaps.with_maps)
+    chosen = choose_findings(heatmaps.findings, heatmaps.every, facts.findings)
+    drawing = Drawing(chosen, heatmaps.with_maps)
     if heatmaps.folder is not None:
         with explain_os_errors(heatmaps.folder):
             heatmaps.folder.mkdir(parents=True, exist_ok=True)
@@ -168,11 +162,11 @@ def predict(
 
     def write(file: TextIO) -> None:
         if output_format == "table":
-            writer: Writer = (WideWriter if output.wide else TableWriter)(checkpoint, recalibration)
+            writer: Writer = (WideWriter if output.wide else TableWriter)(facts, recalibration)
         else:
-            writer = (JsonWriter if output_format == "json" else CsvWriter)(checkpoint, recalibration, file)
-        draw = Draw(checkpoint, OverlayNames(heatmaps.folder), drawing, outcome)
-        _predict_all(checkpoint, images, writer, draw, outcome)
+            writer = (JsonWriter if output_format == "json" else CsvWriter)(facts, recalibration, file)
+        draw = Draw(facts, OverlayNames(heatmaps.folder), drawing, outcome)
+        _predict_all(runtime, images, writer, draw, outcome)
 
     if output.path is None:
         write(exact_stdout())
@@ -216,7 +210,7 @@ def _write_file(path: Path, write: Callable[[TextIO], None]) -> None:
 class Draw:
     """Draws the overlays of an image; where it cannot, the outcome counts it."""
 
-    checkpoint: Checkpoint
+    facts: Facts
     names: OverlayNames
     drawing: Drawing
     outcome: Outcome
@@ -226,17 +220,17 @@ class Draw:
         if self.names.folder is None:
             return {}, None
         try:
-            return draw_overlays(self.checkpoint, file, predicted, self.names, self.drawing)
+            return draw_overlays(self.facts, file, predicted, self.names, self.drawing)
         except CannotDrawError as error:
             self.outcome.fail_to_draw(file, error.reason)
             return {}, None
 
 
 def _predict_all(
-    checkpoint: Checkpoint, images: Sequence[Path], writer: Writer, draw: Draw, outcome: Outcome
+    runtime: Runtime, images: Sequence[Path], writer: Writer, draw: Draw, outcome: Outcome
 ) -> None:
     """Predict the images in the order found; threads read ahead, batches are predicted and written."""
-    preprocess = checkpoint.metadata.preprocess  # of the training, so that the model sees images alike
+    preprocess = runtime.facts.preprocess  # of the training, so that the model sees images alike
     batch: list[Square] = []
     inputs = find_inputs(images, draw.names.folder)
     for found, result in map_ahead(lambda found: (found, try_to_read(found, preprocess)), inputs):
@@ -246,10 +240,10 @@ def _predict_all(
         else:
             _fail_or_skip(found, result, writer, outcome)
         if len(batch) == BATCH_SIZE:
-            _predict_and_write(checkpoint, batch, writer, draw, outcome)
+            _predict_and_write(runtime, batch, writer, draw, outcome)
             batch = []
     if batch:
-        _predict_and_write(checkpoint, batch, writer, draw, outcome)
+        _predict_and_write(runtime, batch, writer, draw, outcome)
     writer.finish()
 
 
@@ -270,9 +264,9 @@ def _fail_or_skip(found: Input, error: CxrError | None, writer: Writer, outcome:
 
 
 def _predict_and_write(
-    checkpoint: Checkpoint, batch: Sequence[Square], writer: Writer, draw: Draw, outcome: Outcome
+    runtime: Runtime, batch: Sequence[Square], writer: Writer, draw: Draw, outcome: Outcome
 ) -> None:
-    for image, predicted in zip(batch, predict_batch(checkpoint, batch), strict=True):
+    for image, predicted in zip(batch, predict_batch(runtime, batch), strict=True):
         predicted = replace(predicted, probabilities=writer.calibrate(predicted.probabilities))
         drawn = draw(image.file, predicted)
         outcome.num_warned += bool(writer.warning(predicted.score))
