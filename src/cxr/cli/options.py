@@ -121,6 +121,17 @@ def folder(text: str) -> Path:
     return Path(text)
 
 
+DicomOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--dicom-out",
+        help="Folder for DICOM results: of each DICOM image a structured report, and overlays.",
+        parser=folder,
+        metavar="FOLDER",
+    ),
+]
+
+
 def open_in_browser(path: Path) -> None:
     """Open a page or a folder with what the desktop has for it; without a desktop, nothing happens."""
     import webbrowser

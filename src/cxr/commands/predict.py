@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
+from cxr.commands.dicom_results import DicomResults, check_folder
 from cxr.console import count, warn
 from cxr.deploy.calibrated import calibrate_thresholds
 from cxr.deploy.open_runtime import open_runtime
@@ -26,7 +27,7 @@ _SKIPPED = {
     "again": ("file", "found before under another name"),
     "above": ("link", "to a folder that holds this one"),
     "overlay": ("overlay", "that cxr drew"),
-    "folder": ("folder", "for overlays"),
+    "folder": ("folder", "for overlays or DICOM results"),
 }
 """Words for files that are passed over, by the reason that `find_inputs` gives."""
 
@@ -65,15 +66,19 @@ class Heatmaps:
     every: bool = False
     with_maps: bool = False
 
-    def check(self) -> None:
+    def check(self, dicom_out: Path | None = None) -> None:
         """Refuse options of overlays without a folder for them, and a file in its place.
+
+        DICOM results have overlays too: with a folder for those, --findings and --all mean something.
 
         Raises:
             CxrError: With each such option.
         """
         if self.folder is not None and exists(self.folder) and not is_folder(self.folder):
             raise CxrError(f"--heatmaps {self.folder}: is a file", "name a folder for the overlays")
-        options = {"--findings": self.findings is not None, "--all": self.every, "--maps": self.with_maps}
+        options = {"--maps": self.with_maps}
+        if dicom_out is None:
+            options |= {"--findings": self.findings is not None, "--all": self.every}
         given = [f"{name}: is for overlays" for name, is_given in options.items() if is_given]
         if given and self.folder is None:
             raise CxrError(given, "name a folder for the overlays with --heatmaps FOLDER")
@@ -85,7 +90,8 @@ class Outcome:
 
     num_images: int = 0
     num_failed: int = 0
-    num_undrawn: int = 0
+    undrawn: set[Path] = field(default_factory=set)
+    unwritten: set[Path] = field(default_factory=set)
     num_warned: int = 0
     skipped: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     hints: dict[str, None] = field(default_factory=dict)
@@ -100,8 +106,18 @@ class Outcome:
 
     def fail_to_draw(self, file: Path, reason: str) -> None:
         """Count an image that has its probabilities and no overlay, and say why."""
-        self.num_undrawn += 1
+        self.undrawn.add(file)
         complain(f"error: {file}: no overlay: {reason}")
+
+    def fail_to_write(self, file: Path, reason: str) -> None:
+        """Count an image that has its probabilities and no DICOM results, and say why."""
+        self.unwritten.add(file)
+        complain(f"error: {file}: no DICOM results: {reason}")
+
+    @property
+    def num_incomplete(self) -> int:
+        """Images that were not read, or lack something that was asked for."""
+        return self.num_failed + len(self.undrawn | self.unwritten)
 
     def finish(self) -> None:
         """Say how many images were not read, and what was passed over."""
@@ -111,9 +127,10 @@ class Outcome:
                 more = ", ..." if len(files) > _NUM_NAMED else ""
                 names = ", ".join(map(str, files[:_NUM_NAMED])) + more
                 complain(f"passed over: {count(len(files), name)} {words}: {names}")
-        if self.num_undrawn:
-            images = count(self.num_undrawn, "image")
-            complain(f"hint: {images} without an overlay, for the reasons above; the probabilities are valid")
+        for lacking, what in ((self.undrawn, "an overlay"), (self.unwritten, "DICOM results")):
+            if lacking:
+                images = f"{count(len(lacking), 'image')} without {what}"
+                complain(f"hint: {images}, for the reasons above; the probabilities are valid")
         if self.num_failed:
             hint = "; ".join(self.hints) or "cxr reads PNG, JPEG, TIFF and DICOM"
             images = f"{self.num_failed:,} of {count(self.num_images, 'image')}"
@@ -127,6 +144,7 @@ def predict(
     heatmaps: Heatmaps,
     head_findings: str | None = None,
     device_name: str = "auto",
+    dicom_out: Path | None = None,
 ) -> Outcome:
     """Write the probabilities of every image.
 
@@ -137,13 +155,15 @@ def predict(
         heatmaps: What is drawn of each image, and where to.
         head_findings: What the outputs of a weight file are: a group or names with commas between.
         device_name: As the key `device`.
+        dicom_out: Folder for DICOM results of images that are DICOM; None writes none.
 
     Raises:
         CxrError: The checkpoint cannot be loaded, or the output or an overlay cannot be written.
     """
     # 1. the model, before anything is written
     output_format = _choose_format(output)
-    heatmaps.check()
+    heatmaps.check(dicom_out)
+    check_folder(dicom_out)
     runtime = open_runtime(str(run), device_name, head_findings)
     facts, recalibration = runtime.facts, None
     if output.calibrated:
@@ -158,14 +178,16 @@ def predict(
         clear_leftovers(heatmaps.folder)
 
     # 2. the images, into a file or onto stdout
-    outcome = Outcome()
+    outcome, results = Outcome(), None
+    if dicom_out is not None:
+        results = DicomResults(dicom_out, facts, drawing, recalibration, outcome.fail_to_write)
 
     def write(file: TextIO) -> None:
         if output_format == "table":
             writer: Writer = (WideWriter if output.wide else TableWriter)(facts, recalibration)
         else:
             writer = (JsonWriter if output_format == "json" else CsvWriter)(facts, recalibration, file)
-        draw = Draw(facts, OverlayNames(heatmaps.folder), drawing, outcome)
+        draw = Draw(facts, OverlayNames(heatmaps.folder), drawing, results, outcome)
         _predict_all(runtime, images, writer, draw, outcome)
 
     if output.path is None:
@@ -174,6 +196,8 @@ def predict(
         with explain_os_errors(output.path):
             write_atomically(output.path, lambda temporary: _write_file(temporary, write))
         show(f"{count(outcome.num_images - outcome.num_failed, 'image')} in {output.path}")
+    if results is not None:
+        results.finish()
     outcome.finish()
     return outcome
 
@@ -208,21 +232,24 @@ def _write_file(path: Path, write: Callable[[TextIO], None]) -> None:
 
 @dataclass(frozen=True)
 class Draw:
-    """Draws the overlays of an image; where it cannot, the outcome counts it."""
+    """Writes an image's overlays and DICOM results; where it cannot, the outcome counts it."""
 
     facts: Facts
     names: OverlayNames
     drawing: Drawing
+    results: DicomResults | None
     outcome: Outcome
 
-    def __call__(self, file: Path, predicted: Predicted) -> Drawn:
-        """The files; none without a folder."""
+    def __call__(self, image: Square, predicted: Predicted) -> Drawn:
+        """The files of the overlays; none without a folder."""
+        if self.results is not None:
+            self.results.write(image, predicted)
         if self.names.folder is None:
             return {}, None
         try:
-            return draw_overlays(self.facts, file, predicted, self.names, self.drawing)
+            return draw_overlays(self.facts, image.file, predicted, self.names, self.drawing)
         except CannotDrawError as error:
-            self.outcome.fail_to_draw(file, error.reason)
+            self.outcome.fail_to_draw(image.file, error.reason)
             return {}, None
 
 
@@ -232,7 +259,7 @@ def _predict_all(
     """Predict the images in the order found; threads read ahead, batches are predicted and written."""
     preprocess = runtime.facts.preprocess  # of the training, so that the model sees images alike
     batch: list[Square] = []
-    inputs = find_inputs(images, draw.names.folder)
+    inputs = find_inputs(images, draw.names.folder, draw.results.folder if draw.results else None)
     for found, result in map_ahead(lambda found: (found, try_to_read(found, preprocess)), inputs):
         if isinstance(result, Square):
             outcome.num_images += 1
@@ -268,6 +295,6 @@ def _predict_and_write(
 ) -> None:
     for image, predicted in zip(batch, predict_batch(runtime, batch), strict=True):
         predicted = replace(predicted, probabilities=writer.calibrate(predicted.probabilities))
-        drawn = draw(image.file, predicted)
+        drawn = draw(image, predicted)
         outcome.num_warned += bool(writer.warning(predicted.score))
         writer.write(image, predicted.probabilities, predicted.score, drawn)
