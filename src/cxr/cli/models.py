@@ -15,6 +15,7 @@ from cxr.cli.options import (
     Maps,
     OpenReport,
     Overrides,
+    Program,
     ReaderRule,
     RunPath,
     SkipUnlabelled,
@@ -240,6 +241,9 @@ def predict(
     ] = False,
     head_findings: HeadFindings = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    runtime: Annotated[
+        Program | None, typer.Option(help="What computes a model.onnx; onnxruntime by default.")
+    ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit status 3 when an image is out of distribution.")
     ] = False,
@@ -253,7 +257,7 @@ def predict(
         raise typer.BadParameter("--open opens the folder of overlays: name it with --heatmaps FOLDER")
     output = Output(form and form.value, out, wide, calibrated)
     drawn = Heatmaps(heatmaps, findings, every, maps)
-    outcome = run_predict(run, images, output, drawn, head_findings, device)
+    outcome = run_predict(run, images, output, drawn, head_findings, device, runtime and runtime.value)
     if open_overlays and heatmaps:
         open_in_browser(heatmaps)
     num_failed = outcome.num_failed + outcome.num_undrawn

@@ -30,7 +30,9 @@ ConfigFile = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
 ]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run, checkpoint, xrv:NAME or weight file.")]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run, checkpoint, model.onnx, xrv:NAME or weight file.")
+]
 EvalTargets = Annotated[
     list[str],
     typer.Argument(
@@ -52,6 +54,13 @@ class Format(StrEnum):
     table = "table"
     json = "json"
     csv = "csv"
+
+
+class Program(StrEnum):
+    """What computes an exported file."""
+
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
 
 
 class Split(StrEnum):

@@ -127,24 +127,27 @@ def predict(
     heatmaps: Heatmaps,
     head_findings: str | None = None,
     device_name: str = "auto",
+    program: str | None = None,
 ) -> Outcome:
     """Write the probabilities of every image.
 
     Args:
-        run: Run folder, checkpoint file, `xrv:NAME` or a weight file; thresholds of the last two are 0.5.
+        run: Run folder, checkpoint file, `xrv:NAME`, a weight file or a model.onnx of `cxr export`;
+            thresholds of `xrv:NAME` and of a weight file are 0.5.
         images: Files, or folders of them; files in a folder that are no image are counted and passed over.
         output: In which form, and where to.
         heatmaps: What is drawn of each image, and where to.
         head_findings: What the outputs of a weight file are: a group or names with commas between.
         device_name: As the key `device`.
+        program: What computes a model.onnx: onnxruntime (as None) or openvino.
 
     Raises:
-        CxrError: The checkpoint cannot be loaded, or the output or an overlay cannot be written.
+        CxrError: The model cannot be loaded, or the output or an overlay cannot be written.
     """
     # 1. the model, before anything is written
     output_format = _choose_format(output)
     heatmaps.check()
-    runtime = open_runtime(str(run), device_name, head_findings)
+    runtime = open_runtime(str(run), device_name, head_findings, program)
     facts, recalibration = runtime.facts, None
     if output.calibrated:
         facts, recalibration = calibrate_thresholds(str(run), facts), facts.recalibration
