@@ -15,7 +15,7 @@ from cxr.deploy.onnx_format import CAM, EMBEDDING, IMAGE, LOGIT, OOD_SCORE, PROB
 from cxr.deploy.runtime import Facts, name_model
 from cxr.errors import CxrError
 from cxr.evaluation.recalibration import Recalibration, no_recalibration
-from cxr.evaluation.statistics.logistic import sigmoid
+from cxr.evaluation.statistics.logistic import plain_sigmoid
 from cxr.evaluation.thresholds import Thresholds
 from cxr.images.grey import Grey
 from cxr.model.ood import MeasuredLimit
@@ -84,7 +84,7 @@ class OnnxRuntime:
         if self.metadata.tta != "none":
             return np.asarray(outputs[PROBABILITY], np.float64)
         shift = np.array(self.metadata.logit_shift, np.float32)
-        return np.asarray(sigmoid(np.asarray(outputs[LOGIT] + shift, np.float64)))
+        return np.asarray(plain_sigmoid(np.asarray(outputs[LOGIT] + shift, np.float64)))
 
 
 def open_onnx(path: Path, program: str = "onnxruntime") -> OnnxRuntime:
