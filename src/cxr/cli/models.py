@@ -244,6 +244,9 @@ def predict(
     runtime: Annotated[
         Program | None, typer.Option(help="What computes a model.onnx; onnxruntime by default.")
     ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the file of --out that an interrupted run began.")
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit status 3 when an image is out of distribution.")
     ] = False,
@@ -255,7 +258,7 @@ def predict(
 
     if open_overlays and heatmaps is None:
         raise typer.BadParameter("--open opens the folder of overlays: name it with --heatmaps FOLDER")
-    output = Output(form and form.value, out, wide, calibrated)
+    output = Output(form and form.value, out, wide, calibrated, resume)
     drawn = Heatmaps(heatmaps, findings, every, maps)
     outcome = run_predict(run, images, output, drawn, head_findings, device, runtime and runtime.value)
     if open_overlays and heatmaps:
