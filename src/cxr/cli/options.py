@@ -114,6 +114,21 @@ class Layout(StrEnum):
     chexpert = "chexpert"
 
 
+class ExportTarget(StrEnum):
+    """Kind of file that `cxr export` writes."""
+
+    onnx = "onnx"
+    torch = "torch"
+
+
+class ExportPrecision(StrEnum):
+    """Precision of the backbone in an ONNX file."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+    int8 = "int8"
+
+
 def folder(text: str) -> Path:
     """The folder of a name; an empty one, as of an unset shell variable, is not the current folder."""
     if not text.strip():
