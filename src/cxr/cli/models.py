@@ -10,18 +10,19 @@ from cxr.cli.options import (
     EvalTargets,
     Format,
     HeadFindings,
+    HeatmapFolder,
     LabelColumn,
     Labels,
     Maps,
+    OnnxProgram,
     OpenReport,
     Overrides,
-    Program,
     ReaderRule,
+    Resume,
     RunPath,
     SkipUnlabelled,
     SplitOfRun,
     example,
-    folder,
     open_in_browser,
 )
 
@@ -223,14 +224,7 @@ def predict(
     ] = None,
     wide: Annotated[bool, typer.Option("--wide", help="Table with one line per image.")] = False,
     out: Annotated[Path | None, typer.Option(help="CSV or JSON lines file instead of the terminal.")] = None,
-    heatmaps: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for overlays of the findings above their threshold.",
-            parser=folder,
-            metavar="FOLDER",
-        ),
-    ] = None,
+    heatmaps: HeatmapFolder = None,
     findings: Annotated[
         str | None, typer.Option(help="Findings that are drawn, such as Mass,Nodule.", metavar="A,B")
     ] = None,
@@ -241,12 +235,8 @@ def predict(
     ] = False,
     head_findings: HeadFindings = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    runtime: Annotated[
-        Program | None, typer.Option(help="What computes a model.onnx; onnxruntime by default.")
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the file of --out that an interrupted run began.")
-    ] = False,
+    runtime: OnnxProgram = None,
+    resume: Resume = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit status 3 when an image is out of distribution.")
     ] = False,

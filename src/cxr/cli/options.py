@@ -123,11 +123,44 @@ class Layout(StrEnum):
     chexpert = "chexpert"
 
 
+class ExportTarget(StrEnum):
+    """Kind of file that `cxr export` writes."""
+
+    onnx = "onnx"
+    torch = "torch"
+
+
+class ExportPrecision(StrEnum):
+    """Precision of the backbone in an ONNX file."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+    int8 = "int8"
+
+
 def folder(text: str) -> Path:
     """The folder of a name; an empty one, as of an unset shell variable, is not the current folder."""
     if not text.strip():
         raise typer.BadParameter("the name of the folder is empty")
     return Path(text)
+
+
+HeatmapFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--heatmaps",
+        help="Folder for overlays of the findings above their threshold.",
+        parser=folder,
+        metavar="FOLDER",
+    ),
+]
+OnnxProgram = Annotated[
+    Program | None,
+    typer.Option("--runtime", help="What computes a model.onnx; onnxruntime by default."),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue the file of --out that an interrupted run began.")
+]
 
 
 def open_in_browser(path: Path) -> None:
