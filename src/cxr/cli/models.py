@@ -19,7 +19,7 @@ from cxr.cli.options import (
     Overrides,
     ReaderRule,
     Resume,
-    RunPath,
+    PredictModel,
     SkipUnlabelled,
     SplitOfRun,
     example,
@@ -213,7 +213,7 @@ def readers(
     + "\n\nThe exit status is 1 when some images cannot be read, 2 when none can, 3 as --strict says."
 )
 def predict(
-    run: RunPath,
+    run: PredictModel,
     images: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.", readable=False),

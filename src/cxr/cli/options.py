@@ -30,7 +30,8 @@ ConfigFile = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
 ]
-RunPath = Annotated[
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run, checkpoint, xrv:NAME or weight file.")]
+PredictModel = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run, checkpoint, model.onnx, xrv:NAME or weight file.")
 ]
 EvalTargets = Annotated[

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from cxr.model.appearance import THUMBNAIL, describe
-from cxr.model.ood import Gaussian, OODDetector
+from cxr.model.appearance import describe
+from cxr.model.ood import THUMBNAIL, Gaussian, OODDetector
 
 
 class OODScore(nn.Module):
