@@ -149,10 +149,12 @@ def test_nothing_is_overwritten_and_results_are_no_images(
 ) -> None:
     before = {path: path.read_bytes() for path in results.iterdir()}
     capsys.readouterr()
-    arguments = (run, study, "--dicom-out", results, "--findings", "Mass", "--format", "csv")
+    arguments = (run, study, "--dicom-out", results, "--findings", "Mass", "--format", "json")
     assert call("predict", *arguments) == 0
     said = capsys.readouterr()
-    assert len(said.out.splitlines()) == 4  # a header and three images
+    told = [json.loads(line)["dicom"] for line in said.out.splitlines()]
+    first = [str(results / f"first_{name}-2.dcm") for name in ("Mass", "report")]
+    assert len(told) == 3 and first in told
     assert f"3 reports and 3 overlays as DICOM in {results}" in said.err
     new = set(results.iterdir()) - before.keys()
     assert {path.name for path in new} >= {"first_report-2.dcm", "first_Mass-2.dcm"} and len(new) == 6

@@ -1,9 +1,9 @@
 """cxr predict --dicom-out: a report and overlays of each image as DICOM objects beside its study."""
 
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
+from cxr import __version__
 from cxr.console import count, say
 from cxr.deploy.overlays import CannotDrawError, Drawing, draw_chosen
 from cxr.deploy.predict_output import describe_warning
@@ -35,6 +35,22 @@ def check_folder(folder: Path | None) -> None:
         raise CxrError(f"{OPTION}: needs highdicom", "pip install 'cxr[dicom-out]'") from None
 
 
+def open_results(
+    folder: Path | None, facts: Facts, drawing: Drawing, recalibration: Recalibration | None, fail: Fail
+) -> "DicomResults | None":
+    """What writes the results, as `DicomResults`; None without a folder.
+
+    Raises:
+        CxrError: The folder cannot be made.
+    """
+    if folder is None:
+        return None
+    with explain_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(folder)
+    return DicomResults(folder, facts, drawing, recalibration, fail)
+
+
 class DicomResults:
     """Writes the results of one image after the other.
 
@@ -52,16 +68,13 @@ class DicomResults:
         from cxr.deploy.dicom_out.result import Model
         from cxr.deploy.dicom_out.writer import ResultWriter
 
-        with explain_os_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        clear_leftovers(folder)
         self.folder = folder
         self._facts, self._drawing, self._fail = facts, drawing, fail
-        self._writer = ResultWriter(folder, Model(facts, version("cxr"), _list_calibrated(recalibration)))
+        self._writer = ResultWriter(folder, Model(facts, __version__, _list_calibrated(recalibration)))
         self._num_reports = self._num_overlays = 0
 
-    def write(self, image: Square, predicted: Predicted) -> None:
-        """Write the report and the overlays of an image; tell where it cannot have them.
+    def write(self, image: Square, predicted: Predicted) -> list[Path]:
+        """Write the overlays and the report of an image; tells where it cannot have them.
 
         Raises:
             CxrError: A file cannot be written.
@@ -74,7 +87,7 @@ class DicomResults:
             overlays = draw_chosen(self._facts, image.file, predicted, self._drawing)
         except (CannotInheritError, CannotDrawError) as error:
             self._fail(image.file, error.reason)
-            return
+            return []
         result = Result(
             probabilities=tuple(predicted.probabilities),
             score=predicted.score,
@@ -82,8 +95,10 @@ class DicomResults:
             notes=tuple(image.notes),
             overlays=overlays,
         )
-        self._num_overlays += len(self._writer.write(image.file, source, result)) - 1
+        files = self._writer.write(image.file, source, result)
+        self._num_overlays += len(files) - 1
         self._num_reports += 1
+        return files
 
     def finish(self) -> None:
         """Say what was written."""
