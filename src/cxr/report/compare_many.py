@@ -208,4 +208,4 @@ def _differences_table(rows: pd.DataFrame, first: str) -> Table:
         noise = "n/a" if row["within_seed_noise"] is None else "yes" if row["within_seed_noise"] else "no"
         cells.append((name, f"{row['b']} less {row['a']}", over_runs, by_patient, noise))
     columns = (f"\n{first.capitalize()}", "\n", "Difference\n(runs)", "\nBy patient", "Within\nnoise")
-    return Table("", columns, tuple(cells), "llrrl")
+    return Table("", columns, tuple(cells), "llrrl", num_summary=int(first == "finding"))
