@@ -83,6 +83,7 @@ def at_threshold(y: Float, p: Float, threshold: float) -> AtThreshold:
     labels, scores = _known(y, p)
     if not len(labels):
         return AtThreshold(*[np.nan] * 5)
+    # Naming both labels keeps the table 2 x 2 where rows and calls hold one of them alone.
     (tn, fp), (fn, tp) = confusion_matrix(labels, scores >= threshold, labels=[0, 1]).astype(np.float64)
     return AtThreshold(*(float(metric) for metric in rates(tp, fp, fn, tn)))
 
@@ -109,6 +110,7 @@ def at_prevalence(right: float, missed: float, wrong: float, refused: float, pre
     """
     if not right + missed or not wrong + refused or not right + wrong:
         return np.nan
+    # shares of all rows at this prevalence that are called rightly, and wrongly
     true = prevalence * right / (right + missed)
     false = (1 - prevalence) * wrong / (wrong + refused)
     return float(true / (true + false)) if true + false > 0 else np.nan
