@@ -73,8 +73,10 @@ def _rename_images(models: Sequence[Named]) -> tuple[list[Named], list[str]]:
     first, notes = models[0][1].rows["image"].astype(str), []
     renamed = [models[0]]
     for name, predictions in models[1:]:
+        # each model against the first, which names the images of all
         images = predictions.rows["image"].astype(str)
         matches = match_names(images, first)
+        # a match of -1 would take the last name, hence the maximum; such an image keeps its own name
         first_names = np.where(matches >= 0, first.to_numpy()[np.maximum(matches, 0)], images)
         different = np.flatnonzero(first_names != images.to_numpy())
         if len(different):
@@ -116,6 +118,7 @@ def _check_agreement(where: str, a: Predictions, b: Predictions) -> None:
         CxrError: Such an image.
     """
     images = a.rows["image"]
+    # nan is unlike itself, but two unknown labels agree
     is_different = ~((a.y == b.y) | (np.isnan(a.y) & np.isnan(b.y)))
     if is_different.any():
         row, column = np.argwhere(is_different)[0]
@@ -132,6 +135,7 @@ def _check_agreement(where: str, a: Predictions, b: Predictions) -> None:
             "give both the same patient ids",
         )
     split_a, split_b = a.rows["split"], b.rows["split"]
+    # an empty split is unknown and agrees with any
     rows = np.flatnonzero(((split_a != split_b) & (split_a != "") & (split_b != "")).to_numpy())
     if len(rows):
         row = rows[0]

@@ -93,6 +93,7 @@ def _measure_after(predictions: Predictions, recalibration: Recalibration | None
     """C times AFTER of the calibrated probabilities; nothing of a finding without a fit."""
     if recalibration is None or not any(recalibration.is_fitted):
         return [{} for _ in predictions.findings]
+    # Metrics after recalibration have no intervals, so nothing is drawn.
     y, p = predictions.y, recalibration.apply(predictions.p)
     points, _ = calibration.measure(y, p, None)
     after = []
@@ -165,6 +166,7 @@ def share_intervals(
     of_unit = np.array(sums)
     drawn = draw_columns(resampling, 1, lambda weights, _: list(of_unit @ weights))[0]  # [2 K, D]
     with np.errstate(invalid="ignore", divide="ignore"):
+        # [K, D]; nan in a draw that has none of the group's patients
         shares = drawn[: len(labels)] / drawn[len(labels) :]
     return [
         interval(float(y.mean()), shares[place], effective_units(units[place]))

@@ -103,6 +103,7 @@ def _correct(table: pd.DataFrame) -> np.ndarray:
     """P-values of AUROC corrected by Holm, those of findings and those of means each as one family."""
     p, is_mean = table["auroc_p"].to_numpy(np.float64), (table["finding"] == "mean").to_numpy()
     corrected = np.full(len(p), np.nan)
+    # the means of all pairs, then the findings of all pairs: two questions, two families
     for rows in (is_mean, ~is_mean):
         corrected[rows] = holm(p[rows])
     return corrected

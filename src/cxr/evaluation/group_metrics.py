@@ -75,6 +75,7 @@ def evaluate_group(
     if resampling is None:
         auroc = np.array([metrics.auroc(y[:, c], p[:, c]) if is_enough[c] else np.nan for c in columns])
     elif any(is_enough):
+        # findings with too few patients are not ranked at all and stay nan
         auroc[is_enough], draws[is_enough] = measure_auroc(y[:, is_enough], p[:, is_enough], resampling)
         drawn = draw_group_metrics(y, p, thresholds, resampling)
         num_units = effective_units(of_row[is_member])

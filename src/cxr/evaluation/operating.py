@@ -144,6 +144,7 @@ def _mean(every: Sequence[_Finding], drawn: Drawn | None, num: int, num_units: f
             draws = drawn.sensitivity[:, _place(SPECIFICITIES[metric])]
         else:
             draws = drawn.partial_auroc if metric == "partial_auroc" else drawn.rates[metric]
+        # [D]; nan in a draw where one of them is undefined, so that all draws are over the same findings
         mean = draws[defined].mean(axis=0)
         if metric == "mcc":
             intervals[metric] = correlation_interval(values[metric], mean, num_units)
@@ -169,7 +170,10 @@ def _predictive_values(
     odds = prevalence / (1 - prevalence)
     ends = {}
     for name, ratio in (("ppv", "lr_positive"), ("npv", "lr_negative")):
+        # Bayes' rule: the prior odds times LR+ are the odds of a called image, times LR- of one not called.
         present = [odds * end / (1 + odds * end) for end in found.intervals.get(ratio, NONE)]
+        # LR- gives how likely the finding is without a call; the NPV
+        # is 1 less that, so its ends change places
         ends[name] = Interval(*present) if name == "ppv" else Interval(1 - present[1], 1 - present[0])
     if units is not None and ppv == 1:  # without a false positive there is no ratio
         ends["ppv"] = _bound_ppv(cells, prevalence, units)
@@ -181,6 +185,7 @@ def _predictive_values(
 def _bound_ppv(cells: Float, prevalence: float, units: UnitCounts) -> Interval:
     """Of a PPV of exactly 1: its specificity has an exact bound, its sensitivity is as it is."""
     tp, _, fn, _ = cells
+    # At a point of 1 the bound depends on the number of patients alone, so that any draws will do.
     specificity = interval(1.0, np.ones(2), units.negative).low
     true = prevalence * tp / (tp + fn)
     return Interval(float(true / (true + (1 - prevalence) * (1 - specificity))), 1.0)

@@ -58,6 +58,7 @@ class Recalibration:
     def apply(self, p: Float) -> Float:
         """Calibrated probabilities [..., C]; those of a finding without a fit stay as they are."""
         fitted = np.array(self.is_fitted)
+        # [..., C]; nan in columns without a fit, where np.where takes p itself
         calibrated = sigmoid(np.array(self.intercepts) + np.array(self.slopes) * logits(p))
         return np.where(fitted, calibrated, p)
 
@@ -142,6 +143,7 @@ def group_reasons(findings: Sequence[str], reasons: Sequence[str]) -> dict[str, 
 
 def to_json(recalibration: Recalibration) -> str:
     """One line of JSON for a checkpoint; `from_json` gives the same back."""
+    # JSON has no nan; allow_nan=False would raise
     numbers = {name: [None if np.isnan(value) else value for value in getattr(recalibration, name)]
                for name in ("intercepts", "slopes")}  # fmt: skip
     return json.dumps(asdict(recalibration) | numbers, allow_nan=False)

@@ -117,12 +117,15 @@ def score(
         images: Where the rows are studies or patients, their images and the thresholds of images.
     """
     assert thresholds.findings == predictions.findings
+    # 1. rows in one order whatever the file's, so that draws and sums are the same
     predictions = in_order(predictions)
     if predictions.is_raw:
         notes = [*notes, NOTE]
     resampling, resampling_notes = resampling_of(predictions.rows, config) if config else (None, [])
     by_delong = config is not None and config.interval == "delong"
+    # 2. every metric with its interval; the draws are kept for a planned test set
     table, summary, draws = tables(predictions, thresholds, resampling, by_delong)
+    # 3. whether the thresholds have seen these images
     num_shared = count_shared(thresholds, predictions.rows)
     report = Report(
         about=tuple(about.items()) if isinstance(about, Mapping) else tuple(about),
@@ -143,6 +146,7 @@ def score(
             *note_unfitted(recalibration),
         ),
     )
+    # 4. training stops here, with point estimates alone
     if config is None:
         return report
     report = _with_details(report, predictions, config, resampling, recalibration)

@@ -87,6 +87,7 @@ def compare_references(
     table = read_labels(path, None, options.column, options.duplicates)
     rows = find_rows(predictions.rows, table.rows)
     _check_rows(path, predictions, table, rows >= 0, options.skip_unlabelled)
+    # Rows that the second table labels; a missing row was refused or is to be skipped.
     found = predictions.select(rows >= 0)
     labels = resolve(table, list(table.findings), uncertain="ignore", blank="masked")
     known = np.where(labels.mask, labels.y, np.nan).astype(np.float64)[rows[rows >= 0]]
@@ -204,6 +205,7 @@ def _auroc_columns(
         low, high = metric_interval("auroc", value, drawn, count_units(y, p >= 0, resampling))
         columns |= {name: value, f"{name}_low": low, f"{name}_high": high}
         values.append(value)
+    # the same draws of patients under both labels: paired
     difference = values[1] - values[0]
     low, high = difference_interval(difference, draws[1] - draws[0])
     name = _AUROCS[2]

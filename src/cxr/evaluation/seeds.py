@@ -97,6 +97,7 @@ def welch(a: Float, b: Float) -> tuple[float, float]:
         return np.nan, np.nan
     if not total:  # runs without any spread
         return difference, difference
+    # Welch's and Satterthwaite's degrees of freedom, with runs as units
     freedom = total**2 / sum(v**2 / (len(x) - 1) for v, x in zip(variances, (a, b), strict=True))
     half_width = float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(total))
     return difference - half_width, difference + half_width
@@ -107,6 +108,7 @@ def _with_means(sides: Sequence[Side], findings: Sequence[str]) -> dict[str, tup
     found = {}
     for metric in METRICS:
         points = np.stack([side.measured.points[metric] for side in sides])  # [R, C]
+        # the mean over runs within each draw: all runs are measured on the same patients
         draws = np.mean([side.measured.draws[metric] for side in sides], axis=0)  # [C, D]
         defined = ~np.isnan(points).any(axis=0)
         if defined.any():
@@ -123,6 +125,7 @@ def _difference(
     points_a, points_b = of_a[0][:, c], of_b[0][:, c]
     difference = float(points_b.mean() - points_a.mean())
     low, high = welch(points_a, points_b)
+    # about other patients for these runs, where Welch's interval is about other runs on these patients
     patients = difference_interval(difference, of_b[1][c] - of_a[1][c])
     within = None if np.isnan(low) else bool(low <= 0 <= high)
     values = (a, b, finding, metric, difference, low, high, patients.low, patients.high, within)

@@ -50,6 +50,7 @@ def compare_unpaired(a: Compared, b: Compared, config: Eval) -> Comparison:
         renamed = replace(model, predictions=rows)
         sides.append(Side(renamed, rows, measure(rows, thresholds_of(model, rows.findings), resampling)))
 
+    # Images of both sides are other ones: variances of their AUROCs add up without a covariance.
     parts = [_clustered(side.predictions, drawn) for side, drawn in zip(sides, resamplings, strict=True)]
     first, second = sides
     counts = [metrics.count(second.predictions.y[:, c]) for c in range(len(findings))]

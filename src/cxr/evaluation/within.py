@@ -94,6 +94,7 @@ def _groups(
 
 def _within(finding: str, y: Float, p: Float, masks: list[Bool], resampling: Resampling | None) -> _Within:
     by_group = np.stack([np.where(mask, y, np.nan) for mask in masks], axis=1)  # [N, G]
+    # [G] pairs of a positive and a negative image, which are what an AUROC is the share of
     pairs = np.array([(labels == 1).sum() * (labels == 0).sum() for labels in by_group.T], np.float64)
     weights = pairs / pairs.sum()
     point = float(weights @ np.array([metrics.auroc(labels, p) for labels in by_group.T]))
