@@ -78,6 +78,7 @@ def count_marks(file: BoxFile, num: int) -> str:
 
 def _by_name(file: BoxFile, images: Sequence[Image]) -> Mapping[str, Image]:
     """Images by the names that a file of boxes may have for them."""
+    # File names first, so that a full name wins over the file name of another image.
     known = {image.name.rpartition("/")[2]: image for image in images}
     known |= {image.name: image for image in images}
     if file.format == "vindr":  # without an ending

@@ -84,6 +84,7 @@ def inspect(sample: Sample, image: Path | None, layers: Sequence[str], with_umap
         CxrError: The image cannot be read, a layer's output is no map, or too few images for UMAP.
     """
     classifier = sample.candidate.checkpoint.classifier
+    # [n, D] of all images; a logit is a weighted sum of them and a bias
     pooled = np.concatenate(
         [
             pool(maps["model"])

@@ -56,6 +56,7 @@ def probe(fit: Rows, test: Rows, resampling: Resampling | None) -> tuple[pd.Data
         test: Images to score, in the order of the resampling.
         resampling: What is drawn; without it there are no intervals.
     """
+    # The features might tell a patient who is in both, and the attribute with the patient.
     is_apart = ~fit.table["patient_id"].isin(test.table["patient_id"]).to_numpy()
     fit = Rows(fit.table[is_apart], {name: values[is_apart] for name, values in fit.features.items()})
     rows: list[dict[str, object]] = []
@@ -70,6 +71,7 @@ def probe(fit: Rows, test: Rows, resampling: Resampling | None) -> tuple[pd.Data
     ages = fit.table["age"].to_numpy(np.float64), test.table["age"].to_numpy(np.float64)
     if not np.isnan(ages[0]).all() and not np.isnan(ages[1]).all():
         median = float(np.nanmedian(ages[0]))
+        # the median of the images that are fitted on, so that the test images choose nothing
         above = [np.where(np.isnan(age), np.nan, age > median) for age in ages]
         rows += _probe_class(f"age above {median:g}", fit, test, above[0], above[1], resampling, notes)
         rows += _probe_age(fit, test, ages[0], ages[1], resampling)
@@ -108,6 +110,7 @@ def _probe_class(
     groups = fit.table["patient_id"].to_numpy(dtype=str)[known]
     found = {}
     for name in (MODEL, RANDOM):
+        # random weights show what any network's features tell, trained or not
         regression = _fit_logistic(fit.features[name][known], fit_y[known], groups)
         scores = regression.decision_function(test.features[name]).astype(np.float64)
         found[name] = metrics.auroc(test_y, scores), _auroc_interval(test_y, scores, resampling)
@@ -139,6 +142,7 @@ def _fit_logistic(features: Float32, y: Float, groups: npt.NDArray[np.str_]) -> 
     from sklearn.preprocessing import StandardScaler
 
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    # Folds of whole patients: a penalty is chosen for patients that the fit has not seen.
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
     grid = {"logisticregression__C": _STRENGTHS}
     with warnings.catch_warnings():
@@ -161,6 +165,7 @@ def _probe_age(
         errors = test_age[tested] - regression.predict(test.features[name][tested])
         of_row = resampling.of_row[tested] if resampling else None
         r2[name], mae[name] = _age_metrics(errors, test_age[tested], of_row, resampling)
+    # the error of one who always says the median age of the images that are fitted on
     chance = float(np.abs(test_age[tested] - np.median(fit_age[known])).mean())
     counts = int(known.sum()), int(tested.sum()), None
     return [_row("age", "R2", *counts, r2, 0.0), _row("age", "MAE (years)", *counts, mae, chance)]
@@ -203,4 +208,5 @@ def _from_sums(sums: Float) -> tuple[Float, Float]:
     """(R2 [D], mean absolute error [D]) of the sums [5, D] of `_age_metrics`."""
     num, squared_errors, total, squares, absolute = sums
     with np.errstate(invalid="ignore", divide="ignore"):
+        # R2: squared errors over the squares about the draw's own mean
         return 1 - squared_errors / (squares - total**2 / num), absolute / num

@@ -107,6 +107,7 @@ def open_sample(run: Path, overrides: Sequence[str], device_name: str, max_image
     config = candidate.config
     if (config.eval.tta, config.eval.unit) != ("none", "image"):
         notes.append("each image is predicted as it is: eval.tta and eval.unit are not used here")
+        # each image alone: a change is made to its square, not to its versions or to its study
         single = config.eval.model_copy(update={"tta": "none", "unit": "image"})
         config = config.model_copy(update={"eval": single})
     every = candidate.dataset.rows("test")
@@ -158,6 +159,7 @@ def predict_changed(sample: Sample, changes: Mapping[str, Change], title: str) -
     with progress() as bar:
         task = bar.add_task(title, total=len(sample.rows) * len(changes))
         for batch in batches:
+            # every change of a batch while its pixels are at hand: they are read once
             for name, change in changes.items():
                 logits = in_parts(change(batch.images, batch.rows))
                 found[name].append(classifier.probabilities(logits).cpu().numpy().astype(np.float64))

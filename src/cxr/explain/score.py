@@ -191,6 +191,7 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 def _score(case: Case, name: str, values: Float32, mask: Bool, boxes: Sequence[Box]) -> dict[str, object]:
     """A row of the table of images."""
     levels = localise.to_levels(values)
+    # A constant map points nowhere: it has the scores of chance, not those of its first pixel.
     if not levels.any():
         return _score_constant(case, mask, boxes, name)
     return _row(

@@ -161,10 +161,12 @@ def share_on(mask: Tensor, maps: Tensor) -> Float:
 
     A cell's value is spread evenly over its square, so that a constant map has the mask's share of the area.
     """
+    # [B, C, h, w] what speaks for the finding; what speaks against it is no sign of where it looked
     positive = maps.float().clamp(min=0)
     rows, columns = (
         _overlaps(num, mask.shape[1]).to(mask.device) for num in maps.shape[2:]
     )  # [h, S], [w, S]
+    # share of each cell that lies in the mask: rows of pixels are summed into cells, then columns
     inside = torch.einsum("hi,bij,wj->bhw", rows, mask.float(), columns)[:, None]  # [B, 1, h, w]
     shares = (positive * inside).sum(dim=(2, 3)) / positive.sum(dim=(2, 3))
     return shares.cpu().numpy().astype(np.float64)
@@ -172,6 +174,7 @@ def share_on(mask: Tensor, maps: Tensor) -> Float:
 
 def _overlaps(num: int, size: int) -> Tensor:
     """[num, size] share of each of `num` equal cells that each of `size` pixels fills."""
+    # overlap of cell [a, b] and pixel [n, n + 1]: the smaller end less the larger beginning, if above 0
     edges, pixels = torch.arange(num + 1) * (size / num), torch.arange(size)
     filled = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)
     return filled.clamp(min=0) * (num / size)
@@ -184,6 +187,7 @@ def _map_table(sample: Sample, maps: _Maps) -> pd.DataFrame:
     patients = sample.patients
     rows = []
     for c, finding in enumerate(sample.predictions.findings):
+        # [n] of the images in which the finding is called: elsewhere a map explains nothing that was said
         values = np.where(is_called[:, c], maps.border[:, c], np.nan)
         known = ~np.isnan(values)
         bounds = interval_of_mean(values, sample.resampling) if sample.resampling and known.any() else NONE
@@ -224,6 +228,7 @@ def _warn_within(within: pd.DataFrame, probes: pd.DataFrame) -> list[str]:
         of_attribute = probes["target"].astype(str).str.startswith(f"{title}: ")
         if not (probes.loc[of_attribute, "low"] > 0.5).any():
             continue
+        # only drops whose interval is above 0, and then only those that are large enough to matter
         rows = within[(within["attribute"] == attribute) & (within["drop_low"] > 0)]
         least = np.where(rows["finding"] == MEAN, DROP_OF_MEAN, DROP_OF_FINDING)
         rows = rows[rows["drop"] >= least]

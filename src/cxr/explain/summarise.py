@@ -104,6 +104,7 @@ def interval_of_mean(values: Float64, resampling: Resampling) -> Interval:
     """The interval of a mean over images [N], drawn by patient; images of nan are left out."""
     known = ~np.isnan(values)
     of_row = resampling.of_row[known]
+    # [U] sum and number of the images of each unit: a draw's mean is a quotient of two sums
     sums = np.bincount(of_row, values[known], resampling.num_units)
     sizes = np.bincount(of_row, minlength=resampling.num_units)
     with np.errstate(invalid="ignore"):  # a draw without such an image is undefined
