@@ -117,6 +117,7 @@ def _by_model(family: Family) -> Table:
             findings.append(row["finding"])
             aurocs[row["finding"], letter(a)] = row["auroc_a"]
             aurocs[row["finding"], letter(b)] = row["auroc_b"]
+    # each finding once: every pair of a model with others has written the same AUROC of it
     rows = [(finding, *(aurocs[finding, name] for name in letters)) for finding in dict.fromkeys(findings)]
     return Table("", ("AUROC", *letters), tuple(rows), "l" + "r" * len(letters), num_summary=1)
 

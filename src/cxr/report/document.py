@@ -195,6 +195,7 @@ def format_number(cell: Cell) -> str:
         return cell
     if isinstance(cell, int):
         return f"{cell:,}"
+    # a bare float is a metric without an interval
     estimate = cell if isinstance(cell, Estimate) else Estimate(cell)
     if not _is_defined(estimate.value):
         return "n/a"
