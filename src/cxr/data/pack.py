@@ -60,8 +60,10 @@ def pack(
     files = list_files(root, paths, images, wanted.preprocess.intensity, read_pixels)
     with _lock(folder) as partial:
         clear_leftovers(partial)
+        # 1. an interrupted pack of the same images is continued, any other is dropped
         if not is_begun(folder, wanted):
             _start_empty(partial, wanted, images)
+        # 2. the rows that are left; a signal ends the work with everything saved
         packer = RowPacker(files, wanted, partial)
         try:
             with catch_signals(second_ends=True) as request:
@@ -73,6 +75,7 @@ def pack(
         if packer.denied:
             hint = UnavailableFileError("", PermissionError(13, "")).hint
             raise CxrError(_list_files(files, packer.denied, "more such file"), hint)
+        # 3. whole, but for files that cannot be decoded; then the folder takes its place
         _report_unreadable(partial, files, packer.unreadable, unreadable)
         _replace(partial, folder)
     return open_store(folder, wanted, files)
@@ -154,6 +157,7 @@ def _start_from_store(folder: Path, partial: Path, wanted: Manifest, files: Stor
     records.status[sorted({*changed, *damaged})] = NOT_PACKED
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
+    # 1. pixels, 2. records, 3. identity: a kill between them leaves no folder that counts as begun
     shutil.copyfile(folder / PIXELS, partial / PIXELS)
     records.save(partial)
     _write_identity(partial, wanted, files.names)
@@ -203,6 +207,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
 def _replace(partial: Path, folder: Path) -> None:
     """Put the whole store in place of an older one, moved first: no folder can be renamed onto another."""
     old = folder.with_name(folder.name + ".old")
+    # Left by a kill during an earlier replacement.
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.rename(folder, old)

@@ -63,6 +63,7 @@ class JoinedPixels:
         """One image [S, S], or copies [B, S, S] of several."""
         if not isinstance(rows, int | np.integer):
             return np.stack([self[int(row)] for row in rows])
+        # the first part that ends after this row
         number = bisect.bisect_right(self._ends, rows)
         if not 0 <= number < len(self.parts) or rows < 0:
             raise IndexError(f"row {rows} of {len(self)}")
@@ -110,6 +111,7 @@ def join_stores(stores: Sequence[Store]) -> Store:
     manifest = Manifest(
         source="+".join(manifest.source for manifest in manifests),
         num_images=sum(manifest.num_images for manifest in manifests),
+        # the joined order is part of it: the same stores in another order are other rows
         keys=hashlib.sha256(" ".join(manifest.keys for manifest in manifests).encode()).hexdigest(),
         preprocess=manifests[0].preprocess,
     )
