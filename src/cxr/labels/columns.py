@@ -108,6 +108,7 @@ def _find_all(names: Sequence[str], kind: str) -> list[str]:
     """Every name that usually means this, the most telling first."""
     order = KINDS[kind]
     known = [name for name in names if column_key(name) in order]
+    # by the order in KINDS, not by that of the file: `Image Index` tells more than `path`
     return sorted(known, key=lambda name: order.index(column_key(name)))
 
 
@@ -121,6 +122,7 @@ def check_same_patients(sheet: Sheet, names: Sequence[str]) -> None:
         return
     first, *others = (normalise_ids(sheet.column(name)) for name in names)
     for name, other in zip(names[1:], others, strict=True):
+        # each pair of ids once; a row where either is blank cannot contradict
         pairs = {(a, b) for a, b in zip(first, other, strict=True) if not (is_blank(a) or is_blank(b))}
         num_first, num_other = len({a for a, _ in pairs}), len({b for _, b in pairs})
         # as many pairs as ids of either column: each id of it goes with a single id of the other

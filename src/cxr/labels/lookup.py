@@ -42,6 +42,7 @@ def find_files(root: Path, images: Sequence[str]) -> tuple[list[str], list[str]]
     lost = [row for row, path in enumerate(paths) if not path]
     for row, path in zip(lost, existing(root, [_clean(images[row]) for row in lost]), strict=True):
         paths[row] = path  # the table had white space around the name
+    # Folders are searched only now: a dataset whose names are right is never listed.
     lost = [row for row in lost if not paths[row]]
     if not lost:
         return paths, []
@@ -112,6 +113,7 @@ class Index:
 
     @cached_property
     def _folded(self) -> dict[str, str]:
+        # reversed, so that of paths that differ in case alone the first one stays
         return {_clean(path).casefold(): path for path in reversed(self.paths)}
 
     @cached_property

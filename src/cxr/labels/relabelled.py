@@ -43,6 +43,7 @@ def parse_google(sheet: Sheet, root: Path) -> LabelTable:
     if (
         FOLLOW_UP in sheet.header and "patient_id" in columns
     ):  # counts the visits of each patient, as in NIH's
+        # visits are counted for each patient, so the patient is part of a study's name
         pairs = zip(columns["patient_id"], normalise_ids(sheet.column(FOLLOW_UP)), strict=True)
         columns["study_id"] = [f"{patient}/{visit}" for patient, visit in pairs]
     raw = read_cells(sheet, [_find(sheet, keys) for keys in GOOGLE.values()])

@@ -64,6 +64,7 @@ def resolve(
         elif policy != "zeros":
             low, high = policy
             y[is_uncertain, column] = low + (high - low) * draws[is_uncertain, column]
+    # a blank cell is 0 already, which is what `negative` asks for
     if blank == "masked":
         mask &= ~np.isnan(raw)
     y[~mask] = 0
@@ -72,6 +73,7 @@ def resolve(
 
 def _find_columns(table: LabelTable, findings: Sequence[str]) -> list[int]:
     """The column of `table.raw` of each finding."""
+    # under the table's own spelling: case, blanks and hyphens make no difference
     spellings = [find_spelling(finding, table.findings) for finding in findings]
     unknown = [finding for finding, name in zip(findings, spellings, strict=True) if name is None]
     if unknown:

@@ -199,6 +199,7 @@ def parse(sheet: Sheet, root: Path) -> LabelTable:
 
 def _read_findings(sheet: Sheet) -> tuple[Float, tuple[str, ...]]:
     """(cells [N, C], a note on words that are none of TERMS)."""
+    # each distinct list of words is read once
     codes, cells = pd.factorize(np.array(sheet.column(LABELS), dtype=object))  # 28,809 distinct in 160,861
     num_rows = np.bincount(codes)
     raw = np.full((len(cells), len(FINDINGS)), np.nan, dtype=np.float32)
@@ -212,6 +213,7 @@ def _read_findings(sheet: Sheet) -> tuple[Float, tuple[str, ...]]:
             continue
         findings = words - _PARTIAL_KEYS
         if findings:  # else nothing is said, and the row stays blank
+            # the list is whole: what it does not name is absent; else it stays blank
             if findings == words:
                 raw[index] = 0
             raw[index, [column for word in findings for column in _COLUMNS_OF.get(word, ())]] = 1
