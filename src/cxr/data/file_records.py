@@ -138,7 +138,7 @@ def _size_and_time(path: str) -> tuple[int, int]:
 
 def same_times(before: Integers, now: Integers) -> npt.NDArray[np.bool_]:
     """[N] whether two times are the same, also where one of them was kept in whole seconds."""
-    # a time in whole nanoseconds that ends a second is most likely one that was cut to it
+    # a time without a fraction of a second was most likely kept in whole seconds
     is_coarse = (before % _SECOND == 0) | (now % _SECOND == 0)
     is_near = (np.abs(before - now) < _COARSE) & is_coarse
     is_known = (before != UNKNOWN_TIME) & (now != UNKNOWN_TIME)

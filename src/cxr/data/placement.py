@@ -146,7 +146,7 @@ def _copy_to_gpu(store: Store, rows: Rows, device: torch.device) -> torch.Tensor
     size = store.pixels.shape[1:]
     pixels = torch.empty((len(rows), *size), dtype=torch.uint8, device=device)
     num_buffered = min(_IMAGES_PER_BLOCK, len(rows))
-    # One page-locked buffer for all blocks: copies from it to the GPU are the fastest.
+    # One page-locked buffer for all blocks, from which the GPU copies directly.
     buffer = torch.empty((num_buffered, *size), dtype=torch.uint8, pin_memory=device.type == "cuda")
     num_copied = 0
     for part, part_rows in _split_by_store(store, rows):

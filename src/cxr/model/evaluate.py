@@ -80,6 +80,7 @@ def evaluate_candidates(
     notes += note_patients(first.dataset)
     images, prediction_notes = _predict(candidates, split, averaged)
     predictions = _combine(candidates, images)
+    # Thresholds before the score, and from validation images: those that are evaluated choose nothing.
     thresholds, recalibration, image_thresholds = _operating_points(candidates, averaged, allow_seen)
     notes = [*_note_other_datasets(candidates, thresholds), *notes, *prediction_notes, *predictions.notes]
     thresholds = _forget_unrelated(first, thresholds)
@@ -152,6 +153,8 @@ def _operating_points(
         return _Points(own, its_calibration, own)
     for candidate in candidates:
         candidate.check_split("val", allow_seen)
+    # An ensemble, other versions of the images or another unit are
+    # another model: its thresholds are chosen now.
     images, _ = _predict(candidates, "val", averaged)
     validated = _combine(candidates, images)
     is_own = len(candidates) == 1 and has_own

@@ -88,6 +88,7 @@ def build_checkpoint(
     else:
         load_weights(classifier, model.name, findings)
         classifier.fold_stem()
+    # channels last, as for our own checkpoints: another order of the sums would change the last bits
     classifier.to(device).to(memory_format=torch.channels_last)
     names = tuple(findings)
     thresholds = operating_points.fixed(names)
@@ -153,6 +154,7 @@ def _with_model(config: Config, model: ExternalModel) -> Config:
         "head_findings": None if model.published else model.findings,
     }
     changed = config.model_copy(update={"model": Model.model_validate(section)})
+    # half precision would give other probabilities than the model's own
     return override(changed, ["train.precision=fp32"])
 
 

@@ -149,6 +149,7 @@ def fetch(model: Pretrained) -> Path:
 
     def download(temporary: Path) -> None:
         with contextlib.redirect_stdout(sys.stderr):
+            # torch prints what it downloads; stdout is for results
             torch.hub.download_url_to_file(model.url, str(temporary))
         open_weights(str(temporary))  # refuses what is no model before it is kept
 

@@ -85,6 +85,7 @@ def write(
     json_file.write(folder / "report.json", facts(report), report.notes)
     drawn = figures.draw(report, evaluated, training.history)
     figures.write_files(drawn, folder)
+    # without the examples: images stay on the page that its owner alone may read
     write_text(folder / "report.md", markdown.render(page(report, drawn, training, (), further)))
     document = page(report, drawn, training, examples, further)
     write_text(folder / "report.html", html.render(document), private=bool(examples))

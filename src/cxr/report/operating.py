@@ -135,6 +135,7 @@ def set_parts(report: Report) -> tuple[Part, ...]:
         f"Prediction sets with a stated coverage of {level:.0%}: share of images whose set has their label"
     )
     assert isinstance(level, float)
+    # floor((n + 1) (1 - c)) is 0 below this n: see docs/statistics.md
     needed = int(np.ceil(1 / (1 - level) - 1e-9)) - 1
     few = f"With fewer than {needed} positive validation images sets always hold present."
     return (Table(title, columns, tuple(rows), "ll" + "r" * (len(columns) - 2), (_SETS_NOTE, few)),)

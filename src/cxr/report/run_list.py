@@ -137,6 +137,7 @@ def _search(folder: Path, depth: int, seen: set[tuple[int, int]]) -> Iterator[tu
         if depth < _MAX_DEPTH and not _is_hidden(entry) and _holds(entry.is_dir)
         for found in _search(folder / entry.name, depth + 1, seen)
     ]
+    # one line for a folder without any run, not one for each folder in it
     if depth and all(problem == _NO_RUN for _, problem in below):
         yield folder, _NO_RUN
     else:

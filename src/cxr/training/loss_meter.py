@@ -65,6 +65,7 @@ class Pace:
         """Estimate for so many more images and validations; None before two steps were taken."""
         if not self.num_images:
             return None
+        # images at the pace so far, then the validations at the length of the last one
         return num_images / self.images_per_second + num_validations * self.validation_seconds
 
 
@@ -163,6 +164,7 @@ class LossMeter:
             if not math.isfinite(value):
                 epoch = len(self.state.history) + 1
                 raise _not_finite(f"the loss is {value}", self.run.config.out, epoch, step, rate)
+            # weighted by images, as the last batch of an epoch is smaller
             self.state.loss_sum += value * unread.num_images
             status = f"loss {value:.4f} {self._time_left()}"
             self.bar.update(self.task, advance=unread.num_images, status=status)
