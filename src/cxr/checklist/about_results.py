@@ -112,6 +112,7 @@ def diagnostic(facts: Facts) -> Answer:
     chosen = f" chosen on {test.chosen_on}" if test.chosen_on else ""
     where = f"in {test.folder}/metrics.csv"
     said = f"Sensitivity, specificity, PPV and NPV at thresholds ({test.rule}{chosen}), {where}."
+    # what is wrong with the thresholds is wrong with every metric at them
     gaps = threshold_gaps(facts)
     if test.optimistic:
         gaps = f"Thresholds were chosen on images that are evaluated. {gaps}".strip()
@@ -198,6 +199,7 @@ def list_limits(facts: Facts) -> list[str]:
         limits.append("The split of the dataset as it is now is not that of the training.")
     if facts.unfinished:
         limits.append(f"{facts.unfinished}.")
+    # what a report says in its notes is not said twice
     if facts.evaluation("test") is None:  # whose notes say the same
         limits += [gap for gap in [threshold_gaps(facts)] if gap]
         if not all(facts.recalibration.is_fitted):

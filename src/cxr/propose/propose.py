@@ -103,6 +103,7 @@ def _choose_split(choices: Choices, start: Start) -> Facts:
         CxrError: What is wrong under the last that was tried: split at random.
     """
     refused = ""
+    # Each is tried by reading the dataset: what is written down is known to work.
     for split, why, column in _splits(choices, start):
         for key in ("data.split", "data.split_column"):
             choices.keys.pop(key, None)
@@ -179,6 +180,7 @@ def _choose_findings(
         )
         labels = facts.labels_of(findings)
     else:
+        # a finding of one class alone has nothing to learn, and no AUROC
         labels = [label for label in facts.labels if label.finding != NO_FINDING]
         findings = tuple(label.finding for label in labels if label.has_both)
         value = list(findings)
@@ -228,6 +230,7 @@ def _choose_policies(
         policy = base.get("data", {}).get("uncertain", "ignore")
         if isinstance(policy, Mapping):  # only of findings that are learned
             known = ["default", *findings]
+            # a policy for a finding that is not a target would be refused
             policy = {name: how for name, how in policy.items() if find_spelling(name, known)}
         why = f"{count(num_uncertain, 'uncertain label')} (-1): ignore leaves them out of loss and metrics;"
         choices.choose("data.uncertain", policy, why, "zeros and ones count them as absent or present")
