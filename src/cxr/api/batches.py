@@ -122,6 +122,7 @@ class Dataset:
         config, order = self._config, self._rows
         if self.split == "train":
             order = epoch_order(epoch_rows(self._dataset.groups(), config.seed, epoch), config.seed, epoch)
+        # the step of `cxr train` at which this epoch begins, as augmentation is a function of the step
         first_step = epoch * -(-len(order) // batch_size)
         image_names = self._dataset.table.rows["image"]
         for step, batch in enumerate(self._loader.batches(order, batch_size), first_step):
@@ -131,5 +132,6 @@ class Dataset:
                 )
             else:
                 pixels = resample(batch.images, config.image.size)
+            # one process: no row is a filler of -1
             names = tuple(image_names.iloc[batch.rows])
             yield Batch(pixels / 255, batch.y, batch.mask, names)

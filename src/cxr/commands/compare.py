@@ -146,6 +146,7 @@ def compare(
     if targets.all_predictions:
         refuse_split(split)
     points.check(targets.models)
+    # every side is predicted before any is compared: a mistake in the last shows early
     opened = [_open(model, targets, split or "test", labels, options, points) for model in targets.models]
     sides = [note_other_keys(*each, opened[0], place) for place, each in enumerate(opened)]
     config = opened[0][1]  # the eval keys of the first side hold for all
@@ -169,6 +170,7 @@ def _compare(
             compare_many.write_family(family, out)
         return compare_many.family_summary(family)
     # of two models the reference is A
+    # B less A: the model that the other is compared with is subtracted
     first, second = (sides[1], sides[0]) if reference == 1 else (sides[0], sides[1])
     compare_two = compare_unpaired if plan.unpaired else compare_models
     comparison = compare_two(first, second, config)

@@ -41,6 +41,7 @@ def read_text(path: Path) -> str:
     refuse_pipe(path)
     try:
         with path.open("rb") as file:
+            # one byte more than allowed tells that it is too large, without reading all of it
             data = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise CxrError(f"{path}: no such file", "cxr recipes lists the recipes that come with cxr") from None
@@ -186,6 +187,7 @@ class _Loader(yaml.SafeLoader):
             inside = node.value
         elif isinstance(node, yaml.MappingNode):
             inside = [one for pair in node.value for one in pair]
+        # an alias counts as often as it stands there: nine lines of aliases can mean a billion values
         values = 1 + sum(self._measures[one][0] for one in inside)
         depth = 1 + max((self._measures[one][1] for one in inside), default=0)
         if values > MAX_VALUES:
