@@ -19,11 +19,8 @@ from cxr.labels.targets import Targets
 
 _NUM_NAMED = 3
 _MANY_IMAGES = 40  # if so many images all have another patient, the column of patients may be the wrong one
-_BY_POLICY = (
-    "missing",
-    "truncated",
-    "unreadable",
-)  # listings that are errors or warnings by a key of the config
+# listings that are errors or warnings by a key of the config
+_BY_POLICY = ("missing", "truncated", "unreadable")
 
 
 def check_generated(data: Data) -> None:

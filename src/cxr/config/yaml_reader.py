@@ -70,10 +70,8 @@ def _compose(text: str) -> tuple[yaml.Node | None, bool]:
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
-    except (
-        ValueError,
-        OverflowError,
-    ):  # PyYAML's scanner: the letter "\\UFFFFFFFF", a version of 5,000 digits
+    # PyYAML's scanner: the letter "\\UFFFFFFFF", a version of 5,000 digits
+    except (ValueError, OverflowError):
         raise yaml.MarkedYAMLError(problem="has an escape or a number that is too large",
                                    problem_mark=loader.get_mark()) from None  # fmt: skip
     finally:
@@ -215,13 +213,8 @@ class _Loader(yaml.SafeLoader):
             raise _refuse(f"{quote(node.value)} is too large a number", node)
         try:
             value = super().construct_object(node, deep)
-        except (
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            OverflowError,
-        ):  # SafeLoader takes a tag's word
+        # SafeLoader takes a tag's word
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
             raise _refuse(f"{quote(node.value)} is not {_KINDS[kind]}", node) from None
         if isinstance(value, int) and abs(value) >= 1 << 63:
             raise _refuse(f"{quote(node.value)} is too large a number", node)

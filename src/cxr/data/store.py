@@ -144,9 +144,8 @@ def open_store(
         say(f"{path}: its images are no files by their names, so changes of theirs are not noticed")
     changes = find_changes(records, files, wanted.preprocess, reread)
     if changes.confirmed and may_write:
-        with contextlib.suppress(
-            CxrError
-        ):  # a store that this user may only read: files are read again each time
+        # a store that this user may only read: files are read again each time
+        with contextlib.suppress(CxrError):
             records.save(path)
     if changes.changed:
         first = list_first([files.paths[row] for row in changes.changed])

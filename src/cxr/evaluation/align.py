@@ -31,6 +31,7 @@ def align(models: Sequence[Named]) -> tuple[list[Predictions], list[str]]:
         for name in first_findings
         if all(find_spelling(name, predictions.findings) for _, predictions in models)
     ]
+    # images get common names before they are matched by name
     models, notes = _rename_images(models)
     names = [predictions.rows["image"].to_numpy(dtype=str) for _, predictions in models]
     # intersect1d sorts, so that every model's rows come out in the same order
@@ -40,6 +41,7 @@ def align(models: Sequence[Named]) -> tuple[list[Predictions], list[str]]:
         where = " and ".join(name for name, _ in models)
         raise CxrError(f"{where}: no {kind} in common", "give predictions of the same images, named alike")
     aligned = [_select(predictions, images, findings) for _, predictions in models]
+    # of common rows alone: what is left out may differ
     for (name, _), predictions in zip(models[1:], aligned[1:], strict=True):
         _check_agreement(f"{models[0][0]} and {name}", aligned[0], predictions)
     for name, predictions in models:

@@ -72,6 +72,7 @@ def join_labels(
     except CxrError as error:
         return rows, y, [(problem, error.hint) for problem in error.problems], []
 
+    # our finding -> the label table's name of the same concept
     names = {finding: find(finding, table.findings) for finding in findings}
     common = {finding: name for finding, name in names.items() if name is not None}
     table_rows = find_rows(rows, table.rows)

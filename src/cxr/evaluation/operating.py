@@ -72,13 +72,16 @@ def operating_tables(
         prevalences: At which predictive values are given.
     """
     y, p = predictions.y, predictions.p
+    # 1. of all rows [C, 1], and cells [C, 4]; 2. the same of each draw [C, D]
     points, cells = operating_points(y, p, thresholds)
     drawn = draw_operating(y, p, thresholds, resampling) if resampling else None
     units = [count_units(y[:, c], p[:, c] >= thresholds[c], resampling) if resampling else None
              for c in range(y.shape[1])]  # fmt: skip
+    # 3. each finding's values with their intervals
     every = [
         _measure(name, c, points, cells[c], drawn, units[c]) for c, name in enumerate(predictions.findings)
     ]
+    # 4. the tables
     rows = []
     for c, found in enumerate(every):
         num, num_positive = metrics.count(y[:, c])
@@ -120,7 +123,7 @@ def _measure(
 
 def _place(specificity: float) -> int:
     """Where FALSE_RATES has this specificity."""
-    return int(np.flatnonzero(np.isclose(FALSE_RATES, 1 - specificity))[0])
+    return int(np.flatnonzero(np.isclose(FALSE_RATES, 1 - specificity))[0])  # 1 - 0.9 is 0.09999999999999998
 
 
 def _columns(values: dict[str, float], intervals: dict[str, Interval]) -> dict[str, object]:
@@ -135,6 +138,7 @@ def _mean(every: Sequence[_Finding], drawn: Drawn | None, num: int, num_units: f
     """The macro means over the findings whose metric is defined."""
     values, intervals = {}, {}
     for metric in _AVERAGED:
+        # [C]
         each = np.array([found.values[metric] for found in every])
         defined = ~np.isnan(each)
         values[metric] = metrics.macro_mean(list(each))
@@ -166,6 +170,7 @@ def _predictive_values(
     tp, fp, fn, tn = cells
     row: dict[str, object] = {"finding": found.name, "prevalence": prevalence}
     ppv = at_prevalence(tp, fn, fp, tn, prevalence)
+    # NPV is PPV with the classes exchanged
     npv = at_prevalence(tn, fp, fn, tp, 1 - prevalence)
     odds = prevalence / (1 - prevalence)
     ends = {}

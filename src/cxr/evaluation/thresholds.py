@@ -270,9 +270,8 @@ def _choose(rule: str, true: Float, false: Float, num_positive: int, num_negativ
     if rule == "youden":  # J times num_positive * num_negative, in whole numbers so that ties are ties
         return int(np.argmax(true * num_negative - false * num_positive))
     name, least = parse_rule(rule)
-    if (
-        name == "sensitivity"
-    ):  # the first that reaches it has the highest specificity; the last always reaches it
+    # the first that reaches it has the highest specificity; the last always reaches it
+    if name == "sensitivity":
         return int(np.argmax(true >= least * num_positive - _SLACK))
     # false positives rise down the list: the allowed ones come first, and the last of them finds most
     allowed = np.flatnonzero(false <= (1 - least) * num_negative + _SLACK)

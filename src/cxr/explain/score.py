@@ -78,9 +78,8 @@ def score_boxes(
         by_finding: dict[int, list[Box]] = {}
         for case in by_image[mapped.image]:
             mask, boxes, _ = place(case, file, mapped.grey.shape, frame)
-            if (
-                len(case.numbers) == 1
-            ):  # a box of "lung opacity" does not say which of three findings is there
+            # a box of "lung opacity" does not say which of three findings is there
+            if len(case.numbers) == 1:
                 by_finding[case.numbers[0]] = boxes
             values = prior.maps(case.finding, mapped.image.patient, mapped.grey.shape)
             rows += [_score(case, name, one, mask, boxes) for name, one in values.items()]

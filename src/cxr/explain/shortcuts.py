@@ -163,9 +163,8 @@ def share_on(mask: Tensor, maps: Tensor) -> Float:
     """
     # [B, C, h, w] what speaks for the finding; what speaks against it is no sign of where it looked
     positive = maps.float().clamp(min=0)
-    rows, columns = (
-        _overlaps(num, mask.shape[1]).to(mask.device) for num in maps.shape[2:]
-    )  # [h, S], [w, S]
+    # [h, S], [w, S]
+    rows, columns = (_overlaps(num, mask.shape[1]).to(mask.device) for num in maps.shape[2:])
     # share of each cell that lies in the mask: rows of pixels are summed into cells, then columns
     inside = torch.einsum("hi,bij,wj->bhw", rows, mask.float(), columns)[:, None]  # [B, 1, h, w]
     shares = (positive * inside).sum(dim=(2, 3)) / positive.sum(dim=(2, 3))

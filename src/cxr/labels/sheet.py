@@ -222,9 +222,8 @@ def _find_separator(text: str) -> str:
     header, *rows = lines or [""]
     even = []
     for sign in SEPARATORS:
-        num_signs = {line.count(sign) for line in rows} or {
-            header.count(sign)
-        }  # equal in all lines, or several
+        # equal in all lines, or several
+        num_signs = {line.count(sign) for line in rows} or {header.count(sign)}
         has_same_number = len(num_signs) == 1 and min(num_signs) > 0
         if has_same_number and header.count(sign) - min(num_signs) in (0, 1):  # a spare one ends the header
             even.append(sign)

@@ -45,9 +45,8 @@ def resolve(
     """
     columns = _find_columns(table, findings)
     raw = table.raw[:, columns]  # [N, C]
-    y = np.where(
-        raw > 0, raw, np.float32(0)
-    )  # 1, or a soft label as it is; uncertain and blank cells are 0 so far
+    # 1, or a soft label as it is; uncertain and blank cells are 0 so far
+    y = np.where(raw > 0, raw, np.float32(0))
     mask = np.ones(raw.shape, dtype=np.bool_)
     # Drawn for every finding of the table: a finding's targets do not depend on which others are asked for
     draws = np.random.default_rng(seed).random(table.raw.shape, dtype=np.float32)[:, columns]

@@ -61,9 +61,8 @@ def _frame(chest: Chest, shape: tuple[int, int]) -> Float:
     height, width = shape
     frame = cv2.getRotationMatrix2D((width / 2, width / 2), chest.tilt, chest.zoom)
     frame[:, 2] += np.array(chest.shift) * width  # the last column is the shift, in pixels
-    frame[1] *= (
-        height / width
-    )  # the second row gives y: squeezed from the square canvas into the image's height
+    # the second row gives y: squeezed from the square canvas into the image's height
+    frame[1] *= height / width
     return frame.astype(np.float32)
 
 

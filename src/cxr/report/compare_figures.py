@@ -98,9 +98,10 @@ def _draw_roc(curves: Sequence[Predictions], is_paired: bool) -> list[Figure]:
     """A panel for each finding whose AUROC all models have."""
     from sklearn.metrics import roc_curve
 
+    # [M, C]
     aurocs = np.array(
         [[metrics.auroc(rows.y[:, c], rows.p[:, c]) for c in range(len(rows.findings))] for rows in curves]
-    )  # [M, C]
+    )
     defined = [
         (c, {"finding": name})
         for c, name in enumerate(curves[0].findings)

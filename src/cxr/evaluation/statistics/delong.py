@@ -102,10 +102,11 @@ def compare_clustered(by_finding: Sequence[Clustered]) -> list[Difference]:
     Degrees of freedom of the mean are Welch's and Satterthwaite's (1946) of its findings.
     """
     values = np.array([parts.auroc[1] - parts.auroc[0] for parts in by_finding])
+    # [U, C] each
     positive, negative = (
         np.stack([part[:, 1] - part[:, 0] for part in side], axis=1)
         for side in ([p.positive for p in by_finding], [p.negative for p in by_finding])
-    )  # [U, C] each
+    )
     return [_test(*found) for found in _with_mean(values, positive, negative, by_finding)]
 
 
@@ -236,9 +237,8 @@ def compare(y: Float, a: Float, b: Float) -> float:
     variance = matrix[0, 0] + matrix[1, 1] - 2 * matrix[0, 1]
     if first == second:  # also where the variance is zero, and the quotient below would be nan
         return 1.0
-    with np.errstate(
-        divide="ignore"
-    ):  # a difference without variance has p-value 0; rounding may put it below 0
+    # a difference without variance has p-value 0; rounding may put it below 0
+    with np.errstate(divide="ignore"):
         return float(2 * norm.sf(abs(first - second) / np.sqrt(max(variance, 0.0))))
 
 

@@ -129,9 +129,8 @@ def calibration_error(y: Float, p: Float) -> float:
     labels, scores = _known(y, p)
     if not len(labels):
         return np.nan
-    bins = np.minimum(
-        (scores * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1
-    )  # a score of 1: the last bin
+    # a score of exactly 1 belongs to the last bin, not to one after it
+    bins = np.minimum((scores * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
     # [bins] sum of p - y, which is the number of rows times (mean p - share positive): weighted already
     excess = np.bincount(bins, scores - labels, CALIBRATION_BINS)
     return float(np.abs(excess).sum() / len(labels))

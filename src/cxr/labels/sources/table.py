@@ -106,9 +106,8 @@ def _name_columns(sheet: Sheet, asked: Columns, split: str, root: Path) -> dict[
     for key, kind in _KINDS.items():
         if wanted[key] != getattr(_USUAL, key):
             continue  # the user names it, or says that there is none
-        if (
-            kind not in named or kind == "patient_id"
-        ):  # another column may name other patients, which is refused
+        # another column may name other patients, which is refused
+        if kind not in named or kind == "patient_id":
             others = {column for other, column in named.items() if other != kind}
             found = find_column(sheet, kind, {*others, *asked.others, split, asked.labels or ""})
             if found:
