@@ -47,6 +47,7 @@ def integrate_gradients(
         while num_steps < MOST_STEPS and ((maps.sum(dim=(1, 2)) - difference).abs() > allowed).any():
             num_steps *= 2
             maps = attribute(classifier, image, baseline, findings, num_steps)
+        # a map that does not add up after MOST_STEPS is kept as it is
         result[number, findings] = maps
     return result
 
@@ -62,6 +63,7 @@ def attribute(
     places, weights = np.polynomial.legendre.leggauss(num_steps)  # on [-1, 1]
     alphas = torch.tensor((1 + places) / 2, dtype=torch.float32, device=image.device).view(-1, 1, 1, 1)
     shares = torch.tensor(weights / 2, dtype=torch.float32, device=image.device)
+    # [F, S, S]
     gradients = torch.zeros(len(findings), *image.shape[1:], device=image.device)
     for start in range(0, num_steps, _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
@@ -72,6 +74,7 @@ def attribute(
                 # The gradient of this sum is the weighted sum of the gradients of each place.
                 summed = (logits[:, finding] * shares[part]).sum()
                 (gradient,) = torch.autograd.grad(summed, between, retain_graph=True)
+                # [P, 1, S, S] summed to [S, S]: shares have weighted the places already
                 gradients[number] += gradient.sum(dim=(0, 1))
     # [F, S, S] * [1, S, S]
     return gradients * (image - baseline)

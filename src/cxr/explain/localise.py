@@ -56,6 +56,7 @@ def to_levels(values: Float32) -> Levels:
     low, high = values.min(), values.max()
     if high <= low:
         return np.zeros(values.shape, np.uint8)
+    # in place: a map has as many pixels as the image
     shifted = values - low
     shifted /= high - low
     shifted *= 255
@@ -82,6 +83,7 @@ def draw_boxes(levels: Levels) -> list[Box]:
     """
     if not levels.any():
         return [Box(0, 0, levels.shape[1], levels.shape[0])]
+    # an island that is the same at both levels gives one box
     boxes = dict.fromkeys(box for level in _LEVELS for box in find_islands(levels >= level))
     return list(boxes)
 

@@ -88,6 +88,7 @@ def open_segmentation(lungs: Lungs, device: torch.device) -> Segment | None:
         scaled = (images[:, None].float() * (2 / 255) - 1) * 1024  # as the package scales its images
         scaled = functional.interpolate(scaled, size=(512, 512), mode="bilinear", align_corners=False)
         with torch.inference_mode():
+            # [B, 1, h, w] the larger of both lungs' logits; above 0 is a probability above one half
             logits = network(scaled)[:, sides].amax(dim=1, keepdim=True)
         size = images.shape[-2:]
         return functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)[:, 0] > 0

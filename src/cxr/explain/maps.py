@@ -85,6 +85,7 @@ def _by_gradients(
         # images do not depend on each other, so the gradient of the sum is the gradient of each
         (gradient,) = torch.autograd.grad(logits[:, finding].sum(), leaf, retain_graph=True)
         weights = weigh(leaf.detach(), gradient)  # [B, D]
+        # relu: what speaks against the finding is no part of the map (equation 2 of Grad-CAM)
         maps.append(torch.einsum("bdhw,bd->bhw", leaf.detach(), weights).relu())
     return torch.stack(maps, dim=1)
 
@@ -100,6 +101,7 @@ def _weigh_gradcam_plus_plus(features: Tensor, gradient: Tensor) -> Tensor:
     # [B, D, h, w]; 0 where the gradient is, and 0 / 0 would make the whole map nan
     below = 2 * squared + (features.sum(dim=(2, 3), keepdim=True) * cubed)
     alpha = torch.where(below != 0, squared / torch.where(below != 0, below, torch.ones_like(below)), 0)
+    # [B, D]: the weights, of places where the logit rises with the channel
     return (alpha * gradient.relu()).sum(dim=(2, 3))
 
 
@@ -122,6 +124,7 @@ def _occlude(classifier: Classifier, images: Tensor, dtype: torch.dtype | None) 
             part = places[start : start + step]
             hidden = images.repeat(len(part), 1, 1, 1)  # [P * B, 1, S, S], place after place
             for number, (row, column) in enumerate(part):
+                # the patch is cut at the border of the image
                 top, bottom = edges[max(0, row - reach)], edges[min(num, row + reach + 1)]
                 left, right = edges[max(0, column - reach)], edges[min(num, column + reach + 1)]
                 hidden[number * num_images : (number + 1) * num_images, :, top:bottom, left:right] = fill

@@ -40,6 +40,7 @@ class Panel:
 
     def lay(self, cells: Float32) -> Float32:
         """A map [h, w] of the model's square, smooth on these pixels [H, W]; 0 where it saw nothing."""
+        # smooth first, in the model's square, then to the image's shape
         result = np.zeros(self.grey.shape, np.float32)
         result[self.kept.slices] = undo_fit(
             smooth(cells, _SMOOTH_SIZE), (self.kept.height, self.kept.width), self.fit
@@ -96,6 +97,7 @@ def smooth(cells: Float32, size: int) -> Float32:
     at its middle, none is above the largest or below the smallest cell. Linear interpolation would show
     stripes, and cubic splines would invent peaks.
     """
+    # along one axis, then, transposed, along the other
     rows = _interpolate(cells, size)
     return np.ascontiguousarray(_interpolate(rows.T, size).T)
 

@@ -52,6 +52,7 @@ class Prior:
         if num < 0.5:
             return {"prior": mean_box, "frequent": mean_box}
         left, top, right, bottom = (corner / num for corner in corners)
+        # at least one pixel in each direction, however small the mean box is
         rows = slice(round(top * height), max(round(top * height) + 1, round(bottom * height)))
         columns = slice(round(left * width), max(round(left * width) + 1, round(right * width)))
         mean_box[rows, columns] = 1

@@ -141,6 +141,7 @@ def _fit_logistic(features: Float32, y: Float, groups: npt.NDArray[np.str_]) -> 
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    # standardised within each fold: the penalty treats all features alike
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
     # Folds of whole patients: a penalty is chosen for patients that the fit has not seen.
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
@@ -162,6 +163,7 @@ def _probe_age(
     mae: dict[str, tuple[float, Interval]] = {}
     for name in (MODEL, RANDOM):
         regression = _fit_ridge(fit.features[name][known], fit_age[known], groups)
+        # years, [n]
         errors = test_age[tested] - regression.predict(test.features[name][tested])
         of_row = resampling.of_row[tested] if resampling else None
         r2[name], mae[name] = _age_metrics(errors, test_age[tested], of_row, resampling)
@@ -177,6 +179,7 @@ def _fit_ridge(features: Float32, y: Float, groups: npt.NDArray[np.str_]) -> Any
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    # from 0.1 to 100,000, a factor of ten apart
     grid = {"ridge__alpha": [10.0**power for power in range(-1, 6)]}
     folds = GroupKFold(_FOLDS, shuffle=True, random_state=0)
     return GridSearchCV(make_pipeline(StandardScaler(), Ridge()), grid, scoring="r2", cv=folds).fit(
@@ -195,6 +198,7 @@ def _age_metrics(
     if resampling is None or of_row is None:
         return (points[0], NONE), (points[1], NONE)
     sums = np.stack([np.bincount(of_row, part, resampling.num_units) for part in parts])
+    # [5, U] @ [U, d] of some draws at a time
     drawn = [_from_sums(sums @ counts) for counts in resampling.counts()]
     units = effective_units(of_row)
     r2_draws, mae_draws = (np.concatenate(values) for values in zip(*drawn, strict=True))

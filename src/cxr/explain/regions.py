@@ -48,6 +48,7 @@ class Regions:
         template = draw_template()
         self._lungs = torch.from_numpy(template).to(device)
         self._chest = torch.from_numpy(enclose(template)).to(device)
+        # (row numbers as bytes, masks) of the last batch
         self._last: tuple[bytes, dict[Region, Tensor]] | None = None
 
     def hide(self, images: Tensor, rows: Rows, region: Region) -> Tensor:
@@ -64,9 +65,11 @@ class Regions:
 
     def _find(self, images: Tensor) -> dict[Region, Tensor]:
         across, down = locate(images)
+        # [B, S, S] from the template, then from the segmentation where that is at hand
         lungs, chest = (_lay(template, across, down) for template in (self._lungs, self._chest))
         if self._segment:
             found = self._segment(images)
+            # [B]
             is_found = ~has_failed(found)
             self.num_failed += int((~is_found).sum())
             hulls = np.stack([enclose(mask) for mask in found.cpu().numpy()])

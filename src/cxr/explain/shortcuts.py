@@ -72,6 +72,7 @@ class Shortcuts:
     @property
     def num_tested(self) -> int:
         """Findings whose interval is above 0.5, so that there is something to lose."""
+        # a finding that the model does not tell from chance has nothing that hiding could take away
         whole = self.regions[(self.regions["change"] == UNCHANGED) & (self.regions["finding"] != MEAN)]
         return int((whole["auroc_low"] > 0.5).sum())
 
@@ -138,6 +139,7 @@ class _Maps:
 def _examine(sample: Sample, rows: Rows, regions: Regions | None) -> tuple[probe.Features, _Maps]:
     """(pooled features of the model and of random weights; shares of maps, where regions are given)."""
     classifier = sample.candidate.checkpoint.classifier
+    # both networks see each batch once: pixels are read and placed a single time
     networks = {probe.MODEL: classifier, probe.RANDOM: randomise(classifier)}
     pooled: dict[str, list[Float32]] = {name: [] for name in networks}
     border, area = [], []
@@ -145,9 +147,11 @@ def _examine(sample: Sample, rows: Rows, regions: Regions | None) -> tuple[probe
         for name, maps in features.items():
             pooled[name].append(pool(maps))
         if regions:
+            # [B, S, S]
             mask = regions.find(batch.images, batch.rows)["border"]
             with torch.inference_mode():
                 border.append(share_on(mask, classifier.activation_maps(features[probe.MODEL])))
+            # [B] of each image alone: padding, which belongs to the border, is not the same in all
             area.append(mask.float().mean(dim=(1, 2)).cpu().numpy())
     joined = {name: np.concatenate(parts) for name, parts in pooled.items()}
     if not border:
@@ -167,6 +171,7 @@ def share_on(mask: Tensor, maps: Tensor) -> Float:
     rows, columns = (_overlaps(num, mask.shape[1]).to(mask.device) for num in maps.shape[2:])
     # share of each cell that lies in the mask: rows of pixels are summed into cells, then columns
     inside = torch.einsum("hi,bij,wj->bhw", rows, mask.float(), columns)[:, None]  # [B, 1, h, w]
+    # [B, C]; 0 / 0 of a map without a positive value is nan
     shares = (positive * inside).sum(dim=(2, 3)) / positive.sum(dim=(2, 3))
     return shares.cpu().numpy().astype(np.float64)
 
@@ -182,6 +187,7 @@ def _overlaps(num: int, size: int) -> Tensor:
 def _map_table(sample: Sample, maps: _Maps) -> pd.DataFrame:
     """MAP_COLUMNS: a row per finding, of the images in which it is called."""
     thresholds = np.array(sample.candidate.checkpoint.thresholds.values)
+    # [n, C]
     is_called = sample.predictions.p >= thresholds
     patients = sample.patients
     rows = []
@@ -224,6 +230,7 @@ def _warn_within(within: pd.DataFrame, probes: pd.DataFrame) -> list[str]:
     lines = []
     for attribute in within["attribute"].unique():
         title = probe.ATTRIBUTES[attribute]
+        # where the features do not tell the attribute, a drop is no sign that it was used
         of_attribute = probes["target"].astype(str).str.startswith(f"{title}: ")
         if not (probes.loc[of_attribute, "low"] > 0.5).any():
             continue
