@@ -49,7 +49,9 @@ def compare_seeds(models: Sequence[Compared], num_runs: int, config: Eval) -> Se
     Raises:
         CxrError: As `compare.compare`.
     """
+    # a single run has no spread between runs
     assert num_runs >= 2 and not len(models) % num_runs
+    # all runs of all recipes on the same images, and in the same draws of patients
     sides, resampling, notes = align_sides(models, config)
     recipes = [sides[first : first + num_runs] for first in range(0, len(sides), num_runs)]
     findings = [*sides[0].predictions.findings, "mean"]
@@ -64,6 +66,7 @@ def compare_seeds(models: Sequence[Compared], num_runs: int, config: Eval) -> Se
                     "metric": metric,
                     "num_runs": num_runs,
                     "mean": each.mean(),
+                    # divided by runs less one: the runs are a sample of those that the recipe could give
                     "sd": each.std(ddof=1),
                     "lowest": each.min(),
                     "highest": each.max(),
@@ -91,8 +94,10 @@ def welch(a: Float, b: Float) -> tuple[float, float]:
     """95 % interval of the mean of b less that of a, whose variances may differ (Welch 1947)."""
     from scipy.special import stdtrit
 
+    # of the mean of each recipe's runs
     variances = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
     difference, total = float(b.mean() - a.mean()), sum(variances)
+    # a metric that a run does not define
     if np.isnan(total):
         return np.nan, np.nan
     if not total:  # runs without any spread

@@ -79,6 +79,7 @@ _METADATA = frozenset(
 def is_metadata(name: str) -> bool:
     """Whether a column is known to say something about the image that is no finding."""
     key = column_key(name)
+    # a known finding is never metadata, whatever words are in the list
     return not is_known(name) and (key in _METADATA or any(key in usual for usual in KINDS.values()))
 
 
@@ -191,6 +192,7 @@ def account(
         why: The reason for a column that was not taken.
         other: The reason for every other column that was not taken.
     """
+    # a column may be two things at once
     uses: dict[str, list[str]] = {}
     for kind, column in named.items():
         uses.setdefault(column, []).append(kind.removesuffix("_id"))
@@ -202,6 +204,8 @@ def account(
             found.append(ColumnUse(name, use=" and ".join(uses[name])))
         elif name:
             found.append(ColumnUse(name, why=why.get(name, other)))
+        # cells lie row after row; a column without a name and without a cell is no more than a spare
+        # separator
         elif any(cell.strip() for cell in sheet.cells[index :: len(sheet.header)]):
             found.append(ColumnUse(f"column {index + 1}", why="has no name"))
     return tuple(found)

@@ -109,6 +109,7 @@ def predict_for_comparison(
 
 def _choose_device(overrides: Sequence[str]) -> torch.device:
     """The device that the last of the overrides names."""
+    # the device is needed before the configs of the runs are read
     asked = [text.removeprefix("device=") for text in overrides if text.startswith("device=")]
     return choose_device(asked[-1] if asked else "auto")
 
@@ -152,6 +153,7 @@ def _operating_points(
     if len(candidates) == 1 and is_final:
         return _Points(own, its_calibration, own)
     for candidate in candidates:
+        # validation images of this dataset may be training images of the model
         candidate.check_split("val", allow_seen)
     # An ensemble, other versions of the images or another unit are
     # another model: its thresholds are chosen now.
@@ -181,6 +183,7 @@ def _note_other_datasets(candidates: Sequence[Candidate], thresholds: Thresholds
     for candidate in candidates:
         if not candidate.external:  # whose notes say what it may have seen
             notes += note_others(candidate.dataset, candidate.checkpoint)
+    # `is not`: chosen anew, whatever their values
     if notes and thresholds is not candidates[0].checkpoint.thresholds:
         notes.append(
             "thresholds were chosen on validation images of the dataset evaluated, "

@@ -194,6 +194,7 @@ def _runs_table(seeds: Seeds) -> Table:
         spread = Estimate(estimate(row, "sd").value, digits=4)
         ends = estimate(row, "mean", "lowest", "highest")
         rows.append((SHORT_NAMES[str(row["metric"])], row["recipe"], row["num_runs"], ends, spread))
+    # by metric first, so that the recipes of a metric stand below each other
     order = [SHORT_NAMES[metric] for metric in METRICS]
     ordered = sorted(rows, key=lambda cells: order.index(str(cells[0])))
     columns = ("Mean over findings", "Recipe", "Runs", "Mean (range)", "SD over runs")
