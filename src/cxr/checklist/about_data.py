@@ -212,6 +212,7 @@ def characteristics(facts: Facts) -> Answer:
     if facts.data is None:
         return author(f"Table 1: {_NOT_READ}.")
     rows = facts.data.rows
+    # a column of which nothing is known is missing, not empty
     unknown = {"age": rows["age"].isna(), "sex": rows["sex"] == "", "view": rows["view"] == ""}
     lacking = [name for name, is_unknown in unknown.items() if is_unknown.all()]
     said = "Table 1 has age, sex, view, images per patient and prevalence by split"

@@ -97,6 +97,7 @@ def describe_performance(found: Evaluation) -> str:
     texts = []
     for name, label in (("auroc", "AUROC"), ("average_precision", "average precision")):
         ends = (f"{name}_low", f"{name}_high")
+        # an older report, or one without intervals, has the point alone
         if all(isinstance(found.mean.get(key), float | int) for key in (name, *ends)):
             texts.append(f"mean {label} {format_cell(estimate(found.mean, name, *ends))}")
         elif isinstance(found.mean.get(name), float | int):
@@ -164,6 +165,7 @@ def by_group(facts: Facts) -> Answer:
     """Performance with intervals, of groups as well."""
     found = internal_test(facts)
     test = facts.evaluation("test")
+    # what is missing of the whole is missing of its groups
     if test is None or found.status != "provided":
         return found
     if not test.attributes:

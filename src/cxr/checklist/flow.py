@@ -51,6 +51,7 @@ def count_flow(data: Data) -> Flow:
     excluded = Box(
         num_dropped, gone, (*_box("Left out", num_dropped, None).lines, *reasons, *_say_gone(gone))
     )
+    # every split has a box, also without images
     splits = []
     for split in SPLITS:
         part = rows[rows["split"] == split]
@@ -92,6 +93,7 @@ def draw_flow(data: Data) -> Figure:
         _draw_box(axes, flow.excluded, DOUBLE_COLUMN * 0.76, tops[1], wide=72)
         _draw_box(axes, flow.included, middle, tops[2])
         _draw_arrow(axes, (middle, tops[0] - heights[0]), (middle, tops[2]))
+        # the height of the middle of the box of what was left out
         aside = tops[1] - heights[1] / 2
         _draw_arrow(axes, (middle, aside), (DOUBLE_COLUMN * 0.76 - 36, aside))
         places = [DOUBLE_COLUMN * share for share in (0.17, 0.5, 0.83)]

@@ -69,8 +69,10 @@ def compare_family(models: Sequence[Compared], config: Eval, reference: int | No
         CxrError: As `compare.compare`.
     """
     assert 2 <= len(models) <= MOST_MODELS
+    # one set of rows and one set of draws for all: intervals of different pairs can be compared
     sides, resampling, notes = align_sides(models, config)
     places = range(len(models))
+    # k (k - 1) / 2 pairs, or k - 1
     if reference is None:
         pairs = tuple(combinations(places, 2))
     else:

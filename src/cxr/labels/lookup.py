@@ -78,6 +78,7 @@ class Index:
         folder that was seen is not entered again, so a circle of links ends.
         """
         found: list[str] = []
+        # a link to a folder above would list everything again, with the folder itself
         seen = {_identity(above) for above in Path(root).resolve().parents}
         starts = [str(root)]
         for start in starts:  # grows while it is read: links are appended
@@ -191,6 +192,7 @@ def existing(root: Path, paths: Sequence[str]) -> list[str]:
     it is cheaper to ask for each file.
     """
     folders = {os.path.dirname(path) for path in paths}
+    # fewer than four images a folder
     if len(folders) > len(paths) // 4:
         return [path if _exists(os.path.join(root, path)) else "" for path in paths]
     files = {os.path.join(folder, name) for folder in folders for name in list_folder(root / folder)}

@@ -151,6 +151,7 @@ def planned_parts(report: Report) -> tuple[Part, ...]:
         for name in PLANNED:
             width = estimate(row, f"{name}_width").value
             low, high = (estimate(row, f"{name}_{end}").value for end in ("low", "high"))
+            # the interval stands behind its width, as that of a metric behind the metric
             cells.append(Estimate(width, low, high))
         rows.append((row["finding"], *cells))
     first = records(report.planned)[0]
