@@ -67,6 +67,7 @@ class Dataset:
             self._config = override(recipe, overrides)
         else:
             self._config = load(Path(recipe), overrides)
+        # before hours of packing: a mistake in its name shows at once
         target = choose_device(device)
         self._dataset = open_dataset(self._config)
         self._rows: Rows = self._dataset.rows(split)

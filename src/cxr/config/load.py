@@ -108,6 +108,7 @@ def override(
     """
     places: Places = {}
     problems: list[str] = []
+    # back to what YAML can hold, so that every value is checked again
     tree = config.model_dump(mode="json") | {section: {} for section in reset}
     for section, inside in (values or {}).items():
         tree[section] = tree[section] | dict(inside)
@@ -159,6 +160,7 @@ def _note_places(node: yaml.Node, at: KeyPath, path: Path, places: Places, probl
             _note_places(entry, (*at, str(number)), path, places, problems)
     if not isinstance(node, yaml.MappingNode):
         return
+    # YAML itself would take the last of two equal keys in silence
     first: dict[str, int] = {}
     for key_node, value_node in node.value:
         name, line = str(key_node.value), key_node.start_mark.line + 1
@@ -242,6 +244,7 @@ def _explain(error: ValidationError, path: Path, places: Places) -> list[str]:
         if item["type"] == "missing":
             lines[keys] = f"{_nearest(keys, places, path)[0]}: {_dotted(keys)} is missing"
         elif item["type"] == "extra_forbidden":
+            # a name like it is looked for only where few are wrong: each search takes time
             lines[keys] = (
                 f"{places.get(keys, path)}: unknown key {_dotted(keys)}"
                 f"{suggest(keys) if len(lines) < 100 else ''}"

@@ -52,6 +52,7 @@ def read_text(path: Path) -> str:
     try:
         return data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError as error:
+        # lines are counted in bytes, as the text could not be read
         line = data.count(b"\n", 0, error.start) + 1
         raise CxrError(f"{path}:{line}: is no text in UTF-8: {error.reason}", hint) from None
 
@@ -146,9 +147,8 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self.has_comment = False
         self._depth = self._num_nodes = 0
-        self._measures: dict[
-            yaml.Node, tuple[int, int]
-        ] = {}  # (values, depth) of each node, aliases written out
+        # (values, depth) of each node, aliases written out
+        self._measures: dict[yaml.Node, tuple[int, int]] = {}
 
     def scan_to_next_token(self) -> None:
         """Go to the next token, and note a comment: nothing else with a `#` stands between tokens."""
@@ -241,6 +241,7 @@ def _refuse(what: str, where: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
 def _rules() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
     """By first letter, which plain scalars are no text: the rules of SafeLoader with our own for numbers."""
     rules = {
+        # the resolver tries the rules of a scalar's first letter alone
         first: [(tag, pattern) for tag, pattern in pairs if tag.removeprefix(_PREFIX) not in _OWN_RULES]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -273,6 +274,7 @@ _Dumper.add_representer(str, _represent_text)
 
 def dump(value: object) -> str:
     """A value as YAML on one line, which `construct` reads back; escapes stand for what cannot be seen."""
+    # letters as they are, unless one of them cannot be seen
     for as_it_is in (True, False):
         text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**6, sort_keys=False,
                          allow_unicode=as_it_is).removesuffix("...\n").removesuffix("\n")  # fmt: skip

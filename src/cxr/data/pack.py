@@ -64,6 +64,7 @@ def pack(
         if not is_begun(folder, wanted):
             _start_empty(partial, wanted, images)
         # 2. the rows that are left; a signal ends the work with everything saved
+        # rows that a run before has packed are passed over
         packer = RowPacker(files, wanted, partial)
         try:
             with catch_signals(second_ends=True) as request:
@@ -118,6 +119,7 @@ def _partial(folder: Path) -> Path:
 def _lock(folder: Path) -> Iterator[Path]:
     """The folder in which a store is packed, locked against other processes."""
     partial = _partial(folder)
+    # all three may be removed below
     for path in (folder, partial, folder.with_name(folder.name + ".old")):
         refuse_other_files(path)
     with explain_os_errors(partial):
@@ -151,6 +153,7 @@ def _start_from_store(folder: Path, partial: Path, wanted: Manifest, files: Stor
     if store.crc32 is None:
         problem = f"{folder}: an earlier version packed it, which noted neither sizes nor checksums"
         raise CxrError(problem, "cxr pack CONFIG --overwrite packs it again")
+    # files that are others now, then rows whose pixels no longer have their checksum
     changed = find_changes(records, files, wanted.preprocess, workers=workers).changed
     damaged = find_damaged_rows(store)
     say(f"{folder}: {len(changed):,} changed and {len(damaged):,} damaged of {count(len(records), 'image')}")
@@ -184,6 +187,7 @@ def _report_unreadable(
         skip = "data.unreadable=skip; skipped files are listed in unreadable.csv beside the store"
         hint = f"download them again, or {skip}"
         raise CxrError(_list_files(files, reasons, "more unreadable file"), hint)
+    # in the order of the rows, whichever thread was first
     table = [(files.names[row], files.paths[row], reasons[row]) for row in sorted(reasons)]
     write_csv(partial / _UNREADABLE, ("image", "path", "reason"), table)
     total = count(len(files.paths), "file")

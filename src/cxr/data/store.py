@@ -140,6 +140,7 @@ def open_store(
     if store.crc32 is None:
         _check_format_1(path, files)
         return store
+    # -1: the pixels of a row come from no file of its name, as of a package
     if len(records) and (records.num_bytes < 0).all():
         say(f"{path}: its images are no files by their names, so changes of theirs are not noticed")
     changes = find_changes(records, files, wanted.preprocess, reread)
@@ -179,6 +180,7 @@ def read_store(path: Path, wanted: Manifest, files: StoreFiles | None = None) ->
         raise CxrError(f"{path}: is no store of packed images: {error}", _PACK_AGAIN) from None
 
     # 2. What it holds; then, of what is wanted, whether all of it is there.
+    # through JSON, as the one that was found: a tuple and a list are the same there
     problems = list(find_differences(found, json.loads(wanted.to_json())))
     if found.get("keys") != wanted.keys:
         problems.append(describe_other_images(path, files.names if files else ()))
@@ -203,6 +205,7 @@ def read_store(path: Path, wanted: Manifest, files: StoreFiles | None = None) ->
 def _read_format_1(path: Path) -> FileRecords:
     status = np.fromfile(path / _STATUS_OF_FORMAT_1, np.uint8)
     records = new_records(len(status))
+    # sizes and times stay as of files that nobody has looked at
     records.status[:] = status
     return records
 

@@ -59,7 +59,9 @@ def draw_contact_sheets(
     if rows is None or not num:
         return ()
     chosen = choose_examples(predictions, np.array(thresholds.values), num)
+    # an image may be an example of several findings: its map is computed once, for all of them
     wanted = sorted({row for each in chosen.values() for row in each})
+    # prediction -> row of the dataset -> row of the store
     squares = {row: first.dataset.store.pixels[int(first.dataset.index[rows[row]])] for row in wanted}
     maps = _compute(first, squares, wanted) if len(candidates) == 1 else {}
     sections: list[Part] = []

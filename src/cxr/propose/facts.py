@@ -125,6 +125,7 @@ def expand_findings(value: object) -> tuple[str, ...]:
     Raises:
         CxrError: The config refuses it.
     """
+    # a section that is valid otherwise: only its findings are asked for
     data = _validate({"source": "folder", "root": Path(), "findings": value})
     assert not isinstance(data.findings, str)  # the config has expanded it
     return data.findings or ()

@@ -64,6 +64,7 @@ def _draw(
     figures = [
         _draw_differences([row for row, _ in defined], [name for _, name in defined], heading, caption)
     ]
+    # more curves in a panel cannot be told apart
     if len(curves) <= _MOST_CURVES:
         figures += _draw_roc(curves, is_paired)
     return tuple(figures)

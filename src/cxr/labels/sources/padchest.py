@@ -173,6 +173,7 @@ def read(data: Data) -> LabelTable:
     table = parse(sheet, root)
     # in the folder that ImageDir names, else beside the table
     images = normalise_images(sheet.column(IMAGE))
+    # without the column of folders all files lie beside the table
     candidates = [images]
     if FOLDER in sheet.header:
         folders = normalise_ids(sheet.column(FOLDER))
@@ -211,6 +212,7 @@ def _read_findings(sheet: Sheet) -> tuple[Float, tuple[str, ...]]:
             row = int(np.flatnonzero(codes == index)[0])
             problems.append(f"{sheet.where(row)}: {LABELS} is {cell[:60]!r}")
             continue
+        # `unchanged` and the like are no findings: they say that the list is not whole
         findings = words - _PARTIAL_KEYS
         if findings:  # else nothing is said, and the row stays blank
             # the list is whole: what it does not name is absent; else it stays blank
