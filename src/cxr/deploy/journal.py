@@ -91,12 +91,15 @@ class Journal:
                 if resume:
                     complain(f"note: no {self._part} to continue: this run begins at the first image")
                 return
-            self._lock(file)
-        if not resume:
-            file.close()
-            hint = "add --resume to continue it, or remove the file to begin again"
-            raise CxrError(f"{self._part}: an interrupted run left its rows there", hint)
-        self._read(file)
+            try:
+                self._lock(file)
+                if not resume:
+                    hint = "add --resume to continue it, or remove the file to begin again"
+                    raise CxrError(f"{self._part}: an interrupted run left its rows there", hint)
+                self._read(file)
+            except BaseException:
+                file.close()
+                raise
         self._file = file
 
     def take_rows(self) -> str:

@@ -149,9 +149,10 @@ def _start_openvino(data: bytes) -> tuple[Compute, Shapes]:
 
     def compute(squares: Grey) -> Mapping[str, AnyArray]:
         result = model({IMAGE: squares})
-        return {output.any_name: result[output] for output in model.outputs}
+        return {name: result[output] for output in model.outputs for name in output.names}
 
-    sizes = {output.any_name: output.partial_shape for output in model.outputs}
+    # a tensor may have further names, those of the layer that made it
+    sizes = {name: output.partial_shape for output in model.outputs for name in output.names}
     shapes = {name: tuple(size.get_length() if size.is_static else None for size in shape)
               for name, shape in sizes.items()}  # fmt: skip
     return compute, shapes
