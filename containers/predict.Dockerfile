@@ -22,7 +22,7 @@ RUN groupadd --system --gid 10001 cxr \
 COPY --from=build /opt/cxr /opt/cxr
 COPY containers/health.py /opt/cxr/health.py
 # onnxruntime would keep a file of telemetry and may send it
-ENV PATH=/opt/cxr/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 ORT_DISABLE_TELEMETRY=1
+ENV PATH=/opt/cxr/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 WORKDIR /work
 USER 10001:10001
 EXPOSE 8000
