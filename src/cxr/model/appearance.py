@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-THUMBNAIL = 8
-"""Width and height of the thumbnail; its values come first in `describe`."""
+from cxr.model.ood import THUMBNAIL
 
 _MIN_SIZE = 8
 _BLACK, _WHITE = 0.02, 0.98
