@@ -23,9 +23,8 @@ _JOINERS = "\u200c\u200d"  # Persian, Hindi and many more are misspelt without t
 _SIGNS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
 """Signs of Arabic, Syriac and Kaithi that are seen, although their Unicode category is format."""
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_MAX_MARKS = (
-    8  # accents on one letter; no script stacks as many, and a flood of them covers the lines around it
-)
+# accents on one letter; no script stacks as many, and a flood of them covers the lines around it
+_MAX_MARKS = 8
 _MAX_NAME_BYTES = 200  # of 255, so that endings and numbers fit behind it
 _SURROGATE_BYTES = range(0xDC80, 0xDD00)  # how Python holds bytes of file names that are no UTF-8
 _ELLIPSIS = "…"
