@@ -99,6 +99,7 @@ def shorten_all(texts: Sequence[str], columns: int) -> list[str]:
     """Each text `visible` and at most so wide; texts that differ stay different."""
     short = [shorten(visible(text), columns) for text in texts]
     for number, text in enumerate(texts):
+        # two findings that are cut to the same name would be one in a figure
         is_taken = any(short[other] == short[number] and texts[other] != text for other in range(number))
         if is_taken:
             short[number] = f"{shorten(short[number], columns - 5)} #{number + 1}"
@@ -154,6 +155,7 @@ def _json_line(line: str) -> str:
 def markdown(text: str) -> str:
     """The text as Markdown that shows it as it is: no link, heading, formula, code or HTML."""
     plain = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # signs that mean something anywhere; then underscores, but for those inside a word
     escaped = re.sub(r"([\\`*\[\]|$~])", r"\\\1", plain)
     escaped = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)  # Pleural_Thickening is written as it is
     return re.sub(r"^(\s*\d*)([#+.)-])(?=#*\s)", r"\1\\\2", escaped).replace("://", ":\\//")
