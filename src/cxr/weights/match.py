@@ -79,8 +79,7 @@ def account(file: WeightFile, layout: Layout, fit: Fit, others: Mapping[str, Seq
     Raises:
         WeightsError: A tensor stands among the network's parts without being one.
     """
-    # 1. the network's own tensors
-    # names in the file, not ours
+    # 1. the network's own tensors, by their names in the file
     taken = set(fit.names.values())
     # 2. those that their names alone explain
     left_out: dict[str, list[str]] = {}
