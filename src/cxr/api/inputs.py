@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cxr.deploy.predict_files import Input, find_inputs, try_to_read
-from cxr.deploy.predict_output import Square
+from cxr.deploy.runtime import Square
 from cxr.errors import CxrError, NoImageError
 from cxr.images.held import is_dataset, read_held, refuse_bits
 from cxr.images.prepare import Preprocess, prepare
@@ -64,6 +64,7 @@ def read_square(image: Input | Held, preprocess: Preprocess, bits: int | None) -
     """
     if isinstance(image, Input):
         result = try_to_read(image, preprocess)
+        # a text file in a folder is no mistake; named by the caller it is one
         is_passed_over = isinstance(result, NoImageError) and not image.is_named
         return None if is_passed_over else result
     notes = list[str]()

@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-THUMBNAIL = 8
-"""Width and height of the thumbnail; its values come first in `describe`."""
+from cxr.model.ood import THUMBNAIL
 
 _MIN_SIZE = 8
 _BLACK, _WHITE = 0.02, 0.98
@@ -48,5 +47,6 @@ def texture(grey: Tensor) -> Tensor:
         for axis in (2, 1):  # neighbours along rows, then along columns
             detail = grey.diff(dim=axis).square().mean(dim=(1, 2)).sqrt()
             values.append(torch.log(detail + _MIN_DETAIL))
+        # the next scale has half the width and height
         grey = F.avg_pool2d(grey[:, None], 2)[:, 0]
     return torch.stack(values, dim=1)

@@ -3,7 +3,7 @@
 An image is three vectors: the classifier's pooled features, and the thumbnail and the texture of
 `appearance`. For each vector the Mahalanobis distance to the validation images is computed (Lee et al. 2018).
 The score is the largest of the three log distances, each scaled so that 0 is usual and 1 is the limit.
-`ood_fit` fits the detector; docs/out-of-distribution.md has the measurements.
+`ood_fit` fits the detector; no torch is imported. docs/out-of-distribution.md has the measurements.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,14 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from cxr.console import count
-from cxr.model.appearance import THUMBNAIL
 
 Float = npt.NDArray[np.float64]
 
 PARTS = ("features", "thumbnail", "texture")
+
+THUMBNAIL = 8
+"""Width and height of the thumbnail."""
+
 RATE = 0.01
 """Fraction of images like those of training that the limit is chosen to flag."""
 
@@ -53,6 +56,7 @@ class Gaussian:
         along = scaled @ self.directions.T  # [n, k]
         # what the k directions do not explain, by Pythagoras; rounding may make it negative
         outside = np.maximum((scaled**2).sum(axis=1) - (along**2).sum(axis=1), 0)  # [n]
+        # [n] the squared distance; 1e-9 keeps the logarithm of an image at the mean finite
         squared = (along**2 / self.variances).sum(axis=1) + outside / self.rest
         return np.asarray(0.5 * np.log(squared / values.shape[1] + 1e-9))
 
