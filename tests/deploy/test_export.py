@@ -3,6 +3,7 @@
 import copy
 import io
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -43,6 +44,7 @@ from cxr.evaluation.recalibration import Recalibration, to_json
 from cxr.evaluation.thresholds import Thresholds
 from cxr.evaluation.thresholds import to_json as points_to_json
 from cxr.findings import NIH_14
+from cxr.images.read import read_file
 from cxr.model import checkpoint as checkpoints
 from tests.helpers.commands import call
 from tests.helpers.narrow import narrow_backbones
@@ -188,6 +190,24 @@ def test_a_file_that_is_there_is_kept_unless_asked(exported: Path, calibrated: P
     assert exported.read_bytes() == before
 
 
+def test_the_program_of_the_page_prints_the_probabilities(
+    exported: Path, tmp_path: Path, nih_root: Path, monkeypatch: pytest.MonkeyPatch, capsys: Said
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "export.md"
+    use, check = re.findall(r"^```python\n(.*?)^```", page.read_text(), re.M | re.S)
+    assert len([line for line in use.splitlines() if line]) == 10
+    image = min((nih_root / "images").iterdir())
+    shutil.copy(image, tmp_path / "chest.png")
+    shutil.copy(exported, tmp_path / "model.onnx")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(use + check, page, "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    values = run_session(open_session(exported.read_bytes()), read_file(image)[None])
+    expected = [f"{name:20} {p:.3f}" for name, p in zip(NIH_14, values[PROBABILITY][0], strict=True)]
+    assert [line[:26].rstrip() for line in printed[:14]] == expected
+    assert printed[-1] == "True"
+
+
 @pytest.fixture
 def made(exported: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The command takes the model of the file rather than trace it again, which is most of its time."""
@@ -276,7 +296,7 @@ def test_a_smaller_precision_needs_the_images_of_the_run(
         (("--out", "."), "--out .: is a folder"),
         (("--out", "nowhere/m.onnx"), "--out nowhere/m.onnx: there is no folder nowhere"),
         (("data.rot=x",), "data.rot"),
-        (("train.lr=1",), "train cannot change after training"),
+        (("eval.tta=flip",), "eval.tta=flip: cannot change in an exported file"),
     ],
 )
 def test_what_does_not_go_together_is_refused(
