@@ -19,7 +19,7 @@ from cxr.text import DISCLAIMER
 
 _SEEDS_NOTE = (
     "Within seed noise: the 95 % interval of the difference of the means over runs (Welch 1947, runs as "
-    "units) holds 0. It tells of other runs of the same recipes on these images. The interval by patient "
+    "units) contains 0. It tells of other runs of the same recipes on these images. The interval by patient "
     "tells of other patients for these runs. A claim about recipes needs both."
 )
 
@@ -117,6 +117,7 @@ def _by_model(family: Family) -> Table:
             findings.append(row["finding"])
             aurocs[row["finding"], letter(a)] = row["auroc_a"]
             aurocs[row["finding"], letter(b)] = row["auroc_b"]
+    # each finding once: every pair of a model with others has written the same AUROC of it
     rows = [(finding, *(aurocs[finding, name] for name in letters)) for finding in dict.fromkeys(findings)]
     return Table("", ("AUROC", *letters), tuple(rows), "l" + "r" * len(letters), num_summary=1)
 
@@ -193,6 +194,7 @@ def _runs_table(seeds: Seeds) -> Table:
         spread = Estimate(estimate(row, "sd").value, digits=4)
         ends = estimate(row, "mean", "lowest", "highest")
         rows.append((SHORT_NAMES[str(row["metric"])], row["recipe"], row["num_runs"], ends, spread))
+    # by metric first, so that the recipes of a metric stand below each other
     order = [SHORT_NAMES[metric] for metric in METRICS]
     ordered = sorted(rows, key=lambda cells: order.index(str(cells[0])))
     columns = ("Mean over findings", "Recipe", "Runs", "Mean (range)", "SD over runs")
@@ -208,4 +210,4 @@ def _differences_table(rows: pd.DataFrame, first: str) -> Table:
         noise = "n/a" if row["within_seed_noise"] is None else "yes" if row["within_seed_noise"] else "no"
         cells.append((name, f"{row['b']} less {row['a']}", over_runs, by_patient, noise))
     columns = (f"\n{first.capitalize()}", "\n", "Difference\n(runs)", "\nBy patient", "Within\nnoise")
-    return Table("", columns, tuple(cells), "llrrl")
+    return Table("", columns, tuple(cells), "llrrl", num_summary=int(first == "finding"))

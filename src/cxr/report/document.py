@@ -195,9 +195,11 @@ def format_number(cell: Cell) -> str:
         return cell
     if isinstance(cell, int):
         return f"{cell:,}"
+    # a bare float is a metric without an interval
     estimate = cell if isinstance(cell, Estimate) else Estimate(cell)
     if not _is_defined(estimate.value):
         return "n/a"
+    # a format's `+` writes a minus too
     sign = "+" if estimate.signed else ""
     return f"{estimate.value:{sign}.{estimate.digits}f}{estimate.mark}"
 
@@ -215,6 +217,11 @@ def format_interval(cell: Cell) -> str:
 def format_note(cell: Cell) -> str:
     """What stands behind the interval of a cell, with its comma; empty where there is nothing."""
     return f", {cell.note}" if isinstance(cell, Estimate) and cell.note else ""
+
+
+def format_heading(heading: str) -> str:
+    """A heading in one line, for writers whose cells wrap by themselves."""
+    return " ".join(heading.split())
 
 
 def format_cell(cell: Cell) -> str:

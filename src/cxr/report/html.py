@@ -12,6 +12,7 @@ from cxr.report.document import (
     Section,
     Table,
     format_cell,
+    format_heading,
     format_interval,
     format_note,
     format_number,
@@ -37,6 +38,7 @@ def render(document: Document) -> str:
         "kind": lambda part: type(part).__name__,
         "is_full": _is_full,
         "cell": format_cell,
+        "heading": format_heading,
         "number": format_number,
         "interval": format_interval,
         "note": format_note,
@@ -69,6 +71,7 @@ def _show(value: object) -> object:
     """What a page shows of a value: escapes stand for what is invisible or turns the direction of writing."""
     if not isinstance(value, str):
         return value
+    # Markup was made here; its escapes must not be escaped once more
     return Markup(visible_lines(value)) if isinstance(value, Markup) else visible(value)
 
 
