@@ -1,5 +1,6 @@
 """What `cxr export` prints of a file."""
 
+from cxr.console import count
 from cxr.deploy.onnx_format import (
     CALIBRATED,
     CAM,
@@ -49,7 +50,7 @@ def _resize(metadata: ExportMetadata) -> str:
             "The resize inside was not compared: the store holds squares alone. --images FOLDER compares it."
         )
     return (
-        f"The resize inside differs from cxr's by at most {parity.resize_levels} grey level, "
+        f"The resize inside differs from cxr's by at most {count(parity.resize_levels, 'grey level')}, "
         f"probabilities thereby by at most {parity.resize_probability:.1e}."
     )
 
@@ -61,8 +62,8 @@ def _cost(metadata: ExportMetadata) -> str:
     change = round(cost.auroc - cost.auroc_fp32, _DIGITS) + 0.0  # so that -0.00001 has no sign
     return (
         f"{metadata.precision}: mean AUROC {cost.auroc:.{_DIGITS}f}, in float32 {cost.auroc_fp32:.{_DIGITS}f} "
-        f"({change:+.{_DIGITS}f}), over {cost.num_findings} findings of "
-        f"{cost.num_images:,} validation images. {cost.num_changed:,} of {cost.num_calls:,} calls differ; "
+        f"({change:+.{_DIGITS}f}), over {count(cost.num_findings, 'finding')} of "
+        f"{count(cost.num_images, 'validation image')}. {cost.num_changed:,} of {cost.num_calls:,} calls differ; "
         f"probabilities differ by at most {cost.largest:.3f}. Made with {cost.method}."
     )
 

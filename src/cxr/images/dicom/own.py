@@ -8,5 +8,5 @@ MANUFACTURER = "cxr"
 
 def is_own_capture(dataset: Dataset) -> bool:
     """Whether a dataset is an overlay that `cxr predict --dicom-out` wrote."""
-    is_capture = dataset.get("SOPClassUID") == SecondaryCaptureImageStorage
-    return is_capture and dataset.get("Manufacturer") == MANUFACTURER
+    kind, maker = dataset.get("SOPClassUID"), dataset.get("Manufacturer")
+    return (kind, maker) == (SecondaryCaptureImageStorage, MANUFACTURER)
