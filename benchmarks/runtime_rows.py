@@ -98,10 +98,11 @@ def _export(checkpoint: Checkpoint, images: RunImages, work: Path) -> dict[str, 
     graph = Graph(checkpoint)
     whole = to_onnx(trace(graph), graph.outputs)
     parity = describe_parity(CheckImages("none", torch.zeros(0, STORE_SIZE, STORE_SIZE)), {}, None)
-    small, _ = quantise(whole, images)
     precisions: dict[str, Precision] = {"float32": "fp32", "int8": "int8"}
     files = {}  # AUROC and differences are measured elsewhere, on images with labels
-    for name, model in (("float32", whole), ("int8", small)):
+    for name in precisions:
+        # in this order, as quantising moves the weights out of the model that it is given
+        model = whole if name == "float32" else quantise(whole, images)[0]
         metadata = describe(Path("random"), checkpoint, graph, precisions[name], "", parity, None)
         files[name] = work / f"{name}.onnx"
         files[name].write_bytes(onnx_bytes(model, metadata))
