@@ -86,7 +86,7 @@ def fit(
     """
     from cxr.config.schema import Eval
 
-    # each finding alone: one that cannot be fitted takes no other with it
+    # each finding is fitted alone: one that fails does not stop the others
     pairs = [_fit(predictions.y[:, c], predictions.p[:, c]) for c in range(len(predictions.findings))]
     return Recalibration(
         predictions.findings,

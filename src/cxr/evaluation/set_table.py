@@ -22,6 +22,7 @@ def set_table(predictions: Predictions, sets: PredictionSets, resampling: Resamp
     draws = _draw(sums, resampling) if resampling else None
     rows = []
     for c, finding in enumerate(predictions.findings):
+        # [6] sums over all rows
         points = set_shares(sums[c].sum(axis=1))
         row: dict[str, object] = {
             "finding": finding,

@@ -75,6 +75,7 @@ class MeasuredLimit(BaseModel):
     """Their patients."""
 
     def __str__(self) -> str:
+        # the share of held-out images that raised it, beside what was intended
         rate = self.alarms / self.num_images
         intended = max(RATE, 1 / (self.num_images + 1))  # few images cannot tell what is rarer
         of = f"{count(self.num_images, 'validation image')} of {count(self.num_patients, 'patient')}"
@@ -114,6 +115,7 @@ def log_distances(gaussians: Sequence[Gaussian], vectors: Float) -> Float:
     """[n, 3] log distance of each part of vectors [n, d]."""
     parts = split_parts(vectors, num_features=len(gaussians[0].mean))
     distances = [gaussian.log_distance(part) for gaussian, part in zip(gaussians, parts, strict=True)]
+    # [n, 3]
     return np.stack(distances, axis=1)
 
 
@@ -141,6 +143,7 @@ def from_arrays(
         ValueError: An array has another shape.
     """
     wide = {name: np.asarray(value, np.float64) for name, value in arrays.items()}
+    # computed in float64 from what was stored in float32
     gaussians = tuple(Gaussian(*(wide[f"{part}.{name}"] for name in _ARRAYS)) for part in PARTS)
     # the texture's width depends on the image size, so that its mean sets it
     widths = (num_features, THUMBNAIL**2, len(gaussians[-1].mean))

@@ -112,6 +112,7 @@ def say_lacking(letters: str) -> str:
 
 def embed_font(svg: bytes) -> bytes:
     """The SVG with those letters of matplotlib's font that it shows, so that it looks the same everywhere."""
+    # letters as the page shows them: entities such as &amp; are one
     texts = re.findall(r"<text[^>]*>([^<]*)<", svg.decode())
     letters = frozenset("".join(map(html.unescape, texts)))
     font = base64.b64encode(_subset(letters)).decode()
@@ -132,6 +133,7 @@ def _subset(letters: frozenset[str]) -> bytes:
         flavor="woff", hinting=False, layout_features=[], recalc_timestamp=False, drop_tables=["FFTM"]
     )
     subsetter = subset.Subsetter(options)
+    # the whole font has 756 kB, one with the ASCII letters alone 7 kB (measured)
     subsetter.populate(text="".join(sorted(letters)))
     file = io.BytesIO()
     with subset.load_font(f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans.ttf", options) as font:
