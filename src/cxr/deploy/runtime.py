@@ -13,7 +13,9 @@ import numpy as np
 
 from cxr.arrays import Float32, Float64
 from cxr.evaluation.recalibration import Recalibration
+from cxr.evaluation.study_rows import Unit
 from cxr.evaluation.thresholds import Thresholds
+from cxr.evaluation.units import Combine
 from cxr.images.grey import Grey
 from cxr.images.prepare import Preprocess
 from cxr.model.ood import MeasuredLimit
@@ -38,6 +40,9 @@ class Facts:
         sha256: Of the file with the weights; empty of a model that is no file of cxr.
         version: The version of cxr that trained it; empty where that is not known.
         program: What computes it: torch, onnxruntime or openvino.
+        unit: What the run is evaluated by, as the key `eval.unit`.
+        combine: How probabilities of several images become one, as the key `eval.combine`.
+        views: Those that it was trained on; None for all of its dataset, or where that is not known.
     """
 
     name: str
@@ -52,6 +57,9 @@ class Facts:
     sha256: str = ""
     version: str = ""
     program: str = "torch"
+    unit: Unit = "image"
+    combine: Combine = "max"
+    views: tuple[str, ...] | None = None
 
 
 class Answers(Protocol):
