@@ -14,7 +14,7 @@ app = typer.Typer()
     epilog=example(
         "cxr serve runs/nih_densenet121 --open",
         "cxr serve runs/nih_densenet121 --port 0",
-        "cxr serve runs/nih_densenet121 --host 0.0.0.0 --expose --token-file token.txt",
+        "cxr serve runs/nih_densenet121 --host 0.0.0.0 --expose --token-file FILE",
     )
 )
 def serve(

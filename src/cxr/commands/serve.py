@@ -86,8 +86,7 @@ def serve(
     from cxr.deploy.serve.guard import Access
     from cxr.deploy.serve.limits import Limits
     from cxr.deploy.serve.model import describe_model
-    from cxr.deploy.serve.server import address_of, listen
-    from cxr.deploy.serve.server import run as run_server
+    from cxr.deploy.serve.server import address_of, listen, prepare
 
     listening = listen(address.host, address.port)
     try:
@@ -107,7 +106,7 @@ def serve(
             if open_page:
                 open_page(page)
 
-        run_server(server, listening, limits, begin)
+        prepare(server, limits, begin).run([listening])
     finally:
         listening.close()
     show(f"stopped after {server.requests.num:,} requests and {server.service.num_images:,} images")

@@ -39,6 +39,7 @@ class ImageAnswer(BaseModel):
     width: int = 0
     height: int = 0
     view: str = Field("", description="PA, AP, lateral or other, as a DICOM header says; else empty.")
+    is_counted: bool = Field(True, description="Whether its view counts for its study.")
     study: str = Field("", description="Equal for images of one DICOM study, until the server stops.")
     findings: dict[str, FindingAnswer] = {}
     out_of_distribution: Distance | None = None

@@ -1,4 +1,4 @@
-"""The socket, the connections and the end of a server: what stands between the application and the network."""
+"""The socket, connections and end of a server: what stands between the application and the network."""
 
 import asyncio
 import errno
@@ -62,12 +62,11 @@ def address_of(listening: socket.socket, host: str) -> str:
     return f"http://{name}:{port}/"
 
 
-def run(server: Server, listening: socket.socket, limits: Limits, begin: Callable[[], None]) -> None:
-    """Serve until a signal: then refuse new requests, and finish those that are there.
+def prepare(server: Server, limits: Limits, begin: Callable[[], None]) -> uvicorn.Server:
+    """What serves until a signal, or until `should_exit`; then it finishes the requests that are there.
 
     Args:
         server: The application.
-        listening: Is closed at the end.
         limits: Of connections and times.
         begin: Called when requests are answered.
     """
@@ -87,7 +86,7 @@ def run(server: Server, listening: socket.socket, limits: Limits, begin: Callabl
         h11_max_incomplete_event_size=16 << 10,
         timeout_graceful_shutdown=round(limits.seconds),
     )
-    _Uvicorn(config, begin).run([listening])
+    return _Uvicorn(config, begin)
 
 
 class _Uvicorn(uvicorn.Server):

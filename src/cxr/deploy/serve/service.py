@@ -168,6 +168,7 @@ class Service:
             width=picture.width,
             height=picture.height,
             view=picture.view,
+            is_counted=self.model.rule.is_trained_on(picture.view),
             study=picture.study,
             findings=self._name(self._calibrate(result)),
             out_of_distribution=distance,
