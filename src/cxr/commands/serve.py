@@ -98,6 +98,7 @@ def serve(
         limits = Limits(max_bytes=bounds.max_megabytes << 20, seconds=bounds.seconds)
         names = frozenset(name.lower() for name in (*address.names, *_name_of(address.host)))
         server = Server(model, runtime, limits, Access(token, names, address.is_exposed))
+        server.service.batcher.warm_up()
         page = address_of(listening, address.host)
 
         def begin() -> None:

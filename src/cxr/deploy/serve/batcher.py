@@ -54,6 +54,12 @@ class Batcher:
         """Images that no forward pass has taken yet."""
         return self._waiting.qsize()
 
+    def warm_up(self) -> None:
+        """Compute one image and a full batch, whose memory the libraries then keep; not while it runs."""
+        size = self._runtime.facts.preprocess.size
+        for num_images in (1, self._limits.max_batch):
+            self._runtime.predict(np.zeros((num_images, size, size), np.uint8))
+
     async def predict(self, square: Grey, has_maps: bool = False) -> Result:
         """The model's result of a prepared image uint8 [S, S].
 

@@ -5,6 +5,7 @@ from collections import Counter
 
 from cxr.deploy.serve.limits import Admission
 from cxr.deploy.serve.service import Service
+from cxr.system import resident_bytes
 
 _BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Seconds up to which requests are counted together."""
@@ -64,15 +65,3 @@ def render(requests: Requests, service: Service, admission: Admission) -> str:
     ):
         lines += [f"# TYPE {name} {kind}", f"{name} {value}"]
     return "\n".join(lines) + "\n"
-
-
-def resident_bytes() -> int:
-    """Memory of this process as Linux tells it; 0 elsewhere."""
-    try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            num_pages = int(file.read().split()[1])
-    except OSError:
-        return 0
-    import resource  # not on Windows
-
-    return num_pages * resource.getpagesize()
