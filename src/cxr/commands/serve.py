@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cxr.console import say
+from cxr.console import count, say
 from cxr.errors import CxrError
 from cxr.streams import show
 from cxr.text import DISCLAIMER
@@ -110,7 +110,8 @@ def serve(
         prepare(server, limits, begin).run([listening])
     finally:
         listening.close()
-    show(f"stopped after {server.requests.num:,} requests and {server.service.num_images:,} images")
+    num_requests, num_images = server.requests.num, server.service.num_images
+    show(f"stopped after {count(num_requests, 'request')} and {count(num_images, 'image')}")
 
 
 def _name_of(host: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import runpy
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from cxr.model import checkpoint as checkpoints
 from tests.helpers.commands import call, read_csv
 from tests.helpers.dicoms import make_dicom, to_bytes
 from tests.helpers.serving import Serving
+
+HOME = Path(__file__).parents[3]
 
 
 def dicom(png: bytes, **elements: Any) -> bytes:  # noqa: ANN401
@@ -163,3 +166,18 @@ def test_numbers_are_counted_in_the_form_of_prometheus(served: Serving, png: byt
     counted = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
     assert float(counted["cxr_images_total"]) >= 1 and counted["cxr_uploads_held"] == "0"
     assert served.client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_the_client_of_the_documents_has_the_answers_of_the_server(
+    served: Serving, nih_root: Path, tmp_path: Path
+) -> None:
+    path = HOME / "docs" / "serve_client.py"
+    assert path.read_text().strip() in (HOME / "docs" / "serve.md").read_text()
+    client = runpy.run_path(str(path))
+    image = min((nih_root / "images").iterdir())
+    found = client["predict"](served.client, image)
+    expected = served.client.post("/predict", content=image.read_bytes()).json()["images"][0]["findings"]
+    assert found == expected
+    (tmp_path / "a.png").write_bytes(b"text")
+    with pytest.raises(ValueError, match="not a PNG"):
+        client["predict"](served.client, tmp_path / "a.png")

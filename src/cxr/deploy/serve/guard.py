@@ -24,7 +24,7 @@ _OPEN_PATHS = frozenset(("/", "/healthz", "/readyz"))
 
 PAGE = "/page/"
 _CONTENT_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _HEADERS = [
@@ -108,7 +108,7 @@ def check_origin(headers: dict[str, str]) -> None:
 
 
 class Guard:
-    """An ASGI application before another: checks, time limit, headers and counts; an error tells no details."""
+    """An ASGI application before another: checks, time limit, headers, counts; an error tells no details."""
 
     def __init__(
         self, app: App, access: Access, limits: Limits, requests: Requests, paths: frozenset[str]
