@@ -120,6 +120,12 @@ class Cost(_Part):
     num_findings: Count
     """Findings that both means are over: those with both classes among the images."""
     num_images: Count
+    num_calls: Count
+    """Pairs of an image and a finding, called by the plain thresholds."""
+    num_changed: Count
+    """Of these, pairs that this file calls in another way than float32 does."""
+    largest: FiniteFloat
+    """Largest difference of a probability."""
     method: str
     """How weights and activations were made smaller, and on which images ranges were measured."""
 
@@ -131,7 +137,11 @@ class Parity(_Part):
     """Which images, as `8 validation images of the run`."""
     num_images: Count
     differences: dict[str, FiniteFloat]
-    """By output."""
+    """By output, over squares that were prepared outside."""
+    resize_levels: Count | None
+    """Grey levels by which the resize inside differs from `prepare`; None where it was not compared."""
+    resize_probability: FiniteFloat | None
+    """Largest difference of a probability that comes of it."""
 
 
 class Licence(_Part):

@@ -7,18 +7,20 @@ writers, overlays and pages, so that they are the same for a run and for a file 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from cxr.arrays import Float32, Float64
 from cxr.evaluation.recalibration import Recalibration
-from cxr.evaluation.study_rows import Unit
 from cxr.evaluation.thresholds import Thresholds
-from cxr.evaluation.units import Combine
 from cxr.images.grey import Grey
 from cxr.images.prepare import Preprocess
 from cxr.model.ood import MeasuredLimit
+
+if TYPE_CHECKING:  # they import pandas, which an exported file needs nowhere
+    from cxr.evaluation.study_rows import Unit
+    from cxr.evaluation.units import Combine
 
 BATCH_SIZE = 32
 
@@ -38,6 +40,7 @@ class Facts:
         size: Width and height in pixels of what the network sees.
         num_features: D, the length of an embedding.
         sha256: Of the file with the weights; empty of a model that is no file of cxr.
+        checkpoint: SHA-256 of the checkpoint whose metrics are this model's; empty where that is not known.
         version: The version of cxr that trained it; empty where that is not known.
         program: What computes it: torch, onnxruntime or openvino.
         unit: What the run is evaluated by, as the key `eval.unit`.
@@ -57,9 +60,10 @@ class Facts:
     sha256: str = ""
     version: str = ""
     program: str = "torch"
-    unit: Unit = "image"
-    combine: Combine = "max"
+    unit: "Unit" = "image"
+    combine: "Combine" = "max"
     views: tuple[str, ...] | None = None
+    checkpoint: str = ""
 
 
 class Answers(Protocol):

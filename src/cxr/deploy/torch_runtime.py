@@ -73,6 +73,7 @@ def make_runtime(run: Path | str, checkpoint: Checkpoint) -> TorchRuntime:
         unit=metadata.config.eval.unit,
         combine=metadata.config.eval.combine,
         views=metadata.config.data.views,
+        checkpoint=checkpoint.sha256,
     )
     return TorchRuntime(facts, checkpoint)
 

@@ -88,7 +88,7 @@ def read_evaluation(run: Path, facts: Facts) -> Evaluation:
         report = _Report.model_validate(json.loads(path.read_bytes()))
     except (OSError, ValueError, ValidationError, RecursionError):
         return Evaluation(missing="The evaluation report in the run's folder cannot be read.")
-    if not facts.sha256 or facts.sha256[:_DIGITS] not in (report.about.get("checkpoint") or ""):
+    if not facts.checkpoint or facts.checkpoint[:_DIGITS] not in (report.about.get("checkpoint") or ""):
         return Evaluation(missing="The evaluation report in the run's folder is of another checkpoint.")
     points = dict(zip(facts.findings, facts.thresholds.values, strict=True))
     rows = {row.finding: row for row in report.metrics if row.num_positive}

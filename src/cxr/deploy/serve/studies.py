@@ -3,12 +3,15 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxr.evaluation.study_rows import Unit
-from cxr.evaluation.units import Combine
 from cxr.fields.views import KNOWN, LATERAL
+
+if TYPE_CHECKING:  # they import pandas, which an exported file needs nowhere
+    from cxr.evaluation.study_rows import Unit
+    from cxr.evaluation.units import Combine
 
 LATERAL_WARNING = "lateral view: this model was trained on other views, and its result means nothing"
 ANY_LATERAL = "lateral view: check that the model's training held such images"
@@ -24,8 +27,8 @@ class Rule:
         views: Those that the model was trained on; None for all that its dataset has.
     """
 
-    unit: Unit = "image"
-    combine: Combine = "max"
+    unit: "Unit" = "image"
+    combine: "Combine" = "max"
     views: tuple[str, ...] | None = None
 
     def describe(self) -> str:
