@@ -7,9 +7,17 @@ import sys
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 
+from cxr.deploy.open_runtime import open_runtime
+from cxr.deploy.predict_files import Input, try_to_read
+from cxr.deploy.runtime import Square, predict_batch
+from cxr.images.read import decode
+from tests.deploy.test_onnx_predict import WITHOUT
 from tests.helpers.commands import call
+from tests.helpers.dicoms import make_dicom, to_bytes
+from tests.helpers.exports import Exported
 
 TOKEN = "a-token-of-some-length"
 
@@ -49,6 +57,30 @@ def test_a_missing_package_names_its_extra(
     monkeypatch.setitem(sys.modules, "fastapi", None)
     assert call("serve", "no/such/run") == 2
     assert "pip install 'cxr[serve]'" in capsys.readouterr().err
+
+
+def test_an_exported_file_is_served_without_torch_and_pandas(exported: Exported, nih_root: Path) -> None:
+    path = min((nih_root / "images").iterdir())
+    runtime = open_runtime(str(exported.run), "cpu")
+    square = try_to_read(Input(path, "image"), runtime.facts.preprocess)
+    assert isinstance(square, Square)
+    expected = predict_batch(runtime, [square])[0]
+    dicom = to_bytes(make_dicom(decode(path.read_bytes(), path).astype(np.uint16) * 16, ViewPosition="LL"))
+    # pydicom is optional there, and here it is wanted
+    code = WITHOUT.replace('"pydicom", ', "")
+    command = [sys.executable, "-c", code, "serve", str(exported.onnx), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout
+        address = server.stdout.readline().rpartition(" at ")[2].strip()
+        answer = httpx.post(f"{address}explain", content=path.read_bytes(), timeout=20).json()
+        lateral = httpx.post(f"{address}predict", content=dicom, timeout=20).json()["images"][0]
+        server.terminate()
+        assert server.wait(20) == 0
+    probabilities = [finding["probability"] for finding in answer["image"]["findings"].values()]
+    assert probabilities == pytest.approx(expected.probabilities, abs=1e-4)
+    maps = np.array(list(answer["maps"].values()))
+    assert maps == pytest.approx(expected.maps, abs=1e-3)
+    assert "lateral view" in lateral["warnings"][0]
 
 
 def test_the_command_prints_its_address_and_ends_in_order_on_a_signal(wary: Path, nih_root: Path) -> None:
