@@ -6,6 +6,7 @@ Prints requests a second beside the rate of batched inference in the same run, s
 import asyncio
 import json
 import os
+import statistics
 import tempfile
 import time
 from collections import Counter
@@ -37,14 +38,18 @@ def main(
     seconds: Annotated[float, typer.Option(help="Of the load, after a warm-up.")] = 60.0,
     clients: Annotated[int, typer.Option(help="Connections, each with one request at a time.")] = 32,
     side: Annotated[int, typer.Option(help="Pixels of an image's side.")] = 256,
+    run: Annotated[
+        Path | None, typer.Option(help="A run or model.onnx; by default ResNet-18 with random weights.")
+    ] = None,
 ) -> None:
     """Load a server and print what came of it as JSON."""
     with tempfile.TemporaryDirectory() as folder:
-        weights = write_weights(Path(folder))
-        runtime = open_runtime(str(weights), "cpu", FINDINGS)
+        model = run or write_weights(Path(folder))
+        head_findings = None if run else FINDINGS
+        runtime = open_runtime(str(model), "cpu", head_findings)
         requests = [request(make_png(side, seed)) for seed in range(_NUM_IMAGES)]
         before = measure_inference(runtime)
-        with started(weights) as server:
+        with started(model, head_findings) as server:
             idle = server.megabytes()
             asyncio.run(_run(server, requests, clients, _WARM_UP_SECONDS))
             load = asyncio.run(_run(server, requests, clients, seconds))
@@ -64,11 +69,16 @@ def describe(load: Load, seconds: float, rate: float, idle: float) -> dict[str, 
         "statuses": dict(load.statuses),
         "seconds at 50, 95, 99 %": times,
         "MB idle": round(idle),
-        "MB after the warm-up": round(load.megabytes[0]),
-        "MB at the end": round(load.megabytes[-1]),
+        "MB in the first and the last quarter": [_middle(load.megabytes, 0), _middle(load.megabytes, 3)],
         "MB at most": round(max(load.megabytes)),
         "load average at the end": os.getloadavg()[0],
     }
+
+
+def _middle(values: list[float], quarter: int) -> int:
+    """The median of a quarter of the values: memory goes up and down within each forward pass."""
+    length = max(1, len(values) // 4)
+    return round(statistics.median(values[quarter * length : (quarter + 1) * length]))
 
 
 def measure_inference(runtime: Runtime, seconds: float = 5.0) -> float:
@@ -93,7 +103,7 @@ async def _run(server: Process, requests: list[bytes], clients: int, seconds: fl
 
 async def _watch(server: Process, end: float, load: Load) -> None:
     while time.monotonic() < end:
-        await asyncio.sleep(1)
+        await asyncio.sleep(0.2)
         load.megabytes.append(server.megabytes())
 
 

@@ -39,10 +39,11 @@ def write_weights(folder: Path) -> Path:
 
 
 @contextmanager
-def started(weights: Path, *options: str) -> Iterator[Process]:
-    """The server, until the body ends; it must then stop in order."""
-    command = [sys.executable, "-m", "cxr", "serve", str(weights), "--head-findings", FINDINGS, "--port", "0"]
-    process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
+def started(run: Path, head_findings: str | None = FINDINGS) -> Iterator[Process]:
+    """The server of a run or a weight file, until the body ends; it must then stop in order."""
+    options = ["--head-findings", head_findings] if head_findings else []
+    command = [sys.executable, "-m", "cxr", "serve", str(run), "--port", "0", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout
     try:
         address = process.stdout.readline().rpartition(" at ")[2]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from cxr.deploy.serve.guard import Access
 from cxr.images.read import decode
 from tests.helpers.dicoms import write_dicom
-from tests.helpers.serving import Serving
+from tests.helpers.serving import Serving, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -163,6 +164,22 @@ def test_mouse_and_sliders_move_window_zoom_and_opacity(page: "Page", images: li
     with_heat = centre(page)
     page.fill("#opacity", "0")
     assert centre(page) != with_heat or re.search("0.0", page.inner_text("#ticks"))
+
+
+def test_a_server_with_a_token_asks_for_it_once(
+    served: Serving, wary: Path, browser: "Browser", images: list[Path]
+) -> None:
+    with serving(wary, access=Access("a-token-of-some-length"), runtime=served.runtime) as guarded:
+        page = browser.new_page()
+        page.goto(guarded.url)
+        for token in ("wrong", "a-token-of-some-length"):
+            page.wait_for_selector("#ask[open]")
+            page.fill("#token", token)
+            page.keyboard.press("Enter")
+        shows(page, "#model", "resnet18")
+        page.set_input_files("#files", images[0])
+        page.wait_for_selector("#scale:not([hidden])")
+        page.close()
 
 
 def test_a_narrow_screen_needs_no_scrolling_to_the_side(page: "Page", images: list[Path]) -> None:
