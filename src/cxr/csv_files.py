@@ -31,6 +31,7 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], private: Coll
     """
     for name, table in tables.items():
         write_text(folder / name, csv_text(table), private=name in private)
+    # told and not changed: a cell that is changed is another name of a finding or an image
     formulas = list(dict.fromkeys(cell for table in tables.values() for cell in _find_formulas(table)))
     if formulas:
         cells = f"{count(len(formulas), 'cell')} such as {quote(formulas[0])}"
@@ -44,5 +45,6 @@ def _find_formulas(table: pd.DataFrame) -> list[str]:
     for name in table.columns:
         column = table[name]
         if not pd.api.types.is_numeric_dtype(column):
+            # each text once: columns of findings repeat a few of them
             texts.extend(text for text in column.drop_duplicates() if isinstance(text, str))
     return [text for text in texts if len(text) > 1 and text[0] in _FORMULA_STARTS]

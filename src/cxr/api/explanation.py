@@ -49,6 +49,7 @@ def explain_prediction(
     for number in numbers:
         finding = facts.findings[number]
         maps[finding] = undo_prepare(cells[number], grey, facts.preprocess)
+        # the first of the largest pixels, row by row
         y, x = np.unravel_index(int(maps[finding].argmax()), grey.shape)
         probability, threshold = predicted.probabilities[number], facts.thresholds.values[number]
         rows.append((finding, probability, threshold, probability >= threshold, int(x), int(y)))

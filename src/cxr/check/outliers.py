@@ -67,12 +67,14 @@ def list_outliers(names: Sequence[str], lateral: Bool, facts: Sequence[Facts], s
     """
     readable = np.array([not fact.reason for fact in facts], bool)
     faulty = np.array([fact.is_faulty for fact in facts], bool)
+    # [n] by the reason of the decoder, which says that a file is cut off
     truncated = np.array(["truncated" in fact.reason for fact in facts], bool)
     constant = np.array([fact.constant for fact in facts], bool)
     colour = np.array([fact.kind == "colour" for fact in facts], bool)
     noted = np.array([bool(fact.notes) for fact in facts], bool)
 
     spread = np.array([fact.spread for fact in facts])
+    # [n]; a constant image is listed as such alone
     flat = ~constant & (spread < MAX_FLAT)
     corners = np.array([fact.corners for fact in facts])
     spine = np.array([fact.spine for fact in facts])
@@ -82,6 +84,7 @@ def list_outliers(names: Sequence[str], lateral: Bool, facts: Sequence[Facts], s
     # sides in pixels; 0 where a file could not be read
     longer = np.array([max(fact.width, fact.height) for fact in facts])
     shorter = np.array([min(fact.width, fact.height) for fact in facts])
+    # of this dataset: what is usual differs between datasets
     median = float(np.median(longer[readable])) if readable.any() else 0.0
     unusual_size = (longer > SIZE_FACTOR * median) | (longer * SIZE_FACTOR < median)
 
@@ -151,6 +154,7 @@ def find_duplicates(
     for rows in groups.values():
         if len(rows) < 2:
             continue
+        # an empty hash is of pixels that come from no file, which cannot be told to be the same file
         files = {facts[row].file_hash for row in rows}
         used = {splits[row] for row in rows}
         duplicates.append(
@@ -164,5 +168,6 @@ def find_duplicates(
         )
     return sorted(
         duplicates,
+        # a leak first, then what looks like one patient under two ids
         key=lambda group: (-len(group.splits), -len(group.datasets), -group.num_patients, group.images),
     )

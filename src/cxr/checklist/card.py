@@ -75,6 +75,7 @@ def render(facts: Facts, seconds: float | None) -> tuple[str, list[str]]:
         *([] if facts.data else ["numbers of images and patients: the dataset could not be read"]),
     ]
     body = markdown.render(_page(facts, seconds, gaps))
+    # between two lines of dashes Hugging Face reads YAML, below them people read Markdown
     head = yaml.safe_dump(_metadata(facts), sort_keys=False, allow_unicode=True, width=100)
     return f"---\n{head}---\n\n{body}", gaps
 
@@ -86,6 +87,7 @@ def _sharing(facts: Facts) -> str:
 
 def _metadata(facts: Facts) -> dict[str, Any]:
     """What Hugging Face reads of a card: names, tags, and the results of the test images."""
+    # names come from folders and tables: nothing in them may hide
     name = visible(Path(facts.run).name or "model")
     metadata: dict[str, Any] = {
         "license": "unknown",
@@ -122,6 +124,7 @@ def _result(facts: Facts, found: Evaluation) -> dict[str, Any]:
 
 def _page(facts: Facts, seconds: float | None, gaps: Sequence[str]) -> Document:
     texts = methods.write_methods(facts)
+    # only what the texts name
     cited = [key for key, _ in references.listed(text for _, text in texts)]
     limits = about_results.list_limits(facts)
     sections = (

@@ -61,6 +61,7 @@ def gather(run: Path, overrides: Sequence[str] = ()) -> Facts:
     trained = checkpoint.metadata
     config = evaluation_config(trained.config, trained.findings, overrides)
     check_unchanged(config, trained, run)
+    # 1. rows of the datasets, 2. reports beside the checkpoint
     data = _read_data(config, trained)
     folder = run if is_folder(run) else run.parent
     evaluations, notes = _read_evaluations(folder, checkpoint)
@@ -98,6 +99,7 @@ def gather(run: Path, overrides: Sequence[str] = ()) -> Facts:
 def _read_data(config: Config, trained: Metadata) -> Data | None:
     """The rows of the datasets; None, with a warning, where they cannot be read. No image is decoded."""
     try:
+        # Only tables are read: nothing is generated, packed or decoded for a checklist.
         for section in (config.data, *config.data.also):
             if not section.root.is_dir():  # a phantom would be generated there
                 raise CxrError(f"{section.root}: no such folder", "data.root=FOLDER")
@@ -110,7 +112,9 @@ def _read_data(config: Config, trained: Metadata) -> Data | None:
     tables = [each.table for each in listed.tables.datasets]
     rows = dataset.table.rows[["patient_id", "view", "sex", "age"]].reset_index(drop=True)
     known = dataset.targets.mask & ((dataset.targets.y == 0) | (dataset.targets.y == 1))
+    # names without a row are no images of the tables, and would make the numbers of the diagram not add up
     dropped = {reason: num for reason, num in dataset.dropped.items() if not reason.endswith(_ABSENT)}
+    # a table that has changed since the training has another split: its numbers would be of other images
     today = {split: dataset.split.hashes.get(split) for split in SPLITS}
     return Data(
         rows=rows.assign(split=dataset.assigned),
@@ -138,6 +142,7 @@ def _read_evaluations(folder: Path, checkpoint: Checkpoint) -> tuple[tuple[Evalu
             notes.append(f"{path.parent.name}/report.json cannot be read and is left out")
             continue
         of = evaluation.about.get(provenance.KEY, "")
+        # an evaluation of an earlier best epoch would be told of as that of this checkpoint
         if of and checkpoint.sha256[:_SHA_DIGITS] not in of:
             notes.append(f"{path.parent.name} is of another checkpoint and is left out")
         else:
@@ -154,6 +159,7 @@ def _read_evaluation(path: Path) -> Evaluation:
     if not path.is_file() or path.stat().st_size > _MAX_BYTES:
         raise ValueError("is no report")
     report = _ReportFile.model_validate(json.loads(path.read_bytes()))
+    # a report of an earlier version may lack any of these
     groups = report.subgroups.get("auroc", [])
     findings = report.calibration.get("findings") or []
     return Evaluation(
@@ -178,6 +184,7 @@ def _read_evaluation(path: Path) -> Evaluation:
 
 def _tell_kind(folder: str) -> Kind:
     """By the name that cxr eval gives a report's folder."""
+    # first: an ensemble on another dataset has both in its name
     if "_with_" in folder:
         return "ensemble"
     if "_on_" in folder:

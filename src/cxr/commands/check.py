@@ -40,6 +40,7 @@ def check(config: Config, recipe: Path, out: Path | None, quick: bool = False) -
     folder = out or _choose_folder(config, recipe, subject)
     if out and _holds_other_check(out, subject):
         warn(f"{out}: the report of another check is replaced")
+    # the folder of the report is skipped: its thumbnails are no images of the dataset
     checked = run_check(config, quick, [folder])
     # each dataset first, so that what all have in common stands last, above the prompt
     for part in checked.parts:
@@ -53,6 +54,7 @@ def check(config: Config, recipe: Path, out: Path | None, quick: bool = False) -
 def _hash_subject(config: Config, recipe: Path) -> str:
     """A hash of what is checked: the recipe's path and the datasets that it and its overrides name."""
     datasets = [
+        # absolute, as a relative path means another folder elsewhere
         (data.source, os.path.abspath(data.root), str(data.csv), data.dataset, data.name)
         for data in (config.data, *config.data.also)
     ]

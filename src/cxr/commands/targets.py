@@ -93,6 +93,7 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     Raises:
         CxrError: No path, a path given twice, out=FOLDER, or blanks around an equals sign.
     """
+    # `a = b` may be the name of a file
     refuse_blanks([text for text in arguments if not os.path.exists(text)])
     overrides = [text for text in arguments if "=" in text and not os.path.exists(text)]
     paths = [Path(text) for text in arguments if text not in overrides]
@@ -147,6 +148,7 @@ def file_options(
     Raises:
         CxrError: Another key, or a value that it does not take.
     """
+    # the last one wins, as with all keys
     rules = [text.removeprefix(_DUPLICATES) for text in overrides if text.startswith(_DUPLICATES)]
     if rules:
         known = {str(rule): rule for rule in get_args(Duplicates)}
@@ -157,6 +159,7 @@ def file_options(
             raise CxrError(f"{text}: joins rows of a table of labels", "give the table with --labels FILE")
         options = replace(options, duplicates=known[rules[-1]])
 
+    # whatever is left is of the section eval
     others = [text for text in overrides if not text.startswith(_DUPLICATES)]
     for text in others:
         if not text.startswith("eval."):

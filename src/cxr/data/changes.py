@@ -4,8 +4,8 @@ The rule, file by file:
 1. Another size is a change.
 2. The same size and time is the same file.
 3. The same size and another time (a copy without times, `touch`, an archive that was unpacked again) is
-decided by
-   reading the file again: where it gives the row's checksum it is the same, and its new time is noted.
+   decided by reading the file again: where it gives the row's checksum it is the same, and its new time is
+   noted.
 """
 
 import zlib
@@ -53,14 +53,17 @@ def find_changes(
     Raises:
         CxrError: A file that has to be read again cannot be read now.
     """
+    # [N] of the files now; -1 where a file is gone, which is another size
     num_bytes, mtime_ns = stat_files(files.root, files.paths)
     is_changed = num_bytes != records.num_bytes
+    # of equal size; negative sizes are of keys, which are no files and have no time
     is_touched = ~is_changed & (num_bytes >= 0) & ~same_times(records.mtime_ns, mtime_ns)
     touched = np.flatnonzero(is_touched)
     if not reread or not len(touched):
         return Changes(np.flatnonzero(is_changed).tolist(), touched.tolist(), False)
 
     say(f"{count(len(touched), 'file')} of the same size and another time: reading to compare")
+    # [n] of the touched files
     is_same = _read_again(records, files, preprocess, touched, workers)
     # The times from before the files were read again, so that a change meanwhile shows later.
     same = touched[is_same]
@@ -81,6 +84,7 @@ def _read_again(
 
     def compare(position: int) -> None:
         row = rows[position]
+        # a file that could not be decoded is the same if it still cannot be
         was_unreadable = records.status[row] == UNREADABLE
         try:
             square = files.square(row, preprocess)

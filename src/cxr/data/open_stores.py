@@ -31,6 +31,7 @@ def open_existing(
         return None
     store = problems.attempt(lambda: open_store(path, dataset.wanted, dataset.files))
     num_unreadable = 0 if store is None else int((~store.readable).sum())
+    # it was packed under skip, and the config asks for more now
     if num_unreadable and dataset.config.data.unreadable == "error":
         text = f"{path}: {num_unreadable:,} of its files were unreadable and are listed in unreadable.csv"
         hint = f"{problems.key}.unreadable=skip continues without them; "
@@ -86,6 +87,7 @@ def planned_store(dataset: ListedDataset) -> Store:
     """A store in which every file could be decoded; one byte stands for all its pixels."""
     wanted = dataset.wanted
     shape = (wanted.num_images, wanted.preprocess.size, wanted.preprocess.size)
+    # [N, S, S] views of one byte: steps can be counted before anything is packed
     pixels = np.broadcast_to(np.uint8(0), shape)
     return Store(dataset.store_path, wanted, pixels, np.ones(wanted.num_images, bool))
 

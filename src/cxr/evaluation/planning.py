@@ -43,11 +43,13 @@ def planned_table(
         resampling: What was drawn.
         num_planned: Patients (images, where these were drawn).
     """
+    # how many times as many patients
     ratio = num_planned / resampling.num_units
     rows = []
     for c, finding in enumerate(predictions.findings):
         y, called = predictions.y[:, c], predictions.p[:, c] >= table["threshold"].iloc[c]
         units = count_units(y, called, resampling)
+        # as many positive and negative images per patient as today
         more = UnitCounts(*(num * ratio for num in units))
         found = {}
         for name in PLANNED:
@@ -57,6 +59,7 @@ def planned_table(
     mean = table[table["finding"] == MEAN].iloc[0]
     found = {}
     for name in PLANNED:
+        # the mean is over these findings, in the point and in every draw
         defined = ~np.isnan(table[name].to_numpy()[: len(predictions.findings)])
         found[name] = NONE
         if defined.any():
@@ -68,6 +71,7 @@ def planned_table(
 
 
 def _shrink(point: float, draws: Float, ratio: float) -> Float:
+    # standard errors fall with the root of the number of patients
     shrunk: Float = point + (draws - point) / np.sqrt(ratio)
     return shrunk
 

@@ -56,20 +56,24 @@ def _to_grey(share: Float64) -> Grey:
 
 
 def _gaussian_noise(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
+    # [H, W] of the same deviation everywhere
     return _to_grey(grey / 255 + rng.normal(0, strength, grey.shape))
 
 
 def _speckle_noise(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
     share = grey / 255
+    # in proportion to the grey value: black stays black
     return _to_grey(share + share * rng.normal(0, strength, grey.shape))
 
 
 def _impulse_noise(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
+    # both are drawn for every pixel: hits of a weaker level are hits of a stronger one, too
     is_hit, is_white = rng.random(grey.shape) < strength, rng.random(grey.shape) < 0.5
     return np.where(is_hit, np.where(is_white, np.uint8(255), np.uint8(0)), grey)
 
 
 def _shot_noise(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
+    # `strength` quanta make white: fewer quanta, more noise
     return _to_grey(rng.poisson(grey / 255 * strength) / strength)
 
 
@@ -77,6 +81,7 @@ def _gaussian_blur(grey: Grey, strength: float, rng: np.random.Generator) -> Gre
     # the deviation that torchvision takes for a kernel, both scaled to the size of the image
     scale = grey.shape[0] / _PUBLISHED_SIZE
     deviation = (0.3 * ((strength - 1) * 0.5 - 1) + 0.8) * scale
+    # odd, as a kernel has a middle
     width = 2 * max(1, round((strength - 1) / 2 * scale)) + 1
     return np.asarray(cv2.GaussianBlur(grey, (width, width), deviation), np.uint8)
 
@@ -103,6 +108,7 @@ def _jpeg(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
 def _pixelate(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
     height, width = grey.shape
     smaller = max(1, int(width * strength)), max(1, int(height * strength))
+    # the mean of each block, then the block at its full size: BOX both ways
     image = Image.fromarray(grey).resize(smaller, Image.Resampling.BOX)
     return np.asarray(image.resize((width, height), Image.Resampling.BOX), np.uint8)
 
@@ -136,6 +142,7 @@ def _marker(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
     left = size - margin - shape[0] if letter == "L" else margin
     marked = grey.copy()
     place = marked[margin : margin + height, left : left + shape[0]]
+    # the brighter of both: black around the letter covers nothing of the image
     np.maximum(place, white[: place.shape[0], : place.shape[1]], out=place)
     return marked
 
@@ -155,6 +162,7 @@ def _invert(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
 
 def _bit_depth(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
     """As many grey levels as so many bits hold, from black to white."""
+    # 2^bits levels are 2^bits - 1 steps, so that black stays 0 and white stays 255
     steps = 2 ** int(strength) - 1
     return np.asarray(np.rint(np.floor(grey / 256 * (steps + 1)) / steps * 255), np.uint8)
 

@@ -78,10 +78,10 @@ def score_boxes(
         by_finding: dict[int, list[Box]] = {}
         for case in by_image[mapped.image]:
             mask, boxes, _ = place(case, file, mapped.grey.shape, frame)
-            if (
-                len(case.numbers) == 1
-            ):  # a box of "lung opacity" does not say which of three findings is there
+            # a box of "lung opacity" does not say which of three findings is there
+            if len(case.numbers) == 1:
                 by_finding[case.numbers[0]] = boxes
+            # 1. maps without a model, 2. chance, 3. the model's and those of random weights
             values = prior.maps(case.finding, mapped.image.patient, mapped.grey.shape)
             rows += [_score(case, name, one, mask, boxes) for name, one in values.items()]
             rows.append(_score_constant(case, mask, boxes))
@@ -138,6 +138,7 @@ def _gather_prior(
             hint = error.hint
             continue
         num_cut += num
+        # every box is counted before any map is made
         prior.add(case.finding, case.image.patient, boxes, mask)
     if problems:
         raise CxrError(problems, hint)
@@ -168,6 +169,7 @@ def _map_images(
         return image, grey, prepare(grey, preprocess)
 
     for batch in _batches(map_ahead(read, wanted), BATCH_SIZE):
+        # uint8 [B, S, S]
         squares = torch.from_numpy(np.stack([square for *_, square in batch])).to(device)
         numbers = [wanted[image] for image, *_ in batch]
         probabilities, features = predict_squares(checkpoint, squares)
@@ -191,6 +193,7 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 def _score(case: Case, name: str, values: Float32, mask: Bool, boxes: Sequence[Box]) -> dict[str, object]:
     """A row of the table of images."""
     levels = localise.to_levels(values)
+    # A constant map points nowhere: it has the scores of chance, not those of its first pixel.
     if not levels.any():
         return _score_constant(case, mask, boxes, name)
     return _row(

@@ -80,6 +80,7 @@ def choose_columns(
 def as_override(names: Sequence[str]) -> str:
     """The names as data.findings=... takes them, quoted where YAML would read something else."""
     override = f"data.findings={dump(list(names))}"
+    # quotes for the shell, as the hint is copied to a command line
     if '"' in override:
         return shlex.quote(override)
     return f'"{override}"' if "'" in override else override
@@ -116,6 +117,7 @@ def _choose_all(sheet: Sheet, others: Sequence[str], soft: bool) -> Chosen:
     columns, reasons, problems = _decide(sheet, read, soft)
     if problems:
         certain = as_override([_name_finding(name) for name in columns] or ["..."])
+        # every column that can be decided is in the hint, so that it can be copied
         hints = [LABEL_HINT]
         if any(column.soft is not None for column in read.values()):
             hints.append(SOFT_HINT)
@@ -133,14 +135,17 @@ def _decide(
     """(columns that are findings, why others are not, a problem for each column that may be a finding)."""
     columns, why, problems = [], {}, []
     for name, column in read.items():
+        # 1. the first cell that stands against a finding, if there is one
         row = column.wrong  # the first whose cell is no label
         if row is None and not soft:
             row = column.soft
         has_soft = column.soft is not None
+        # 2. none: a finding, unless all is blank; a column y_... is one even then
         if row is None and (column.num_labels or has_soft or _LABEL.match(name)):
             columns.append(name)
         elif row is None:
             why[name] = "blank in every row"
+        # 3. labels beside other cells, or a known name: the user must say what it is
         elif column.num_labels or (has_soft and column.wrong is None) or is_known(canonical(name)):
             cell = sheet.column(name)[row].strip()
             kind = "a soft label" if column.wrong is None else "no label"

@@ -78,6 +78,7 @@ class Sheet:
 
     def spelled(self, names: Sequence[str]) -> "Sheet":
         """The sheet with these names of columns where the file has them in other case, blanks or signs."""
+        # a column that is there by its very name is not renamed
         missing = {column_key(name): name for name in names if name not in self.header}
         return replace(self, header=tuple(missing.pop(column_key(name), name) for name in self.header))
 
@@ -157,15 +158,18 @@ def _read_bytes(path: Path) -> bytes:
 
 def decode_text(path: Path, data: bytes, kind: str = "CSV file") -> str:
     """The text of a table or a list, by its byte order mark, else by the first encoding that fits."""
+    # 1. a byte order mark says it
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data.decode(encoding)
+    # 2. UTF-16 without a mark: no other text holds NULs
     if b"\0" in data[:_SNIFFED]:
         num_even, num_odd = data[:_SNIFFED:2].count(0), data[1:_SNIFFED:2].count(0)
         # every second byte of English UTF-16 is NUL; a quarter of all will do
         if max(num_even, num_odd) * 4 > min(len(data), _SNIFFED):
             return data.decode("utf-16-be" if num_even > num_odd else "utf-16-le")
     try:
+        # 3. UTF-8, which other bytes hardly ever are by chance; then Windows-1252
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
@@ -182,13 +186,16 @@ def decode_text(path: Path, data: bytes, kind: str = "CSV file") -> str:
 def _parse(path: Path, text: str, separator: str | None = None) -> Sheet:
     lines: list[int] = []
     cells: list[str] = []  # a flat list: 112,120 lists of cells would keep the garbage collector busy
+    # 1. the separator: as Excel's first line states it, else as the lines show
     stated = None if separator else re.match(r'"?sep=([,;\t])"?\r?\n', text)  # for Excel, before the header
     separator = separator or (stated[1] if stated else _find_separator(text))
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     if stated:
         next(reader)
+    # 2. the header: the first line that is not blank
     header = tuple(normalise(name) for name in next((row for row in reader if any(row)), []))
     _check_header(path, header, text)
+    # 3. the rows, each of as many cells as the header: a row of another length shows a file that was cut
     num_columns = len(header)
     has_spare = num_columns > 2 and not header[-1]  # a separator too many at the end of the header
     for row in reader:
@@ -213,12 +220,12 @@ def _find_separator(text: str) -> str:
     before others.
     """
     lines = [re.sub(r'"[^"]*"', "", line) for line in itertools.islice(_header_lines(text), 1 + _LINES_TRIED)]
+    # cells in quotes are gone: what they hold separates nothing
     header, *rows = lines or [""]
     even = []
     for sign in SEPARATORS:
-        num_signs = {line.count(sign) for line in rows} or {
-            header.count(sign)
-        }  # equal in all lines, or several
+        # equal in all lines, or several
+        num_signs = {line.count(sign) for line in rows} or {header.count(sign)}
         has_same_number = len(num_signs) == 1 and min(num_signs) > 0
         if has_same_number and header.count(sign) - min(num_signs) in (0, 1):  # a spare one ends the header
             even.append(sign)
@@ -253,6 +260,7 @@ def _check_header(path: Path, header: tuple[str, ...], text: str) -> None:
         problems = [f"{path}:1: column {name!r} is there twice" for name in doubled]
         raise CxrError(problems, "rename or delete one of them")
     first = next(_header_lines(text), "").strip()
+    # separators that are not read: told, and not guessed at
     for sign, word in (("|", "bars"), (" ", "blanks")):
         if len(header) == 1 and first.count(sign) > 1:
             problem = f"one column only, {header[0][:60]!r}: its cells seem to be separated by {word}"

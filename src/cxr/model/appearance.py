@@ -25,6 +25,7 @@ def count(size: int) -> int:
 
 def thumbnails(grey: Tensor) -> Tensor:
     """[B, 64]: means over an 8 x 8 grid, row by row, normalised to mean 0 and deviation 1."""
+    # [B, 64], row by row
     values = F.adaptive_avg_pool2d(grey[:, None], THUMBNAIL).flatten(1)
     centred = values - values.mean(dim=1, keepdim=True)
     # 0.02 keeps the noise of a constant image small
@@ -45,7 +46,9 @@ def texture(grey: Tensor) -> Tensor:
     ]
     while grey.shape[-1] >= _MIN_SIZE:
         for axis in (2, 1):  # neighbours along rows, then along columns
+            # [B] root mean square of the differences of neighbours
             detail = grey.diff(dim=axis).square().mean(dim=(1, 2)).sqrt()
             values.append(torch.log(detail + _MIN_DETAIL))
+        # the next scale has half the width and height
         grey = F.avg_pool2d(grey[:, None], 2)[:, 0]
     return torch.stack(values, dim=1)

@@ -137,6 +137,7 @@ def fill(
     """
     # 1. read and check every tensor before the first is changed
     head = choose_head(match, names)
+    # a dict by our names; a tensor that is not finite is an error here
     values = read_values(match, head)
     notes = _fit_stem(classifier, match, values)
     # 2. the backbone
@@ -148,6 +149,7 @@ def fill(
     for position, row in rows.items():
         classifier.head.weight[position] = values["head.weight"][row]
         classifier.head.bias[position] = values["head.bias"][row] if "head.bias" in values else 0
+    # of the other heads nothing is loaded, which a user should know
     others = [str(other) for other in match.heads if other != head]
     if head and others:  # two linear layers in a row look like two heads
         beside = f"{'; '.join(others[:MAX_LISTED])} beside {visible(head.name)}"
@@ -213,6 +215,7 @@ def describe_normalisation(match: Match) -> str:
 def match_rows(findings: Sequence[str], names: Sequence[str]) -> dict[int, int]:
     """{position of a finding: row of the file's head}; outputs without a name are no finding."""
     named = [name for name in names if name]
+    # a name is empty where an output was never trained
     rows = {}
     for position, finding in enumerate(findings):
         name = find(finding, named)

@@ -56,6 +56,7 @@ class Gaussian:
         along = scaled @ self.directions.T  # [n, k]
         # what the k directions do not explain, by Pythagoras; rounding may make it negative
         outside = np.maximum((scaled**2).sum(axis=1) - (along**2).sum(axis=1), 0)  # [n]
+        # [n] the squared distance; 1e-9 keeps the logarithm of an image at the mean finite
         squared = (along**2 / self.variances).sum(axis=1) + outside / self.rest
         return np.asarray(0.5 * np.log(squared / values.shape[1] + 1e-9))
 
@@ -74,6 +75,7 @@ class MeasuredLimit(BaseModel):
     """Their patients."""
 
     def __str__(self) -> str:
+        # the share of held-out images that raised it, beside what was intended
         rate = self.alarms / self.num_images
         intended = max(RATE, 1 / (self.num_images + 1))  # few images cannot tell what is rarer
         of = f"{count(self.num_images, 'validation image')} of {count(self.num_patients, 'patient')}"
@@ -113,6 +115,7 @@ def log_distances(gaussians: Sequence[Gaussian], vectors: Float) -> Float:
     """[n, 3] log distance of each part of vectors [n, d]."""
     parts = split_parts(vectors, num_features=len(gaussians[0].mean))
     distances = [gaussian.log_distance(part) for gaussian, part in zip(gaussians, parts, strict=True)]
+    # [n, 3]
     return np.stack(distances, axis=1)
 
 
@@ -140,6 +143,7 @@ def from_arrays(
         ValueError: An array has another shape.
     """
     wide = {name: np.asarray(value, np.float64) for name, value in arrays.items()}
+    # computed in float64 from what was stored in float32
     gaussians = tuple(Gaussian(*(wide[f"{part}.{name}"] for name in _ARRAYS)) for part in PARTS)
     # the texture's width depends on the image size, so that its mean sets it
     widths = (num_features, THUMBNAIL**2, len(gaussians[-1].mean))

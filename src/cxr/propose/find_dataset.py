@@ -70,6 +70,7 @@ def find_start(csv: Path | None, images: Path | None, source: str | None = None)
     if csv is not None:
         return _start_from_table(csv, images, source)
     assert images is not None
+    # 1. a public dataset's table, which its own reader understands best; 2. any table; 3. folders as classes
     known, others = _find_tables(images)
     if source not in (None, "table", "folder"):
         return Start(source, images, None, None, "data.source is given")
@@ -93,9 +94,12 @@ def _start_from_table(csv: Path, images: Path | None, source: str | None) -> Sta
     reader = find_reader(sheet.header)
     root = images or csv.parent
     if source is None and reader and reader.source != "torchxrayvision":
+        # as VinDr-CXR keeps its tables: the images lie beside that folder
         if images is None and csv.parent.name == "annotations":
             root = csv.parent.parent
         beside, _ = _find_tables(root)
+        # where the reader finds the table itself, data.csv is left
+        # out: it would hide the dataset's other tables
         is_found = any(path.samefile(csv) for path, name, _ in beside if name == reader.source)
         why = f"{csv.name} is one of the {reader.what.partition(',')[0]}"
         return Start(reader.source, root, None if is_found else csv, sheet, why)
@@ -144,6 +148,7 @@ def _start_from_folders(root: Path, is_wanted: bool) -> Start:
 
 def _are_classes(names: Sequence[str]) -> bool:
     """Whether names of folders may be classes: a few, and known findings, or at least no ids."""
+    # a single known name will do
     if any(is_known(name) or name_class(name) == NO_FINDING for name in names):
         return True
     return 1 < len(names) <= _MAX_CLASSES and not all(_ID.fullmatch(name) for name in names)

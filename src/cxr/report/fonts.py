@@ -59,6 +59,7 @@ def _choose(letters: frozenset[str]) -> tuple[list[tuple[str, str]], str]:
         if not found:
             continue
         lacking -= found
+        # matplotlib's own is named first by the caller
         chosen += [(family, path)] if family != _DEFAULT else []
         if not lacking:
             break
@@ -77,6 +78,7 @@ def _installed() -> Iterator[tuple[str, str]]:
         upright = find_font_files()
     # a font of coloured pictures cannot be drawn, and the last resort is the boxes themselves
     usable = [name for name in upright if "color" not in name.lower() and "resort" not in name.lower()]
+    # matplotlib's own first, then those with many letters: a few files are opened instead of a hundred
     usable.sort(
         key=lambda name: (name != _DEFAULT, not any(part in name.lower() for part in _LARGE_FONTS), name)
     )
@@ -110,10 +112,12 @@ def say_lacking(letters: str) -> str:
 
 def embed_font(svg: bytes) -> bytes:
     """The SVG with those letters of matplotlib's font that it shows, so that it looks the same everywhere."""
+    # letters as the page shows them: entities such as &amp; are one
     texts = re.findall(r"<text[^>]*>([^<]*)<", svg.decode())
     letters = frozenset("".join(map(html.unescape, texts)))
     font = base64.b64encode(_subset(letters)).decode()
     face = f"@font-face {{font-family: '{_DEFAULT}'; src: url(data:font/woff;base64,{font})}}"
+    # into the style sheet that matplotlib writes; where there is none the SVG stays as it is
     head, found, rest = svg.partition(b'<style type="text/css">')
     return head + found + face.encode() + rest
 
@@ -129,6 +133,7 @@ def _subset(letters: frozenset[str]) -> bytes:
         flavor="woff", hinting=False, layout_features=[], recalc_timestamp=False, drop_tables=["FFTM"]
     )
     subsetter = subset.Subsetter(options)
+    # the whole font has 756 kB, one with the ASCII letters alone 7 kB (measured)
     subsetter.populate(text="".join(sorted(letters)))
     file = io.BytesIO()
     with subset.load_font(f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans.ttf", options) as font:

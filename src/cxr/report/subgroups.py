@@ -40,11 +40,13 @@ def subgroup_parts(report: Report) -> tuple[Part, ...]:
 
 def _subgroup_table(attribute: str, groups: pd.DataFrame, gaps: pd.DataFrame) -> Table:
     """A row per finding: the AUROC of each subgroup, then the gap."""
+    # the table has a row per finding and group; a line here has all groups of a finding
     aurocs: dict[tuple[Cell, Cell], Cell] = {}
     for row in records(groups):
         auroc = estimate(row, "auroc", "auroc_low", "auroc_high")
         is_mean = row["num_positive"] is None
         too_few = "" if is_mean else f"({row['num_positive']:,} of {row['num']:,})"
+        # counts in place of an AUROC that too few patients stand behind
         aurocs[row["finding"], row["group"]] = too_few if auroc.value is None else mark_vacuous(auroc)
     widest: dict[Cell, Cell] = {}
     for row in records(gaps):

@@ -61,6 +61,7 @@ class Run:
         """(hashes of patients, of images) by split, of train and val, for the leak check of `cxr eval`."""
         splits = ("train", "val") if self.config.train.remember_patients else ()
         hasher = hasher_from_environment()
+        # what a checkpoint must not hold is not even computed
         patients = {split: patients_of(self.dataset, split, hasher) for split in splits}
         images = {split: images_of(self.dataset, split, hasher) for split in splits}
         return patients, images
@@ -75,12 +76,14 @@ def identify(dataset: Dataset) -> dict[str, str]:
     names = dataset.table.rows["image"]
     found = {split: hash_names(names.iloc[dataset.rows(split)]) for split in SPLITS}
     targets = dataset.targets
+    # the bytes of both arrays: another policy for uncertain labels is another training
     found["labels"] = hashlib.sha256(targets.y.tobytes() + targets.mask.tobytes()).hexdigest()
 
     pixels = hashlib.sha256()
     for part in dataset.datasets:
         if part.store.crc32 is None:
             return found
+        # test images may change: no step and no choice of an epoch sees them
         is_used = np.isin(part.assigned, ("train", "val"))
         pixels.update(part.store.crc32[part.index[is_used]].tobytes())
     found["pixels"] = pixels.hexdigest()

@@ -83,6 +83,7 @@ class RunLog:
             return
         with explain_os_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, "step": step} | values) + "\n")
+        # texts and unknown values are for the log alone
         numbers = {
             f"{kind}/{name}": value for name, value in values.items() if isinstance(value, int | float)
         }
@@ -98,6 +99,7 @@ def _earlier_lines(path: Path, step: int, epochs: int) -> list[str]:
         except ValueError:
             num_bad += 1
             continue
+        # later lines are of steps that the resumed run takes again
         if line.step <= step and line.epoch <= epochs:
             kept.append(text)
     if num_bad:

@@ -32,6 +32,7 @@ def save_state(run: Run, state: TrainState, validated: Predictions | None, saver
         CxrError: What the save before could not write.
     """
     folder = run.config.out
+    # both copied now, while no step changes the model
     best = checkpoints.to_bytes(make_checkpoint(run, state, validated)) if validated else None
     last = copy_to_cpu(snapshot(state, run.config, run.identity))
 
@@ -50,6 +51,7 @@ def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> chec
     remember = config.train.remember_patients
     thresholds = operating_points.choose(validated, config.eval.threshold)
     if not remember:
+        # even as hashes, names would tell which images were in the training
         thresholds = replace(thresholds, images=frozenset(), patient_key="")
     recalibration = calibrated.fit(validated, config.eval)
     # A split may be one patient, whose hash without a key could be found by trying names.
@@ -85,6 +87,7 @@ def add_ood_score(run: Run, ema: Classifier) -> None:
     """
     world, path = run.world, run.config.out / checkpoints.BEST
     best = checkpoints.load(path, world.device) if world.is_first else None
+    # the first process alone has read the file, and all must agree before a collective
     is_missing = best is not None and best.ood is None
     if not world.agree([float(is_missing)])[0]:  # a resumed run that had finished
         return

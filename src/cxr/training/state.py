@@ -75,12 +75,14 @@ def new_state(
     if config.model.stem != model.stem:
         raise CxrError(f"model.weights: {config.model.weights} has a grey stem", "set model.stem=grey")
     model.set_trainable(config.model.train_layers)
+    # undoes the class weights in every probability, from the first validation on
     model.logit_shift.copy_(logit_shift(weights))
     if shares_statistics(config.train, config.model, world.size):
         share_statistics(model)
     model.to(world.device).to(memory_format=torch.channels_last)
 
     # 2. The EMA is copied before the blocks are wrapped: it is only evaluated, and recomputes nothing.
+    # it is never trained: without gradients, and in evaluation mode
     ema = copy.deepcopy(model).requires_grad_(False).eval() if config.train.ema else model
     if config.model.checkpointing:
         recompute_blocks(model)
@@ -103,6 +105,7 @@ def update_ema(state: TrainState, decay: float) -> None:
     if state.ema_tensors is None:
         state.ema_tensors = _list_tensors(state.ema, state.model)
     tensors = state.ema_tensors
+    # 0.82 after the first step (1 - 2 / 11), and less from step to step
     weight = 1 - min(decay, (1 + state.step) / (10 + state.step))
     # `_foreach` functions are one kernel for hundreds of tensors. Counts of batches cannot be averaged.
     torch._foreach_lerp_(tensors.ema_floats, tensors.model_floats, weight)
@@ -112,6 +115,7 @@ def update_ema(state: TrainState, decay: float) -> None:
 def _list_tensors(ema: Classifier, model: Classifier) -> _EmaTensors:
     tensors = _EmaTensors([], [], [], [])
     for average, current in zip(ema.state_dict().values(), model.state_dict().values(), strict=True):
+        # counts of batches are whole numbers
         if average.is_floating_point():
             tensors.ema_floats.append(average)
             tensors.model_floats.append(current)
@@ -143,5 +147,6 @@ def selection_metrics(history: Sequence[dict[str, float]], config: Train) -> lis
     if config.select == "auroc":
         values = [epoch["auroc"] for epoch in history]
     else:
+        # negative, so that higher is better for both
         values = [-epoch["loss"] for epoch in history]
     return [-math.inf if math.isnan(value) else value for value in values]

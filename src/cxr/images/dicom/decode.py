@@ -26,6 +26,7 @@ from cxr.images.dicom.errors import RefusedError, several_frames
 from cxr.images.dicom.grey import dicom_to_grey
 from cxr.images.dicom.layout import read_layout
 from cxr.images.dicom.notes import note_kind
+from cxr.images.dicom.own import is_own_capture
 from cxr.images.dicom.pixels import read_pixels
 from cxr.images.dicom.square import make_pixels_square
 from cxr.images.grey import Grey, Intensity
@@ -58,6 +59,7 @@ def decode_dataset(dataset: Dataset, name: Path | str, intensity: Intensity, not
         UnreadableImageError: As `decode_dicom`.
     """
     with _explain_refusals(name):
+        # decoding changes elements, and the caller's dataset must stay as it is
         copied = _copy(dataset)
         pixels: Any = copied.get_item("PixelData")
         return _decode(copied, b"" if pixels is None else pixels.value, name, intensity, note)
@@ -82,9 +84,8 @@ def _explain_refusals(name: Path | str) -> Iterator[None]:
         raise UnreadableImageError(name, str(refusal)) from None
     except CxrError:
         raise
-    except (
-        Exception
-    ) as error:  # on hostile bytes pydicom and its plugins raise anything; messages quote the header
+    # on hostile bytes pydicom and its plugins raise anything; messages quote the header
+    except Exception as error:
         if is_system_error(error):
             raise
         reason = "DICOM file is corrupt: its header or pixels cannot be decoded"
@@ -126,6 +127,7 @@ def _check_kind(dataset: Dataset, name: Path | str) -> None:
     """Refuse everything but a single image."""
     uid = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID", "")
     kind = UID_dictionary.get(str(uid), (_UNKNOWN_KIND,))[0]  # a private UID is not shown
+    # what it is instead: an empty file, a cut one, or an object that has no image by its kind
     if "PixelData" not in dataset:
         if not dataset.dir() and "MediaStorageSOPClassUID" not in dataset.file_meta:
             raise RefusedError("DICOM file is corrupt: it holds no elements")
@@ -134,6 +136,8 @@ def _check_kind(dataset: Dataset, name: Path | str) -> None:
             raise RefusedError("DICOM file without pixels: it is truncated, or its pixels are elsewhere")
         reason = f"DICOM object without an image ({kind})"
         raise UnreadableImageError(name, reason) if kind == _UNKNOWN_KIND else NoImageError(name, reason)
+    if is_own_capture(dataset):
+        raise NoImageError(name, "an overlay that cxr drew, not a radiograph")
     num_frames = int(dataset.get("NumberOfFrames") or 1)
     if num_frames < 1:
         raise RefusedError(f"DICOM file is corrupt: its NumberOfFrames is {num_frames:,}")

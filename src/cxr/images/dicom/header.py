@@ -85,6 +85,7 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             dataset = read_dataset(file, only=[*_TEXTS, _VIEW_CODES])
+        # none of these names the patient
         text = {keyword: str(dataset.get(keyword) or "").strip().upper() for keyword in _TEXTS}
         view = _find_view(dataset)
     except Exception:  # hostile bytes make pydicom raise anything; packing refuses the file by name

@@ -9,9 +9,8 @@ from cxr.arrays import Bool, Float64, Int32
 from cxr.images.dicom.layout import StoredPixels
 from cxr.images.grey import Grey, find_ends, split_rows
 
-_STEP = (
-    16  # every so many pixels of a row and rows of a block are enough to see that an image is not one grey
-)
+# every so many pixels of a row and rows of a block are enough to see that an image is not one grey
+_STEP = 16
 
 
 @dataclass(frozen=True)
@@ -57,9 +56,8 @@ class StoredValues:
         """The image [H, W] with each stored value looked up in a table [N]."""
         result = np.empty(self.pixels.words.shape, np.uint8)
         for rows in split_rows(result.shape):
-            np.take(
-                table, self._entries(rows), out=result[rows], mode="clip"
-            )  # the default mode copies the result
+            # the default mode copies the result
+            np.take(table, self._entries(rows), out=result[rows], mode="clip")
         return result
 
     def _entries(self, rows: slice) -> Int32:
