@@ -60,8 +60,13 @@ def repeat(run: Path, overrides: Sequence[str], resume: bool, overwrite: bool, a
         return
     compared = compare_runs(run, recipe.out, tuple(changes))
     report.write(compared, recipe.out)
-    parts = [part for part in report.build_parts(compared) if isinstance(part, Text | Table)]
-    terminal().print(render(*parts))
+    lines: list[Text | Table] = []
+    for part in report.build_parts(compared):
+        if isinstance(part, Table):
+            lines += [Text(""), Text(part.title, "strong"), part]
+        elif isinstance(part, Text):
+            lines.append(part)
+    terminal().print(render(*lines))
     for note in compared.notes:
         say(f"note: {note}")
     show(f"report: {recipe.out / report.PAGE}")

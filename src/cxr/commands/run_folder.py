@@ -5,7 +5,6 @@ from pathlib import Path
 
 from cxr.download import hub
 from cxr.errors import CxrError
-from cxr.model.external import is_external
 from cxr.paths import is_folder
 from cxr.text import short_name
 
@@ -29,6 +28,8 @@ def refuse_external(run: Path) -> None:
     Raises:
         CxrError: It is one.
     """
+    from cxr.model.external import is_external  # imports torch, which predictions files do not need
+
     if is_external(run):
         problem = f"{run}: cxr knows nothing of its training"
         raise CxrError(problem, "give a run folder that cxr train wrote")

@@ -1,4 +1,4 @@
-"""manifest.json of a shared model: the size and the SHA-256 of each of its files, by which it is downloaded."""
+"""manifest.json of a shared model: size and SHA-256 of each of its files, by which it is downloaded."""
 
 import hashlib
 from collections.abc import Mapping

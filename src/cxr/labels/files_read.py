@@ -1,4 +1,4 @@
-"""Which files of labels and lists are read while a dataset is listed, so that a run can note their checksums."""
+"""Which tables and lists are read while a dataset is listed, so that a run can note their checksums."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -109,7 +109,8 @@ def _gpu_versions(device: torch.device) -> dict[str, str]:
     """CUDA, cuDNN and the driver, where the device is a GPU of theirs."""
     if device.type != "cuda":
         return {}
-    found = {"CUDA": str(torch.version.cuda), "cuDNN": str(torch.backends.cudnn.version())}  # type: ignore[no-untyped-call]
+    cudnn = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    found = {"CUDA": str(torch.version.cuda), "cuDNN": str(cudnn)}
     # NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.129.03  Thu Oct 19 18:56:32 UTC 2023
     with suppress(OSError, UnicodeDecodeError, StopIteration):
         words = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").split()

@@ -41,7 +41,7 @@ _OF_SCHEDULE = {f"train.{key}" for key in SCHEDULE}
 
 
 def is_number_free(key: str) -> bool:
-    """Whether a key of a flat config, of any dataset, changes where and how fast it computes, but no number."""
+    """Whether a key of a flat config changes where and how fast it computes, but no number."""
     return re.sub(r"\balso\.\d+\.", "", key) in _MAY_DIFFER  # data.also.0.root -> data.root
 
 
