@@ -50,7 +50,7 @@ def card(
         typer.Option("--with-hashes", help="Keep hashes of patients and folders in the copy of the weights."),
     ] = False,
 ) -> None:
-    """Write a model card of a run beside its weights, to be uploaded."""
+    """Write a model card of a run, beside a copy of its weights."""
     from cxr.commands.card import card as run_card
 
     run_card(run, overrides or [], out, with_hashes)
