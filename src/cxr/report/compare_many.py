@@ -19,7 +19,7 @@ from cxr.text import DISCLAIMER
 
 _SEEDS_NOTE = (
     "Within seed noise: the 95 % interval of the difference of the means over runs (Welch 1947, runs as "
-    "units) holds 0. It tells of other runs of the same recipes on these images. The interval by patient "
+    "units) contains 0. It tells of other runs of the same recipes on these images. The interval by patient "
     "tells of other patients for these runs. A claim about recipes needs both."
 )
 
@@ -208,4 +208,4 @@ def _differences_table(rows: pd.DataFrame, first: str) -> Table:
         noise = "n/a" if row["within_seed_noise"] is None else "yes" if row["within_seed_noise"] else "no"
         cells.append((name, f"{row['b']} less {row['a']}", over_runs, by_patient, noise))
     columns = (f"\n{first.capitalize()}", "\n", "Difference\n(runs)", "\nBy patient", "Within\nnoise")
-    return Table("", columns, tuple(cells), "llrrl")
+    return Table("", columns, tuple(cells), "llrrl", num_summary=int(first == "finding"))

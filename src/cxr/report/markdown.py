@@ -14,6 +14,7 @@ from cxr.report.document import (
     Table,
     Text,
     format_cell,
+    format_heading,
 )
 from cxr.text import DISCLAIMER, markdown, visible_lines
 
@@ -35,7 +36,7 @@ def _render_part(part: Part, level: int) -> list[str]:
             label = f"**{markdown(part.label)}:** " if part.label else ""
             return [label + markdown(part.text)]
         case Items():
-            return ["\n".join(f"- {markdown(item)}" for item in part.items)]
+            return ["\n".join(f"- {markdown(item)}" for item in part.items)] if part.items else []
         case KeyNumbers():
             pairs = [f"- {markdown(label)}: {markdown(format_cell(cell))}" for label, cell in part.numbers]
             return ["\n".join(pairs)]
@@ -57,7 +58,7 @@ def _render_part(part: Part, level: int) -> list[str]:
 def render_table(table: Table) -> str:
     """A table without its caption and notes."""
     rows = [
-        [markdown(heading) for heading in table.columns],
+        [markdown(format_heading(heading)) for heading in table.columns],
         ["---:" if side == "r" else "---" for side in table.align],
     ]
     for place, row in enumerate(table.rows):
