@@ -32,6 +32,7 @@ class _Screen(Console):
     def file(self) -> IO[str]:
         """Where colours may go: below the guard (streams.py), and below the proxy of a progress bar."""
         file = super().file
+        # rich may wrap a wrapped file again
         while hasattr(file, "rich_proxied_file"):
             file = file.rich_proxied_file
         return file
@@ -47,6 +48,7 @@ class _Screen(Console):
 def _make_visible(printed: object) -> object:
     if isinstance(printed, str):
         return visible_lines(printed)
+    # a text with nothing hidden keeps the styles of its parts
     if isinstance(printed, Text) and visible_lines(printed.plain) != printed.plain:
         return Text(visible_lines(printed.plain), style=printed.style)
     return printed
@@ -123,6 +125,7 @@ def progress(status: str = "") -> "Progress":
         def render(self, task: "Task") -> Text:
             return line(self.text_format.format(task=task))
 
+    # 80 columns in all: a status takes the room of the bar
     columns = [Words("{task.description}"), BarColumn(10 if status else 24), MofNCompleteColumn(), Rate()]
     last = Words(status) if status else TimeRemainingColumn()
     return Progress(*columns, last, console=err, transient=True, disable=not err.is_terminal)

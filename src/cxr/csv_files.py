@@ -44,5 +44,6 @@ def _find_formulas(table: pd.DataFrame) -> list[str]:
     for name in table.columns:
         column = table[name]
         if not pd.api.types.is_numeric_dtype(column):
+            # each text once: columns of findings repeat a few of them
             texts.extend(text for text in column.drop_duplicates() if isinstance(text, str))
     return [text for text in texts if len(text) > 1 and text[0] in _FORMULA_STARTS]

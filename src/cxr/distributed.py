@@ -71,6 +71,7 @@ class World:
     @contextmanager
     def first_alone(self) -> Iterator[None]:
         """Run the body in the first process, then in the others, which find its files on the disk."""
+        # the others wait at the beginning, the first one at the end: it works alone in between
         if not self.is_first:
             self.wait()
         yield
@@ -97,6 +98,7 @@ def join_world(asked: str = "auto") -> Iterator[World]:
     rank = int(os.environ.get("RANK", "0"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     local_size = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    # before the group is made: NCCL takes the GPU that is current then
     device = choose_device(asked, local_rank, local_size)
     is_cuda = device.type == "cuda"
     if is_cuda:

@@ -86,6 +86,7 @@ def find(name: str, names: Sequence[str]) -> str | None:
     if name in names:
         return name
     key = name_key(canonical(name))
+    # a spelling goes before a concept: CheXpert's `Pleural Effusion` is itself where both names are there
     spelled = next((other for other in names if name_key(canonical(other)) == key), None)
     return spelled or next((other for other in names if concept(other) == concept(name)), None)
 

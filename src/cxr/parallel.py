@@ -77,6 +77,7 @@ def work_through(
         try:
             while not stop.is_set():
                 with lock:
+                    # one thread at a time asks for the next row; the work itself is done outside of the lock
                     row = next(remaining, None)
                 if row is None:
                     return

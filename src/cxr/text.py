@@ -58,9 +58,8 @@ def _find_hidden(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _is_hidden(letter: str, kind: str) -> bool:
-    if (
-        kind == "Cn"
-    ):  # not assigned: perhaps a letter younger than this Python, but these never become letters
+    # Cn is not assigned: perhaps a letter younger than this Python, but these never become letters
+    if kind == "Cn":
         code = ord(letter)
         is_noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
         return is_noncharacter or 0xFFF0 <= code <= 0xFFF8 or code >= 0xE0000

@@ -67,6 +67,7 @@ class Dataset:
             self._config = override(recipe, overrides)
         else:
             self._config = load(Path(recipe), overrides)
+        # before hours of packing: a mistake in its name shows at once
         target = choose_device(device)
         self._dataset = open_dataset(self._config)
         self._rows: Rows = self._dataset.rows(split)
@@ -122,6 +123,7 @@ class Dataset:
         config, order = self._config, self._rows
         if self.split == "train":
             order = epoch_order(epoch_rows(self._dataset.groups(), config.seed, epoch), config.seed, epoch)
+        # the step of `cxr train` at which this epoch begins, as augmentation is a function of the step
         first_step = epoch * -(-len(order) // batch_size)
         image_names = self._dataset.table.rows["image"]
         for step, batch in enumerate(self._loader.batches(order, batch_size), first_step):
@@ -131,5 +133,6 @@ class Dataset:
                 )
             else:
                 pixels = resample(batch.images, config.image.size)
+            # one process: no row is a filler of -1
             names = tuple(image_names.iloc[batch.rows])
             yield Batch(pixels / 255, batch.y, batch.mask, names)

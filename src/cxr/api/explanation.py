@@ -57,6 +57,7 @@ def explain_prediction(
     for number in numbers:
         finding = metadata.findings[number]
         maps[finding] = undo_prepare(cells[number], grey, metadata.preprocess)
+        # the first of the largest pixels, row by row
         y, x = np.unravel_index(int(maps[finding].argmax()), grey.shape)
         probability, threshold = predicted.probabilities[number], checkpoint.thresholds.values[number]
         rows.append((finding, probability, threshold, probability >= threshold, int(x), int(y)))

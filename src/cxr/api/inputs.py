@@ -64,6 +64,7 @@ def read_square(image: Input | Held, preprocess: Preprocess, bits: int | None) -
     """
     if isinstance(image, Input):
         result = try_to_read(image, preprocess)
+        # a text file in a folder is no mistake; named by the caller it is one
         is_passed_over = isinstance(result, NoImageError) and not image.is_named
         return None if is_passed_over else result
     notes = list[str]()

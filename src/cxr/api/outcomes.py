@@ -54,6 +54,7 @@ def _predict_batch(
     checkpoint: Checkpoint, results: Sequence[tuple[str, Square | CxrError]]
 ) -> Iterator[tuple[str, Outcome]]:
     squares = [result for _, result in results if isinstance(result, Square)]
+    # predictions are of the squares alone; names that failed keep their places between them
     predicted = iter(predict_batch(checkpoint, squares) if squares else ())
     for name, result in results:
         yield name, (result, next(predicted)) if isinstance(result, Square) else result

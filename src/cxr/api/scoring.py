@@ -48,6 +48,7 @@ def score(
     """
     with in_python():
         report, found = score_files(
+            # messages name the argument where there is no file
             [_open(predictions, "predictions")],
             override(EvalOnly(), overrides).eval,
             None if labels is None else _open(labels, "labels"),

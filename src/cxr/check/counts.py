@@ -36,6 +36,7 @@ def _count_cells(table: LabelTable, finding: str, split: str, rows: npt.NDArray[
     name = find(finding, table.findings)
     if name is None:
         return Cells(finding, split, 0, 0, 0, 0, unlabelled=int(rows.sum()))
+    # [rows of the split] as the source says them; the policies of the config change nothing here
     raw = table.raw[rows, table.findings.index(name)]
     return Cells(
         finding,
@@ -94,6 +95,7 @@ def count_groups(rows: pd.DataFrame, splits: RowSplits) -> list[Group]:
 def count_patients(ids: Sequence[str], splits: RowSplits) -> Patients:
     """Patients of all rows, and how many have images in two splits; their ids go no further."""
     rows = pd.DataFrame({"patient": list(ids), "split": list(splits)}, dtype=object)
+    # a blank id is no patient: images without one must not look like one person's
     known = rows[np.array([bool(name.strip()) for name in ids], bool)]
     num_images = known["patient"].value_counts()
     # rows in no split are left out here: they leak nothing
@@ -132,6 +134,7 @@ def count_files(
         unnamed: Image files that no row names, and the first of them.
     """
     readable = [fact for fact in facts if not fact.reason]
+    # the eight most frequent
     sizes = Counter((fact.width, fact.height) for fact in readable).most_common(_NUM_SIZES)
     median = None
     if readable:
@@ -199,6 +202,7 @@ def _list_one_class(
         rows: Which of them.
         least: A target above it is positive, one below 1 - least is negative.
     """
+    # masked cells are nan, for which both comparisons below are false
     y = np.where(targets.mask[rows], targets.y[rows], np.nan)
     has_positive = (y > least).any(axis=0)
     has_negative = (y < 1 - least).any(axis=0)

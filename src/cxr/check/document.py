@@ -192,6 +192,7 @@ def _together(check: Check) -> Table:
     shades = []
     for place, row in enumerate(counts):
         whole = row[place] or 1  # without images every other cell is 0 as well
+        # the diagonal is the whole itself: it would be the darkest of every row and hide the others
         shades.append(tuple(0.0 if column == place else num / whole for column, num in enumerate(row)))
     rows: list[tuple[Cell, ...]] = [(name, *row) for name, row in zip(names, counts, strict=True)]
     title = "Images with both findings; darker is a larger share of the row's finding"

@@ -76,6 +76,7 @@ class ExaminedDataset:
     @property
     def patients(self) -> "pd.Series[str]":
         """[N] patients as `id space/id`, the same wherever they are the same person; blank where unknown."""
+        # blank stays blank: a blank id with the space in front would look like one patient
         ids = self.listed.table.rows["patient_id"]
         return ids.where(ids.str.strip() == "", self.listed.id_space + "/" + ids)
 
@@ -149,6 +150,7 @@ def _open_store(listed: ListedDataset, quick: bool, problems: Problems) -> Store
 
 def _count_bytes_to_pack(listed: ListedDataset) -> int:
     path = listed.store_path
+    # a store that is there, or begun, needs no further room
     begun = path.with_name(path.name + ".partial")  # an interrupted pack has reserved its bytes
     if path.exists() or begun.exists():
         return 0
@@ -169,6 +171,7 @@ def _list_outliers(listed: ListedDataset, kept: Rows, facts: Sequence[Facts]) ->
         listings += outliers.list_outliers(found_names, lateral[found], facts, size)
 
     # a dataset of lateral images has no lateral ones among frontal ones
+    # among the rows that would be used: others may be lateral without harm
     lateral_kept = np.zeros(len(table), bool)
     lateral_kept[kept] = lateral[kept]
     if lateral_kept.sum() < len(kept) / 2:

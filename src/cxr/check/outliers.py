@@ -67,6 +67,7 @@ def list_outliers(names: Sequence[str], lateral: Bool, facts: Sequence[Facts], s
     """
     readable = np.array([not fact.reason for fact in facts], bool)
     faulty = np.array([fact.is_faulty for fact in facts], bool)
+    # [n] by the reason of the decoder, which says that a file is cut off
     truncated = np.array(["truncated" in fact.reason for fact in facts], bool)
     constant = np.array([fact.constant for fact in facts], bool)
     colour = np.array([fact.kind == "colour" for fact in facts], bool)
@@ -151,6 +152,7 @@ def find_duplicates(
     for rows in groups.values():
         if len(rows) < 2:
             continue
+        # an empty hash is of pixels that come from no file, which cannot be told to be the same file
         files = {facts[row].file_hash for row in rows}
         used = {splits[row] for row in rows}
         duplicates.append(
@@ -164,5 +166,6 @@ def find_duplicates(
         )
     return sorted(
         duplicates,
+        # a leak first, then what looks like one patient under two ids
         key=lambda group: (-len(group.splits), -len(group.datasets), -group.num_patients, group.images),
     )

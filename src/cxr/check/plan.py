@@ -33,6 +33,7 @@ def make_plan(
     """
     # sums over datasets are right for images, which are in one dataset each
     shares = _share(datasets, targets)
+    # by split
     images = {split: sum(share.images[split] for share in shares) for split in SPLITS}
     visits = [share.visits for share in shares]
     steps = None

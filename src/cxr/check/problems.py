@@ -19,11 +19,8 @@ from cxr.labels.targets import Targets
 
 _NUM_NAMED = 3
 _MANY_IMAGES = 40  # if so many images all have another patient, the column of patients may be the wrong one
-_BY_POLICY = (
-    "missing",
-    "truncated",
-    "unreadable",
-)  # listings that are errors or warnings by a key of the config
+# listings that are errors or warnings by a key of the config
+_BY_POLICY = ("missing", "truncated", "unreadable")
 
 
 def check_generated(data: Data) -> None:
@@ -47,6 +44,7 @@ def check_decoded(listed: ListedDataset, facts: Sequence[Facts], problems: Probl
     Under --quick there are no facts: whether a DICOM file can be read is then tried with the first alone.
     """
     table = listed.table
+    # by hint: a decoder that is not installed is one problem, however many files need it
     for hint in dict.fromkeys(fact.hint for fact in facts if fact.hint):
         reasons = [fact.reason for fact in facts if fact.hint == hint]
         problems.add([f"{table.root}: {count(len(reasons), 'file')} not read: {reasons[0]}"], hint)
@@ -106,6 +104,7 @@ def check_training(
         problems.attempt(lambda: check_selection_metric(config, validation))
     if not images["test"]:
         problems.warnings.append("data.split: no images for test, so there is nothing to report on")
+    # Weights that must be downloaded are left to the training: a check uses no network.
     if config.model.weights not in ("imagenet", "none") or config.model.head_findings:
         from cxr.model.load_weights import check_weights  # torch, which most checks need not load
 

@@ -130,9 +130,11 @@ def _join_problems(problems: Sequence[Problems]) -> Problems:
 def _conclude_part(dataset: ExaminedDataset, targets: Targets, quick: bool, problems: Problems) -> Checked:
     """One dataset of several: for the targets that it labels, without the problems of all together."""
     labels = dataset.listed.table.findings
+    # the targets that this dataset labels: the others are masked in it, and no fault of it
     columns = [column for column, name in enumerate(targets.findings) if find(name, labels)]
     findings = tuple(targets.findings[column] for column in columns)
     labelled = Targets(findings, targets.y[:, columns], targets.mask[:, columns])
+    # without problems: a dataset of several is not trained on alone
     plan = make_plan(dataset.listed.config, [dataset], [labelled], findings)
     return _conclude(dataset, labelled, plan, quick, problems)
 

@@ -50,6 +50,7 @@ def plan_lines(check: Check) -> list[str]:
     ]
     store = gigabytes(plan.store_bytes)
     lines = [f"would {', '.join(sizes)}; {count(len(plan.findings), 'finding')}; store {store}"]
+    # an epoch that draws each training image once needs no word
     if plan.visits != plan.images["train"] or plan.datasets:
         drawn = [
             f"{count(share.visits, 'image')} of {share.name} ({100 * share.share:.1f} %)"
@@ -177,5 +178,6 @@ def _sum(cells: tuple[Cells, ...], kind: str) -> int:
 def _frequent_pairs(check: Check) -> list[str]:
     """The findings most often positive in the same image."""
     names, counts = check.together.findings, check.together.counts
+    # each pair once: b below a
     every = [(counts[a][b], names[a], names[b]) for a in range(len(names)) for b in range(a) if counts[a][b]]
     return [f"{a} with {b} {num:,}" for num, a, b in sorted(every, reverse=True)[:_NUM_PAIRS]]

@@ -48,6 +48,7 @@ def _by_dataset(facts: Facts, describe: Callable[[OneDataset], str]) -> str:
     """What holds for all datasets, or for each of them with its name where they differ; begins large."""
     data = facts.config.data
     texts = [describe(section) for section in (data, *data.also)]
+    # one sentence where all datasets are treated alike, else one for each by name
     if len(set(texts)) == 1:
         return texts[0][0].upper() + texts[0][1:]
     pairs = zip(joint.names(data), texts, strict=True)
@@ -211,6 +212,7 @@ def characteristics(facts: Facts) -> Answer:
     if facts.data is None:
         return author(f"Table 1: {_NOT_READ}.")
     rows = facts.data.rows
+    # a column of which nothing is known is missing, not empty
     unknown = {"age": rows["age"].isna(), "sex": rows["sex"] == "", "view": rows["view"] == ""}
     lacking = [name for name, is_unknown in unknown.items() if is_unknown.all()]
     said = "Table 1 has age, sex, view, images per patient and prevalence by split"

@@ -97,6 +97,7 @@ def describe_performance(found: Evaluation) -> str:
     texts = []
     for name, label in (("auroc", "AUROC"), ("average_precision", "average precision")):
         ends = (f"{name}_low", f"{name}_high")
+        # an older report, or one without intervals, has the point alone
         if all(isinstance(found.mean.get(key), float | int) for key in (name, *ends)):
             texts.append(f"mean {label} {format_cell(estimate(found.mean, name, *ends))}")
         elif isinstance(found.mean.get(name), float | int):
@@ -112,6 +113,7 @@ def diagnostic(facts: Facts) -> Answer:
     chosen = f" chosen on {test.chosen_on}" if test.chosen_on else ""
     where = f"in {test.folder}/metrics.csv"
     said = f"Sensitivity, specificity, PPV and NPV at thresholds ({test.rule}{chosen}), {where}."
+    # what is wrong with the thresholds is wrong with every metric at them
     gaps = threshold_gaps(facts)
     if test.optimistic:
         gaps = f"Thresholds were chosen on images that are evaluated. {gaps}".strip()
@@ -163,6 +165,7 @@ def by_group(facts: Facts) -> Answer:
     """Performance with intervals, of groups as well."""
     found = internal_test(facts)
     test = facts.evaluation("test")
+    # what is missing of the whole is missing of its groups
     if test is None or found.status != "provided":
         return found
     if not test.attributes:
@@ -198,6 +201,7 @@ def list_limits(facts: Facts) -> list[str]:
         limits.append("The split of the dataset as it is now is not that of the training.")
     if facts.unfinished:
         limits.append(f"{facts.unfinished}.")
+    # what a report says in its notes is not said twice
     if facts.evaluation("test") is None:  # whose notes say the same
         limits += [gap for gap in [threshold_gaps(facts)] if gap]
         if not all(facts.recalibration.is_fitted):

@@ -87,6 +87,7 @@ def render(facts: Facts, copy: Copy) -> tuple[str, list[str]]:
         *_name_unknown_data(facts),
     ]
     body = markdown.render(_page(facts, copy, gaps))
+    # between two lines of dashes Hugging Face reads YAML, below them people read Markdown
     return front_matter(facts) + body, gaps
 
 
@@ -107,6 +108,7 @@ def _name_unknown_data(facts: Facts) -> list[str]:
 
 def _page(facts: Facts, copy: Copy, gaps: Sequence[str]) -> Document:
     texts = methods.write_methods(facts)
+    # only what the texts name
     cited = [key for key, _ in references.listed(text for _, text in texts)]
     limits = about_results.list_limits(facts)
     sections = (

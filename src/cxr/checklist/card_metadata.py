@@ -27,6 +27,7 @@ def front_matter(facts: Facts) -> str:
 
 def _metadata(facts: Facts) -> dict[str, Any]:
     """What Hugging Face reads of a card: names, tags, and the results of the test images."""
+    # names come from folders and tables: nothing in them may hide
     name = visible(Path(facts.run).name or "model")
     metadata: dict[str, Any] = {
         "license": "unknown",

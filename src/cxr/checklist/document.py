@@ -152,6 +152,7 @@ def summary(facts: Facts, lists: Lists) -> tuple[Text | Table, ...]:
         f"{_TITLES[name]} {item.number}: {item.answer.missing}"
         for name, items in lists.items()
         for item in items
+        # what a command or a key could still provide, not what the author must write
         if "cxr " in item.answer.missing or "eval." in item.answer.missing
     ]
     return (

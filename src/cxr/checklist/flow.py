@@ -45,11 +45,13 @@ def count_flow(data: Data) -> Flow:
     patients = int(rows["patient_id"].nunique()) if data.names_patients else None
     read = _box("Images in the label tables", data.num_images, _known(data, data.num_patients))
     num_dropped = sum(data.dropped.values())
+    # patients of the tables who have no image left
     gone = None if patients is None else data.num_patients - patients
     reasons = tuple(f"{num:,}: {shorten(reason, 40)}" for reason, num in data.dropped.items() if num)
     excluded = Box(
         num_dropped, gone, (*_box("Left out", num_dropped, None).lines, *reasons, *_say_gone(gone))
     )
+    # every split has a box, also without images
     splits = []
     for split in SPLITS:
         part = rows[rows["split"] == split]
@@ -79,6 +81,7 @@ def draw_flow(data: Data) -> Figure:
     heights = [_height(box) for box in (flow.read, flow.excluded, flow.included, flow.splits[0])]
     # from the top: read, excluded to the right of the line, included, splits
     height = sum(heights) + 3 * _GAP + 2
+    # millimetres from the bottom, as matplotlib counts
     tops = [height - 1 - sum(heights[:place]) - place * _GAP for place in range(4)]
 
     def fill(drawing: "Drawing") -> None:
@@ -90,9 +93,11 @@ def draw_flow(data: Data) -> Figure:
         _draw_box(axes, flow.excluded, DOUBLE_COLUMN * 0.76, tops[1], wide=72)
         _draw_box(axes, flow.included, middle, tops[2])
         _draw_arrow(axes, (middle, tops[0] - heights[0]), (middle, tops[2]))
+        # the height of the middle of the box of what was left out
         aside = tops[1] - heights[1] / 2
         _draw_arrow(axes, (middle, aside), (DOUBLE_COLUMN * 0.76 - 36, aside))
         places = [DOUBLE_COLUMN * share for share in (0.17, 0.5, 0.83)]
+        # a line halfway between both rows of boxes, from which an arrow leads to each split
         level = tops[2] - heights[2] - _GAP / 2
         axes.plot([middle, middle], [tops[2] - heights[2], level], color=GREY, lw=0.8)
         axes.plot([places[0], places[-1]], [level, level], color=GREY, lw=0.8)

@@ -98,6 +98,7 @@ def gather(run: Path, overrides: Sequence[str] = ()) -> Facts:
 def _read_data(config: Config, trained: Metadata) -> Data | None:
     """The rows of the datasets; None, with a warning, where they cannot be read. No image is decoded."""
     try:
+        # Only tables are read: nothing is generated, packed or decoded for a checklist.
         for section in (config.data, *config.data.also):
             if not section.root.is_dir():  # a phantom would be generated there
                 raise CxrError(f"{section.root}: no such folder", "data.root=FOLDER")
@@ -110,7 +111,9 @@ def _read_data(config: Config, trained: Metadata) -> Data | None:
     tables = [each.table for each in listed.tables.datasets]
     rows = dataset.table.rows[["patient_id", "view", "sex", "age"]].reset_index(drop=True)
     known = dataset.targets.mask & ((dataset.targets.y == 0) | (dataset.targets.y == 1))
+    # names without a row are no images of the tables, and would make the numbers of the diagram not add up
     dropped = {reason: num for reason, num in dataset.dropped.items() if not reason.endswith(_ABSENT)}
+    # a table that has changed since the training has another split: its numbers would be of other images
     today = {split: dataset.split.hashes.get(split) for split in SPLITS}
     return Data(
         rows=rows.assign(split=dataset.assigned),
@@ -138,6 +141,7 @@ def _read_evaluations(folder: Path, checkpoint: Checkpoint) -> tuple[tuple[Evalu
             notes.append(f"{path.parent.name}/report.json cannot be read and is left out")
             continue
         of = evaluation.about.get(provenance.KEY, "")
+        # an evaluation of an earlier best epoch would be told of as that of this checkpoint
         if of and checkpoint.sha256[:_SHA_DIGITS] not in of:
             notes.append(f"{path.parent.name} is of another checkpoint and is left out")
         else:

@@ -31,6 +31,7 @@ class Row:
 
 def count_rows(data: Data, findings: Sequence[str]) -> list[Row]:
     """Every number of Table 1."""
+    # [4] of all rows, then of each split, in the order of COLUMNS
     masks = [np.ones(len(data.rows), bool), *((data.rows["split"] == split).to_numpy() for split in SPLITS)]
     parts = [data.rows[mask] for mask in masks]
     rows = [_row("images", "", "n", [len(part) for part in parts])]
@@ -47,6 +48,7 @@ def count_rows(data: Data, findings: Sequence[str]) -> list[Row]:
     rows += _shares("age, years", "missing", [part["age"].isna().sum() for part in parts], map(len, parts))
     rows += _levels("view", [part["view"] for part in parts])
     for c, finding in enumerate(findings):
+        # shares are of images whose label is known; the others have a row of their own
         labels = [data.y[mask, c] for mask in masks]
         known = [np.sum(~np.isnan(y)) for y in labels]
         rows += _shares(finding, "positive", [np.sum(y == 1) for y in labels], known)
@@ -60,6 +62,7 @@ def _sexes(parts: Sequence[pd.DataFrame], by_patient: bool) -> list[Row]:
         return _levels("sex of images", [part["sex"] for part in parts])
     sexes = []
     for part in parts:
+        # a patient's sex is what his images say, as far as they say one thing
         known = part[part["sex"] != ""].groupby("patient_id")["sex"].agg(["first", "nunique"])
         by_id = known["first"].where(known["nunique"] == 1, INCONSISTENT)
         sexes.append(by_id.reindex(part["patient_id"].unique(), fill_value=""))

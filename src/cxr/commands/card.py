@@ -64,6 +64,7 @@ def _copy(run: Path, with_hashes: bool) -> model_card.Copy:
 def _seconds(run: Path) -> float | None:
     """That the epochs took, those that were trained again counted once; None without a log."""
     lines = read_log(run / LOG) if (run / LOG).is_file() else []
+    # of an epoch that was trained twice the last line counts
     by_part = {
         (line.kind, line.epoch): line.seconds
         for line in lines

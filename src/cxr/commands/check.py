@@ -40,6 +40,7 @@ def check(config: Config, recipe: Path, out: Path | None, quick: bool = False) -
     folder = out or _choose_folder(config, recipe, subject)
     if out and _holds_other_check(out, subject):
         warn(f"{out}: the report of another check is replaced")
+    # the folder of the report is skipped: its thumbnails are no images of the dataset
     checked = run_check(config, quick, [folder])
     # each dataset first, so that what all have in common stands last, above the prompt
     for part in checked.parts:

@@ -50,6 +50,7 @@ class OperatingPoints:
         Raises:
             CxrError: Another number, or both kinds of files.
         """
+        # runs have thresholds of their own
         num = sum(model.kind == "predictions" for model in models)
         for option, files in (("--validation", self.validation), ("--thresholds", self.thresholds)):
             if files and len(files) != num:
@@ -146,6 +147,7 @@ def compare(
     if targets.all_predictions:
         refuse_split(split)
     points.check(targets.models)
+    # every side is predicted before any is compared: a mistake in the last shows early
     opened = [_open(model, targets, split or "test", labels, options, points) for model in targets.models]
     sides = [note_other_keys(*each, opened[0], place) for place, each in enumerate(opened)]
     config = opened[0][1]  # the eval keys of the first side hold for all
@@ -168,7 +170,7 @@ def _compare(
         if out is not None:
             compare_many.write_family(family, out)
         return compare_many.family_summary(family)
-    # of two models the reference is A
+    # B less A: the model that the other is compared with is subtracted, by default the first
     first, second = (sides[1], sides[0]) if reference == 1 else (sides[0], sides[1])
     compare_two = compare_unpaired if plan.unpaired else compare_models
     comparison = compare_two(first, second, config)
@@ -201,6 +203,7 @@ def _open(
     """One side of a comparison, and the config that it is evaluated with."""
     if model.kind == "predictions":
         config, options = file_options(targets.overrides, options, has_labels=labels is not None)
+        # the option's files are in the order of the CSV files, runs between them not counted
         place = [each for each in targets.models if each.kind == "predictions"].index(model)
         validation = points.validation[place] if points.validation else None
         found = read_files([model.path], config, labels, validation, options=options)
@@ -224,6 +227,7 @@ def _open(
 
 def _read_made(predictions: Path) -> tuple[tuple[str, str], ...]:
     """What the report beside a predictions.csv of cxr eval says of the images; nothing of another file."""
+    # a report beside another file may be about other images
     if predictions.name != "predictions.csv":
         return ()
     about = read_about(predictions.with_name("report.json"))

@@ -123,6 +123,7 @@ def _report_name(split: str, targets: Targets) -> str:
     parts = [f"eval_{split}"]
     if {"data.source", "data.root"} <= given.keys():
         dataset = given.get("data.name", given["data.source"])
+        # another hospital's report stands beside that of the run, and never in its place
         parts[0] += f"_on_{dataset}-{Path(given['data.root']).name}"
     for path in targets.paths[1:]:
         parts.append(path.name if is_folder(path) else _file_name(path))

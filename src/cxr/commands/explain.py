@@ -60,14 +60,17 @@ def explain(
         raise CxrError(f"--examples {num_examples}: is negative", "give 0 for none")
     checkpoint = checkpoints.load(run, choose_device(device_name))
     trained = checkpoint.metadata
+    # 1. which dataset, and whether the model may be looked at there
     config = evaluation_config(trained.config, trained.findings, overrides)
     check_unchanged(config, trained, run)
+    # 2. boxes, and images that the model has not seen
     file = read_marks(boxes or find_boxes(config))
     images, notes = list_images(config, checkpoint)
     if frame is not None and boxes_are_masks(file):
         raise CxrError(f"--frame {frame}: {file.path} holds masks, which state their size", "leave it out")
     if frame is None:
         frame = file.frame(config.data.source)
+    # 3. maps, scores, and the report
     found = score_boxes(checkpoint, file, images, frame, chosen, config.eval, num_examples)
     scored = replace(found, notes=(*notes, *found.notes))
     about = (

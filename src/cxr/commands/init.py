@@ -56,6 +56,7 @@ def init(
         raise CxrError(f"{path}: is there already", "--overwrite replaces it; or take another name")
     given = read_given(overrides)
     source = given.get("data.source", (None, ""))[0]
+    # 1. which reader, 2. the recipe with its reasons, 3. questions where somebody is there to answer
     start = find_start(csv, images, str(source) if source is not None else None)
     proposal = propose(start, given)
     for note in proposal.notes:
@@ -63,6 +64,7 @@ def init(
     if not yes and sys.stdin is not None and sys.stdin.isatty():
         proposal = _ask(start, proposal, given)
     text = render(proposal, shlex.quote(str(path)), _command(path, csv, images, overrides))
+    # 4. nothing is written that the check would refuse
     _try_out(path, text)
     write_text(path, text)
     for warning in proposal.warnings:
@@ -88,6 +90,7 @@ def _try_out(path: Path, text: str) -> None:
         CxrError: Every problem that the check has found.
     """
     with tempfile.TemporaryDirectory() as folder:
+        # under the same name, as the run folder is called after the recipe
         trial = Path(folder) / path.name
         write_text(trial, text)
         try:

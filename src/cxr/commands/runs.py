@@ -32,5 +32,6 @@ def _write_csv(path: Path, found: Sequence[RunFacts]) -> None:
     from cxr.csv_files import write_tables
 
     rows = [[column.value(run) for column in COLUMNS.values()] for run in found]
+    # object: whole numbers stay whole in columns where some runs have none
     table = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     write_tables(path.parent, {path.name: table})

@@ -150,6 +150,7 @@ def file_options(
     Raises:
         CxrError: Another key, or a value that it does not take.
     """
+    # the last one wins, as with all keys
     rules = [text.removeprefix(_DUPLICATES) for text in overrides if text.startswith(_DUPLICATES)]
     if rules:
         known = {str(rule): rule for rule in get_args(Duplicates)}
@@ -160,6 +161,7 @@ def file_options(
             raise CxrError(f"{text}: joins rows of a table of labels", "give the table with --labels FILE")
         options = replace(options, duplicates=known[rules[-1]])
 
+    # whatever is left is of the section eval
     others = [text for text in overrides if not text.startswith(_DUPLICATES)]
     for text in others:
         if not text.startswith("eval."):

@@ -41,6 +41,7 @@ def suggest(keys: KeyPath) -> str:
     close = difflib.get_close_matches(keys[-1], _siblings(keys), n=1)
     if close:
         return f"; did you mean {close[0]}?"
+    # the right name in the wrong section
     elsewhere = [".".join(path) for path, _, _ in walk(Config) if path[-1] == keys[-1]]
     return f"; did you mean {elsewhere[0]}?" if elsewhere else ""
 
@@ -62,6 +63,7 @@ def flatten(values: Mapping[str, object], prefix: str = "") -> dict[str, object]
     flat: dict[str, object] = {}
     for key, value in values.items():
         if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            # entries of a list are told apart by their numbers, as overrides write them
             value = {str(number): entry for number, entry in enumerate(value)}
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return flat

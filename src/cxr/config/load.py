@@ -44,6 +44,7 @@ def load(path: Path, overrides: Sequence[str] = (), quiet: bool = False) -> Conf
     path = find_recipe(path)
     places: Places = {}
     problems: list[str] = []
+    # 1. the file, 2. overrides, later ones over earlier ones, 3. every mistake of both at once
     values = _read(path, places, problems)
     for text in overrides:
         _override(values, text, places, problems)
@@ -51,6 +52,7 @@ def load(path: Path, overrides: Sequence[str] = (), quiet: bool = False) -> Conf
         _note_renamed(values, places)
     # runs of an earlier version do not name their recipe
     recipe = "" if path.name == OF_RUN else visible(path.stem)
+    # what a recipe need not say: its folder and its name
     values = {"out": f"runs/{path.stem}", "recipe": recipe, "data": {}} | values
     try:
         config = Config.model_validate(values)
@@ -73,6 +75,7 @@ def refuse_blanks(overrides: Sequence[str]) -> None:
         ends, begins = text.endswith("="), text.startswith("=")
         before = overrides[number - 1] if begins and number else ""
         after = overrides[number + 1] if ends and number + 1 < len(overrides) else ""
+        # `train.epochs = 3` comes as three arguments, `train.epochs= 3` as two
         if begins or (after and "=" not in after):
             parts = [part for part in (before, text, after) if part]
             if len(parts) == 1:
@@ -105,6 +108,7 @@ def override(
     """
     places: Places = {}
     problems: list[str] = []
+    # back to what YAML can hold, so that every value is checked again
     tree = config.model_dump(mode="json") | {section: {} for section in reset}
     for section, inside in (values or {}).items():
         tree[section] = tree[section] | dict(inside)
@@ -156,6 +160,7 @@ def _note_places(node: yaml.Node, at: KeyPath, path: Path, places: Places, probl
             _note_places(entry, (*at, str(number)), path, places, problems)
     if not isinstance(node, yaml.MappingNode):
         return
+    # YAML itself would take the last of two equal keys in silence
     first: dict[str, int] = {}
     for key_node, value_node in node.value:
         name, line = str(key_node.value), key_node.start_mark.line + 1
@@ -204,6 +209,7 @@ def _override(values: dict[str, Any], text: str, places: Places, problems: list[
         problems.append(f"{shown}: the list in {_dotted(keys[:-1])} has no such entry; the first is 0")
         return
     for depth in range(1, len(keys)):
+        # a section that only overrides make has its place there, for errors of the whole section
         places.setdefault(keys[:depth], shown)
     places[keys] = shown
 
@@ -238,12 +244,14 @@ def _explain(error: ValidationError, path: Path, places: Places) -> list[str]:
         if item["type"] == "missing":
             lines[keys] = f"{_nearest(keys, places, path)[0]}: {_dotted(keys)} is missing"
         elif item["type"] == "extra_forbidden":
+            # a name like it is looked for only where few are wrong: each search takes time
             lines[keys] = (
                 f"{places.get(keys, path)}: unknown key {_dotted(keys)}"
                 f"{suggest(keys) if len(lines) < 100 else ''}"
             )
         else:
             place, known = _nearest(keys, places, path)
+            # alternatives of a union each have an error: the first is shown
             lines.setdefault(known, f"{place}: {_dotted(known)}: {_say(item)}")
     return list(lines.values())
 

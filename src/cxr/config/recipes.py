@@ -82,6 +82,7 @@ def find_recipe(path: Path) -> Path:
 
 def _find(path: Path) -> Path | None:
     """The recipe that a path names: `demo`, `demo.yaml`, or `configs/demo.yaml` from another folder."""
+    # a path into any other folder is meant as it is, and names no recipe
     if path.suffix not in ("", ".yaml") or path.parent.parts not in ((), ("configs",)):
         return None
     found = recipe_folder() / f"{path.stem}.yaml"

@@ -23,6 +23,7 @@ def use_new_names(section: str, values: object) -> object:
     changed = dict(values)
     for key in RENAMED:
         if key.section == section and key.old in changed and key.new not in changed:
+            # some values have another name, too
             value = changed.pop(key.old)
             changed[key.new] = key.values.get(value, value) if isinstance(value, str) else value
     return changed

@@ -41,6 +41,7 @@ def read_text(path: Path) -> str:
     refuse_pipe(path)
     try:
         with path.open("rb") as file:
+            # one byte more than allowed tells that it is too large, without reading all of it
             data = file.read(MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         raise CxrError(f"{path}: no such file", "cxr recipes lists the recipes that come with cxr") from None
@@ -51,6 +52,7 @@ def read_text(path: Path) -> str:
     try:
         return data.decode("utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig")
     except UnicodeDecodeError as error:
+        # lines are counted in bytes, as the text could not be read
         line = data.count(b"\n", 0, error.start) + 1
         raise CxrError(f"{path}:{line}: is no text in UTF-8: {error.reason}", hint) from None
 
@@ -69,10 +71,8 @@ def _compose(text: str) -> tuple[yaml.Node | None, bool]:
     loader = _Loader(text)
     try:
         node = loader.get_single_node()
-    except (
-        ValueError,
-        OverflowError,
-    ):  # PyYAML's scanner: the letter "\\UFFFFFFFF", a version of 5,000 digits
+    # PyYAML's scanner: the letter "\\UFFFFFFFF", a version of 5,000 digits
+    except (ValueError, OverflowError):
         raise yaml.MarkedYAMLError(problem="has an escape or a number that is too large",
                                    problem_mark=loader.get_mark()) from None  # fmt: skip
     finally:
@@ -147,9 +147,8 @@ class _Loader(yaml.SafeLoader):
         super().__init__(text)
         self.has_comment = False
         self._depth = self._num_nodes = 0
-        self._measures: dict[
-            yaml.Node, tuple[int, int]
-        ] = {}  # (values, depth) of each node, aliases written out
+        # (values, depth) of each node, aliases written out
+        self._measures: dict[yaml.Node, tuple[int, int]] = {}
 
     def scan_to_next_token(self) -> None:
         """Go to the next token, and note a comment: nothing else with a `#` stands between tokens."""
@@ -186,6 +185,7 @@ class _Loader(yaml.SafeLoader):
             inside = node.value
         elif isinstance(node, yaml.MappingNode):
             inside = [one for pair in node.value for one in pair]
+        # an alias counts as often as it stands there: nine lines of aliases can mean a billion values
         values = 1 + sum(self._measures[one][0] for one in inside)
         depth = 1 + max((self._measures[one][1] for one in inside), default=0)
         if values > MAX_VALUES:
@@ -213,13 +213,8 @@ class _Loader(yaml.SafeLoader):
             raise _refuse(f"{quote(node.value)} is too large a number", node)
         try:
             value = super().construct_object(node, deep)
-        except (
-            ValueError,
-            LookupError,
-            TypeError,
-            AttributeError,
-            OverflowError,
-        ):  # SafeLoader takes a tag's word
+        # SafeLoader takes a tag's word
+        except (ValueError, LookupError, TypeError, AttributeError, OverflowError):
             raise _refuse(f"{quote(node.value)} is not {_KINDS[kind]}", node) from None
         if isinstance(value, int) and abs(value) >= 1 << 63:
             raise _refuse(f"{quote(node.value)} is too large a number", node)
@@ -246,6 +241,7 @@ def _refuse(what: str, where: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
 def _rules() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
     """By first letter, which plain scalars are no text: the rules of SafeLoader with our own for numbers."""
     rules = {
+        # the resolver tries the rules of a scalar's first letter alone
         first: [(tag, pattern) for tag, pattern in pairs if tag.removeprefix(_PREFIX) not in _OWN_RULES]
         for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -278,6 +274,7 @@ _Dumper.add_representer(str, _represent_text)
 
 def dump(value: object) -> str:
     """A value as YAML on one line, which `construct` reads back; escapes stand for what cannot be seen."""
+    # letters as they are, unless one of them cannot be seen
     for as_it_is in (True, False):
         text = yaml.dump(value, Dumper=_Dumper, default_flow_style=True, width=10**6, sort_keys=False,
                          allow_unicode=as_it_is).removesuffix("...\n").removesuffix("\n")  # fmt: skip

@@ -80,6 +80,7 @@ def augment(
     values = _to_device(values, images.device)
 
     theta = values[:, :6].view(-1, 2, 3)
+    # the identity needs no grid: every augmentation that moves nothing takes the path of evaluation
     resampled = resample(images, size, None if _is_identity(config) else theta)
     if config.brightness == 0 and config.contrast == 0:
         return resampled
@@ -92,6 +93,7 @@ def draw(num_images: int, seed: int, step: int) -> Tensor:
     Columns: 0 flip, 1 angle, 2-3 shift, 4 scale, 5 contrast, 6 brightness, 7 crop area, 8 crop ratio, 9-10
     crop position. A new one is added at the end: the others stay what they are.
     """
+    # a large odd factor: draws of seed 0 at step 1 are not those of seed 1 at step 0
     generator = torch.Generator().manual_seed((seed * 0x9E3779B1 + step) % 2**63)
     return torch.rand(num_images, 11, generator=generator)
 
@@ -111,6 +113,7 @@ def affine(draws: Tensor, config: Augment) -> Tensor:
     flip = torch.where(draws[:, 0] < config.flip, -1.0, 1.0)
     angle = _between(draws[:, 1], -config.rotate, config.rotate) * (math.pi / 180)
     shift_x = _between(draws[:, 2], -2 * config.shift, 2 * config.shift)  # the image is 2 wide
+    # as shares of the image's width and height, whichever way
     shift_y = _between(draws[:, 3], -2 * config.shift, 2 * config.shift)
     shrink = 1 / _between(draws[:, 4], *config.scale)  # content that grows is read from a smaller region
 
@@ -128,23 +131,24 @@ def affine(draws: Tensor, config: Augment) -> Tensor:
 
 def crop_window(draws: Tensor, config: Augment) -> tuple[Tensor, Tensor]:
     """(width and height as shares [B, 2], middle [B, 2] in [-1, 1]) of random resized crops in the image."""
-    area = _between(draws[:, 7], *config.crop)
+    area = _between(draws[:, 7], *config.crop)  # [B] share of the image's area
     low, high = config.crop_ratio
     ratio = torch.exp(_between(draws[:, 8], math.log(low), math.log(high)))  # 1:2 as likely as 2:1
     ratio = torch.minimum(torch.maximum(ratio, area), 1 / area)  # a wider or higher crop would not fit
     side = torch.stack([torch.sqrt(area * ratio), torch.sqrt(area / ratio)], dim=1)
+    # the middle may move by what the side leaves: a crop never leaves the image
     return side, (1 - side) * _between(draws[:, 9:11], -1.0, 1.0)
 
 
 def jitter_factors(draws: Tensor, config: Augment) -> tuple[Tensor, Tensor]:
     """(contrast [B], a factor; brightness [B], added to values from 0 to 255)."""
-    contrast = 1 + _between(draws[:, 5], -config.contrast, config.contrast)
+    contrast = 1 + _between(draws[:, 5], -config.contrast, config.contrast)  # [B]
     return contrast, _between(draws[:, 6], -config.brightness, config.brightness) * 255
 
 
 def jitter(images: Tensor, contrast: Tensor, brightness: Tensor) -> Tensor:
     """Images with contrast changed about each image's mean and brightness added, clamped to [0, 255]."""
-    mean = images.mean(dim=(1, 2, 3))
+    mean = images.mean(dim=(1, 2, 3))  # [B]
     # contrast * (image - mean) + mean + brightness, in one pass over the images: offset + image * contrast.
     offset = mean * (1 - contrast) + brightness
     return torch.addcmul(offset.view(-1, 1, 1, 1), images, contrast.view(-1, 1, 1, 1)).clamp_(0, 255)

@@ -4,8 +4,8 @@ The rule, file by file:
 1. Another size is a change.
 2. The same size and time is the same file.
 3. The same size and another time (a copy without times, `touch`, an archive that was unpacked again) is
-decided by
-   reading the file again: where it gives the row's checksum it is the same, and its new time is noted.
+   decided by reading the file again: where it gives the row's checksum it is the same, and its new time is
+   noted.
 """
 
 import zlib
@@ -55,6 +55,7 @@ def find_changes(
     """
     num_bytes, mtime_ns = stat_files(files.root, files.paths)
     is_changed = num_bytes != records.num_bytes
+    # of equal size; negative sizes are of keys, which are no files and have no time
     is_touched = ~is_changed & (num_bytes >= 0) & ~same_times(records.mtime_ns, mtime_ns)
     touched = np.flatnonzero(is_touched)
     if not reread or not len(touched):
@@ -81,6 +82,7 @@ def _read_again(
 
     def compare(position: int) -> None:
         row = rows[position]
+        # a file that could not be decoded is the same if it still cannot be
         was_unreadable = records.status[row] == UNREADABLE
         try:
             square = files.square(row, preprocess)

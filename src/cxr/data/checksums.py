@@ -31,6 +31,8 @@ def copy_pixels(store: Store, rows: Indices, target: Pixels) -> None:
 
     def copy_block(first: int) -> list[int]:
         block = slice(first, first + _ROWS_PER_BLOCK)
+        # Compared in the target: what is trained on is what was
+        # summed, and each page of the disk is read once.
         np.take(source, rows[block], axis=0, out=target[block], mode="clip")
         return [] if crc32 is None else _find_damaged(target[block], crc32[rows[block]], rows[block])
 

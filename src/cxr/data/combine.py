@@ -37,6 +37,7 @@ def separate(config: Config) -> list[Config]:
         return [config]
     configs: list[Config] = []
     for dataset, name in zip(datasets, names(config.data), strict=True):
+        # without `also`: each dataset is read as if it were the only one
         keys = {key: getattr(dataset, key) for key in OneDataset.model_fields}
         data = Data.model_construct(**keys, findings=config.data.findings)
         path = store_path(config, data)
@@ -74,6 +75,7 @@ def store_path(config: Config, data: Data) -> Path:
     """The folder of a dataset's store: store.path, or one named by source, root folder and size."""
     if config.store.path:
         return config.store.path
+    # the real folder's name, as `.` or a link would name every dataset alike
     root = re.sub(r"[^\w.-]+", "_", os.path.basename(os.path.realpath(data.root))) or "root"
     return Path("stores") / f"{data.source}-{short_name(root)}-{config.image.store_size}"
 
@@ -126,6 +128,7 @@ def resolve_aligned(
     # [n, C] all masked, then the columns that the dataset labels
     y = np.zeros((len(table), len(findings)), np.float32)
     mask = np.zeros((len(table), len(findings)), np.bool_)
+    # numbers of the targets that this dataset labels, in the order of `known`'s columns
     columns = [column for column, target in enumerate(findings) if target in labelled]
     y[:, columns], mask[:, columns] = known.y, known.mask
     return Targets(tuple(findings), y, mask)

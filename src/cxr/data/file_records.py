@@ -4,8 +4,8 @@ A NumPy archive, which is a zip file whose members carry their own CRC-32, of fo
 
     status     uint8   0 not packed yet, 1 packed, 2 unreadable
     num_bytes  int64   size of the row's file; -1 where the pixels come from no file of this name
-    mtime_ns   int64   when the file was last changed, in nanoseconds since 1970; -2^63 where that is not
-    known crc32      uint32  zlib.crc32 of the row's bytes in pixels.u8
+    mtime_ns   int64   when the file was last changed, in nanoseconds since 1970; -2^63 where not known
+    crc32      uint32  zlib.crc32 of the row's bytes in pixels.u8
 """
 
 import io
@@ -138,6 +138,7 @@ def _size_and_time(path: str) -> tuple[int, int]:
 
 def same_times(before: Integers, now: Integers) -> npt.NDArray[np.bool_]:
     """[N] whether two times are the same, also where one of them was kept in whole seconds."""
+    # a time without a fraction of a second was most likely kept in whole seconds
     is_coarse = (before % _SECOND == 0) | (now % _SECOND == 0)
     is_near = (np.abs(before - now) < _COARSE) & is_coarse
     is_known = (before != UNKNOWN_TIME) & (now != UNKNOWN_TIME)

@@ -44,6 +44,7 @@ def split_rows(table: LabelTable, data: Data, problems: Problems) -> Split | Non
 def _count_splits(patient_ids: "pd.Series[str]", splits: RowSplits) -> "pd.Series[int]":
     """In how many of train, val and test each patient is; rows without a patient or a split are left out."""
     rows = pd.DataFrame({"patient": list(patient_ids), "split": list(splits)}, dtype=object)
+    # a blank patient is no patient: images without one would else look like one person's
     is_known = (rows["split"] != "") & (rows["patient"].str.strip() != "")
     return rows[is_known].groupby("patient")["split"].nunique()
 
@@ -70,6 +71,7 @@ def check_shared_patients(
             # Patients who leak within one dataset were noted there; only the others are counted here.
             alone = pd.concat([_count_splits(patients[number], splits[number]) for number in same])
             num_splits = _count_splits(ids, together)
+            # patients who leak within a dataset: that was said of it already
             is_leak_alone = alone.groupby(level=0).max().reindex(num_splits.index) > 1
             num_leaked = int(((num_splits > 1) & ~is_leak_alone).sum())
             hint = "two datasets hold the same patients; give both the same split"
@@ -89,6 +91,7 @@ def _check_shared_files(
     first: dict[str, str] = {}  # the split of each file in the first dataset that has it, by its real path
     shared: list[str] = []
     for table, row_splits in zip(tables, splits, strict=True):
+        # real paths, as two datasets may reach one folder through different links
         top = os.path.realpath(table.root)
         files: dict[str, str] = {}
         for path, split in zip(table.rows["path"], row_splits, strict=True):

@@ -54,6 +54,7 @@ class Batch:
 
     def split(self, num_parts: int) -> "list[Batch]":
         """The micro-batches, at most `num_parts`; each knows its position in the global batch."""
+        # rounded up: fewer parts than asked for, rather than one of no rows
         length = -(-len(self.rows) // num_parts)
         return [
             replace(
@@ -82,6 +83,7 @@ def epoch_rows(groups: Sequence[tuple[Rows, float]], seed: int, epoch: int) -> R
     chosen = []
     for rows, weight in groups:
         shuffled = torch.randperm(len(rows), generator=generator).numpy()
+        # sorted, as the order of the epoch is drawn later and by a draw of its own
         drawn = np.sort(shuffled[: num_drawn(len(rows), weight)])
         chosen += [rows] * int(weight) + [rows[drawn]]
     return np.concatenate(chosen)
@@ -103,6 +105,7 @@ def split_batches(
     batches = []
     for start in range(0, len(order), batch_size):
         batch = order[start : start + batch_size]
+        # rounded up, so that every process has as many rows; fillers make up for the rest
         length = -(-len(batch) // num_processes)
         fillers = np.full(length * num_processes - len(batch), -1, np.int64)
         filled = np.concatenate([batch, fillers])
@@ -194,6 +197,7 @@ class Loader:
             y=self._pin(self._y[rows]),
             mask=self._pin(mask),
             rows=share,
+            # of the whole batch, known to every process: the loss is divided by the same number everywhere
             num_valid=int(self._num_valid[batch].sum()),
             first=rank * len(share),
             num_global=len(batch),
@@ -241,9 +245,11 @@ def gather(pixels: Pixels, rows: Rows, pin: bool = False) -> Tensor:
         IndexError: A row that is not among the N.
     """
     if isinstance(pixels, Tensor) and pixels.device.type != "cpu":
+        # page-locked and without waiting: the host goes on while the GPU gathers
         on_device = torch.from_numpy(rows).pin_memory().to(pixels.device, non_blocking=True)
         return pixels[on_device]
     images = torch.empty((len(rows), *pixels.shape[1:]), dtype=torch.uint8, pin_memory=pin)
+    # rows are written into the tensor's own memory, page-locked or not
     target = images.numpy()  # the same memory
     if isinstance(pixels, JoinedPixels):
         for position, row in enumerate(rows):

@@ -40,6 +40,7 @@ class Manifest:
 
 def make_manifest(source: str, images: Sequence[str], preprocess: Preprocess) -> Manifest:
     """The manifest that a store of these images must have."""
+    # in their order: row n of the pixels is the n-th name, so another order is another store
     keys = hashlib.sha256("\n".join(images).encode(errors="surrogatepass")).hexdigest()
     return Manifest(source, len(images), keys, preprocess)
 

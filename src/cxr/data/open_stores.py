@@ -86,6 +86,7 @@ def planned_store(dataset: ListedDataset) -> Store:
     """A store in which every file could be decoded; one byte stands for all its pixels."""
     wanted = dataset.wanted
     shape = (wanted.num_images, wanted.preprocess.size, wanted.preprocess.size)
+    # [N, S, S] views of one byte: steps can be counted before anything is packed
     pixels = np.broadcast_to(np.uint8(0), shape)
     return Store(dataset.store_path, wanted, pixels, np.ones(wanted.num_images, bool))
 

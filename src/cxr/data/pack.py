@@ -60,8 +60,11 @@ def pack(
     files = list_files(root, paths, images, wanted.preprocess.intensity, read_pixels)
     with _lock(folder) as partial:
         clear_leftovers(partial)
+        # 1. an interrupted pack of the same images is continued, any other is dropped
         if not is_begun(folder, wanted):
             _start_empty(partial, wanted, images)
+        # 2. the rows that are left; a signal ends the work with everything saved
+        # rows that a run before has packed are passed over
         packer = RowPacker(files, wanted, partial)
         try:
             with catch_signals(second_ends=True) as request:
@@ -73,6 +76,7 @@ def pack(
         if packer.denied:
             hint = UnavailableFileError("", PermissionError(13, "")).hint
             raise CxrError(_list_files(files, packer.denied, "more such file"), hint)
+        # 3. whole, but for files that cannot be decoded; then the folder takes its place
         _report_unreadable(partial, files, packer.unreadable, unreadable)
         _replace(partial, folder)
     return open_store(folder, wanted, files)
@@ -115,6 +119,7 @@ def _partial(folder: Path) -> Path:
 def _lock(folder: Path) -> Iterator[Path]:
     """The folder in which a store is packed, locked against other processes."""
     partial = _partial(folder)
+    # all three may be removed below
     for path in (folder, partial, folder.with_name(folder.name + ".old")):
         refuse_other_files(path)
     with explain_os_errors(partial):
@@ -148,12 +153,14 @@ def _start_from_store(folder: Path, partial: Path, wanted: Manifest, files: Stor
     if store.crc32 is None:
         problem = f"{folder}: an earlier version packed it, which noted neither sizes nor checksums"
         raise CxrError(problem, "cxr pack CONFIG --overwrite packs it again")
+    # files that are others now, then rows whose pixels no longer have their checksum
     changed = find_changes(records, files, wanted.preprocess, workers=workers).changed
     damaged = find_damaged_rows(store)
     say(f"{folder}: {len(changed):,} changed and {len(damaged):,} damaged of {count(len(records), 'image')}")
     records.status[sorted({*changed, *damaged})] = NOT_PACKED
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
+    # 1. pixels, 2. records, 3. identity: a kill between them leaves no folder that counts as begun
     shutil.copyfile(folder / PIXELS, partial / PIXELS)
     records.save(partial)
     _write_identity(partial, wanted, files.names)
@@ -180,6 +187,7 @@ def _report_unreadable(
         skip = "data.unreadable=skip; skipped files are listed in unreadable.csv beside the store"
         hint = f"download them again, or {skip}"
         raise CxrError(_list_files(files, reasons, "more unreadable file"), hint)
+    # in the order of the rows, whichever thread was first
     table = [(files.names[row], files.paths[row], reasons[row]) for row in sorted(reasons)]
     write_csv(partial / _UNREADABLE, ("image", "path", "reason"), table)
     total = count(len(files.paths), "file")
@@ -203,6 +211,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) 
 def _replace(partial: Path, folder: Path) -> None:
     """Put the whole store in place of an older one, moved first: no folder can be renamed onto another."""
     old = folder.with_name(folder.name + ".old")
+    # Left by a kill during an earlier replacement.
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.rename(folder, old)

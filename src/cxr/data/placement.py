@@ -57,6 +57,7 @@ def _make_loader(dataset: Dataset, used: Rows, pixels: Pixels, device: torch.dev
     num_rows = len(dataset.store.readable)
     index = dataset.index
     if len(pixels) < num_rows:
+        # [N] where a row's copy is; a row without one is past the end, which `gather` refuses
         positions = np.full(num_rows, len(used), np.int64)  # after the last copy: no image
         positions[used] = np.arange(len(used))
         index = positions[index]
@@ -76,6 +77,7 @@ class SharedPixels:
     def open_loader(self, dataset: Dataset, rows: Rows, where: Where) -> Loader:
         """Batches of some rows of a dataset, like the function of this name."""
         used = np.unique(dataset.index[rows])
+        # the same rows of the same stores, wherever both are wanted: models of an ensemble share them
         stores = tuple((store.path.resolve(), store.manifest) for store in dataset.store.stores)
         wanted = (where, stores, used.tobytes())
         if self._held is None or self._held[0] != wanted:
@@ -132,6 +134,7 @@ def _choose(num_bytes: int, device: torch.device, processes: int, spare: int) ->
     """
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0] - spare
+        # half is left for the weights, the activations and whatever else is on this GPU
         if num_bytes <= free / 2:
             return "gpu", free
     free = free_ram()
@@ -143,6 +146,7 @@ def _copy_to_gpu(store: Store, rows: Rows, device: torch.device) -> torch.Tensor
     size = store.pixels.shape[1:]
     pixels = torch.empty((len(rows), *size), dtype=torch.uint8, device=device)
     num_buffered = min(_IMAGES_PER_BLOCK, len(rows))
+    # One page-locked buffer for all blocks, from which the GPU copies directly.
     buffer = torch.empty((num_buffered, *size), dtype=torch.uint8, pin_memory=device.type == "cuda")
     num_copied = 0
     for part, part_rows in _split_by_store(store, rows):
@@ -169,6 +173,7 @@ def _split_by_store(store: Store, rows: Rows) -> Iterator[tuple[Store, Rows]]:
     start = 0
     for part in store.stores:
         end = start + len(part.readable)
+        # rows ascend, so that those of a store stand together
         first, last = np.searchsorted(rows, [start, end])
         yield part, rows[first:last] - start
         start = end
@@ -205,4 +210,5 @@ def _free_in_groups(root: Path) -> Iterator[int]:
                 limit = int((folder / files.limit).read_text())
                 used = int((folder / files.used).read_text())
                 stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+                # file cache is counted as used, but can be dropped
                 yield max(0, limit - used + int(stat.get(files.cache, 0)))

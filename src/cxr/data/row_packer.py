@@ -87,6 +87,7 @@ class RowPacker:
         self.records.note_file(row, self.files.path(row))
         status, size = PACKED, self.preprocess.size
         try:
+            # [S, S] row after row in memory, as it is written and summed
             square = np.ascontiguousarray(self.files.square(row, self.preprocess))
         except UnreadableImageError as error:
             self.unreadable[row] = error.reason
@@ -129,6 +130,7 @@ def _load_interrupted(partial: Path, files: StoreFiles, wanted: Manifest) -> Fil
     is_packed = records.status == PACKED
     is_same_size = sizes == records.num_bytes
     is_same_time = (sizes < 0) | same_times(records.mtime_ns, times)  # sizes < 0: keys, which are no files
+    # what was packed from another file than is there now is packed again
     is_kept = is_packed & is_same_size & is_same_time
     say(f"{partial}: resuming after {int(is_kept.sum()):,} of {count(num_images, 'image')}")
     num_changed = int((is_packed & ~is_kept).sum())

@@ -42,6 +42,7 @@ def count_steps(
     if not sum(visits):
         raise CxrError("data.weight: no training row is ever visited", "raise data.weight")
     _check_last_batch(config, sum(visits), num_processes)
+    # rounded up: the last batch of an epoch is shorter, and is trained on
     return -(-sum(visits) // config.train.batch_size)
 
 
@@ -62,6 +63,7 @@ def check_selection_metric(config: Config, validation: Targets) -> None:
 def _check_last_batch(config: Config, num_images: int, num_processes: int) -> None:
     """Refuse a micro-batch of one image whose last feature map is one pixel: batch norm has no variance."""
     batch_size = config.train.batch_size
+    # of the last batch, and of a whole one where there is any
     num_last = num_images % batch_size or batch_size
     smallest = min(
         _min_micro_batch(-(-num // num_processes), config.train.accumulate)

@@ -63,6 +63,7 @@ class JoinedPixels:
         """One image [S, S], or copies [B, S, S] of several."""
         if not isinstance(rows, int | np.integer):
             return np.stack([self[int(row)] for row in rows])
+        # the first part that ends after this row
         number = bisect.bisect_right(self._ends, rows)
         if not 0 <= number < len(self.parts) or rows < 0:
             raise IndexError(f"row {rows} of {len(self)}")
@@ -110,6 +111,7 @@ def join_stores(stores: Sequence[Store]) -> Store:
     manifest = Manifest(
         source="+".join(manifest.source for manifest in manifests),
         num_images=sum(manifest.num_images for manifest in manifests),
+        # the joined order is part of it: the same stores in another order are other rows
         keys=hashlib.sha256(" ".join(manifest.keys for manifest in manifests).encode()).hexdigest(),
         preprocess=manifests[0].preprocess,
     )
@@ -138,13 +140,13 @@ def open_store(
     if store.crc32 is None:
         _check_format_1(path, files)
         return store
+    # -1: the pixels of a row come from no file of its name, as of a package
     if len(records) and (records.num_bytes < 0).all():
         say(f"{path}: its images are no files by their names, so changes of theirs are not noticed")
     changes = find_changes(records, files, wanted.preprocess, reread)
     if changes.confirmed and may_write:
-        with contextlib.suppress(
-            CxrError
-        ):  # a store that this user may only read: files are read again each time
+        # a store that this user may only read: files are read again each time
+        with contextlib.suppress(CxrError):
             records.save(path)
     if changes.changed:
         first = list_first([files.paths[row] for row in changes.changed])
@@ -178,6 +180,7 @@ def read_store(path: Path, wanted: Manifest, files: StoreFiles | None = None) ->
         raise CxrError(f"{path}: is no store of packed images: {error}", _PACK_AGAIN) from None
 
     # 2. What it holds; then, of what is wanted, whether all of it is there.
+    # through JSON, as the one that was found: a tuple and a list are the same there
     problems = list(find_differences(found, json.loads(wanted.to_json())))
     if found.get("keys") != wanted.keys:
         problems.append(describe_other_images(path, files.names if files else ()))
@@ -202,6 +205,7 @@ def read_store(path: Path, wanted: Manifest, files: StoreFiles | None = None) ->
 def _read_format_1(path: Path) -> FileRecords:
     status = np.fromfile(path / _STATUS_OF_FORMAT_1, np.uint8)
     records = new_records(len(status))
+    # sizes and times stay as of files that nobody has looked at
     records.status[:] = status
     return records
 

@@ -69,6 +69,7 @@ def fetch(remote: Remote, folder: Path, report: Report = lambda num_bytes: None)
         return path
     part = path.with_name(path.name + ".part")
     problem = ""
+    # Twice: by size and checksum, whatever the server says of them.
     for _ in range(2):  # bytes that were damaged on the way may be right the second time
         _download(remote, part, report)
         problem = compare(part, remote)
@@ -80,6 +81,7 @@ def fetch(remote: Remote, folder: Path, report: Report = lambda num_bytes: None)
         raise CxrError(f"{remote.url}: {problem}", "the published file has changed, or a proxy changes it")
     with explain_os_errors(path):
         sync(part)
+        # 1. the bytes are on the disk, 2. the name, 3. the folder's entry: a file called NAME is whole
         os.replace(part, path)
         _tag_of(part).unlink(missing_ok=True)
         sync(folder)
@@ -108,6 +110,7 @@ def _download(remote: Remote, part: Path, report: Report) -> None:
         try:
             _continue(remote, part, report)
         except TryAgainError as failure:
+            # an attempt that brought bytes begins the count again: a slow line gets there in the end
             num_failed = num_failed + 1 if _size(part) <= before else 1
             if num_failed > len(WAITS):
                 raise CxrError(f"{remote.url}: {failure.reason}", f"check the network; {RESUME}") from None
@@ -129,8 +132,10 @@ def _continue(remote: Remote, part: Path, report: Report) -> None:
         chunk = read_chunk(response)
         if not chunk:
             raise TryAgainError("the server sends nothing")
+        # a login page under the file's address would fail the checksum only after gigabytes
         if offset == 0 and chunk.lstrip()[:14].lower().startswith((b"<!doctype html", b"<html")):
             raise not_the_file(remote.url)
+        # r+b keeps what is there; seek then continues behind it
         with explain_os_errors(part), part.open("r+b" if offset else "wb") as file:
             if not offset:
                 _write_tag(part, response.headers)
@@ -161,6 +166,7 @@ def _find_offset(remote: Remote, response: http.client.HTTPResponse, start: int,
     if response.status == 206:
         found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
         tag, old_tag = version_tag(headers), _read_tag(part)
+        # another version or another place: joined to what is here it would be no file at all
         if not found or int(found[1]) != start or (tag and old_tag and tag != old_tag):
             _drop(part)
             raise TryAgainError("the server sends another part of the file than was asked for")

@@ -133,6 +133,7 @@ def check_disk(folder: Path, archives: Sequence[Remote], keep: bool) -> None:
         CxrError: The disk has less space free.
     """
     unpacked = sum(int(archive.num_bytes * _GROWTH) for archive in archives)
+    # what is on the disk already needs no room
     to_come = [archive.num_bytes - _bytes_there(folder, archive) for archive in archives]
     packed = sum(to_come) if keep else max(to_come, default=0)
     free = shutil.disk_usage(folder).free
@@ -193,9 +194,11 @@ def _fetch_images(folder: Path, archive: Remote, which: str, keep: bool) -> None
     """Download and unpack one archive, and note it."""
     begun = time.monotonic()
     with byte_progress() as bar:
+        # 1. the archive, whole and with its checksum
         path = fetch(archive, folder, _show(bar.add_task(archive.name, total=archive.num_bytes), bar.update))
         seconds = time.monotonic() - begun
         task = bar.add_task(f"unpack {archive.name}", total=archive.num_bytes)
+        # 2. its images, in a hidden folder until all are there
         place = _folder_of(folder, archive)
         partial = folder / f".{place.name}.partial"  # hidden: no reader takes it for a folder of images
         with explain_os_errors(partial):
@@ -229,6 +232,7 @@ def _is_unpacked(folder: Path, archive: Remote) -> bool:
     noted = _read_notes(folder).get(archive.name)
     if noted is None or not is_folder(images):
         return False
+    # counted on the disk, since a person may have removed some
     num_images = sum(1 for path in images.iterdir() if _IMAGE.fullmatch(path.name))
     if num_images < noted:
         warn(f"{images}: {num_images:,} of {noted:,} images are there; the archive is downloaded again")

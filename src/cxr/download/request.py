@@ -32,10 +32,12 @@ class TryAgainError(Exception):
 def open_url(url: str, start: int, tag: str) -> http.client.HTTPResponse:
     """The answer to a request for the bytes from `start` on, of all bytes where `tag` is another version."""
     _check_address(url, url)
+    # identity: a compressed answer would have other sizes and places
     headers = {"User-Agent": f"cxr/{__version__}", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
         if tag:
+            # the server sends all of it where the file has changed since
             headers["If-Range"] = tag
     opener = urllib.request.build_opener(_SafeRedirects(url))
     try:
@@ -116,10 +118,12 @@ def _reason(error: object) -> str:
 def _asked_wait(headers: Message) -> float:
     """The seconds of a Retry-After, within limits; 0 where it names a date or nothing."""
     text = str(headers.get("Retry-After", ""))
+    # no server may keep the command waiting for hours
     return min(float(text), _MAX_WAIT) if text.isdecimal() else 0.0
 
 
 def version_tag(headers: Message) -> str:
     """What tells versions of a file apart: a strong ETag, else Last-Modified; empty without either."""
     tag = str(headers.get("ETag", ""))
+    # a weak ETag (W/"...") does not promise the same bytes
     return tag if tag.startswith('"') else str(headers.get("Last-Modified", ""))

@@ -31,6 +31,7 @@ def align(models: Sequence[Named]) -> tuple[list[Predictions], list[str]]:
         for name in first_findings
         if all(find_spelling(name, predictions.findings) for _, predictions in models)
     ]
+    # images get common names before they are matched by name
     models, notes = _rename_images(models)
     names = [predictions.rows["image"].to_numpy(dtype=str) for _, predictions in models]
     # intersect1d sorts, so that every model's rows come out in the same order
@@ -40,6 +41,7 @@ def align(models: Sequence[Named]) -> tuple[list[Predictions], list[str]]:
         where = " and ".join(name for name, _ in models)
         raise CxrError(f"{where}: no {kind} in common", "give predictions of the same images, named alike")
     aligned = [_select(predictions, images, findings) for _, predictions in models]
+    # of common rows alone: what is left out may differ
     for (name, _), predictions in zip(models[1:], aligned[1:], strict=True):
         _check_agreement(f"{models[0][0]} and {name}", aligned[0], predictions)
     for name, predictions in models:
@@ -73,8 +75,10 @@ def _rename_images(models: Sequence[Named]) -> tuple[list[Named], list[str]]:
     first, notes = models[0][1].rows["image"].astype(str), []
     renamed = [models[0]]
     for name, predictions in models[1:]:
+        # each model against the first, which names the images of all
         images = predictions.rows["image"].astype(str)
         matches = match_names(images, first)
+        # a match of -1 would take the last name, hence the maximum; such an image keeps its own name
         first_names = np.where(matches >= 0, first.to_numpy()[np.maximum(matches, 0)], images)
         different = np.flatnonzero(first_names != images.to_numpy())
         if len(different):
@@ -116,6 +120,7 @@ def _check_agreement(where: str, a: Predictions, b: Predictions) -> None:
         CxrError: Such an image.
     """
     images = a.rows["image"]
+    # nan is unlike itself, but two unknown labels agree
     is_different = ~((a.y == b.y) | (np.isnan(a.y) & np.isnan(b.y)))
     if is_different.any():
         row, column = np.argwhere(is_different)[0]
@@ -132,6 +137,7 @@ def _check_agreement(where: str, a: Predictions, b: Predictions) -> None:
             "give both the same patient ids",
         )
     split_a, split_b = a.rows["split"], b.rows["split"]
+    # an empty split is unknown and agrees with any
     rows = np.flatnonzero(((split_a != split_b) & (split_a != "") & (split_b != "")).to_numpy())
     if len(rows):
         row = rows[0]

@@ -46,6 +46,7 @@ def calibration_table(
     after = _measure_after(predictions, recalibration)
     rows = []
     for c, finding in enumerate(predictions.findings):
+        # the error, and that of a perfect model with these probabilities, which chance keeps above 0
         errors = calibration.measure_errors(y[:, c], p[:, c])
         perfect = calibration.simulate_errors(y[:, c], p[:, c])
         row: dict[str, object] = {
@@ -66,6 +67,7 @@ def calibration_table(
         row |= {"fitted_intercept": np.nan, "fitted_slope": np.nan, "not_fitted": ""}
         if recalibration is not None:
             intercept, slope = recalibration.intercepts[c], recalibration.slopes[c]
+            # logit p / T is a line of slope 1 / T through 0
             if recalibration.is_temperature:
                 row["temperature"] = 1 / slope
             row |= {"fitted_intercept": intercept, "fitted_slope": slope}
@@ -93,6 +95,7 @@ def _measure_after(predictions: Predictions, recalibration: Recalibration | None
     """C times AFTER of the calibrated probabilities; nothing of a finding without a fit."""
     if recalibration is None or not any(recalibration.is_fitted):
         return [{} for _ in predictions.findings]
+    # Metrics after recalibration have no intervals, so nothing is drawn.
     y, p = predictions.y, recalibration.apply(predictions.p)
     points, _ = calibration.measure(y, p, None)
     after = []
@@ -126,6 +129,7 @@ def reliability_table(predictions: Predictions, resampling: Resampling | None = 
         group = np.searchsorted(edges, p, "right")
         for number in np.unique(group):
             inside = group == number
+            # rows of the whole table: intervals are drawn by their patients
             members.append(known[inside])
             rows.append(
                 {
@@ -139,6 +143,7 @@ def reliability_table(predictions: Predictions, resampling: Resampling | None = 
                 }
             )
     columns = ["finding", "lowest", "highest", "num", "mean_probability", "positive", "num_positive"]
+    # the labels of each group, then one draw of patients for all groups
     labels = [predictions.y[each, predictions.findings.index(str(row["finding"]))]
               for row, each in zip(rows, members, strict=True)]  # fmt: skip
     bounds = share_intervals(labels, members, resampling) if resampling and rows else [NONE] * len(rows)
@@ -165,6 +170,7 @@ def share_intervals(
     of_unit = np.array(sums)
     drawn = draw_columns(resampling, 1, lambda weights, _: list(of_unit @ weights))[0]  # [2 K, D]
     with np.errstate(invalid="ignore", divide="ignore"):
+        # [K, D]; nan in a draw that has none of the group's patients
         shares = drawn[: len(labels)] / drawn[len(labels) :]
     return [
         interval(float(y.mean()), shares[place], effective_units(units[place]))

@@ -51,6 +51,7 @@ class Auroc:
 
     def __init__(self, y: Float, p: Float, resampling: Resampling | None) -> None:
         by_finding = np.array([metrics.auroc(y[:, c], p[:, c]) for c in range(y.shape[1])])
+        # [C] findings that the mean is over, in the point and in every draw
         defined = ~np.isnan(by_finding)
         self.points = np.append(by_finding, metrics.macro_mean(list(by_finding)))
         self.intervals: list[Interval] = [NONE] * len(self.points)
@@ -76,6 +77,7 @@ def rarer_units(y: Float, resampling: Resampling) -> float:
 def _rows(name: str, predictions: Predictions, before: Auroc, after: Auroc) -> list[dict[str, object]]:
     rows = []
     for place, finding in enumerate((*predictions.findings, MEAN)):
+        # both in the same draws of patients, so that the difference of two draws is paired
         drop, bounds = before.points[place] - after.points[place], NONE
         if after.draws.shape[1] and before is not after:
             bounds = difference_interval(float(drop), before.draws[place] - after.draws[place])

@@ -162,6 +162,7 @@ def comparison_table(a: Side, b: Side, tests: Sequence[Difference]) -> pd.DataFr
         )
         for name in METRICS
     }
+    # AUROC has the p-values of DeLong's test by patient; those of its draws get a column of their own below
     p_values = {name: compared[name].p for name in METRICS} | {"auroc": np.array([test.p for test in tests])}
     for name in ("auroc", "f1"):
         columns |= _columns(name, compared[name], p_values[name])
@@ -177,10 +178,12 @@ def comparison_table(a: Side, b: Side, tests: Sequence[Difference]) -> pd.DataFr
 
 def _columns(name: str, compared: ByMetric, p: Float) -> dict[str, object]:
     columns: dict[str, object] = {f"{name}_{part}": values for part, values in compared.columns.items()}
+    # the last is the mean: one comparison, which Holm's correction leaves as it is
     return columns | {f"{name}_p": p, f"{name}_p_holm": np.append(holm(p[:-1]), np.nan)}
 
 
 def _bounds(name: str, compared: ByMetric) -> dict[str, object]:
+    # none for the mean, which has no corrected p-value
     holm_bounds = np.append(compared.rests_on_bounds, False)
     return {f"{name}_p_is_bound": compared.is_bound, f"{name}_p_holm_is_bound": holm_bounds}
 
@@ -219,6 +222,7 @@ def _delong(first: Predictions, second: Predictions, resampling: Resampling) -> 
     parts = []
     for c in range(len(first.findings)):
         known = ~np.isnan(first.y[:, c])
+        # [n, 2] of the known rows, whose labels are the same in both
         scores = np.stack([first.p[known, c], second.p[known, c]], axis=1)
         units = resampling.of_row[known]
         parts.append(delong.clustered(first.y[known, c], scores, units, resampling.num_units))

@@ -29,6 +29,7 @@ def curve_tables(predictions: Predictions, resampling: Resampling | None) -> Cur
     tables: tuple[list[pd.DataFrame], list[pd.DataFrame]] = ([], [])
     for c, finding in enumerate(predictions.findings):
         bands = curve_bands(predictions.y[:, c], predictions.p[:, c], resampling)
+        # A finding of one class alone has no bands: this zip then ends at once.
         for table, band, columns in zip(tables, bands or (), (_ROC, _PRECISION), strict=False):
             named = pd.DataFrame(dict(zip(columns, band, strict=True)))
             named.insert(0, "finding", finding)

@@ -39,6 +39,7 @@ class ByMetric(NamedTuple):
     def rests_on_bounds(self) -> npt.NDArray[np.bool_]:
         """Which corrected p-values [C] would be smaller if more draws had been made."""
         p_values = self.p[:-1]
+        # More draws could make a bound as small as 0: does any corrected p-value change with that?
         without = np.where(self.is_bound[:-1], 0, p_values)
         rests: npt.NDArray[np.bool_] = ~np.isnan(p_values) & (holm(p_values) != holm(without))
         return rests
@@ -49,6 +50,7 @@ def measure(predictions: Predictions, thresholds: Float, resampling: Resampling)
     y, p = predictions.y, (rank_scores(predictions).p if predictions.is_raw else predictions.p)
     points = [metrics.point(y[:, c], p[:, c], float(thresholds[c])) for c in range(y.shape[1])]
     found = {name: np.array([getattr(each, name) for each in points]) for name in METRICS if name != AT_90}
+    # without a resampling the only draw is the rows themselves
     found[AT_90] = draw_sensitivity(y, p, _FALSE_RATE, None)[:, 0]
     draws = {
         name: drawn for name, drawn in draw_metrics(y, p, thresholds, resampling).items() if name in METRICS
@@ -74,6 +76,7 @@ def compare_metric(a: Float, b: Float, draws_a: Float, draws_b: Float) -> ByMetr
     defined = ~np.isnan(a) & ~np.isnan(b)
     if defined.any():
         a, b = np.append(a, a[defined].mean()), np.append(b, b[defined].mean())
+        # [D]; nan in a draw that leaves one of these findings undefined
         mean = by_finding[defined].mean(axis=0)
     else:
         a, b = np.append(a, np.nan), np.append(b, np.nan)
@@ -85,6 +88,7 @@ def compare_metric(a: Float, b: Float, draws_a: Float, draws_b: Float) -> ByMetr
         intervals.append(bounds)
         # no p-value where too few draws define the difference for an interval
         p_values.append(np.nan if np.isnan(bounds.low) else bootstrap_p(differences))
+        # the smallest p-value that so many draws can give: no draw lies beyond zero
         least = 2 / (np.count_nonzero(~np.isnan(differences)) + 1)
         is_bound.append(p_values[-1] == min(1.0, least))
     columns = {
@@ -117,5 +121,6 @@ def bootstrap_p(differences: Float) -> float:
     defined = differences[~np.isnan(differences)]
     if len(defined) <= len(differences) / 2:
         return np.nan
+    # a draw of exactly 0 lies on both sides
     beyond = min(np.count_nonzero(defined <= 0), np.count_nonzero(defined >= 0))
     return float(min(1.0, 2 * (beyond + 1) / (len(defined) + 1)))

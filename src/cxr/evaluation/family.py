@@ -69,8 +69,10 @@ def compare_family(models: Sequence[Compared], config: Eval, reference: int | No
         CxrError: As `compare.compare`.
     """
     assert 2 <= len(models) <= MOST_MODELS
+    # one set of rows and one set of draws for all: intervals of different pairs can be compared
     sides, resampling, notes = align_sides(models, config)
     places = range(len(models))
+    # k (k - 1) / 2 pairs, or k - 1
     if reference is None:
         pairs = tuple(combinations(places, 2))
     else:
@@ -103,6 +105,7 @@ def _correct(table: pd.DataFrame) -> np.ndarray:
     """P-values of AUROC corrected by Holm, those of findings and those of means each as one family."""
     p, is_mean = table["auroc_p"].to_numpy(np.float64), (table["finding"] == "mean").to_numpy()
     corrected = np.full(len(p), np.nan)
+    # the means of all pairs, then the findings of all pairs: two questions, two families
     for rows in (is_mean, ~is_mean):
         corrected[rows] = holm(p[rows])
     return corrected

@@ -61,10 +61,14 @@ def evaluate_group(
     """The metrics of the rows of a mask [N], at thresholds [C]; without resampling there are no intervals."""
     # Rows outside the group stay, with unknown labels: each draw takes the same patients in every group.
     y, p = np.where(is_member[:, None], predictions.y, np.nan), predictions.p
+    # labels of the group alone: [N, C]; scores stay those of all rows
     columns = range(y.shape[1])
     of_row = resampling.of_row if resampling else _units(predictions.rows)
+    # C times (patients with a positive row, with a negative row):
+    # rows of one patient are no separate evidence
     patients = [[len(np.unique(of_row[y[:, c] == label])) for label in (1, 0)] for c in columns]
     is_enough = [min(each) >= MIN_OF_EACH_CLASS for each in patients]
+    # nan until measured: findings with too few patients keep it
     auroc = np.full(len(columns), np.nan)
     draws = np.full((len(columns), resampling.num_draws if resampling else 0), np.nan)
     intervals, num_units = [NONE] * len(columns), 0.0
@@ -75,6 +79,7 @@ def evaluate_group(
     if resampling is None:
         auroc = np.array([metrics.auroc(y[:, c], p[:, c]) if is_enough[c] else np.nan for c in columns])
     elif any(is_enough):
+        # findings with too few patients are not ranked at all and stay nan
         auroc[is_enough], draws[is_enough] = measure_auroc(y[:, is_enough], p[:, is_enough], resampling)
         drawn = draw_group_metrics(y, p, thresholds, resampling)
         num_units = effective_units(of_row[is_member])
@@ -110,11 +115,13 @@ def _other_metrics(
 ) -> dict[str, float]:
     """GROUP_METRICS of one finding in one group, with `_low` and `_high` where there are draws."""
     known = ~np.isnan(y)
+    # [n] of the known rows
     labels, called = y[known] == 1, p[known] >= threshold
     tp, fp, fn, tn = (
         np.array(np.sum(both), np.float64)
         for both in (labels & called, ~labels & called, labels & ~called, ~labels & ~called)
     )
+    # the sum of the probabilities is the number of positives that the model expects
     rates = group_rates(tp, fp, fn, tn, np.array(p[known].sum()))
     points = {name: float(rate) for name, rate in zip(GROUP_METRICS, rates, strict=True)}
     row = dict(points)
@@ -132,4 +139,5 @@ def _other_metrics(
 def _units(rows: pd.DataFrame) -> npt.NDArray[np.intp]:
     """[N] number of each row's patient; of its image where any patient is unknown."""
     unit = "patient_id" if (rows["patient_id"] != "").all() else "image"
+    # return_inverse numbers the names in their sorted order
     return np.unique(rows[unit].to_numpy(dtype=str), return_inverse=True)[1].ravel()

@@ -72,12 +72,14 @@ def join_labels(
     except CxrError as error:
         return rows, y, [(problem, error.hint) for problem in error.problems], []
 
+    # our finding -> the label table's name of the same concept
     names = {finding: find(finding, table.findings) for finding in findings}
     common = {finding: name for finding, name in names.items() if name is not None}
     table_rows = find_rows(rows, table.rows)
     mistakes = _mistakes(path, labels, table, rows["image"], table_rows, common, options)
     if not mistakes:
         targets = resolve(table, list(common.values()), uncertain="ignore", blank=blank)
+        # a soft label, between 0 and 1, is a target of the loss and nothing that a metric knows
         is_label = targets.mask & ((targets.y == 0) | (targets.y == 1))
         known = np.where(is_label, targets.y, np.nan)
         # one more row of nan, on which index -1 of an image without labels falls
@@ -131,6 +133,7 @@ def find_rows(rows: pd.DataFrame, labelled: pd.DataFrame) -> npt.NDArray[np.intp
         )
         if is_named_so:
             ids = _join_ids(rows, columns)
+            # an unknown id must not match another unknown one
             found = np.where(ids == "", -1, pd.Index(names).get_indexer(pd.Index(ids)))
             if (found >= 0).any():
                 return found
@@ -153,6 +156,7 @@ def find_images(images: pd.Series, labelled: pd.Series) -> npt.NDArray[np.intp]:
     for normalise in (slashed, below_chexpert):
         names = labelled.map(normalise)
         if (found < 0).any() and names.is_unique:
+            # a study is named by its folder: the image's own path ends one level deeper
             folders = [normalise(str(PurePosixPath(slashed(image)).parent)) for image in images]
             found = np.where(found < 0, pd.Index(names).get_indexer(pd.Index(folders)), found)
     return found
@@ -171,4 +175,5 @@ def _complete(rows: pd.DataFrame, labelled: pd.DataFrame, table_rows: npt.NDArra
         cells = ours[name] if name in ours.columns else pd.Series([""] * len(ours), dtype=str)
         columns[name] = cells.where(cells != "", theirs[name])
     completed = ours.assign(**columns, age=ours["age"].fillna(theirs["age"].astype(np.float64)))
+    # back in the order of the predictions, those without a label among them
     return pd.concat([completed.set_index(np.flatnonzero(found)), rows[~found]]).sort_index()

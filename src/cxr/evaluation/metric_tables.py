@@ -99,6 +99,7 @@ def _mean(
 def _micro(predictions: Predictions, thresholds: Thresholds) -> Point:
     """Metrics over every cell [N * C]; each cell is called by the threshold of its finding."""
     y, p = predictions.y.ravel(), predictions.p.ravel()
+    # [N * C] calls, row after row, as the labels are ravelled
     called = (predictions.p >= np.array(thresholds.values)).ravel().astype(np.float64)
     # `called` applies each finding's threshold already; 0.5 only separates its 0 from its 1.
     at_threshold = metrics.at_threshold(y, called, 0.5)

@@ -72,13 +72,16 @@ def operating_tables(
         prevalences: At which predictive values are given.
     """
     y, p = predictions.y, predictions.p
+    # 1. of all rows [C, 1], and cells [C, 4]; 2. the same of each draw [C, D]
     points, cells = operating_points(y, p, thresholds)
     drawn = draw_operating(y, p, thresholds, resampling) if resampling else None
     units = [count_units(y[:, c], p[:, c] >= thresholds[c], resampling) if resampling else None
              for c in range(y.shape[1])]  # fmt: skip
+    # 3. each finding's values with their intervals
     every = [
         _measure(name, c, points, cells[c], drawn, units[c]) for c, name in enumerate(predictions.findings)
     ]
+    # 4. the tables
     rows = []
     for c, found in enumerate(every):
         num, num_positive = metrics.count(y[:, c])
@@ -120,7 +123,7 @@ def _measure(
 
 def _place(specificity: float) -> int:
     """Where FALSE_RATES has this specificity."""
-    return int(np.flatnonzero(np.isclose(FALSE_RATES, 1 - specificity))[0])
+    return int(np.flatnonzero(np.isclose(FALSE_RATES, 1 - specificity))[0])  # 1 - 0.9 is 0.09999999999999998
 
 
 def _columns(values: dict[str, float], intervals: dict[str, Interval]) -> dict[str, object]:
@@ -135,6 +138,7 @@ def _mean(every: Sequence[_Finding], drawn: Drawn | None, num: int, num_units: f
     """The macro means over the findings whose metric is defined."""
     values, intervals = {}, {}
     for metric in _AVERAGED:
+        # [C]
         each = np.array([found.values[metric] for found in every])
         defined = ~np.isnan(each)
         values[metric] = metrics.macro_mean(list(each))
@@ -144,6 +148,7 @@ def _mean(every: Sequence[_Finding], drawn: Drawn | None, num: int, num_units: f
             draws = drawn.sensitivity[:, _place(SPECIFICITIES[metric])]
         else:
             draws = drawn.partial_auroc if metric == "partial_auroc" else drawn.rates[metric]
+        # [D]; nan in a draw where one of them is undefined, so that all draws are over the same findings
         mean = draws[defined].mean(axis=0)
         if metric == "mcc":
             intervals[metric] = correlation_interval(values[metric], mean, num_units)
@@ -165,11 +170,15 @@ def _predictive_values(
     tp, fp, fn, tn = cells
     row: dict[str, object] = {"finding": found.name, "prevalence": prevalence}
     ppv = at_prevalence(tp, fn, fp, tn, prevalence)
+    # NPV is PPV with the classes exchanged
     npv = at_prevalence(tn, fp, fn, tp, 1 - prevalence)
     odds = prevalence / (1 - prevalence)
     ends = {}
     for name, ratio in (("ppv", "lr_positive"), ("npv", "lr_negative")):
+        # Bayes' rule: the prior odds times LR+ are the odds of a called image, times LR- of one not called.
         present = [odds * end / (1 + odds * end) for end in found.intervals.get(ratio, NONE)]
+        # LR- gives how likely the finding is without a call; the NPV
+        # is 1 less that, so its ends change places
         ends[name] = Interval(*present) if name == "ppv" else Interval(1 - present[1], 1 - present[0])
     if units is not None and ppv == 1:  # without a false positive there is no ratio
         ends["ppv"] = _bound_ppv(cells, prevalence, units)
@@ -181,6 +190,7 @@ def _predictive_values(
 def _bound_ppv(cells: Float, prevalence: float, units: UnitCounts) -> Interval:
     """Of a PPV of exactly 1: its specificity has an exact bound, its sensitivity is as it is."""
     tp, _, fn, _ = cells
+    # At a point of 1 the bound depends on the number of patients alone, so that any draws will do.
     specificity = interval(1.0, np.ones(2), units.negative).low
     true = prevalence * tp / (tp + fn)
     return Interval(float(true / (true + (1 - prevalence) * (1 - specificity))), 1.0)

@@ -48,6 +48,7 @@ def planned_table(
     for c, finding in enumerate(predictions.findings):
         y, called = predictions.y[:, c], predictions.p[:, c] >= table["threshold"].iloc[c]
         units = count_units(y, called, resampling)
+        # as many positive and negative images per patient as today
         more = UnitCounts(*(num * ratio for num in units))
         found = {}
         for name in PLANNED:
@@ -68,6 +69,7 @@ def planned_table(
 
 
 def _shrink(point: float, draws: Float, ratio: float) -> Float:
+    # standard errors fall with the root of the number of patients
     shrunk: Float = point + (draws - point) / np.sqrt(ratio)
     return shrunk
 

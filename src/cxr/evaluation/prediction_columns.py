@@ -162,9 +162,8 @@ def _find_split(sheet: Sheet, taken: Collection[str]) -> str | None:
     ]
     words = {name: {cell.strip().lower() for cell in sheet.column(name)} - {""} for name in candidates}
     called_split = [name for name in candidates if column_key(name) == "split"]
-    filled = [
-        name for name in called_split if words[name]
-    ]  # whatever its words: others than splits are a mistake
+    # whatever its words: others than splits are a mistake
+    filled = [name for name in called_split if words[name]]
     with_splits = [name for name in candidates if words[name] & set(SPLIT_WORDS)]
     return next(iter(filled + with_splits + called_split), None)
 

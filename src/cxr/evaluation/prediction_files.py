@@ -91,6 +91,7 @@ def read_files(
     # 1. read, average, and combine images to studies or patients
     files = [(str(path), read(path, labels, options=options, is_raw=is_raw)) for path in paths]
     images, notes = average(files, averaged) if len(files) > 1 else (files[0][1], [])
+    # each note once, though several files may have it
     notes += dict.fromkeys(note for _, file in files for note in file.notes)
     rows = combine(images, config.unit, config.combine)
     notes += [note for note in rows.notes if note not in notes]
@@ -109,11 +110,13 @@ def read_files(
     def choose_for(found: Predictions, validated: Predictions) -> Thresholds:
         if is_raw:
             return no_thresholds(rows.findings)
+        # validation rows win over --tune-on-test
         tuned_on = validated if len(validated) or not tune_on_test else found
         is_untuned = isinstance(config.threshold, str) and not len(tuned_on)
         return fixed(rows.findings) if is_untuned else choose(tuned_on, config.threshold)
 
     if is_raw:
+        # none: raw scores are neither calibrated nor cut
         validation_rows = validation_rows.select(np.array([], np.intp))
     elif isinstance(config.threshold, str) and not len(validation_rows) and not tune_on_test:
         notes.append(
@@ -171,6 +174,7 @@ def _read_validation(
     is_val = (file.rows["split"] == "val").to_numpy()
     rows = file.select(is_val) if is_val.any() else file
 
+    # in the order of the evaluated findings, whatever that of the file
     columns, missing = [], []
     for finding in evaluated.findings:
         name = find_spelling(finding, rows.findings)

@@ -94,6 +94,7 @@ def set_table(predictions: Predictions, sets: PredictionSets, resampling: Resamp
 
 def _draw(sums: list[Float], resampling: Resampling) -> Float:
     """Each of `SetShares` in every draw [C, 6, D]."""
+    # [6, U] sums of each finding: all shares are quotients of them
     by_unit = [
         np.stack([np.bincount(resampling.of_row, row, resampling.num_units) for row in rows]) for rows in sums
     ]
@@ -102,6 +103,7 @@ def _draw(sums: list[Float], resampling: Resampling) -> Float:
 
 def _interval(name: str, point: float, draws: Float, units: UnitCounts) -> tuple[float, float]:
     if name == "mean_size":
+        # no share, so that it has no logit; its bounds are cut to what a size can be
         low, high = real_interval(point, draws, units.either)
         return max(low, 0.0), min(high, 2.0)
     kinds = {"coverage_positive": units.positive, "coverage_negative": units.negative}

@@ -108,7 +108,7 @@ def as_table(predictions: Predictions) -> pd.DataFrame:
     further = [str(name) for name in predictions.rows.columns if name not in IDENTITY]
     columns["age"] = [_format_age(age) for age in predictions.rows["age"].to_numpy(np.float64)]
     columns |= {name: predictions.rows[name].to_numpy() for name in further}
-    y = np.where(np.isnan(predictions.y), "", np.where(predictions.y == 1, "1", "0"))
+    y = np.where(np.isnan(predictions.y), "", np.where(predictions.y == 1, "1", "0"))  # [N, C]
     columns |= {f"y_{name}": y[:, column] for column, name in enumerate(predictions.findings)}
     columns |= {f"p_{name}": predictions.p[:, column] for column, name in enumerate(predictions.findings)}
     return pd.DataFrame(columns)

@@ -21,6 +21,7 @@ def rank_scores(predictions: Predictions) -> Predictions:
     p = np.empty_like(predictions.p)
     for c in range(p.shape[1]):
         _, ranks = np.unique(predictions.p[:, c], return_inverse=True)
+        # one distinct score has rank 0 alone, and 0 / 0 is no rank
         p[:, c] = ranks.ravel() / max(1, ranks.max(initial=0))
     return replace(predictions, p=p)
 

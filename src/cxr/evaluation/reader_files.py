@@ -93,6 +93,7 @@ def read_readings(
     names = _name_readers(readers)
     names += [f"{name}, aided" for name in names[: len(aided)]]
     readers = [*readers, *aided]
+    # 1. all files, then the findings that the model and every reader have in common
     sheets = [read_sheet(reader) for reader in readers]
     labelled = [() if _has_scores(sheet) else name_labels(sheet, options.column) for sheet in sheets]
     every_label = list(dict.fromkeys(name for names in labelled for name in names))
@@ -105,7 +106,7 @@ def read_readings(
         _read_reader(sheet, names, whole, options) for sheet, names in zip(sheets, labelled, strict=True)
     ]
     predictions = _with_common(whole, tables)
-    # per reader [N]: its table's row of each predicted image, -1 where it has not read the image
+    # 2. per reader [N]: its table's row of each predicted image, -1 where it has not read the image
     table_rows = [find_rows(predictions.rows, table.rows) for table in tables]
     read_rows = np.flatnonzero(np.any([rows >= 0 for rows in table_rows], axis=0))
     if not predictions.findings or not len(read_rows):
@@ -113,6 +114,7 @@ def read_readings(
         others = ", ".join(str(reader) for reader in readers)
         raise CxrError(f"{path}: no {kind} in common with {others}", "name images and findings alike")
 
+    # 3. the calls of each on the images that anyone has read
     readings, notes = [], list(whole.notes)
     if not options.column:  # with a column of classes, the table's notes say the same
         notes += _note_not_predicted(names, tables, whole)

@@ -86,6 +86,7 @@ def _compare(
     for c, finding in enumerate(findings):
         raters = [*first, *second]
         said = np.stack([rater.calls[:, c] for rater in raters], axis=1)  # [N, K]
+        # [N] read by all: a covariance between raters needs the same images for each
         used = ~np.isnan(truth[:, c]) & ~np.isnan(said).any(axis=1)
         y, of_row, num_units = truth[used, c], resampling.of_row[used], resampling.num_units
         found = {name: call_results(name, y, said[used], of_row, num_units) for name in CALL_METRICS}
@@ -98,6 +99,7 @@ def _compare(
             rows += _analyses(head, results, len(first), margin)
     table = pd.DataFrame(rows)
     table["p_holm"] = np.nan
+    # Holm's family is the findings, for each metric and analysis alone.
     for _, group in table.groupby(["metric", "analysis"]):
         table.loc[group.index, "p_holm"] = holm(group["p"].to_numpy())
     return table.astype({"is_noninferior": "boolean"})

@@ -73,6 +73,7 @@ def refer(rule: str, readings: Sequence[Reading], model: Float, truth: Float | N
         others = [other for place, other in enumerate(calls) if place != number]
         if rule == "chexnet":
             others.append(model)
+        # what this reader has not read is no mistake of his
         own = tuple(_where_read(other, reading) for other in others)
         references.append(References(own, tuple(calls), none))
     return references
@@ -89,8 +90,10 @@ def _by_majority(readings: Sequence[Reading], number: int) -> References:
     others = np.stack([other.calls for place, other in enumerate(readings) if place != number])
     reference = majority(others)
     is_read = ~np.isnan(readings[number].calls)
+    # [N, C]; where no other says anything there is no majority either, but no tie
     is_tie = np.isnan(reference) & ~np.isnan(others).all(axis=0)
     num_ties = tuple(int(num) for num in (is_tie & is_read).sum(axis=0))
+    # reader and model are compared on the images that this reader has read
     reference = np.where(is_read, reference, np.nan)
     return References((reference,), (reference,), num_ties)
 

@@ -64,6 +64,8 @@ def score_readers(
         rule: Name of the rule.
         resampling: Draws.
     """
+    # 1. every pair of reference and calls as one more column [N, K]: one pass over the draws scores all,
+    # and a reader and the model meet the same patients in each draw
     columns, places = _Columns(), []
     for c in range(len(findings)):
         for reading, reference in zip(readings, references, strict=True):
@@ -72,6 +74,7 @@ def score_readers(
             places.append((of_reader, of_model))
     scored = columns.score(resampling)
 
+    # 2. places are in the order of the loops above: finding by finding, reader by reader
     f1_rows: list[Row] = []
     metric_rows: list[Row] = []
     for c, finding in enumerate(findings):
@@ -86,6 +89,7 @@ def score_readers(
                  _mean([scored[place][metric] for place in models], skips=True))
                 for mine, models in of_finding
             ]  # fmt: skip
+            # 3. the mean over readers; a reader who is the reference has no score
             if len(readings) > 1:
                 both = [reader for reader, _ in pairs if reader], [model for _, model in pairs]
                 pairs.append((_mean(both[0]), _mean(both[1])))
@@ -93,6 +97,7 @@ def score_readers(
                 metric_rows.append(_row(head, metric, *pair))
                 if metric == "f1":
                     f1_rows.append(_row(head, metric, *pair))
+    # with a capital I, as rows of means have empty cells
     types = {"num": "Int64", "num_positive": "Int64"}
     f1 = pd.DataFrame(f1_rows).rename(columns={"reader_value": "reader_f1", "model_value": "model_f1"})
     every = pd.DataFrame(metric_rows)
@@ -123,6 +128,7 @@ def _mean(scored: Sequence[Scored], skips: bool = False) -> Scored:
     """The mean over references or readers; with `skips`, over those that define the metric."""
     if len(scored) == 1:
         return scored[0]
+    # references by which a metric is undefined, as without a positive, say nothing of the reader
     defined = [one for one in scored if not np.isnan(one.value)]
     used = (defined if skips else None) or list(scored)
     # the fewest patients of any of them: the widest, and so the cautious, interval
@@ -140,6 +146,7 @@ def _row(head: Row, metric: str, reader: Scored | None, model: Scored) -> Row:
         row |= {f"{side}_value": scored.value if scored else np.nan, f"{side}_low": low, f"{side}_high": high}
     difference, bounds = np.nan, NONE
     if reader:
+        # draw by draw, on the same patients: the interval is paired
         difference = model.value - reader.value
         bounds = difference_interval(difference, model.draws - reader.draws)
     return row | {"difference": difference, "difference_low": bounds.low, "difference_high": bounds.high}

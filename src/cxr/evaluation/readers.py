@@ -112,11 +112,14 @@ def compare_reader_files(
     Raises:
         CxrError: No image or finding in common, or a finding without threshold.
     """
+    # 1. what cannot be combined is refused before any file is read
     against.check(len(readers))
+    # 2. images that any reader has read, findings that all of them and the model have
     read_rows, predictions, readings, notes = read_readings(
         path, readers, options, against.reference, config, against.aided
     )
     predictions = predictions.select(read_rows)
+    # 3. of these the findings that the ground truth labels
     truth = None
     if against.reference is not None:
         truth, truth_notes = read_reference(against.reference, predictions, options)
@@ -125,6 +128,7 @@ def compare_reader_files(
         if lacking:
             notes.append(f"left out, since {against.reference} does not label them: {', '.join(lacking)}")
     findings = predictions.findings
+    # 4. second readings follow the first ones in one list
     points = read_thresholds(thresholds, findings) if thresholds else fixed(findings)
     first, aided = readings[: len(readers)], readings[len(readers) :]
     comparison = compare_readers(predictions, points, first, config, against, truth, aided)
@@ -152,16 +156,20 @@ def compare_readers(
         problem = "; ".join(notes) or f"eval.interval: {config.interval} is no bootstrap"
         raise CxrError(problem, "use patients or images")
 
+    # a ground truth wins over any rule; a single reader is the reference
     rule = REFERENCE if truth is not None else SINGLE if len(readings) == 1 else against.rule or "majority"
+    # [N, C]
     calls = (predictions.p >= np.array(thresholds.values)).astype(np.float64)
     references = refer(rule, readings, calls, truth)
     table, every_metric = score_readers(predictions.findings, readings, references, calls, rule, resampling)
     points = pd.DataFrame()
     curves: Mapping[str, Curve] = {}
+    # a point of a reader lies beside the model's curve only where both have one and the same truth
     if all(reference.is_shared for reference in references):
         tables = [reference.model[0] for reference in references]
         points, curves = locate_readers(predictions, readings, tables, resampling)
     panel, conditions = pd.DataFrame(), pd.DataFrame()
+    # the panel is compared only where the truth is not made of its own readers
     if truth is not None:
         panel = compare_with_panel(predictions, calls, readings, truth, resampling, against.margin)
     if truth is not None and aided:
@@ -192,6 +200,7 @@ def _keep_known(
     predictions: Predictions, readings: Sequence[Reading], truth: Float
 ) -> tuple[Predictions, list[Reading], Float, list[str]]:
     """(predictions, readings and ground truth of the findings that it labels; the other findings)."""
+    # columns with at least one label
     known = np.flatnonzero(~np.isnan(truth).all(axis=0))
     findings = tuple(predictions.findings[c] for c in known)
     kept = replace(predictions, findings=findings, y=predictions.y[:, known], p=predictions.p[:, known])

@@ -58,6 +58,7 @@ class Recalibration:
     def apply(self, p: Float) -> Float:
         """Calibrated probabilities [..., C]; those of a finding without a fit stay as they are."""
         fitted = np.array(self.is_fitted)
+        # [..., C]; nan in columns without a fit, where np.where takes p itself
         calibrated = sigmoid(np.array(self.intercepts) + np.array(self.slopes) * logits(p))
         return np.where(fitted, calibrated, p)
 
@@ -79,6 +80,7 @@ def fit(predictions: Predictions, config: Eval | None = None, fitted_on: str | N
     None for a finding with fewer than 10 positive or 10 negative rows, without convergence, or whose slope is
     not between 0.02 and 50. Prediction sets have the coverage of the config.
     """
+    # each finding alone: one that cannot be fitted takes no other with it
     pairs = [_fit(predictions.y[:, c], predictions.p[:, c]) for c in range(len(predictions.findings))]
     return Recalibration(
         predictions.findings,
@@ -98,6 +100,7 @@ def _fit(y: Float, p: Float) -> tuple[Line, str]:
             images = "image" if found == 1 else "images"
             return NO_LINE, f"{found} {kind} {images}, fewer than {MIN_POSITIVE}"
     known = ~np.isnan(y)
+    # a logistic regression of the label on logit p
     line = fit_line(y[known], logits(p[known]))
     if line is None:
         return NO_LINE, _explain(y[known], p[known])
@@ -129,6 +132,7 @@ def group_reasons(findings: Sequence[str], reasons: Sequence[str]) -> dict[str, 
     """The findings of each reason, as `Hernia (3)` of `fewer than 10 positive images`."""
     groups: dict[str, list[str]] = {}
     for finding, reason in zip(findings, reasons, strict=True):
+        # the number goes to the finding, the words that several findings share stay in front
         few = re.fullmatch(r"(\d+) (\w+) images?, (fewer than \d+)", reason)
         steep = re.fullmatch(r"its slope of (\S+) is (not between .*)", reason)
         if few:
@@ -142,6 +146,7 @@ def group_reasons(findings: Sequence[str], reasons: Sequence[str]) -> dict[str, 
 
 def to_json(recalibration: Recalibration) -> str:
     """One line of JSON for a checkpoint; `from_json` gives the same back."""
+    # JSON has no nan; allow_nan=False would raise
     numbers = {name: [None if np.isnan(value) else value for value in getattr(recalibration, name)]
                for name in ("intercepts", "slopes")}  # fmt: skip
     return json.dumps(asdict(recalibration) | numbers, allow_nan=False)
@@ -169,6 +174,7 @@ class _Written(BaseModel):
         for finding, *numbers, reason in zip(
             self.findings, self.intercepts, self.slopes, self.reasons, strict=True
         ):
+            # without a fit there are no numbers and a reason, with one both numbers and no reason
             if any((number is None) != bool(reason) for number in numbers):
                 raise ValueError(f"{finding} has a calibration and a reason to have none, or neither")
         return self
@@ -214,6 +220,7 @@ def from_json(text: str) -> Recalibration:
         content = json.loads(text)
     except ValueError as error:
         raise ValueError(f"invalid JSON: {error}") from None
+    # `values` are the temperatures of earlier versions
     if isinstance(content, dict) and "values" in content:
         return _Temperatures.model_validate_json(text).as_recalibration()
     written = _Written.model_validate_json(text)

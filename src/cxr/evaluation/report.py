@@ -117,12 +117,15 @@ def score(
         images: Where the rows are studies or patients, their images and the thresholds of images.
     """
     assert thresholds.findings == predictions.findings
+    # 1. rows in one order whatever the file's, so that draws and sums are the same
     predictions = in_order(predictions)
     if predictions.is_raw:
         notes = [*notes, NOTE]
     resampling, resampling_notes = resampling_of(predictions.rows, config) if config else (None, [])
     by_delong = config is not None and config.interval == "delong"
+    # 2. every metric with its interval; the draws are kept for a planned test set
     table, summary, draws = tables(predictions, thresholds, resampling, by_delong)
+    # 3. whether the thresholds have seen these images
     num_shared = count_shared(thresholds, predictions.rows)
     report = Report(
         about=tuple(about.items()) if isinstance(about, Mapping) else tuple(about),
@@ -143,6 +146,7 @@ def score(
             *note_unfitted(recalibration),
         ),
     )
+    # 4. training stops here, with point estimates alone
     if config is None:
         return report
     report = _with_details(report, predictions, config, resampling, recalibration)
@@ -163,6 +167,7 @@ def add_references(
     Raises:
         CxrError: As `compare_references`.
     """
+    # the column of classes is that of the first table
     only_rows = LabelOptions(skip_unlabelled=options.skip_unlabelled, duplicates=options.duplicates)
     second = [compare_references(predictions, report.thresholds, path, config, only_rows) for path in tables]
     return replace(report, second=tuple(second))
@@ -201,6 +206,7 @@ def _with_details(
         curves=curve_tables(predictions, resampling),
     )
     if predictions.is_raw:
+        # without probabilities there is nothing to calibrate, and without thresholds nothing to call
         assert report.subgroups is not None and report.operating is not None
         groups, points = keep_ranking_groups(report.subgroups), keep_ranking_points(report.operating)
         return replace(report, subgroups=groups, operating=points)
@@ -216,6 +222,7 @@ def _with_details(
 
 def _published(predictions: Predictions) -> Published | None:
     """Results of others, where the findings are those of ChestX-ray14 or of CheXpert's competition."""
+    # published means are over these findings: a mean over others is another number
     if set(predictions.findings) == set(NIH_14):
         return beside(predictions.rows["image"], hash_labels(predictions))
     names = {find_spelling(name, CHEXPERT_14) for name in predictions.findings}
@@ -244,6 +251,7 @@ def _note_overlap(num_shared: int | None, num_images: int) -> list[str]:
 
 def _note_undefined(table: pd.DataFrame, has_draws: bool) -> list[str]:
     """Which findings have no metrics or no interval, and why."""
+    # without a known label there is no positive image either: one reason each
     is_unknown = table["num"] == 0
     reasons = {
         "no image with a known label": is_unknown,

@@ -18,5 +18,6 @@ def hash_labels(predictions: Predictions) -> str:
     names = (image.rsplit("/", 1)[-1] for image in predictions.rows["image"].astype(str))
     lines = [f"{name} {''.join(row)}" for name, row in zip(names, letters, strict=True)]
     header = " ".join(predictions.findings[c] for c in order)
+    # Sorted, so that the order of the rows does not count; lone surrogates of odd names are kept.
     text = "\n".join([header, *sorted(lines)])
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -87,8 +87,10 @@ def compare_references(
     table = read_labels(path, None, options.column, options.duplicates)
     rows = find_rows(predictions.rows, table.rows)
     _check_rows(path, predictions, table, rows >= 0, options.skip_unlabelled)
+    # Rows that the second table labels; a missing row was refused or is to be skipped.
     found = predictions.select(rows >= 0)
     labels = resolve(table, list(table.findings), uncertain="ignore", blank="masked")
+    # [n, F] in the order of the predictions
     known = np.where(labels.mask, labels.y, np.nan).astype(np.float64)[rows[rows >= 0]]
     findings = _match(found, thresholds, table.findings, known)
     if not findings:
@@ -133,6 +135,7 @@ def _match(
     predictions: Predictions, thresholds: Thresholds, names: Sequence[str], second: Float
 ) -> list[_Finding]:
     """The findings of the second table [N, F] that the model predicts, alone or under narrower names."""
+    # [N, C] by the model's own names: the wider finding's call is made of these
     called = predictions.p >= np.array(thresholds.values)
     found = []
     for column, name in enumerate(names):
@@ -201,9 +204,11 @@ def _auroc_columns(
     values = []
     for name, y, drawn in zip(_AUROCS, references, draws, strict=False):
         value = metrics.auroc(y, p)
+        # an AUROC needs no calls: its interval counts the patients of both classes, whatever is called
         low, high = metric_interval("auroc", value, drawn, count_units(y, p >= 0, resampling))
         columns |= {name: value, f"{name}_low": low, f"{name}_high": high}
         values.append(value)
+    # the same draws of patients under both labels: paired
     difference = values[1] - values[0]
     low, high = difference_interval(difference, draws[1] - draws[0])
     name = _AUROCS[2]

@@ -49,7 +49,9 @@ def compare_seeds(models: Sequence[Compared], num_runs: int, config: Eval) -> Se
     Raises:
         CxrError: As `compare.compare`.
     """
+    # a single run has no spread between runs
     assert num_runs >= 2 and not len(models) % num_runs
+    # all runs of all recipes on the same images, and in the same draws of patients
     sides, resampling, notes = align_sides(models, config)
     recipes = [sides[first : first + num_runs] for first in range(0, len(sides), num_runs)]
     findings = [*sides[0].predictions.findings, "mean"]
@@ -64,6 +66,7 @@ def compare_seeds(models: Sequence[Compared], num_runs: int, config: Eval) -> Se
                     "metric": metric,
                     "num_runs": num_runs,
                     "mean": each.mean(),
+                    # divided by runs less one: the runs are a sample of those that the recipe could give
                     "sd": each.std(ddof=1),
                     "lowest": each.min(),
                     "highest": each.max(),
@@ -91,12 +94,15 @@ def welch(a: Float, b: Float) -> tuple[float, float]:
     """95 % interval of the mean of b less that of a, whose variances may differ (Welch 1947)."""
     from scipy.special import stdtrit
 
+    # of the mean of each recipe's runs
     variances = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
     difference, total = float(b.mean() - a.mean()), sum(variances)
+    # a metric that a run does not define
     if np.isnan(total):
         return np.nan, np.nan
     if not total:  # runs without any spread
         return difference, difference
+    # Welch's and Satterthwaite's degrees of freedom, with runs as units
     freedom = total**2 / sum(v**2 / (len(x) - 1) for v, x in zip(variances, (a, b), strict=True))
     half_width = float(stdtrit(freedom, (1 + LEVEL) / 2) * np.sqrt(total))
     return difference - half_width, difference + half_width
@@ -107,6 +113,7 @@ def _with_means(sides: Sequence[Side], findings: Sequence[str]) -> dict[str, tup
     found = {}
     for metric in METRICS:
         points = np.stack([side.measured.points[metric] for side in sides])  # [R, C]
+        # the mean over runs within each draw: all runs are measured on the same patients
         draws = np.mean([side.measured.draws[metric] for side in sides], axis=0)  # [C, D]
         defined = ~np.isnan(points).any(axis=0)
         if defined.any():
@@ -123,6 +130,7 @@ def _difference(
     points_a, points_b = of_a[0][:, c], of_b[0][:, c]
     difference = float(points_b.mean() - points_a.mean())
     low, high = welch(points_a, points_b)
+    # about other patients for these runs, where Welch's interval is about other runs on these patients
     patients = difference_interval(difference, of_b[1][c] - of_a[1][c])
     within = None if np.isnan(low) else bool(low <= 0 <= high)
     values = (a, b, finding, metric, difference, low, high, patients.low, patients.high, within)

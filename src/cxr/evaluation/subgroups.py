@@ -128,6 +128,7 @@ def _members(rows: pd.DataFrame, attribute: str) -> list[tuple[str, Mask]]:
         names = np.array([age_band(float(age)) for age in rows["age"]])
     else:
         names = rows[attribute].replace("", UNKNOWN).to_numpy(dtype=str)
+    # by number, as text 100 would come before 20
     present = sorted(set(names), key=lambda name: (name == UNKNOWN, _number(name), name))
     return [(name, names == name) for name in present]
 
@@ -159,6 +160,7 @@ def _gaps(every: Mapping[str, Sequence[Group]], findings: Sequence[str]) -> list
     ]
     if not pairs:
         return []
+    # [P] differences of all pairs, and their draws [P, D] of the same patients
     points = np.array([pair.better.auroc[pair.column] - pair.worse.auroc[pair.column] for pair in pairs])
     draws = np.array([pair.better.draws[pair.column] - pair.worse.draws[pair.column] for pair in pairs])
     intervals = simultaneous_intervals(points, draws) if draws.shape[1] else [NONE] * len(pairs)
@@ -173,6 +175,7 @@ def _gaps(every: Mapping[str, Sequence[Group]], findings: Sequence[str]) -> list
             "gap_high": bounds.high,
         }
         for pair, point, bounds in zip(pairs, points, intervals, strict=True)
+        # the other pairs are there for their family alone, which widens the intervals
         if pair.is_gap
     ]
 

@@ -244,11 +244,13 @@ def _best(y: Float, p: Float, rule: str) -> float | None:
         return None
     # [K] the last row of each distinct probability, down to which its threshold calls rows positive
     last = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
+    # [K] true and false positives when all rows down to that one are called
     true = np.cumsum(positive)[last]
     false = last + 1 - true
     chosen = _choose(rule, true, false, num_positive, num_negative)
     if chosen is None:
         return None
+    # [K + 1]: 0 follows, so that the lowest probability has a neighbour below it, too
     falling = np.append(scores[last], 0.0)
     return _midpoint(float(falling[chosen]), float(falling[chosen + 1]))
 
@@ -268,10 +270,10 @@ def _choose(rule: str, true: Float, false: Float, num_positive: int, num_negativ
     if rule == "youden":  # J times num_positive * num_negative, in whole numbers so that ties are ties
         return int(np.argmax(true * num_negative - false * num_positive))
     name, least = parse_rule(rule)
-    if (
-        name == "sensitivity"
-    ):  # the first that reaches it has the highest specificity; the last always reaches it
+    # the first that reaches it has the highest specificity; the last always reaches it
+    if name == "sensitivity":
         return int(np.argmax(true >= least * num_positive - _SLACK))
+    # false positives rise down the list: the allowed ones come first, and the last of them finds most
     allowed = np.flatnonzero(false <= (1 - least) * num_negative + _SLACK)
     return int(allowed[np.argmax(true[allowed])]) if len(allowed) else None
 

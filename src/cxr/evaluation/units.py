@@ -42,6 +42,7 @@ def combine(predictions: Predictions, unit: Unit, method: Combine) -> Prediction
     # [N] the unit of each image; a unit with images of two splits is one row in each of them
     codes, units = pd.factorize(names + "\n" + splits)
     first = np.unique(codes, return_index=True)[1]
+    # factorize numbers units as they first appear; groupby sorts by number: rows of all arrays below agree
     probabilities = pd.DataFrame(predictions.p).groupby(codes)
     p = (probabilities.max() if method == "max" else probabilities.mean()).to_numpy()
     y = pd.DataFrame(predictions.y).groupby(codes).max().to_numpy()  # nan where no label of the unit is known
@@ -72,6 +73,7 @@ def _join_rows(rows: pd.DataFrame, codes: Indices, first: Indices) -> pd.DataFra
         if name == "age":
             joined[name] = values.min().to_numpy()
         else:
+            # an empty cell is a value too: a unit with one unknown view is mixed
             differs = (values.nunique() > 1).to_numpy()
             joined[name] = joined[name].where(~differs, MIXED)
     return joined
@@ -82,6 +84,7 @@ def _note_conflicts(predictions: Predictions, codes: Indices) -> list[str]:
     labels = pd.DataFrame(predictions.y).groupby(codes)
     differs = ((labels.max() != labels.min()) & labels.max().notna()).to_numpy()  # [units, C]
     num_known = labels.count().to_numpy()
+    # count leaves nan out, size does not
     is_partly = (num_known > 0) & (num_known < labels.size().to_numpy()[:, None])
     notes = []
     if differs.any():
@@ -128,6 +131,7 @@ def _study_of_path(image: str) -> str:
 def _with_patients(studies: "pd.Series[str]", patients: "pd.Series[str]") -> "pd.Series[str]":
     """[N] the study ids, as patient/study where an id, such as visit 1, belongs to several patients."""
     is_known = (studies != "") & (patients != "")
+    # by study id: how many patients have it, and the first of them
     patients_of = patients[is_known].groupby(studies).agg(["nunique", "first"])
     if not len(patients_of) or (patients_of["nunique"] == 1).all():
         return studies

@@ -36,6 +36,7 @@ def compare_unpaired(a: Compared, b: Compared, config: Eval) -> Comparison:
     findings = [name for name in a.predictions.findings if find_spelling(name, b.predictions.findings)]
     if not findings:
         raise CxrError(f"{a.name} and {b.name}: no finding in common", "name findings alike in both")
+    # the same images on both sides would be paired
     _refuse_same_images(a, b)
     # With the same seed two sets of as many patients would have the same draws.
     configs = config, config.model_copy(update={"draw_seed": config.draw_seed + 1})
@@ -50,6 +51,7 @@ def compare_unpaired(a: Compared, b: Compared, config: Eval) -> Comparison:
         renamed = replace(model, predictions=rows)
         sides.append(Side(renamed, rows, measure(rows, thresholds_of(model, rows.findings), resampling)))
 
+    # Images of both sides are other ones: variances of their AUROCs add up without a covariance.
     parts = [_clustered(side.predictions, drawn) for side, drawn in zip(sides, resamplings, strict=True)]
     first, second = sides
     counts = [metrics.count(second.predictions.y[:, c]) for c in range(len(findings))]
@@ -80,6 +82,7 @@ def _refuse_same_images(a: Compared, b: Compared) -> None:
     Raises:
         CxrError: There are some, and the comparison is a paired one.
     """
+    # [N of B] the row of A that is the same image, -1 where there is none
     matches = match_names(b.predictions.rows["image"], a.predictions.rows["image"]) >= 0
     if not matches.any():
         return
@@ -104,6 +107,7 @@ def _select(predictions: Predictions, findings: list[str]) -> Predictions:
     """The columns of these findings, under these names, with rows in the order of their images' names."""
     names = [find_spelling(name, predictions.findings) for name in findings]
     columns = [predictions.findings.index(name) for name in names if name is not None]
+    # so that the order of the file changes no draw
     order = np.argsort(predictions.rows["image"].to_numpy(dtype=str), kind="stable")
     rows = predictions.select(order)
     return replace(rows, findings=tuple(findings), y=rows.y[:, columns], p=rows.p[:, columns])
@@ -115,5 +119,6 @@ def _clustered(rows: Predictions, resampling: Resampling) -> list[delong.Cluster
     for c in range(len(rows.findings)):
         known: npt.NDArray[np.bool_] = ~np.isnan(rows.y[:, c])
         units = resampling.of_row[known]
+        # scores [n, 1]: one model
         parts.append(delong.clustered(rows.y[known, c], rows.p[known, c, None], units, resampling.num_units))
     return parts

@@ -50,6 +50,7 @@ def compare_within(
         attribute: The column.
         resampling: What is drawn; without it there are no intervals.
     """
+    # finding by finding: a group may have enough patients for one and too few for another
     masks = {c: _groups(predictions, attribute, c, resampling) for c in range(len(predictions.findings))}
     used = [c for c, of_finding in masks.items() if len(of_finding) > 1]
     if not used:
@@ -94,8 +95,10 @@ def _groups(
 
 def _within(finding: str, y: Float, p: Float, masks: list[Bool], resampling: Resampling | None) -> _Within:
     by_group = np.stack([np.where(mask, y, np.nan) for mask in masks], axis=1)  # [N, G]
+    # [G] pairs of a positive and a negative image, which are what an AUROC is the share of
     pairs = np.array([(labels == 1).sum() * (labels == 0).sum() for labels in by_group.T], np.float64)
     weights = pairs / pairs.sum()
+    # the share of pairs within groups that are ranked rightly
     point = float(weights @ np.array([metrics.auroc(labels, p) for labels in by_group.T]))
     draws, bounds = np.empty(0), NONE
     if resampling:
@@ -106,6 +109,7 @@ def _within(finding: str, y: Float, p: Float, masks: list[Bool], resampling: Res
 
 
 def _mean(found: list[_Within], num: int, resampling: Resampling | None) -> _Within:
+    # unweighted, as all means over findings
     point = float(np.mean([within.point for within in found]))
     draws = np.mean([within.draws for within in found], axis=0)
     bounds = NONE

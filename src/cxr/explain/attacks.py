@@ -50,6 +50,7 @@ class Attacker:
             kind: One of ATTACKS.
             radius: In grey levels of 255.
         """
+        # [B, C] labels of these rows, which are found by halving, as they ascend
         known = self.y[np.searchsorted(self.rows, rows)].astype(np.float32)
         labels = torch.from_numpy(known).to(images.device)
         parts = []
@@ -60,7 +61,7 @@ class Attacker:
                 parts.append(self._fgsm(clean, labels[part], radius))
             else:
                 parts.append(self._pgd(clean, labels[part], rows[part], radius))
-        return torch.cat(parts)[:, 0]
+        return torch.cat(parts)[:, 0]  # [B, S, S], the one channel taken off
 
     def _fgsm(self, clean: Tensor, labels: Tensor, radius: float) -> Tensor:
         """One step by the sign of the gradient (Goodfellow et al. 2015)."""
@@ -68,8 +69,10 @@ class Attacker:
 
     def _pgd(self, clean: Tensor, labels: Tensor, rows: Rows, radius: float) -> Tensor:
         """Steps from a random start, each back into the ball and the range (Madry et al. 2018)."""
+        # Both limits at once: a step back into this box is back into the ball and into the grey levels.
         low, high = (clean - radius).clamp(min=0), (clean + radius).clamp(max=255)
         shape = tuple(clean.shape[1:])
+        # A generator for each row, so that a batch of another size attacks the same image in the same way.
         starts = [np.random.default_rng((self.seed, int(row))).uniform(-1, 1, shape) for row in rows]
         noise = torch.from_numpy(np.stack(starts)).to(clean)
         attacked = (clean + radius * noise).clamp(low, high)
@@ -83,6 +86,7 @@ class Attacker:
         with torch.enable_grad():
             logits = self.classifier(leaf) + self.classifier.logit_shift
             known = ~labels.isnan()
+            # nan labels become 0 with a weight of 0: they would else make every gradient nan
             losses = functional.binary_cross_entropy_with_logits(
                 logits, labels.nan_to_num().to(logits), known.to(logits), reduction="sum"
             )

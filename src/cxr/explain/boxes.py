@@ -105,6 +105,7 @@ def read_boxes(path: Path) -> BoxFile:
     kind = next((kind for kind, names in _FORMATS.items() if set(names) <= set(heading)), None)
     if kind is None:
         raise CxrError(f"{path}: its columns are not those of a table of boxes", _HINT)
+    # cells are taken by heading, so that further columns and another order do no harm
     at = [heading.index(name) for name in _FORMATS[kind]]
     boxes: list[TrueBox] = []
     empty: list[str] = []
@@ -159,10 +160,13 @@ def place_box(box: TrueBox, shape: tuple[int, ...], frame: int | None) -> tuple[
     x, y, box_width, box_height = box.corners
     left, right = x * across, (x + box_width) * across
     top, bottom = y * down, (y + box_height) * down
+    # Wholly outside is refused by the caller: most likely the box is in another frame.
     if right <= 0 or bottom <= 0 or left >= width or top >= height:
         return None, True
+    # half a pixel over the edge is rounding, and no part that is cut off
     is_cut = left < -0.5 or top < -0.5 or right > width + 0.5 or bottom > height + 0.5
     first_column, first_row = min(max(0, round(left)), width - 1), min(max(0, round(top)), height - 1)
+    # at least one pixel: a box without any could not be scored
     last_column = max(first_column + 1, min(width, round(right)))
     last_row = max(first_row + 1, min(height, round(bottom)))
     return Box(first_column, first_row, last_column - first_column, last_row - first_row), is_cut

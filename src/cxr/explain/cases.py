@@ -54,6 +54,7 @@ def gather(file: BoxFile, images: Sequence[Image], findings: tuple[str, ...]) ->
     known = _by_name(file, images)
     groups: dict[tuple[Image, str], list[TrueBox | TrueMask]] = defaultdict(list)
     numbers_of: dict[str, tuple[int, ...]] = {}
+    # the first reason that holds is the one that is told
     for mark in file.boxes:
         shown, numbers = scored_findings(mark.finding, findings)
         image = known.get(mark.image)
@@ -78,6 +79,7 @@ def count_marks(file: BoxFile, num: int) -> str:
 
 def _by_name(file: BoxFile, images: Sequence[Image]) -> Mapping[str, Image]:
     """Images by the names that a file of boxes may have for them."""
+    # File names first, so that a full name wins over the file name of another image.
     known = {image.name.rpartition("/")[2]: image for image in images}
     known |= {image.name: image for image in images}
     if file.format == "vindr":  # without an ending
@@ -140,6 +142,7 @@ def _fit(mark: TrueMask, shape: tuple[int, ...]) -> Bool | None:
     if mark.size == shape:
         return mask
     (height, width), (image_height, image_width) = mark.size, shape[:2]
+    # ratio of the two ratios of sides, 1 where they are alike
     if abs(width * image_height / (height * image_width) - 1) > _SAME_SHAPE:
         return None
     # the share of each pixel; where no pixel has half, those that have any

@@ -59,7 +59,9 @@ def draw_contact_sheets(
     if rows is None or not num:
         return ()
     chosen = choose_examples(predictions, np.array(thresholds.values), num)
+    # an image may be an example of several findings: its map is computed once, for all of them
     wanted = sorted({row for each in chosen.values() for row in each})
+    # prediction -> row of the dataset -> row of the store
     squares = {row: first.dataset.store.pixels[int(first.dataset.index[rows[row]])] for row in wanted}
     maps = _compute(first, squares, wanted) if len(candidates) == 1 else {}
     sections: list[Part] = []
@@ -86,10 +88,12 @@ def choose_examples(predictions: Predictions, thresholds: npt.NDArray[np.float64
     """The most confident rows of each finding and kind, for thresholds [C]; equal ones in their order."""
     y, p = predictions.y, predictions.p
     chosen: Chosen = {}
+    # [C] or fewer: the findings with the most positive images, then back in their order
     frequent = np.argsort(-np.nansum(y, axis=0), kind="stable")[:_MAX_FINDINGS]
     for c in sorted(int(number) for number in frequent):
         is_called = p[:, c] >= thresholds[c]
         masks = ((y[:, c] == 1) & is_called, (y[:, c] == 0) & is_called, (y[:, c] == 1) & ~is_called)
+        # the most confident first: highest probability where it is called, lowest where it is missed
         for kind, mask, sign in zip(KINDS, masks, (-1, -1, 1), strict=True):
             rows = np.flatnonzero(mask)
             order = np.argsort(sign * p[rows, c], kind="stable")[:num]
@@ -107,6 +111,7 @@ def _find_rows(candidate: Candidate, predictions: Predictions, split: str) -> np
     if names == images:
         return rows
     by_name = dict(zip(names, rows, strict=True))
+    # two images of one name, or a row that is no image of the dataset: no picture is better than a wrong one
     if len(by_name) < len(names) or not set(images) <= by_name.keys():
         return None
     return np.array([by_name[image] for image in images], np.int64)

@@ -65,6 +65,7 @@ def _speckle_noise(grey: Grey, strength: float, rng: np.random.Generator) -> Gre
 
 
 def _impulse_noise(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
+    # both are drawn for every pixel: hits of a weaker level are hits of a stronger one, too
     is_hit, is_white = rng.random(grey.shape) < strength, rng.random(grey.shape) < 0.5
     return np.where(is_hit, np.where(is_white, np.uint8(255), np.uint8(0)), grey)
 
@@ -77,6 +78,7 @@ def _gaussian_blur(grey: Grey, strength: float, rng: np.random.Generator) -> Gre
     # the deviation that torchvision takes for a kernel, both scaled to the size of the image
     scale = grey.shape[0] / _PUBLISHED_SIZE
     deviation = (0.3 * ((strength - 1) * 0.5 - 1) + 0.8) * scale
+    # odd, as a kernel has a middle
     width = 2 * max(1, round((strength - 1) / 2 * scale)) + 1
     return np.asarray(cv2.GaussianBlur(grey, (width, width), deviation), np.uint8)
 
@@ -136,6 +138,7 @@ def _marker(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
     left = size - margin - shape[0] if letter == "L" else margin
     marked = grey.copy()
     place = marked[margin : margin + height, left : left + shape[0]]
+    # the brighter of both: black around the letter covers nothing of the image
     np.maximum(place, white[: place.shape[0], : place.shape[1]], out=place)
     return marked
 
@@ -155,6 +158,7 @@ def _invert(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
 
 def _bit_depth(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
     """As many grey levels as so many bits hold, from black to white."""
+    # 2^bits levels are 2^bits - 1 steps, so that black stays 0 and white stays 255
     steps = 2 ** int(strength) - 1
     return np.asarray(np.rint(np.floor(grey / 256 * (steps + 1)) / steps * 255), np.uint8)
 

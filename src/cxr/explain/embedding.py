@@ -36,6 +36,7 @@ def embed_pca(features: Float32) -> tuple[Float64, Float64]:
     centred = features.astype(np.float64)
     if len(features) < 2 or not centred.std(axis=0).any():
         return places, shares
+    # Eigenvectors of the covariance [D, D] where that is smaller than the features [n, D].
     pca = PCA(num, svd_solver="covariance_eigh" if features.shape[1] < len(features) else "full")
     places[:, :num] = pca.fit_transform(centred)
     shares[:num] = pca.explained_variance_ratio_

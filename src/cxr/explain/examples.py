@@ -67,6 +67,7 @@ class Examples:
             with self._lock:
                 kept = self._kept[number, kind]
                 kept.append((confidence, image.name, Thumbnail(jpeg, image.name, caption)))
+                # By confidence, then by name: threads finish in any order, the pictures shown are the same.
                 kept.sort(key=lambda example: (-example[0], example[1]))
                 del kept[self._num :]
 
@@ -109,6 +110,7 @@ def draw_pair(
     """The radiograph beside itself with the map, boxes on both: BGR [h, 2 w, 3]."""
     values = panel.lay(cells)
     plain = np.asarray(cv2.cvtColor(panel.grey, cv2.COLOR_GRAY2BGR), np.uint8)
+    # a map without anything positive must not divide by 0
     top = max(float(values.max()), 1e-9)
     if is_called:
         mapped = Scale(top).paint(panel.grey, values)

@@ -58,6 +58,7 @@ def list_images(config: Config, checkpoint: Checkpoint) -> tuple[list[Image], li
         if not table.names_patients:
             notes.append(NO_PATIENTS)
         rows = table.rows.iloc[dataset.found]
+        # by this split, for a checkpoint that does not say whom it has seen
         is_seen = np.isin(dataset.split.assigned[dataset.found], ("train", "val"))
         if not reason:
             is_seen = _find_seen(dataset, rows["image"].tolist(), rows["patient_id"].tolist(), checkpoint)
@@ -65,6 +66,7 @@ def list_images(config: Config, checkpoint: Checkpoint) -> tuple[list[Image], li
         for name, path, patient, seen, known in zip(
             rows["image"], rows["path"], rows["patient_id"], is_seen, labels, strict=True
         ):
+            # two datasets may have a patient 1; an image without a patient is a patient
             person = f"{dataset.name}/{patient or name}"
             images.append(Image(name, table.root / path, person, bool(seen), tuple(known)))
     return images, notes

@@ -84,6 +84,7 @@ def inspect(sample: Sample, image: Path | None, layers: Sequence[str], with_umap
         CxrError: The image cannot be read, a layer's output is no map, or too few images for UMAP.
     """
     classifier = sample.candidate.checkpoint.classifier
+    # [n, D] of all images; a logit is a weighted sum of them and a bias
     pooled = np.concatenate(
         [
             pool(maps["model"])
@@ -107,6 +108,7 @@ def _choose_image(sample: Sample, path: Path | None) -> tuple[str, Grey]:
     if path is not None:
         preprocess = sample.candidate.checkpoint.metadata.preprocess
         return path.name, prepare(read_file(path, preprocess.intensity), preprocess)
+    # over all findings: [n, C] -> [n]
     place = int(sample.predictions.p.max(axis=1).argmax())
     square = read_squares(sample, sample.rows[place : place + 1])[0].cpu().numpy()
     return str(sample.predictions.rows["image"].iloc[place]), square
@@ -151,6 +153,7 @@ def _draw(
     pairs = list(feature_maps(sample, rows, {"model": classifier}, finding))
     maps = np.concatenate([maps["model"][:, number].float().cpu().numpy() for _, maps in pairs])
     squares = torch.cat([batch.images for batch, _ in pairs]).cpu().numpy()
+    # of this channel: channels have no common unit
     scale = Scale(max(float(maps.max()), 1e-9))
     labels = sample.predictions.y[:, sample.predictions.findings.index(finding)]
     words = {1.0: "positive", 0.0: "negative"}

@@ -31,7 +31,9 @@ _TITLE_COLUMNS = 24
 def mosaic(maps: Float32, num_columns: int = _COLUMNS) -> Float64:
     """Maps [K, h, w] side by side with a line of nan between them."""
     num, height, width = maps.shape
+    # rounded up
     num_rows = -(-num // num_columns)
+    # a line of one cell after each map, but none after the last
     result = np.full((num_rows * (height + 1) - 1, num_columns * (width + 1) - 1), np.nan)
     for place, one in enumerate(maps):
         row, column = divmod(place, num_columns)
@@ -42,6 +44,7 @@ def mosaic(maps: Float32, num_columns: int = _COLUMNS) -> Float64:
 
 def draw_filters(filters: Float32) -> Figure:
     """The filters [K, h, w] of the first layer on one scale, symmetrical about 0."""
+    # grey is 0, so that signs can be seen; 1 where all weights are 0, as a scale of no width cannot be drawn
     top = float(np.abs(filters).max()) or 1.0
     shown = mosaic(filters)
     alt = (
@@ -89,6 +92,7 @@ def draw_embedding(
         for column, word in _ATTRIBUTES.items()
         if column in predictions.rows
     ]
+    # a single group tells no images apart
     panels = [(text, groups) for text, groups in panels if len(groups) > 1]
     titles = shorten_all([text for text, _ in panels], _TITLE_COLUMNS)
     num_columns = max(1, min(_PANELS_PER_ROW, len(panels)))
@@ -102,6 +106,7 @@ def draw_embedding(
                 continue
             _scatter(axes, places, panels[place][1])
             axes.set_title(titles[place])
+            # at the lower and the left edge alone: all panels have the same axes
             axes.set_xlabel(labels[0] if place + num_columns >= len(panels) else "")
             axes.set_ylabel(labels[1] if place % num_columns == 0 else "")
 

@@ -37,14 +37,17 @@ def integrate_gradients(
         findings = list(range(num_findings)) if wanted is None else list(wanted[number])
         baseline = image.mean().expand_as(image)
         with torch.no_grad():
+            # [2, F] logits at both ends, whose difference the map must add up to
             ends = classifier(torch.stack([image, baseline]))[:, findings]
         difference = ends[0] - ends[1]
         allowed = TOLERANCE * difference.abs().clamp(min=1)
+        # A rule of twice the steps has other places: nothing of the map before can be kept.
         num_steps = FEWEST_STEPS
         maps = attribute(classifier, image, baseline, findings, num_steps)
         while num_steps < MOST_STEPS and ((maps.sum(dim=(1, 2)) - difference).abs() > allowed).any():
             num_steps *= 2
             maps = attribute(classifier, image, baseline, findings, num_steps)
+        # a map that does not add up after MOST_STEPS is kept as it is
         result[number, findings] = maps
     return result
 
@@ -56,9 +59,11 @@ def attribute(
 
     The mean is over the straight line between them, by Gauss and Legendre's rule of `num_steps` places.
     """
+    # Both go from [-1, 1] to [0, 1]: places are shifted and halved, weights, which add up to 2, are halved.
     places, weights = np.polynomial.legendre.leggauss(num_steps)  # on [-1, 1]
     alphas = torch.tensor((1 + places) / 2, dtype=torch.float32, device=image.device).view(-1, 1, 1, 1)
     shares = torch.tensor(weights / 2, dtype=torch.float32, device=image.device)
+    # [F, S, S]
     gradients = torch.zeros(len(findings), *image.shape[1:], device=image.device)
     for start in range(0, num_steps, _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
@@ -66,7 +71,10 @@ def attribute(
         with torch.enable_grad():
             logits = classifier(between)  # [P, C], once for all findings
             for number, finding in enumerate(findings):
+                # The gradient of this sum is the weighted sum of the gradients of each place.
                 summed = (logits[:, finding] * shares[part]).sum()
                 (gradient,) = torch.autograd.grad(summed, between, retain_graph=True)
+                # [P, 1, S, S] summed to [S, S]: shares have weighted the places already
                 gradients[number] += gradient.sum(dim=(0, 1))
+    # [F, S, S] * [1, S, S]
     return gradients * (image - baseline)

@@ -19,6 +19,7 @@ def first_filters(classifier: Classifier) -> Float32:
     filters are summed over the channels after that division.
     """
     convolution = next(part for part in classifier.backbone.modules() if isinstance(part, nn.Conv2d))
+    # [K, 3, h, w] divided by channel; the sum over channels is what acts on one grey value
     scaled = convolution.weight / classifier.std.view(1, -1, 1, 1)
     return np.asarray(scaled.sum(dim=1).detach().cpu().numpy(), np.float32)
 
@@ -62,6 +63,7 @@ def activations(classifier: Classifier, image: Tensor, names: Sequence[str]) -> 
         for name in names
     ]
     try:
+        # float32, so that pictures of activations do not depend on the machine's half precision
         with prediction(), torch.autocast(image.device.type, enabled=False):
             classifier.feature_map(image)
     finally:
@@ -77,5 +79,6 @@ def activations(classifier: Classifier, image: Tensor, names: Sequence[str]) -> 
 
 def most_active(maps: Float32, num: int) -> list[int]:
     """Numbers of the channels of maps [D, h, w] with the highest mean, highest first."""
+    # stable, so that equal channels come in their order
     order = np.argsort(-maps.mean(axis=(1, 2)), kind="stable")
     return [int(number) for number in order[:num]]

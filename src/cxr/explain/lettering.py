@@ -85,6 +85,7 @@ class Lettering:
             if self.width(longer, size) <= width:
                 lines[-1] = longer
                 continue
+            # A word that does not fit begins a new line; one that is longer than a line is broken by letters.
             if lines[-1]:
                 lines.append("")
             for letter in word:

@@ -56,6 +56,7 @@ def to_levels(values: Float32) -> Levels:
     low, high = values.min(), values.max()
     if high <= low:
         return np.zeros(values.shape, np.uint8)
+    # in place: a map has as many pixels as the image
     shifted = values - low
     shifted /= high - low
     shifted *= 255
@@ -64,6 +65,7 @@ def to_levels(values: Float32) -> Levels:
 
 def to_mask(levels: Levels) -> Bool:
     """CheXlocalize's step from a map in 256 levels to a mask: Otsu's threshold."""
+    # Otsu's threshold of a constant map is no threshold: such a map has no mask
     _, mask = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)
     return np.asarray(mask, np.uint8) > 0 if levels.any() else np.zeros(levels.shape, np.bool_)
 
@@ -81,6 +83,7 @@ def draw_boxes(levels: Levels) -> list[Box]:
     """
     if not levels.any():
         return [Box(0, 0, levels.shape[1], levels.shape[0])]
+    # an island that is the same at both levels gives one box
     boxes = dict.fromkeys(box for level in _LEVELS for box in find_islands(levels >= level))
     return list(boxes)
 
@@ -103,6 +106,7 @@ def overlap(found: Box, truth: Box) -> tuple[float, float]:
     """(IoU, IoBB): intersection over union, and over the box that was found (Wang et al. 2017)."""
     width = min(found.x + found.width, truth.x + truth.width) - max(found.x, truth.x)
     height = min(found.y + found.height, truth.y + truth.height) - max(found.y, truth.y)
+    # negative where the boxes do not touch; two negatives would make a positive area
     common = max(0, width) * max(0, height)
     area, truth_area = found.width * found.height, truth.width * truth.height
     return common / (area + truth_area - common), common / area

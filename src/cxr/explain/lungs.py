@@ -35,6 +35,7 @@ def draw_template() -> Bool:
     ticks = (np.arange(TEMPLATE_SIZE) + 0.5) / TEMPLATE_SIZE
     mask = np.zeros((TEMPLATE_SIZE, TEMPLATE_SIZE), np.bool_)
     for across, down in _LOBES:
+        # [256, 256] the ellipse's equation, 1 on its edge; middles of pixels are at (n + 0.5) / 256
         squared = ((ticks[None, :] - across) / _REACH[0]) ** 2 + ((ticks[:, None] - down) / _REACH[1]) ** 2
         mask |= squared <= 1
     return mask
@@ -46,6 +47,7 @@ def enclose(mask: Bool) -> Bool:
     hull = np.zeros(mask.shape, np.uint8)
     if len(places):
         cv2.fillConvexPoly(hull, cv2.convexHull(places), 1)
+        # a round brush this wide grows the hull by the margin on every side
         width = 2 * round(MARGIN * mask.shape[0]) + 1
         round_one = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
         return np.asarray(cv2.dilate(hull, round_one), np.bool_)
@@ -86,6 +88,7 @@ def open_segmentation(lungs: Lungs, device: torch.device) -> Segment | None:
         scaled = (images[:, None].float() * (2 / 255) - 1) * 1024  # as the package scales its images
         scaled = functional.interpolate(scaled, size=(512, 512), mode="bilinear", align_corners=False)
         with torch.inference_mode():
+            # [B, 1, h, w] the larger of both lungs' logits; above 0 is a probability above one half
             logits = network(scaled)[:, sides].amax(dim=1, keepdim=True)
         size = images.shape[-2:]
         return functional.interpolate(logits, size=size, mode="bilinear", align_corners=False)[:, 0] > 0

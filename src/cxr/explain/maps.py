@@ -85,19 +85,23 @@ def _by_gradients(
         # images do not depend on each other, so the gradient of the sum is the gradient of each
         (gradient,) = torch.autograd.grad(logits[:, finding].sum(), leaf, retain_graph=True)
         weights = weigh(leaf.detach(), gradient)  # [B, D]
+        # relu: what speaks against the finding is no part of the map (equation 2 of Grad-CAM)
         maps.append(torch.einsum("bdhw,bd->bhw", leaf.detach(), weights).relu())
     return torch.stack(maps, dim=1)
 
 
 def _weigh_gradcam(features: Tensor, gradient: Tensor) -> Tensor:
+    # [B, D], alpha of equation 1: the gradient averaged over the places of a channel
     return gradient.mean(dim=(2, 3))
 
 
 def _weigh_gradcam_plus_plus(features: Tensor, gradient: Tensor) -> Tensor:
     """Equation 19, for the score exp(logit), whose higher derivatives are powers of the gradient."""
     squared, cubed = gradient**2, gradient**3
+    # [B, D, h, w]; 0 where the gradient is, and 0 / 0 would make the whole map nan
     below = 2 * squared + (features.sum(dim=(2, 3), keepdim=True) * cubed)
     alpha = torch.where(below != 0, squared / torch.where(below != 0, below, torch.ones_like(below)), 0)
+    # [B, D]: the weights, of places where the logit rises with the channel
     return (alpha * gradient.relu()).sum(dim=(2, 3))
 
 
@@ -105,10 +109,13 @@ def _occlude(classifier: Classifier, images: Tensor, dtype: torch.dtype | None) 
     """Probability lost [B, C, n, n] when a square of the image's mean grey hides part of [B, 1, S, S]."""
     size, num_images = images.shape[-1], len(images)
     num = min(_PLACES, size)
+    # [num + 1] pixels at which the places begin and end; they need not divide the size
     edges = [round(place * size / num) for place in range(num + 1)]
     reach = _PATCH_PLACES // 2
+    # [B, 1, 1, 1] the mean grey of each image
     fill = images.mean(dim=(2, 3), keepdim=True)
     places = [(row, column) for row in range(num) for column in range(num)]
+    # places that are computed together, so that about 128 images fill a batch
     step = max(1, _OCCLUDED_AT_ONCE // num_images)
     with prediction(), torch.autocast(images.device.type, dtype, enabled=dtype is not None):
         whole = classifier.probabilities(classifier(images))  # [B, C]
@@ -117,9 +124,11 @@ def _occlude(classifier: Classifier, images: Tensor, dtype: torch.dtype | None) 
             part = places[start : start + step]
             hidden = images.repeat(len(part), 1, 1, 1)  # [P * B, 1, S, S], place after place
             for number, (row, column) in enumerate(part):
+                # the patch is cut at the border of the image
                 top, bottom = edges[max(0, row - reach)], edges[min(num, row + reach + 1)]
                 left, right = edges[max(0, column - reach)], edges[min(num, column + reach + 1)]
                 hidden[number * num_images : (number + 1) * num_images, :, top:bottom, left:right] = fill
+            # [P, B, C]
             after = classifier.probabilities(classifier(hidden)).view(len(part), *whole.shape)
             for (row, column), p in zip(part, after, strict=True):
                 lost[:, :, row, column] = (whole - p).float()
@@ -128,6 +137,7 @@ def _occlude(classifier: Classifier, images: Tensor, dtype: torch.dtype | None) 
 
 def randomise(classifier: Classifier, seed: int = 0) -> Classifier:
     """The same network with first weights in place of the trained ones (Adebayo et al. 2018)."""
+    # The caller's random numbers go on as if nothing had been drawn.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         fresh = Classifier(classifier.name, classifier.head.out_features, classifier.stem)

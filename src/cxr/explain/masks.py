@@ -52,6 +52,7 @@ def read_masks(path: Path, data: bytes) -> BoxFile:
             except ValueError as error:
                 problems.append(f"{path}: {image}, {finding}: {error}")
                 continue
+            # every second run is of 1: without any the finding was not marked
             if read.runs[1::2].any():
                 found.append(read)
             else:
@@ -70,6 +71,7 @@ def _read_mask(image: str, finding: str, mask: object) -> TrueMask:
     size, counts = (mask.get("size"), mask.get("counts")) if isinstance(mask, dict) else (None, None)
     match size:
         case [int() as height, int() as width] if height > 0 and width > 0:
+            # before anything of that size is made
             if height * width > _MAX_PIXELS:
                 raise ValueError(f"a mask of {height} x {width} pixels is too large")
         case _:

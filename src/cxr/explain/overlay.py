@@ -57,6 +57,7 @@ class Source:
 
 def draw_overlay(panel: Panel, shown: Shown, scale: Scale, source: Source) -> Colour:
     """The figure of one finding: BGR [H, W, 3]."""
+    # [H, W] in the pixels that are drawn
     values = panel.lay(shown.cells)
     tiles = [("Radiograph", _plain(panel)), (shown.describe(), _with_map(panel, values, shown, scale))]
     lines = [*_describe_map(shown, scale, values), *_describe_source(shown, source)]
@@ -180,6 +181,7 @@ class _Layout:
 
 
 def _lay_out(num_columns: int, width: int) -> _Layout:
+    # letters of a figure wider than usual grow with it; they never shrink below their size
     unit = max(1.0, num_columns * width / _USUAL_WIDTH)
     column = max(width, _MIN_WIDTH // num_columns)
     large, small, margin, bar_column = (round(length * unit) for length in (24, 17, 14, 120))
@@ -200,6 +202,7 @@ def _compose(
     at = _lay_out(num_columns, width)
     # 1. how much room everything takes
     headings = [letters.wrap(heading, at.small, at.column) for heading, _ in tiles]
+    # room for the longest heading, so that the tiles of a row stand at one height
     above = max(map(len, headings)) * at.line + at.margin // 3
     row_height = above + height + at.margin
     total_width = 2 * at.margin + num_columns * (at.column + at.margin) + at.bar_column
@@ -248,6 +251,7 @@ def _draw_bar(
     for number, word in enumerate(("added to", "the logit")):
         letters.write(figure, word, (x, y + at.small + number * at.line), at.small)
     y, height, width = y + 3 * at.line, height - 4 * at.line, round(1.5 * at.small)
+    # [height, width] from the top of the scale down to 0, painted as a map is
     values = np.linspace(scale.top, 0, height, dtype=np.float32)[:, None].repeat(width, axis=1)
     grey = np.full(values.shape, 110, np.uint8)
     painted = scale.paint(grey, values) if is_coloured else cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)

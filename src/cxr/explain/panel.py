@@ -40,6 +40,7 @@ class Panel:
 
     def lay(self, cells: Float32) -> Float32:
         """A map [h, w] of the model's square, smooth on these pixels [H, W]; 0 where it saw nothing."""
+        # smooth first, in the model's square, then to the image's shape
         result = np.zeros(self.grey.shape, np.float32)
         result[self.kept.slices] = undo_fit(
             smooth(cells, _SMOOTH_SIZE), (self.kept.height, self.kept.width), self.fit
@@ -51,16 +52,19 @@ def make_panel(grey: Grey, preprocess: Preprocess, shorter: int = SHORTER_SIDE) 
     """A radiograph with at least `shorter` pixels on its shorter side and at most 2048 on the longer one."""
     height, width = grey.shape
     factor = max(shorter / min(height, width), 1.0)
+    # the limit wins over the shorter side: a narrow strip would else become very long
     factor = min(factor, LONGEST_SIDE / max(height, width))
     shape = max(1, round(height * factor)), max(1, round(width * factor))
 
     def scale(box: Box) -> Box:
         left, right = (round(x * shape[1] / width) for x in (box.x, box.x + box.width))
         top, bottom = (round(y * shape[0] / height) for y in (box.y, box.y + box.height))
+        # at least one pixel inside, whatever rounding does
         left, top = min(left, shape[1] - 1), min(top, shape[0] - 1)
         return Box(left, top, max(1, right - left), max(1, bottom - top))
 
     kept, seen = kept_box(grey, preprocess), seen_box(grey, preprocess)
+    # the mean of the pixels where the image shrinks, a smooth curve where it grows
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     drawn = grey if factor == 1 else cv2.resize(grey, shape[::-1], interpolation=method)
     return Panel(np.asarray(drawn, np.uint8), scale(kept), scale(seen), preprocess.fit)
@@ -93,6 +97,7 @@ def smooth(cells: Float32, size: int) -> Float32:
     at its middle, none is above the largest or below the smallest cell. Linear interpolation would show
     stripes, and cubic splines would invent peaks.
     """
+    # along one axis, then, transposed, along the other
     rows = _interpolate(cells, size)
     return np.ascontiguousarray(_interpolate(rows.T, size).T)
 
@@ -104,6 +109,7 @@ def _interpolate(values: Float32, size: int) -> Float32:
     num = len(values)
     if num == 1:
         return np.repeat(values, size, axis=0)
+    # A cell's value stands at its middle; outside the first and the last middle it stays as it is.
     middles = (np.arange(num) + 0.5) / num
     places = np.clip((np.arange(size) + 0.5) / size, middles[0], middles[-1])
     return np.asarray(PchipInterpolator(middles, values, axis=0)(places), np.float32)

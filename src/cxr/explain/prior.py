@@ -34,6 +34,7 @@ class Prior:
         height, width = mask.shape
         filled = mask.astype(np.float32)
         small = np.asarray(cv2.resize(filled, (_SIZE, _SIZE), interpolation=cv2.INTER_AREA), np.float32)
+        # [64, 64] shares: INTER_AREA gives a cell the part of it that boxes cover
         self._masks[finding] += small
         rows, columns = (_span(np.asarray(small.any(axis=axis), np.bool_)) for axis in (1, 0))
         self._parts[finding, patient].append((rows, columns, small[rows, columns].copy()))
@@ -45,14 +46,17 @@ class Prior:
     def maps(self, finding: str, patient: str, shape: tuple[int, ...]) -> dict[str, Float32]:
         """The maps [H, W] of a finding from all other patients; constant where there are none."""
         height, width = shape[:2]
+        # all patients less this one: a prior that knows the image's own boxes would be no prior
         *corners, num = self._corners[finding, ""] - self._corners[finding, patient]
         mean_box = np.zeros(shape, np.float32)
         if num < 0.5:
             return {"prior": mean_box, "frequent": mean_box}
         left, top, right, bottom = (corner / num for corner in corners)
+        # at least one pixel in each direction, however small the mean box is
         rows = slice(round(top * height), max(round(top * height) + 1, round(bottom * height)))
         columns = slice(round(left * width), max(round(left * width) + 1, round(right * width)))
         mean_box[rows, columns] = 1
+        # the same for the grid, whose parts of this patient were kept
         others = self._masks[finding].copy()
         for row_span, column_span, part in self._parts[finding, patient]:
             others[row_span, column_span] -= part

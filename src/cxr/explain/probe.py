@@ -56,6 +56,7 @@ def probe(fit: Rows, test: Rows, resampling: Resampling | None) -> tuple[pd.Data
         test: Images to score, in the order of the resampling.
         resampling: What is drawn; without it there are no intervals.
     """
+    # The features might tell a patient who is in both, and the attribute with the patient.
     is_apart = ~fit.table["patient_id"].isin(test.table["patient_id"]).to_numpy()
     fit = Rows(fit.table[is_apart], {name: values[is_apart] for name, values in fit.features.items()})
     rows: list[dict[str, object]] = []
@@ -70,6 +71,7 @@ def probe(fit: Rows, test: Rows, resampling: Resampling | None) -> tuple[pd.Data
     ages = fit.table["age"].to_numpy(np.float64), test.table["age"].to_numpy(np.float64)
     if not np.isnan(ages[0]).all() and not np.isnan(ages[1]).all():
         median = float(np.nanmedian(ages[0]))
+        # the median of the images that are fitted on, so that the test images choose nothing
         above = [np.where(np.isnan(age), np.nan, age > median) for age in ages]
         rows += _probe_class(f"age above {median:g}", fit, test, above[0], above[1], resampling, notes)
         rows += _probe_age(fit, test, ages[0], ages[1], resampling)
@@ -108,6 +110,7 @@ def _probe_class(
     groups = fit.table["patient_id"].to_numpy(dtype=str)[known]
     found = {}
     for name in (MODEL, RANDOM):
+        # random weights show what any network's features tell, trained or not
         regression = _fit_logistic(fit.features[name][known], fit_y[known], groups)
         scores = regression.decision_function(test.features[name]).astype(np.float64)
         found[name] = metrics.auroc(test_y, scores), _auroc_interval(test_y, scores, resampling)
@@ -138,7 +141,9 @@ def _fit_logistic(features: Float32, y: Float, groups: npt.NDArray[np.str_]) -> 
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    # standardised within each fold: the penalty treats all features alike
     model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    # Folds of whole patients: a penalty is chosen for patients that the fit has not seen.
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
     grid = {"logisticregression__C": _STRENGTHS}
     with warnings.catch_warnings():
@@ -158,9 +163,11 @@ def _probe_age(
     mae: dict[str, tuple[float, Interval]] = {}
     for name in (MODEL, RANDOM):
         regression = _fit_ridge(fit.features[name][known], fit_age[known], groups)
+        # years, [n]
         errors = test_age[tested] - regression.predict(test.features[name][tested])
         of_row = resampling.of_row[tested] if resampling else None
         r2[name], mae[name] = _age_metrics(errors, test_age[tested], of_row, resampling)
+    # the error of one who always says the median age of the images that are fitted on
     chance = float(np.abs(test_age[tested] - np.median(fit_age[known])).mean())
     counts = int(known.sum()), int(tested.sum()), None
     return [_row("age", "R2", *counts, r2, 0.0), _row("age", "MAE (years)", *counts, mae, chance)]
@@ -172,6 +179,7 @@ def _fit_ridge(features: Float32, y: Float, groups: npt.NDArray[np.str_]) -> Any
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    # from 0.1 to 100,000, a factor of ten apart
     grid = {"ridge__alpha": [10.0**power for power in range(-1, 6)]}
     folds = GroupKFold(_FOLDS, shuffle=True, random_state=0)
     return GridSearchCV(make_pipeline(StandardScaler(), Ridge()), grid, scoring="r2", cv=folds).fit(
@@ -190,6 +198,7 @@ def _age_metrics(
     if resampling is None or of_row is None:
         return (points[0], NONE), (points[1], NONE)
     sums = np.stack([np.bincount(of_row, part, resampling.num_units) for part in parts])
+    # [5, U] @ [U, d] of some draws at a time
     drawn = [_from_sums(sums @ counts) for counts in resampling.counts()]
     units = effective_units(of_row)
     r2_draws, mae_draws = (np.concatenate(values) for values in zip(*drawn, strict=True))
@@ -203,4 +212,5 @@ def _from_sums(sums: Float) -> tuple[Float, Float]:
     """(R2 [D], mean absolute error [D]) of the sums [5, D] of `_age_metrics`."""
     num, squared_errors, total, squares, absolute = sums
     with np.errstate(invalid="ignore", divide="ignore"):
+        # R2: squared errors over the squares about the draw's own mean
         return 1 - squared_errors / (squares - total**2 / num), absolute / num

@@ -48,6 +48,7 @@ class Regions:
         template = draw_template()
         self._lungs = torch.from_numpy(template).to(device)
         self._chest = torch.from_numpy(enclose(template)).to(device)
+        # (row numbers as bytes, masks) of the last batch
         self._last: tuple[bytes, dict[Region, Tensor]] | None = None
 
     def hide(self, images: Tensor, rows: Rows, region: Region) -> Tensor:
@@ -58,17 +59,21 @@ class Regions:
         """Masks [B, S, S] of all regions."""
         key = rows.tobytes()  # several changes of a batch follow each other
         if self._last is None or self._last[0] != key:
+            # the batch before is forgotten: masks of one batch are all that is kept
             self._last = key, self._find(images)
         return self._last[1]
 
     def _find(self, images: Tensor) -> dict[Region, Tensor]:
         across, down = locate(images)
+        # [B, S, S] from the template, then from the segmentation where that is at hand
         lungs, chest = (_lay(template, across, down) for template in (self._lungs, self._chest))
         if self._segment:
             found = self._segment(images)
+            # [B]
             is_found = ~has_failed(found)
             self.num_failed += int((~is_found).sum())
             hulls = np.stack([enclose(mask) for mask in found.cpu().numpy()])
+            # the template stands in, image by image, where the segmentation failed
             lungs = torch.where(is_found[:, None, None], found, lungs)
             chest = torch.where(is_found[:, None, None], torch.from_numpy(hulls).to(images.device), chest)
         return {
@@ -93,9 +98,11 @@ def _along(is_content: Tensor) -> Tensor:
     """[B, S] places within the content; an image that is black everywhere is all content."""
     size = is_content.shape[1]
     is_content = is_content | ~is_content.any(dim=1, keepdim=True)
+    # [B, S]; argmax gives the first 1, and of the flipped marks the distance of the last 1 from the end
     marks = is_content.to(torch.int32)
     first = marks.argmax(dim=1, keepdim=True)  # the first of the largest
     last = size - marks.flip(1).argmax(dim=1, keepdim=True)
+    # [S] middles of the pixels; a place is 0 where the content begins and 1 where it ends
     middles = torch.arange(size, device=is_content.device) + 0.5
     return (middles - first) / (last - first)
 
@@ -107,6 +114,7 @@ def _ends(place: Tensor, share: float) -> Tensor:
 def _lay(template: Tensor, across: Tensor, down: Tensor) -> Tensor:
     """[B, S, S] a template [T, T] laid over the content of each image; False in the padding."""
     inside = (across >= 0) & (across <= 1) & (down >= 0) & (down <= 1)
+    # [B, 1, S] and [B, S, 1] numbers of the template's cells; indexing with both gives [B, S, S]
     columns, rows = ((place * TEMPLATE_SIZE).long().clamp(0, TEMPLATE_SIZE - 1) for place in (across, down))
     return template[rows, columns] & inside
 
@@ -118,6 +126,7 @@ def fill(images: Tensor, hidden: Tensor) -> Tensor:
     """
     across, down = locate(images)
     visible = ~hidden & (across > 0) & (across < 1) & (down > 0) & (down < 1)
+    # [B] sums in whole numbers: float32 would round them for images of many pixels
     total = (images * visible).sum(dim=(1, 2), dtype=torch.int64)
     mean = (total / visible.sum(dim=(1, 2)).clamp(min=1)).round().to(torch.uint8)
     return torch.where(hidden, mean[:, None, None], images)

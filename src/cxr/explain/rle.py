@@ -27,10 +27,12 @@ def read_counts(text: str) -> list[int]:
         bits = ord(letter) - ord("0")
         if not 0 <= bits < 64:
             raise ValueError(f"counts hold {letter!r}, which COCO does not write")
+        # five bits of the number, the low ones first
         number |= (bits & 31) << shift
         shift += 5
         if bits & 32:
             continue
+        # sign: the bits above are all 1 in a negative number, which is 2^shift less
         if bits & 16:
             number -= 1 << shift
         lengths.append(number + lengths[-2] if len(lengths) > 2 else number)
@@ -55,5 +57,6 @@ def check_runs(lengths: Sequence[int], size: tuple[int, int]) -> Runs:
 
 def draw_runs(runs: Runs, size: tuple[int, int]) -> Bool:
     """The mask [height, width] of its runs."""
+    # [height * width]: runs of 0 and of 1 in turn, beginning with 0
     columns = np.repeat(np.arange(len(runs)) % 2 == 1, runs)  # column after column
     return np.ascontiguousarray(columns.reshape(size[1], size[0]).T)

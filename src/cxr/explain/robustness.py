@@ -74,6 +74,7 @@ def measure_robustness(sample: Sample, kinds: Sequence[str], seed: int = 0) -> R
     # one at a time: their probabilities are few numbers, their draws are many
     changed = predict_changed(sample, changes, "changed images")
     table = compare_changes(sample.predictions, changed, sample.resampling)
+    # back from `pgd 3` to the kind and its level; the unchanged images are level 0
     named = table["change"].replace({UNCHANGED: f"{UNCHANGED} 0"}).str.rsplit(" ", n=1, expand=True)
     table = table.assign(kind=named[0], level=named[1].astype(int))
     table["strength"] = [
@@ -102,6 +103,7 @@ def _attack(images: Tensor, rows: Rows, attacker: Attacker, kind: Attack, radius
 
 def _corrupt(images: Tensor, rows: Rows, corruption: Corruption, level: int, size: int, seed: int) -> Tensor:
     """Images uint8 [B, size, size] of the model's input size, corrupted one by one."""
+    # Corrupted at the model's input size, so that a strength in pixels means what it says.
     squares = resample(images, size)[:, 0].round().to(torch.uint8).cpu().numpy()
     corrupted = [
         corrupt(corruption, level, square, seed, int(row)) for square, row in zip(squares, rows, strict=True)

@@ -102,13 +102,16 @@ def open_sample(run: Path, overrides: Sequence[str], device_name: str, max_image
     if max_images < 0:
         raise CxrError(f"--max-images {max_images}: is negative", "give 0 for all images")
     candidate = open_candidate(run, overrides, SharedPixels(choose_device(device_name)))
+    # 1. what may be examined: no image of a patient that the model has seen
     notes = [*candidate.notes, *candidate.check_split("test", allow_seen=False)]
     notes += [*note_patients(candidate.dataset), *note_others(candidate.dataset, candidate.checkpoint)]
     config = candidate.config
     if (config.eval.tta, config.eval.unit) != ("none", "image"):
         notes.append("each image is predicted as it is: eval.tta and eval.unit are not used here")
+        # each image alone: a change is made to its square, not to its versions or to its study
         single = config.eval.model_copy(update={"tta": "none", "unit": "image"})
         config = config.model_copy(update={"eval": single})
+    # 2. whole patients, as many as fit
     every = candidate.dataset.rows("test")
     rows = choose_rows(candidate, every, max_images)
     if len(rows) < len(every):
@@ -120,6 +123,7 @@ def open_sample(run: Path, overrides: Sequence[str], device_name: str, max_image
     assigned = candidate.dataset.assigned.copy()
     assigned[np.setdiff1d(every, rows)] = ""
     candidate = replace(candidate, config=config, dataset=replace(candidate.dataset, assigned=assigned))
+    # 3. what the model says of the images as they are, the level that changes are compared with
     predictions = candidate.predict("test")
     resampling, resampling_notes = resampling_of(predictions.rows, config.eval)
     if config.eval.interval not in ("patients", "images"):
@@ -158,6 +162,7 @@ def predict_changed(sample: Sample, changes: Mapping[str, Change], title: str) -
     with progress() as bar:
         task = bar.add_task(title, total=len(sample.rows) * len(changes))
         for batch in batches:
+            # every change of a batch while its pixels are at hand: they are read once
             for name, change in changes.items():
                 logits = in_parts(change(batch.images, batch.rows))
                 found[name].append(classifier.probabilities(logits).cpu().numpy().astype(np.float64))

@@ -32,6 +32,8 @@ class Scale:
     @property
     def ticks(self) -> list[float]:
         """Two to five round numbers above 0 and up to the top."""
+        # the power of ten at or below the top, then the first of 1, 2, 5 times it, or a tenth of it, that
+        # gives no more than five ticks
         step = 10 ** math.floor(math.log10(self.top))
         rough = self.top / _MAX_TICKS
         step = next(
@@ -47,6 +49,8 @@ class Scale:
         """Grey pixels [H, W] under the colours of values [H, W]; where a value is 0 or less, unchanged."""
         share = self.share(values)
         levels = np.rint(_FIRST_COLOUR + share * (255 - _FIRST_COLOUR)).astype(np.uint8)
+        # [H, W, 3]; the colour's share of a pixel grows with the value, up to 0.7, so that the lung stays
+        # visible
         colour = np.asarray(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), np.float32)
         opacity = (share * np.float32(_MAX_OPACITY))[..., None]
         mixed = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)) * (1 - opacity) + colour * opacity

@@ -78,9 +78,8 @@ def score_boxes(
         by_finding: dict[int, list[Box]] = {}
         for case in by_image[mapped.image]:
             mask, boxes, _ = place(case, file, mapped.grey.shape, frame)
-            if (
-                len(case.numbers) == 1
-            ):  # a box of "lung opacity" does not say which of three findings is there
+            # a box of "lung opacity" does not say which of three findings is there
+            if len(case.numbers) == 1:
                 by_finding[case.numbers[0]] = boxes
             values = prior.maps(case.finding, mapped.image.patient, mapped.grey.shape)
             rows += [_score(case, name, one, mask, boxes) for name, one in values.items()]
@@ -191,6 +190,7 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 def _score(case: Case, name: str, values: Float32, mask: Bool, boxes: Sequence[Box]) -> dict[str, object]:
     """A row of the table of images."""
     levels = localise.to_levels(values)
+    # A constant map points nowhere: it has the scores of chance, not those of its first pixel.
     if not levels.any():
         return _score_constant(case, mask, boxes, name)
     return _row(

@@ -72,6 +72,7 @@ class Shortcuts:
     @property
     def num_tested(self) -> int:
         """Findings whose interval is above 0.5, so that there is something to lose."""
+        # a finding that the model does not tell from chance has nothing that hiding could take away
         whole = self.regions[(self.regions["change"] == UNCHANGED) & (self.regions["finding"] != MEAN)]
         return int((whole["auroc_low"] > 0.5).sum())
 
@@ -138,6 +139,7 @@ class _Maps:
 def _examine(sample: Sample, rows: Rows, regions: Regions | None) -> tuple[probe.Features, _Maps]:
     """(pooled features of the model and of random weights; shares of maps, where regions are given)."""
     classifier = sample.candidate.checkpoint.classifier
+    # both networks see each batch once: pixels are read and placed a single time
     networks = {probe.MODEL: classifier, probe.RANDOM: randomise(classifier)}
     pooled: dict[str, list[Float32]] = {name: [] for name in networks}
     border, area = [], []
@@ -145,9 +147,11 @@ def _examine(sample: Sample, rows: Rows, regions: Regions | None) -> tuple[probe
         for name, maps in features.items():
             pooled[name].append(pool(maps))
         if regions:
+            # [B, S, S]
             mask = regions.find(batch.images, batch.rows)["border"]
             with torch.inference_mode():
                 border.append(share_on(mask, classifier.activation_maps(features[probe.MODEL])))
+            # [B] of each image alone: padding, which belongs to the border, is not the same in all
             area.append(mask.float().mean(dim=(1, 2)).cpu().numpy())
     joined = {name: np.concatenate(parts) for name, parts in pooled.items()}
     if not border:
@@ -161,17 +165,20 @@ def share_on(mask: Tensor, maps: Tensor) -> Float:
 
     A cell's value is spread evenly over its square, so that a constant map has the mask's share of the area.
     """
+    # [B, C, h, w] what speaks for the finding; what speaks against it is no sign of where it looked
     positive = maps.float().clamp(min=0)
-    rows, columns = (
-        _overlaps(num, mask.shape[1]).to(mask.device) for num in maps.shape[2:]
-    )  # [h, S], [w, S]
+    # [h, S], [w, S]
+    rows, columns = (_overlaps(num, mask.shape[1]).to(mask.device) for num in maps.shape[2:])
+    # share of each cell that lies in the mask: rows of pixels are summed into cells, then columns
     inside = torch.einsum("hi,bij,wj->bhw", rows, mask.float(), columns)[:, None]  # [B, 1, h, w]
+    # [B, C]; 0 / 0 of a map without a positive value is nan
     shares = (positive * inside).sum(dim=(2, 3)) / positive.sum(dim=(2, 3))
     return shares.cpu().numpy().astype(np.float64)
 
 
 def _overlaps(num: int, size: int) -> Tensor:
     """[num, size] share of each of `num` equal cells that each of `size` pixels fills."""
+    # overlap of cell [a, b] and pixel [n, n + 1]: the smaller end less the larger beginning, if above 0
     edges, pixels = torch.arange(num + 1) * (size / num), torch.arange(size)
     filled = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)
     return filled.clamp(min=0) * (num / size)
@@ -180,10 +187,12 @@ def _overlaps(num: int, size: int) -> Tensor:
 def _map_table(sample: Sample, maps: _Maps) -> pd.DataFrame:
     """MAP_COLUMNS: a row per finding, of the images in which it is called."""
     thresholds = np.array(sample.candidate.checkpoint.thresholds.values)
+    # [n, C]
     is_called = sample.predictions.p >= thresholds
     patients = sample.patients
     rows = []
     for c, finding in enumerate(sample.predictions.findings):
+        # [n] of the images in which the finding is called: elsewhere a map explains nothing that was said
         values = np.where(is_called[:, c], maps.border[:, c], np.nan)
         known = ~np.isnan(values)
         bounds = interval_of_mean(values, sample.resampling) if sample.resampling and known.any() else NONE
@@ -221,9 +230,11 @@ def _warn_within(within: pd.DataFrame, probes: pd.DataFrame) -> list[str]:
     lines = []
     for attribute in within["attribute"].unique():
         title = probe.ATTRIBUTES[attribute]
+        # where the features do not tell the attribute, a drop is no sign that it was used
         of_attribute = probes["target"].astype(str).str.startswith(f"{title}: ")
         if not (probes.loc[of_attribute, "low"] > 0.5).any():
             continue
+        # only drops whose interval is above 0, and then only those that are large enough to matter
         rows = within[(within["attribute"] == attribute) & (within["drop_low"] > 0)]
         least = np.where(rows["finding"] == MEAN, DROP_OF_MEAN, DROP_OF_FINDING)
         rows = rows[rows["drop"] >= least]

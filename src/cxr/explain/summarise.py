@@ -55,6 +55,7 @@ def summarise(each: pd.DataFrame, config: Eval) -> tuple[pd.DataFrame, str, list
     unit: Unit = "images" if config.interval == "images" else "patients"
     has_draws = config.interval != "none"
     for finding, part in each.groupby("finding", sort=False):
+        # of one map: every map has a row for each image, in the same order, so that one resampling is for all
         names = part.loc[part["map"] == "model", "patient_id" if unit == "patients" else "image"]
         resampling = resample_units(names, unit, config.draws, config.draw_seed)
         of_finding = []
@@ -96,6 +97,7 @@ def _summarise(
         values = scores[score].to_numpy(np.float64)
         bounds = interval_of_mean(values, resampling) if resampling else NONE
         row |= {score: float(values.mean()), f"{score}_low": bounds.low, f"{score}_high": bounds.high}
+    # of all boxes together, where the scores above are means over images
     row |= {score: float(scores[score].sum() / num_boxes) for score in PER_BOX}
     return row | {"false_boxes": float(scores["false_boxes"].mean()), "apart": None}
 
@@ -104,6 +106,7 @@ def interval_of_mean(values: Float64, resampling: Resampling) -> Interval:
     """The interval of a mean over images [N], drawn by patient; images of nan are left out."""
     known = ~np.isnan(values)
     of_row = resampling.of_row[known]
+    # [U] sum and number of the images of each unit: a draw's mean is a quotient of two sums
     sums = np.bincount(of_row, values[known], resampling.num_units)
     sizes = np.bincount(of_row, minlength=resampling.num_units)
     with np.errstate(invalid="ignore"):  # a draw without such an image is undefined

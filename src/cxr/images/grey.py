@@ -33,6 +33,7 @@ def to_grey(pixels: AnyArray, intensity: Intensity = "bit-depth", brightest: int
         intensity: As in Preprocess.
         brightest: The largest value that 16-bit pixels may have; None takes the largest that they do have.
     """
+    # [H, W, 1] as [H, W], without a copy
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
     is_8_bit = pixels.dtype == np.uint8
@@ -67,6 +68,7 @@ def scale_to_8_bit(
     low, high = 0, max_of_depth(brightest)
     if intensity == "range":
         low, high = find_ends(read_luminance, shape)
+    # computed once for each value that there can be, then looked up at every pixel
     table = to_levels(np.arange(high + 1), low, high)
     result = np.empty(shape, np.uint8)
     for rows in split_rows(shape):
@@ -87,6 +89,7 @@ def find_ends(read_rows: ReadRows, shape: tuple[int, ...]) -> tuple[int, int]:
 
 def to_levels(values: AnyArray, low: int, high: int) -> Grey:
     """Grey levels 0 to 255 for values from low to high; values below low are 0."""
+    # float64, as a difference of unsigned numbers would wrap around below 0
     above_low = np.maximum(values - np.float64(low), 0)
     return np.asarray(np.rint(above_low * (255.0 / max(high - low, 1))), np.uint8)
 

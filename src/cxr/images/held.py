@@ -31,11 +31,8 @@ HeldImage: TypeAlias = "str | os.PathLike[str] | AnyArray | Image.Image | Datase
 _loading = threading.Lock()  # an image may be given twice, and two threads must not load it at once
 _MAX_16_BITS = 65_535
 _WHITE_IS_ZERO, _PHOTOMETRIC = 0, 262  # of TIFF: the interpretation, and its tag
-_AS_COLOURS = {
-    "1": "L",
-    "P": "RGBA",
-    "PA": "RGBA",
-}  # Pillow's mode -> the mode whose pixels are grey or colour
+# Pillow's mode -> the mode whose pixels are grey or colour
+_AS_COLOURS = {"1": "L", "P": "RGBA", "PA": "RGBA"}
 _MODES = ("L", "LA", "RGB", "RGBA", "RGBX", "I;16", "I;16L", "I;16B", "I", "F")
 
 

@@ -65,9 +65,8 @@ def name_other(data: bytes) -> tuple[str, str] | None:
     for offset, start, name, advice in _OTHERS:
         if not data.startswith(start, offset):
             continue
-        if name == "BMP" and data[6:10] != bytes(
-            4
-        ):  # two letters are too few: its reserved zeros must follow
+        # the two letters BM are too few to tell: reserved zeros must follow
+        if name == "BMP" and data[6:10] != bytes(4):
             continue
         return name, advice
     return None

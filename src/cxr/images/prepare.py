@@ -106,6 +106,7 @@ def seen_box(grey: Grey, preprocess: Preprocess) -> Box:
 
 def _find_varied(grey: Grey, axis: int) -> tuple[int, int]:
     """(first, number) of the rows (axis 1) or columns (axis 0) between the uniform ones at both ends."""
+    # [rows or columns]; a border is uniform near one end of the range, as black or white frames are
     is_black = grey.max(axis=axis) <= _BORDER_TOLERANCE
     is_white = grey.min(axis=axis) >= 255 - _BORDER_TOLERANCE
     varied = np.flatnonzero(~(is_black | is_white))
@@ -121,6 +122,7 @@ def _fit_box(height: int, width: int, fit: Fit, size: int) -> Box:
     if fit == "crop":
         side = min(height, width)
         return Box((width - side) // 2, (height - side) // 2, side, side)
+    # the longer side fills the square, the shorter one is centred
     scale = size / max(height, width)
     inner_height = max(1, round(height * scale))  # an image of 5000 x 1 pixels still fills a row
     inner_width = max(1, round(width * scale))

@@ -133,14 +133,17 @@ def _decide(
     """(columns that are findings, why others are not, a problem for each column that may be a finding)."""
     columns, why, problems = [], {}, []
     for name, column in read.items():
+        # 1. the first cell that stands against a finding, if there is one
         row = column.wrong  # the first whose cell is no label
         if row is None and not soft:
             row = column.soft
         has_soft = column.soft is not None
+        # 2. none: a finding, unless all is blank; a column y_... is one even then
         if row is None and (column.num_labels or has_soft or _LABEL.match(name)):
             columns.append(name)
         elif row is None:
             why[name] = "blank in every row"
+        # 3. labels beside other cells, or a known name: the user must say what it is
         elif column.num_labels or (has_soft and column.wrong is None) or is_known(canonical(name)):
             cell = sheet.column(name)[row].strip()
             kind = "a soft label" if column.wrong is None else "no label"

@@ -30,6 +30,7 @@ def read_classes(cells: Sequence[str]) -> tuple[tuple[str, ...], Float]:
     Args:
         cells: [N] cells, as the table says them.
     """
+    # each distinct cell is read once: there are far fewer of them than rows
     codes, distinct = pd.factorize(np.array(cells, dtype=object))
     lists = [read_words(str(cell)) for cell in distinct]
     spellings: dict[
@@ -38,6 +39,7 @@ def read_classes(cells: Sequence[str]) -> tuple[tuple[str, ...], Float]:
     for words in lists:
         for word in words:
             spellings.setdefault(name_key(word), word)
+    # in the order of names, so that another order of the rows gives the same columns
     findings = sorted(spellings.values(), key=lambda name: (name == NO_FINDING, name.casefold()))
     column_of = {name_key(name): column for column, name in enumerate(findings)}
     raw = np.zeros((len(distinct), len(findings)), np.float32)

@@ -79,6 +79,7 @@ _METADATA = frozenset(
 def is_metadata(name: str) -> bool:
     """Whether a column is known to say something about the image that is no finding."""
     key = column_key(name)
+    # a known finding is never metadata, whatever words are in the list
     return not is_known(name) and (key in _METADATA or any(key in usual for usual in KINDS.values()))
 
 
@@ -108,6 +109,7 @@ def _find_all(names: Sequence[str], kind: str) -> list[str]:
     """Every name that usually means this, the most telling first."""
     order = KINDS[kind]
     known = [name for name in names if column_key(name) in order]
+    # by the order in KINDS, not by that of the file: `Image Index` tells more than `path`
     return sorted(known, key=lambda name: order.index(column_key(name)))
 
 
@@ -121,6 +123,7 @@ def check_same_patients(sheet: Sheet, names: Sequence[str]) -> None:
         return
     first, *others = (normalise_ids(sheet.column(name)) for name in names)
     for name, other in zip(names[1:], others, strict=True):
+        # each pair of ids once; a row where either is blank cannot contradict
         pairs = {(a, b) for a, b in zip(first, other, strict=True) if not (is_blank(a) or is_blank(b))}
         num_first, num_other = len({a for a, _ in pairs}), len({b for _, b in pairs})
         # as many pairs as ids of either column: each id of it goes with a single id of the other
@@ -189,6 +192,7 @@ def account(
         why: The reason for a column that was not taken.
         other: The reason for every other column that was not taken.
     """
+    # a column may be two things at once
     uses: dict[str, list[str]] = {}
     for kind, column in named.items():
         uses.setdefault(column, []).append(kind.removesuffix("_id"))
@@ -200,6 +204,8 @@ def account(
             found.append(ColumnUse(name, use=" and ".join(uses[name])))
         elif name:
             found.append(ColumnUse(name, why=why.get(name, other)))
+        # cells lie row after row; a column without a name and without a cell is no more than a spare
+        # separator
         elif any(cell.strip() for cell in sheet.cells[index :: len(sheet.header)]):
             found.append(ColumnUse(f"column {index + 1}", why="has no name"))
     return tuple(found)

@@ -102,6 +102,7 @@ def _join_labels(raw: Float, codes: Rows, num_images: int, rule: Duplicates) -> 
     def total(values: npt.NDArray[np.generic]) -> npt.NDArray[np.float64]:
         """[M, C] the sum over the rows of each image."""
         sums = np.zeros((num_images, raw.shape[1]))
+        # every row is added, where `sums[codes] += ...` would keep one row of each image
         np.add.at(sums, codes, values.astype(np.float64))
         return sums
 
@@ -111,11 +112,14 @@ def _join_labels(raw: Float, codes: Rows, num_images: int, rule: Duplicates) -> 
     is_sure = (raw >= 0) & ~np.isnan(raw)  # soft cells included
     # `level` is the label where any row is soft; elsewhere present, absent, or else uncertain
     if rule == "any":
+        # an uncertain row among absent ones leaves the finding uncertain
         present, absent = num_present > 0, num_absent == num_said
+        # from the smallest label up to the largest cell
         level = np.zeros_like(num_present)
         np.maximum.at(level, codes, np.where(is_sure, raw, 0))
     elif rule == "all":
         present, absent = num_present == num_said, num_absent > 0
+        # from the largest label down to the smallest cell
         level = np.ones_like(num_present)
         np.minimum.at(level, codes, np.where(is_sure, raw, 1))
     else:
@@ -132,6 +136,7 @@ def _first_known(rows: pd.DataFrame, codes: Rows, first: Rows) -> tuple[pd.DataF
     for column in rows.columns:
         if column in ("image", "path", *_SAME):
             continue
+        # pandas' `first` skips nan, so that a blank cell is filled from the image's next row
         known = rows[column].replace("", np.nan).groupby(codes)
         filled = known.first().reset_index(drop=True)
         joined[column] = filled if column == "age" else filled.fillna("").astype(str)

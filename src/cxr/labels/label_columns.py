@@ -59,6 +59,7 @@ def read_label_columns(
         others = [name for name in sheet.header if name not in taken]
         why = dict.fromkeys(others, f"findings are in {words}")
         return Labels(findings, raw, {f"list of {', '.join(findings)}": words}, why, notes)
+    # `partly` loosens what was asked for; where nothing was, there is nothing to loosen
     chosen = choose_columns(sheet, taken, asked, soft, partly and asked is not None)
     if not chosen.columns:
         raise _no_labels(sheet, chosen.why)

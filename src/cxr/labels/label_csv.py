@@ -60,6 +60,7 @@ def read_labels(
             labels = parse(spelled, sheet.path.parent)
         else:
             labels = parse_plain(sheet, sheet.path.parent, findings, words)
+        # rows of one image become one, whatever the form
         return join_rows(labels, duplicates)
     except CxrError as error:
         hint = hint_without_config(error.hint)
@@ -112,9 +113,11 @@ def _find_form(sheet: Sheet) -> tuple[Callable[[Sheet, Path], LabelTable], Sheet
         spelled = sheet.spelled(names)
         if set(names) <= set(spelled.header):
             return parse, spelled
+    # one row per reader or per box
     spelled = sheet.spelled((vindr.IMAGE, vindr.READER, vindr.CLASS))
     if vindr.IMAGE in spelled.header and {vindr.READER, vindr.CLASS} & set(spelled.header):
         return vindr.parse, spelled
+    # a column Path alone says little: tables of any kind have one
     has_observation = any(canonical(name) in CHEXPERT_14 for name in sheet.header)
     for column, parse in ((chexpert.PATH, chexpert.parse), (brax.PNG, brax.parse)):
         if has_observation and column in sheet.header:

@@ -42,6 +42,7 @@ def find_files(root: Path, images: Sequence[str]) -> tuple[list[str], list[str]]
     lost = [row for row, path in enumerate(paths) if not path]
     for row, path in zip(lost, existing(root, [_clean(images[row]) for row in lost]), strict=True):
         paths[row] = path  # the table had white space around the name
+    # Folders are searched only now: a dataset whose names are right is never listed.
     lost = [row for row in lost if not paths[row]]
     if not lost:
         return paths, []
@@ -77,6 +78,7 @@ class Index:
         folder that was seen is not entered again, so a circle of links ends.
         """
         found: list[str] = []
+        # a link to a folder above would list everything again, with the folder itself
         seen = {_identity(above) for above in Path(root).resolve().parents}
         starts = [str(root)]
         for start in starts:  # grows while it is read: links are appended
@@ -112,6 +114,7 @@ class Index:
 
     @cached_property
     def _folded(self) -> dict[str, str]:
+        # reversed, so that of paths that differ in case alone the first one stays
         return {_clean(path).casefold(): path for path in reversed(self.paths)}
 
     @cached_property
@@ -189,6 +192,7 @@ def existing(root: Path, paths: Sequence[str]) -> list[str]:
     it is cheaper to ask for each file.
     """
     folders = {os.path.dirname(path) for path in paths}
+    # fewer than four images a folder
     if len(folders) > len(paths) // 4:
         return [path if _exists(os.path.join(root, path)) else "" for path in paths]
     files = {os.path.join(folder, name) for folder in folders for name in list_folder(root / folder)}

@@ -82,6 +82,7 @@ def name_studies(sheet: Sheet, columns: Mapping[str, Sequence[str]]) -> list[str
         hint = f"name the image column image or filename; its columns are {', '.join(sheet.header)}"
         raise CxrError(f"{sheet.path}: no image column", hint)
     if studies and patients:
+        # more pairs than study ids: an id such as `visit 1` belongs to several patients
         visits = list(zip(patients, studies, strict=True))
         if len(set(visits)) > len(set(studies)):
             return [f"{patient}/{study}" for patient, study in visits]

@@ -47,6 +47,7 @@ def find_table(root: Path, csv: Path | None, *patterns: str) -> Path | None:
         return find_csv(root, csv)
     for pattern in patterns:
         for ending in ("", ".gz"):
+            # sorted, as a file system lists files in any order: the same table on every machine
             paths = sorted(root.glob(pattern + ending))
             if paths:
                 return paths[0]
@@ -121,6 +122,7 @@ def index_rows(sheet: Sheet, name: str) -> dict[str, int]:
 
 def map_distinct(values: Sequence[str], read: Callable[[str], float]) -> npt.NDArray[np.float64]:
     """[N] `read` of each value, called once for each distinct one."""
+    # a million rows have few distinct ages
     codes, words = pd.factorize(np.array(values, dtype=object))
     return np.array([read(str(word)) for word in words], dtype=np.float64)[codes]
 
@@ -136,6 +138,7 @@ def read_cells(sheet: Sheet, columns: Sequence[str], soft: bool = False) -> Floa
     Raises:
         CxrError: The first cell of each column that is no label.
     """
+    # mistakes of all columns before the error: a user mends them at once
     raw = np.empty((len(sheet), len(columns)), dtype=np.float32)
     problems, hints = [], [LABEL_HINT]
     for index, name in enumerate(columns):
@@ -194,6 +197,7 @@ def make_rows(columns: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """
     empty = [""] * len(columns["image"])
     text = {name: columns.get(name, empty) for name in dict.fromkeys([*ROW_COLUMNS, *columns])}
+    # a rounded id, as 1.2E+08, would be one patient for many, and a leak between splits
     for name in ("image", "patient_id", "study_id"):
         row = find_rounded(text[name])
         if row is not None:
@@ -235,6 +239,7 @@ def split_column(sheet: Sheet, data: Data) -> list[str]:
 def read_splits(cells: Sequence[str]) -> list[str]:
     """train, val or test per cell, empty for a blank one; other words, refused by `assign`, unchanged."""
     meaning = {}
+    # each distinct word once
     for cell in set(cells):
         word = normalise(cell)
         meaning[cell] = "" if is_blank(word) else SPLIT_WORDS.get(word.casefold(), word)

@@ -53,6 +53,7 @@ TABLES: tuple[tuple[frozenset[str], Reader], ...] = tuple(
 
 def find_reader(header: Sequence[str]) -> Reader | None:
     """The reader that understands a table of these columns, None where none is known."""
+    # a table may have more columns than those it is known by
     keys = {column_key(name) for name in header}
     return next((reader for columns, reader in TABLES if columns <= keys), None)
 

@@ -40,9 +40,9 @@ def is_google(sheet: Sheet) -> bool:
 def parse_google(sheet: Sheet, root: Path) -> LabelTable:
     """Google's labels; no image is looked for."""
     columns = _read_rows(sheet, ("image", "patient_id", "view", "sex", "age"))
-    if (
-        FOLLOW_UP in sheet.header and "patient_id" in columns
-    ):  # counts the visits of each patient, as in NIH's
+    # counts the visits of each patient, as in NIH's
+    if FOLLOW_UP in sheet.header and "patient_id" in columns:
+        # visits are counted for each patient, so the patient is part of a study's name
         pairs = zip(columns["patient_id"], normalise_ids(sheet.column(FOLLOW_UP)), strict=True)
         columns["study_id"] = [f"{patient}/{visit}" for patient, visit in pairs]
     raw = read_cells(sheet, [_find(sheet, keys) for keys in GOOGLE.values()])

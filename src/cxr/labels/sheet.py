@@ -159,15 +159,18 @@ def _read_bytes(path: Path) -> bytes:
 
 def decode_text(path: Path, data: bytes, kind: str = "CSV file") -> str:
     """The text of a table or a list, by its byte order mark, else by the first encoding that fits."""
+    # 1. a byte order mark says it
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return data.decode(encoding)
+    # 2. UTF-16 without a mark: no other text holds NULs
     if b"\0" in data[:_SNIFFED]:
         num_even, num_odd = data[:_SNIFFED:2].count(0), data[1:_SNIFFED:2].count(0)
         # every second byte of English UTF-16 is NUL; a quarter of all will do
         if max(num_even, num_odd) * 4 > min(len(data), _SNIFFED):
             return data.decode("utf-16-be" if num_even > num_odd else "utf-16-le")
     try:
+        # 3. UTF-8, which other bytes hardly ever are by chance; then Windows-1252
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
@@ -184,13 +187,16 @@ def decode_text(path: Path, data: bytes, kind: str = "CSV file") -> str:
 def _parse(path: Path, text: str, separator: str | None = None) -> Sheet:
     lines: list[int] = []
     cells: list[str] = []  # a flat list: 112,120 lists of cells would keep the garbage collector busy
+    # 1. the separator: as Excel's first line states it, else as the lines show
     stated = None if separator else re.match(r'"?sep=([,;\t])"?\r?\n', text)  # for Excel, before the header
     separator = separator or (stated[1] if stated else _find_separator(text))
     reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
     if stated:
         next(reader)
+    # 2. the header: the first line that is not blank
     header = tuple(normalise(name) for name in next((row for row in reader if any(row)), []))
     _check_header(path, header, text)
+    # 3. the rows, each of as many cells as the header: a row of another length shows a file that was cut
     num_columns = len(header)
     has_spare = num_columns > 2 and not header[-1]  # a separator too many at the end of the header
     for row in reader:
@@ -218,9 +224,8 @@ def _find_separator(text: str) -> str:
     header, *rows = lines or [""]
     even = []
     for sign in SEPARATORS:
-        num_signs = {line.count(sign) for line in rows} or {
-            header.count(sign)
-        }  # equal in all lines, or several
+        # equal in all lines, or several
+        num_signs = {line.count(sign) for line in rows} or {header.count(sign)}
         has_same_number = len(num_signs) == 1 and min(num_signs) > 0
         if has_same_number and header.count(sign) - min(num_signs) in (0, 1):  # a spare one ends the header
             even.append(sign)

@@ -84,6 +84,7 @@ def check_leak(patient_ids: Iterable[str], assigned: Iterable[str], more_hint: s
     Raises:
         CxrError: Naming the first such patients with their splits, and how many more there are.
     """
+    # the splits that each patient's images are in
     splits_of: dict[str, set[str]] = {}
     for patient, split in zip(patient_ids, assigned, strict=True):
         if split:
@@ -112,7 +113,9 @@ def rank_patients(patients: Iterable[str], seed: int) -> list[str]:
 
 
 def _split_officially(table: LabelTable, data: Data) -> Split:
+    # some datasets list training and validation together: validation is drawn from it below
     assigned = table.rows["split"].replace("train_val", "train").to_numpy(dtype=str)
+    # with a row in the table, and without one: both belong to the dataset's list
     listed = {split: list(table.rows["image"][assigned == split]) for split in SPLITS}
     absent: dict[str, list[str]] = {split: [] for split in SPLITS}
     for image, split in table.absent:
@@ -158,6 +161,7 @@ def _split_by_lists(table: LabelTable, data: Data) -> Split:
     files = {"train": data.lists.train, "val": data.lists.val, "test": data.lists.test}
     row_of = {image: row for row, image in enumerate(table.rows["image"])}
     listed = read_lists(files, data.root, row_of)
+    # rows that no list names stay in no split
     assigned = np.full(len(table), "", dtype="<U5")
     absent: dict[str, list[str]] = {}
     for split, images in listed.items():
@@ -185,10 +189,12 @@ def _take_validation(table: LabelTable, assigned: Names, data: Data) -> Names:
     """The splits with data.val_fraction of the training patients moved to val, unless val has images."""
     if "val" in assigned or "train" not in assigned:
         return assigned
+    # of the training patients alone: nobody is moved out of test
     in_train = assigned == "train"
     patients = rank_patients(table.rows["patient_id"][in_train], data.split_seed)
     num_val = _count_share(data.val_fraction, patients)
     _check_enough(patients, num_val)
+    # all images of a chosen patient move together
     is_chosen = table.rows["patient_id"].isin(patients[:num_val]).to_numpy()
     return np.where(in_train & is_chosen, "val", assigned)
 

@@ -45,9 +45,8 @@ def resolve(
     """
     columns = _find_columns(table, findings)
     raw = table.raw[:, columns]  # [N, C]
-    y = np.where(
-        raw > 0, raw, np.float32(0)
-    )  # 1, or a soft label as it is; uncertain and blank cells are 0 so far
+    # 1, or a soft label as it is; uncertain and blank cells are 0 so far
+    y = np.where(raw > 0, raw, np.float32(0))
     mask = np.ones(raw.shape, dtype=np.bool_)
     # Drawn for every finding of the table: a finding's targets do not depend on which others are asked for
     draws = np.random.default_rng(seed).random(table.raw.shape, dtype=np.float32)[:, columns]
@@ -64,6 +63,7 @@ def resolve(
         elif policy != "zeros":
             low, high = policy
             y[is_uncertain, column] = low + (high - low) * draws[is_uncertain, column]
+    # a blank cell is 0 already, which is what `negative` asks for
     if blank == "masked":
         mask &= ~np.isnan(raw)
     y[~mask] = 0
@@ -72,6 +72,7 @@ def resolve(
 
 def _find_columns(table: LabelTable, findings: Sequence[str]) -> list[int]:
     """The column of `table.raw` of each finding."""
+    # under the table's own spelling: case, blanks and hyphens make no difference
     spellings = [find_spelling(finding, table.findings) for finding in findings]
     unknown = [finding for finding, name in zip(findings, spellings, strict=True) if name is None]
     if unknown:

@@ -48,5 +48,6 @@ def texture(grey: Tensor) -> Tensor:
         for axis in (2, 1):  # neighbours along rows, then along columns
             detail = grey.diff(dim=axis).square().mean(dim=(1, 2)).sqrt()
             values.append(torch.log(detail + _MIN_DETAIL))
+        # the next scale has half the width and height
         grey = F.avg_pool2d(grey[:, None], 2)[:, 0]
     return torch.stack(values, dim=1)

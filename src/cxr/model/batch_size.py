@@ -64,6 +64,7 @@ def choose(free: int, each: int, size: int) -> int:
     by_memory = int(0.8 * free) // each
     by_numbers = _MAX_NUMBERS // (_LARGEST_MAP * size * size)
     most = min(_MAX_BATCH, by_memory, by_numbers)
+    # the largest power of two that is not above `most`
     return 1 << max(0, most.bit_length() - 1)
 
 
@@ -89,6 +90,7 @@ class InParts:
             except torch.OutOfMemoryError:
                 if self.batch_size == 1:
                     raise
+            # What was allocated before the error is given back; a batch of half the size fits elsewhere.
             torch.cuda.empty_cache()
             self.batch_size = max(1, min(self.batch_size, len(images)) // 2)
             warn(f"out of GPU memory: continuing with {self.batch_size} images per batch")

@@ -190,7 +190,7 @@ def _build(metadata: Metadata, tensors: dict[str, Tensor], sha256: str) -> Check
             kind = f"the kind {hashes.dtype} and the shape {list(hashes.shape)}"
             raise ValueError(f"the hashes of {name} have {kind}")
     # 3. the classifier; a damaged number of findings must not make a head that fills the memory
-    bias = tensors["head.bias"].shape
+    bias = tensors["head.bias"].shape  # torch.Size([C])
     if bias != (num_findings,):
         raise ValueError(f"the head has the shape {list(bias)}, and there are {num_findings} findings")
     model = metadata.config.model

@@ -80,6 +80,7 @@ def evaluate_candidates(
     notes += note_patients(first.dataset)
     images, prediction_notes = _predict(candidates, split, averaged)
     predictions = _combine(candidates, images)
+    # Thresholds before the score, and from validation images: those that are evaluated choose nothing.
     thresholds, recalibration, image_thresholds = _operating_points(candidates, averaged, allow_seen)
     notes = [*_note_other_datasets(candidates, thresholds), *notes, *prediction_notes, *predictions.notes]
     thresholds = _forget_unrelated(first, thresholds)
@@ -108,6 +109,7 @@ def predict_for_comparison(
 
 def _choose_device(overrides: Sequence[str]) -> torch.device:
     """The device that the last of the overrides names."""
+    # the device is needed before the configs of the runs are read
     asked = [text.removeprefix("device=") for text in overrides if text.startswith("device=")]
     return choose_device(asked[-1] if asked else "auto")
 
@@ -151,7 +153,10 @@ def _operating_points(
     if len(candidates) == 1 and is_final:
         return _Points(own, its_calibration, own)
     for candidate in candidates:
+        # validation images of this dataset may be training images of the model
         candidate.check_split("val", allow_seen)
+    # An ensemble, other versions of the images or another unit are
+    # another model: its thresholds are chosen now.
     images, _ = _predict(candidates, "val", averaged)
     validated = _combine(candidates, images)
     is_own = len(candidates) == 1 and has_own
@@ -178,6 +183,7 @@ def _note_other_datasets(candidates: Sequence[Candidate], thresholds: Thresholds
     for candidate in candidates:
         if not candidate.external:  # whose notes say what it may have seen
             notes += note_others(candidate.dataset, candidate.checkpoint)
+    # `is not`: chosen anew, whatever their values
     if notes and thresholds is not candidates[0].checkpoint.thresholds:
         notes.append(
             "thresholds were chosen on validation images of the dataset evaluated, "

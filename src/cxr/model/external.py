@@ -114,6 +114,7 @@ def _check_whole(match: Match) -> None:
                 f"holds {count(len(names), 'tensor')} that a {match.layout.name} with a linear head "
                 f"does not have, such as {visible(names[0])} ({reason})"
             )
+    # a layer without weights leaves no tensor, but changes what is computed
     for name in sorted(match.file.classes):
         is_layer = name.startswith("torch.nn.modules.") and not name.startswith("torch.nn.modules.loss.")
         if is_layer and name.rpartition(".")[2] not in _KNOWN_LAYERS:

@@ -89,8 +89,10 @@ def build_checkpoint(
     else:
         load_weights(classifier, model.name, findings)
         classifier.fold_stem()
+    # channels last, as for our own checkpoints: another order of the sums would change the last bits
     classifier.to(device).to(memory_format=torch.channels_last)
     names = tuple(findings)
+    # nothing was chosen or fitted: there are no validation images of this model
     thresholds = operating_points.fixed(names)
     recalibration = calibrated.no_recalibration(names)
     metadata = Metadata(
@@ -154,6 +156,7 @@ def _with_model(config: Config, model: ExternalModel) -> Config:
         "head_findings": None if model.published else model.findings,
     }
     changed = config.model_copy(update={"model": Model.model_validate(section)})
+    # half precision would give other probabilities than the model's own
     return override(changed, ["train.precision=fp32"])
 
 
@@ -164,6 +167,7 @@ def keep_trained(model: ExternalModel, dataset: Dataset) -> Dataset:
         CxrError: It was trained for none of them.
     """
     findings = dataset.targets.findings
+    # by concept: Effusion and Pleural Effusion are one
     trained = {concept(name) for name in model.findings}
     kept = [position for position, name in enumerate(findings) if concept(name) in trained]
     if not kept:

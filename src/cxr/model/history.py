@@ -21,5 +21,6 @@ def epochs_since_best(history: Sequence[float]) -> int:
     """Epochs after the first epoch with the best metric."""
     if not history:
         return 0
+    # max takes the first of equal epochs, and so does the choice of best.safetensors
     best = max(range(len(history)), key=lambda epoch: history[epoch])
     return len(history) - 1 - best

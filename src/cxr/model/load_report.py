@@ -84,10 +84,13 @@ def describe_head(
     if rows:
         loaded = f"loaded for {count(len(rows), 'finding')}"
         return f"{loaded}, new for {len(new)}: {', '.join(new)}" if new else loaded
+    # the file names its outputs, and none of them is wanted
     if names is not None:
         return f"new: none of its findings is used here ({', '.join(name for name in names if name)})"
+    # ImageNet's classes are no findings: there is nothing to say of them
     if not match.heads or match.file.origin.startswith("imagenet ("):
         return "new"
+    # which of them is the head cannot be told
     if len(match.heads) > 1:
         heads = "; ".join(str(head) for head in match.heads[:MAX_LISTED])
         return f"new: {len(match.heads)} heads without names of findings ({heads})"

@@ -140,6 +140,7 @@ def fill(
     """
     # 1. read and check every tensor before the first is changed
     head = choose_head(match, names)
+    # a dict by our names; a tensor that is not finite is an error here
     values = read_values(match, head)
     notes = _fit_stem(classifier, match, values)
     # 2. the backbone

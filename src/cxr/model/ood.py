@@ -53,6 +53,7 @@ class Gaussian:
         along = scaled @ self.directions.T  # [n, k]
         # what the k directions do not explain, by Pythagoras; rounding may make it negative
         outside = np.maximum((scaled**2).sum(axis=1) - (along**2).sum(axis=1), 0)  # [n]
+        # [n] the squared distance; 1e-9 keeps the logarithm of an image at the mean finite
         squared = (along**2 / self.variances).sum(axis=1) + outside / self.rest
         return np.asarray(0.5 * np.log(squared / values.shape[1] + 1e-9))
 

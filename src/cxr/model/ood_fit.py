@@ -38,6 +38,7 @@ def draw_patients(rows: Integers, patients: npt.ArrayLike, max_images: int) -> I
     ids = np.asarray(patients, dtype=str)
     names, numbers, num_images = np.unique(ids, return_inverse=True, return_counts=True)
     order = np.random.default_rng(0).permutation(len(names))
+    # whole patients in random order, as long as all of their images fit
     drawn = order[np.cumsum(num_images[order]) <= max_images]
     return rows[np.isin(numbers, drawn)]
 
@@ -67,6 +68,7 @@ def fit_detector(vectors: Float, num_features: int, patients: Sequence[str]) -> 
     # one thread is three times as fast for a few hundred rows, and as fast for 2,000
     with threadpool_limits(1, user_api="blas"):
         for half in (groups % 2 == 0, groups % 2 == 1):
+            # // 2 numbers a half's patients 0, 1, 2, ...: `group % 3` is then a random third of them, too
             detector = _cross_fit(vectors[half], num_features, groups[half] // 2, alarms=0)
             scores = detector.score(vectors[~half])
             alarms += int((scores > detector.measured.limit).sum())
@@ -79,6 +81,7 @@ def _cross_fit(vectors: Float, num_features: int, groups: Integers, alarms: int)
     for fold in range(_NUM_FOLDS):
         is_out = groups % _NUM_FOLDS == fold
         held_out[is_out] = log_distances(_fit_parts(vectors[~is_out], num_features), vectors[is_out])
+    # [3] the scale of the scores: 0 at the mean of images that no fit has seen, 1 at the limit
     middle = held_out.mean(axis=0)
     reach = np.maximum(_limits(held_out) - middle, 1e-6)
     measured = MeasuredLimit(
@@ -112,6 +115,7 @@ def _limits(held_out: Float) -> Float:
 def _fit_parts(vectors: Float, num_features: int) -> tuple[Gaussian, ...]:
     """One Gaussian for each part; a mirrored thumbnail counts as much as the image's own."""
     features, thumbnail, texture = split_parts(vectors, num_features)
+    # [n, 8, 8] and mirrored: a radiograph that is turned over is nothing unusual
     squares = thumbnail.reshape(-1, THUMBNAIL, THUMBNAIL)
     mirrored = squares[:, :, ::-1].reshape(len(thumbnail), -1)
     thumbnails = np.concatenate([thumbnail, mirrored])

@@ -64,6 +64,7 @@ def pixel_sums(dataset: Dataset, rows: npt.NDArray[np.int64]) -> list[int] | Non
 def image_keys(names: Sequence[str]) -> list[str]:
     """File names without folder and ending; with the folders if several files have the same name."""
     paths = [_without_extension(name) for name in names]
+    # folders are left out where they tell nothing apart: copies of a dataset lie in other folders
     files = [path.rpartition("/")[2] for path in paths]
     return files if len(set(files)) == len(set(paths)) else paths
 
@@ -126,6 +127,7 @@ def _without_extension(name: str) -> str:
 
 
 def _hash(text: str, hasher: Hasher) -> int:
+    # 64 bits: two of a million hashes are equal by chance in one of 37 million sets
     return int.from_bytes(hasher.digest(text)[:8], "big", signed=True)
 
 

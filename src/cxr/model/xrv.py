@@ -149,6 +149,7 @@ def fetch(model: Pretrained) -> Path:
 
     def download(temporary: Path) -> None:
         with contextlib.redirect_stdout(sys.stderr):
+            # torch prints what it downloads; stdout is for results
             torch.hub.download_url_to_file(model.url, str(temporary))
         open_weights(str(temporary))  # refuses what is no model before it is kept
 
@@ -175,6 +176,7 @@ def open_file(model: Pretrained, width: int) -> WeightFile:
         file = open_weights(str(path))
     except WeightsError as error:
         raise CxrError(f"{path}: is no model of torchxrayvision: it {error.reasons[0]}", hint) from None
+    # the layers by which the file is known: one grey channel in, 18 logits out
     head, stem = ("classifier", "features.conv0") if model.backbone == "densenet121" else ("fc", "conv1")
     shapes = {f"{stem}.weight": (64, 1, 7, 7), f"{head}.weight": (len(_OUTPUTS), width),
               f"{head}.bias": (len(_OUTPUTS),)}  # fmt: skip
@@ -190,6 +192,7 @@ def open_file(model: Pretrained, width: int) -> WeightFile:
 
 def note_on_patients(model: Pretrained, source: str) -> str:
     """A note on patients that the model may have seen; `source` is that of the images evaluated on."""
+    # a source that is not known may be any of the datasets
     shared = [name for name in model.datasets if name in _SOURCES.get(source, model.datasets)]
     trained = f"{model} was trained on {', '.join(model.datasets)}"
     if not shared:

@@ -61,6 +61,7 @@ def write_tables(root: Path, drawn: list[Drawn], size: int, seed: int) -> None:
     for image in drawn:
         exam, split = image.exam, _split_of(image.exam)
         path = f"CheXpert-v1.0-small/{_image_path(exam)}"
+        # a drawn finding may stand for several observations
         present = {name for finding in image.boxes for name in OBSERVATIONS[finding]}
         cells = _certain_cells(present)
         if split == "train":
@@ -86,6 +87,8 @@ def _add_doubt(cells: list[str], rng: np.random.Generator) -> list[str]:
     no_finding, *others = cells
     doubtful = [no_finding if no_finding == "1.0" else ""]
     for cell, draw in zip(others, rng.random(len(others)), strict=True):
+        # one cell in ten; of absent ones eight in ten more are blank, as reports seldom name what is not
+        # there
         if draw < 0.1:
             doubtful.append("-1.0")
         elif cell == "0.0" and draw < 0.9:

@@ -35,6 +35,7 @@ def generate(root: Path, phantom: Phantom, workers: int = 0) -> None:
     if root.exists() and not (root.is_dir() and not any(root.iterdir())):
         hint = "name a new or an empty folder, or delete this one"
         raise CxrError(f"{root}: exists already and is not an empty folder", hint)
+    # a folder of its own name for each process: two that draw the same dataset do not meet
     partial = root.with_name(f".{root.name}.partial-{uuid.uuid4().hex[:8]}")
     with explain_os_errors(root):
         partial.mkdir(parents=True)

@@ -85,6 +85,7 @@ def plan(num_images: int, seed: int) -> list[Exam]:
 
 
 def _plan_patient(patient: int, first_index: int, rng: np.random.Generator) -> Iterator[Exam]:
+    # most patients have one or two images, a few have six
     num_images = min(int(rng.geometric(0.45)), _MAX_IMAGES_PER_PATIENT)
     age = int(rng.integers(18, 85))
     sex = "MF"[rng.integers(2)]
@@ -95,6 +96,7 @@ def _plan_patient(patient: int, first_index: int, rng: np.random.Generator) -> I
         view = "AP" if rng.random() < 0.35 else "PA"
         chest = _draw_chest(build.tolist(), view, rng)
         yield Exam(first_index + follow_up, patient, follow_up, age, sex, view, chest, height)
+        # years until the next exam; drawn behind the image, so that the first exam has the first age
         age += int(rng.integers(0, 3))
 
 
@@ -128,6 +130,7 @@ def draw_exam(
         options: OpenCV's, of the encoder.
     """
     rng = random_stream(seed, _IMAGE_STREAM, exam.index)
+    # before the image, in the order of the findings: each by its own chance
     present = frozenset(name for name in findings if rng.random() < PREVALENCE[name])
     image, boxes = radiograph(exam.chest, present, shape, rng)
     path.parent.mkdir(parents=True, exist_ok=True)

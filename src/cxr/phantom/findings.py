@@ -40,8 +40,10 @@ def radiograph(
 
 def _reshape(chest: Chest, findings: frozenset[str], rng: np.random.Generator) -> Chest:
     """The chest as findings that change its shape leave it."""
+    # drawn whether it is used or not, so that the findings do not change what follows
     domes, side = list(chest.domes), int(rng.integers(2))
     if "Emphysema" in findings:
+        # lungs with too much air: low flat domes, a narrow heart
         domes = [0.80, 0.80]
         chest = replace(
             chest, arch=0.015, air=chest.air + 0.09, apex=chest.apex - 0.02, heart=chest.heart - 0.06
@@ -49,6 +51,7 @@ def _reshape(chest: Chest, findings: frozenset[str], rng: np.random.Generator) -
     if "Cardiomegaly" in findings:
         chest = replace(chest, heart=chest.heart + rng.uniform(0.19, 0.27))
     if "Atelectasis" in findings:
+        # a collapsed lung pulls its dome upwards
         domes[side] = min(domes) - rng.uniform(0.07, 0.11)
     return replace(chest, domes=(domes[0], domes[1]))
 
@@ -58,14 +61,14 @@ def _frame(chest: Chest, shape: tuple[int, int]) -> Float:
     height, width = shape
     frame = cv2.getRotationMatrix2D((width / 2, width / 2), chest.tilt, chest.zoom)
     frame[:, 2] += np.array(chest.shift) * width  # the last column is the shift, in pixels
-    frame[1] *= (
-        height / width
-    )  # the second row gives y: squeezed from the square canvas into the image's height
+    # the second row gives y: squeezed from the square canvas into the image's height
+    frame[1] *= height / width
     return frame.astype(np.float32)
 
 
 def _find_box(region: Float, frame: Float, shape: tuple[int, int]) -> Box:
     """The box around a region [size, size] of the canvas, in pixels of the image."""
+    # where the region is at least 0.4 of its strongest: its faint edge is not marked
     moved = cv2.warpAffine(region, frame, shape[::-1])
     return Box(*cv2.boundingRect((moved > 0.4 * moved.max()).astype(np.uint8)))
 
@@ -73,6 +76,7 @@ def _find_box(region: Float, frame: Float, shape: tuple[int, int]) -> Box:
 def _effusion(c: Canvas) -> Float:
     side, rise = c.random_side(), c.rng.uniform(0.09, 0.2)
     across = np.clip(c.outwards(side) / c.chest.width, 0, 1)
+    # [1, size] the fluid's level, which climbs along the rib cage (meniscus)
     surface = c.chest.domes[side > 0] + 0.04 - rise - 0.10 * across**4
     fluid = (
         c.ramp(c.y - surface, 0.02) * c.ramp(c.lateral - c.outwards(side)) * c.ramp(c.outwards(side) - 0.03)
@@ -84,10 +88,12 @@ def _effusion(c: Canvas) -> Float:
 
 def _pneumothorax(c: Canvas) -> Float:
     side = c.random_side()
+    # [size, 1] width of the air between lung and rib cage, widest at the apex
     gap = c.rng.uniform(0.07, 0.10) * (0.35 + 1.9 * (1 - c.depth) ** 1.5)
     edge = c.outwards(side) - (c.lateral - gap)
     free = c.lungs[side] * c.ramp(edge, 0.008) * c.ramp(0.75 - c.depth, 0.3)
     c.paint(free, 0.03, 0.9)
+    # the lung's edge, a thin bright line
     c.image += 0.28 * c.lungs[side] * np.exp(-((edge / 0.007) ** 2)) * c.ramp(0.75 - c.depth, 0.2)
     return free
 
@@ -109,9 +115,11 @@ def _nodule(c: Canvas) -> Float:
 
 
 def _atelectasis(c: Canvas) -> Float:
+    # the side whose dome `_reshape` has raised
     side = 1 if c.chest.domes[1] < c.chest.domes[0] else -1
     hilum = 0.5 + side * 0.2 * c.chest.width, c.chest.apex + 0.33
     x, y = c.random_point(side, (0.75, 0.9), (0.95, 1.0))
+    # a wedge from the lung's root to the rib cage, its edges blurred
     wedge = c.lines([[hilum, (x, y - 0.075), (x, y + 0.02)]], 0, closed=True)
     wedge = cv2.GaussianBlur(wedge, (0, 0), 0.006 * c.size) * c.lungs[side]
     c.paint(wedge, 0.68, 0.85)
@@ -122,12 +130,14 @@ def _infiltration(c: Canvas) -> Float:
     side = c.random_side()
     x, y = c.random_point(side, (0.4, 0.6), (0.5, 0.65))
     area = c.ellipse(x, y, 0.13, 0.2, 0.5) * c.lungs[side]
+    # patches of many small lumps
     c.paint(area * c.ramp(c.cloud(36) - 0.52, 0.4), 0.68, 0.7)
     return area
 
 
 def _consolidation(c: Canvas) -> Float:
     side = c.random_side()
+    # the upper or the lower part of a lung, bounded by a slanting fissure
     top, bottom = (0.0, 0.42) if c.rng.random() < 0.5 else (0.40, 0.72)
     slant = c.rng.uniform(-0.15, 0.15) * c.outwards(side) / c.chest.width
     lobe = c.lungs[side] * c.ramp(c.depth - top - slant, 0.04) * c.ramp(bottom + slant - c.depth, 0.04)
@@ -146,12 +156,14 @@ def _pneumonia(c: Canvas) -> Float:
             [root, (x, y + 0.05 * slope), (x + side * 0.07, y + (0.09 + c.rng.normal(0, 0.015)) * slope)]
         )
     c.paint(focus, 0.75, 0.9)
+    # air in the bronchi stays dark within the bright focus (air bronchogram)
     c.paint(focus * c.lines(bronchi, 0.010), 0.25, 0.75)
     return focus
 
 
 def _edema(c: Canvas) -> Float:
     w, y = c.chest.width, c.chest.apex + 0.31
+    # on both sides of the middle, like the wings of a butterfly
     wings = np.maximum(*(c.ellipse(0.5 + side * 0.36 * w, y, 0.42 * w, 0.19, 1.0) for side in (-1, 1)))
     wings = wings * c.both
     c.paint(wings * (0.7 + 0.3 * c.cloud(12)), 0.62, 0.75)
@@ -160,6 +172,7 @@ def _edema(c: Canvas) -> Float:
 
 def _fibrosis(c: Canvas) -> Float:
     base = c.clear * c.ramp(c.depth - 0.66, 0.15)
+    # two nets of thin lines, where smooth noise crosses its middle
     net = np.maximum(*(np.clip(1.6 - np.abs(c.cloud(18) - 0.5) / 0.06, 0, 1) for _ in range(2)))
     c.paint(base * net, 0.72, 0.7)
     return base
@@ -167,6 +180,7 @@ def _fibrosis(c: Canvas) -> Float:
 
 def _pleural_thickening(c: Canvas) -> Float:
     side = c.random_side()
+    # [size, 1] a rim along the rib cage of uneven thickness
     thick = c.rng.uniform(0.026, 0.036) * (0.75 + 0.5 * c.cloud(8)[:, :1])
     extent = c.ramp(c.depth - c.rng.uniform(0.1, 0.25), 0.05) * c.ramp(
         c.rng.uniform(0.85, 0.95) - c.depth, 0.05
@@ -181,6 +195,7 @@ def _hernia(c: Canvas) -> Float:
     x, y = 0.5 + c.random_side() * c.rng.uniform(0.0, 0.03), max(c.chest.domes) - 0.6 * radius
     pouch = c.ellipse(x, y, radius * 1.15, radius, 0.15)
     c.paint(pouch, 0.82, 0.9)
+    # gas above fluid in the pouch: dark above a level line
     c.paint(c.ellipse(x, y, radius, radius * 0.85, 0.15) * c.ramp(y - c.y, 0.006), 0.12, 0.9)
     return pouch
 
@@ -188,6 +203,7 @@ def _hernia(c: Canvas) -> Float:
 def _fracture(c: Canvas) -> Float:
     side = c.random_side()
     x, y = c.random_point(side, (0.3, 0.7), (0.75, 0.9))
+    # two pieces of a rib that no longer meet
     inner = [(x - side * 0.06, y - 0.02), (x - side * 0.006, y - 0.01)]
     outer = [(x + side * 0.006, y + 0.015), (x + side * 0.05, y + 0.045)]
     c.paint(c.lines([inner, outer], 0.016), 0.80, 0.85)
@@ -198,6 +214,7 @@ def _device(c: Canvas) -> Float:
     side, top = c.random_side(), c.chest.apex
     x, y = 0.5 + side * 0.72 * c.chest.width, top + 0.12
     turn = np.linspace(0, np.pi / 2, 9)
+    # a lead from the device below the collarbone to the middle, along a quarter of a circle
     bend = [
         (0.5 + (x - 0.5) * (1 - np.sin(t)), y - 0.06 * np.sin(2 * t) + 0.1 * (1 - np.cos(t))) for t in turn
     ]

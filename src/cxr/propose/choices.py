@@ -48,6 +48,7 @@ class Choices:
 
     def choose(self, key: str, value: object, *why: str, facts: Sequence[str] = ()) -> None:
         """Set a key, unless the user has decided on it or inside it; a reason that is empty is left out."""
+        # the user has decided on a part of it: the whole is theirs
         if any(name.startswith(f"{key}.") for name in self.given):
             return
         if key in self.given:
@@ -67,6 +68,7 @@ class Choices:
         for key, choice in self.keys.items():
             first, *path = key.split(".")
             if first == section and path:
+                # down the path, making what is not there yet
                 inside = tree
                 for name in path[:-1]:
                     deeper = inside.setdefault(name, {})

@@ -73,6 +73,7 @@ class Facts:
         counted = []
         assigned = self.split.assigned[self.kept]
         for column, finding in enumerate(self.table.findings):
+            # [kept rows]; a soft label counts as positive here, as it is above 0
             cells = self.table.raw[self.kept, column]
             train, val, test = (int(((cells > 0) & (assigned == split)).sum()) for split in SPLITS)
             kinds = (cells > 0, cells == 0, cells == -1, np.isnan(cells))
@@ -112,6 +113,7 @@ class Facts:
         names = {label.finding for label in self.labels_of(findings)}
         for column, finding in enumerate(self.table.findings):
             cells = self.table.raw[is_val, column]
+            # blank cells are taken for negative, which is the default of data.blank
             if finding in names and (cells == 1).any() and ((cells == 0) | np.isnan(cells)).any():
                 return True
         return False
@@ -123,6 +125,7 @@ def expand_findings(value: object) -> tuple[str, ...]:
     Raises:
         CxrError: The config refuses it.
     """
+    # a section that is valid otherwise: only its findings are asked for
     data = _validate({"source": "folder", "root": Path(), "findings": value})
     assert not isinstance(data.findings, str)  # the config has expanded it
     return data.findings or ()

@@ -70,6 +70,7 @@ def find_start(csv: Path | None, images: Path | None, source: str | None = None)
     if csv is not None:
         return _start_from_table(csv, images, source)
     assert images is not None
+    # 1. a public dataset's table, which its own reader understands best; 2. any table; 3. folders as classes
     known, others = _find_tables(images)
     if source not in (None, "table", "folder"):
         return Start(source, images, None, None, "data.source is given")
@@ -96,6 +97,8 @@ def _start_from_table(csv: Path, images: Path | None, source: str | None) -> Sta
         if images is None and csv.parent.name == "annotations":
             root = csv.parent.parent
         beside, _ = _find_tables(root)
+        # where the reader finds the table itself, data.csv is left
+        # out: it would hide the dataset's other tables
         is_found = any(path.samefile(csv) for path, name, _ in beside if name == reader.source)
         why = f"{csv.name} is one of the {reader.what.partition(',')[0]}"
         return Start(reader.source, root, None if is_found else csv, sheet, why)

@@ -55,13 +55,17 @@ def propose(start: Start, given: Given) -> Proposal:
         CxrError: The dataset cannot be read, labels nothing, or none of its images has a file.
     """
     choices = Choices(given)
+    # 1. the keys of the dataset, those of its shipped recipe where there is one
     base = _read_recipe(RECIPES.get(start.source, ""))
     _choose_dataset(choices, start, base)
+    # 2. the split, by reading the dataset under it
     facts = _choose_split(choices, start)
     _check_files(start, facts)
+    # 3. what can be learned from what was read
     findings = _choose_findings(choices, facts, base)
     _choose_policies(choices, facts, base, findings)
     choices.add_given("data")
+    # 4. how it is trained, by how much there is
     choose_training(choices, facts, findings, base, RECIPES.get(start.source, ""))
     notes, warnings = _describe(choices, facts, findings)
     return Proposal(choices, facts, findings, tuple(notes), tuple(warnings))
@@ -103,7 +107,9 @@ def _choose_split(choices: Choices, start: Start) -> Facts:
         CxrError: What is wrong under the last that was tried: split at random.
     """
     refused = ""
+    # Each is tried by reading the dataset: what is written down is known to work.
     for split, why, column in _splits(choices, start):
+        # nothing of the split before stays behind
         for key in ("data.split", "data.split_column"):
             choices.keys.pop(key, None)
         choices.choose("data.split", split, refused, why)
@@ -151,6 +157,7 @@ def _check_files(start: Start, facts: Facts) -> None:
     Raises:
         CxrError: With the nearest names, and how to name the folder.
     """
+    # images of a package have no files
     if sum(facts.images.values()) or facts.table.read_pixels is not None:
         return
     names = list(facts.table.rows["image"])
@@ -179,6 +186,7 @@ def _choose_findings(
         )
         labels = facts.labels_of(findings)
     else:
+        # a finding of one class alone has nothing to learn, and no AUROC
         labels = [label for label in facts.labels if label.finding != NO_FINDING]
         findings = tuple(label.finding for label in labels if label.has_both)
         value = list(findings)
@@ -212,6 +220,7 @@ def _count(label: Labels, facts: Facts) -> str:
 def _is_rare(label: Labels, facts: Facts) -> bool:
     """Whether a split that has images has few with the finding."""
     images = [facts.images[split] for split in SPLITS]
+    # a split without any image is another matter
     return any(num < _FEW for num, all_there in zip(label.by_split, images, strict=True) if all_there)
 
 
@@ -228,6 +237,7 @@ def _choose_policies(
         policy = base.get("data", {}).get("uncertain", "ignore")
         if isinstance(policy, Mapping):  # only of findings that are learned
             known = ["default", *findings]
+            # a policy for a finding that is not a target would be refused
             policy = {name: how for name, how in policy.items() if find_spelling(name, known)}
         why = f"{count(num_uncertain, 'uncertain label')} (-1): ignore leaves them out of loss and metrics;"
         choices.choose("data.uncertain", policy, why, "zeros and ones count them as absent or present")

@@ -108,6 +108,7 @@ def _choose_image(choices: Choices, root: Path, sheet: Sheet, patient: str | Non
 
 def _count_files(root: Path, sheet: Sheet, column: str) -> tuple[int, int]:
     """(files found, names looked for) of the first images that a column names."""
+    # each once: of a table with a row per box, 100 rows may be few images
     names = dict.fromkeys(normalise_images(slashes(sheet.column(column))))
     tried = [name for name in names if not is_blank(name)][:_NUM_TRIED]
     paths, _ = find_files(root, tried) if tried else ([], [])
@@ -183,6 +184,7 @@ def find_split_column(sheet: Sheet) -> SplitColumn | None:
             continue
         splits = read_splits(sheet.column(name))
         counts = {split: splits.count(split) for split in SPLITS}
+        # every cell is a split or blank: one other word, and the column means something else
         if counts["train"] and len(splits) == sum(counts.values()) + splits.count(""):
             return SplitColumn(name, counts)
     return None

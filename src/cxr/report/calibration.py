@@ -91,6 +91,7 @@ def _cell(report: Report, row: Record, name: str) -> Estimate:
     value = estimate(row, name).value
     # fitted on images that are evaluated here, as thresholds were
     mark = "*" if report.optimistic and name.endswith("_after") and value is not None else ""
+    # of rare findings they are some thousandths, which three digits would cut to one
     is_small = name.startswith(("brier", "log_loss", "ece"))
     return Estimate(value, digits=_DIGITS if is_small else 3, mark=mark)
 

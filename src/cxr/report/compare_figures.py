@@ -64,6 +64,7 @@ def _draw(
     figures = [
         _draw_differences([row for row, _ in defined], [name for _, name in defined], heading, caption)
     ]
+    # more curves in a panel cannot be told apart
     if len(curves) <= _MOST_CURVES:
         figures += _draw_roc(curves, is_paired)
     return tuple(figures)
@@ -98,9 +99,10 @@ def _draw_roc(curves: Sequence[Predictions], is_paired: bool) -> list[Figure]:
     """A panel for each finding whose AUROC all models have."""
     from sklearn.metrics import roc_curve
 
+    # [M, C]
     aurocs = np.array(
         [[metrics.auroc(rows.y[:, c], rows.p[:, c]) for c in range(len(rows.findings))] for rows in curves]
-    )  # [M, C]
+    )
     defined = [
         (c, {"finding": name})
         for c, name in enumerate(curves[0].findings)

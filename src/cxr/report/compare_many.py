@@ -117,6 +117,7 @@ def _by_model(family: Family) -> Table:
             findings.append(row["finding"])
             aurocs[row["finding"], letter(a)] = row["auroc_a"]
             aurocs[row["finding"], letter(b)] = row["auroc_b"]
+    # each finding once: every pair of a model with others has written the same AUROC of it
     rows = [(finding, *(aurocs[finding, name] for name in letters)) for finding in dict.fromkeys(findings)]
     return Table("", ("AUROC", *letters), tuple(rows), "l" + "r" * len(letters), num_summary=1)
 
@@ -193,6 +194,7 @@ def _runs_table(seeds: Seeds) -> Table:
         spread = Estimate(estimate(row, "sd").value, digits=4)
         ends = estimate(row, "mean", "lowest", "highest")
         rows.append((SHORT_NAMES[str(row["metric"])], row["recipe"], row["num_runs"], ends, spread))
+    # by metric first, so that the recipes of a metric stand below each other
     order = [SHORT_NAMES[metric] for metric in METRICS]
     ordered = sorted(rows, key=lambda cells: order.index(str(cells[0])))
     columns = ("Mean over findings", "Recipe", "Runs", "Mean (range)", "SD over runs")

@@ -48,6 +48,7 @@ def draw_curves(lines: Iterable[Line]) -> bytes:
 
 def _steps(lines: Sequence[Line]) -> list[Step]:
     """The logged steps; none before the first epoch has ended, as its length is not known."""
+    # steps of an epoch, from the first epoch that has ended
     ends = [line.step / line.epoch for line in lines if line.kind == "train" and line.epoch and line.step]
     if not ends:
         return []
@@ -56,6 +57,7 @@ def _steps(lines: Sequence[Line]) -> list[Step]:
         for line in lines
         if line.kind == "step" and line.loss is not None and line.lr is not None
     ]
+    # about 1,000 at most: more points than pixels only take time
     return steps[:: max(1, len(steps) // _MAX_POINTS)]
 
 
@@ -97,6 +99,7 @@ def fill(
 
     # 3. the learning rate of every step, or at the end of each epoch where they are not known
     ends = [(float(epoch), rate) for epoch, rate in zip(epochs, _values(history, "lr"), strict=True)]
+    # by epoch, so that the line does not run back where steps and epochs meet
     points = sorted([*ends, *((step.epoch, step.lr) for step in steps)])
     rates.plot([epoch for epoch, _ in points], [rate for _, rate in points], color=GREY, lw=1)
     rates.set_ylim(bottom=0)

@@ -195,9 +195,11 @@ def format_number(cell: Cell) -> str:
         return cell
     if isinstance(cell, int):
         return f"{cell:,}"
+    # a bare float is a metric without an interval
     estimate = cell if isinstance(cell, Estimate) else Estimate(cell)
     if not _is_defined(estimate.value):
         return "n/a"
+    # a format's `+` writes a minus too
     sign = "+" if estimate.signed else ""
     return f"{estimate.value:{sign}.{estimate.digits}f}{estimate.mark}"
 

@@ -79,12 +79,14 @@ def write(
     if report.cooccurrence is not None:
         tables["cooccurrence.csv"] = report.cooccurrence
     training = training or Training()
+    # what an evaluation that was cut off has left
     clear_leftovers(folder)
     # what took long to compute comes first
     write_tables(folder, tables, private=("predictions.csv",))
     json_file.write(folder / "report.json", facts(report), report.notes)
     drawn = figures.draw(report, evaluated, training.history)
     figures.write_files(drawn, folder)
+    # without the examples: images stay on the page that its owner alone may read
     write_text(folder / "report.md", markdown.render(page(report, drawn, training, (), further)))
     document = page(report, drawn, training, examples, further)
     write_text(folder / "report.html", html.render(document), private=bool(examples))
@@ -186,6 +188,7 @@ def summary(report: Report) -> tuple[Text | Table, ...]:
 
 def _short_table(report: Report) -> Table:
     """The metrics without intervals but that of the AUROC, which has a column."""
+    # a column of empty cells would cost room that 80 columns do not have
     has_intervals = report.table["auroc_low"].notna().any()
     names = [name for name in _SHORT_COLUMNS if name != "auroc_interval" or has_intervals]
     rows = tuple(
@@ -207,6 +210,7 @@ def _image_lines(report: Report) -> list[str]:
         return []
     mean = records(report.by_image.summary)[0]
     auroc, f1 = (format_cell(estimate(mean, name, f"{name}_low", f"{name}_high")) for name in ("auroc", "f1"))
+    # `test rows (2,300 images, 400 patients)` as `2,300 images`
     counts = report.by_image.evaluated_on.partition(" (")[2].partition(", ")[0].rstrip(")")
     return [f"By image ({counts}): mean AUROC {auroc}, mean F1 {f1}."]
 

@@ -130,7 +130,7 @@ def _pick(figures: Mapping[str, Figure], *names: str) -> tuple[Figure, ...]:
 
 def _key_numbers(report: Report) -> KeyNumbers:
     """Means over the findings, each with its interval."""
-    mean = records(report.summary)[0]
+    mean = records(report.summary)[0]  # the macro mean is the first of the summary rows
     numbers = [
         (f"mean {label}", estimate(mean, name, f"{name}_low", f"{name}_high"))
         for name, label in _KEY_METRICS.items()

@@ -50,6 +50,7 @@ def _choose(letters: frozenset[str]) -> tuple[list[tuple[str, str]], str]:
         if not found:
             continue
         lacking -= found
+        # matplotlib's own is named first by the caller
         chosen += [(family, path)] if family != _DEFAULT else []
         if not lacking:
             break
@@ -63,6 +64,7 @@ def _installed() -> Iterator[tuple[str, str]]:
     upright = {font.name: font.fname for font in fontManager.ttflist if font.style == "normal"}
     # a font of coloured pictures cannot be drawn, and the last resort is the boxes themselves
     usable = [name for name in upright if "color" not in name.lower() and "resort" not in name.lower()]
+    # matplotlib's own first, then those with many letters: a few files are opened instead of a hundred
     usable.sort(
         key=lambda name: (name != _DEFAULT, not any(part in name.lower() for part in _LARGE_FONTS), name)
     )
@@ -96,6 +98,7 @@ def embed_font(svg: bytes) -> bytes:
     letters = frozenset("".join(map(html.unescape, texts)))
     font = base64.b64encode(_subset(letters)).decode()
     face = f"@font-face {{font-family: '{_DEFAULT}'; src: url(data:font/woff;base64,{font})}}"
+    # into the style sheet that matplotlib writes; where there is none the SVG stays as it is
     head, found, rest = svg.partition(b'<style type="text/css">')
     return head + found + face.encode() + rest
 

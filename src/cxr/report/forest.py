@@ -60,6 +60,7 @@ def draw_forest(report: Report) -> Figure:
         precision = [_number(row, "average_precision") for row in rows]
         write_column(axes, _SECOND, "Average precision", [text.partition(" ")[0] for text in precision])
 
+    # for readers who cannot see the figure: both ends of what it shows
     best, worst = (report.table.loc[getattr(report.table["auroc"], way)()] for way in ("idxmax", "idxmin"))
     alt = (
         "AUROC of each finding with its interval, "
@@ -85,6 +86,7 @@ def place_axes(drawing: "Drawing", height: float, columns: tuple[float, float]) 
 
 def finish(axes: "Axes", names: Sequence[str], label: str, heading: str = "Finding") -> None:
     """Rows from the top with the names to the left of the figure."""
+    # from large to small: the first row is at the top
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_yticks([])
     write_column(axes, 1.0, heading, shorten_all(names, _NAME_COLUMNS))
@@ -103,6 +105,7 @@ def write_column(
     drawing = axes.get_figure()
     assert drawing is not None
     across = millimetres / DOUBLE_COLUMN
+    # across in shares of the figure, down in the rows of the axes: texts stay beside their rows
     where = blended_transform_factory(drawing.transFigure, axes.transData)
     for place, text in enumerate([heading, *texts], -1):
         colour = GREY if place < 0 else BLACK
@@ -145,6 +148,7 @@ def draw_subgroups(report: Report, groups: pd.DataFrame) -> Figure | None:
         return None
     every = [*report.table["finding"], MEAN]
     findings = [name for name in every if any(key[1] == name for panel in panels for key in panel.rows)]
+    # the AUROC of all images, a grey mark behind the groups of each finding
     overall = dict(zip(report.table["finding"], report.table["auroc"], strict=True))
     num_columns = min(_PANELS_PER_ROW, len(panels))
     num_rows = -(-len(panels) // num_columns)
@@ -156,6 +160,7 @@ def draw_subgroups(report: Report, groups: pd.DataFrame) -> Figure | None:
     height = num_rows * (head + body + BOTTOM)
     width = (DOUBLE_COLUMN - _NAMES_END - 2 - _PANEL_GAP * (num_columns - 1)) / num_columns
     lowest = min(_lowest(row) for panel in panels for row in panel.rows.values())
+    # one axis for all panels, from a multiple of 0.05 below the lowest interval, so that they compare
     limits = max(0.0, float(np.floor((lowest - 0.01) * 20) / 20)), 1.005
 
     def fill(drawing: "Drawing") -> None:
@@ -195,6 +200,7 @@ def _read_attribute(name: str, table: pd.DataFrame) -> _Attribute:
     defined = table[table["auroc"].notna()]
     sizes = table.groupby("group", sort=False)["num"].max()
     sizes = sizes[sizes.index.isin(defined["group"])]
+    # Chosen by size, drawn in the table's order: ages stay in their order.
     kept = set(sizes.sort_values(ascending=False, kind="stable").index[:_MAX_GROUPS])
     rows = {(str(row["group"]), str(row["finding"])): row for row in records(defined) if row["group"] in kept}
     return _Attribute(
@@ -213,8 +219,10 @@ def _fill_panel(
     step = 0.8 / len(panel.groups)
     shown = shorten_all([name for name, _ in panel.groups], _GROUP_COLUMNS)
     for number, (name, num) in enumerate(panel.groups):
+        # groups share 0.8 of a row's height, in the middle of the row
         offset = (number - (len(panel.groups) - 1) / 2) * step
         colour, marker = COLOURS[number], MARKERS[number]
+        # nothing but an entry of the key
         axes.plot([], [], marker, color=colour, ms=2.6, label=f"{shown[number]} ({num:,})")
         for place, finding in enumerate(findings):
             row = panel.rows.get((name, finding))

@@ -71,6 +71,7 @@ def _show(value: object) -> object:
     """What a page shows of a value: escapes stand for what is invisible or turns the direction of writing."""
     if not isinstance(value, str):
         return value
+    # Markup was made here; its escapes must not be escaped once more
     return Markup(visible_lines(value)) if isinstance(value, Markup) else visible(value)
 
 

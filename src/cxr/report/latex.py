@@ -59,5 +59,6 @@ def render_paragraphs(
 def _cite(text: str, references: Sequence[tuple[str, str]]) -> str:
     escaped = escape(text)
     for key, _ in references:
+        # after escaping, by which the brackets of a key have become {[} and {]}
         escaped = escaped.replace(f" {{[}}{key}{{]}}", f"~\\cite{{{key}}}")
     return escaped

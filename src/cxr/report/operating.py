@@ -135,6 +135,7 @@ def set_parts(report: Report) -> tuple[Part, ...]:
         f"Prediction sets with a stated coverage of {level:.0%}: share of images whose set has their label"
     )
     assert isinstance(level, float)
+    # floor((n + 1) (1 - c)) is 0 below this n: see docs/statistics.md
     needed = int(np.ceil(1 / (1 - level) - 1e-9)) - 1
     few = f"With fewer than {needed} positive validation images sets always hold present."
     return (Table(title, columns, tuple(rows), "ll" + "r" * (len(columns) - 2), (_SETS_NOTE, few)),)
@@ -150,6 +151,7 @@ def planned_parts(report: Report) -> tuple[Part, ...]:
         for name in PLANNED:
             width = estimate(row, f"{name}_width").value
             low, high = (estimate(row, f"{name}_{end}").value for end in ("low", "high"))
+            # the interval stands behind its width, as that of a metric behind the metric
             cells.append(Estimate(width, low, high))
         rows.append((row["finding"], *cells))
     first = records(report.planned)[0]

@@ -158,6 +158,7 @@ def _plot_spikes(axes: "Axes", p: np.ndarray[Any, np.dtype[np.float64]], top: fl
     """Bars at the bottom: how many images have a probability, on a logarithmic scale."""
     edges = np.linspace(0, top, _SPIKES + 1)
     numbers = np.histogram(p, edges)[0]
+    # 1 + n, so that an empty bar has height 0 and a single image can be seen beside thousands
     heights = np.log10(1 + numbers) / np.log10(1 + max(1, numbers.max())) * _SPIKE_SHARE * top
     axes.bar(edges[:-1], heights, np.diff(edges), align="edge", color="#d5d5d5", edgecolor="white", lw=0.2)
 
@@ -166,6 +167,7 @@ def _by_finding(table: pd.DataFrame | None) -> dict[str, pd.DataFrame]:
     """The curve of each finding that has intervals."""
     if table is None:
         return {}
+    # the last column is the upper end of the interval
     bounded = table[table.columns[-1]].notna()
     return {str(finding): rows for finding, rows in table[bounded].groupby("finding", sort=False)}
 
@@ -246,6 +248,7 @@ def save_panels(
     # one or two panels are no wider than a column of a journal
     width = SINGLE_COLUMN if num_columns < 3 else DOUBLE_COLUMN
     gap = _GAP if unit_square else _WIDE_GAP  # for numbers such as 0.05 beside the axes
+    # millimetres of a square panel; the height of the figure follows from it
     side = (width - _LEFT - _RIGHT - gap * (num_columns - 1)) / num_columns
     height = num_rows * (_ABOVE + side + _BELOW)
 
@@ -253,6 +256,7 @@ def save_panels(
         for place, (c, row) in enumerate(rows):
             line, column = divmod(place, num_columns)
             left = _LEFT + column * (side + gap)
+            # matplotlib counts from the lower left corner, panels are read from the upper one
             bottom = height - (line + 1) * (_ABOVE + side + _BELOW) + _BELOW
             axes = drawing.add_axes((left / width, bottom / height, side / width, side / height))
             if unit_square:

@@ -90,6 +90,7 @@ def save(
     inches = (millimetres[0] / _MM_PER_INCH, millimetres[1] / _MM_PER_INCH)
     drawn, svg = _draw(inches, fill, is_laid_out)
     pdf, png = io.BytesIO(), io.BytesIO()
+    # The SVG was laid out above. A second layout could move things, and the files would differ.
     drawn.set_layout_engine("none")  # laid out already
     drawn.savefig(pdf, format="pdf", metadata={"CreationDate": None})
     drawn.savefig(png, format="png", dpi=_DPI)
@@ -125,6 +126,7 @@ def _draw(
     """(what `fill` draws, the same as SVG)."""
     from matplotlib.figure import Figure as Drawing
 
+    # Figure itself, not pyplot, which keeps every figure that it makes
     drawn = Drawing(figsize=inches, layout=None if is_laid_out else "constrained")
     fill(drawn)
     svg = io.BytesIO()

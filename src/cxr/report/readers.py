@@ -57,6 +57,7 @@ def write(result: ReaderComparison, folder: Path) -> None:
     where there are such.
     """
     tables = {"readers.csv": result.table, "reader_metrics.csv": result.metrics}
+    # tables that are not there leave no file with a heading alone
     for name, table in (
         ("reader_points.csv", result.points),
         ("reader_panel.csv", result.panel),
@@ -81,6 +82,7 @@ def summary(result: ReaderComparison) -> tuple[Text | Table, ...]:
     if len(result.points):
         parts += [_points_table(result), Text(""), Text(_count_below(result.points)), Text("")]
     for title, table in _panels(result):
+        # one row per metric in the terminal: for readers like these, or, of one reader, for him alone
         analysis = RANDOM if int(table["num_readers"].iloc[0]) > 1 else FIXED
         parts += [Text(f"{title}, {analysis}:", "strong"), _panel_table(table, (analysis,)), Text("")]
     parts += [Text(f"{key.capitalize()}: {value}.") for key, value in result.about]
@@ -128,6 +130,7 @@ def _explain(result: ReaderComparison) -> list[str]:
 
 def _note_few(panel: pd.DataFrame) -> list[str]:
     """A note on findings whose test against the panel rests on few images of a class."""
+    # counts are the same in all rows of a finding
     first = panel.drop_duplicates("finding")
     rarer = np.minimum(first["num_positive"], first["num"] - first["num_positive"])
     few = [f"{name} ({num})" for name, num in zip(first["finding"], rarer, strict=True) if num < _FEW]
@@ -172,12 +175,14 @@ def _counts(row: Record) -> tuple[Cell, Cell]:
 
 def _agreement_table(result: ReaderComparison) -> Table:
     """A row per reader, their mean, and the model: its mean over the readers' references."""
+    # the table has a row per metric; a line here has several metrics
     by_key: dict[tuple[Cell, Cell], dict[str, Record]] = {}
     for row in records(result.metrics):
         by_key.setdefault((row["finding"], row["reader"]), {})[str(row["metric"])] = row
     rows: list[tuple[Cell, ...]] = []
     names = list(dict.fromkeys(reader for _, reader in by_key))
     for (finding, reader), found in by_key.items():
+        # a single reader is the reference, and has no score against himself
         if found["f1"]["rule"] != "single reader":
             cells = [
                 estimate(found[name], "reader_value", "reader_low", "reader_high") for name in _AGREEMENT

@@ -92,6 +92,7 @@ def merge_epochs(lines: Iterable[Line]) -> list[dict[str, float | None]]:
     for line in lines:
         if line.kind in ("train", "epoch"):
             values = {name: getattr(line, name) for name in _HISTORY if name in line.model_fields_set}
+            # a resumed run has logged some epochs twice: what came later counts
             history[line.epoch] = history.get(line.epoch, {}) | values
     return [history[epoch] for epoch in sorted(history)]
 
@@ -151,7 +152,9 @@ def _read_counts(path: Path) -> Counts:
 def _read_recipe(path: Path) -> str:
     """The text of config.yaml, whose last line is that of the last key."""
     text = path.read_text(encoding="utf-8")
+    # a recipe that no longer loads is not shown either
     load(path)
+    # a file that was cut at a line's end is whole YAML, with defaults for the keys that are gone
     last = [keys[-1] for keys, _, is_section in walk(Config) if not is_section][-1]
     if not text.endswith("\n") or not text.splitlines()[-1].strip().startswith(f"{last}:"):
         raise ValueError("it ends early")

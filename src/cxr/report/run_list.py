@@ -121,6 +121,7 @@ def _search(folder: Path, depth: int, seen: set[tuple[int, int]]) -> Iterator[tu
     except OSError as error:
         yield folder, f"cannot be read: {error.strerror}"
         return
+    # a folder is known by its device and number, whatever it is called
     if (status.st_dev, status.st_ino) in seen:
         yield folder, "is a link to a folder that is listed already"
         return
@@ -137,6 +138,7 @@ def _search(folder: Path, depth: int, seen: set[tuple[int, int]]) -> Iterator[tu
         if depth < _MAX_DEPTH and not _is_hidden(entry) and _holds(entry.is_dir)
         for found in _search(folder / entry.name, depth + 1, seen)
     ]
+    # one line for a folder without any run, not one for each folder in it
     if depth and all(problem == _NO_RUN for _, problem in below):
         yield folder, _NO_RUN
     else:
@@ -175,6 +177,7 @@ def _read_run(folder: Path, name: str) -> RunFacts:
         problems.append(
             error.problems[0].replace(f"{folder}{os.sep}", "") + f" (and {num_more} more)" * (num_more > 0)
         )
+    # lines of steps are passed over unread: a log has many more of them than of epochs
     history = merge_epochs(read_log(folder / LOG, warns=False, having='"epoch"'))
     best = find_best(history)
     report = _Report()
@@ -210,6 +213,7 @@ def _read_report(path: Path) -> _Report:
     """
     if not path.is_file():
         return _Report()
+    # of anybody's folder: a file that fills the memory is not read
     if path.stat().st_size > _MAX_REPORT_BYTES:
         raise ValueError("is no report of ours")
     return _Report.model_validate_json(path.read_bytes())
@@ -217,6 +221,7 @@ def _read_report(path: Path) -> _Report:
 
 def _find_time(folder: Path) -> datetime:
     """When a training was last saved; resuming one that has ended changes last.pt least."""
+    # the first that is there
     for name in (_LAST, _BEST, LOG, RECIPE, _REPORT):
         with suppress(OSError):
             return datetime.fromtimestamp((folder / name).stat().st_mtime).astimezone()

@@ -83,6 +83,7 @@ def filter_runs(runs: Sequence[RunFacts], conditions: Sequence[str]) -> list[Run
 
 def _read_value(key: str, text: str) -> object:
     path = tuple(key.split("."))
+    # an entry of a list has the keys of its section
     of_any_dataset = re.sub(r"\balso\.\d+\.", "", key)  # data.also.0.source -> data.source
     if of_any_dataset not in {".".join(known) for known, _, is_section in walk(Config) if not is_section}:
         problem = f"--filter {shorten(key, 60)}: no such key{suggest(path)}"

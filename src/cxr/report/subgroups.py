@@ -45,6 +45,7 @@ def _subgroup_table(attribute: str, groups: pd.DataFrame, gaps: pd.DataFrame) ->
         auroc = estimate(row, "auroc", "auroc_low", "auroc_high")
         is_mean = row["num_positive"] is None
         too_few = "" if is_mean else f"({row['num_positive']:,} of {row['num']:,})"
+        # counts in place of an AUROC that too few patients stand behind
         aurocs[row["finding"], row["group"]] = too_few if auroc.value is None else mark_vacuous(auroc)
     widest: dict[Cell, Cell] = {}
     for row in records(gaps):

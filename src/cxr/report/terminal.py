@@ -47,6 +47,7 @@ class _FittingTable:
         table, num_gaps = self.table, len(self.table.columns) - 1
         # 1. one line a cell; names are folded by rich where the numbers leave too little room
         cells: _Lines = [[(format_cell(cell),) for cell in row] for row in table.rows]
+        # columns of the screen: letters of East Asian scripts take two, so that len() would be wrong
         widths = _widths(table, cells)
         # rich puts a blank between columns; a second one only where there is room
         gap = 1 if sum(widths) + 2 * num_gaps <= options.max_width else 0
@@ -97,5 +98,6 @@ def _widths(table: Table, cells: _Lines) -> list[int]:
 def _narrowest(table: Table, cells: _Lines) -> int:
     """Columns of the screen that the table takes where names are folded and columns stand close together."""
     widths = zip(_widths(table, cells), table.align, strict=True)
+    # names may be folded down to 12 columns, numbers keep their width
     folded = [min(_MIN_NAME, num) if side == "l" else num for num, side in widths]
     return sum(folded) + len(folded) - 1

@@ -42,6 +42,7 @@ class Events:
             folder.mkdir(parents=True, exist_ok=True)
             self._records = RecordWriter(self.path.open("ab"))
             self._write(Event(file_version="brain.Event:2"))
+            # tells TensorBoard to forget points from this step on
             self._write(Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)))
 
     def add(self, step: int, values: Mapping[str, float]) -> None:

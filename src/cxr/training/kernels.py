@@ -14,6 +14,7 @@ def training_kernels(deterministic: bool) -> Iterator[None]:
     before = cudnn.benchmark, cudnn.deterministic, torch.are_deterministic_algorithms_enabled()
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it when it starts
+    # trials may choose another kernel on each start, which adds in another order
     cudnn.benchmark, cudnn.deterministic = not deterministic, deterministic
     torch.use_deterministic_algorithms(deterministic)
     try:

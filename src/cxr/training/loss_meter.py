@@ -65,6 +65,7 @@ class Pace:
         """Estimate for so many more images and validations; None before two steps were taken."""
         if not self.num_images:
             return None
+        # images at the pace so far, then the validations at the length of the last one
         return num_images / self.images_per_second + num_validations * self.validation_seconds
 
 
@@ -99,6 +100,7 @@ class LossMeter:
         self.run, self.state, self.log, self.bar, self.task, self.pace = run, state, log, bar, task, pace
         self.read_every = READ_EVERY if run.world.device.type == "cuda" else 1
         self.unread: list[_UnreadLoss] = []
+        # monotonic: the clock of the day may be set back
         self.epoch_started = self.last_step_ended = self.last_note = time.monotonic()
         self.pace_before = replace(pace)
         # The first step of the process chooses kernels and may compile: it is no measure of the pace.
@@ -120,10 +122,12 @@ class LossMeter:
         """Take the loss of the step that was just launched; `seconds_apart` of it are no part of the pace."""
         if self.is_first_step:
             self._report_first_step()
+        # as if the step before had ended later
         self.last_step_ended += seconds_apart
         self._add_time(num_images)
         self.is_first_step = False
         rate = self.state.optimizer.param_groups[0]["lr"]
+        # the rate of this step: when it is read, the schedule is further on
         self.unread.append(_UnreadLoss(self.state.step, rate, loss, num_images))
         if len(self.unread) >= self.read_every:
             self.read()
@@ -142,6 +146,7 @@ class LossMeter:
     def _report_first_step(self) -> None:
         """Print and log how long the first step took: choosing kernels and compiling are part of it."""
         if self.run.world.device.type == "cuda":
+            # the step was launched, not computed: wait for it, this once
             torch.cuda.synchronize(self.run.world.device)
         seconds = time.monotonic() - self.epoch_started
         if not self.state.history and self.run.world.is_first:
@@ -163,6 +168,7 @@ class LossMeter:
             if not math.isfinite(value):
                 epoch = len(self.state.history) + 1
                 raise _not_finite(f"the loss is {value}", self.run.config.out, epoch, step, rate)
+            # weighted by images, as the last batch of an epoch is smaller
             self.state.loss_sum += value * unread.num_images
             status = f"loss {value:.4f} {self._time_left()}"
             self.bar.update(self.task, advance=unread.num_images, status=status)
@@ -176,6 +182,7 @@ class LossMeter:
         task = next(task for task in self.bar.tasks if task.id == self.task)
         images_per_epoch = sum(self.run.dataset.visits())
         num_other_epochs = self.run.config.train.epochs - len(self.state.history) - 1
+        # the rest of this epoch, then whole epochs; one validation follows each
         num_images = int(task.remaining or 0) + num_other_epochs * images_per_epoch
         seconds = self.pace.seconds_left(num_images, num_other_epochs + 1)
         return "" if seconds is None else f"{format_duration(seconds)} left"
@@ -187,6 +194,7 @@ class LossMeter:
         self.last_note = time.monotonic()
         num_steps, epoch = self.run.steps_per_epoch, len(self.state.history)
         where = f"epoch {epoch + 1}/{self.run.config.train.epochs}"
+        # `step` counts over the whole run; the line says where in the epoch it is
         where += f", step {step - epoch * num_steps:,} of {num_steps:,}"
         self.log.text.note(f"{where}: loss {loss:.4f}, {describe_pace(self.pace)}, {self._time_left()}")
 

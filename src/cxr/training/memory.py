@@ -30,6 +30,7 @@ def bytes_for_steps(config: Config, num_processes: int, dtype: torch.dtype | Non
     megabytes = ACTIVATIONS_MB[backbone][dtype is not None]
     share = _CHECKPOINTING_SHARE[backbone.rstrip("0123456789")] if config.model.checkpointing else 1.0
     activations = share * megabytes * 1e6 * images_per_micro_batch
+    # activations grow with the number of pixels
     scale = (config.image.size / _MEASURED_SIZE) ** 2
     return int(_PARAMETER_BYTES + _OVERHEAD * activations * scale)
 

@@ -98,6 +98,7 @@ def _earlier_lines(path: Path, step: int, epochs: int) -> list[str]:
         except ValueError:
             num_bad += 1
             continue
+        # later lines are of steps that the resumed run takes again
         if line.step <= step and line.epoch <= epochs:
             kept.append(text)
     if num_bad:

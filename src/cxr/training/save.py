@@ -86,6 +86,7 @@ def add_ood_score(run: Run, ema: Classifier) -> None:
     """
     world, path = run.world, run.config.out / checkpoints.BEST
     best = checkpoints.load(path, world.device) if world.is_first else None
+    # the first process alone has read the file, and all must agree before a collective
     is_missing = best is not None and best.ood is None
     if not world.agree([float(is_missing)])[0]:  # a resumed run that had finished
         return

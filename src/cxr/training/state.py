@@ -75,6 +75,7 @@ def new_state(
     if config.model.stem != model.stem:
         raise CxrError(f"model.weights: {config.model.weights} has a grey stem", "set model.stem=grey")
     model.set_trainable(config.model.train_layers)
+    # undoes the class weights in every probability, from the first validation on
     model.logit_shift.copy_(logit_shift(weights))
     if shares_statistics(config.train, config.model, world.size):
         share_statistics(model)
@@ -143,5 +144,6 @@ def selection_metrics(history: Sequence[dict[str, float]], config: Train) -> lis
     if config.select == "auroc":
         values = [epoch["auroc"] for epoch in history]
     else:
+        # negative, so that higher is better for both
         values = [-epoch["loss"] for epoch in history]
     return [-math.inf if math.isnan(value) else value for value in values]

@@ -71,6 +71,7 @@ def choose(config: Config) -> tuple[str, ...]:
     Raises:
         CxrError: One of those that log.to names is not installed.
     """
+    # nothing is asked for: what is installed is used, and nothing is missed
     if config.log.to is None:
         return ("tensorboard",) if _is_installed("tensorboard") else ()
     missing = [name for name in config.log.to if not _is_installed(name)]
@@ -164,6 +165,7 @@ class _MLflow:
         return True
 
     def write(self, step: int, numbers: Numbers) -> None:
+        # milliseconds, as MLflow has it
         now = time.time_ns() // 1_000_000
         metrics = [self._make_metric(name, value, now, step) for name, value in numbers.items()]
         self._client.log_batch(self.run_id, metrics=metrics)

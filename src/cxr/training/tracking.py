@@ -123,8 +123,10 @@ class _Feeder:
             tracker = OPEN[self.name](self._start)
             if tracker.run_id:
                 self._remember(self.name, tracker.run_id)
+            # numbers until the ending, which is a text
             while not isinstance(item := self._queue.get(), str):
                 tracker.write(*item)
             tracker.close(item)
         except BaseException as error:  # a library may even call sys.exit
+            # told later, by the thread of the training: see `_warn_once`
             self._failure = shorten(" ".join(f"{type(error).__name__}: {error}".split()), 200)

@@ -95,6 +95,7 @@ def _compare(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> str:
 
 def _nearest(name: str, names: Sequence[str]) -> str:
     """The most similar of some names; of a hostile file's many and long names the first are compared."""
+    # by the end of the name, where names of the same layer agree
     by_end = {other[-_MAX_COMPARED:]: other for other in reversed(names[:_MAX_COMPARED])}
     nearest = difflib.get_close_matches(name[-_MAX_COMPARED:], list(by_end), n=1, cutoff=0.0)
     return by_end[nearest[0]]

@@ -80,6 +80,7 @@ def account(file: WeightFile, layout: Layout, fit: Fit, others: Mapping[str, Seq
         WeightsError: A tensor stands among the network's parts without being one.
     """
     # 1. the network's own tensors
+    # names in the file, not ours
     taken = set(fit.names.values())
     # 2. those that their names alone explain
     left_out: dict[str, list[str]] = {}
@@ -137,6 +138,7 @@ def _belongs(name: str, other: Fit, chosen: Fit) -> bool:
 
     Of `encoder_q.` (taken) and `encoder_k.`, that is every tensor below `encoder_k.`.
     """
+    # whole segments: `encoder_q.` and `encoder_k.` share nothing, `net.a.` and `net.b.` share `net.`
     shared = shared_start(other.prefix, chosen.prefix)
     segment = other.prefix[len(shared) :].partition(".")[0]
     root = f"{shared}{segment}." if segment else other.prefix

@@ -71,6 +71,7 @@ def compare(file: WeightFile, layout: Layout, fit: Fit, head: str | None) -> tup
         head: The name of the head's linear layer.
     """
     ours, roots = _network_of(layout.name), _roots(fit, layout)
+    # 1. both networks' layers under one spelling
     theirs = {_spell(path): module for path, module in file.modules.items()}
     differ: list[str] = []
     seen: set[str] = set()
@@ -82,6 +83,7 @@ def compare(file: WeightFile, layout: Layout, fit: Fit, head: str | None) -> tup
         if there in theirs and not is_other_layer:
             seen.add(there)
             differ += _compare_layer(there, theirs[there], module)
+    # 2. what is left over in the file's network: a layer more may change what it computes
     top = _top(theirs, fit.prefix)
     others = {path: module for path, module in theirs.items() if path not in seen and _is_below(path, top)}
     differ += _extra(others, file, fit, head)

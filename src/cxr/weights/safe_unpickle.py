@@ -85,9 +85,8 @@ def read_pickle(file: IO[bytes], build: Build, refer: Refer) -> Any:  # noqa: AN
         return machine.result
     except WeightsError:
         raise
-    except (
-        Exception
-    ):  # a damaged pickle fails anywhere: an empty stack, a key that is a list, bytes that are no text
+    # a damaged pickle fails anywhere: an empty stack, a key that is a list, bytes that are no text
+    except Exception:
         raise WeightsError(_DAMAGED) from None
 
 

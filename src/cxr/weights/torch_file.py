@@ -48,6 +48,7 @@ class TorchFile:
         data = self._bytes[storage.key]
         first = storage.first * storage.dtype.itemsize
         # `stored_tensor` checked that the tensor reaches no farther than these numbers
+        # a tensor may be a view: it begins at `first`, and strides say where its numbers lie
         num = storage.num_bytes // stored.dtype.itemsize
         if first + num * stored.dtype.itemsize > len(data):
             raise WeightsError(_CUT)
@@ -93,6 +94,7 @@ def open_zip(path: Path) -> TorchFile:
     if "byteorder" in records and bytes(parts.read_record("byteorder")) == b"big":
         raise WeightsError(_BIG_ENDIAN)
     root = read_pickle(io.BytesIO(parts.read_record("data.pkl")), build, refer)
+    # the pickle was read above: what is left are the numbers of the storages
     storages = {key.removeprefix("data/"): record for key, record in records.items()
                 if key.startswith("data/")}  # fmt: skip
     return TorchFile(path, storages, root)

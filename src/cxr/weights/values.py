@@ -19,6 +19,7 @@ def read_values(match: Match, head: Head | None = None) -> dict[str, Tensor]:
     Raises:
         WeightsError: Every one that is no tensor of finite numbers.
     """
+    # the network, and the head where its outputs mean something
     names = dict(match.fit.names)  # {our name: the file's}
     if head:
         names["head.weight"] = head.weight

@@ -49,11 +49,14 @@ def score_calls(references: Float, calls: Float, resampling: Resampling) -> list
     units = []
     for column in range(num_columns):
         known = ~np.isnan(references[:, column]) & ~np.isnan(calls[:, column])
+        # an unknown row has y = nan, so that it falls in none of the four cells
         y, called = np.where(known, references[:, column], np.nan), known & (calls[:, column] == 1)
         cells = ((y == 1) & called, (y == 0) & called, (y == 1) & ~called, (y == 0) & ~called)
+        # [4, U]: of true positives, false positives, false negatives and true negatives of each unit
         sums[:, column] = [np.bincount(resampling.of_row, cell, resampling.num_units) for cell in cells]
         units.append(count_units(y, called, resampling))
     drawn = np.concatenate([sums @ weights for weights in resampling.counts()], axis=2)  # [4, K, D]
+    # Each unit taken once is the rows themselves: the point estimates need no scikit-learn here.
     counts = sums.sum(axis=2)  # [4, K]
     points, draws, chance = _metrics(counts), _metrics(drawn), _chance(counts)
     return [
@@ -78,9 +81,12 @@ def kappa_interval(kappa: float, draws: Float, units: UnitCounts, chance: float)
     """
     if np.isnan(kappa) or not units.called or not units.not_called:
         return NONE
+    # Every draw of perfect agreement is perfect, too. The bound of the share a of agreement is exact,
+    # and kappa = (a - e) / (1 - e) carries it over at the chance agreement e.
     if abs(kappa - 1) < 1e-12:
         low, _ = interval(1.0, np.ones(len(draws)), units.either)
         return Interval((low - chance) / (1 - chance), 1.0)
+    # (1 + kappa) / 2 takes -1 to 1 to the 0 to 1 that a logit needs; the bounds are taken back below.
     low, high = interval((1 + kappa) / 2, (1 + draws) / 2, units.rarer)
     return Interval(2 * low - 1, 2 * high - 1)
 
@@ -107,5 +113,6 @@ def _chance(cells: Float) -> Float:
     tp, fp, fn, tn = cells
     total = cells.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
+        # margins of the reference times those of the calls: both say yes, or both say no
         share: Float = ((tp + fn) * (tp + fp) + (fp + tn) * (fn + tn)) / total**2
     return share

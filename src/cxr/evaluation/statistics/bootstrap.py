@@ -68,7 +68,7 @@ def _draw_block(num_units: int, seed: int, start: int, num_draws: int) -> npt.ND
     cells = drawn + np.arange(num_draws)[:, None] * num_units
     counts = np.bincount(cells.ravel(), minlength=num_draws * num_units)
     by_draw = counts.reshape(num_draws, num_units)
-    kind = np.uint8 if by_draw.max() < 256 else np.uint16
+    kind = np.uint8 if by_draw.max() < 256 else np.uint16  # kept for all tables: an eighth of int64's memory
     return np.ascontiguousarray(by_draw.T).astype(kind)
 
 
@@ -209,7 +209,7 @@ class Summed:
     def __init__(
         self, y: Float, p: Float, threshold: float, of_row: npt.NDArray[np.intp], num_units: int
     ) -> None:
-        called = p >= threshold
+        called = p >= threshold  # [N]
         squares = np.where(np.isnan(y), 0.0, (p - y) ** 2)
         # [N] each: true positives, false positives, false negatives, true negatives
         cells = [(y == 1) & called, (y == 0) & called, (y == 1) & ~called, (y == 0) & ~called]
@@ -220,7 +220,7 @@ class Summed:
     def metrics(self, weights: Float) -> list[Float]:
         """F1, sensitivity, specificity, PPV, NPV and Brier score, each [D], for weights [U, D]."""
         *cells, squares, _ = self.sums @ weights  # [6, U] @ [U, D]
-        num_rows = np.sum(cells, axis=0)
+        num_rows = np.sum(cells, axis=0)  # [D] known rows of each draw
         with np.errstate(invalid="ignore", divide="ignore"):
             return [*rates(*cells), np.where(num_rows > 0, squares / num_rows, np.nan)]
 
@@ -266,7 +266,7 @@ def measure_auroc(y: Float, p: Float, resampling: Resampling) -> tuple[Float, Fl
     """(AUROC of the rows [C], AUROC in every draw [C, D]), nan = undefined; the rows are ranked once."""
     ranked = rank(y, p, resampling)
     once = np.ones((resampling.num_units, 1))  # each unit taken once is the rows themselves
-    points = np.array([finding.auroc(once)[0] for finding in ranked])
+    points = np.array([finding.auroc(once)[0] for finding in ranked])  # [C]
     draws = draw_columns(resampling, y.shape[1], lambda weights, column: [ranked[column].auroc(weights)])
     return points, draws[:, 0]
 
@@ -290,7 +290,7 @@ def draw_columns(
         for weights in resampling.counts():
             compute_column = partial(compute, weights)
             blocks.append(np.array(_in_threads(compute_column, num_columns)))  # [C, metrics, up to 128]
-    return np.concatenate(blocks, axis=2)
+    return np.concatenate(blocks, axis=2)  # [C, metrics, D]
 
 
 def _in_threads(work: Callable[[int], _T], num: int) -> list[_T]:

@@ -63,6 +63,7 @@ def measure(y: Float, p: Float, resampling: Resampling | None) -> tuple[list[Cal
     of_row, num_units = (resampling.of_row, resampling.num_units) if resampling else _as_one(len(y))
     sums = []
     for c in range(y.shape[1]):
+        # Unknown rows are left out here, not later: the fits below know no nan.
         known = ~np.isnan(y[:, c])
         sums.append(_Sums(y[known, c], p[known, c], of_row[known], num_units))
     points = [each.point() for each in sums]
@@ -90,17 +91,23 @@ class _Sums:
         # Centred and scaled logits: the draws' 2 x 2 systems are then far from singular.
         self.middle, self.spread = (float(x.mean()), float(x.std()) or 1.0) if len(x) else (0.0, 1.0)
         z = (x - self.middle) / self.spread
+        # [N] what the fitted line, and the fitted shift, say of each row
         on_line, shifted = sigmoid(self.line.intercept + self.line.slope * x), sigmoid(x + self.shift)
         weight = on_line * (1 - on_line)
         rows = [
+            # what the ratios of sums need
             np.ones(len(y)), y, p, (p - y) ** 2, _losses(y, p),
+            # score (gradient) and information (negative Hessian) of the line's two numbers
             y - on_line, (y - on_line) * z, weight, weight * z, weight * z**2,
+            # the same of the shift alone
             y - shifted, shifted * (1 - shifted),
         ]  # fmt: skip
         self._sums = np.stack([np.bincount(of_row, row, num_units) for row in rows])  # [12, U]
 
     def point(self) -> Calibration:
         """Of all rows."""
+        # One draw that takes each unit once; its Newton step is 0 but
+        # for rounding, so the fits themselves are given.
         drawn = [float(metric[0]) for metric in self.draw(np.ones((self._sums.shape[1], 1)))]
         return Calibration(*drawn)._replace(
             in_the_large=self.shift, intercept=self.line.intercept, slope=self.line.slope
@@ -108,11 +115,13 @@ class _Sums:
 
     def draw(self, weights: Float) -> list[Float]:
         """The metrics [D] of each draw in the order of Calibration, for weights [U, D]."""
+        # [12, U] @ [U, D]: each name below is [D]
         num, positive, expected, squares, losses, *newton = self._sums @ weights
         g_0, g_1, w_00, w_01, w_11, g_shift, w_shift = newton
         with np.errstate(invalid="ignore", divide="ignore"):
             # nan in a draw of one class only, where no line is the best
             share = np.where((positive > 0) & (positive < num), positive / num, np.nan)
+            # added to what has no share in its formula, so that it is nan in the same draws
             both = np.where(np.isnan(share), np.nan, 0)
             # 1. the step: information [[w_00, w_01], [w_01, w_11]] into the score (g_0, g_1)
             determinant = w_00 * w_11 - w_01**2
@@ -120,13 +129,14 @@ class _Sums:
             step_1 = (w_00 * g_1 - w_01 * g_0) / determinant
             # 2. back from centred and scaled logits
             slope = self.line.slope + step_1 / self.spread
+            # the line's value at the middle logit, where z is 0
             height = self.line.intercept + self.line.slope * self.middle + step_0
             return [
                 np.where(expected > 0, positive / expected, np.nan),
                 self.shift + g_shift / w_shift + both,
                 height - slope * self.middle + both,
                 slope + both,
-                1 - squares / num / (share * (1 - share)),
+                1 - squares / num / (share * (1 - share)),  # Brier score over that of the share itself
                 np.where(num > 0, losses / num, np.nan),
             ]
 
@@ -155,13 +165,16 @@ def simulate_errors(y: Float, p: Float) -> CalibrationErrors:
         return CalibrationErrors(np.nan, np.nan)
     # The number of positive rows is drawn of up to 400 groups of neighbours, which are in the same bins and
     # have nearly the same probability: the variance of a group is too large by sum (p_i - mean)^2 alone.
+    # 1. group neighbours: a new group starts where its number, or either bin, changes
     num_together = max(1, len(bins.order) // _MAX_CELLS)
     cells = np.arange(len(bins.order)) // num_together
     starts = _starts(cells, bins.wide, bins.equal)
     sizes = np.diff(np.append(starts, len(bins.order)))
+    # 2. draw how many rows of each group are positive [M, 200], at the group's mean probability [M]
     means = np.clip(np.add.reduceat(bins.p, starts) / sizes, 0, 1)
     shape = (len(starts), _NUM_SIMULATED)
     drawn = np.random.default_rng(_SEED).binomial(sizes[:, None], means[:, None], shape)
+    # 3. measure each set of labels as the true one is measured
     simulated = bins.errors(drawn.astype(np.float64), starts)
     return CalibrationErrors(*(float(error.mean()) for error in simulated))
 
@@ -180,8 +193,11 @@ class _Bins:
         self.order = np.argsort(p, kind="stable")
         self.p = p[self.order]
         last = CALIBRATION_BINS - 1
+        # A probability of 1 would be in a bin after the last one.
         self.wide = np.minimum((self.p * CALIBRATION_BINS).astype(np.intp), last)
         inner = np.linspace(0, 1, CALIBRATION_BINS + 1)[1:-1]
+        # Many equal probabilities make equal edges; without np.unique
+        # there would be bins that nothing falls in.
         edges = np.unique(np.quantile(self.p, inner)) if len(p) else inner
         self.equal = np.searchsorted(edges, self.p, "right")
 
@@ -197,6 +213,7 @@ class _Bins:
             return np.array([np.nan]), np.array([np.nan])
         starts = np.arange(num) if starts is None else starts
         shares, expected, sizes = self._shares(positive, starts, self.wide)
+        # size times (share - mean p) is the sum of y - p in the bin [B, R]
         ece = np.abs(sizes * (shares - expected)).sum(axis=0) / num
         shares, expected, sizes = self._shares(positive, starts, self.equal)
         # The square of a share's error holds its variance, which is taken off (Kumar et al. 2019);
@@ -207,6 +224,8 @@ class _Bins:
 
     def _shares(self, positive: Float, starts: Indices, bins: Indices) -> tuple[Float, Float, Float]:
         """(share of positive rows [B, R], mean probability [B, 1], rows [B, 1]) of bins that hold rows."""
+        # [B] the group with which each bin starts; reduceat sums from
+        # each start to the next, so none may be empty
         first = _starts(bins[starts])
         sizes = np.diff(np.append(starts[first], len(self.p)))[:, None].astype(np.float64)
         expected = np.add.reduceat(self.p, starts[first])[:, None] / sizes
@@ -215,5 +234,6 @@ class _Bins:
 
 def _starts(*numbers: Indices) -> Indices:
     """The first place, and every place at which one of the numbers [N] is another than before."""
+    # The number before the first one is made another, so that the first place is always a start.
     changes = np.any([np.diff(each, prepend=each[0] - 1) != 0 for each in numbers], axis=0)
     return np.flatnonzero(changes)

@@ -52,7 +52,9 @@ def fit_limits(y: Float, p: Float, level: float) -> Limits:
         p: [N] their scores, between 0 and 1.
         level: The coverage, such as 0.9.
     """
+    # [P], [Q] scores of either class, those that fit their label worst first
     positive, negative = np.sort(p[y == 1]), np.sort(p[y == 0])[::-1]
+    # Scores are between 0 and 1: these limits put both labels into every set.
     lowest, highest = 0.0, 1.0
     missed = int((len(positive) + 1) * (1 - level) + _SLACK)
     if missed:
@@ -82,6 +84,7 @@ def set_shares(sums: Float) -> SetShares:
             np.where(num_positive > 0, right_positive / num_positive, np.nan),
             np.where(num_negative > 0, right_negative / num_negative, np.nan),
             (right_positive + right_negative) / num,
+            # a set has one label, one more where it is both, one less where it is neither
             1 + (both - empty) / num,
             both / num,
             empty / num,

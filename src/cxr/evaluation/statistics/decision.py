@@ -40,8 +40,10 @@ class NetBenefit:
         num = positives.sum(axis=0) + negatives.sum(axis=0)
         # [G, D] rows that reach the first, the second, ... probability
         true, false = (_sum_from_last(counts)[1:] for counts in (positives, negatives))
+        # [G, 1] how many true positives one false positive costs
         odds = (PROBABILITIES / (1 - PROBABILITIES))[:, None]
         with np.errstate(invalid="ignore", divide="ignore"):
+            # [G, D] who calls every image has all positive rows right and all negative rows wrong
             every = (positives.sum(axis=0) - odds * negatives.sum(axis=0)) / num
             return np.stack([(true - odds * false) / num, every])
 

@@ -64,6 +64,7 @@ def covariance(y: Float, scores: Float) -> tuple[Float, Float]:
     if not len(below) or not len(above):
         num_scores = scores.shape[1]
         return np.full(num_scores, np.nan), np.full((num_scores, num_scores), np.nan)
+    # S10 / P + S01 / Q: the placement values of each class vary for themselves.
     return below.mean(axis=0), _variance_of_mean(below) + _variance_of_mean(above)
 
 
@@ -73,12 +74,14 @@ def clustered(y: Float, scores: Float, of_row: npt.NDArray[np.intp], num_units: 
     units = [of_row[y == 1], of_row[y == 0]]
     sums = []
     for placements, of_class in zip((below, above), units, strict=True):
+        # [U, K]; np.add.at adds every row, where `total[of_class] += ...` would keep one row of each unit
         total = np.zeros((num_units, scores.shape[1]))
         if len(placements):
             np.add.at(total, of_class, (placements - placements.mean(axis=0)) / len(placements))
         sums.append(total)
     is_defined = bool(len(below) and len(above))
     auroc = below.mean(axis=0) if is_defined else np.full(scores.shape[1], np.nan)
+    # With one row each, an infinite freedom gives the normal law of DeLong's test, as in pROC.
     recurs = len(np.unique(of_row)) < len(of_row)
     freedom = min(effective_units(of_class) for of_class in units) - 1 if recurs else np.inf
     num_positive, num_negative, num_either = (len(np.unique(rows)) for rows in (*units, of_row))
@@ -88,6 +91,7 @@ def clustered(y: Float, scores: Float, of_row: npt.NDArray[np.intp], num_units: 
 def clustered_covariance(parts: Clustered) -> Float:
     """Covariance [K, K] of the AUROCs (Obuchowski 1997); nan with fewer than two units of a class."""
     same, cross = _spread(parts.positive, parts.negative, [parts] * parts.positive.shape[1])
+    # S10 / P + S01 / N + 2 S11 / (P N): a patient's positive and negative rows vary together.
     matrix: Float = same + cross + cross.T
     return matrix
 
@@ -98,10 +102,11 @@ def compare_clustered(by_finding: Sequence[Clustered]) -> list[Difference]:
     Degrees of freedom of the mean are Welch's and Satterthwaite's (1946) of its findings.
     """
     values = np.array([parts.auroc[1] - parts.auroc[0] for parts in by_finding])
+    # [U, C] each
     positive, negative = (
         np.stack([part[:, 1] - part[:, 0] for part in side], axis=1)
         for side in ([p.positive for p in by_finding], [p.negative for p in by_finding])
-    )  # [U, C] each
+    )
     return [_test(*found) for found in _with_mean(values, positive, negative, by_finding)]
 
 
@@ -110,9 +115,11 @@ def compare_independent(first: Sequence[Clustered], second: Sequence[Clustered])
 
     One score each. Variances add up, and degrees of freedom are Welch's and Satterthwaite's (1946).
     """
+    # 1. each side alone, to see what it defines
     sides = [_of_one_score(parts) for parts in (first, second)]
     # the mean is over the findings that both sides define
     defined = np.all([[not np.isnan(found.variance) for found in side[:-1]] for side in sides], axis=0)
+    # 2. each side again, with the same findings in both means
     differences = []
     for a, b in zip(*(_of_one_score(parts, defined) for parts in (first, second)), strict=True):
         variances, freedoms = np.array([a.variance, b.variance]), np.array([a.freedom, b.freedom])
@@ -150,6 +157,8 @@ def _with_mean(
     defined = ~np.isnan(variances)
     if not defined.any():
         return [*found, _Estimate(np.nan, np.nan, np.nan)]
+    # The mean's variance is the sum of all entries, those between
+    # findings included, over their number squared.
     of_mean = _satterthwaite(np.maximum(variances[defined], 0), freedom[defined])
     mean_variance = float(matrix[np.ix_(defined, defined)].sum() / defined.sum() ** 2)
     return [*found, _Estimate(float(values[defined].mean()), mean_variance, of_mean)]
@@ -158,6 +167,7 @@ def _with_mean(
 def _satterthwaite(variances: Float, freedom: Float) -> float:
     """Degrees of freedom of a sum of variances."""
     with np.errstate(invalid="ignore", divide="ignore"):
+        # (sum of v)^2 / sum of (v^2 / freedom), 1946
         parts = np.sum(variances**2 / np.maximum(freedom, _LEAST_FREEDOM))
         return float(variances.sum() ** 2 / parts)
 
@@ -168,6 +178,7 @@ def _spread(positive: Float, negative: Float, counts: Sequence[Clustered]) -> tu
         np.array([_unbiased(num) for num in numbers])
         for numbers in zip(*[(c.num_positive, c.num_negative, c.num_either) for c in counts], strict=True)
     )
+    # Entry [a, b] gets the root of a's n / (n - 1) times that of b, so the diagonal n / (n - 1) itself.
     same = (positive.T @ positive) * np.sqrt(np.outer(of_positive, of_positive))
     same += (negative.T @ negative) * np.sqrt(np.outer(of_negative, of_negative))
     return same, (positive.T @ negative) * np.sqrt(np.outer(of_either, of_either))
@@ -182,6 +193,7 @@ def _test(value: float, variance: float, freedom: float) -> Difference:
     from scipy.stats import norm, t
 
     error = float(np.sqrt(max(variance, 0.0))) if not np.isnan(variance) else np.nan
+    # Before the quotient: equal scores have no error either, and 0 / 0 would be nan.
     if value == 0 and not np.isnan(error):
         return Difference(0.0, error, float(freedom), 1.0)
     if np.isnan(error) or np.isnan(value) or not freedom > 0:
@@ -221,12 +233,12 @@ def compare(y: Float, a: Float, b: Float) -> float:
     from scipy.stats import norm
 
     (first, second), matrix = covariance(y, np.stack([a, b], axis=1))
+    # of a difference: both variances less twice the covariance, as both scores are of the same rows
     variance = matrix[0, 0] + matrix[1, 1] - 2 * matrix[0, 1]
     if first == second:  # also where the variance is zero, and the quotient below would be nan
         return 1.0
-    with np.errstate(
-        divide="ignore"
-    ):  # a difference without variance has p-value 0; rounding may put it below 0
+    # a difference without variance has p-value 0; rounding may put it below 0
+    with np.errstate(divide="ignore"):
         return float(2 * norm.sf(abs(first - second) / np.sqrt(max(variance, 0.0))))
 
 

@@ -57,6 +57,7 @@ class UnitCounts(NamedTuple):
     def for_metric(self, metric: str) -> float:
         """Patients that a metric's error depends on, at most those of the rarer class where it needs both."""
         num = self.of_divisor(metric)
+        # A sensitivity is a share of positive rows alone; PPV, NPV and Brier score change with both classes.
         return num if metric in ("sensitivity", "specificity") else min(num, self.rarer)
 
     @property
@@ -88,6 +89,7 @@ def metric_interval(metric: str, point: float, draws: Float, units: UnitCounts) 
     if metric != "f1":
         return interval(point, draws, units.of_divisor(metric))
     # F1 is 2 J / (1 + J) where J is the share of true positives among rows called or positive (Jaccard).
+    # F1 rises with J, so the bounds of J are those of F1 in the same order.
     low, high = interval(point, draws, units.called_or_positive)
     return Interval(2 * low / (1 + low), 2 * high / (1 + high))
 
@@ -149,6 +151,7 @@ def ratio_interval(point: float, draws: Float, num_patients: float) -> Interval:
     defined = _defined(point, draws)
     if defined is None or num_patients < 2 or point <= 0:
         return NONE
+    # Delta method: the logarithm's slope at the point is 1 / point.
     deviation = defined.std(ddof=1) * np.sqrt(num_patients / (num_patients - 1)) / point
     half_width = float(stdtrit(num_patients - 1, (1 + LEVEL) / 2) * deviation)
     with np.errstate(over="ignore"):
@@ -176,6 +179,7 @@ def likelihood_interval(point: float, draws: Float, num_patients: float) -> Inte
         logs = np.where(draws > 0, np.log(draws), np.nan)
     if not point > 0:
         return NONE
+    # A draw with a ratio of 0 has no logarithm; like an undefined one it is nan, and does not count.
     low, high = real_interval(float(np.log(point)), logs, num_patients)
     with np.errstate(over="ignore"):
         return Interval(float(np.exp(low)), float(np.exp(high)))
@@ -211,18 +215,23 @@ def simultaneous_intervals(points: Float, draws: Float) -> list[Interval]:
         points: [K].
         draws: [K, D] of the same draws of patients, nan where one is undefined.
     """
+    # 1. differences [K] with a point that more than half of the draws define, as everywhere
     num_defined = np.sum(~np.isnan(draws), axis=1)
     usable = (num_defined > draws.shape[1] / 2) & ~np.isnan(points)
     if not usable.any():
         return [NONE] * len(points)
+    # 2. the standard deviation s of each [K]
     deviations = np.full(len(points), np.nan)
     deviations[usable] = np.nanstd(draws[usable], axis=1, ddof=1)
     varies = usable & (deviations > 0)
+    # 3. how far the farthest difference of a draw lies from its point, in units of its own s [D]
     quantile = 0.0
     if varies.any():
         ratios = np.abs(draws[varies] - points[varies, None]) / deviations[varies, None]
+        # a difference that a draw does not define cannot be its farthest
         largest = np.where(np.isnan(ratios), 0.0, ratios).max(axis=0)
         quantile = float(np.quantile(largest, LEVEL))
+    # 4. the same number of deviations for all; differences of AUROCs lie between -1 and 1
     bounds = points - quantile * deviations, points + quantile * deviations
     return [Interval(float(low), float(high)) for low, high in zip(*np.clip(bounds, -1, 1), strict=True)]
 

@@ -58,10 +58,13 @@ def fit_line(y: Float, x: Float) -> Line | None:
     loss = _log_loss(y, line[0] + line[1] * z)
     for _ in range(_MAX_STEPS):
         p = sigmoid(line[0] + line[1] * z)
+        # [N] each: the log-likelihood's derivative by a row's logit, and minus its second derivative
         residual, weight = y - p, p * (1 - p)
         gradient = np.array([residual.sum(), residual @ z])
+        # Fisher's information [2, 2] of intercept and slope
         between = float(weight @ z)
         information = np.array([[weight.sum(), between], [between, weight @ z**2]])
+        # Where a line separates the classes p runs to 0 and 1 and p (1 - p) to 0: no step is the last one.
         if np.linalg.eigvalsh(information)[0] < _FEWEST:
             return None
         step = np.linalg.solve(information, gradient)
@@ -73,6 +76,7 @@ def fit_line(y: Float, x: Float) -> Line | None:
             step /= 2
         line, loss = line + step, next_loss
         if np.abs(step).max() < _TOLERANCE:
+            # back to logits: a + b z is (a - b middle / spread) + (b / spread) x
             slope = float(line[1] / spread)
             return Line(float(line[0]) - slope * middle, slope)
     return None
@@ -93,10 +97,12 @@ def fit_intercept(y: Float, x: Float) -> float:
     from scipy.optimize import brentq
 
     # The sum of probabilities grows with the intercept, and is that of the labels at the best one.
+    # At either bound all probabilities are beyond the share of positive images: the sign changes between.
     bound = float(np.abs(x).max()) + 1 + float(np.abs(logits(y.mean())))
     return float(brentq(lambda shift: (sigmoid(x + shift) - y).sum(), -bound, bound, xtol=1e-10))
 
 
 def _log_loss(y: Float, x: Float) -> float:
     """Sum over images, exact for logits of any size."""
+    # -log p is log(1 + e^x) - x for a positive image, log(1 + e^x) for a negative one
     return float((np.logaddexp(0, x) - y * x).sum())

@@ -83,6 +83,7 @@ def at_threshold(y: Float, p: Float, threshold: float) -> AtThreshold:
     labels, scores = _known(y, p)
     if not len(labels):
         return AtThreshold(*[np.nan] * 5)
+    # Naming both labels keeps the table 2 x 2 where rows and calls hold one of them alone.
     (tn, fp), (fn, tp) = confusion_matrix(labels, scores >= threshold, labels=[0, 1]).astype(np.float64)
     return AtThreshold(*(float(metric) for metric in rates(tp, fp, fn, tn)))
 
@@ -109,6 +110,7 @@ def at_prevalence(right: float, missed: float, wrong: float, refused: float, pre
     """
     if not right + missed or not wrong + refused or not right + wrong:
         return np.nan
+    # shares of all rows at this prevalence that are called rightly, and wrongly
     true = prevalence * right / (right + missed)
     false = (1 - prevalence) * wrong / (wrong + refused)
     return float(true / (true + false)) if true + false > 0 else np.nan
@@ -127,9 +129,8 @@ def calibration_error(y: Float, p: Float) -> float:
     labels, scores = _known(y, p)
     if not len(labels):
         return np.nan
-    bins = np.minimum(
-        (scores * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1
-    )  # a score of 1: the last bin
+    # a score of exactly 1 belongs to the last bin, not to one after it
+    bins = np.minimum((scores * CALIBRATION_BINS).astype(np.intp), CALIBRATION_BINS - 1)
     # [bins] sum of p - y, which is the number of rows times (mean p - share positive): weighted already
     excess = np.bincount(bins, scores - labels, CALIBRATION_BINS)
     return float(np.abs(excess).sum() / len(labels))

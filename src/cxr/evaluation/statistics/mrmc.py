@@ -62,8 +62,12 @@ def random_readers(differences: Float, covariance: Float, margin: float | None) 
     num = len(differences)
     if num < 2:
         return _test(differences, np.nan, np.nan, margin)
+    # MS: how much the readers differ
     spread = float(np.var(differences, ddof=1))
+    # Cov2: mean of the J (J - 1) entries off the diagonal, which
+    # readers share since they read the same patients
     between = float((covariance.sum() - np.trace(covariance)) / (num * (num - 1)))
+    # A negative estimate of Cov2 counts as 0 (Hillis 2007).
     total = spread + num * max(between, 0.0)
     freedom = (num - 1) * (total / spread) ** 2 if spread > 0 else np.inf
     return _test(differences, total / num, freedom, margin)
@@ -82,10 +86,12 @@ def call_results(metric: str, y: Float, calls: Float, of_row: npt.NDArray[np.int
     if metric == "balanced_accuracy":
         return clustered(y, calls, of_row, num)
     positive = y == 1
+    # [K] each
     tp, fp = calls[positive].sum(axis=0), calls[~positive].sum(axis=0)
     fn, tn = positive.sum() - tp, (~positive).sum() - fp
     f1, sensitivity, specificity, _, _ = rates(tp, fp, fn, tn)
     if metric == "sensitivity":
+        # [N, K] what a row adds to the error: its distance from the mean, over the number of rows
         shares = (calls - sensitivity) / max(1, positive.sum())
         return _by_unit(sensitivity, shares, positive, (positive,), of_row, num)
     if metric == "specificity":
@@ -93,6 +99,7 @@ def call_results(metric: str, y: Float, calls: Float, of_row: npt.NDArray[np.int
         return _by_unit(specificity, shares, ~positive, (~positive,), of_row, num)
     # the derivative of 2 TP / (2 TP + FP + FN) by each row: its divisor is TP + FP + P
     divisor = tp + fp + positive.sum()
+    # A positive row with call c adds 2 c above and c + 1 below, a negative one nothing above and c below.
     with np.errstate(invalid="ignore", divide="ignore"):
         of_positive, of_negative = ((2 - f1) * calls - f1) / divisor, -f1 * calls / divisor
     shares = np.where(positive[:, None], of_positive, of_negative)
@@ -109,6 +116,7 @@ def _by_unit(
 ) -> Clustered:
     """Values [K] whose error is the sum of the shares [N, K] of rows, with the freedom of the classes."""
     sums = np.zeros((num, shares.shape[1]))
+    # [U, K], every row added; `sums[of_row] += ...` would keep one row of each unit
     np.add.at(sums, of_row[rows], shares[rows])
     units = len(np.unique(of_row[rows]))
     recurs = units < rows.sum()
@@ -124,8 +132,10 @@ def differences_of(results: Clustered, is_paired: bool = False) -> tuple[Float, 
     last J, each reader's from his own.
     """
     num = len(results.auroc) // 2 if is_paired else len(results.auroc) - 1
+    # [J, 1 + J] or [J, 2 J]: each line takes one result less another
     first = np.eye(num) if is_paired else np.ones((num, 1))
     contrast = np.hstack([first, -np.eye(num)])
+    # the covariance of a linear map C of results with covariance S is C S C^T
     return contrast @ results.auroc, contrast @ clustered_covariance(results) @ contrast.T
 
 
@@ -139,6 +149,7 @@ def _test(differences: Float, variance: float, freedom: float, margin: float | N
     error = float(np.sqrt(variance))
     law = norm if np.isinf(freedom) else t(freedom)
     width = float(law.ppf((1 + LEVEL) / 2)) * error
+    # one-sided: how likely so good a result is where the model is worse by exactly the margin
     p_noninferior = np.nan if margin is None else float(law.sf((value + margin) / error))
     p = min(1.0, 2 * float(law.sf(abs(value) / error)))
     return Difference(value, error, float(freedom), value - width, value + width, p, p_noninferior)

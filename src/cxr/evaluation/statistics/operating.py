@@ -79,9 +79,11 @@ def partial_auroc(positives: Float, negatives: Float, max_false_rate: float = MA
     np.maximum(widths, 0, out=widths)
     ties = np.flatnonzero((x_1 != x_0).any(axis=1))  # few, or else there are few scores
     with np.errstate(invalid="ignore", divide="ignore"):
+        # Behind a tie the curve is (x - x_0) / (x_1 - x_0) up to x_1, then 1: its integral up to the end.
         slanted = (widths[ties] ** 2 - np.maximum(most - x_1[ties], 0) ** 2) / (2 * (x_1[ties] - x_0[ties]))
         widths[ties] = np.where(x_1[ties] > x_0[ties], slanted, widths[ties])
         area = np.einsum("kd,kd->d", positives[:num_scores], widths) / (num_positive * num_negative)
+    # Areas of chance, a triangle below the diagonal, and of a perfect model, all of the strip.
     least, largest = max_false_rate**2 / 2, max_false_rate
     standardised: Float = (1 + (area - least) / (largest - least)) / 2
     return np.where(num_positive * num_negative > 0, standardised, np.nan)
@@ -136,6 +138,7 @@ def draw_operating(y: Float, p: Float, thresholds: Float, resampling: Resampling
     summed = [Summed(y[:, c], p[:, c], float(thresholds[c]), *units) for c in range(y.shape[1])]
     draws = draw_columns(resampling, y.shape[1], lambda w, c: _metrics(ranked[c], summed[c], w))
     num = len(Rates._fields)
+    # draws [C, metrics, D] in the order of `_metrics`
     by_name = {name: draws[:, number] for number, name in enumerate(Rates._fields)}
     return Drawn(by_name, draws[:, num], draws[:, num + 1 :])
 
@@ -161,6 +164,7 @@ def operating_points(y: Float, p: Float, thresholds: Float) -> tuple[Drawn, Floa
     """(the metrics of the rows themselves, in place of D = 1 draw; TP, FP, FN, TN [C, 4])."""
     whole = _whole(len(y))
     columns = range(y.shape[1])
+    # [4, 1] of each finding: one draw of the one unit that all rows belong to
     cells = [
         Summed(y[:, c], p[:, c], float(thresholds[c]), whole.of_row, 1).cells(np.ones((1, 1)))
         for c in columns

@@ -65,6 +65,8 @@ def auroc_covariance(a: float, b: float, correlation: float, design: Design) -> 
     """
     # Scores of a positive and a negative image are compared in pairs. Two pairs share both images, the
     # positive one, or the negative one; pairs that share none add nothing.
+    # Half of a comparison's noise is that of each image, so that
+    # pairs which share one are half as correlated.
     same_pair = _both(a, b, correlation) - a * b
     same_image = _both(a, b, correlation / 2) - a * b
     num_positive, num_negative = design.num_positive, design.num_negative
@@ -75,6 +77,7 @@ def auroc_covariance(a: float, b: float, correlation: float, design: Design) -> 
 def difference_error(a: float, b: float, correlation: float, design: Design) -> float:
     """Standard error of the difference of two models' AUROCs on the same images."""
     variances = [auroc_covariance(auroc, auroc, 1.0, design) for auroc in (a, b)]
+    # Rounding may put the difference of equal models below 0.
     return float(np.sqrt(max(sum(variances) - 2 * auroc_covariance(a, b, correlation, design), 0.0)))
 
 
@@ -88,6 +91,7 @@ def power(a: float, b: float, correlation: float, design: Design) -> float:
     if not error:
         return 1.0
     limit, ratio = norm.isf(ALPHA / 2), abs(a - b) / error
+    # Both tails: the second one is a significant difference of the wrong sign.
     return float(norm.sf(limit - ratio) + norm.cdf(-limit - ratio))
 
 
@@ -109,6 +113,7 @@ def num_patients_needed(a: float, b: float, correlation: float, design: Design, 
         tried = Design(num, design.prevalence, design.images, design.within)
         return tried.num_rarer >= 2 and power(a, b, correlation, tried) >= target
 
+    # Power grows with the patients: 1. double until it is reached, 2. halve the gap.
     low, high = 1, 2
     while not reaches(high):
         low, high = high, 2 * high
@@ -125,6 +130,7 @@ def smallest_difference(auroc: float, correlation: float, design: Design, target
     low, high = 0.0, 1 - auroc - 1e-9
     if power(auroc, auroc + high, correlation, design) < target:
         return None
+    # 40 halvings leave 1e-12 of the range.
     for _ in range(40):
         middle = (low + high) / 2
         is_enough = power(auroc, auroc + middle, correlation, design) >= target
@@ -136,6 +142,7 @@ def expected_interval(value: float, error: float, num: float) -> Interval:
     """About a share or an AUROC, on the logit scale with Student's quantile, as in reports."""
     from scipy.special import expit, logit, stdtrit
 
+    # Delta method, as in `intervals.interval`: the logit's slope is 1 / (value (1 - value)).
     half_width = stdtrit(num - 1, (1 + LEVEL) / 2) * error / (value * (1 - value))
     return Interval(*(float(expit(logit(value) + sign * half_width)) for sign in (-1, 1)))
 

@@ -33,6 +33,7 @@ def rate_intervals(cells: Float, draws: Mapping[str, Float], units: UnitCounts) 
         return {}
     sensitivity, specificity = tp / (tp + fn), tn / (fp + tn)
     if tp and fp and fn and tn:
+        # No rate is at 0 or 1 here: the draws vary, and each metric has its own scale.
         balanced = interval((sensitivity + specificity) / 2, draws["balanced_accuracy"], units.rarer)
         mcc = (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
         ratios = {
@@ -47,13 +48,16 @@ def rate_intervals(cells: Float, draws: Mapping[str, Float], units: UnitCounts) 
     # One of both is constant, so that the draws of their mean are those of the other.
     totals = 2 * draws["balanced_accuracy"]
     is_constant = sensitivity in (0, 1)
+    # A constant rate has constant draws, for which `interval` gives the exact bound.
     true = interval(
         sensitivity, totals * 0 + sensitivity if is_constant else totals - specificity, units.positive
     )
     rest = interval(
         specificity, totals - sensitivity if is_constant else totals * 0 + specificity, units.negative
     )
+    # bounds of 1 - sensitivity and 1 - specificity
     missed, false = (Interval(1 - bounds.high, 1 - bounds.low) for bounds in (true, rest))
+    # MOVER: distances from point to bound add up as standard errors do, and a mean halves their sum
     below = np.hypot(sensitivity - true.low, specificity - rest.low) / 2
     above = np.hypot(true.high - sensitivity, rest.high - specificity) / 2
     middle = (sensitivity + specificity) / 2
@@ -88,5 +92,6 @@ def _ratio_interval(above: float, of_above: Interval, below: float, of_below: In
     with np.errstate(divide="ignore"):
         a, b = np.log(above), np.log(below)
         (a_low, a_high), (b_low, b_high) = np.log(of_above), np.log(of_below)
+        # MOVER of log(above) - log(below): the lower bound takes the upper one of what is subtracted
         low, high = a - b - np.hypot(a - a_low, b_high - b), a - b + np.hypot(a_high - a, b - b_low)
         return Interval(float(np.exp(low)), float(np.exp(high)))

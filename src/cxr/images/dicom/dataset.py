@@ -140,9 +140,8 @@ def _check_sequences(dataset: FileDataset) -> None:
         element = dataset.get_item(keyword, keep_deferred=True)
         if not isinstance(element, RawDataElement):
             continue
-        if (
-            element.value is None or len(element.value) > _MAX_SEQUENCE_BYTES
-        ):  # None: left in the file, so longer
+        # None: left in the file, so longer
+        if element.value is None or len(element.value) > _MAX_SEQUENCE_BYTES:
             raise _too_many_elements()
 
 

@@ -58,6 +58,7 @@ def decode_dataset(dataset: Dataset, name: Path | str, intensity: Intensity, not
         UnreadableImageError: As `decode_dicom`.
     """
     with _explain_refusals(name):
+        # decoding changes elements, and the caller's dataset must stay as it is
         copied = _copy(dataset)
         pixels: Any = copied.get_item("PixelData")
         return _decode(copied, b"" if pixels is None else pixels.value, name, intensity, note)

@@ -55,7 +55,6 @@ def load_pydicom(name: Path | str) -> None:
     except ImportError:
         raise CxrError(f"{name}: reading DICOM needs pydicom", "pip install 'cxr[dicom]'") from None
     warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")  # not catch_warnings, which mixes up threads
-    logging.getLogger("pydicom").setLevel(
-        logging.CRITICAL + 1
-    )  # messages hold values, perhaps the patient's name
+    # messages hold values, perhaps the patient's name
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE

@@ -72,9 +72,8 @@ def _grey_of_colour(pixels: StoredPixels, intensity: Intensity) -> Grey:
 def _grey_of_palette(dataset: Dataset, values: StoredValues, intensity: Intensity) -> Grey:
     """The grey level [N] of the palette's colour for each stored value."""
     colours = look_up_palette(dataset, values.stored)  # [N, 3]
-    luminance = np.asarray(cv2.cvtColor(colours[None], cv2.COLOR_RGB2GRAY))[
-        0
-    ]  # as an image of one row -> [N]
+    # as an image of one row -> [N]
+    luminance = np.asarray(cv2.cvtColor(colours[None], cv2.COLOR_RGB2GRAY))[0]
     if intensity == "range":
         used = luminance[values.seen]
         return to_levels(luminance, int(used.min()), int(used.max()))

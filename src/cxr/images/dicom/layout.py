@@ -96,6 +96,7 @@ class StoredPixels(NamedTuple):
 
     def cut(self, layout: Layout, high: int) -> "StoredPixels":
         """With the shifts that cut samples of `layout.stored` bits, the highest at `high`, out of words."""
+        # first all bits above the sample out to the left, then the rest down to bit 0
         return self._replace(left=layout.bits - 1 - high, right=layout.bits - layout.stored)
 
     def read_rows(self, rows: slice) -> AnyArray:
@@ -123,6 +124,7 @@ def read_layout(dataset: Dataset) -> Layout:
         channels=int(dataset.get("SamplesPerPixel") or _CHANNELS.get(photometric, 1)),
         bits=bits,
         stored=stored,
+        # the sample lies at the lower end where the header does not say it
         high=stored - 1 if high in (None, "") else int(high),
         is_signed=bool(dataset.PixelRepresentation),
         planar=int(dataset.get("PlanarConfiguration") or 0),
@@ -143,6 +145,7 @@ def _check_layout(layout: Layout) -> None:
             f"DICOM image of {layout.width} x {layout.height} pixels with {layout.channels} values of "
             f"{layout.bits} bits, {layout.stored} stored: grey or colour of 8 to 16 bits is read"
         )
+    # the sample must lie within its word, from bit high - stored + 1 to bit high
     if not layout.stored - 1 <= layout.high < layout.bits:
         raise RefusedError(
             f"DICOM file is corrupt: HighBit {layout.high} with {layout.stored} bits of {layout.bits} stored"

@@ -30,11 +30,8 @@ _KEYWORDS = (
     "PixelPaddingRangeLimit",
     "PresentationLUTShape",
 )
-_MIN_WIDTHS = {
-    "LINEAR": 1.0,
-    "LINEAR_EXACT": 0.0,
-    "SIGMOID": 0.0,
-}  # VOILUTFunction -> the least width of a window
+# VOILUTFunction -> the least width of a window
+_MIN_WIDTHS = {"LINEAR": 1.0, "LINEAR_EXACT": 0.0, "SIGMOID": 0.0}
 _FEW_LEVELS = 32
 
 

@@ -57,9 +57,8 @@ class StoredValues:
         """The image [H, W] with each stored value looked up in a table [N]."""
         result = np.empty(self.pixels.words.shape, np.uint8)
         for rows in split_rows(result.shape):
-            np.take(
-                table, self._entries(rows), out=result[rows], mode="clip"
-            )  # the default mode copies the result
+            # the default mode copies the result
+            np.take(table, self._entries(rows), out=result[rows], mode="clip")
         return result
 
     def _entries(self, rows: slice) -> Int32:

@@ -72,6 +72,7 @@ def read(data: Data) -> LabelTable:
     tables = [_read_sheet(sheet, split, folder, data) for split, sheet in sheets]
     rows = pd.concat([table.rows for table in tables], ignore_index=True)
     raw = np.concatenate([table.raw for table in tables])
+    # the file and line of each joined row, for errors
     lines = [sheet.where(row) for _, sheet in sheets for row in range(len(sheet))]
     return replace(tables[0], root=folder, rows=rows, findings=CHEXPERT_14, raw=raw, where=lines.__getitem__)
 
@@ -119,6 +120,7 @@ def _read_sheet(sheet: Sheet, split: str, folder: Path, data: Data) -> LabelTabl
 def _find_images(folder: Path, images: Sequence[str], paths: Sequence[str]) -> list[str]:
     """Paths below the folder: without the leading folder, as written, or in batches of full resolution."""
     batches = [batch.name for batch in sorted(folder.glob(BATCHES))]
+    # most copies first: what is found by an earlier form is not looked for by a later one
     candidates = [images, paths]
     for batch in batches:
         if _has_images(folder / batch):
@@ -154,6 +156,7 @@ def _find_sheets(root: Path, csv: Path | None) -> tuple[Path, list[tuple[str, Sh
 def _strip(path: str) -> str:
     """The path from the folder train, valid or test on, whole where there is none."""
     parts = path.split("/")
+    # copies name the folders above train and valid differently: names begin below them
     start = next((index for index, part in enumerate(parts) if part in FOLDERS), 0)
     return "/".join(parts[start:])
 

@@ -142,6 +142,7 @@ def _guess_levels(folders: Sequence[Parts], root: Path) -> Parts:
         else:
             levels.append("class")
             unknown.append(level)
+    # from the top: a single folder around all images tells nothing about them
     while len(unknown) > 1 and len(names_at[unknown[0]]) == 1:  # a folder around all others
         levels[unknown.pop(0)] = "other"
     if len(unknown) != 1 or levels.count("split") > 1:
@@ -197,6 +198,7 @@ def _one_hot(classes: Sequence[str]) -> tuple[Parts, Float]:
         spellings.setdefault(name_key(name), name)  # Mass in train and mass in test are the same finding
     findings = sorted(spellings.values(), key=lambda name: (name == NO_FINDING, name))
     column_of = {word: findings.index(spellings[name_key(name)]) for word, name in names.items()}
+    # every image is in one folder, so that all other findings are absent
     raw = np.zeros((len(classes), len(findings)), np.float32)
     raw[np.arange(len(classes)), [column_of[word] for word in classes]] = 1
     return tuple(findings), raw

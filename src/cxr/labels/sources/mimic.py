@@ -74,6 +74,7 @@ def read(data: Data) -> LabelTable:
     # files/p10/p10000032/s50414267/<dicom_id>.jpg
     top = "files/" if (root / "files").is_dir() else ""
     keys = zip(patients, studies, images, strict=True)
+    # the folders of a file are told by its ids, so nothing has to be listed
     paths = [f"{top}p{patient[:2]}/p{patient}/s{study}/{image}.jpg" for patient, study, image in keys]
     columns["path"] = existing(root, paths)
     if VIEW in metadata.header:
@@ -83,6 +84,7 @@ def read(data: Data) -> LabelTable:
     columns["split"] = split_column(metadata, data) or [listed.get(image, "") for image in images]
     findings, raw, label_uses = _read_labels(labels, studies)
     known = set(images)
+    # names of the split's list without a row here: the split is recognised with them
     absent = tuple((image, split) for image, split in listed.items() if image not in known)
     named = {"image": IMAGE, "patient_id": PATIENT, "study_id": STUDY, "view": VIEW}
     uses = account(metadata, named, {}, {DATE: "for the age"}, NOT_READ)

@@ -173,6 +173,7 @@ def read(data: Data) -> LabelTable:
     table = parse(sheet, root)
     # in the folder that ImageDir names, else beside the table
     images = normalise_images(sheet.column(IMAGE))
+    # without the column of folders all files lie beside the table
     candidates = [images]
     if FOLDER in sheet.header:
         folders = normalise_ids(sheet.column(FOLDER))
@@ -199,6 +200,7 @@ def parse(sheet: Sheet, root: Path) -> LabelTable:
 
 def _read_findings(sheet: Sheet) -> tuple[Float, tuple[str, ...]]:
     """(cells [N, C], a note on words that are none of TERMS)."""
+    # each distinct list of words is read once
     codes, cells = pd.factorize(np.array(sheet.column(LABELS), dtype=object))  # 28,809 distinct in 160,861
     num_rows = np.bincount(codes)
     raw = np.full((len(cells), len(FINDINGS)), np.nan, dtype=np.float32)
@@ -210,8 +212,10 @@ def _read_findings(sheet: Sheet) -> tuple[Float, tuple[str, ...]]:
             row = int(np.flatnonzero(codes == index)[0])
             problems.append(f"{sheet.where(row)}: {LABELS} is {cell[:60]!r}")
             continue
+        # `unchanged` and the like are no findings: they say that the list is not whole
         findings = words - _PARTIAL_KEYS
         if findings:  # else nothing is said, and the row stays blank
+            # the list is whole: what it does not name is absent; else it stays blank
             if findings == words:
                 raw[index] = 0
             raw[index, [column for word in findings for column in _COLUMNS_OF.get(word, ())]] = 1

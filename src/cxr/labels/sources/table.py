@@ -106,9 +106,9 @@ def _name_columns(sheet: Sheet, asked: Columns, split: str, root: Path) -> dict[
     for key, kind in _KINDS.items():
         if wanted[key] != getattr(_USUAL, key):
             continue  # the user names it, or says that there is none
-        if (
-            kind not in named or kind == "patient_id"
-        ):  # another column may name other patients, which is refused
+        # another column may name other patients, which is refused
+        if kind not in named or kind == "patient_id":
+            # a column that is something already is nothing else
             others = {column for other, column in named.items() if other != kind}
             found = find_column(sheet, kind, {*others, *asked.others, split, asked.labels or ""})
             if found:
@@ -131,6 +131,7 @@ def _image_by_patient(sheet: Sheet, named: Mapping[str, str], root: Path) -> dic
     column = named.get("patient_id")
     if not column or "study_id" in named:
         return {}
+    # each patient once, in the order of the table
     patients = [name for name in dict.fromkeys(normalise_ids(sheet.column(column))) if name]
     paths, _ = find_files(root, patients[:50])  # enough to tell
     return {"image": column} if any(paths) else {}
@@ -166,6 +167,7 @@ def _locate(
 def _find_files(root: Path, images: Sequence[str]) -> tuple[list[str], list[str]]:
     """As `find_files`, by the names as they are compared, where `12.0` is `12`, and then as they are."""
     compared = normalise_images(images)
+    # no name may be a number such as 12.0
     if compared == images or not any("." in name or "," in name for name in images):
         return find_files(root, images)
     paths, notes = find_files(root, compared)
@@ -182,6 +184,7 @@ def _images_of_studies(root: Path, sheet: Sheet, studies: Sequence[str]) -> tupl
     """(image files in the folders that the studies name, row of the table of each)."""
     images, rows, empty = [], [], []
     for row, (study, compared) in enumerate(zip(slashes(studies), normalise_ids(studies), strict=True)):
+        # the name as it stands, then as ids are compared
         names = _images_below(root, normalise(study)) or _images_below(root, compared)
         images += names
         rows += [row] * len(names)

@@ -126,6 +126,7 @@ def _open(kind: Callable[..., XrvDataset], data: Data) -> XrvDataset:
         problems.append(f"data.csv: {data.dataset} takes no csvpath")
     if problems:
         raise CxrError(problems, f"its arguments are {', '.join(parameters)}")
+    # only arguments that the class has; those of the user win
     safe = {name: value for name, value in SAFE.items() if name in parameters and name not in data.arguments}
     paths = {}
     if "imgpath" in parameters:
@@ -156,6 +157,7 @@ def _describe(error: Exception) -> str:
 def _read_labels(dataset: XrvDataset, name: str, soft: bool) -> Float:
     """[N, C] labels as the class gives them: 1, 0, -1 or nan, or between 0 and 1 where `soft`."""
     raw = np.asarray(dataset.labels, dtype=np.float32)
+    # [N, C]
     is_soft = (raw > 0) & (raw < 1)
     is_label = np.isin(raw, (1, 0, -1)) | np.isnan(raw) | (is_soft & soft)
     if raw.ndim != 2 or raw.shape[1] != len(dataset.pathologies):

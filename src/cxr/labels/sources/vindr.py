@@ -93,6 +93,7 @@ def parse(sheet: Sheet, root: Path) -> LabelTable:
     findings = {canonical(SPELLINGS.get(name, name)): name for name in names}
     if len(findings) < len(names):
         raise CxrError(f"{sheet.path}: two columns or classes name one finding", f"it has {', '.join(names)}")
+    # [N] the image of each reader's row, and the images in the order of their first rows
     codes, voted = pd.factorize(votes.index.get_level_values(0))
     raw = _vote(votes.to_numpy(np.float32), codes)
     split = next((split for split in SPLITS if split in sheet.path.name), "")
@@ -144,6 +145,7 @@ def _read_boxes(sheet: Sheet, images: list[str], readers: list[str] | None) -> t
 def _vote(cells: Float, codes: npt.NDArray[np.intp]) -> Float:
     """[images, C] from the readers' cells [N, C]: 1 by majority, 0 by all, -1 between, nan if all blank."""
     by_image = pd.DataFrame(cells).groupby(codes)
+    # [images, C] readers who see the finding, and readers who say anything: sum and count skip nan
     num_present, num_votes = by_image.sum().to_numpy(), by_image.count().to_numpy()
     voted = np.where(num_present > num_votes / 2, 1, np.where(num_present == 0, 0, -1))
     return np.where(num_votes == 0, np.nan, voted).astype(np.float32)
