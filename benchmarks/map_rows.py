@@ -12,10 +12,9 @@ import torch
 
 from benchmarks.timing import Contender, Row, race
 from cxr.config.schema import Config
-from cxr.deploy.predict_files import predict_batch
-from cxr.deploy.predict_output import Square
+from cxr.deploy.runtime import Square, predict_batch
+from cxr.deploy.torch_runtime import make_runtime
 from cxr.evaluation import recalibration, thresholds
-from cxr.explain.cam import activation_maps
 from cxr.explain.maps import compute_maps
 from cxr.findings import NIH_14
 from cxr.images.prepare import Preprocess, prepare, undo_prepare
@@ -63,7 +62,7 @@ def maps(table: LabelTable, backbone: str, device: torch.device, rounds: int) ->
     The last contender enlarges every map to the 1024 x 1024 pixels of its image.
     """
     checkpoint = random_checkpoint(table.root, backbone, device)
-    preprocess = checkpoint.metadata.preprocess
+    runtime, preprocess = make_runtime(backbone, checkpoint), checkpoint.metadata.preprocess
     paths = list(table.rows["path"])
     greys = [read_file(table.root / paths[number % len(paths)]) for number in range(min(BATCH, NUM_IMAGES))]
     images = [Square(Path(str(number)), prepare(grey, preprocess), []) for number, grey in enumerate(greys)]
@@ -73,9 +72,9 @@ def maps(table: LabelTable, backbone: str, device: torch.device, rounds: int) ->
 
     def predict(with_maps: bool, with_pixels: bool) -> int:
         for batch in batches:
-            for number, predicted in enumerate(predict_batch(checkpoint, batch)):
+            for number, predicted in enumerate(predict_batch(runtime, batch)):
                 if with_maps:
-                    cells = activation_maps(checkpoint.classifier, predicted.features)
+                    cells = predicted.maps
                     if with_pixels:
                         for values in cells:
                             undo_prepare(values, greys[number], preprocess)

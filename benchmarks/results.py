@@ -57,7 +57,7 @@ def write_readme() -> None:
     text = [
         "# Benchmarks",
         "",
-        "Written by `scripts/bench` and `scripts/gpu`: the contenders of a group with ratios take turns; ratios are to",
+        "Written by `scripts/bench` and `scripts/gpu`. The contenders of a group with ratios take turns. Ratios are to",
         "the first row of the group (medians over the rounds).",
         "",
     ]

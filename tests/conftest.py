@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-pytest_plugins = ("tests.helpers.models", "tests.helpers.predictions", "tests.helpers.behaviour")
+pytest_plugins = ("tests.helpers.models", "tests.helpers.predictions", "tests.helpers.behaviour",
+                  "tests.helpers.exports")  # fmt: skip
 
 if TYPE_CHECKING:
     import pandas as pd

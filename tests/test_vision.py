@@ -3,7 +3,7 @@ import sys
 
 SCRIPT = """
 import sys
-import cxr.deploy.predict_files
+import cxr.commands.predict, cxr.deploy.torch_runtime
 heavy = [name for name in ("torch._dynamo", "sympy", "sklearn", "scipy", "matplotlib") if name in sys.modules]
 assert not heavy, heavy
 from cxr.vision import without_compiler

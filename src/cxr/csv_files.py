@@ -31,6 +31,7 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], private: Coll
     """
     for name, table in tables.items():
         write_text(folder / name, csv_text(table), private=name in private)
+    # told and not changed: a cell that is changed is another name of a finding or an image
     formulas = list(dict.fromkeys(cell for table in tables.values() for cell in _find_formulas(table)))
     if formulas:
         cells = f"{count(len(formulas), 'cell')} such as {quote(formulas[0])}"

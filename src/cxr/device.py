@@ -25,6 +25,7 @@ def choose_device(asked: str = "auto", local_rank: int = 0, processes: int = 1) 
     num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     has_mps = torch.backends.mps.is_available()
 
+    # Apple's GPU is one device: several processes compute on the CPU
     if asked == "auto" and not num_gpus:
         return torch.device("mps" if has_mps and processes == 1 else "cpu")
     if asked == "cpu":

@@ -36,6 +36,8 @@ def write_atomically(path: Path, write: Callable[[Path], None], private: bool = 
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(path, private) as temporary:
             _write(write, temporary)
+            # 1. the bytes, 2. the name, 3. the folder's entry: after a power cut there is the old file or
+            # the new one
             sync(temporary)
             os.replace(temporary, path)
             sync(path.parent)
@@ -146,6 +148,8 @@ def _was_alive(process: int, then: float) -> bool:
     """Whether the process of this number that runs here ran then already; numbers are used again."""
     try:
         # the fields after the name, which stands in brackets and may hold anything
+        # a number is given to another process later: whether this one began before the file was written
+        # decides
         fields = Path("/proc", str(process), "stat").read_text(errors="replace").rpartition(")")[2].split()
         lines = Path("/proc/stat").read_text().splitlines()
         boot = next(int(line.removeprefix("btime ")) for line in lines if line.startswith("btime "))

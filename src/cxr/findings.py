@@ -59,6 +59,7 @@ def name_key(name: str) -> str:
 
     Signs at the ends stay, so `PICC+` and `PICC-` are two names.
     """
+    # NFC: the same letter may be one code or a letter and its accent
     return _BETWEEN.sub("", unicodedata.normalize("NFC", name).strip().casefold())
 
 

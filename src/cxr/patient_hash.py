@@ -28,6 +28,7 @@ class Hasher:
         """Eight hex digits that tell keys apart and reveal nothing else about them; empty without a key."""
         if not self.secret:
             return ""
+        # of a fixed text, so that it says nothing of any patient
         return hmac.digest(self.secret, b"cxr patient key", "sha256").hex()[:8]
 
     @property

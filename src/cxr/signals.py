@@ -90,6 +90,7 @@ def _handling(numbers: Sequence[int], handler: _Handler) -> Iterator[None]:
         yield
         return
     before = {}
+    # what was ignored before, as under nohup, stays so
     for number in numbers:
         if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
             before[number] = signal.signal(number, handler)

@@ -49,6 +49,13 @@ def _call(app: typer.Typer, arguments: Sequence[str], explain_option: ExplainOpt
     except _UsageError as error:
         _print_usage_error(error, explain_option)
         return 2
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "cxr"):
+            raise
+        hint = "pip install cxr; cxr-onnx has what cxr predict model.onnx takes, and no more"
+        complain(CxrError(f"cxr {' '.join(arguments[:1])}: the package {package} is not installed", hint))
+        return 2
     except (MemoryError, OSError) as error:
         problem = explain_unexpected(error)
         if problem is None:

@@ -31,6 +31,7 @@ def guarded() -> Iterator[None]:
     """
     _open_missing()
     before = sys.stdout, sys.stderr
+    # a result that cannot be written ends the command, a message that cannot be written does not
     sys.stdout = cast(TextIO, _Guard(_Stream(sys.stdout, may_fail=False), visible_lines))
     sys.stderr = cast(TextIO, _Guard(_Stream(sys.stderr, may_fail=True), _visible_progress))
     try:

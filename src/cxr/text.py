@@ -23,9 +23,8 @@ _JOINERS = "\u200c\u200d"  # Persian, Hindi and many more are misspelt without t
 _SIGNS = frozenset("\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd")
 """Signs of Arabic, Syriac and Kaithi that are seen, although their Unicode category is format."""
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_MAX_MARKS = (
-    8  # accents on one letter; no script stacks as many, and a flood of them covers the lines around it
-)
+# accents on one letter; no script stacks as many, and a flood of them covers the lines around it
+_MAX_MARKS = 8
 _MAX_NAME_BYTES = 200  # of 255, so that endings and numbers fit behind it
 _SURROGATE_BYTES = range(0xDC80, 0xDD00)  # how Python holds bytes of file names that are no UTF-8
 _ELLIPSIS = "…"
@@ -100,6 +99,7 @@ def shorten_all(texts: Sequence[str], columns: int) -> list[str]:
     """Each text `visible` and at most so wide; texts that differ stay different."""
     short = [shorten(visible(text), columns) for text in texts]
     for number, text in enumerate(texts):
+        # two findings that are cut to the same name would be one in a figure
         is_taken = any(short[other] == short[number] and texts[other] != text for other in range(number))
         if is_taken:
             short[number] = f"{shorten(short[number], columns - 5)} #{number + 1}"
@@ -155,6 +155,7 @@ def _json_line(line: str) -> str:
 def markdown(text: str) -> str:
     """The text as Markdown that shows it as it is: no link, heading, formula, code or HTML."""
     plain = visible(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    # signs that mean something anywhere; then underscores, but for those inside a word
     escaped = re.sub(r"([\\`*\[\]|$~])", r"\\\1", plain)
     escaped = re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)  # Pleural_Thickening is written as it is
     return re.sub(r"^(\s*\d*)([#+.)-])(?=#*\s)", r"\1\\\2", escaped).replace("://", ":\\//")

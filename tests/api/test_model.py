@@ -14,7 +14,8 @@ from PIL import Image
 
 import cxr
 from cxr.api.model import Model
-from cxr.explain.cam import encode_png
+from cxr.deploy.torch_runtime import make_runtime
+from cxr.explain.overlay_png import encode_png
 from cxr.findings import NIH_14
 from cxr.images.read import read_file
 from cxr.model import checkpoint as checkpoints
@@ -184,7 +185,9 @@ def test_what_a_crop_cut_off_has_no_heat(run: Path, files: list[Path]) -> None:
     cropped = replace(checkpoint.metadata.preprocess, fit="crop")
     metadata = checkpoint.metadata.model_copy(update={"preprocess": cropped})
     wide = np.pad(read_file(files[0]), ((0, 0), (30, 30)))
-    heat = Model("x", replace(checkpoint, metadata=metadata)).heatmaps(wide, "Mass")["Mass"]
+    heat = Model("x", make_runtime("x", replace(checkpoint, metadata=metadata))).heatmaps(wide, "Mass")[
+        "Mass"
+    ]
     assert not heat[:, :30].any() and not heat[:, -30:].any()
     assert heat[:, 30:-30].all()
 

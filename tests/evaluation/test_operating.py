@@ -8,10 +8,11 @@ from scipy.special import expit
 from cxr.config.schema import Eval
 from cxr.evaluation.metric_tables import MEAN
 from cxr.evaluation.operating import operating_tables
-from cxr.evaluation.prediction_sets import fit_sets, set_table
+from cxr.evaluation.prediction_sets import fit_sets
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.recalibration import fit
 from cxr.evaluation.report import Report, score
+from cxr.evaluation.set_table import set_table
 from cxr.evaluation.statistics.bootstrap import resampling_of
 from cxr.evaluation.statistics.conformal import fit_limits
 from cxr.evaluation.thresholds import choose, fixed

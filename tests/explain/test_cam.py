@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 import torch
 
-from cxr.explain.cam import activation_maps, encode_png
+from cxr.explain.cam import activation_maps
+from cxr.explain.overlay_png import encode_png
 from cxr.images.prepare import undo_fit
 from cxr.model.classifier import Classifier
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from cxr.explain.cam import encode_png
+from cxr.explain.overlay_png import encode_png
 from cxr.images.find_images import find_images
 from cxr.images.kinds import may_be_image
 from tests.helpers.dicoms import make_dicom, to_bytes

@@ -5,16 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
-import torch
 
 from cxr.arrays import Float32
-from cxr.deploy.predict_files import Predicted
+from cxr.deploy.runtime import Predicted, Runtime
 from cxr.errors import CxrError
-from cxr.explain.maps import METHODS, OF_FEATURES, compute_maps, map_features
 from cxr.images.grey import Grey
 from cxr.images.prepare import prepare, undo_prepare
-from cxr.model.checkpoint import Checkpoint
-from cxr.model.predict import autocast_dtype
 
 
 @dataclass(frozen=True)
@@ -34,32 +30,58 @@ class Explanation:
 
 
 def explain_prediction(
-    checkpoint: Checkpoint, grey: Grey, predicted: Predicted, numbers: Sequence[int], method: str
+    runtime: Runtime, grey: Grey, predicted: Predicted, numbers: Sequence[int], method: str
 ) -> Explanation:
     """The explanation of an image [H, W] for the findings of these numbers.
 
     Raises:
-        CxrError: No such method.
+        CxrError: No such method, or one that an exported file cannot compute.
     """
-    chosen = next((name for name in METHODS if name == method), None)
-    if chosen is None:
-        raise CxrError(f"method={method!r}: no such method", f"it is one of {', '.join(METHODS)}")
-    classifier, metadata = checkpoint.classifier, checkpoint.metadata
-    if chosen in OF_FEATURES:  # from the forward pass of the prediction
-        cells = map_features(classifier, predicted.features[None], chosen)[0]
+    facts = runtime.facts
+    if method == "cam":
+        cells = predicted.maps
+    elif facts.program == "torch":
+        cells = _compute_cells(runtime, grey, predicted, numbers, method)
     else:
-        device = classifier.head.weight.device
-        square = torch.from_numpy(prepare(grey, metadata.preprocess))[None].to(device)
-        dtype = autocast_dtype(metadata.config.train.precision, device)
-        cells = compute_maps(classifier, square, metadata.config.image.size, chosen, dtype, [numbers])[0]
+        raise CxrError(f"method={method!r}: {facts.name} is an exported file, which has cam", "load the run")
     maps: dict[str, Float32] = {}
     rows = []
     for number in numbers:
-        finding = metadata.findings[number]
-        maps[finding] = undo_prepare(cells[number], grey, metadata.preprocess)
+        finding = facts.findings[number]
+        maps[finding] = undo_prepare(cells[number], grey, facts.preprocess)
         # the first of the largest pixels, row by row
         y, x = np.unravel_index(int(maps[finding].argmax()), grey.shape)
-        probability, threshold = predicted.probabilities[number], checkpoint.thresholds.values[number]
+        probability, threshold = predicted.probabilities[number], facts.thresholds.values[number]
         rows.append((finding, probability, threshold, probability >= threshold, int(x), int(y)))
     columns = ["finding", "probability", "threshold", "called", "x", "y"]
-    return Explanation(pd.DataFrame(rows, columns=columns), maps, chosen)
+    return Explanation(pd.DataFrame(rows, columns=columns), maps, method)
+
+
+def _compute_cells(
+    runtime: Runtime, grey: Grey, predicted: Predicted, numbers: Sequence[int], method: str
+) -> Float32:
+    """Maps [C, h, w] by another method than CAM, in PyTorch.
+
+    Raises:
+        CxrError: No such method.
+    """
+    import torch
+
+    from cxr.deploy.torch_runtime import TorchAnswers, TorchRuntime
+    from cxr.explain.maps import METHODS, OF_FEATURES, compute_maps, map_features
+    from cxr.model.predict import autocast_dtype
+
+    assert isinstance(runtime, TorchRuntime) and isinstance(predicted.answers, TorchAnswers)
+    chosen = next((name for name in METHODS if name == method), None)
+    if chosen is None:
+        raise CxrError(f"method={method!r}: no such method", f"it is one of {', '.join(METHODS)}")
+    classifier, config = runtime.checkpoint.classifier, runtime.checkpoint.metadata.config
+    if chosen in OF_FEATURES:  # from the forward pass of the prediction
+        features = predicted.answers.features[predicted.number]
+        maps = map_features(classifier, features[None], chosen)
+        return np.asarray(maps[0], np.float32)
+    device = classifier.head.weight.device
+    square = torch.from_numpy(prepare(grey, runtime.facts.preprocess))[None].to(device)
+    dtype = autocast_dtype(config.train.precision, device)
+    maps = compute_maps(classifier, square, config.image.size, chosen, dtype, [numbers])
+    return np.asarray(maps[0], np.float32)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from cxr.deploy.predict_files import Input, find_inputs, try_to_read
-from cxr.deploy.predict_output import Square
+from cxr.deploy.runtime import Square
 from cxr.errors import CxrError, NoImageError
 from cxr.images.held import is_dataset, read_held, refuse_bits
 from cxr.images.prepare import Preprocess, prepare

@@ -2,36 +2,31 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from cxr.api.behaviour import examine_robustness, examine_shortcuts
 from cxr.api.explanation import Explanation, explain_prediction
 from cxr.api.inputs import is_one, name_held
 from cxr.api.outcomes import explain_unreadable, predict_images
 from cxr.api.words import in_python
 from cxr.arrays import Float32
-from cxr.console import warn
-from cxr.deploy.overlays import draw_one, name_run
-from cxr.deploy.predict_files import BATCH_SIZE, Predicted, predict_batch
-from cxr.deploy.predict_output import Square, describe_warning
-from cxr.device import choose_device
+from cxr.deploy.open_runtime import open_runtime
+from cxr.deploy.overlays import draw_one
+from cxr.deploy.predict_output import describe_warning
+from cxr.deploy.runtime import BATCH_SIZE, Predicted, Runtime, Square, predict_batch
 from cxr.errors import CxrError, UnreadableImageError
-from cxr.explain.cam import activation_maps
-from cxr.explain.sample import MAX_IMAGES
-from cxr.explain.shortcuts import Shortcuts
 from cxr.findings import find_spelling
 from cxr.images.grey import Grey
 from cxr.images.held import HeldImage, read_held
 from cxr.images.notes import ignore_note
 from cxr.images.prepare import prepare, undo_prepare
-from cxr.model.checkpoint import Checkpoint
-from cxr.model.external import is_external
-from cxr.model.external_checkpoint import open_any
-from cxr.model.provenance import note_other_reports
+
+if TYPE_CHECKING:
+    from cxr.explain.shortcuts import Shortcuts
+    from cxr.model.checkpoint import Checkpoint
 
 
 def load(run: str | Path, device: str = "auto", head_findings: str | Sequence[str] | None = None) -> "Model":
@@ -48,11 +43,7 @@ def load(run: str | Path, device: str = "auto", head_findings: str | Sequence[st
     """
     names = head_findings if isinstance(head_findings, str | None) else ",".join(head_findings)
     with in_python():
-        checkpoint = open_any(str(run), choose_device(device), names)
-        if not is_external(str(run)):
-            for note in note_other_reports(Path(run), checkpoint):
-                warn(note)
-    return Model(str(run), checkpoint)
+        return Model(str(run), open_runtime(str(run), device, names))
 
 
 class Model:
@@ -72,18 +63,18 @@ class Model:
         size: Width and height of the model's input in pixels.
     """
 
-    def __init__(self, name: str, checkpoint: Checkpoint) -> None:
-        self._checkpoint = checkpoint
-        metadata = checkpoint.metadata
+    def __init__(self, name: str, runtime: Runtime) -> None:
+        self._runtime = runtime
+        facts = runtime.facts
         self.name = name
-        self.findings: tuple[str, ...] = metadata.findings
+        self.findings: tuple[str, ...] = facts.findings
         self.thresholds = pd.Series(
-            list(checkpoint.thresholds.values), list(self.findings), dtype=float, name="threshold"
+            list(facts.thresholds.values), list(self.findings), dtype=float, name="threshold"
         )
-        self.size: int = metadata.config.image.size
+        self.size: int = facts.size
 
     def __repr__(self) -> str:
-        backbone = self._checkpoint.metadata.config.model.backbone
+        backbone = self._runtime.facts.backbone
         return f"<cxr.Model {self.name}: {backbone}, {len(self.findings)} findings, {self.size} pixels>"
 
     def predict(
@@ -115,10 +106,8 @@ class Model:
         names: list[str] = []
         probabilities: list[list[float]] = []
         texts: list[tuple[str, str, str]] = []  # warning, notes, error
-        measured = self._checkpoint.ood.measured if self._checkpoint.ood else None
-        for name, outcome in predict_images(
-            self._checkpoint, images, bits, batch_size, stop=errors == "raise"
-        ):
+        measured = self._runtime.facts.measured
+        for name, outcome in predict_images(self._runtime, images, bits, batch_size, stop=errors == "raise"):
             names.append(name)
             if isinstance(outcome, CxrError):
                 probabilities.append([np.nan] * len(self.findings))
@@ -154,10 +143,10 @@ class Model:
         Raises:
             CxrError: As `predict`.
         """
-        width = self._checkpoint.classifier.head.in_features
+        width = self._runtime.facts.num_features
         rows = [
-            outcome[1].features.float().mean(dim=(1, 2)).cpu().numpy()
-            for _, outcome in predict_images(self._checkpoint, images, bits, batch_size, stop=True)
+            outcome[1].embedding
+            for _, outcome in predict_images(self._runtime, images, bits, batch_size, stop=True)
             if not isinstance(outcome, CxrError)
         ]
         return np.stack(rows) if rows else np.empty((0, width), np.float32)
@@ -184,8 +173,8 @@ class Model:
         """
         numbers = self._find(findings)
         grey, predicted = self._examine(image, bits)
-        preprocess = self._checkpoint.metadata.preprocess
-        cells = activation_maps(self._checkpoint.classifier, predicted.features)  # [C, h, w]
+        preprocess = self._runtime.facts.preprocess
+        cells = predicted.maps  # [C, h, w]
         return {self.findings[number]: undo_prepare(cells[number], grey, preprocess) for number in numbers}
 
     def explain(
@@ -205,9 +194,9 @@ class Model:
             bits: As in `predict`.
 
         Raises:
-            CxrError: As `heatmaps`; no such method.
+            CxrError: As `heatmaps`; no such method, or one that an exported file cannot compute.
         """
-        return explain_prediction(self._checkpoint, *self._examine(image, bits), self._find(findings), method)
+        return explain_prediction(self._runtime, *self._examine(image, bits), self._find(findings), method)
 
     def overlay(self, image: "HeldImage", finding: str, *, bits: int | None = None) -> Image.Image:
         """The image beside itself with the map of a finding, a bar with numbers and a caption, in RGB.
@@ -220,11 +209,10 @@ class Model:
         number = self._find(finding)[0]
         grey, predicted = self._examine(image, bits)
         name = Path(str(image) if isinstance(image, str | Path) else name_held(image, "image")).name
-        run = name_run(self.name, self._checkpoint)
-        drawn = draw_one(self._checkpoint, grey, predicted, number, name, run)  # BGR
+        drawn = draw_one(self._runtime.facts, grey, predicted, number, name)  # BGR
         return Image.fromarray(np.ascontiguousarray(drawn[..., ::-1]))
 
-    def shortcuts(self, *overrides: str, max_images: int = MAX_IMAGES, lungs: str = "auto") -> Shortcuts:
+    def shortcuts(self, *overrides: str, max_images: int = 2000, lungs: str = "auto") -> "Shortcuts":
         """Whether the model reads the chest or the scanner: the tables and warnings of `cxr shortcuts`.
 
         Args:
@@ -235,7 +223,9 @@ class Model:
         Raises:
             CxrError: A model that cxr did not train, or whatever is wrong with the data of its run.
         """
-        return examine_shortcuts(self.name, self._checkpoint, overrides, max_images, lungs)
+        from cxr.api.behaviour import examine_shortcuts
+
+        return examine_shortcuts(self.name, self._need_checkpoint("shortcuts"), overrides, max_images, lungs)
 
     def robustness(
         self, *overrides: str, kinds: Sequence[str] = (), max_images: int = 500, seed: int = 0
@@ -251,7 +241,24 @@ class Model:
         Raises:
             CxrError: As `shortcuts`; no such kind.
         """
-        return examine_robustness(self.name, self._checkpoint, overrides, kinds, max_images, seed)
+        from cxr.api.behaviour import examine_robustness
+
+        return examine_robustness(
+            self.name, self._need_checkpoint("robustness"), overrides, kinds, max_images, seed
+        )
+
+    def _need_checkpoint(self, method: str) -> "Checkpoint":
+        """The checkpoint of a model that PyTorch computes.
+
+        Raises:
+            CxrError: Another program does.
+        """
+        if self._runtime.facts.program != "torch":
+            raise CxrError(f"{method}: {self.name} is an exported file", "load the run that it was made from")
+        from cxr.deploy.torch_runtime import TorchRuntime
+
+        assert isinstance(self._runtime, TorchRuntime)
+        return self._runtime.checkpoint
 
     def _examine(self, image: "HeldImage", bits: int | None) -> tuple[Grey, Predicted]:
         """(grey pixels [H, W], prediction) of one image.
@@ -261,14 +268,14 @@ class Model:
         """
         if not is_one(image):
             raise CxrError(f"image: is a {type(image).__name__}, not one image", "give one image at a time")
-        preprocess = self._checkpoint.metadata.preprocess
+        preprocess = self._runtime.facts.preprocess
         name = name_held(image, "image")
         try:
             grey = read_held(image, name, bits, preprocess.intensity, ignore_note)
         except UnreadableImageError as error:
             raise explain_unreadable(error) from None
         square = Square(Path(name), prepare(grey, preprocess), [])
-        return grey, predict_batch(self._checkpoint, [square])[0]
+        return grey, predict_batch(self._runtime, [square])[0]
 
     def _find(self, findings: str | Sequence[str] | None) -> list[int]:
         """Numbers of the findings of these names.

@@ -3,11 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from cxr.api.inputs import Held, list_images, read_square
-from cxr.deploy.predict_files import BATCH_SIZE, Input, Predicted, predict_batch
-from cxr.deploy.predict_output import Square
+from cxr.deploy.predict_files import Input
+from cxr.deploy.runtime import BATCH_SIZE, Predicted, Runtime, Square, predict_batch
 from cxr.errors import CxrError, UnreadableImageError
 from cxr.images.held import HeldImage
-from cxr.model.checkpoint import Checkpoint
 from cxr.parallel import map_ahead
 
 Outcome = tuple[Square, Predicted] | CxrError
@@ -15,7 +14,7 @@ Outcome = tuple[Square, Predicted] | CxrError
 
 
 def predict_images(
-    checkpoint: Checkpoint,
+    runtime: Runtime,
     images: "HeldImage | Iterable[HeldImage]",
     bits: int | None,
     batch_size: int,
@@ -28,7 +27,7 @@ def predict_images(
     """
     if batch_size < 1:
         raise CxrError(f"batch_size={batch_size}: is not positive", f"batch_size={BATCH_SIZE}")
-    preprocess = checkpoint.metadata.preprocess
+    preprocess = runtime.facts.preprocess
 
     def read(image: Input | Held) -> tuple[str, Square | CxrError | None]:
         name = str(image.path) if isinstance(image, Input) else image.name
@@ -45,17 +44,17 @@ def predict_images(
         # batches are filled as those of `cxr predict`, so that the last bits agree
         num_squares += isinstance(result, Square)
         if num_squares == batch_size:
-            yield from _predict_batch(checkpoint, waiting)
+            yield from _predict_batch(runtime, waiting)
             waiting, num_squares = [], 0
-    yield from _predict_batch(checkpoint, waiting)
+    yield from _predict_batch(runtime, waiting)
 
 
 def _predict_batch(
-    checkpoint: Checkpoint, results: Sequence[tuple[str, Square | CxrError]]
+    runtime: Runtime, results: Sequence[tuple[str, Square | CxrError]]
 ) -> Iterator[tuple[str, Outcome]]:
     squares = [result for _, result in results if isinstance(result, Square)]
     # predictions are of the squares alone; names that failed keep their places between them
-    predicted = iter(predict_batch(checkpoint, squares) if squares else ())
+    predicted = iter(predict_batch(runtime, squares) if squares else ())
     for name, result in results:
         yield name, (result, next(predicted)) if isinstance(result, Square) else result
 

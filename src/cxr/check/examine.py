@@ -170,8 +170,8 @@ def _list_outliers(listed: ListedDataset, kept: Rows, facts: Sequence[Facts]) ->
         size = listed.config.image.size
         listings += outliers.list_outliers(found_names, lateral[found], facts, size)
 
-    # a dataset of lateral images has no lateral ones among frontal ones
-    # among the rows that would be used: others may be lateral without harm
+    # lateral images are told only where most of the rows that would be used are frontal: a dataset of
+    # lateral images is no fault, and neither are lateral images that data.views leaves out
     lateral_kept = np.zeros(len(table), bool)
     lateral_kept[kept] = lateral[kept]
     if lateral_kept.sum() < len(kept) / 2:

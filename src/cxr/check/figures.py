@@ -34,6 +34,7 @@ def _prevalence(check: Check) -> Figure | None:
         shares += [(share, finding) for share in by_split]
     if not shares:
         return None
+    # for readers who cannot see the figure: both ends of what it shows
     (low, rare), (high, frequent) = min(shares), max(shares)
     range_text = f"From {100 * low:.1f} % ({rare}) to {100 * high:.1f} % ({frequent})"
     title = "Share of positive cells among positive and negative ones, by split"

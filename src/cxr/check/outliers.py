@@ -74,6 +74,7 @@ def list_outliers(names: Sequence[str], lateral: Bool, facts: Sequence[Facts], s
     noted = np.array([bool(fact.notes) for fact in facts], bool)
 
     spread = np.array([fact.spread for fact in facts])
+    # [n]; a constant image is listed as such alone
     flat = ~constant & (spread < MAX_FLAT)
     corners = np.array([fact.corners for fact in facts])
     spine = np.array([fact.spine for fact in facts])
@@ -83,6 +84,7 @@ def list_outliers(names: Sequence[str], lateral: Bool, facts: Sequence[Facts], s
     # sides in pixels; 0 where a file could not be read
     longer = np.array([max(fact.width, fact.height) for fact in facts])
     shorter = np.array([min(fact.width, fact.height) for fact in facts])
+    # of this dataset: what is usual differs between datasets
     median = float(np.median(longer[readable])) if readable.any() else 0.0
     unusual_size = (longer > SIZE_FACTOR * median) | (longer * SIZE_FACTOR < median)
 

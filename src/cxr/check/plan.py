@@ -33,8 +33,8 @@ def make_plan(
     """
     # sums over datasets are right for images, which are in one dataset each
     shares = _share(datasets, targets)
-    # by split
     images = {split: sum(share.images[split] for share in shares) for split in SPLITS}
+    # of each dataset, by its data.weight
     visits = [share.visits for share in shares]
     steps = None
     if problems and all(dataset.listed.has_split for dataset in datasets):

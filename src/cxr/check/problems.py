@@ -48,6 +48,7 @@ def check_decoded(listed: ListedDataset, facts: Sequence[Facts], problems: Probl
     for hint in dict.fromkeys(fact.hint for fact in facts if fact.hint):
         reasons = [fact.reason for fact in facts if fact.hint == hint]
         problems.add([f"{table.root}: {count(len(reasons), 'file')} not read: {reasons[0]}"], hint)
+    # the header alone: it shows whether pydicom is there
     first = next((path for path in listed.paths if path.lower().endswith(DICOM)), None)
     if not facts and first and table.read_pixels is None:
         problems.attempt(lambda: read_header(table.root / first))

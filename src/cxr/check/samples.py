@@ -39,6 +39,7 @@ def take(found: Checked) -> dict[str, Gallery]:
 def _draw_random(found: Checked) -> tuple[Thumbnail, ...]:
     kept = found.kept
     num = min(_NUM_RANDOM, len(kept))
+    # the same images at each call; in the order of the table, so that splits stand together
     rows = np.sort(np.random.default_rng(_SEED).choice(len(kept), num, replace=False))
     captions = {
         str(kept.rows["path"][row]): _caption(kept, found.check, str(found.assigned[row]), row)

@@ -61,6 +61,7 @@ def gather(run: Path, overrides: Sequence[str] = ()) -> Facts:
     trained = checkpoint.metadata
     config = evaluation_config(trained.config, trained.findings, overrides)
     check_unchanged(config, trained, run)
+    # 1. rows of the datasets, 2. reports beside the checkpoint
     data = _read_data(config, trained)
     folder = run if is_folder(run) else run.parent
     evaluations, notes = _read_evaluations(folder, checkpoint)
@@ -158,6 +159,7 @@ def _read_evaluation(path: Path) -> Evaluation:
     if not path.is_file() or path.stat().st_size > _MAX_BYTES:
         raise ValueError("is no report")
     report = _ReportFile.model_validate(json.loads(path.read_bytes()))
+    # a report of an earlier version may lack any of these
     groups = report.subgroups.get("auroc", [])
     findings = report.calibration.get("findings") or []
     return Evaluation(
@@ -182,6 +184,7 @@ def _read_evaluation(path: Path) -> Evaluation:
 
 def _tell_kind(folder: str) -> Kind:
     """By the name that cxr eval gives a report's folder."""
+    # first: an ensemble on another dataset has both in its name
     if "_with_" in folder:
         return "ensemble"
     if "_on_" in folder:

@@ -10,17 +10,19 @@ from cxr.cli.options import (
     EvalTargets,
     Format,
     HeadFindings,
+    HeatmapFolder,
     LabelColumn,
     Labels,
     Maps,
+    OnnxProgram,
     OpenReport,
     Overrides,
+    PredictModel,
     ReaderRule,
-    RunPath,
+    Resume,
     SkipUnlabelled,
     SplitOfRun,
     example,
-    folder,
     open_in_browser,
 )
 
@@ -211,7 +213,7 @@ def readers(
     + "\n\nThe exit status is 1 when some images cannot be read, 2 when none can, 3 as --strict says."
 )
 def predict(
-    run: RunPath,
+    run: PredictModel,
     images: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.", readable=False),
@@ -222,14 +224,7 @@ def predict(
     ] = None,
     wide: Annotated[bool, typer.Option("--wide", help="Table with one line per image.")] = False,
     out: Annotated[Path | None, typer.Option(help="CSV or JSON lines file instead of the terminal.")] = None,
-    heatmaps: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder for overlays of the findings above their threshold.",
-            parser=folder,
-            metavar="FOLDER",
-        ),
-    ] = None,
+    heatmaps: HeatmapFolder = None,
     findings: Annotated[
         str | None, typer.Option(help="Findings that are drawn, such as Mass,Nodule.", metavar="A,B")
     ] = None,
@@ -240,6 +235,8 @@ def predict(
     ] = False,
     head_findings: HeadFindings = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    runtime: OnnxProgram = None,
+    resume: Resume = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit status 3 when an image is out of distribution.")
     ] = False,
@@ -251,9 +248,9 @@ def predict(
 
     if open_overlays and heatmaps is None:
         raise typer.BadParameter("--open opens the folder of overlays: name it with --heatmaps FOLDER")
-    output = Output(form and form.value, out, wide, calibrated)
+    output = Output(form and form.value, out, wide, calibrated, resume)
     drawn = Heatmaps(heatmaps, findings, every, maps)
-    outcome = run_predict(run, images, output, drawn, head_findings, device)
+    outcome = run_predict(run, images, output, drawn, head_findings, device, runtime and runtime.value)
     if open_overlays and heatmaps:
         open_in_browser(heatmaps)
     num_failed = outcome.num_failed + outcome.num_undrawn

@@ -31,6 +31,9 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
 ]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run, checkpoint, xrv:NAME or weight file.")]
+PredictModel = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run, checkpoint, model.onnx, xrv:NAME or weight file.")
+]
 EvalTargets = Annotated[
     list[str],
     typer.Argument(
@@ -52,6 +55,13 @@ class Format(StrEnum):
     table = "table"
     json = "json"
     csv = "csv"
+
+
+class Program(StrEnum):
+    """What computes an exported file."""
+
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
 
 
 class Split(StrEnum):
@@ -114,11 +124,44 @@ class Layout(StrEnum):
     chexpert = "chexpert"
 
 
+class ExportTarget(StrEnum):
+    """Kind of file that `cxr export` writes."""
+
+    onnx = "onnx"
+    torch = "torch"
+
+
+class ExportPrecision(StrEnum):
+    """Precision of the backbone in an ONNX file."""
+
+    fp32 = "fp32"
+    fp16 = "fp16"
+    int8 = "int8"
+
+
 def folder(text: str) -> Path:
     """The folder of a name; an empty one, as of an unset shell variable, is not the current folder."""
     if not text.strip():
         raise typer.BadParameter("the name of the folder is empty")
     return Path(text)
+
+
+HeatmapFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--heatmaps",
+        help="Folder for overlays of the findings above their threshold.",
+        parser=folder,
+        metavar="FOLDER",
+    ),
+]
+OnnxProgram = Annotated[
+    Program | None,
+    typer.Option("--runtime", help="What computes a model.onnx; onnxruntime by default."),
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Continue the file of --out that an interrupted run began.")
+]
 
 
 def open_in_browser(path: Path) -> None:

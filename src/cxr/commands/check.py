@@ -54,6 +54,7 @@ def check(config: Config, recipe: Path, out: Path | None, quick: bool = False) -
 def _hash_subject(config: Config, recipe: Path) -> str:
     """A hash of what is checked: the recipe's path and the datasets that it and its overrides name."""
     datasets = [
+        # absolute, as a relative path means another folder elsewhere
         (data.source, os.path.abspath(data.root), str(data.csv), data.dataset, data.name)
         for data in (config.data, *config.data.also)
     ]

@@ -119,6 +119,7 @@ def _report_name(split: str, targets: Targets) -> str:
 
     Neither the report of another dataset nor that of an ensemble may replace the report of the run alone.
     """
+    # the last of equal keys wins, as in the config
     given = dict(text.split("=", 1) for text in targets.overrides)
     parts = [f"eval_{split}"]
     if {"data.source", "data.root"} <= given.keys():
@@ -126,6 +127,7 @@ def _report_name(split: str, targets: Targets) -> str:
         # another hospital's report stands beside that of the run, and never in its place
         parts[0] += f"_on_{dataset}-{Path(given['data.root']).name}"
     for path in targets.paths[1:]:
+        # of an ensemble: `_with_` and each further model
         parts.append(path.name if is_folder(path) else _file_name(path))
     return short_name(re.sub(r"[^\w.+-]+", "_", "_with_".join(parts)))
 

@@ -68,6 +68,7 @@ def explain(
     images, notes = list_images(config, checkpoint)
     if frame is not None and boxes_are_masks(file):
         raise CxrError(f"--frame {frame}: {file.path} holds masks, which state their size", "leave it out")
+    # as the file's format says, once the dataset is known
     if frame is None:
         frame = file.frame(config.data.source)
     # 3. maps, scores, and the report

@@ -106,6 +106,7 @@ def _try_out(path: Path, text: str) -> None:
 def _ask(start: Start, proposal: Proposal, given: dict[str, tuple[object, str]]) -> Proposal:
     """The proposal after the user's answers; an empty answer takes what is proposed."""
     for key, question in _QUESTIONS.items():
+        # asked again after an answer that cannot be; a key that an answer has taken away is not asked
         while key in proposal.choices.keys and key not in given:
             choice = proposal.choices.keys[key]
             for reason in (*choice.why, *choice.facts):
@@ -116,6 +117,7 @@ def _ask(start: Start, proposal: Proposal, given: dict[str, tuple[object, str]])
                 break
             try:
                 changed = given | {key: (_as_value(key, answer), ANSWERED)}
+                # proposed anew: an answer changes what depends on it, as the patient the split
                 proposal = propose(start, changed)
             except CxrError as error:  # another answer may be right
                 say(error.render())

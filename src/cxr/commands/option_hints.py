@@ -63,6 +63,7 @@ def explain_option(option: str, command: str, arguments: Sequence[str]) -> str |
     value = _find_value(option, arguments)
     if key == "out":
         value = "runs/NAME" if value is None else value
+    # a bare number is taken for that of one GPU
     if key == "device" and value and value.isdigit():
         value = f"cuda:{value}"
     return f"{key}={shorten(value, 60) if value else 'VALUE'}"
@@ -74,6 +75,7 @@ def _is_taken(key: str, command: str) -> bool:
 
 
 def _find_key(option: str, command: str) -> str | None:
+    # `--Batch-Size` as `batch_size`
     name = option.lstrip("-").replace("-", "_").lower()
     name = {"batch": "batch_size", "bs": "batch_size"}.get(name, name)
     if name in _ALIASES:

@@ -1,37 +1,25 @@
 """cxr predict: probabilities of image files; an image that cannot be read stops no other."""
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from cxr import __version__
 from cxr.console import count, warn
 from cxr.deploy.calibrated import calibrate_thresholds
+from cxr.deploy.journal import Journal
+from cxr.deploy.open_runtime import open_runtime
 from cxr.deploy.overlay_names import OverlayNames
-from cxr.deploy.overlays import CannotDrawError, Drawing, choose_findings, draw_overlays, name_run
-from cxr.deploy.predict_files import BATCH_SIZE, Input, Predicted, find_inputs, predict_batch, try_to_read
-from cxr.deploy.predict_output import CsvWriter, Drawn, JsonWriter, Square, TableWriter, WideWriter, Writer
-from cxr.device import choose_device
-from cxr.errors import CxrError, NoImageError, UnavailableFileError, UnreadableImageError
-from cxr.files import clear_leftovers, explain_os_errors, write_atomically
-from cxr.model.checkpoint import Checkpoint
-from cxr.model.external import is_external
-from cxr.model.external_checkpoint import open_any
-from cxr.model.provenance import note_other_reports
-from cxr.parallel import map_ahead
+from cxr.deploy.overlays import Drawing, choose_findings
+from cxr.deploy.predict_all import Draw, Outcome, predict_all
+from cxr.deploy.predict_output import CsvWriter, JsonWriter, TableWriter, WideWriter, Writer
+from cxr.deploy.runtime import Facts
+from cxr.errors import CxrError
+from cxr.files import clear_leftovers, explain_os_errors
 from cxr.paths import exists, is_folder
-from cxr.streams import complain, exact_stdout, show
-
-_NUM_NAMED = 20
-_SKIPPED = {
-    "other": ("file", "without an image"),
-    "again": ("file", "found before under another name"),
-    "above": ("link", "to a folder that holds this one"),
-    "overlay": ("overlay", "that cxr drew"),
-    "folder": ("folder", "for overlays"),
-}
-"""Words for files that are passed over, by the reason that `find_inputs` gives."""
+from cxr.streams import exact_stdout, show
 
 
 @dataclass(frozen=True)
@@ -44,12 +32,14 @@ class Output:
         path: A file that is written whole or not at all; None is stdout.
         wide: A table with one line per image.
         calibrated: Whether probabilities and thresholds are calibrated.
+        resume: Whether to continue a file that an interrupted run began.
     """
 
     format: str | None = None
     path: Path | None = None
     wide: bool = False
     calibrated: bool = False
+    resume: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,47 +72,6 @@ class Heatmaps:
             raise CxrError(given, "name a folder for the overlays with --heatmaps FOLDER")
 
 
-@dataclass
-class Outcome:
-    """What became of the files: counts, and what is left to say at the end."""
-
-    num_images: int = 0
-    num_failed: int = 0
-    num_undrawn: int = 0
-    num_warned: int = 0
-    skipped: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
-    hints: dict[str, None] = field(default_factory=dict)
-
-    def fail(self, error: CxrError) -> None:
-        """Count an image that is not read, and say why."""
-        self.num_failed += 1
-        for problem in error.problems:
-            complain(f"error: {problem}")
-        if not isinstance(error, UnreadableImageError):  # pydicom is not installed, for instance
-            self.hints[error.hint] = None
-
-    def fail_to_draw(self, file: Path, reason: str) -> None:
-        """Count an image that has its probabilities and no overlay, and say why."""
-        self.num_undrawn += 1
-        complain(f"error: {file}: no overlay: {reason}")
-
-    def finish(self) -> None:
-        """Say how many images were not read, and what was passed over."""
-        for reason, (name, words) in _SKIPPED.items():
-            files = self.skipped[reason]
-            if files:
-                more = ", ..." if len(files) > _NUM_NAMED else ""
-                names = ", ".join(map(str, files[:_NUM_NAMED])) + more
-                complain(f"passed over: {count(len(files), name)} {words}: {names}")
-        if self.num_undrawn:
-            images = count(self.num_undrawn, "image")
-            complain(f"hint: {images} without an overlay, for the reasons above; the probabilities are valid")
-        if self.num_failed:
-            hint = "; ".join(self.hints) or "cxr reads PNG, JPEG, TIFF and DICOM"
-            images = f"{self.num_failed:,} of {count(self.num_images, 'image')}"
-            complain(f"hint: {images} not read, for the reasons above; {hint}")
-
-
 def predict(
     run: Path,
     images: Sequence[Path],
@@ -130,34 +79,34 @@ def predict(
     heatmaps: Heatmaps,
     head_findings: str | None = None,
     device_name: str = "auto",
+    program: str | None = None,
 ) -> Outcome:
     """Write the probabilities of every image.
 
     Args:
-        run: Run folder, checkpoint file, `xrv:NAME` or a weight file; thresholds of the last two are 0.5.
+        run: Run folder, checkpoint file, `xrv:NAME`, a weight file or a model.onnx of `cxr export`;
+            thresholds of `xrv:NAME` and of a weight file are 0.5.
         images: Files, or folders of them; files in a folder that are no image are counted and passed over.
         output: In which form, and where to.
         heatmaps: What is drawn of each image, and where to.
         head_findings: What the outputs of a weight file are: a group or names with commas between.
         device_name: As the key `device`.
+        program: What computes a model.onnx: onnxruntime (as None) or openvino.
 
     Raises:
-        CxrError: The checkpoint cannot be loaded, or the output or an overlay cannot be written.
+        CxrError: The model cannot be loaded, or the output or an overlay cannot be written.
     """
     # 1. the model, before anything is written
     output_format = _choose_format(output)
     heatmaps.check()
-    checkpoint = open_any(str(run), choose_device(device_name), head_findings)
-    if not is_external(run):
-        for note in note_other_reports(run, checkpoint):
-            warn(note)
-    recalibration = None
+    runtime = open_runtime(str(run), device_name, head_findings, program)
+    facts, recalibration = runtime.facts, None
     if output.calibrated:
-        checkpoint, recalibration = calibrate_thresholds(str(run), checkpoint)
+        facts, recalibration = calibrate_thresholds(str(run), facts), facts.recalibration
         if recalibration.unfitted:
             warn(f"the model's own probabilities, not calibrated: {', '.join(recalibration.unfitted)}")
-    chosen = choose_findings(heatmaps.findings, heatmaps.every, checkpoint.metadata.findings)
-    drawing = Drawing(name_run(run, checkpoint), chosen, heatmaps.with_maps)
+    chosen = choose_findings(heatmaps.findings, heatmaps.every, facts.findings)
+    drawing = Drawing(chosen, heatmaps.with_maps)
     if heatmaps.folder is not None:
         with explain_os_errors(heatmaps.folder):
             heatmaps.folder.mkdir(parents=True, exist_ok=True)
@@ -165,23 +114,45 @@ def predict(
 
     # 2. the images, into a file or onto stdout
     outcome = Outcome()
+    draw = Draw(facts, OverlayNames(heatmaps.folder), drawing, outcome)
 
-    def write(file: TextIO) -> None:
+    def make_writer(file: TextIO) -> Writer:
         if output_format == "table":
-            writer: Writer = (WideWriter if output.wide else TableWriter)(checkpoint, recalibration)
-        else:
-            writer = (JsonWriter if output_format == "json" else CsvWriter)(checkpoint, recalibration, file)
-        draw = Draw(checkpoint, OverlayNames(heatmaps.folder), drawing, outcome)
-        _predict_all(checkpoint, images, writer, draw, outcome)
+            return (WideWriter if output.wide else TableWriter)(facts, recalibration)
+        return (JsonWriter if output_format == "json" else CsvWriter)(facts, recalibration, file)
 
     if output.path is None:
-        write(exact_stdout())
+        predict_all(runtime, images, make_writer(exact_stdout()), draw)
     else:
-        with explain_os_errors(output.path):
-            write_atomically(output.path, lambda temporary: _write_file(temporary, write))
+        made_by = {
+            "the model": _identify(run, facts),
+            "the findings": ", ".join(facts.findings),
+            "the program": f"cxr {__version__}, {facts.program}",
+            "the format": output_format,
+            "--calibrated": "given" if output.calibrated else "",
+            "--heatmaps": f"{heatmaps.folder}, {drawing}" if heatmaps.folder else "",
+        }
+        with Journal(output.path, made_by) as journal:
+            journal.begin(output.resume)
+            outcome.restore(journal.counts)
+            writer = make_writer(journal.rows)
+            header = journal.take_rows()
+            predict_all(runtime, images, writer, draw, journal)
+            journal.finish(header)
         show(f"{count(outcome.num_images - outcome.num_failed, 'image')} in {output.path}")
     outcome.finish()
     return outcome
+
+
+def _identify(run: Path, facts: Facts) -> str:
+    """What tells a model from every other: a checksum, or the name of a model that is downloaded."""
+    if facts.sha256:
+        return facts.sha256
+    try:
+        with run.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:  # xrv:NAME, or FILE#NETWORK
+        return str(run)
 
 
 def _choose_format(output: Output) -> str:
@@ -196,6 +167,8 @@ def _choose_format(output: Output) -> str:
     if output.wide and chosen != "table":
         raise CxrError(f"--wide: is for the table; {chosen} has one row per image already", "leave it out")
     if path is None:
+        if output.resume:
+            raise CxrError("--resume: continues a file", "name it with --out FILE")
         return chosen
     if chosen == "table":
         raise CxrError(f"--out {path}: a table is for the terminal", "name a .csv or .jsonl file")
@@ -204,76 +177,3 @@ def _choose_format(output: Output) -> str:
     if not is_folder(path.absolute().parent):
         raise CxrError(f"--out {path}: there is no folder {path.parent}", "make it first")
     return chosen
-
-
-def _write_file(path: Path, write: Callable[[TextIO], None]) -> None:
-    # names of files are kept byte for byte, as on stdout
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        write(file)
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Draws the overlays of an image; where it cannot, the outcome counts it."""
-
-    checkpoint: Checkpoint
-    names: OverlayNames
-    drawing: Drawing
-    outcome: Outcome
-
-    def __call__(self, file: Path, predicted: Predicted) -> Drawn:
-        """The files; none without a folder."""
-        if self.names.folder is None:
-            return {}, None
-        try:
-            return draw_overlays(self.checkpoint, file, predicted, self.names, self.drawing)
-        except CannotDrawError as error:
-            self.outcome.fail_to_draw(file, error.reason)
-            return {}, None
-
-
-def _predict_all(
-    checkpoint: Checkpoint, images: Sequence[Path], writer: Writer, draw: Draw, outcome: Outcome
-) -> None:
-    """Predict the images in the order found; threads read ahead, batches are predicted and written."""
-    preprocess = checkpoint.metadata.preprocess  # of the training, so that the model sees images alike
-    batch: list[Square] = []
-    inputs = find_inputs(images, draw.names.folder)
-    for found, result in map_ahead(lambda found: (found, try_to_read(found, preprocess)), inputs):
-        if isinstance(result, Square):
-            outcome.num_images += 1
-            batch.append(result)
-        else:
-            _fail_or_skip(found, result, writer, outcome)
-        if len(batch) == BATCH_SIZE:
-            _predict_and_write(checkpoint, batch, writer, draw, outcome)
-            batch = []
-    if batch:
-        _predict_and_write(checkpoint, batch, writer, draw, outcome)
-    writer.finish()
-
-
-def _fail_or_skip(found: Input, error: CxrError | None, writer: Writer, outcome: Outcome) -> None:
-    """Count a file that gave no image, and say why where it could have been one."""
-    if error is None:
-        outcome.skipped[found.kind].append(found.path)
-    elif isinstance(error, NoImageError) and not found.is_named:
-        # such as the index of a CD, or a report among the images of a folder
-        outcome.skipped["other"].append(found.path)
-    else:
-        outcome.num_images += 1
-        outcome.fail(error)
-        if isinstance(error, UnreadableImageError | UnavailableFileError):
-            writer.fail(found.path, error.reason)  # without the path, which stands beside it
-        else:
-            writer.fail(found.path, error.problems[0])
-
-
-def _predict_and_write(
-    checkpoint: Checkpoint, batch: Sequence[Square], writer: Writer, draw: Draw, outcome: Outcome
-) -> None:
-    for image, predicted in zip(batch, predict_batch(checkpoint, batch), strict=True):
-        predicted = replace(predicted, probabilities=writer.calibrate(predicted.probabilities))
-        drawn = draw(image.file, predicted)
-        outcome.num_warned += bool(writer.warning(predicted.score))
-        writer.write(image, predicted.probabilities, predicted.score, drawn)

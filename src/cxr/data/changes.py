@@ -53,6 +53,7 @@ def find_changes(
     Raises:
         CxrError: A file that has to be read again cannot be read now.
     """
+    # [N] of the files now; -1 where a file is gone, which is another size
     num_bytes, mtime_ns = stat_files(files.root, files.paths)
     is_changed = num_bytes != records.num_bytes
     # of equal size; negative sizes are of keys, which are no files and have no time
@@ -62,6 +63,7 @@ def find_changes(
         return Changes(np.flatnonzero(is_changed).tolist(), touched.tolist(), False)
 
     say(f"{count(len(touched), 'file')} of the same size and another time: reading to compare")
+    # [n] of the touched files
     is_same = _read_again(records, files, preprocess, touched, workers)
     # The times from before the files were read again, so that a change meanwhile shows later.
     same = touched[is_same]

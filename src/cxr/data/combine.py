@@ -94,6 +94,8 @@ def choose_findings(
         CxrError: Findings that no dataset labels.
     """
     if asked is None:
+        # No Finding is what is left when all others are absent, and no target of its own unless it is asked
+        # for
         chosen: list[str] = []
         for table in tables:
             chosen += [name for name in table.findings if name != NO_FINDING and find(name, chosen) is None]
@@ -140,6 +142,7 @@ def _policies(
     """The policies under the dataset's names of findings, by whichever name the config calls a finding."""
     if not isinstance(uncertain, dict):
         return uncertain
+    # "default" is the policy of all findings that have none of their own
     known = [*findings, "default"]
     unknown = sorted(name for name in map(canonical, uncertain) if find(name, known) is None)
     if unknown:
@@ -175,6 +178,7 @@ def join_tables(tables: Sequence[LabelTable], named: Sequence[str], findings: Se
     for table, name in zip(tables, named, strict=True):
         ids = {column: name + "/" + table.rows[column] for column in ("image", "patient_id")}
         rows.append(table.rows.assign(**ids, **{SOURCE: name}))
+    # numbered anew: rows of the second dataset follow those of the first
     joined = pd.concat(rows, ignore_index=True)
     # a column that only some datasets have is blank in the rows of the others; an unknown age stays nan
     text = [column for column in joined.columns if column != "age"]
@@ -198,6 +202,7 @@ def align(table: LabelTable, findings: Sequence[str]) -> LabelTable:
 def join_splits(splits: Sequence[Split], named: Sequence[str]) -> Split:
     """The splits of the datasets side by side: each is made as if its dataset were the only one."""
     pairs = list(zip(named, splits, strict=True))
+    # of hashes: the same images under another dataset's name are another split
     hashes = {part: hash_names(f"{name}/{split.hashes[part]}" for name, split in pairs) for part in SPLITS}
     absent = tuple(f"{name}/{image}" for name, split in pairs for image in split.absent)
     title = "; ".join(f"{name}: {split.name}" for name, split in pairs)

@@ -192,8 +192,10 @@ def _make_listed(
     """The dataset: no rows where there is no table, all rows in one split where none could be made."""
     data = config.data
     nothing = LabelTable(data.source, data.root, make_rows({"image": []}), (), np.empty((0, 0), np.float32))
+    # no rows, so that the stages that follow need no exception
     kept = nothing if table is None else table
     no_split = Split("none", "none could be made", np.full(len(kept), ALL), dict.fromkeys(SPLITS, ""))
+    # rows of the store are these, in the order of the table
     found = np.flatnonzero((kept.rows["path"] != "").to_numpy())
     return ListedDataset(
         config=config,

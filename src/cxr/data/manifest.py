@@ -71,6 +71,7 @@ def describe_other_images(folder: Path, names: Sequence[str]) -> str:
     packed, now = dict.fromkeys(read_images(folder)), dict.fromkeys(names)
     if not packed or not now:
         return "packed from other images, or in another order, than the label table now names"
+    # in the order of the table, each name once
     new = [name for name in now if name not in packed]
     gone = [name for name in packed if name not in now]
     if not new and not gone:

@@ -31,6 +31,7 @@ def open_existing(
         return None
     store = problems.attempt(lambda: open_store(path, dataset.wanted, dataset.files))
     num_unreadable = 0 if store is None else int((~store.readable).sum())
+    # it was packed under skip, and the config asks for more now
     if num_unreadable and dataset.config.data.unreadable == "error":
         text = f"{path}: {num_unreadable:,} of its files were unreadable and are listed in unreadable.csv"
         hint = f"{problems.key}.unreadable=skip continues without them; "

@@ -63,8 +63,7 @@ def pack(
         # 1. an interrupted pack of the same images is continued, any other is dropped
         if not is_begun(folder, wanted):
             _start_empty(partial, wanted, images)
-        # 2. the rows that are left; a signal ends the work with everything saved
-        # rows that a run before has packed are passed over
+        # 2. the rows that no run before has packed; a signal ends the work with everything saved
         packer = RowPacker(files, wanted, partial)
         try:
             with catch_signals(second_ends=True) as request:

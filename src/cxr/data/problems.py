@@ -38,6 +38,7 @@ class Problems:
         self.errors += errors
         self.for_report += for_report or errors
         self.private += errors if for_report else ()
+        # once, though several problems may have it
         if hint not in self.hints:
             self.hints.append(hint)
 
@@ -85,6 +86,7 @@ class Stages:
         if not self.stop:
             return
         every = (*self.datasets, self.together)
+        # of all datasets at once, in their order
         errors = [text for problems in every for text in problems.errors]
         hints = [hint for problems in every for hint in problems.hints]
         if errors:

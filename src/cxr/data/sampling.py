@@ -14,6 +14,7 @@ _MIN_SIZE = 64  # pixels; smaller model inputs have a last feature map of 1 x 1
 
 def num_visits(num_rows: int, weight: float) -> int:
     """How many training rows of a dataset an epoch has, with repetitions; the same number in every epoch."""
+    # 2.3: every row twice, and three in ten of them a third time
     return int(weight) * num_rows + num_drawn(num_rows, weight)
 
 
@@ -41,6 +42,7 @@ def count_steps(
         raise CxrError(empty, "unpack more of the dataset, or take another data.split")
     if not sum(visits):
         raise CxrError("data.weight: no training row is ever visited", "raise data.weight")
+    # before hours of training: the short batch comes at the end of the first epoch
     _check_last_batch(config, sum(visits), num_processes)
     # rounded up: the last batch of an epoch is shorter, and is trained on
     return -(-sum(visits) // config.train.batch_size)
@@ -52,6 +54,7 @@ def check_selection_metric(config: Config, validation: Targets) -> None:
     Raises:
         CxrError: Under train.select=auroc, validation rows of one class for every finding.
     """
+    # [C] findings that have a known row of each class
     has_negative = (validation.mask & (validation.y == 0)).any(axis=0)
     has_positive = (validation.mask & (validation.y == 1)).any(axis=0)
     if config.train.select == "auroc" and not (has_negative & has_positive).any():
@@ -77,5 +80,6 @@ def _check_last_batch(config: Config, num_images: int, num_processes: int) -> No
 
 def _min_micro_batch(num_rows: int, num_parts: int) -> int:
     """Rows in the smallest of the micro-batches that `Batch.split` makes of so many rows."""
+    # parts of equal length, rounded up; what is left for the last one may be less
     length = -(-num_rows // num_parts)
     return num_rows % length or length

@@ -1,21 +1,20 @@
-"""cxr predict --calibrated: the recalibration of a checkpoint, and its thresholds on the calibrated scale."""
+"""cxr predict --calibrated: thresholds on the calibrated scale (no torch)."""
 
 from dataclasses import replace
 
+from cxr.deploy.runtime import Facts
 from cxr.errors import CxrError
-from cxr.evaluation.recalibration import Recalibration
-from cxr.model.checkpoint import Checkpoint
 
 
-def calibrate_thresholds(run: str, checkpoint: Checkpoint) -> tuple[Checkpoint, Recalibration]:
-    """(the checkpoint with thresholds for calibrated probabilities, how these are made).
+def calibrate_thresholds(run: str, facts: Facts) -> Facts:
+    """The facts with thresholds for calibrated probabilities, as `facts.recalibration` makes them.
 
     The thresholds call the same images as before.
 
     Raises:
-        CxrError: No finding of the checkpoint has a calibration.
+        CxrError: No finding of the model has a calibration.
     """
-    recalibration = checkpoint.recalibration
+    recalibration = facts.recalibration
     if recalibration.is_temperature:
         problem = (
             "has a temperature of an earlier version alone, which leaves the number expected uncorrected"
@@ -28,5 +27,4 @@ def calibrate_thresholds(run: str, checkpoint: Checkpoint) -> tuple[Checkpoint, 
         problem = f"has no calibration: {', '.join(recalibration.unfitted)}"
         hint = "leave --calibrated out, or train with more validation images"
         raise CxrError(f"--calibrated: {run} {problem}", hint)
-    thresholds = recalibration.apply_to_thresholds(checkpoint.thresholds)
-    return replace(checkpoint, thresholds=thresholds), recalibration
+    return replace(facts, thresholds=recalibration.apply_to_thresholds(facts.thresholds))

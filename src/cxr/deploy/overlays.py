@@ -1,4 +1,4 @@
-"""Overlays of an image: which findings are drawn, and their files."""
+"""Overlays of an image: which findings are drawn, and their files (no torch)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ import numpy as np
 
 from cxr.arrays import Float32
 from cxr.deploy.overlay_names import OverlayNames, encode_npy
-from cxr.deploy.predict_files import Predicted
 from cxr.deploy.predict_output import Overlays
+from cxr.deploy.runtime import Facts, Predicted
 from cxr.errors import CxrError, UnreadableImageError
-from cxr.explain.cam import activation_maps, encode_png
 from cxr.explain.overlay import Shown, Source, draw_overlay, draw_sheet
+from cxr.explain.overlay_png import encode_png
 from cxr.explain.panel import make_panel, shrink
 from cxr.explain.scale import Scale, choose_scale
 from cxr.files import write_bytes
@@ -21,7 +21,6 @@ from cxr.findings import find_spelling
 from cxr.images.grey import Grey
 from cxr.images.prepare import undo_prepare
 from cxr.images.read import read_file
-from cxr.model.checkpoint import Checkpoint
 
 _SHEET = "sheet"
 _TILE_SIDE = 480
@@ -33,12 +32,10 @@ class Drawing:
     """What is drawn of each image.
 
     Attributes:
-        run: The model's name in captions.
         findings: Numbers of the findings; None takes those that are called, or else the likeliest.
         with_maps: Whether the maps are written as .npy files too.
     """
 
-    run: str
     findings: tuple[int, ...] | None = None
     with_maps: bool = False
 
@@ -49,13 +46,6 @@ class CannotDrawError(Exception):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
-
-
-def name_run(run: Path | str, checkpoint: Checkpoint) -> str:
-    """How a caption names a model: without its folders, with the first digits of its checksum."""
-    path = Path(run)
-    name = f"{path.parent.name}/{path.name}" if path.is_file() and path.parent.name else path.name
-    return f"{name} ({checkpoint.sha256[:8]})" if checkpoint.sha256 else name
 
 
 def choose_findings(names: str | None, every: bool, findings: Sequence[str]) -> tuple[int, ...] | None:
@@ -80,7 +70,7 @@ def choose_findings(names: str | None, every: bool, findings: Sequence[str]) -> 
 
 
 def draw_overlays(
-    checkpoint: Checkpoint, file: Path, predicted: Predicted, names: OverlayNames, drawing: Drawing
+    facts: Facts, file: Path, predicted: Predicted, names: OverlayNames, drawing: Drawing
 ) -> tuple[Overlays, Path]:
     """(the overlay file of each finding that is drawn, the sheet of all of them).
 
@@ -92,7 +82,7 @@ def draw_overlays(
         CxrError: A file cannot be written.
     """
     try:
-        return _draw(checkpoint, file, predicted, names, drawing)
+        return _draw(facts, file, predicted, names, drawing)
     except UnreadableImageError as error:  # it was changed or removed after it was predicted
         raise CannotDrawError(error.reason) from None
     except (cv2.error, MemoryError):
@@ -100,17 +90,17 @@ def draw_overlays(
 
 
 def _draw(
-    checkpoint: Checkpoint, file: Path, predicted: Predicted, names: OverlayNames, drawing: Drawing
+    facts: Facts, file: Path, predicted: Predicted, names: OverlayNames, drawing: Drawing
 ) -> tuple[Overlays, Path]:
-    preprocess = checkpoint.metadata.preprocess
+    preprocess = facts.preprocess
     grey = read_file(file, preprocess.intensity)
     panel = make_panel(grey, preprocess)
-    maps, scale = scaled_maps(checkpoint, predicted)
-    source = Source(file.name, drawing.run, checkpoint.thresholds)
-    chosen = drawing.findings or _called_or_likeliest(predicted.probabilities, checkpoint.thresholds.values)
+    maps, scale = scaled_maps(facts, predicted)
+    source = Source(file.name, facts.name, facts.thresholds)
+    chosen = drawing.findings or _called_or_likeliest(predicted.probabilities, facts.thresholds.values)
     drawn, written, shown = Overlays(), list[Path](), list[Shown]()
     for number in chosen:
-        one = make_shown(checkpoint, predicted, maps, number)
+        one = make_shown(facts, predicted, maps, number)
         shown.append(one)
         path, mark = names.choose(file, one.finding)
         write_bytes(path, encode_png(draw_overlay(panel, one, scale, source), mark))
@@ -126,27 +116,27 @@ def _draw(
     return drawn, sheet
 
 
-def scaled_maps(checkpoint: Checkpoint, predicted: Predicted) -> tuple[Float32, Scale]:
+def scaled_maps(facts: Facts, predicted: Predicted) -> tuple[Float32, Scale]:
     """(the maps [C, h, w] of an image, the scale of their colours)."""
-    maps = activation_maps(checkpoint.classifier, predicted.features)
-    is_called = np.array(predicted.probabilities) >= np.array(checkpoint.thresholds.values)
+    maps = predicted.maps
+    is_called = np.array(predicted.probabilities) >= np.array(facts.thresholds.values)
     return maps, choose_scale(maps, is_called)
 
 
-def make_shown(checkpoint: Checkpoint, predicted: Predicted, maps: Float32, number: int) -> Shown:
+def make_shown(facts: Facts, predicted: Predicted, maps: Float32, number: int) -> Shown:
     """One finding of an image, as it is drawn."""
-    finding, threshold = checkpoint.metadata.findings[number], checkpoint.thresholds.values[number]
+    finding, threshold = facts.findings[number], facts.thresholds.values[number]
     return Shown(finding, predicted.probabilities[number], threshold, maps[number])
 
 
 def draw_one(
-    checkpoint: Checkpoint, grey: Grey, predicted: Predicted, number: int, image: str, run: str
+    facts: Facts, grey: Grey, predicted: Predicted, number: int, image: str
 ) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     """The overlay of one finding of an image [H, W], as `cxr predict` draws it: BGR."""
-    maps, scale = scaled_maps(checkpoint, predicted)
-    panel = make_panel(grey, checkpoint.metadata.preprocess)
-    shown = make_shown(checkpoint, predicted, maps, number)
-    return draw_overlay(panel, shown, scale, Source(image, run, checkpoint.thresholds))
+    maps, scale = scaled_maps(facts, predicted)
+    panel = make_panel(grey, facts.preprocess)
+    shown = make_shown(facts, predicted, maps, number)
+    return draw_overlay(panel, shown, scale, Source(image, facts.name, facts.thresholds))
 
 
 def _called_or_likeliest(probabilities: Sequence[float], thresholds: Sequence[float]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Image files -> probabilities: which files there are, reading each, and a batch through the model."""
+"""Image files -> squares for the model: which files there are, and reading each (no torch)."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -6,20 +6,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from cxr.deploy.predict_output import Square
+from cxr.deploy.runtime import Square
 from cxr.errors import CxrError, UnavailableFileError, UnreadableImageError
 from cxr.images.find_images import Identity, find_images
 from cxr.images.prepare import Preprocess, prepare
 from cxr.images.read import read_file
-from cxr.model.checkpoint import Checkpoint
-from cxr.model.predict import ood_vectors, predict_squares
 from cxr.paths import is_folder
-
-BATCH_SIZE = 32
 
 
 @dataclass(frozen=True)
@@ -38,21 +30,6 @@ class Input:
     kind: str
     reason: str = ""
     is_named: bool = False
-
-
-@dataclass(frozen=True)
-class Predicted:
-    """What the model makes of one image.
-
-    Attributes:
-        probabilities: C numbers.
-        features: [D, h, w] the feature map, for overlays.
-        score: How unlike the validation images of the training it is; None where the checkpoint cannot tell.
-    """
-
-    probabilities: list[float]
-    features: Tensor
-    score: float | None
 
 
 def find_inputs(images: Sequence[Path], overlays: Path | None) -> Iterator[Input]:
@@ -106,15 +83,3 @@ def try_to_read(found: Input, preprocess: Preprocess) -> Square | CxrError | Non
         return error
     except MemoryError as error:
         raise UnavailableFileError(found.path, error) from None
-
-
-def predict_batch(checkpoint: Checkpoint, batch: Sequence[Square]) -> list[Predicted]:
-    """The predictions of a batch, in its order."""
-    squares = torch.from_numpy(np.stack([image.pixels for image in batch]))  # uint8 [B, S, S]
-    probabilities, features = predict_squares(checkpoint, squares)  # [B, C], [B, D, h, w]
-    scores: list[float | None] = [None] * len(batch)
-    if checkpoint.ood is not None:
-        values = ood_vectors(features, squares).cpu().numpy()
-        scores = checkpoint.ood.score(values.astype(np.float64)).tolist()
-    rows = zip(probabilities.tolist(), features, scores, strict=True)
-    return [Predicted(row, feature, score) for row, feature, score in rows]

@@ -1,18 +1,16 @@
-"""How predictions are written: as tables, as JSON or as CSV, one image after the other."""
+"""How predictions are written: as tables, as JSON or as CSV, one image after the other (no torch)."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
 from cxr.console import line, out
+from cxr.deploy.runtime import Facts, Square
 from cxr.evaluation.recalibration import Recalibration
 from cxr.evaluation.thresholds import MIN_POSITIVE, origin
-from cxr.images.grey import Grey
-from cxr.model.checkpoint import Checkpoint
 from cxr.model.ood import ENOUGH_IMAGES, MeasuredLimit
 from cxr.report.document import Cell, Estimate, Table
 from cxr.report.terminal import render
@@ -30,15 +28,6 @@ _USUAL_REASONS = (
 )
 
 
-@dataclass(frozen=True)
-class Square:
-    """An image as the model sees it; its file is read again for an overlay, as 32 files may take 3 GB."""
-
-    file: Path
-    pixels: Grey
-    notes: list[str]
-
-
 def describe_warning(score: float | None, measured: MeasuredLimit | None) -> str:
     """The warning about an out-of-distribution image; empty for others, or if there is no detector."""
     if score is None or measured is None or score <= measured.limit:
@@ -53,14 +42,14 @@ class Writer:
     """Writes the predictions of one image after the other.
 
     Args:
-        checkpoint: The model; with a recalibration its thresholds are calibrated already.
+        facts: Of the model; with a recalibration its thresholds are calibrated already.
         recalibration: How probabilities are calibrated; None leaves them as they are.
     """
 
-    def __init__(self, checkpoint: Checkpoint, recalibration: Recalibration | None = None) -> None:
-        self.findings, self.thresholds = checkpoint.metadata.findings, checkpoint.thresholds
+    def __init__(self, facts: Facts, recalibration: Recalibration | None = None) -> None:
+        self.findings, self.thresholds = facts.findings, facts.thresholds
         self.recalibration = recalibration
-        self.measured = checkpoint.ood.measured if checkpoint.ood else None
+        self.measured = facts.measured
 
     def write(self, image: Square, row: Sequence[float], score: float | None, drawn: Drawn) -> None:
         """Write an image, its probabilities, its warning and its notes."""
@@ -99,8 +88,8 @@ class Writer:
 class JsonWriter(Writer):
     """One JSON object per line and image."""
 
-    def __init__(self, checkpoint: Checkpoint, recalibration: Recalibration | None, file: TextIO) -> None:
-        super().__init__(checkpoint, recalibration)
+    def __init__(self, facts: Facts, recalibration: Recalibration | None, file: TextIO) -> None:
+        super().__init__(facts, recalibration)
         self._file = file
 
     def write(  # noqa: D102 - as of Writer
@@ -139,8 +128,8 @@ class JsonWriter(Writer):
 class CsvWriter(Writer):
     """One row per image, none for an image that was not read."""
 
-    def __init__(self, checkpoint: Checkpoint, recalibration: Recalibration | None, file: TextIO) -> None:
-        super().__init__(checkpoint, recalibration)
+    def __init__(self, facts: Facts, recalibration: Recalibration | None, file: TextIO) -> None:
+        super().__init__(facts, recalibration)
         self._file = file
         columns = ["image", *(f"p_{finding}" for finding in self.findings), "warning", "few_positives"]
         self._file.write(csv_line([*columns, *(["not_calibrated"] if recalibration else [])]))
@@ -157,8 +146,8 @@ class CsvWriter(Writer):
 class TableWriter(Writer):
     """One table per image, for people."""
 
-    def __init__(self, checkpoint: Checkpoint, recalibration: Recalibration | None = None) -> None:
-        super().__init__(checkpoint, recalibration)
+    def __init__(self, facts: Facts, recalibration: Recalibration | None = None) -> None:
+        super().__init__(facts, recalibration)
         self._console = out()
         self._num_images = self._num_warned = 0
 

@@ -65,6 +65,7 @@ def fetch(remote: Remote, folder: Path, report: Report = lambda num_bytes: None)
         problem = compare(path, remote)
         if problem:
             raise CxrError(f"{path}: {problem}", "move it away; the command then downloads it")
+        # whole already: the bar jumps to its end
         report(remote.num_bytes)
         return path
     part = path.with_name(path.name + ".part")
@@ -138,6 +139,7 @@ def _continue(remote: Remote, part: Path, report: Report) -> None:
         # r+b keeps what is there; seek then continues behind it
         with explain_os_errors(part), part.open("r+b" if offset else "wb") as file:
             if not offset:
+                # a new beginning may be of another version
                 _write_tag(part, response.headers)
             file.seek(offset)
             while chunk:

@@ -113,6 +113,7 @@ def download(folder: Path, keep: bool = False) -> int:
         _check_folders(folder, missing)
         check_disk(folder, missing, keep)
         problems = _fetch_tables(folder)
+        # numbered as if those that are there had been the first
         for number, archive in enumerate(missing, len(ARCHIVES) - len(missing) + 1):
             _fetch_images(folder, archive, f"{number} of {len(ARCHIVES)}", keep)
     num_images = sum(_read_notes(folder).values())

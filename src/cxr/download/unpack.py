@@ -51,6 +51,7 @@ def unpack(archive: Path, folder: Path, names: re.Pattern[str], report: Callable
     with explain_os_errors(folder):
         (folder / "images").mkdir(parents=True)
     try:
+        # r|gz reads from the beginning to the end, without going back: the whole is unpacked once
         with archive.open("rb") as file, tarfile.open(fileobj=file, mode="r|gz") as tar:
             result = _write_images(tar, archive, folder / "images", names, lambda: report(file.tell()))
     except (tarfile.TarError, zlib.error, EOFError, OSError) as error:  # gzip's BadGzipFile is an OSError
@@ -69,6 +70,7 @@ def _write_images(
     num_bytes = num_images = num_others = 0
     for member in tar:
         name = _plain_name(member, archive)
+        # as the archive states it, before a byte is written
         num_bytes += member.size
         if num_bytes > allowed or num_images + num_others > _MAX_FILES:
             problem = f"unpacks to more than {allowed:,} bytes or {_MAX_FILES:,} files"

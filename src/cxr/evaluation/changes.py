@@ -84,6 +84,7 @@ def _rows(name: str, predictions: Predictions, before: Auroc, after: Auroc) -> l
         is_mean = place == len(predictions.findings)
         num, num_positive = (len(predictions), None) if is_mean else metrics.count(predictions.y[:, place])
         gain = before.points[place] - 0.5
+        # below 0.5 there is nothing that could be kept
         row = {"change": name, "finding": finding, "num": num, "num_positive": num_positive}
         row |= {"auroc": after.points[place], "auroc_low": after.intervals[place].low}
         row |= {"auroc_high": after.intervals[place].high, "drop": drop}

@@ -44,6 +44,7 @@ def finding_table(
             for name, drawn in draws.items():
                 intervals[name] = metric_interval(name, getattr(point, name), drawn[c], units)
         if by_delong:
+            # in place of the bootstrap's
             intervals["auroc"] = _delong_interval(y[:, c], p[:, c])
         num, num_positive = metrics.count(y[:, c])
         row = {"finding": finding, "num": num, "num_positive": num_positive, "threshold": threshold}
@@ -69,7 +70,9 @@ def summary_table(
     """
     every = np.ones(len(table), bool)
     rows = [{"finding": MEAN, "num": len(predictions)} | _mean(table, draws, every, num_units)]
+    # [C]
     five = np.array([finding in CHEXPERT_5 for finding in predictions.findings])
+    # of five findings alone it would be the mean of the row above once more
     if five.sum() == len(CHEXPERT_5) < len(five):
         rows.append({"finding": MEAN_5, "num": len(predictions)} | _mean(table, draws, five, num_units))
     num, num_positive = metrics.count(predictions.y.ravel())
@@ -123,5 +126,6 @@ def _table(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
 
 def _delong_interval(y: Float, p: Float) -> Interval:
     known = ~np.isnan(y)
+    # scores [n, 1] of one model: its variance stands alone in the matrix [1, 1]
     auroc, covariance = delong.covariance(y[known], p[known, None])
     return delong.interval(float(auroc[0]), float(covariance[0, 0]))

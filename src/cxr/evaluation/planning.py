@@ -43,6 +43,7 @@ def planned_table(
         resampling: What was drawn.
         num_planned: Patients (images, where these were drawn).
     """
+    # how many times as many patients
     ratio = num_planned / resampling.num_units
     rows = []
     for c, finding in enumerate(predictions.findings):
@@ -58,6 +59,7 @@ def planned_table(
     mean = table[table["finding"] == MEAN].iloc[0]
     found = {}
     for name in PLANNED:
+        # the mean is over these findings, in the point and in every draw
         defined = ~np.isnan(table[name].to_numpy()[: len(predictions.findings)])
         found[name] = NONE
         if defined.any():

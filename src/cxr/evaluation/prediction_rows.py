@@ -26,6 +26,7 @@ def row_mistakes(sheet: Sheet, rows: pd.DataFrame, values: Float) -> Mistakes:
     nameless = np.flatnonzero(images == "")
     if len(nameless):
         mistakes.append((f"{sheet.where(int(nameless[0]))}: no image name", "give every row its image"))
+    # each row is compared with the first of its image: where all equal it, they are equal among themselves
     first = _first_rows(images)
     for column, kind in _MUST_AGREE.items():
         if column not in rows.columns:
@@ -72,6 +73,7 @@ def note_equal(rows: pd.DataFrame) -> list[str]:
 def _first_rows(images: "pd.Series[str]") -> Indices:
     """[N] the first row of each row's image."""
     codes = pd.factorize(images)[0]
+    # [K] the first row of each distinct image, then [N] by each row's number of its image
     return np.unique(codes, return_index=True)[1][codes]
 
 

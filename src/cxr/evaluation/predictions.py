@@ -108,6 +108,7 @@ def as_table(predictions: Predictions) -> pd.DataFrame:
     further = [str(name) for name in predictions.rows.columns if name not in IDENTITY]
     columns["age"] = [_format_age(age) for age in predictions.rows["age"].to_numpy(np.float64)]
     columns |= {name: predictions.rows[name].to_numpy() for name in further}
+    # a label is written as 1, never as 1.0
     y = np.where(np.isnan(predictions.y), "", np.where(predictions.y == 1, "1", "0"))  # [N, C]
     columns |= {f"y_{name}": y[:, column] for column, name in enumerate(predictions.findings)}
     columns |= {f"p_{name}": predictions.p[:, column] for column, name in enumerate(predictions.findings)}
@@ -166,6 +167,7 @@ def read(
         notes = [*notes, *wider_notes]
     mistakes += find_rounded_ids(sheet, [columns[kind] for kind in IDS if kind in columns])
     rows, unknown_splits = _read_splits(sheet, rows, columns.get("split", ""))
+    # as the file has them: joining labels fills in cells, and rows of an image are compared without these
     file_rows = rows
     if table is None:
         y, label_mistakes, label_notes = own_labels(
@@ -231,6 +233,7 @@ def _read_splits(sheet: Sheet, rows: pd.DataFrame, column: str) -> tuple[pd.Data
 
     Whether a row of another split may be evaluated is not known.
     """
+    # `Valid` is val
     words = rows["split"].str.strip().str.lower()
     unknown = np.flatnonzero(~words.isin(list(SPLIT_WORDS)))
     rows = rows.assign(split=words.map(SPLIT_WORDS).fillna(words))

@@ -54,6 +54,7 @@ def beside(images: Iterable[str], labels: str) -> Published:
     """
     table = _read("published_chestxray14.csv")
     split, relabelled = recognise_test(images), ""
+    # the same images with other labels: a result on them is another result
     if _LABELS.get(split, labels) != labels:
         split, relabelled = "", split
     same = table["split"] == _SPLITS.get(split, "none")

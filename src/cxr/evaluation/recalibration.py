@@ -4,18 +4,20 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cxr.config.schema import Eval
 from cxr.evaluation.prediction_sets import PredictionSets, WrittenSets, fit_sets
-from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.logistic import NO_LINE, Line, fit_line, logits, separate, sigmoid
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import MIN_POSITIVE, Thresholds
+
+if TYPE_CHECKING:  # prediction without torch needs no tables and no keys of a config
+    from cxr.config.schema import Eval
+    from cxr.evaluation.predictions import Predictions
 
 MIN_SLOPE, MAX_SLOPE = 0.02, 50.0
 """A slope outside is not used: the probabilities rank hardly or wrongly, or nearly separate the classes."""
@@ -74,13 +76,17 @@ def no_recalibration(findings: tuple[str, ...]) -> Recalibration:
     return Recalibration(findings, missing * num, missing * num, ("no validation images",) * num, "")
 
 
-def fit(predictions: Predictions, config: Eval | None = None, fitted_on: str | None = None) -> Recalibration:
+def fit(
+    predictions: "Predictions", config: "Eval | None" = None, fitted_on: str | None = None
+) -> Recalibration:
     """Lines of the highest likelihood on these rows, for each finding alone.
 
     None for a finding with fewer than 10 positive or 10 negative rows, without convergence, or whose slope is
     not between 0.02 and 50. Prediction sets have the coverage of the config.
     """
-    # each finding alone: one that cannot be fitted takes no other with it
+    from cxr.config.schema import Eval
+
+    # each finding is fitted alone: one that fails does not stop the others
     pairs = [_fit(predictions.y[:, c], predictions.p[:, c]) for c in range(len(predictions.findings))]
     return Recalibration(
         predictions.findings,

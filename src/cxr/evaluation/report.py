@@ -15,7 +15,6 @@ from cxr.evaluation.curves import Curves, curve_tables
 from cxr.evaluation.join import LabelOptions
 from cxr.evaluation.operating import Operating, operating_tables
 from cxr.evaluation.planning import planned_table
-from cxr.evaluation.prediction_sets import set_table
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.published import Published, beside, on_chexpert
 from cxr.evaluation.raw_scores import (
@@ -26,6 +25,7 @@ from cxr.evaluation.raw_scores import (
 from cxr.evaluation.recalibration import Recalibration, note_unfitted
 from cxr.evaluation.same_labels import hash_labels
 from cxr.evaluation.second_reference import SecondReference, compare_references
+from cxr.evaluation.set_table import set_table
 from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
 from cxr.evaluation.study_rows import Unit
 from cxr.evaluation.subgroups import Subgroups, subgroups

@@ -3,16 +3,19 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cxr.errors import CxrError
-from cxr.evaluation.predictions import Predictions
 from cxr.patient_hash import NO_KEY, Hasher, find_hasher, hasher_from_environment
+
+if TYPE_CHECKING:  # prediction without torch needs no tables either
+    import pandas as pd
+
+    from cxr.evaluation.predictions import Predictions
 
 Float = npt.NDArray[np.float64]
 Rule = str | float
@@ -91,7 +94,7 @@ def find_few(findings: Sequence[str], num_positive: Sequence[int]) -> dict[str, 
     return {name: num for name, num in counts if num < MIN_POSITIVE}
 
 
-def choose(predictions: Predictions, rule: Rule, chosen_on: str | None = None) -> Thresholds:
+def choose(predictions: "Predictions", rule: Rule, chosen_on: str | None = None) -> Thresholds:
     """One threshold per finding, by a rule on these rows.
 
     Rules: the best F1; the best Youden's J (Youden 1950); the highest specificity with a sensitivity of at
@@ -157,12 +160,14 @@ def origin(thresholds: Thresholds) -> str:
     return f"{words[rule]} on {thresholds.chosen_on}"
 
 
-def own_names(rows: pd.DataFrame) -> "pd.Series[str]":
+def own_names(rows: "pd.DataFrame") -> "pd.Series[str]":
     """[N] image names as their dataset has them, without `source/` in front where datasets are joined."""
     if "source" not in rows.columns:
         return rows["image"]
     pairs = zip(rows["image"], rows["source"], strict=True)
     names = [image.removeprefix(f"{source}/") if source else image for image, source in pairs]
+    import pandas as pd
+
     return pd.Series(names, dtype=str)
 
 
@@ -171,7 +176,7 @@ def hashed(images: Iterable[str], hasher: Hasher = NO_KEY) -> frozenset[str]:
     return frozenset(hasher.digest(name).hex()[:12] for name in images)
 
 
-def count_shared(thresholds: Thresholds, rows: pd.DataFrame) -> int | None:
+def count_shared(thresholds: Thresholds, rows: "pd.DataFrame") -> int | None:
     """How many of these images the thresholds were chosen on; None where another key hashed their names."""
     hasher = find_hasher(thresholds.patient_key)
     if hasher is None:
@@ -187,7 +192,7 @@ def count_shared(thresholds: Thresholds, rows: pd.DataFrame) -> int | None:
     return sum(hashed([name], hasher) <= thresholds.images for name in names)
 
 
-def _sources(rows: pd.DataFrame) -> tuple[str, ...]:
+def _sources(rows: "pd.DataFrame") -> tuple[str, ...]:
     if "source" not in rows.columns:
         return ()
     return tuple(source for source in rows["source"].unique() if source)

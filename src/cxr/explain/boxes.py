@@ -140,6 +140,7 @@ def _read_corners(cells: list[str], has_ends: bool) -> tuple[float, float, float
         x, y, width, height = (float(cell) for cell in cells)
     except ValueError:
         raise ValueError(f"is no box: {', '.join(cells)}") from None
+    # float takes `nan` and `inf` as numbers
     if not all(map(math.isfinite, (x, y, width, height))):
         raise ValueError(f"is no box: {', '.join(cells)}")
     if has_ends:
@@ -181,6 +182,7 @@ def scored_findings(finding: str, findings: tuple[str, ...]) -> tuple[str, list[
     largest of their maps counts. No number where the model lacks the finding.
     """
     name = _ALIASES.get(name_key(finding), finding)
+    # a finding of the model's own wins over any group of them
     known = find(name, findings)
     if known is not None:
         return known, [findings.index(known)]

@@ -56,11 +56,13 @@ def _to_grey(share: Float64) -> Grey:
 
 
 def _gaussian_noise(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
+    # [H, W] of the same deviation everywhere
     return _to_grey(grey / 255 + rng.normal(0, strength, grey.shape))
 
 
 def _speckle_noise(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
     share = grey / 255
+    # in proportion to the grey value: black stays black
     return _to_grey(share + share * rng.normal(0, strength, grey.shape))
 
 
@@ -71,6 +73,7 @@ def _impulse_noise(grey: Grey, strength: float, rng: np.random.Generator) -> Gre
 
 
 def _shot_noise(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
+    # `strength` quanta make white: fewer quanta, more noise
     return _to_grey(rng.poisson(grey / 255 * strength) / strength)
 
 
@@ -105,6 +108,7 @@ def _jpeg(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
 def _pixelate(grey: Grey, strength: float, rng: np.random.Generator) -> Grey:
     height, width = grey.shape
     smaller = max(1, int(width * strength)), max(1, int(height * strength))
+    # the mean of each block, then the block at its full size: BOX both ways
     image = Image.fromarray(grey).resize(smaller, Image.Resampling.BOX)
     return np.asarray(image.resize((width, height), Image.Resampling.BOX), np.uint8)
 

@@ -60,6 +60,7 @@ class Examples:
             confidence = probability if kind != KINDS[2] else 1 - probability
             if kind is None or not self._is_wanted(number, kind, confidence) or not cells[number].any():
                 continue
+            # made once, for the first finding that wants a picture, as most images have none
             panel = panel or shrink(make_panel(grey, self._preprocess, 1), SIDE)
             drawn = draw_pair(panel, cells[number], boxes.get(number, ()), grey.shape, kind != KINDS[2])
             jpeg = encode_jpeg(drawn)
@@ -96,6 +97,7 @@ class Examples:
     def _is_wanted(self, number: int, kind: str, confidence: float) -> bool:
         with self._lock:
             kept = self._kept[number, kind]
+            # asked before a picture is drawn: most would not be kept
             return len(kept) < self._num or confidence >= kept[-1][0]
 
 
@@ -116,12 +118,14 @@ def draw_pair(
         mapped = Scale(top).paint(panel.grey, values)
     else:
         mapped = plain.copy()
+        # [h, w] where the map has at least half of its largest value
         inside = np.asarray(values >= top / 2, np.uint8)
         outlines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(mapped, outlines, -1, _CONTOUR, 1, cv2.LINE_AA)
     down, across = panel.grey.shape[0] / shape[0], panel.grey.shape[1] / shape[1]
     for box in boxes:
         first = round(box.x * across), round(box.y * down)
+        # OpenCV draws the last pixel too
         last = round((box.x + box.width) * across) - 1, round((box.y + box.height) * down) - 1
         for half in (plain, mapped):
             cv2.rectangle(half, first, last, _BOX, 1)

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
+from cxr.report.font_files import open_font
 from cxr.report.fonts import choose_font_files, letters_of
 from cxr.text import visible
 
@@ -19,11 +20,7 @@ SOFT = (170, 170, 170)
 
 @cache
 def _font(path: str, size: int) -> ImageFont.FreeTypeFont | None:
-    """The font in a size; None of a file that Pillow cannot open, such as one of pictures."""
-    try:
-        return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
-    except OSError:
-        return None
+    return open_font(path, size)
 
 
 class Lettering:

@@ -21,6 +21,7 @@ def read_marks(path: Path) -> BoxFile:
     """
     if path.is_file():
         with path.open("rb") as file:
+            # a few bytes tell: tables may be large
             start = file.read(64)
         if start.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"["):
             return read_masks(path, path.read_bytes())

@@ -48,6 +48,7 @@ def check_runs(lengths: Sequence[int], size: tuple[int, int]) -> Runs:
     Raises:
         ValueError: A negative length, or lengths that do not add up to the pixels of (height, width).
     """
+    # differences to earlier lengths can make one, in a text that is damaged
     if any(length < 0 for length in lengths):
         raise ValueError("counts have a negative length")
     if sum(lengths) != size[0] * size[1]:

@@ -120,6 +120,7 @@ def _by_kind(found: Robustness) -> dict[str, dict[int, list[Record]]]:
     """The rows of each kind by level, in the order of the findings, the mean last."""
     kinds: dict[str, dict[int, list[Record]]] = {}
     for row in records(found.table[found.table["kind"] != UNCHANGED]):
+        # kind -> level -> rows of findings
         kinds.setdefault(str(row["kind"]), {}).setdefault(int(row["level"] or 0), []).append(row)
     return kinds
 

@@ -81,6 +81,7 @@ def score_boxes(
             # a box of "lung opacity" does not say which of three findings is there
             if len(case.numbers) == 1:
                 by_finding[case.numbers[0]] = boxes
+            # 1. maps without a model, 2. chance, 3. the model's and those of random weights
             values = prior.maps(case.finding, mapped.image.patient, mapped.grey.shape)
             rows += [_score(case, name, one, mask, boxes) for name, one in values.items()]
             rows.append(_score_constant(case, mask, boxes))
@@ -137,6 +138,7 @@ def _gather_prior(
             hint = error.hint
             continue
         num_cut += num
+        # every box is counted before any map is made
         prior.add(case.finding, case.image.patient, boxes, mask)
     if problems:
         raise CxrError(problems, hint)
@@ -167,6 +169,7 @@ def _map_images(
         return image, grey, prepare(grey, preprocess)
 
     for batch in _batches(map_ahead(read, wanted), BATCH_SIZE):
+        # uint8 [B, S, S]
         squares = torch.from_numpy(np.stack([square for *_, square in batch])).to(device)
         numbers = [wanted[image] for image, *_ in batch]
         probabilities, features = predict_squares(checkpoint, squares)

@@ -97,6 +97,7 @@ def _read_array(array: AnyArray, name: str, bits: int | None, intensity: Intensi
         CxrError: Another shape or dtype, or a value outside the range.
     """
     _check_shape(array, name)
+    # the machine's byte order and row after row, as OpenCV needs it
     array = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
     if bits is not None and array.dtype != np.uint16:
         raise CxrError(f"{name}: bits={bits} is for uint16, and this is {array.dtype}", "leave bits out")
@@ -106,6 +107,7 @@ def _read_array(array: AnyArray, name: str, bits: int | None, intensity: Intensi
         white = _find_white(array, name, bits)
     elif np.issubdtype(array.dtype, np.floating):
         _check_floats(array, name)
+        # 65,536 levels: as exact as any file that is read
         array, white = np.rint(array * _MAX_16_BITS).astype(np.uint16), _MAX_16_BITS
     else:
         problem = f"{name}: an array of {array.dtype} does not say which value is white"
@@ -222,6 +224,7 @@ def _read_pillow(image: Image.Image, name: str, intensity: Intensity) -> Grey:
             raise UnreadableImageError(name, reason)
         pixels = pixels.astype(np.uint16)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    # alpha is no part of what is seen
     if image.mode == "LA":
         pixels = pixels[..., 0]
     return to_grey(pixels if pixels.ndim == 2 else _to_bgr(pixels), intensity)

@@ -46,6 +46,7 @@ def reserve_memory(num_bytes: int) -> None:
     if num_bytes <= max(LARGE, _reserved.get(thread, 0)):
         return
     with _changed:
+        # the first large image never waits, as nobody would wake it
         while thread not in _reserved and _reserved and sum(_reserved.values()) + num_bytes > _SHARED_BYTES:
             _changed.wait()
         _reserved[thread] = num_bytes

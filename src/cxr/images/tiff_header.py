@@ -89,6 +89,7 @@ class TiffHeader(NamedTuple):
         block_width, block_height = self.block
         channels_together = 1 if self.is_planar else self.channels
         num_planes = self.channels if self.is_planar else 1
+        # rows end at whole bytes, as pixels may have a single bit
         row_bytes = _divide_up(block_width * self.bits * channels_together, 8)
         num_down = _divide_up(self.height, block_height)
         num_across = _divide_up(self.width, block_width)
@@ -162,17 +163,20 @@ def _read_directory(data: bytes, order: str, start: int, is_big: bool) -> tuple[
     count_code, entry_bytes, inline_bytes = ("Q", 20, 8) if is_big else ("H", 12, 4)
     offset_code = "Q" if is_big else "I"
     num_entries = struct.unpack_from(order + count_code, data, start)[0]
+    # a damaged number would be a loop over the whole file
     if num_entries > _MAX_ENTRIES:
         raise ValueError
     first = start + struct.calcsize(count_code)
     end = first + num_entries * entry_bytes
     tags: _Tags = {}
     for at in range(first, end, entry_bytes):
+        # of equal tags the first counts, as in libtiff
         tag, kind, num_values = struct.unpack_from(f"{order}HH{offset_code}", data, at)
         if tag not in _MAX_VALUES or tag in tags or kind not in _STRUCT_CODES:
             continue
         code = f"{order}{min(num_values, _MAX_VALUES[tag])}{_STRUCT_CODES[kind]}"
         values_at = at + entry_bytes - inline_bytes
+        # values that do not fit into the entry stand elsewhere, and the entry says where
         if struct.calcsize(code) > inline_bytes:
             values_at = struct.unpack_from(order + offset_code, data, values_at)[0]
         tags[tag] = struct.unpack_from(code, data, values_at)

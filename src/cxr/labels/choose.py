@@ -80,6 +80,7 @@ def choose_columns(
 def as_override(names: Sequence[str]) -> str:
     """The names as data.findings=... takes them, quoted where YAML would read something else."""
     override = f"data.findings={dump(list(names))}"
+    # quotes for the shell, as the hint is copied to a command line
     if '"' in override:
         return shlex.quote(override)
     return f'"{override}"' if "'" in override else override
@@ -116,6 +117,7 @@ def _choose_all(sheet: Sheet, others: Sequence[str], soft: bool) -> Chosen:
     columns, reasons, problems = _decide(sheet, read, soft)
     if problems:
         certain = as_override([_name_finding(name) for name in columns] or ["..."])
+        # every column that can be decided is in the hint, so that it can be copied
         hints = [LABEL_HINT]
         if any(column.soft is not None for column in read.values()):
             hints.append(SOFT_HINT)

@@ -33,9 +33,8 @@ def read_classes(cells: Sequence[str]) -> tuple[tuple[str, ...], Float]:
     # each distinct cell is read once: there are far fewer of them than rows
     codes, distinct = pd.factorize(np.array(cells, dtype=object))
     lists = [read_words(str(cell)) for cell in distinct]
-    spellings: dict[
-        str, str
-    ] = {}  # by key: `Mass` and `mass` are the same finding, and the first spelling is kept
+    # by key: `Mass` and `mass` are the same finding, and the first spelling is kept
+    spellings: dict[str, str] = {}
     for words in lists:
         for word in words:
             spellings.setdefault(name_key(word), word)

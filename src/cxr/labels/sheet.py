@@ -79,6 +79,7 @@ class Sheet:
 
     def spelled(self, names: Sequence[str]) -> "Sheet":
         """The sheet with these names of columns where the file has them in other case, blanks or signs."""
+        # a column that is there by its very name is not renamed
         missing = {column_key(name): name for name in names if name not in self.header}
         return replace(self, header=tuple(missing.pop(column_key(name), name) for name in self.header))
 
@@ -221,6 +222,7 @@ def _find_separator(text: str) -> str:
     before others.
     """
     lines = [re.sub(r'"[^"]*"', "", line) for line in itertools.islice(_header_lines(text), 1 + _LINES_TRIED)]
+    # cells in quotes are gone: what they hold separates nothing
     header, *rows = lines or [""]
     even = []
     for sign in SEPARATORS:
@@ -260,6 +262,7 @@ def _check_header(path: Path, header: tuple[str, ...], text: str) -> None:
         problems = [f"{path}:1: column {name!r} is there twice" for name in doubled]
         raise CxrError(problems, "rename or delete one of them")
     first = next(_header_lines(text), "").strip()
+    # separators that are not read: told, and not guessed at
     for sign, word in (("|", "bars"), (" ", "blanks")):
         if len(header) == 1 and first.count(sign) > 1:
             problem = f"one column only, {header[0][:60]!r}: its cells seem to be separated by {word}"

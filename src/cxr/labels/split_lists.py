@@ -78,6 +78,7 @@ def read_lists(files: Mapping[str, Path], root: Path, images: Collection[str]) -
             raise CxrError(f"data.lists: no file {file}", f"looked for {file} and {root / file}")
         listed[split] = read_names(path, images)
     matched = _match_names(listed, images)
+    # the list in which each name stood first
     first: dict[str, str] = {}
     problems = []
     for split, names in matched.items():

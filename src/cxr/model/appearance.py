@@ -4,8 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-THUMBNAIL = 8
-"""Width and height of the thumbnail; its values come first in `describe`."""
+from cxr.model.ood import THUMBNAIL
 
 _MIN_SIZE = 8
 _BLACK, _WHITE = 0.02, 0.98
@@ -26,6 +25,7 @@ def count(size: int) -> int:
 
 def thumbnails(grey: Tensor) -> Tensor:
     """[B, 64]: means over an 8 x 8 grid, row by row, normalised to mean 0 and deviation 1."""
+    # [B, 64], row by row
     values = F.adaptive_avg_pool2d(grey[:, None], THUMBNAIL).flatten(1)
     centred = values - values.mean(dim=1, keepdim=True)
     # 0.02 keeps the noise of a constant image small
@@ -46,6 +46,7 @@ def texture(grey: Tensor) -> Tensor:
     ]
     while grey.shape[-1] >= _MIN_SIZE:
         for axis in (2, 1):  # neighbours along rows, then along columns
+            # [B] root mean square of the differences of neighbours
             detail = grey.diff(dim=axis).square().mean(dim=(1, 2)).sqrt()
             values.append(torch.log(detail + _MIN_DETAIL))
         # the next scale has half the width and height

@@ -12,9 +12,8 @@ from cxr.console import warn
 Forward = Callable[[Tensor], Tensor]
 
 _CPU_BATCH, _MAX_BATCH = 32, 256  # beyond some 128 images no GPU gets faster
-_LARGEST_MAP = (
-    16  # numbers in an image's largest feature map per pixel: 64 channels of half the width and height
-)
+# numbers in an image's largest feature map per pixel: 64 channels of half the width and height
+_LARGEST_MAP = 16
 _MAX_NUMBERS = 2**31 - 1  # cuDNN counts the numbers of a tensor in 32 bits
 _found: "weakref.WeakKeyDictionary[nn.Module, dict[tuple[int, int, str], int]]" = weakref.WeakKeyDictionary()
 

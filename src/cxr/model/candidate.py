@@ -63,7 +63,9 @@ def open_candidate(
     checkpoint = checkpoints.load(run, pixels.device)
     trained = checkpoint.metadata
     config = evaluation_config(trained.config, trained.findings, overrides)
+    # before any file is looked for
     check_unchanged(config, trained, run)
+    # told and not refused: the model may be good all the same
     reason = unknown_training(checkpoint)
     if reason:
         warn(f"{run}: the leak check is off: {reason}")
@@ -82,6 +84,7 @@ def evaluation_config(trained: Config, findings: Sequence[str], overrides: Seque
     Raises:
         CxrError: Every unknown key and wrong value.
     """
+    # the last of equal keys wins
     given = dict(text.split("=", 1) for text in overrides if "=" in text)
     names = {"data": {"findings": list(findings)}}  # as values: YAML has no letters such as DEL
     if not {"data.source", "data.root"} <= given.keys():

@@ -99,6 +99,7 @@ def find_seen(
     hasher = find_hasher(checkpoint.metadata.patient_key)
     if hasher is None:
         return is_seen
+    # also under the source alone, as a table without a name has its ids hashed
     spaces = {id_space, source}
     if id_space in joint.OWN_IDS:
         data = checkpoint.metadata.config.data

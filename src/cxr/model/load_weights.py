@@ -152,6 +152,7 @@ def fill(
     for position, row in rows.items():
         classifier.head.weight[position] = values["head.weight"][row]
         classifier.head.bias[position] = values["head.bias"][row] if "head.bias" in values else 0
+    # of the other heads nothing is loaded, which a user should know
     others = [str(other) for other in match.heads if other != head]
     if head and others:  # two linear layers in a row look like two heads
         beside = f"{'; '.join(others[:MAX_LISTED])} beside {visible(head.name)}"
@@ -217,6 +218,7 @@ def describe_normalisation(match: Match) -> str:
 def match_rows(findings: Sequence[str], names: Sequence[str]) -> dict[int, int]:
     """{position of a finding: row of the file's head}; outputs without a name are no finding."""
     named = [name for name in names if name]
+    # a name is empty where an output was never trained
     rows = {}
     for position, finding in enumerate(findings):
         name = find(finding, named)

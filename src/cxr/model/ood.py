@@ -3,7 +3,7 @@
 An image is three vectors: the classifier's pooled features, and the thumbnail and the texture of
 `appearance`. For each vector the Mahalanobis distance to the validation images is computed (Lee et al. 2018).
 The score is the largest of the three log distances, each scaled so that 0 is usual and 1 is the limit.
-`ood_fit` fits the detector; docs/out-of-distribution.md has the measurements.
+`ood_fit` fits the detector; no torch is imported. docs/out-of-distribution.md has the measurements.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,14 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from cxr.console import count
-from cxr.model.appearance import THUMBNAIL
 
 Float = npt.NDArray[np.float64]
 
 PARTS = ("features", "thumbnail", "texture")
+
+THUMBNAIL = 8
+"""Width and height of the thumbnail."""
+
 RATE = 0.01
 """Fraction of images like those of training that the limit is chosen to flag."""
 
@@ -72,6 +75,7 @@ class MeasuredLimit(BaseModel):
     """Their patients."""
 
     def __str__(self) -> str:
+        # the share of held-out images that raised it, beside what was intended
         rate = self.alarms / self.num_images
         intended = max(RATE, 1 / (self.num_images + 1))  # few images cannot tell what is rarer
         of = f"{count(self.num_images, 'validation image')} of {count(self.num_patients, 'patient')}"
@@ -111,6 +115,7 @@ def log_distances(gaussians: Sequence[Gaussian], vectors: Float) -> Float:
     """[n, 3] log distance of each part of vectors [n, d]."""
     parts = split_parts(vectors, num_features=len(gaussians[0].mean))
     distances = [gaussian.log_distance(part) for gaussian, part in zip(gaussians, parts, strict=True)]
+    # [n, 3]
     return np.stack(distances, axis=1)
 
 
@@ -138,6 +143,7 @@ def from_arrays(
         ValueError: An array has another shape.
     """
     wide = {name: np.asarray(value, np.float64) for name, value in arrays.items()}
+    # computed in float64 from what was stored in float32
     gaussians = tuple(Gaussian(*(wide[f"{part}.{name}"] for name in _ARRAYS)) for part in PARTS)
     # the texture's width depends on the image size, so that its mean sets it
     widths = (num_features, THUMBNAIL**2, len(gaussians[-1].mean))

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cxr.model.appearance import THUMBNAIL
 from cxr.model.ood import (
     PARTS,
     RATE,
+    THUMBNAIL,
     Float,
     Gaussian,
     MeasuredLimit,

@@ -43,6 +43,7 @@ def forward(
 ) -> Tensor:
     """Logits [B, C] of packed images uint8 [B, S, S], averaged over TTA; all predictions come from here."""
     with prediction(), torch.autocast(images.device.type, dtype, enabled=dtype is not None):
+        # logits are averaged, not probabilities
         logits: list[Tensor] = [classifier(version) for version in tta_versions(images, size, tta)]
     return logits[0] if len(logits) == 1 else torch.stack(logits).mean(dim=0)
 
@@ -81,6 +82,7 @@ def _over_rows(
     in_parts: InParts, loader: Loader, rows: npt.NDArray[np.int64], width: int, world: World
 ) -> Tensor:
     """Values [n, width] of dataset rows, each computed once by one process; every process gets them all."""
+    # dataset row -> place in the result: batches may come in any order of rows
     positions = {int(row): position for position, row in enumerate(rows)}
     # zeros where another process computes, so that the sum over the processes is whole
     values = torch.zeros(len(rows), width, device=world.device)
@@ -103,6 +105,7 @@ def predict_dataset(
     """
     rows = dataset.rows(split)
     logits = predict_rows(classifier, loader, rows, config, world)
+    # nan would be ranked somewhere, and metrics would look like numbers
     if not logits.isfinite().all():
         problem = f"{config.out}: the model's logits of {split} rows are not finite"
         raise CxrError(problem, "train with a lower train.lr, train.grad_clip=1 or train.precision=fp32")

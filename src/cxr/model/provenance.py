@@ -31,6 +31,7 @@ def note_unfinished(run: Path, checkpoint: Checkpoint) -> list[str]:
     """A note where the run of a checkpoint has not ended, as far as last.pt or the log beside it says."""
     config = checkpoint.metadata.config.train
     history = _read_history(find(run).parent)
+    # nothing is known, the run has ended, or it has stopped early
     if history is None or len(history) >= config.epochs or _stopped_early(history, config):
         return []
     epochs = f"epoch {len(history)} of {config.epochs}"
@@ -49,6 +50,7 @@ def _read_history(folder: Path) -> list[Metrics] | None:
 
 
 def _stopped_early(history: Sequence[Metrics], config: Train) -> bool:
+    # negative losses, so that higher is better for both
     metrics = [epoch["auroc"] if config.select == "auroc" else -epoch["loss"] for epoch in history]
     return bool(config.early_stopping) and epochs_since_best(metrics) >= config.early_stopping
 
@@ -60,6 +62,7 @@ def note_other_reports(run: Path, checkpoint: Checkpoint) -> list[str]:
         return notes
     for path in islice(sorted(folder.glob("eval_*/report.json")), _MAX_REPORTS):
         of = read_about(path).get(KEY, "")
+        # an older report names no checkpoint: nothing is said of it
         if of and checkpoint.sha256[:_DIGITS] not in of:
             page = path.parent / "report.html"
             notes.append(

@@ -21,6 +21,7 @@ def recompute_blocks(model: nn.Module) -> None:
     """Let every residual block or dense layer of a model keep only its input; names and tensors stay."""
     for block in model.modules():
         if type(block) in (_DenseLayer, BasicBlock, Bottleneck):
+            # the class is exchanged, not the module: hooks, names and tensors stay
             block.__class__ = _recomputed(type(block))  # type: ignore[arg-type]
 
 

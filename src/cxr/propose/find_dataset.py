@@ -94,6 +94,7 @@ def _start_from_table(csv: Path, images: Path | None, source: str | None) -> Sta
     reader = find_reader(sheet.header)
     root = images or csv.parent
     if source is None and reader and reader.source != "torchxrayvision":
+        # as VinDr-CXR keeps its tables: the images lie beside that folder
         if images is None and csv.parent.name == "annotations":
             root = csv.parent.parent
         beside, _ = _find_tables(root)
@@ -147,6 +148,7 @@ def _start_from_folders(root: Path, is_wanted: bool) -> Start:
 
 def _are_classes(names: Sequence[str]) -> bool:
     """Whether names of folders may be classes: a few, and known findings, or at least no ids."""
+    # a single known name will do
     if any(is_known(name) or name_class(name) == NO_FINDING for name in names):
         return True
     return 1 < len(names) <= _MAX_CLASSES and not all(_ID.fullmatch(name) for name in names)

@@ -112,6 +112,7 @@ def _means(comparison: Comparison) -> Table:
     """The means of the metrics that have no table by finding here."""
     mean = records(comparison.table)[-1]
     rows = [
+        # without the first cell, a finding, and the last, a corrected p-value that a mean does not have
         (SHORT_NAMES[metric], *_row(comparison, mean, metric)[1:-1])
         for metric in METRICS
         if metric not in _BY_FINDING

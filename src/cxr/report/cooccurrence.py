@@ -22,6 +22,7 @@ def cooccurrence_parts(report: Report) -> tuple[Part, ...]:
         return ()
     names = list(table["finding"].drop_duplicates())
     num, both, called = (
+        # rows of pairs as a matrix [C, C]
         table.pivot(index="finding", columns="other", values=name).loc[names, names]
         for name in ("num", "num_both", "num_called")
     )
@@ -37,6 +38,7 @@ def _matrix(
     shades: list[tuple[float, ...]] = []
     for finding in names:
         counts = part.loc[finding].to_numpy()
+        # a finding without positive images has an empty row
         shares = [float(num / of) if of else 0.0 for num, of in zip(counts, whole.loc[finding], strict=True)]
         texts: list[Cell] = [int(num) for num in counts]
         if as_percent:

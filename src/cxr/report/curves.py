@@ -88,6 +88,7 @@ def fill(
         label="training (thin: steps)" if steps else "training",
     )
     losses.plot(epochs, _values(history, "val_loss"), "o-", color=ORANGE, ms=3, lw=1, label="validation")
+    # from 0: how far a loss falls is seen only beside 0
     losses.set_ylim(bottom=0)
     losses.legend(frameon=False, fontsize=font_size)
 

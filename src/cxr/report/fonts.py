@@ -29,10 +29,19 @@ def choose_fonts(texts: Iterable[str]) -> tuple[list[str], str]:
 
 def choose_font_files(texts: Iterable[str]) -> tuple[list[str], str]:
     """(files of fonts, letters that no installed font has) for texts of any script; matplotlib's first."""
-    import matplotlib as mpl
-
     fonts, lacking = _choose(_foreign_letters(texts))
-    return [f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans.ttf", *(path for _, path in fonts)], lacking
+    return [_default_file(), *(path for _, path in fonts)], lacking
+
+
+def _default_file() -> str:
+    """DejaVu Sans as matplotlib brings it, or the system's; else Pillow's own font."""
+    try:
+        import matplotlib as mpl
+    except ModuleNotFoundError:
+        from cxr.report.font_files import BUILT_IN, find_font_files
+
+        return find_font_files().get(_DEFAULT.replace(" ", ""), BUILT_IN)
+    return f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
 
 
 def _foreign_letters(texts: Iterable[str]) -> frozenset[str]:
@@ -59,9 +68,14 @@ def _choose(letters: frozenset[str]) -> tuple[list[tuple[str, str]], str]:
 
 def _installed() -> Iterator[tuple[str, str]]:
     """(family, file) of one font a family, those first that are likely to have many letters."""
-    from matplotlib.font_manager import fontManager
+    try:
+        from matplotlib.font_manager import fontManager
 
-    upright = {font.name: font.fname for font in fontManager.ttflist if font.style == "normal"}
+        upright = {font.name: font.fname for font in fontManager.ttflist if font.style == "normal"}
+    except ModuleNotFoundError:
+        from cxr.report.font_files import find_font_files
+
+        upright = find_font_files()
     # a font of coloured pictures cannot be drawn, and the last resort is the boxes themselves
     usable = [name for name in upright if "color" not in name.lower() and "resort" not in name.lower()]
     # matplotlib's own first, then those with many letters: a few files are opened instead of a hundred
@@ -73,9 +87,13 @@ def _installed() -> Iterator[tuple[str, str]]:
 
 @cache
 def letters_of(path: str, letters: frozenset[str]) -> frozenset[str]:
-    """Which of the letters a font has; none of a file that matplotlib cannot open."""
-    from matplotlib.ft2font import FT2Font
+    """Which of the letters a font has; none of a file that cannot be opened."""
+    try:
+        from matplotlib.ft2font import FT2Font
+    except ModuleNotFoundError:
+        from cxr.report.font_files import drawn_letters
 
+        return drawn_letters(path, letters)
     try:
         known = FT2Font(path).get_charmap()
     except (OSError, RuntimeError, ValueError):
@@ -94,6 +112,7 @@ def say_lacking(letters: str) -> str:
 
 def embed_font(svg: bytes) -> bytes:
     """The SVG with those letters of matplotlib's font that it shows, so that it looks the same everywhere."""
+    # letters as the page shows them: entities such as &amp; are one
     texts = re.findall(r"<text[^>]*>([^<]*)<", svg.decode())
     letters = frozenset("".join(map(html.unescape, texts)))
     font = base64.b64encode(_subset(letters)).decode()
@@ -114,6 +133,7 @@ def _subset(letters: frozenset[str]) -> bytes:
         flavor="woff", hinting=False, layout_features=[], recalc_timestamp=False, drop_tables=["FFTM"]
     )
     subsetter = subset.Subsetter(options)
+    # the whole font has 756 kB, one with the ASCII letters alone 7 kB (measured)
     subsetter.populate(text="".join(sorted(letters)))
     file = io.BytesIO()
     with subset.load_font(f"{mpl.get_data_path()}/fonts/ttf/DejaVuSans.ttf", options) as font:

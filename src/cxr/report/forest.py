@@ -51,8 +51,10 @@ def draw_forest(report: Report) -> Figure:
         mean = rows[-1]["auroc"]
         if mean is not None:
             axes.axvline(_float(mean), color=ORANGE, lw=0.6, ls=(0, (4, 3)), zorder=0)
+        # a line between the findings and their mean
         axes.axhline(len(rows) - 1.5, color=GREY, lw=0.5)
         low, high = axes.get_xlim()
+        # matplotlib leaves room at both ends, also where no AUROC can be
         axes.set_xlim(max(0.0, low), min(1.0, high) if high > 1 else high)
         axes.locator_params(axis="x", nbins=6)
         write_column(axes, _COUNTS, "Positive / images", [_count(row) for row in rows], "right")
@@ -107,6 +109,7 @@ def write_column(
     across = millimetres / DOUBLE_COLUMN
     # across in shares of the figure, down in the rows of the axes: texts stay beside their rows
     where = blended_transform_factory(drawing.transFigure, axes.transData)
+    # the heading stands in row -1, above the first
     for place, text in enumerate([heading, *texts], -1):
         colour = GREY if place < 0 else BLACK
         axes.text(across, place, text, transform=where, ha=side, va="center", color=colour, clip_on=False)
@@ -234,6 +237,7 @@ def _fill_panel(
         axes.plot(
             [overall.get(finding, np.nan)] * 2, [place - 0.42, place + 0.42], color=GREY, lw=0.8, zorder=0
         )
+        # every second row is shaded, to be followed across the panels
         if place % 2:
             axes.axhspan(place - 0.5, place + 0.5, color="#f4f4f4", lw=0, zorder=-1)
     axes.set_ylim(len(findings) - 0.5, -0.5)

@@ -51,6 +51,7 @@ def find_further(home: Path, folder: Path, checkpoint: str = "best.safetensors")
     warnings: list[str] = []
     for pattern, title in _PAGES.items():
         for page in sorted(home.glob(pattern)):
+            # a page that is older than the checkpoint is of other weights
             is_old = _modified(page) < _modified(home / checkpoint)
             titles.append(f"{title} ({page.parent.name})" if "*" in pattern else title)
             links.append(quote(Path(os.path.relpath(page, folder)).as_posix()))

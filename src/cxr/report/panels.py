@@ -125,6 +125,7 @@ def draw_decision_curve(report: Report, table: pd.DataFrame) -> Figure:
 
     def plot(axes: "Axes", c: int, row: Row) -> None:
         curve = table[table["finding"] == row["finding"]]
+        # the net benefit of a perfect model, so the top of the panel
         prevalence = row["num_positive"] / row["num"]
         # Calling every image loses its benefit at the prevalence; a few times that is what may be asked.
         most = min(0.5, max(0.02, 4 * prevalence))

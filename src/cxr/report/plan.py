@@ -27,6 +27,7 @@ def summary(
         _interval_row("AUROC", auroc, power.expected_auroc_interval(auroc, design))
     ]
     for name, share in shares:
+        # sensitivity is a share of positive images, specificity one of negative ones
         num = design.num_positive if name == "sensitivity" else design.num_negative
         rows.append(_interval_row(name.capitalize(), share, power.expected_share_interval(share, num)))
     return (

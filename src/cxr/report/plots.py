@@ -92,6 +92,7 @@ def save(
     pdf, png = io.BytesIO(), io.BytesIO()
     # The SVG was laid out above. A second layout could move things, and the files would differ.
     drawn.set_layout_engine("none")  # laid out already
+    # from the same drawing, so that page and files show the same
     drawn.savefig(pdf, format="pdf", metadata={"CreationDate": None})
     drawn.savefig(png, format="png", dpi=_DPI)
     return Figure(
@@ -156,6 +157,7 @@ def draw_bars(
 
     def plot(axes: "Axes") -> None:
         for place in range(num_series):
+            # [R] the bars of a series: those of a row lie side by side about its middle
             middles = np.arange(len(rows)) + (place - (num_series - 1) / 2) * thickness
             lengths = [bars[place][0] for _, bars in rows]
             texts = [bars[place][1] for _, bars in rows]
@@ -205,6 +207,7 @@ def draw_dots(
             colour = (BLUE, ORANGE, BLACK, GREY)[place]
             middles = np.arange(len(rows)) + (place - (len(series) - 1) / 2) * thickness
             cells = [cells[place] for _, cells in rows]
+            # matplotlib draws nothing at nan
             values = [np.nan if cell.value is None else cell.value for cell in cells]
             for middle, cell in zip(middles, cells, strict=True):
                 if cell.low is not None and cell.high is not None:

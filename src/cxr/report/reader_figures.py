@@ -49,11 +49,13 @@ def draw(result: ReaderComparison) -> list[Figure]:
             plot(axes, place)
             axes.set_xlabel("1 - specificity" if place + num_columns >= len(findings) else "")
             axes.set_ylabel("sensitivity" if place % num_columns == 0 else "")
+        # of one panel: the readers are the same in all
         handles, labels = grid.flat[0].get_legend_handles_labels()
         drawn.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
 
     num_columns = min(_PER_ROW, len(findings))
     width = DOUBLE_COLUMN if num_columns > 1 else SINGLE_COLUMN
+    # square panels, and the legend below
     height = width / num_columns * -(-len(findings) // _PER_ROW) + _LEGEND
     alt = "ROC curve of the model, a panel for each finding; each mark is a reader."
     caption = "A filled mark lies below the curve; the table of points has the numbers."

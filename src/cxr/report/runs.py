@@ -55,6 +55,7 @@ def sort_runs(runs: Sequence[RunFacts], column: str) -> list[RunFacts]:
     if column not in COLUMNS:
         raise CxrError(f"--sort {shorten(column, 60)}: no such column", f"it is one of {', '.join(COLUMNS)}")
     value_of, largest_first = COLUMNS[column]
+    # None cannot be compared with a number
     with_value = [run for run in runs if value_of(run) not in (None, "")]
     without = [run for run in runs if value_of(run) in (None, "")]
 

@@ -40,6 +40,7 @@ def subgroup_parts(report: Report) -> tuple[Part, ...]:
 
 def _subgroup_table(attribute: str, groups: pd.DataFrame, gaps: pd.DataFrame) -> Table:
     """A row per finding: the AUROC of each subgroup, then the gap."""
+    # the table has a row per finding and group; a line here has all groups of a finding
     aurocs: dict[tuple[Cell, Cell], Cell] = {}
     for row in records(groups):
         auroc = estimate(row, "auroc", "auroc_low", "auroc_high")

@@ -63,6 +63,7 @@ def start_or_resume(run: Run, resume: bool, label_files: Sequence[Path] = ()) ->
     state, _ = new_state(config.model_copy(update={"model": model_config}), findings, run.weights, world)
     saved = checkpoints.load_resumable(config.out / checkpoints.LAST)
     before = restore(state, config, run.identity, saved, run.steps_per_epoch)
+    # types were checked: now whether the numbers fit together
     _check_step(state, run.steps_per_epoch, config.out)
     if world.is_first:
         _write_recipe(config)  # the folder or the data may have moved, the schedule may be longer
@@ -80,6 +81,7 @@ def _report_resumed(config: Config, before: Train, state: TrainState) -> None:
         say(change)
     if changes:
         say("every step so far is as this recipe takes it: the result equals a straight run")
+    # else nothing is left to train, and the ways to train on are told
     if num_epochs < config.train.epochs:
         say(f"resuming at epoch {num_epochs + 1}, step {state.step:,}")
         return

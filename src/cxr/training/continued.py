@@ -30,6 +30,7 @@ def schedule_before(config: Config, saved_train: Mapping[str, object]) -> Train:
     Raises:
         ValueError: Saved values that are no schedule.
     """
+    # keys that an older version did not save are as they are now
     before = {key: saved_train[key] for key in SCHEDULE if key in saved_train}
     try:
         return Train.model_validate(config.train.model_dump() | before)
@@ -85,6 +86,7 @@ def _ends_earlier(metrics: Sequence[float], train: Train) -> str:
     num_epochs = len(metrics)
     if train.epochs < num_epochs:
         return f"the run has trained {count(num_epochs, 'epoch')} already"
+    # the question that the training asks after each epoch
     for epoch in range(1, num_epochs):
         if train.early_stopping and epochs_since_best(metrics[:epoch]) >= train.early_stopping:
             return f"the run would have ended after epoch {epoch}"

@@ -59,7 +59,9 @@ def masked_bce(logits: Tensor, y: Tensor, mask: Tensor, weights: ClassWeights) -
 
     The caller divides it by the number of unmasked cells of the global batch.
     """
+    # [B, C]; softplus(-z) is -log sigmoid(z), without overflow
     losses = weights.positive * y * F.softplus(-logits) + weights.negative * (1 - y) * F.softplus(logits)
+    # where, not a product: 0 times inf would be nan
     return torch.where(mask, losses, 0).sum()
 
 

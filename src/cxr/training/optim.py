@@ -38,13 +38,13 @@ def learning_rate(step: int, steps_per_epoch: int, history: Sequence[float], con
         history: The validation metric of each past epoch; higher is better.
         config: For lr, schedule, epochs, warmup_epochs and patience.
     """
-    # steps; step 0 has a small rate and not 0, which would waste a batch
+    # in steps; step + 1 below, as a rate of 0 would waste the first batch
     warmup = config.warmup_epochs * steps_per_epoch
     rate = config.lr * min(1.0, (step + 1) / warmup) if warmup else config.lr
     if config.schedule == "plateau":
         return float(rate / 10 ** count_plateaus(history, config.patience))
     if config.schedule == "cosine" and step >= warmup:
         total = config.epochs * steps_per_epoch
-        # from the full rate after the warm-up down to 0 at the last step
+        # from the full rate after the warm-up down to 0 at the end of the last epoch
         return rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
     return rate

@@ -40,6 +40,7 @@ class StepProfiler:
         device: torch.device,
         seconds_waited: Callable[[], float],
     ) -> None:
+        # a short epoch still has steps left to trace
         self.first_step = min(_NUM_WARMUP_STEPS, steps_per_epoch // 2)
         self.end_step = self.first_step + num_steps
         self.folder, self.device, self.seconds_waited = folder, device, seconds_waited
@@ -137,6 +138,7 @@ def describe_shares(seconds: float, waited: float, computing: float | None) -> s
 def measure_union(spans: Iterable[tuple[float, float]]) -> float:
     """The length that spans (start, end) cover together: kernels of several streams run at the same time."""
     total, covered_to = 0.0, float("-inf")
+    # from left to right: what a span adds is what lies behind all earlier ends
     for start, end in sorted(spans):
         total += max(0.0, end - max(start, covered_to))
         covered_to = max(covered_to, end)

@@ -67,6 +67,7 @@ def check_resumable(
     unusable = [key for key, is_usable in _IS_USABLE.items() if not is_usable(saved.get(key))]
     if unusable:
         raise _damaged(config, f"{', '.join(unusable)} cannot be used")
+    # the recipe before the data: where both differ, its keys tell more
     before = _check_recipe(config, str(saved["config"]))
     check_schedule(config, before, saved, steps_per_epoch)
 
@@ -137,9 +138,11 @@ def restore(
     before = check_resumable(config, images, saved, steps_per_epoch)
     try:
         _load_model(state.model, cast(dict[str, Tensor], saved["model"]))
+        # without EMA the model is its own average, and one copy is saved
         if state.ema is not state.model:
             _load_model(state.ema, cast(dict[str, Tensor], saved["ema"]))
         _load_moments(state.optimizer, cast(dict[str, object], saved["optimizer"]))
+        # float16 alone has a scale, which must go on where it was
         if state.scaler.is_enabled():
             state.scaler.load_state_dict(cast(dict[str, Any], saved["scaler"]))
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:

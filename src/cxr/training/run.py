@@ -61,6 +61,7 @@ class Run:
         """(hashes of patients, of images) by split, of train and val, for the leak check of `cxr eval`."""
         splits = ("train", "val") if self.config.train.remember_patients else ()
         hasher = hasher_from_environment()
+        # what a checkpoint must not hold is not even computed
         patients = {split: patients_of(self.dataset, split, hasher) for split in splits}
         images = {split: images_of(self.dataset, split, hasher) for split in splits}
         return patients, images
@@ -75,6 +76,7 @@ def identify(dataset: Dataset) -> dict[str, str]:
     names = dataset.table.rows["image"]
     found = {split: hash_names(names.iloc[dataset.rows(split)]) for split in SPLITS}
     targets = dataset.targets
+    # the bytes of both arrays: another policy for uncertain labels is another training
     found["labels"] = hashlib.sha256(targets.y.tobytes() + targets.mask.tobytes()).hexdigest()
 
     pixels = hashlib.sha256()

@@ -83,6 +83,7 @@ class RunLog:
             return
         with explain_os_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"kind": kind, "step": step} | values) + "\n")
+        # texts and unknown values are for the log alone
         numbers = {
             f"{kind}/{name}": value for name, value in values.items() if isinstance(value, int | float)
         }

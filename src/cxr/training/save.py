@@ -33,6 +33,7 @@ def save_state(run: Run, state: TrainState, validated: Predictions | None, saver
         CxrError: What the save before could not write.
     """
     folder = run.config.out
+    # both copied now, while no step changes the model
     best = checkpoints.to_bytes(make_checkpoint(run, state, validated)) if validated else None
     last = copy_to_cpu(snapshot(state, run.config, run.identity))
 
@@ -51,6 +52,7 @@ def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> chec
     remember = config.train.remember_patients
     thresholds = operating_points.choose(validated, config.eval.threshold)
     if not remember:
+        # even as hashes, names would tell which images were in the training
         thresholds = replace(thresholds, images=frozenset(), patient_key="")
     recalibration = calibrated.fit(validated, config.eval)
     # A split may be one patient, whose hash without a key could be found by trying names.

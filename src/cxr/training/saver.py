@@ -33,6 +33,7 @@ class Saver:
     """
 
     def __init__(self) -> None:
+        # one thread: a save never overtakes the one before
         self._thread = ThreadPoolExecutor(1, "save")
         self._pending: Future[None] | None = None
         self._last_save = -float("inf")

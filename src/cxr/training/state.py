@@ -82,6 +82,7 @@ def new_state(
     model.to(world.device).to(memory_format=torch.channels_last)
 
     # 2. The EMA is copied before the blocks are wrapped: it is only evaluated, and recomputes nothing.
+    # it is never trained: without gradients, and in evaluation mode
     ema = copy.deepcopy(model).requires_grad_(False).eval() if config.train.ema else model
     if config.model.checkpointing:
         recompute_blocks(model)
@@ -104,6 +105,7 @@ def update_ema(state: TrainState, decay: float) -> None:
     if state.ema_tensors is None:
         state.ema_tensors = _list_tensors(state.ema, state.model)
     tensors = state.ema_tensors
+    # 0.82 after the first step (1 - 2 / 11), and less from step to step
     weight = 1 - min(decay, (1 + state.step) / (10 + state.step))
     # `_foreach` functions are one kernel for hundreds of tensors. Counts of batches cannot be averaged.
     torch._foreach_lerp_(tensors.ema_floats, tensors.model_floats, weight)
@@ -113,6 +115,7 @@ def update_ema(state: TrainState, decay: float) -> None:
 def _list_tensors(ema: Classifier, model: Classifier) -> _EmaTensors:
     tensors = _EmaTensors([], [], [], [])
     for average, current in zip(ema.state_dict().values(), model.state_dict().values(), strict=True):
+        # counts of batches are whole numbers
         if average.is_floating_point():
             tensors.ema_floats.append(average)
             tensors.model_floats.append(current)

@@ -40,6 +40,7 @@ class Trackers:
     def __init__(self, config: Config, step: int, enabled: bool) -> None:
         self._feeders: list[_Feeder] = []
         self._file, self._lock = config.out / TRACKER_RUNS, threading.Lock()
+        # a new run begins new runs of the trackers, whatever an earlier one has left
         self._run_ids = _read_run_ids(self._file) if step else {}
         for name in (CURVES, *choose(config)) if enabled else ():
             start = Start(config.out, step, self._run_ids.get(name), describe(config))
@@ -52,6 +53,7 @@ class Trackers:
 
     def close(self, ending: Ending) -> None:
         """Tell the trackers how the training has ended, and wait for them, but not for long."""
+        # one deadline for all: each thread ends while others are waited for
         deadline = time.monotonic() + SECONDS_TO_CLOSE
         for feeder in self._feeders:
             feeder.end(ending)

@@ -39,6 +39,7 @@ def check_safetensors(path: Path) -> tuple[str, bool]:
         head = file.read(8)
         head += file.read(min(int.from_bytes(head, "little"), _LONGEST_HEADER))
         start, digits = _find_field(head)
+        # two digests in one pass: of the bytes as they are, and with zeros in place of the checksum
         whole = hashlib.sha256(head)
         sealed = hashlib.sha256(head[:start] + ZEROS[: len(digits)].encode() + head[start + len(digits) :])
         while chunk := file.read(_CHUNK):
@@ -79,6 +80,7 @@ def check_zip(path: Path) -> bool:
         CxrError: Its checksum is another.
         OSError: It cannot be read.
     """
+    # the comment and the two bytes of its length are the end of the file
     size = path.stat().st_size - _COMMENT - 2
     if size < 0:
         return False
@@ -88,6 +90,7 @@ def check_zip(path: Path) -> bool:
     if not re.fullmatch(_MARK + rb"[0-9a-f]{64}", comment):
         return False
     digest = _digest(_first_bytes(path, size))
+    # the length is no part of what was hashed, so it is compared as well
     if length != _COMMENT.to_bytes(2, "little") or digest.encode() != comment[len(_MARK) :]:
         raise damage_error(path)
     return True

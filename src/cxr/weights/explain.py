@@ -33,6 +33,7 @@ def explain(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> WeightsErr
     if not file.tensors:
         return WeightsError("holds no tensors", "give a file that torch.save(model.state_dict(), ...) wrote")
     others = []
+    # first the likeliest mistake: another backbone that we have
     for name in (*SUPPORTED, *OTHERS):
         if name != layout.name and any(fit.is_whole for fit in find_fits(file, layout_of(name))):
             others.append(name)
@@ -41,6 +42,7 @@ def explain(file: WeightFile, layout: Layout, fits: Sequence[Fit]) -> WeightsErr
         supported = [name for name in others if name in SUPPORTED]
         hint = f"set model.backbone={supported[0]}" if supported else f"cxr has {', '.join(SUPPORTED)}"
         return WeightsError(problem, f"{hint}; {_compare(file, layout, fits)}")
+    # nothing fits: names that only one kind of network has may say what it is
     if not fits or not fits[0].num_fitting:
         return WeightsError(_describe_other(file, layout), _compare(file, layout, fits))
     return WeightsError(_describe_fit(file, layout, fits[0]), _compare(file, layout, fits))

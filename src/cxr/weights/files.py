@@ -83,12 +83,14 @@ def open_weights(text: str) -> WeightFile:
     path, choice = split_choice(text)
     try:
         file = locate(path)
+        # by its content: what the name ends in says little
         kind = tell(file)
         if kind == "safetensors":
             return _open_safetensors(file, text, choice)
         opened = open_zip(file) if kind == "zip" else open_legacy(file)
     except OSError as error:
         raise WeightsError(f"cannot be read: {error.strerror}", "give a file that you may read") from None
+    # last.pt holds two networks, and the optimizer's state beside them
     if not choice and isinstance(opened.root, dict) and opened.root.keys() >= _KEYS_OF_LAST:
         hint = f"last.pt only resumes; give best.safetensors, or the run folder: {file.parent}"
         raise WeightsError("is last.pt of a run", hint)
@@ -132,6 +134,7 @@ def _read_findings(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
     if "cxr" not in metadata:
         return None
     with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+        # anybody may write `cxr` into the metadata
         names = json.loads(metadata["cxr"])["findings"]
         if isinstance(names, list) and names and all(isinstance(name, str) for name in names):
             return tuple(names)
@@ -213,6 +216,7 @@ def _check_name(name: str, num_letters: int = 0) -> None:
 def _unused(name: str, taken: Mapping[str, object], last_numbers: dict[str, int]) -> str:
     """`{"a.b": x, "a": {"b": y}}` has two tensors of one name; both count, the second as `a.b (2)`."""
     unused = name
+    # from the number used last, so that many equal names take no quadratic time
     while unused in taken:
         last_numbers[name] = last_numbers.get(name, 1) + 1
         unused = f"{name} ({last_numbers[name]})"

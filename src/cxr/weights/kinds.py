@@ -68,6 +68,7 @@ def tell(path: Path) -> Kind:
 def _starts_as_safetensors(head: bytes, size: int, suffix: str) -> bool:
     """Eight bytes of length, then a JSON object; a cut one is still called by its suffix."""
     length = int.from_bytes(head[:8], "little")
+    # the length counts the bytes of the JSON object that follows
     if len(head) > 8 and head[8:9] == b"{" and 1 < length <= MAX_HEADER:
         return True
     if suffix == ".safetensors" and not _is_text(head):
@@ -87,6 +88,7 @@ def _tell_zip(path: Path) -> Kind:
         raise WeightsError("is a TorchScript program", _STATE_DICT)
     if "data.pkl" in leaves:
         return "zip"
+    # not ours: what it is instead, so that a user knows what to do
     if any(name.endswith(".npy") for name in names):
         raise WeightsError("is an archive of NumPy arrays", _READS)
     if any(name.endswith(".h5") for name in names):

@@ -26,9 +26,8 @@ OTHERS = (
 
 _MAX_PREFIXES, _MAX_LENGTHS, _MAX_COMPARED = 5_000, 100, 100
 _NUMBER = re.compile(r"(\d{1,3})\.")
-_COUNTER = (
-    "num_batches_tracked"  # of batch norms: not in files before PyTorch 0.4, and nothing computes with it
-)
+# of batch norms: not in files before PyTorch 0.4, and nothing computes with it
+_COUNTER = "num_batches_tracked"
 _SPELLINGS = (
     # parts that torch.compile, FSDP and checkpointing of activations put between
     (re.compile(r"\b(_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."), ""),

@@ -79,8 +79,7 @@ def account(file: WeightFile, layout: Layout, fit: Fit, others: Mapping[str, Seq
     Raises:
         WeightsError: A tensor stands among the network's parts without being one.
     """
-    # 1. the network's own tensors
-    # names in the file, not ours
+    # 1. the network's own tensors, by their names in the file
     taken = set(fit.names.values())
     # 2. those that their names alone explain
     left_out: dict[str, list[str]] = {}
@@ -106,6 +105,7 @@ def account(file: WeightFile, layout: Layout, fit: Fit, others: Mapping[str, Seq
             hint = f"a {layout.name} with more than torchvision's parts computes something else"
             raise WeightsError(f"holds {tensors}: {visible(members[0])}", f"{hint}; give another file")
         left_out.setdefault(reason, []).extend(members)
+    # told to the user, who may have meant the other one
     twin = next((name_of(fit) for fit in others.get("momentum twin", ())), "")
     reasons = {reason: tuple(names) for reason, names in left_out.items()}
     return Match(file, layout, fit, tuple(heads), reasons, twin)

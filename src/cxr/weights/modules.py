@@ -139,6 +139,7 @@ def _compare_layer(path: str, theirs: Module, ours: nn.Module) -> list[str]:
     """What differs in one layer."""
     kind, wanted = theirs.kind.rpartition(".")[2], type(ours).__name__
     where = visible(path)
+    # what a hook or a method of its own computes cannot be seen
     if theirs.is_changed:
         return [f"{where} has hooks or another forward"]
     if next(ours.children(), None) is not None:  # a block, whose layers are compared one by one
@@ -149,6 +150,7 @@ def _compare_layer(path: str, theirs: Module, ours: nn.Module) -> list[str]:
         return []
     if kind != wanted or not theirs.kind.startswith(_KNOWN_PACKAGES):
         return [f"{where} is a {visible(theirs.kind)}, torchvision's a {wanted}"]
+    # a size of 3 and one of (3, 3) are the same
     return [f"{where} has {name} {_shown(theirs.values[name])}, torchvision's {_shown(getattr(ours, name))}"
             for name in _COMPUTES if name in theirs.values and hasattr(ours, name)
             and _pair(theirs.values[name]) != _pair(getattr(ours, name))]  # fmt: skip
@@ -172,12 +174,15 @@ def _extra(modules: Mapping[str, Module], file: WeightFile, fit: Fit, head: str 
         kind = module.kind.rpartition(".")[2]
         if module.is_changed:
             yield f"{visible(path) or 'the network'} has hooks or another forward"
+        # layers with tensors were matched or refused by their tensors
         has_tensors = any(name.startswith(f"{path}.") for name in file.tensors) if path else True
         if module.has_layers or has_tensors or kind in _NO_EFFECT or ".loss." in module.kind:
             continue
         is_behind = head is not None and _is_behind(path, head)
+        # behind the head it is the sigmoid that we take too
         if kind == "Sigmoid" and (is_behind or not path.startswith(home)):
             continue
+        # the mean over the map, which our network takes as well
         if kind == "AdaptiveAvgPool2d" and _pair(module.values.get("output_size")) == (1, 1):
             continue
         # features are a mean of what a ReLU gives, so that one before the head changes nothing

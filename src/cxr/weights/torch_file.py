@@ -47,8 +47,8 @@ class TorchFile:
             self._bytes[storage.key] = self.read_record(storage.key)
         data = self._bytes[storage.key]
         first = storage.first * storage.dtype.itemsize
-        # `stored_tensor` checked that the tensor reaches no farther than these numbers
-        # a tensor may be a view: it begins at `first`, and strides say where its numbers lie
+        # a tensor may be a view: it begins at `first`, and strides say where its numbers lie;
+        # `stored_tensor` checked that it reaches no farther than these numbers
         num = storage.num_bytes // stored.dtype.itemsize
         if first + num * stored.dtype.itemsize > len(data):
             raise WeightsError(_CUT)

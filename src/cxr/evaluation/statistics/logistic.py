@@ -36,9 +36,17 @@ def logits(p: Float) -> Float:
 
 def sigmoid(x: Float) -> Float:
     """Probabilities of logits."""
-    from scipy.special import expit
-
+    try:
+        from scipy.special import expit
+    except ModuleNotFoundError:  # cxr predict without torch is installed without scipy too
+        return plain_sigmoid(x)
     p: Float = expit(x)
+    return p
+
+
+def plain_sigmoid(x: Float) -> Float:
+    """As `sigmoid` without scipy; the last bit may differ."""
+    p: Float = np.exp(-np.logaddexp(0, -x))
     return p
 
 

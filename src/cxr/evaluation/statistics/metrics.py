@@ -153,5 +153,6 @@ def _has_both_classes(y: npt.NDArray[np.int64]) -> bool:
 
 def _ratio(part: Float, whole: Float) -> Float:
     with np.errstate(invalid="ignore", divide="ignore"):
+        # np.where computes both sides: the division by 0 is done, and thrown away
         ratio: Float = np.where(np.asarray(whole) > 0, np.divide(part, whole), np.nan)
     return ratio

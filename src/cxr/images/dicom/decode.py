@@ -83,9 +83,8 @@ def _explain_refusals(name: Path | str) -> Iterator[None]:
         raise UnreadableImageError(name, str(refusal)) from None
     except CxrError:
         raise
-    except (
-        Exception
-    ) as error:  # on hostile bytes pydicom and its plugins raise anything; messages quote the header
+    # on hostile bytes pydicom and its plugins raise anything; messages quote the header
+    except Exception as error:
         if is_system_error(error):
             raise
         reason = "DICOM file is corrupt: its header or pixels cannot be decoded"
@@ -127,6 +126,7 @@ def _check_kind(dataset: Dataset, name: Path | str) -> None:
     """Refuse everything but a single image."""
     uid = dataset.get("SOPClassUID") or dataset.file_meta.get("MediaStorageSOPClassUID", "")
     kind = UID_dictionary.get(str(uid), (_UNKNOWN_KIND,))[0]  # a private UID is not shown
+    # what it is instead: an empty file, a cut one, or an object that has no image by its kind
     if "PixelData" not in dataset:
         if not dataset.dir() and "MediaStorageSOPClassUID" not in dataset.file_meta:
             raise RefusedError("DICOM file is corrupt: it holds no elements")

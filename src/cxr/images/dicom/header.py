@@ -48,6 +48,7 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             dataset = read_dataset(file, only=[*_TEXTS, _VIEW_CODES])
+        # none of these names the patient
         text = {keyword: str(dataset.get(keyword) or "").strip().upper() for keyword in _TEXTS}
         codes = [str(code.get("CodeMeaning", "")).lower() for code in dataset.get(_VIEW_CODES) or ()]
     except Exception:  # hostile bytes make pydicom raise anything; packing refuses the file by name

@@ -9,9 +9,8 @@ from cxr.arrays import Bool, Float64, Int32
 from cxr.images.dicom.layout import StoredPixels
 from cxr.images.grey import Grey, find_ends, split_rows
 
-_STEP = (
-    16  # every so many pixels of a row and rows of a block are enough to see that an image is not one grey
-)
+# every so many pixels of a row and rows of a block are enough to see that an image is not one grey
+_STEP = 16
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ def parse(sheet: Sheet, root: Path) -> LabelTable:
     named = {"image": PNG} | pick_columns(sheet, COLUMNS)
     columns = {name: sheet.column(column) for name, column in named.items()}
     if "age" in columns:
+        # `85 or more`
         columns["age"] = [age.removesuffix(" or more") for age in columns["age"]]
     labels = find_observations(sheet)
     why = {DICOM: "the file, where there is no PNG"}

@@ -100,6 +100,7 @@ def _find_tables(root: Path, data: Data) -> tuple[Sheet, Sheet, Sheet | None]:
         name: find_table(root, data.csv if name == data.labeler else None, f"mimic-cxr-*-{name}.csv")
         for name in names
     }
+    # the split's table is needed for its own split alone
     needed = names if data.split == "official" else names[:2]
     problems = [f"{root}: no mimic-cxr-*-{name}.csv or .csv.gz" for name in needed if paths[name] is None]
     if problems:

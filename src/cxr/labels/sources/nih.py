@@ -101,6 +101,7 @@ def _read_findings(sheet: Sheet) -> Float:
         for word in split_words(str(cell)) or [""]:  # an empty cell is an unknown finding, too
             finding = canonical(word)
             if finding in FINDINGS:
+                # [distinct cells, C], spread over the rows below
                 raw[index, FINDINGS.index(finding)] = 1
             else:
                 row = int(np.flatnonzero(codes == index)[0])
@@ -121,6 +122,7 @@ def _find_paths(root: Path, images: list[str]) -> list[str]:
 def find_images(root: Path) -> dict[str, str]:
     """By name the first path below root of every file in images/, images_*/images/, images_*/ and root."""
     folders = [root / "images", *sorted(root.glob("images_*/images")), *sorted(root.glob("images_*")), root]
+    # setdefault: a name in two folders is the file of the first
     files: dict[str, str] = {}
     for folder in folders:
         below = folder.relative_to(root)

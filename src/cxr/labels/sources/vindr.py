@@ -69,6 +69,7 @@ def read(data: Data) -> LabelTable:
     findings = tuple(dict.fromkeys(name for table in tables for name in table.findings))
     raw = np.concatenate([_spread(table, findings) for table in tables])
     rows = pd.concat([table.rows for table in tables], ignore_index=True)
+    # an image in both tables would be in two splits
     doubled = rows["image"][rows["image"].duplicated()]
     if len(doubled):
         problem = f"{root}: image {doubled.iloc[0]} is in two of its tables"
@@ -147,6 +148,7 @@ def _vote(cells: Float, codes: npt.NDArray[np.intp]) -> Float:
     by_image = pd.DataFrame(cells).groupby(codes)
     # [images, C] readers who see the finding, and readers who say anything: sum and count skip nan
     num_present, num_votes = by_image.sum().to_numpy(), by_image.count().to_numpy()
+    # more than half: of three readers two, of two both
     voted = np.where(num_present > num_votes / 2, 1, np.where(num_present == 0, 0, -1))
     return np.where(num_votes == 0, np.nan, voted).astype(np.float32)
 

@@ -1,0 +1,229 @@
+"""FILE.part: the rows of `cxr predict --out FILE` as they are made, from which `--resume` continues.
+
+Its first line says by what the rows are made, each other line holds the rows of one batch, as JSON. A line
+that a kill cut off is dropped. So a resumed run continues between two batches, and writes the very file that
+a straight run writes.
+"""
+
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self, TextIO
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from cxr.console import count
+from cxr.errors import CxrError
+from cxr.files import explain_os_errors, write_atomically
+from cxr.streams import complain
+from cxr.system import lock_file
+
+_SUFFIX = ".part"
+
+
+class _Line(BaseModel):
+    """Values of JSON are taken as they are."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class _Head(_Line):
+    made_by: dict[str, str]
+    """What must be the same to continue, as the checksum of the model."""
+
+
+class _Batch(_Line):
+    images: tuple[str, ...]
+    text: str
+    """Their rows."""
+    counts: dict[str, int]
+    """Of all images so far."""
+
+
+class Journal:
+    """The rows of one output file.
+
+    Attributes:
+        path: Of the output.
+        rows: Where rows are written before `keep`.
+        done: Names of the images whose rows are kept.
+        counts: As they were given to the last `keep`.
+    """
+
+    def __init__(self, path: Path, made_by: Mapping[str, str]) -> None:
+        self.path = path
+        self.rows: TextIO = io.StringIO(newline="")
+        self.done = set[str]()
+        self.counts: dict[str, int] = {}
+        self._part = path.with_name(path.name + _SUFFIX)
+        self._made_by = dict(made_by)
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release the file, and say how to continue where the run ends early."""
+        if self._file is None:
+            return
+        self._file.close()
+        if kind is not None:
+            images = count(len(self.done), "image")
+            complain(f"hint: {images} in {self._part}; the same command with --resume continues")
+
+    def begin(self, resume: bool) -> None:
+        """Read what an interrupted run left, or refuse to begin again where it left something.
+
+        Raises:
+            CxrError: Rows are there without `resume`; or they were made by something else, the file is none
+                of a journal, or another process writes it.
+        """
+        with explain_os_errors(self._part):
+            try:
+                file = self._part.open("r+b")
+            except FileNotFoundError:
+                if resume:
+                    complain(f"note: no {self._part} to continue: this run begins at the first image")
+                return
+            try:
+                self._lock(file)
+                if not resume:
+                    hint = "add --resume to continue it, or remove the file to begin again"
+                    raise CxrError(f"{self._part}: an interrupted run left its rows there", hint)
+                self._read(file)
+            except BaseException:
+                file.close()
+                raise
+        self._file = file
+
+    def take_rows(self) -> str:
+        """What was written into `rows`, which is empty then."""
+        assert isinstance(self.rows, io.StringIO)
+        text = self.rows.getvalue()
+        self.rows.seek(0)
+        self.rows.truncate()
+        return text
+
+    def keep(self, images: Sequence[Path], counts: Mapping[str, int]) -> None:
+        """Add the rows of a batch to the file on the disk.
+
+        Raises:
+            CxrError: The disk is full, or the folder cannot be written.
+        """
+        names = tuple(map(str, images))
+        with explain_os_errors(self._part):
+            if self._file is None:
+                self._file = self._create()
+            _append(self._file, _Batch(images=names, text=self.take_rows(), counts=dict(counts)))
+        self.done.update(names)
+        self.counts = dict(counts)
+
+    def finish(self, header: str) -> None:
+        """Write the output: the header and all rows; the file of the rows is removed then.
+
+        Raises:
+            CxrError: The disk is full, or the folder cannot be written.
+        """
+
+        def write(temporary: Path) -> None:
+            # names of files are kept byte for byte, as on stdout
+            with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+                file.write(header)
+                file.writelines(self._texts())
+
+        write_atomically(self.path, write)
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+            with explain_os_errors(self._part):
+                self._part.unlink(missing_ok=True)
+
+    def _create(self) -> BinaryIO:
+        try:
+            file: BinaryIO = self._part.open("x+b")
+        except FileExistsError:
+            raise self._busy() from None
+        self._lock(file)
+        _append(file, _Head(made_by=self._made_by))
+        return file
+
+    def _lock(self, file: BinaryIO) -> None:
+        with suppress(OSError):  # a file system without locks
+            try:
+                lock_file(file.fileno(), wait=False)
+            except BlockingIOError:
+                file.close()
+                raise self._busy() from None
+
+    def _busy(self) -> CxrError:
+        return CxrError(
+            f"{self._part}: another cxr predict writes it", "wait, or name another file with --out"
+        )
+
+    def _read(self, file: BinaryIO) -> None:
+        """Take over the whole lines of a file, and cut off what follows them."""
+        end = 0
+        for number, line in enumerate(file):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                if number == 0:
+                    self._check(_Head.model_validate(json.loads(line)).made_by)
+                else:
+                    batch = _parse(line)
+                    self.done.update(batch.images)
+                    self.counts = batch.counts
+            except (ValidationError, ValueError, RecursionError):
+                hint = "remove it, and give the command without --resume"
+                raise CxrError(f"{self._part}: was not left by cxr predict, or is damaged", hint) from None
+            end += len(line)
+        file.seek(end)
+        file.truncate()
+        if end == 0:
+            _append(file, _Head(made_by=self._made_by))
+
+    def _check(self, made_by: Mapping[str, str]) -> None:
+        """Refuse to continue what something else began.
+
+        Raises:
+            CxrError: With each difference.
+        """
+        names = dict.fromkeys((*self._made_by, *made_by))
+        different = [name for name in names if self._made_by.get(name) != made_by.get(name)]
+        if different:
+            problems = [
+                f"{self._part}: was begun with {name} {made_by.get(name) or 'none'}, "
+                f"and this is {self._made_by.get(name) or 'none'}"
+                for name in different
+            ]
+            raise CxrError(problems, "give the command that began it, or another file with --out")
+
+    def _texts(self) -> Iterator[str]:
+        """The rows that are kept, then those that are not yet."""
+        if self._file is not None:
+            self._file.seek(0)
+            self._file.readline()
+            for line in self._file:
+                yield _parse(line).text
+        yield self.take_rows()
+
+
+def _parse(line: bytes) -> _Batch:
+    # by Python's reader: names of files that are no UTF-8 are escaped as halves of a surrogate pair, which
+    # pydantic's reader refuses
+    content = json.loads(line)
+    if isinstance(content, dict) and isinstance(content.get("images"), list):
+        content["images"] = tuple(content["images"])
+    return _Batch.model_validate(content)
+
+
+def _append(file: BinaryIO, line: _Line) -> None:
+    file.seek(0, os.SEEK_END)
+    file.write(json.dumps(line.model_dump()).encode() + b"\n")
+    file.flush()
