@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 import typer
 
-from benchmarks import data_rows, map_rows, process_rows, step_rows
+from benchmarks import data_rows, map_rows, process_rows, runtime_rows, step_rows
 from benchmarks.curves import curves
 from benchmarks.full_epoch import full_epoch
 from benchmarks.results import HERE, machine_of, result_path, write_readme
@@ -82,6 +82,7 @@ def _groups(device: torch.device, work: Path, rounds: int) -> tuple[dict[str, Ca
         "epoch": epochs,
         "predictions": lambda: process_rows.predictions(table, work, rounds),
         "trainings": lambda: process_rows.trainings(work, rounds),
+        "runtimes": lambda: runtime_rows.runtimes(table, "densenet121", work, rounds),
         "maps": lambda: map_rows.maps(table, "densenet121", device, rounds),
         "explain": lambda: [
             row for num in (100, 1000) for row in map_rows.boxes(table, "resnet18", work, num)

@@ -20,6 +20,16 @@ ROOMS = ("foundation", "config", "fields", "images", "phantom", "labels", "evalu
 
 NO_TORCH = ("config", "fields", "images", "phantom", "labels", "evaluation", "report", "propose", "download")
 
+NO_TORCH_FILES = (
+    "cxr.api.model", "cxr.api.explanation", "cxr.api.inputs", "cxr.api.outcomes", "cxr.api.words",
+    "cxr.commands.predict", "cxr.deploy.calibrated", "cxr.deploy.journal", "cxr.deploy.onnx_file",
+    "cxr.deploy.onnx_format", "cxr.deploy.onnx_runtime", "cxr.deploy.open_runtime", "cxr.deploy.overlay_names",
+    "cxr.deploy.overlays", "cxr.deploy.predict_all", "cxr.deploy.predict_files", "cxr.deploy.predict_output",
+    "cxr.deploy.protobuf", "cxr.deploy.runtime", "cxr.explain.lettering", "cxr.explain.overlay",
+    "cxr.explain.overlay_png", "cxr.explain.panel", "cxr.explain.scale", "cxr.model.ood",
+)  # fmt: skip
+"""Files of other rooms that `cxr predict model.onnx` and `cxr.load("model.onnx")` use."""
+
 MAX_LINES = 300
 
 
@@ -122,6 +132,9 @@ def stop(*arguments):
 prediction_files.score = stop
 import cxr.commands.init, cxr.commands.download, cxr.commands.check
 load("commands before a training", ("torch", "torchvision", "torchxrayvision"))
+for file in json.loads(sys.argv[3]):
+    __import__(file)
+load("files of other rooms", ("torch", "torchvision", "torchxrayvision"))
 cxr.cli.main(["eval", sys.argv[2]])
 """
 """Loads more and more in one Python and prints after each step what is in memory: nothing leaves it again."""
@@ -133,7 +146,10 @@ def test_help_rooms_that_read_and_count_and_eval_of_a_file_import_nothing_heavy(
     rooms = [(name, [module for module, _ in modules() if room(module) == name]) for name in order]
     assert all(len(files) > 1 for _, files in rooms)
     scores = write_lines(tmp_path / "test.csv", ["image,y_Mass,p_Mass", "a.png,1,0.5", "b.png,0,0.25"])
-    command = [sys.executable, "-c", IMPORTS, json.dumps(rooms), str(scores)]
+    command = [sys.executable, "-c", IMPORTS, json.dumps(rooms), str(scores), json.dumps(NO_TORCH_FILES)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    assert found == [[step, []] for step in ("help", *order, "commands before a training", "eval of a file")]
+    assert found == [
+        [step, []]
+        for step in ("help", *order, "commands before a training", "files of other rooms", "eval of a file")
+    ]

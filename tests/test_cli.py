@@ -15,8 +15,8 @@ from tests.helpers.commands import call, read_csv
 from tests.helpers.fakes import write_chexpert, write_lines, write_nih
 
 COMMANDS = ("recipes", "config", "init", "download", "phantom", "check", "pack", "train", "runs", "eval", "compare",
-            "plan", "readers", "checklist", "card", "predict", "explain", "inspect", "shortcuts",
-            "robustness")  # fmt: skip
+            "plan", "readers", "checklist", "card", "predict", "explain", "export", "inspect",
+            "shortcuts", "robustness")  # fmt: skip
 REPORT = [
     "calibration.csv",
     "figures",

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from cxr.errors import CxrError
-from cxr.files import clear_leftovers, only_one, write_atomically, write_bytes, write_text
+from cxr.files import clear_leftovers, only_one, write_atomically, write_bytes, write_new_bytes, write_text
 
 Save = Callable[[dict[str, torch.Tensor], Path], None]
 FULL = "the disk is full\nhint: free some space or choose another folder; files written before are intact"
@@ -27,6 +27,24 @@ def test_a_file_is_written_replaced_and_nothing_else_is_left(tmp_path: Path) -> 
     write_text(tmp_path / "a.txt", "Übersicht\n")
     write_bytes(tmp_path / "a.txt", b"new\n")
     assert contents(tmp_path) == {"a.txt": "new\n"}
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_new_file_replaces_none(tmp_path: Path, has_links: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(errno.EPERM, "no hard links here")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+    assert write_new_bytes(tmp_path / "folder" / "a", b"first")
+    assert not write_new_bytes(tmp_path / "folder" / "a", b"second")
+    assert contents(tmp_path / "folder") == {"a": "first"}
+
+
+def test_of_many_that_write_one_new_file_one_does(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        done = list(pool.map(lambda number: write_new_bytes(tmp_path / "a", b"%d" % number), range(40)))
+    assert sum(done) == 1 and contents(tmp_path) == {"a": str(done.index(True))}
 
 
 def test_folders_above_are_made(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,6 +49,25 @@ def test_the_sdist_builds_the_same_wheel_and_holds_the_tests(wheel: Path, tmp_pa
     assert names(build(source, "wheel", tmp_path / "again")) == names(wheel)
     assert (source / "tests" / "conftest.py").exists() and (source / "scripts" / "test").exists()
     assert not list(source.rglob("*.safetensors"))
+
+
+def test_the_small_distribution_has_the_same_package_and_bounds(wheel: Path, tmp_path: Path) -> None:
+    small = HOME / "packages" / "cxr-onnx"
+    found = {name for name in names(build(small, "wheel", tmp_path)) if not name.startswith("cxr_onnx-")}
+    assert found == {name for name in names(wheel) if not name.startswith(("cxr-", "cxr/recipes/"))}
+    ours, its = (
+        tomllib.loads((folder / "pyproject.toml").read_text())["project"] for folder in (HOME, small)
+    )
+    extras = ours["optional-dependencies"]
+    assert set(its["dependencies"]) <= {*ours["dependencies"], *extras["onnx"]}
+    its_extras = {
+        name: [one.replace("cxr-onnx[", "cxr[") for one in wanted]
+        for name, wanted in its["optional-dependencies"].items()
+    }
+    shared = its_extras.keys() & extras.keys()
+    assert {"dicom", "dicom-out", "openvino"} <= shared
+    assert {name: its_extras[name] for name in shared} == {name: extras[name] for name in shared}
+    assert its["scripts"] == ours["scripts"]
 
 
 def test_an_installed_wheel_trains_the_demo_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:

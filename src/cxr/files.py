@@ -43,6 +43,29 @@ def write_atomically(path: Path, write: Callable[[Path], None], private: bool = 
             sync(path.parent)
 
 
+def write_new_bytes(path: Path, data: bytes) -> bool:
+    """Write a file atomically where there is none; False, and nothing is changed, where there is one.
+
+    Raises:
+        CxrError: The disk is full or the folder cannot be written.
+    """
+    with explain_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _temporary(path, private=False) as temporary:
+            temporary.write_bytes(data)
+            sync(temporary)
+            try:
+                os.link(temporary, path)  # unlike a rename it fails where another process was faster
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without hard links
+                if os.path.lexists(path):
+                    return False
+                os.replace(temporary, path)
+            sync(path.parent)
+    return True
+
+
 @contextmanager
 def _temporary(path: Path, private: bool) -> Iterator[Path]:
     """An empty file beside `path`, locked for as long as it is written; it is gone afterwards.

@@ -611,7 +611,7 @@ def test_the_folder_of_overlays_is_no_folder_of_images(predict: Predict, images:
         shutil.copy(min(images.glob("*.png")), images / "overlays")
         status, out, err = predict(images, "--format", "csv", "--heatmaps", images / "overlays")
         assert (status, len(found(out))) == (0, 3)
-        assert f"1 folder for overlays: {images / 'overlays'}" in err
+        assert f"1 folder for overlays or DICOM results: {images / 'overlays'}" in err
 
 
 def test_a_link_that_is_named_is_predicted_too(predict: Predict, images: Path, tmp_path: Path) -> None:

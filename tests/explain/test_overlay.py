@@ -132,6 +132,17 @@ def test_a_smooth_map_keeps_the_cells_and_invents_no_peak() -> None:
     np.testing.assert_array_equal(smooth(np.full((1, 1), 3, np.float32), 8), np.full((8, 8), 3, np.float32))
 
 
+@pytest.mark.parametrize("num", [2, 3, 7])
+def test_a_smooth_map_is_scipys_monotone_interpolation(num: int) -> None:
+    from scipy.interpolate import PchipInterpolator
+
+    random = np.random.default_rng(num)
+    for cells in (random.normal(size=(num, 1)), random.integers(-1, 2, (num, 1))):
+        middles, places = (np.arange(num) + 0.5) / num, (np.arange(90) + 0.5) / 90
+        wanted = PchipInterpolator(middles, cells)(np.clip(places, middles[0], middles[-1]))
+        np.testing.assert_allclose(smooth(cells.astype(np.float32), 90)[:, :1], wanted, atol=1e-6)
+
+
 def test_a_caption_takes_letters_of_every_script_and_markup_as_text() -> None:
     hostile = [
         "<b>胸</b>",

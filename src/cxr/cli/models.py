@@ -7,6 +7,7 @@ import typer
 
 from cxr.cli.options import (
     Averaged,
+    DicomOut,
     EvalTargets,
     Format,
     HeadFindings,
@@ -209,6 +210,7 @@ def readers(
     epilog=example(
         "cxr predict runs/nih_densenet121 chest.png more_images/ --heatmaps overlays",
         "cxr predict runs/nih_densenet121 chest.png --heatmaps overlays --maps",
+        "cxr predict runs/nih_densenet121 study/ --dicom-out results",
     )
     + "\n\nThe exit status is 1 when some images cannot be read, 2 when none can, 3 as --strict says."
 )
@@ -233,6 +235,7 @@ def predict(
     calibrated: Annotated[
         bool, typer.Option("--calibrated", help="Calibrated probabilities, by the validation images.")
     ] = False,
+    dicom_out: DicomOut = None,
     head_findings: HeadFindings = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     runtime: OnnxProgram = None,
@@ -250,10 +253,11 @@ def predict(
         raise typer.BadParameter("--open opens the folder of overlays: name it with --heatmaps FOLDER")
     output = Output(form and form.value, out, wide, calibrated, resume)
     drawn = Heatmaps(heatmaps, findings, every, maps)
-    outcome = run_predict(run, images, output, drawn, head_findings, device, runtime and runtime.value)
+    program = runtime and runtime.value
+    outcome = run_predict(run, images, output, drawn, head_findings, device, program, dicom_out)
     if open_overlays and heatmaps:
         open_in_browser(heatmaps)
-    num_failed = outcome.num_failed + outcome.num_undrawn
+    num_failed = outcome.num_failed + outcome.num_incomplete
     if num_failed:
         raise typer.Exit(2 if num_failed == outcome.num_images else 1)
     if strict and outcome.num_warned:

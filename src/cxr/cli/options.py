@@ -146,6 +146,15 @@ def folder(text: str) -> Path:
     return Path(text)
 
 
+DicomOut = Annotated[
+    Path | None,
+    typer.Option(
+        "--dicom-out",
+        help="Folder for DICOM results: of each DICOM image a structured report, and overlays.",
+        parser=folder,
+        metavar="FOLDER",
+    ),
+]
 HeatmapFolder = Annotated[
     Path | None,
     typer.Option(

@@ -74,6 +74,10 @@ def export(run: Path, overrides: Sequence[str], options: Options = Options()) ->
     path = _choose_path(run, options)
     if options.target == "torch" and options.precision != "fp32":
         raise CxrError(f"--precision {options.precision}: is for --to onnx", "leave --precision out")
+    fixed = [text for text in overrides if not text.startswith(("data.", "store."))]
+    if fixed:
+        problems = [f"{text}: cannot change in an exported file" for text in fixed]
+        raise CxrError(problems, "override data.* and store.* only, which tell where the run's images are")
     check_packages(options.target)
     checkpoint = open_any(str(run), torch.device("cpu"), options.head_findings)
 
@@ -142,7 +146,7 @@ def _open_run_images(
             problem = f"--precision {options.precision}: its cost in AUROC cannot be measured: {error.reason}"
             hint = "cxr pack makes the store, data.root=FOLDER tells where the images are; or leave it out"
             raise CxrError(problem, hint) from None
-        say(f"no validation images of the run: {error.reason}")
+        say(f"no validation images: {error.reason}")
         return None
 
 

@@ -9,6 +9,7 @@ from typing import TextIO
 from cxr import __version__
 from cxr.console import count, warn
 from cxr.deploy.calibrated import calibrate_thresholds
+from cxr.deploy.dicom_results import check_folder, open_results
 from cxr.deploy.journal import Journal
 from cxr.deploy.open_runtime import open_runtime
 from cxr.deploy.overlay_names import OverlayNames
@@ -58,15 +59,19 @@ class Heatmaps:
     every: bool = False
     with_maps: bool = False
 
-    def check(self) -> None:
+    def check(self, dicom_out: Path | None = None) -> None:
         """Refuse options of overlays without a folder for them, and a file in its place.
+
+        DICOM results have overlays too: with a folder for those, --findings and --all mean something.
 
         Raises:
             CxrError: With each such option.
         """
         if self.folder is not None and exists(self.folder) and not is_folder(self.folder):
             raise CxrError(f"--heatmaps {self.folder}: is a file", "name a folder for the overlays")
-        options = {"--findings": self.findings is not None, "--all": self.every, "--maps": self.with_maps}
+        options = {"--maps": self.with_maps}
+        if dicom_out is None:
+            options = {"--findings": self.findings is not None, "--all": self.every} | options
         given = [f"{name}: is for overlays" for name, is_given in options.items() if is_given]
         if given and self.folder is None:
             raise CxrError(given, "name a folder for the overlays with --heatmaps FOLDER")
@@ -80,6 +85,7 @@ def predict(
     head_findings: str | None = None,
     device_name: str = "auto",
     program: str | None = None,
+    dicom_out: Path | None = None,
 ) -> Outcome:
     """Write the probabilities of every image.
 
@@ -92,13 +98,15 @@ def predict(
         head_findings: What the outputs of a weight file are: a group or names with commas between.
         device_name: As the key `device`.
         program: What computes a model.onnx: onnxruntime (as None) or openvino.
+        dicom_out: Folder for DICOM results of images that are DICOM; None writes none.
 
     Raises:
         CxrError: The model cannot be loaded, or the output or an overlay cannot be written.
     """
     # 1. the model, before anything is written
     output_format = _choose_format(output)
-    heatmaps.check()
+    heatmaps.check(dicom_out)
+    check_folder(dicom_out)
     runtime = open_runtime(str(run), device_name, head_findings, program)
     facts, recalibration = runtime.facts, None
     if output.calibrated:
@@ -114,7 +122,8 @@ def predict(
 
     # 2. the images, into a file or onto stdout
     outcome = Outcome()
-    draw = Draw(facts, OverlayNames(heatmaps.folder), drawing, outcome)
+    results = open_results(dicom_out, facts, drawing, recalibration, outcome.fail_to_write)
+    draw = Draw(facts, OverlayNames(heatmaps.folder), drawing, outcome, results)
 
     def make_writer(file: TextIO) -> Writer:
         if output_format == "table":
@@ -131,6 +140,7 @@ def predict(
             "the format": output_format,
             "--calibrated": "given" if output.calibrated else "",
             "--heatmaps": f"{heatmaps.folder}, {drawing}" if heatmaps.folder else "",
+            "--dicom-out": f"{dicom_out}, {drawing}" if dicom_out else "",
         }
         with Journal(output.path, made_by) as journal:
             journal.begin(output.resume)

@@ -132,7 +132,7 @@ def read_images(paths: Sequence[Path], preprocess: Preprocess) -> CheckImages:
             break
     if not greys:
         raise CxrError("--images: no image in it", "name image files, or a folder of them")
-    return _prepare(f"{count(len(greys), 'image')} of --images", greys, preprocess)
+    return _prepare(count(len(greys), "given image"), greys, preprocess)
 
 
 def generate_images(preprocess: Preprocess) -> CheckImages:

@@ -33,7 +33,7 @@ _LEFT_OUT = (
     "whether it has seen a patient. The checkpoint has them."
 )
 _INTENSITY = {
-    "bit-depth": "8-bit values stay, deeper ones are divided by their bit depth or scaled by the DICOM window",
+    "bit-depth": "8-bit values stay, deeper ones are divided by their depth or scaled by the DICOM window",
     "range": "each image's minimum becomes 0 and its maximum 255, after the DICOM window",
 }
 

@@ -1,5 +1,6 @@
 """What `cxr export` prints of a file."""
 
+from cxr.console import count
 from cxr.deploy.onnx_format import (
     CALIBRATED,
     CAM,
@@ -29,7 +30,10 @@ def summarise(metadata: ExportMetadata, program: str) -> list[Text | Table]:
     parity = metadata.parity
     rows = tuple((name, _SHAPES[name], f"{parity.differences[name]:.1e}") for name in metadata.outputs)
     title = f"{program} beside PyTorch in float32, {parity.images}"
-    parts: list[Text | Table] = [Table(title, ("Output", "Shape", "Largest difference"), rows, "llr")]
+    parts: list[Text | Table] = [
+        Text(title, "strong"),
+        Table("", ("Output", "Shape", "Largest difference"), rows, "llr"),
+    ]
     parts += [Text(line) for line in (_resize(metadata), _cost(metadata)) if line]
     size = metadata.preprocess.size
     parts.append(
@@ -49,7 +53,7 @@ def _resize(metadata: ExportMetadata) -> str:
             "The resize inside was not compared: the store holds squares alone. --images FOLDER compares it."
         )
     return (
-        f"The resize inside differs from cxr's by at most {parity.resize_levels} grey level, "
+        f"The resize inside differs from cxr's by at most {count(parity.resize_levels, 'grey level')}, "
         f"probabilities thereby by at most {parity.resize_probability:.1e}."
     )
 
@@ -59,10 +63,11 @@ def _cost(metadata: ExportMetadata) -> str:
     if cost is None:
         return ""
     change = round(cost.auroc - cost.auroc_fp32, _DIGITS) + 0.0  # so that -0.00001 has no sign
+    before, after = (f"{value:.{_DIGITS}f}" for value in (cost.auroc_fp32, cost.auroc))
+    on = f"{count(cost.num_findings, 'finding')} of {count(cost.num_images, 'validation image')}"
     return (
-        f"{metadata.precision}: mean AUROC {cost.auroc:.{_DIGITS}f}, in float32 {cost.auroc_fp32:.{_DIGITS}f} "
-        f"({change:+.{_DIGITS}f}), over {cost.num_findings} findings of "
-        f"{cost.num_images:,} validation images. {cost.num_changed:,} of {cost.num_calls:,} calls differ; "
+        f"{metadata.precision}: mean AUROC {after}, in float32 {before} ({change:+.{_DIGITS}f}), over {on}. "
+        f"{cost.num_changed:,} of {cost.num_calls:,} calls differ; "
         f"probabilities differ by at most {cost.largest:.3f}. Made with {cost.method}."
     )
 

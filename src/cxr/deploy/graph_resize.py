@@ -1,8 +1,8 @@
 """`images.prepare` as products with matrices, so that an exported graph takes images of any size.
 
-An image [H, W] becomes the square [S, S] as rows [S, H] @ image @ columns [S, W]^T. Row i of such a matrix says
-how much each pixel of one axis counts for pixel i of the square. Padding is rows of zeros, cropping columns
-of zeros, and a square of S pixels has the identity, so that it passes unchanged.
+An image [H, W] becomes the square [S, S] as rows [S, H] @ image @ columns [S, W]^T. Row i of such a matrix
+says how much each pixel of one axis counts for pixel i of the square. Padding is rows of zeros, cropping
+columns of zeros, and a square of S pixels has the identity, so that it passes unchanged.
 """
 
 import torch

@@ -53,12 +53,12 @@ class OverlayNames:
         assert self.folder is not None
         owner = _owner(file)
         # A stem belongs to one image; `setdefault` takes a free one.
-        cleaned = stem = _clean(file.stem)
+        cleaned = stem = clean_name(file.stem)
         number = 2
         while self._stem_owners.setdefault(_key(stem), owner) != owner:
             stem, number = f"{cleaned}-{number}", number + 1
         # A name belongs to one image and finding: A|B and A/B are both written A_B.
-        first = name = stem + "_" + _clean(re.sub(r"\s+", "_", finding))
+        first = name = stem + "_" + clean_name(re.sub(r"\s+", "_", finding))
         number = 2
         while not self._take(_key(name), owner, finding if is_finding else f"\0{finding}"):
             name, number = f"{first}-{number}", number + 1
@@ -123,8 +123,8 @@ def _owner(file: Path) -> str:
     return hashlib.blake2b(path, digest_size=8).hexdigest()
 
 
-def _clean(text: str) -> str:
-    """The text without invisible and reserved letters; a long text ends in its hash."""
+def clean_name(text: str) -> str:
+    """A part of a file's name: without invisible and reserved letters; a long text ends in its hash."""
     seen = "".join("_" if unicodedata.category(letter)[0] == "C" else letter for letter in text)
     cleaned = re.sub(r"^\.", "_", _RESERVED.sub("_", seen))
     data = cleaned.encode()

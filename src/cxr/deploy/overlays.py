@@ -1,6 +1,7 @@
 """Overlays of an image: which findings are drawn, and their files (no torch)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cxr.deploy.overlay_names import OverlayNames, encode_npy
 from cxr.deploy.predict_output import Overlays
 from cxr.deploy.runtime import Facts, Predicted
 from cxr.errors import CxrError, UnreadableImageError
+from cxr.explain.lettering import Colour
 from cxr.explain.overlay import Shown, Source, draw_overlay, draw_sheet
 from cxr.explain.overlay_png import encode_png
 from cxr.explain.panel import make_panel, shrink
@@ -81,8 +83,29 @@ def draw_overlays(
         CannotDrawError: The image is gone, or there is not enough memory.
         CxrError: A file cannot be written.
     """
-    try:
+    with _explain_failures():
         return _draw(facts, file, predicted, names, drawing)
+
+
+def draw_chosen(facts: Facts, file: Path, predicted: Predicted, drawing: Drawing) -> dict[str, Colour]:
+    """The overlay, BGR [H, W, 3], of each finding of an image that is drawn; writes no file.
+
+    Raises:
+        CannotDrawError: As `draw_overlays`.
+    """
+    with _explain_failures():
+        grey = read_file(file, facts.preprocess.intensity)
+        return {
+            facts.findings[number]: draw_one(facts, grey, predicted, number, file.name)
+            for number in _choose_numbers(facts, predicted, drawing)
+        }
+
+
+@contextmanager
+def _explain_failures() -> Iterator[None]:
+    """Raise CannotDrawError for what may go wrong with one image in the body."""
+    try:
+        yield
     except UnreadableImageError as error:  # it was changed or removed after it was predicted
         raise CannotDrawError(error.reason) from None
     except (cv2.error, MemoryError):
@@ -97,9 +120,8 @@ def _draw(
     panel = make_panel(grey, preprocess)
     maps, scale = scaled_maps(facts, predicted)
     source = Source(file.name, facts.name, facts.thresholds)
-    chosen = drawing.findings or _called_or_likeliest(predicted.probabilities, facts.thresholds.values)
     drawn, written, shown = Overlays(), list[Path](), list[Shown]()
-    for number in chosen:
+    for number in _choose_numbers(facts, predicted, drawing):
         one = make_shown(facts, predicted, maps, number)
         shown.append(one)
         path, mark = names.choose(file, one.finding)
@@ -129,9 +151,7 @@ def make_shown(facts: Facts, predicted: Predicted, maps: Float32, number: int) -
     return Shown(finding, predicted.probabilities[number], threshold, maps[number])
 
 
-def draw_one(
-    facts: Facts, grey: Grey, predicted: Predicted, number: int, image: str
-) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+def draw_one(facts: Facts, grey: Grey, predicted: Predicted, number: int, image: str) -> Colour:
     """The overlay of one finding of an image [H, W], as `cxr predict` draws it: BGR."""
     maps, scale = scaled_maps(facts, predicted)
     panel = make_panel(grey, facts.preprocess)
@@ -139,8 +159,11 @@ def draw_one(
     return draw_overlay(panel, shown, scale, Source(image, facts.name, facts.thresholds))
 
 
-def _called_or_likeliest(probabilities: Sequence[float], thresholds: Sequence[float]) -> list[int]:
-    """Numbers of the findings above their threshold, or of the likeliest where none is."""
-    pairs = enumerate(zip(probabilities, thresholds, strict=True))
+def _choose_numbers(facts: Facts, predicted: Predicted, drawing: Drawing) -> Sequence[int]:
+    """Numbers of the findings that were asked for, else of those that are called, else of the likeliest."""
+    if drawing.findings:
+        return drawing.findings
+    probabilities = predicted.probabilities
+    pairs = enumerate(zip(probabilities, facts.thresholds.values, strict=True))
     above = [number for number, (p, threshold) in pairs if p >= threshold]
     return above or [int(np.argmax(probabilities))]

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cxr.console import count
+from cxr.deploy.dicom_results import DicomResults
 from cxr.deploy.journal import Journal
 from cxr.deploy.overlay_names import OverlayNames
 from cxr.deploy.overlays import CannotDrawError, Drawing, draw_overlays
 from cxr.deploy.predict_files import Input, find_inputs, try_to_read
-from cxr.deploy.predict_output import Drawn, Writer
+from cxr.deploy.predict_output import Drawn, Overlays, Writer
 from cxr.deploy.runtime import BATCH_SIZE, Facts, Predicted, Runtime, Square, predict_batch
 from cxr.errors import CxrError, NoImageError, UnavailableFileError, UnreadableImageError
 from cxr.parallel import map_ahead
@@ -22,19 +23,32 @@ _SKIPPED = {
     "again": ("file", "found before under another name"),
     "above": ("link", "to a folder that holds this one"),
     "overlay": ("overlay", "that cxr drew"),
-    "folder": ("folder", "for overlays"),
+    "folder": ("folder", "for overlays or DICOM results"),
 }
 """Words for files that are passed over, by the reason that `find_inputs` gives."""
-_COUNTS = ("num_images", "num_failed", "num_undrawn", "num_warned")
+_COUNTS = ("num_images", "num_failed", "num_undrawn", "num_unwritten", "num_incomplete", "num_warned")
 
 
 @dataclass
 class Outcome:
-    """What became of the files: counts, and what is left to say at the end."""
+    """What became of the files: counts, and what is left to say at the end.
+
+    Attributes:
+        num_images: That were found.
+        num_failed: That were not read.
+        num_undrawn: That have probabilities and no overlay.
+        num_unwritten: That have probabilities and no DICOM results.
+        num_incomplete: That lack one of the two or both.
+        num_warned: That are out of distribution.
+        skipped: Files that are passed over, by the reason.
+        hints: What to do.
+    """
 
     num_images: int = 0
     num_failed: int = 0
     num_undrawn: int = 0
+    num_unwritten: int = 0
+    num_incomplete: int = 0
     num_warned: int = 0
     skipped: dict[str, list[Path]] = field(default_factory=lambda: defaultdict(list))
     hints: dict[str, None] = field(default_factory=dict)
@@ -62,6 +76,11 @@ class Outcome:
         self.num_undrawn += 1
         complain(f"error: {file}: no overlay: {reason}")
 
+    def fail_to_write(self, file: Path, reason: str) -> None:
+        """Count an image that has its probabilities and no DICOM results, and say why."""
+        self.num_unwritten += 1
+        complain(f"error: {file}: no DICOM results: {reason}")
+
     def finish(self) -> None:
         """Say how many images were not read, and what was passed over."""
         for reason, (name, words) in _SKIPPED.items():
@@ -70,9 +89,10 @@ class Outcome:
                 more = ", ..." if len(files) > _NUM_NAMED else ""
                 names = ", ".join(map(str, files[:_NUM_NAMED])) + more
                 complain(f"passed over: {count(len(files), name)} {words}: {names}")
-        if self.num_undrawn:
-            images = count(self.num_undrawn, "image")
-            complain(f"hint: {images} without an overlay, for the reasons above; the probabilities are valid")
+        for num, what in ((self.num_undrawn, "an overlay"), (self.num_unwritten, "DICOM results")):
+            if num:
+                images = f"{count(num, 'image')} without {what}"
+                complain(f"hint: {images}, for the reasons above; the probabilities are valid")
         if self.num_failed:
             hint = "; ".join(self.hints) or "cxr reads PNG, JPEG, TIFF and DICOM"
             images = f"{self.num_failed:,} of {count(self.num_images, 'image')}"
@@ -81,15 +101,29 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Draw:
-    """Draws the overlays of an image; where it cannot, the outcome counts it."""
+    """Writes an image's overlays and DICOM results; where it cannot, the outcome counts it."""
 
     facts: Facts
     names: OverlayNames
     drawing: Drawing
     outcome: Outcome
+    results: DicomResults | None = None
 
-    def __call__(self, file: Path, predicted: Predicted) -> Drawn:
+    @property
+    def folders(self) -> tuple[Path | None, ...]:
+        """Where files are written to, which is no place to look for images."""
+        return self.names.folder, self.results.folder if self.results else None
+
+    def __call__(self, image: Square, predicted: Predicted) -> Drawn:
         """The files; none without a folder."""
+        outcome = self.outcome
+        num_before = outcome.num_undrawn + outcome.num_unwritten
+        overlays, sheet = self._draw(image.file, predicted)
+        results = self.results.write(image, predicted) if self.results else []
+        outcome.num_incomplete += outcome.num_undrawn + outcome.num_unwritten > num_before
+        return Drawn(overlays, sheet, results)
+
+    def _draw(self, file: Path, predicted: Predicted) -> tuple[Overlays, Path | None]:
         if self.names.folder is None:
             return {}, None
         try:
@@ -121,7 +155,7 @@ def predict_all(
         batch.clear()
         names.clear()
 
-    inputs = (found for found in find_inputs(images, draw.names.folder) if str(found.path) not in done)
+    inputs = (found for found in find_inputs(images, *draw.folders) if str(found.path) not in done)
     for found, result in map_ahead(lambda found: (found, try_to_read(found, preprocess)), inputs):
         if isinstance(result, Square):
             outcome.num_images += 1
@@ -133,6 +167,8 @@ def predict_all(
             write_batch()
     write_batch()
     writer.finish()
+    if draw.results is not None:
+        draw.results.finish()
 
 
 def _fail_or_skip(found: Input, error: CxrError | None, writer: Writer, outcome: Outcome) -> bool:
@@ -156,6 +192,6 @@ def _fail_or_skip(found: Input, error: CxrError | None, writer: Writer, outcome:
 def _predict_and_write(runtime: Runtime, batch: Sequence[Square], writer: Writer, draw: Draw) -> None:
     for image, predicted in zip(batch, predict_batch(runtime, batch), strict=True):
         predicted = replace(predicted, probabilities=writer.calibrate(predicted.probabilities))
-        drawn = draw(image.file, predicted)
+        drawn = draw(image, predicted)
         draw.outcome.num_warned += bool(writer.warning(predicted.score))
         writer.write(image, predicted.probabilities, predicted.score, drawn)

@@ -32,13 +32,15 @@ class Input:
     is_named: bool = False
 
 
-def find_inputs(images: Sequence[Path], overlays: Path | None) -> Iterator[Input]:
+def find_inputs(images: Sequence[Path], *outputs: Path | None) -> Iterator[Input]:
     """What is named or found in a folder; a folder without an image is one unreadable input.
 
     An image that was found in one folder is found `again` in the next, and where it is named by the same
-    path. One that is named by another path, as a link, is predicted under that name too.
+    path. One that is named by another path, as a link, is predicted under that name too. Folders of outputs
+    that are inside of another folder are left out.
     """
     seen, paths = set[Identity](), set[str]()
+    left_out = [folder for folder in outputs if folder is not None]
     for image in images:
         if not _is_folder(image):
             is_again = os.path.abspath(image) in paths
@@ -48,7 +50,7 @@ def find_inputs(images: Sequence[Path], overlays: Path | None) -> Iterator[Input
                 seen.add((image.stat().st_dev, image.stat().st_ino))
             continue
         has_images = False
-        for found in find_images(image, seen, overlays):
+        for found in find_images(image, seen, left_out):
             has_images |= found.kind in ("image", "unreadable", "again")
             if found.kind in ("image", "unreadable"):
                 paths.add(os.path.abspath(found.path))

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 
@@ -19,8 +19,14 @@ from cxr.text import DISCLAIMER, csv_line
 Overlays = dict[str, Path]
 """Where the overlay of each finding is."""
 
-Drawn = tuple[Overlays, Path | None]
-"""The overlays of an image, and the sheet of all of them; None where nothing is drawn."""
+
+class Drawn(NamedTuple):
+    """The files that were written of an image: overlays, the sheet of all of them, DICOM results."""
+
+    overlays: Overlays
+    sheet: Path | None = None
+    dicom: Sequence[Path] = ()
+
 
 _USUAL_REASONS = (
     "Usual reasons for the warning: no chest X-ray at all, another body part, a lateral view, an inverted or "
@@ -111,8 +117,9 @@ class JsonWriter(Writer):
                 "out_of_distribution": distance,
                 "familiarity": distance,  # its first name, for older readers
                 "notes": image.notes,
-                "overlays": {finding: str(path) for finding, path in drawn[0].items()},
-                "sheet": drawn[1] and str(drawn[1]),
+                "overlays": {finding: str(path) for finding, path in drawn.overlays.items()},
+                "sheet": drawn.sheet and str(drawn.sheet),
+                "dicom": [str(path) for path in drawn.dicom],
                 "few_positives": self.thresholds.few_positives,
                 **calibration,
             }
@@ -162,10 +169,12 @@ class TableWriter(Writer):
             self._console.print(line(f"Warning: {warning}", style="bold yellow"), soft_wrap=True)
         for note in image.notes:
             self._console.print(line(f"Note: {note}", style="bold yellow"), soft_wrap=True)
-        for path in drawn[0].values():
+        for path in drawn.overlays.values():
             self._console.print(line(f"Overlay: {path}"), soft_wrap=True)
-        if drawn[1]:
-            self._console.print(line(f"Sheet: {drawn[1]}"), soft_wrap=True)
+        if drawn.sheet:
+            self._console.print(line(f"Sheet: {drawn.sheet}"), soft_wrap=True)
+        for path in drawn.dicom:
+            self._console.print(line(f"DICOM: {path}"), soft_wrap=True)
         self._console.print(render(self._table(row)), "")
 
     def _table(self, row: Sequence[float]) -> Table:

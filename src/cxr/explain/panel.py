@@ -109,7 +109,8 @@ def _interpolate(values: Float32, size: int) -> Float32:
         return np.repeat(values, size, axis=0)
     exact = values.astype(np.float64)
     slopes = _find_slopes(exact)
-    # places in units of cells, from the first middle on: place = cell + part, with a part from 0 to 1
+    # A cell's value stands at its middle; outside the first and the last middle it stays as it is.
+    # Places in units of cells, from the first middle on: place = cell + part, with a part from 0 to 1
     places = np.clip((np.arange(size) + 0.5) * num / size - 0.5, 0, num - 1)
     cells = np.minimum(places.astype(np.intp), num - 2)
     part = (places - cells)[:, None]  # [size, 1]

@@ -8,7 +8,7 @@ is endless.
 import os
 import stat
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -37,19 +37,19 @@ class Found(NamedTuple):
 
 
 def find_images(
-    folder: Path, seen: set[Identity] | None = None, overlays: Path | None = None
+    folder: Path, seen: set[Identity] | None = None, left_out: Collection[Path] = ()
 ) -> Iterator[Found]:
     """Everything below a folder that is no folder, in the order of the names; what links lead to comes last.
 
     Args:
         folder: Where to begin.
         seen: What was found before, which is found `again`; what is found now is added.
-        overlays: A folder that is left out, unless it is where to begin.
+        left_out: Folders that are left out, unless one is where to begin.
     """
     if seen is None:
         seen = set()
     above = _identify_parents(folder)
-    left_out = _identify(overlays) if overlays else None
+    identities = {identity for identity in map(_identify, left_out) if identity is not None}
     starts = deque([folder])  # _walk adds the links that it meets
     while starts:
         start = starts.popleft()
@@ -63,10 +63,10 @@ def find_images(
             yield Found(start, "above")
         elif identity in seen:
             yield Found(start, "again")
-        elif identity == left_out and start is not folder:
+        elif identity in identities and start is not folder:
             yield Found(start, "folder")
         elif stat.S_ISDIR(facts.st_mode):
-            yield from _walk(start, seen, starts, left_out)
+            yield from _walk(start, seen, starts, identities)
         else:
             seen.add(identity)
             yield _classify(start, facts.st_mode)
@@ -89,7 +89,9 @@ def _identify(path: Path) -> Identity | None:
     return facts.st_dev, facts.st_ino
 
 
-def _walk(start: Path, seen: set[Identity], links: deque[Path], left_out: Identity | None) -> Iterator[Found]:
+def _walk(
+    start: Path, seen: set[Identity], links: deque[Path], left_out: Collection[Identity]
+) -> Iterator[Found]:
     """The files that are really below a folder; links are added to `links`."""
     stack = [start]  # not recursive, as folders may be nested a thousand deep
     while stack:
@@ -102,7 +104,7 @@ def _walk(start: Path, seen: set[Identity], links: deque[Path], left_out: Identi
                 links.append(path)
             elif identity in seen:
                 yield Found(path, "again")
-            elif identity == left_out and path is not start:
+            elif identity in left_out and path is not start:
                 yield Found(path, "folder")
             elif stat.S_ISDIR(facts.st_mode):
                 seen.add(identity)

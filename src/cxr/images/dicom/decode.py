@@ -26,6 +26,7 @@ from cxr.images.dicom.errors import RefusedError, several_frames
 from cxr.images.dicom.grey import dicom_to_grey
 from cxr.images.dicom.layout import read_layout
 from cxr.images.dicom.notes import note_kind
+from cxr.images.dicom.own import is_own_capture
 from cxr.images.dicom.pixels import read_pixels
 from cxr.images.dicom.square import make_pixels_square
 from cxr.images.grey import Grey, Intensity
@@ -135,6 +136,8 @@ def _check_kind(dataset: Dataset, name: Path | str) -> None:
             raise RefusedError("DICOM file without pixels: it is truncated, or its pixels are elsewhere")
         reason = f"DICOM object without an image ({kind})"
         raise UnreadableImageError(name, reason) if kind == _UNKNOWN_KIND else NoImageError(name, reason)
+    if is_own_capture(dataset):
+        raise NoImageError(name, "an overlay that cxr drew, not a radiograph")
     num_frames = int(dataset.get("NumberOfFrames") or 1)
     if num_frames < 1:
         raise RefusedError(f"DICOM file is corrupt: its NumberOfFrames is {num_frames:,}")
