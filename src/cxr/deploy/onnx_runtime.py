@@ -102,7 +102,7 @@ def open_onnx(path: Path, program: str = "onnxruntime") -> OnnxRuntime:
     try:
         compute, shapes = start(data)
     except ImportError as error:
-        hint = f"install it: pip install '{program}', or the extra of this name: cxr[{_EXTRAS[program]}]"
+        hint = f"pip install {program}, or the extra: pip install 'cxr[{_EXTRAS[program]}]'"
         raise CxrError(
             f"{path}: needs {program}, which is not installed ({_first_line(error)})", hint
         ) from None
