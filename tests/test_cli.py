@@ -15,7 +15,7 @@ from tests.helpers.commands import call, read_csv
 from tests.helpers.fakes import write_chexpert, write_lines, write_nih
 
 COMMANDS = ("recipes", "config", "init", "download", "phantom", "check", "pack", "train", "runs", "eval", "compare",
-            "plan", "readers", "checklist", "card", "predict", "explain", "export", "inspect",
+            "plan", "readers", "checklist", "card", "predict", "serve", "explain", "export", "inspect",
             "shortcuts", "robustness")  # fmt: skip
 REPORT = [
     "calibration.csv",

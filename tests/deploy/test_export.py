@@ -1,7 +1,6 @@
 """cxr export: an ONNX file beside PyTorch, its metadata, smaller precisions, and what is refused."""
 
 import copy
-import io
 import re
 import shutil
 from collections.abc import Iterator
@@ -25,9 +24,8 @@ from cxr.config.schema import TTA
 from cxr.data.dataset import open_dataset, preprocess
 from cxr.deploy import export_targets, parity
 from cxr.deploy.export_images import CheckImages, RunImages, generate_images, read_images
-from cxr.deploy.export_metadata import describe, describe_parity
-from cxr.deploy.export_program import open_session, run_session
-from cxr.deploy.export_targets import Exported, make
+from cxr.deploy.export_program import open_session, run_module, run_session, trace
+from cxr.deploy.export_targets import Exported
 from cxr.deploy.graph import Graph
 from cxr.deploy.onnx_format import (
     CALIBRATED,
@@ -102,11 +100,18 @@ def calibrated(small_densenet: None, recipe: Path, tmp_path_factory: pytest.Temp
 
 
 @pytest.fixture(scope="module")
-def exported(calibrated: Path, nih_root: Path) -> Path:
+def traced(calibrated: Path) -> "torch.export.ExportedProgram":
+    """The model as torch.export's program: traced once, as this takes some seconds."""
+    return trace(Graph(checkpoints.load(calibrated)))
+
+
+@pytest.fixture(scope="module")
+def exported(calibrated: Path, traced: "torch.export.ExportedProgram", nih_root: Path) -> Path:
     """The file that the command writes, compared on the images of the dataset in their own size."""
     path = calibrated.with_suffix(".onnx")
     images = ("--images", nih_root / "images", "--licence", "CC-BY-4.0")
-    assert call("export", calibrated, "--to", "onnx", "--out", path, *images) == 0
+    with mock.patch.object(export_targets, "trace", lambda graph: traced):
+        assert call("export", calibrated, "--to", "onnx", "--out", path, *images) == 0
     return path
 
 
@@ -256,7 +261,7 @@ def test_fp16_says_what_it_costs(
 ) -> None:
     def make_half(checkpoint: checkpoints.Checkpoint, *_: object) -> Exported:
         graph = Graph(checkpoint, half=True).eval()
-        run = lambda images: run_graph(graph, images)  # noqa: E731
+        run = partial(run_module, graph, graph.outputs)
         return Exported(graph, run, lambda metadata: metadata.to_json().encode(), "backbone in float16")
 
     monkeypatch.setattr(command, "make", make_half)
@@ -265,14 +270,6 @@ def test_fp16_says_what_it_costs(
     assert "fp16: mean AUROC 0." in capsys.readouterr().out
     cost = from_json(path.read_text()).cost
     assert cost and 0 < cost.largest < 0.01 and abs(cost.auroc - cost.auroc_fp32) < 0.05
-
-
-def run_graph(graph: Graph, images: AnyArray) -> dict[str, AnyArray]:
-    with torch.inference_mode():
-        return {
-            name: value.numpy()
-            for name, value in zip(graph.outputs, graph(torch.from_numpy(images)), strict=True)
-        }
 
 
 def test_a_smaller_precision_needs_the_images_of_the_run(
@@ -321,14 +318,14 @@ def test_missing_packages_name_their_extra(
 def test_tta_is_in_the_graph(tta: TTA) -> None:
     checkpoint, images = small_resnet(tta)
     graph = Graph(checkpoint).eval()
-    differences = parity.compare(checkpoint, partial(run_graph, graph), images)
+    differences = parity.compare(checkpoint, partial(run_module, graph, graph.outputs), images)
     assert parity.is_equal(differences) and max(differences.values()) < 1e-4
-    values = run_graph(graph, images.squares.numpy())
+    values = run_module(graph, graph.outputs, images.squares.numpy())
     shifted = values[LOGIT] + checkpoint.classifier.logit_shift.numpy()
     assert np.abs(1 / (1 + np.exp(-shifted)) - values[PROBABILITY]).max() > 1e-4
 
 
-def small_resnet(tta: TTA = "none") -> tuple[checkpoints.Checkpoint, CheckImages]:
+def small_resnet(tta: TTA) -> tuple[checkpoints.Checkpoint, CheckImages]:
     config = make_config("resnet18", 40, 32)
     config = config.model_copy(update={"eval": config.eval.model_copy(update={"tta": tta})})
     images = generate_images(preprocess(config))
@@ -336,18 +333,20 @@ def small_resnet(tta: TTA = "none") -> tuple[checkpoints.Checkpoint, CheckImages
         return replace(random_checkpoint("resnet18", images, config), ood=None), images
 
 
-def test_a_resnet_for_torch_export(tmp_path: Path) -> None:
-    checkpoint, images = small_resnet()
-    exported = make(checkpoint, "torch", "fp32", None)
-    differences = parity.compare(checkpoint, exported.run, images)
-    assert parity.is_equal(differences) and max(differences.values()) < 1e-4
-    resize = parity.compare_resize(checkpoint, exported.run, images)
-    assert resize and resize.levels <= 1
-    described = describe(
-        tmp_path, checkpoint, exported.graph, "fp32", "", describe_parity(images, differences, resize), None
-    )
-    file = io.BytesIO(exported.to_bytes(described))
+def test_a_program_for_torch_is_checked_and_read_back(
+    calibrated: Path, traced: "torch.export.ExportedProgram", nih_root: Path, tmp_path: Path, capsys: Said
+) -> None:
+    path = tmp_path / "model.pt2"
+    options = ("--to", "torch", "--out", path, "--images", nih_root / "images")
+    with mock.patch.object(export_targets, "trace", lambda graph: traced):
+        assert call("export", calibrated, *options) == 0
+    said = capsys.readouterr().out
+    assert "torch.export beside PyTorch in float32, 40 given images" in said and "model.pt2 (" in said
     extra = {KEY: ""}
-    torch.export.load(file, extra_files=extra)
-    assert from_json(extra[KEY]) == described
-    assert b"test_export" not in file.getvalue() and b"stack_trace" not in file.getvalue()
+    program = torch.export.load(path, extra_files=extra)
+    found = from_json(extra[KEY])
+    assert max(found.parity.differences.values()) < 1e-4 and found.findings == NIH_14
+    values = run_module(program.module(), found.outputs, portraits(2))
+    assert np.allclose(values[CAM].mean(axis=(2, 3)) + np.array(found.bias), values[LOGIT], atol=1e-5)
+    data = path.read_bytes()
+    assert not any(text in data for text in (b"stack_trace", str(Path(__file__).parents[2]).encode()))

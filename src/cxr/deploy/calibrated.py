@@ -22,7 +22,10 @@ def calibrate_thresholds(run: str, facts: Facts) -> Facts:
         raise CxrError(f"--calibrated: {run} {problem}", "leave --calibrated out, or train again")
     if not any(recalibration.is_fitted):
         if not recalibration.fitted_on:
-            problem = "has no calibration: no run of cxr trained it"
+            why = "no run of cxr trained it"
+            if facts.program != "torch":
+                why = "the model that it was exported from has none"
+            problem = f"has no calibration: {why}"
             raise CxrError(f"--calibrated: {run} {problem}", "leave --calibrated out")
         problem = f"has no calibration: {', '.join(recalibration.unfitted)}"
         hint = "leave --calibrated out, or train with more validation images"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from cxr.arrays import AnyArray, Float32
@@ -89,8 +90,8 @@ def run_session(session: "InferenceSession", images: AnyArray) -> dict[str, Floa
     return dict(zip(names, (np.asarray(value, np.float32) for value in values), strict=True))
 
 
-def run_program(program: ExportedProgram, outputs: Sequence[str], images: AnyArray) -> dict[str, Float32]:
-    """Every output of images uint8 [N, H, W], by torch.export's program."""
+def run_module(module: nn.Module, outputs: Sequence[str], images: AnyArray) -> dict[str, Float32]:
+    """Every output of images uint8 [N, H, W], by the module of a program or by a Graph."""
     with torch.inference_mode():
-        values = program.module()(torch.from_numpy(images))
+        values = module(torch.from_numpy(images))
     return dict(zip(outputs, (value.numpy() for value in values), strict=True))

@@ -13,7 +13,7 @@ from cxr.deploy.export_images import RunImages
 from cxr.deploy.export_program import (
     onnx_bytes,
     open_session,
-    run_program,
+    run_module,
     run_session,
     to_onnx,
     torch_bytes,
@@ -67,7 +67,7 @@ def make(checkpoint: Checkpoint, target: Target, precision: Precision, images: R
     if target == "torch":
         # read back from its bytes, so that what is compared is what will be written
         loaded = torch.export.load(io.BytesIO(torch_bytes(program)))
-        run = partial(run_program, loaded, graph.outputs)
+        run = partial(run_module, loaded.module(), graph.outputs)
         return Exported(graph, run, lambda metadata: torch_bytes(program, metadata.to_json()))
     model, method = to_onnx(program, graph.outputs), ""
     if precision == "fp16":

@@ -102,7 +102,7 @@ def open_onnx(path: Path, program: str = "onnxruntime") -> OnnxRuntime:
     try:
         compute, shapes = start(data)
     except ImportError as error:
-        hint = f"install it: pip install '{program}', or the extra of this name: cxr[{_EXTRAS[program]}]"
+        hint = f"pip install {program}, or the extra: pip install 'cxr[{_EXTRAS[program]}]'"
         raise CxrError(
             f"{path}: needs {program}, which is not installed ({_first_line(error)})", hint
         ) from None
@@ -203,6 +203,8 @@ def make_facts(path: Path, metadata: ExportMetadata, num_features: int, program:
         sha256=metadata.sha256,
         version=metadata.training.versions.get("cxr", ""),
         program=program,
+        # a file of lower precision has other metrics than its checkpoint
+        checkpoint=metadata.training.checkpoint_sha256 if metadata.precision == "fp32" else "",
     )
 
 

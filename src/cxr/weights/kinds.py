@@ -36,7 +36,7 @@ _MAGIC = (
     (b"\xff\xd8\xff", "is an image", "the weights come first, then the images"),
 )
 _SUFFIXES = {
-    ".onnx": ("is an ONNX program", _STATE_DICT),
+    ".onnx": ("is an ONNX program", f"cxr predict runs one that cxr export wrote; else {_STATE_DICT}"),
     ".pb": ("is a TensorFlow program", _CONVERT),
     ".index": ("is a part of a TensorFlow checkpoint", _CONVERT),
     ".meta": ("is a part of a TensorFlow checkpoint", _CONVERT),
