@@ -53,6 +53,28 @@ def draw_overlay() -> None:
     _shrink(target)
 
 
+def draw_server() -> None:
+    """The page of `cxr serve` with some of the demo's images, as a browser shows it at 1280 pixels."""
+    from playwright.sync_api import sync_playwright
+
+    command = ["cxr", "serve", str(RUN), "--port", "0"]
+    images = sorted(Path("data/phantom/images").iterdir())[39:45]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as program:
+        assert server.stdout
+        address = server.stdout.readline().rpartition(" at ")[2].strip()
+        browser = program.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.goto(address)
+        page.set_input_files("#files", images)
+        page.wait_for_selector("#scale:not([hidden])")
+        page.fill("#opacity", "35")
+        page.evaluate("document.activeElement.blur()")
+        page.screenshot(path=PICTURES / "serve.png")
+        browser.close()
+        server.terminate()
+    _shrink(PICTURES / "serve.png")
+
+
 def _shrink(path: Path) -> None:
     """Make a picture at most 800 pixels wide, in 256 colours."""
     with Image.open(path) as image:
@@ -66,3 +88,4 @@ if __name__ == "__main__":
     draw_terminal()
     draw_page()
     draw_overlay()
+    draw_server()

@@ -15,7 +15,7 @@ from tests.helpers.commands import call, read_csv
 from tests.helpers.fakes import write_chexpert, write_lines, write_nih
 
 COMMANDS = ("recipes", "config", "init", "download", "phantom", "check", "pack", "train", "runs", "eval", "compare",
-            "plan", "readers", "checklist", "card", "predict", "explain", "export", "inspect",
+            "plan", "readers", "checklist", "card", "predict", "serve", "explain", "export", "inspect",
             "shortcuts", "robustness")  # fmt: skip
 REPORT = [
     "calibration.csv",
@@ -137,7 +137,7 @@ def test_train_says_what_it_does(recipe: Path, tmp_path: Path, capsys: pytest.Ca
         assert part in said.err
     files = {path.name for path in out.iterdir()} - {"tensorboard"}
     assert files == {
-        "best.safetensors", "config.yaml", "counts.json", "curves.png", "last.pt", "log.jsonl", "train.log",
+        "best.safetensors", "config.yaml", "counts.json", "curves.png", "last.pt", "log.jsonl", "run.json", "train.log",
     }  # fmt: skip
     assert load(out / "config.yaml") == load(recipe, [f"out={out}"])
 

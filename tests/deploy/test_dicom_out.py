@@ -108,10 +108,11 @@ def numbers(report: MeasurementReport) -> dict[str, tuple[float, float, str]]:
     found = {}
     for group in report.get_image_measurement_groups():
         values = [measurement.value for measurement in group.get_measurements()]
-        said = group.get_qualitative_evaluations()[-1].value
-        if group.finding_type is not None:
-            assert isinstance(said, CodedConcept)
+        target, said = (one.value for one in group.get_qualitative_evaluations())
+        assert isinstance(target, CodedConcept) and isinstance(said, CodedConcept)
+        if target != codes.RESEARCH_ONLY:
             found[str(group.tracking_identifier)] = (values[0], values[1], said.value)
+            assert target == codes.code_finding(str(group.tracking_identifier))
     return found
 
 
@@ -130,7 +131,7 @@ def test_a_report_holds_the_numbers_that_the_command_prints(
         assert threshold == pytest.approx(printed["thresholds"][finding], abs=1e-6)
         assert said == ("CALLED" if finding in printed["above"] else "NOT-CALLED")
     texts = list_texts(results / "first_report.dcm")
-    assert f"checkpoint sha256={open_torch(str(run), 'cpu').facts.sha256}" in texts
+    assert f"SHA-256 of the model's file: {open_torch(str(run), 'cpu').facts.sha256}" in texts
     assert any(text.startswith("Research use only, not for diagnosis.") for text in texts)
 
 
@@ -281,6 +282,13 @@ def test_a_name_keeps_its_letters_and_its_character_set(
         assert "PatientComments" not in result
 
 
+def test_a_character_set_that_nobody_knows_is_not_passed_on(tmp_path: Path) -> None:
+    file = write_radiograph(tmp_path / "image.dcm", SpecificCharacterSet="ISO_IR 100")
+    file.write_bytes(file.read_bytes().replace(b"ISO_IR 100", b"ISO_IR 999"))
+    for path in write(file, tmp_path / "out"):
+        assert "SpecificCharacterSet" not in read(path)
+
+
 def test_utf_8_takes_the_place_of_a_character_set_that_lacks_our_letters(tmp_path: Path) -> None:
     file = write_radiograph(tmp_path / "i.dcm", SpecificCharacterSet="ISO_IR 100", PatientName="Müller^Jörg")
     for path in write(file, tmp_path / "out", make_model(("胸水", "Mass"))):
@@ -307,7 +315,8 @@ def test_a_report_warns_says_what_is_calibrated_and_declares_its_codes(tmp_path:
     warning = "Warning: out of distribution: score 2.00 above 1.50."
     assert {"OOD-WARNED", warning, "Note: a note.", "RESEARCH-ONLY"} <= set(texts)
     assert texts.count("CALIBRATED") == 2  # the probability and the threshold of one finding
-    assert not {"52101004", "2667000"} & set(texts)  # SNOMED CT's codes for present and absent
+    # SNOMED CT's codes for present and absent, DICOM's for a finding and an impression
+    assert not {"52101004", "2667000", "121071", "121073"} & set(texts)
 
 
 def test_codes_are_those_of_the_standard_where_it_has_them() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cxr import __version__
-from cxr.cli import behaviour, data, deploy, models, paper, training
+from cxr.cli import behaviour, data, deploy, models, paper, serving, training
 from cxr.status import run
 from cxr.streams import show
 
@@ -19,7 +19,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 
-for part in (data, training, models, deploy, behaviour, paper):  # the order of --help
+for part in (data, training, models, deploy, serving, behaviour, paper):  # the order of --help
     app.add_typer(part.app)
 
 

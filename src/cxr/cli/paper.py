@@ -45,8 +45,12 @@ def card(
         Path | None,
         typer.Option(help="Folder of the card and the weights; card in the run folder by default."),
     ] = None,
+    with_hashes: Annotated[
+        bool,
+        typer.Option("--with-hashes", help="Keep hashes of patients and folders in the copy of the weights."),
+    ] = False,
 ) -> None:
     """Write a model card of a run, beside a copy of its weights."""
     from cxr.commands.card import card as run_card
 
-    run_card(run, overrides or [], out)
+    run_card(run, overrides or [], out, with_hashes)

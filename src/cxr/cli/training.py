@@ -14,6 +14,7 @@ app = typer.Typer()
     epilog=example(
         "cxr train nih_densenet121 data.root=/data/nih train.epochs=3",
         "cxr train runs/nih_densenet121 --resume",
+        "cxr train --repeat runs/nih_densenet121",
         "torchrun --nproc-per-node 4 -m cxr train nih_densenet121",
     )
 )
@@ -26,11 +27,24 @@ def train(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run in the run folder.")
     ] = False,
+    repeat: Annotated[
+        bool, typer.Option("--repeat", help="Train a run again into RUN-repeat; report what differs.")
+    ] = False,
+    allow_changes: Annotated[
+        bool, typer.Option("--allow-changes", help="With --repeat: inputs may differ from the run's.")
+    ] = False,
 ) -> None:
     """Train a classifier; packs the images first where needed."""
     from cxr.commands import train as jobs
+    from cxr.commands.repeat import repeat as repeat_run
+    from cxr.errors import CxrError
 
-    jobs.train(config, overrides or [], resume, overwrite)
+    if repeat:
+        repeat_run(config, overrides or [], resume, overwrite, allow_changes)
+    elif allow_changes:
+        raise CxrError("--allow-changes: goes with --repeat alone", "leave it out")
+    else:
+        jobs.train(config, overrides or [], resume, overwrite)
 
 
 @app.command(

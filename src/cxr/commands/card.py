@@ -1,5 +1,6 @@
 """cxr card: a model card of a run, beside its weights."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,18 +8,21 @@ from cxr.checklist import card as model_card
 from cxr.checklist.gather import gather
 from cxr.commands.run_folder import refuse_external, report_folder
 from cxr.console import say
-from cxr.model.checkpoint import find
+from cxr.model import checkpoint as checkpoints
+from cxr.model.shared import make_shareable
 from cxr.report.run_files import LOG, read_log
+from cxr.report.run_record import read_record
 from cxr.streams import show
 
 
-def card(run: Path, overrides: Sequence[str], out: Path | None) -> Path:
+def card(run: Path, overrides: Sequence[str], out: Path | None, with_hashes: bool = False) -> Path:
     """Write a model card and a copy of the checkpoint into one folder, ready to be uploaded.
 
     Args:
         run: Run folder or checkpoint.
         overrides: KEY=VALUE texts, such as data.root=FOLDER.
         out: The folder; None is `card` in the run folder.
+        with_hashes: Copy the checkpoint as it is, with hashes of patients and folders of the recipe.
 
     Returns:
         The card.
@@ -29,8 +33,7 @@ def card(run: Path, overrides: Sequence[str], out: Path | None) -> Path:
     refuse_external(run)
     facts = gather(run, overrides)
     folder = report_folder(run, out, "card")
-    weights = find(run)
-    gaps = model_card.write(facts, _seconds(weights.parent), weights.read_bytes(), folder)
+    gaps = model_card.write(facts, _copy(run, with_hashes), folder)
     say("for the author to add:")
     for gap in gaps:
         say(f"- {gap}")
@@ -39,6 +42,23 @@ def card(run: Path, overrides: Sequence[str], out: Path | None) -> Path:
     path = folder / model_card.CARD
     show(f"card: {path}")
     return path
+
+
+def _copy(run: Path, with_hashes: bool) -> model_card.Copy:
+    """The checkpoint as it is handed on, with what the run folder knows of its making."""
+    path = checkpoints.find(run)
+    if with_hashes:
+        weights = path.read_bytes()
+    else:
+        weights = checkpoints.to_bytes(make_shareable(checkpoints.load(run)))
+    record = read_record(path.parent)
+    return model_card.Copy(
+        weights,
+        hashlib.sha256(weights).hexdigest(),
+        with_hashes,
+        _seconds(path.parent),
+        record.begun.environment if record else None,
+    )
 
 
 def _seconds(run: Path) -> float | None:

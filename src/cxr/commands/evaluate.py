@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from cxr.commands.run_folder import home_of
 from cxr.commands.targets import (
     Target,
     Targets,
@@ -110,7 +111,7 @@ def _home(model: Target, recipe: Path | None) -> Path:
         name = str(model.path) if is_published(model.path) else _file_name(model.path)
         safe_name = re.sub(r"[^A-Za-z0-9_.+-]+", "_", name)
         return Path("runs") / short_name(f"{safe_name}_on_{recipe.stem}")
-    return model.path if is_folder(model.path) else model.path.parent
+    return home_of(model.path)
 
 
 def _report_name(split: str, targets: Targets) -> str:

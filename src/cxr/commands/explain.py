@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cxr.commands.run_folder import report_folder
 from cxr.console import out as terminal
 from cxr.device import choose_device
 from cxr.errors import CxrError
@@ -16,7 +17,6 @@ from cxr.explain.score import score_boxes
 from cxr.model import checkpoint as checkpoints
 from cxr.model.candidate import check_unchanged, evaluation_config
 from cxr.model.external import is_external
-from cxr.paths import is_folder
 from cxr.report.terminal import render
 from cxr.streams import show
 
@@ -81,8 +81,7 @@ def explain(
          + (f"images of {frame} pixels" if frame else "the images' files")),
         ("model", f"{trained.config.model.backbone} at {trained.config.image.size} pixels"),
     )  # fmt: skip
-    home = run if is_folder(run) else run.parent
-    folder = out or home / f"explain_{chosen.replace('+', 'p')}"
+    folder = report_folder(run, out, f"explain_{chosen.replace('+', 'p')}")
     document.write(scored, about, folder)
     terminal().print(render(*document.summary(scored, about)))
     page = folder / "explain.html"

@@ -10,6 +10,7 @@ from typing import Literal, NoReturn, get_args
 from cxr.config.load import override, refuse_blanks
 from cxr.config.recipes import is_recipe_name
 from cxr.config.schema import Eval, EvalOnly
+from cxr.download import hub
 from cxr.errors import CxrError
 from cxr.evaluation.join import LabelOptions
 from cxr.labels.duplicates import Duplicates
@@ -93,9 +94,10 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[Path], list[str]]:
     Raises:
         CxrError: No path, a path given twice, out=FOLDER, or blanks around an equals sign.
     """
-    # `a = b` may be the name of a file
-    refuse_blanks([text for text in arguments if not os.path.exists(text)])
-    overrides = [text for text in arguments if "=" in text and not os.path.exists(text)]
+    # a file may have = in its name, and hub:...#sha256=DIGITS has
+    named = [text for text in arguments if hub.is_named(text) or os.path.exists(text)]
+    refuse_blanks([text for text in arguments if text not in named])
+    overrides = [text for text in arguments if "=" in text and text not in named]
     paths = [Path(text) for text in arguments if text not in overrides]
     for text in overrides:
         if text.startswith("out="):

@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,7 @@ from cxr.console import count, err, say, warn
 from cxr.data.counts import counts, warnings
 from cxr.data.dataset import Dataset, list_dataset
 from cxr.errors import CxrError, Interrupted
+from cxr.labels.files_read import noting_files
 from cxr.paths import exists, is_folder
 from cxr.report.terminal import render
 from cxr.resume_command import command, print_resume_command
@@ -42,36 +43,62 @@ def pack(config: Path, overrides: Sequence[str], overwrite: bool, update: bool) 
 
 
 def train(config: Path, overrides: Sequence[str], resume: bool, overwrite: bool) -> None:
-    """Train, packing first what is not packed yet.
+    """Train, packing first what is not packed yet."""
+    recipe = _follow_moved_run(config, overrides, load(config, overrides), resume)
+    run_recipe(
+        recipe,
+        resume,
+        overwrite,
+        lambda options: command("train", config, *overrides, *options),
+        lambda: command("train", recipe.out / OF_RUN, "--resume"),
+    )
+
+
+def run_recipe(
+    recipe: Config,
+    resume: bool,
+    overwrite: bool,
+    name_command: Callable[[Sequence[str]], str],
+    name_resume: Callable[[], str],
+    check: Callable[[Dataset], None] = lambda _: None,
+) -> bool:
+    """Train a recipe; returns whether this process is the first of the training.
 
     The order matters, cheapest first: 1. the recipe and the run folder, 2. tables, splits, files, labels and
     stores, 3. for a resumed run, whether it is the same run, 4. weights, 5. packing, 6. training.
+
+    Args:
+        recipe: The config.
+        resume: Continue from last.pt.
+        overwrite: Replace the run in the run folder.
+        name_command: This command with other options, for messages.
+        name_resume: The command that resumes the run once it has saved itself.
+        check: Refuses a dataset; called before packing, where that is possible, and after it.
     """
     from cxr.distributed import join_world
     from cxr.training.train import Stopped
     from cxr.training.train import train as run_training
 
-    options = ["--resume"] * resume + ["--overwrite"] * overwrite
-    recipe = _follow_moved_run(config, overrides, load(config, overrides), resume)
-    _check_run_folder(recipe.out, resume, overwrite, command("train", config, *overrides, "--resume"))
+    _check_run_folder(recipe.out, resume, overwrite, name_command(["--resume"]))
     before = _time_of_save(recipe.out)
 
     def again() -> str:
         if _time_of_save(recipe.out) != before:  # this run has saved itself
-            return command("train", recipe.out / OF_RUN, "--resume")
-        return command("train", config, *overrides, *options)
+            return name_resume()
+        return name_command(["--resume"] * resume + ["--overwrite"] * overwrite)
 
     with join_world(recipe.device) as world, print_resume_command(again) if world.is_first else nullcontext():
         with world.first_alone():
-            dataset = _open(recipe, world, resume)
+            dataset, label_files = _open(recipe, world, resume, check)
         if world.is_first:
             _print_counts(dataset)
         try:
-            run_training(recipe, dataset, world, resume)
+            run_training(recipe, dataset, world, resume, label_files)
         except Stopped as stopped:
             raise Interrupted(stopped.signal, saved=True) from None
     if world.is_first:
         show(f"{recipe.out / 'best.safetensors'}; next: cxr eval {shlex.quote(str(recipe.out))}")
+    return world.is_first
 
 
 def _time_of_save(out: Path) -> int | None:
@@ -82,16 +109,23 @@ def _time_of_save(out: Path) -> int | None:
         return None
 
 
-def _open(recipe: Config, world: "World", resume: bool) -> Dataset:
-    """The dataset, packed by the first process while the others wait."""
+def _open(
+    recipe: Config, world: "World", resume: bool, check: Callable[[Dataset], None]
+) -> tuple[Dataset, list[Path]]:
+    """(the dataset, packed by the first process while the others wait; the files that list it)."""
     from cxr.model.load_weights import check_weights
     from cxr.training.run import check_before_packing
 
-    listed = list_dataset(recipe, may_pack=world.is_first)
+    with noting_files() as label_files:
+        listed = list_dataset(recipe, may_pack=world.is_first)
     check_before_packing(recipe, listed, world, resume)
+    if listed.is_certain:
+        check(listed.plan())
     if not resume:  # last.pt holds every tensor
         check_weights(recipe.model, download=True)
-    return listed.open(may_pack=world.is_first)
+    dataset = listed.open(may_pack=world.is_first)
+    check(dataset)
+    return dataset, label_files
 
 
 def _follow_moved_run(config: Path, overrides: Sequence[str], recipe: Config, resume: bool) -> Config:

@@ -84,7 +84,7 @@ class Model(Section):
     ] = "densenet121"  # fmt: skip
     """Architecture, built by torchvision."""
     weights: Annotated[str, AfterValidator(os.path.expanduser)] = "imagenet"
-    """Initial weights: imagenet, xrv:NAME (torchxrayvision), none, a file, FILE#NETWORK, or a run folder."""
+    """Initial weights: imagenet, xrv:NAME, hub:OWNER/NAME@REVISION, none, a file, FILE#NETWORK or a run."""
     head_findings: Annotated[str | tuple[str, ...] | None, AfterValidator(_expand_findings)] = None
     """Findings of the outputs of a weight file, in order: a list, nih14, chexpert14 or chexpert5."""
     stem: Literal["rgb", "grey"] = "rgb"

@@ -7,7 +7,7 @@ writers, overlays and pages, so that they are the same for a run and for a file 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -17,6 +17,10 @@ from cxr.evaluation.thresholds import Thresholds
 from cxr.images.grey import Grey
 from cxr.images.prepare import Preprocess
 from cxr.model.ood import MeasuredLimit
+
+if TYPE_CHECKING:  # they import pandas, which an exported file needs nowhere
+    from cxr.evaluation.study_rows import Unit
+    from cxr.evaluation.units import Combine
 
 BATCH_SIZE = 32
 
@@ -36,8 +40,12 @@ class Facts:
         size: Width and height in pixels of what the network sees.
         num_features: D, the length of an embedding.
         sha256: Of the file with the weights; empty of a model that is no file of cxr.
+        checkpoint: SHA-256 of the checkpoint whose metrics are this model's; empty where that is not known.
         version: The version of cxr that trained it; empty where that is not known.
         program: What computes it: torch, onnxruntime or openvino.
+        unit: What the run is evaluated by, as the key `eval.unit`.
+        combine: How probabilities of several images become one, as the key `eval.combine`.
+        views: Those that it was trained on; None for all of its dataset, or where that is not known.
     """
 
     name: str
@@ -52,6 +60,10 @@ class Facts:
     sha256: str = ""
     version: str = ""
     program: str = "torch"
+    unit: "Unit" = "image"
+    combine: "Combine" = "max"
+    views: tuple[str, ...] | None = None
+    checkpoint: str = ""
 
 
 class Answers(Protocol):

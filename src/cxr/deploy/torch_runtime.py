@@ -70,6 +70,10 @@ def make_runtime(run: Path | str, checkpoint: Checkpoint) -> TorchRuntime:
         num_features=checkpoint.classifier.head.in_features,
         sha256=checkpoint.sha256,
         version=metadata.versions.get("cxr", ""),
+        unit=metadata.config.eval.unit,
+        combine=metadata.config.eval.combine,
+        views=metadata.config.data.views,
+        checkpoint=checkpoint.sha256,
     )
     return TorchRuntime(facts, checkpoint)
 

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from cxr.arrays import Bool, Float32
 
@@ -77,6 +76,8 @@ def read_column(cells: Sequence[str]) -> LabelColumn:
         cells: [N] cells, as the table writes them.
     """
     # each distinct word is read once: a million cells say a handful of words
+    import pandas as pd  # here, as views of DICOM files are read without it
+
     codes, words = pd.factorize(np.array(cells, dtype=object))
     labels = [read_label(str(word)) for word in words]
     is_wrong = np.array([label is None for label in labels], bool)[codes]  # [N]

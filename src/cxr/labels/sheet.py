@@ -17,6 +17,7 @@ from cxr.console import say
 from cxr.csv_files import csv_text
 from cxr.errors import CxrError
 from cxr.fields.identity import normalise
+from cxr.labels.files_read import note_file
 from cxr.paths import refuse_pipe
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
@@ -108,6 +109,7 @@ def read_sheet(path: Path) -> Sheet:
         CxrError: No file, not readable as CSV, a row of another length than the header, no rows.
     """
     refuse_pipe(path)
+    note_file(path)
     try:
         sheet = _parse(path, decode_text(path, _read_bytes(path)))
     except FileNotFoundError:

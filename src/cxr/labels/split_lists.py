@@ -8,6 +8,7 @@ from pathlib import Path
 from cxr.errors import CxrError
 from cxr.fields.identity import normalise
 from cxr.labels.columns import find_name
+from cxr.labels.files_read import note_file
 from cxr.labels.lookup import map_unique, stem
 from cxr.labels.problems import shorten_problems
 from cxr.labels.sheet import decode_text
@@ -102,6 +103,7 @@ def read_names(path: Path, known: Container[str] = ()) -> list[str]:
         CxrError: Not a text file, or empty.
     """
     hint = "a list has an image name a line"
+    note_file(path)
     try:
         lines = decode_text(path, path.read_bytes(), "list of names").splitlines()
     except (UnicodeDecodeError, OSError) as problem:

@@ -95,7 +95,13 @@ def evaluation_config(trained: Config, findings: Sequence[str], overrides: Seque
 
 
 def check_unchanged(config: Config, trained: Metadata, run: Path) -> None:
-    """Refuse overrides of what the checkpoint fixes: pixels, findings, and all that belongs to training."""
+    """Refuse overrides of what the checkpoint fixes: pixels, findings, and all that belongs to training.
+
+    Of a copy for others, which names no folder, that of the dataset must be given.
+    """
+    if trained.is_shared and config.data.root == trained.config.data.root:
+        problem = f"{run}: does not say where its dataset is: folders were left out by cxr card"
+        raise CxrError(problem, "data.root=FOLDER")
     problems = []
     if preprocess(config) != trained.preprocess:
         problems.append(f"{run}: trained on {trained.preprocess}, asked to read {preprocess(config)}")

@@ -1,11 +1,8 @@
 """best.safetensors, which rebuilds the model, and last.pt, from which a run resumes; both are atomic."""
 
 import json
-import platform
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +13,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from cxr.config.schema import Config
+from cxr.download import hub
 from cxr.errors import CxrError
 from cxr.evaluation import recalibration as calibrated
 from cxr.evaluation import thresholds as operating_points
@@ -50,6 +48,7 @@ class Metadata(BaseModel):
     """The JSON in the header of a checkpoint; files of format 1 carry no checksum.
 
     `patient_key` is the id of the key by which its patients and images are hashed, empty without a key.
+    `is_shared`: hashes and folders were left out, see `model.shared`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -68,6 +67,7 @@ class Metadata(BaseModel):
     familiarity: MeasuredLimit | None = None
     """Of the OOD detector; the field keeps its first name, which older checkpoints have."""
     patient_key: str = ""
+    is_shared: bool = False
 
     @model_validator(mode="after")
     def _values_can_be_used(self) -> "Metadata":
@@ -108,15 +108,6 @@ class Checkpoint:
     ood: OODDetector | None = None
     images: dict[str, Tensor] = field(default_factory=dict)
     sha256: str = ""
-
-
-def versions() -> dict[str, str]:
-    """Versions that a result depends on; a package that is installed under another name is left out."""
-    found = {"python": platform.python_version()}
-    for name in ("cxr", "torch", "torchvision", "numpy", "opencv-python-headless", "scikit-learn"):
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
@@ -251,8 +242,10 @@ def _take(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def find(run: Path) -> Path:
-    """The checkpoint file that RUN means."""
+    """The checkpoint file that RUN means, downloaded where it is hub:OWNER/NAME@REVISION."""
     check_there(run)
+    if hub.is_named(run):
+        return hub.fetch_weights(run)
     path = run / BEST if run.is_dir() else run
     if not path.is_file():
         problem = f"no {BEST} in it" if run.is_dir() else "no such run folder or checkpoint file"

@@ -9,12 +9,13 @@ from cxr.config.load import override
 from cxr.config.schema import Config, Data, Image, Model
 from cxr.console import say
 from cxr.data.dataset import Dataset, preprocess
+from cxr.environment import versions
 from cxr.errors import CxrError
 from cxr.evaluation import recalibration as calibrated
 from cxr.evaluation import thresholds as operating_points
 from cxr.findings import GROUPS, concept
 from cxr.model import checkpoint as checkpoints
-from cxr.model.checkpoint import Checkpoint, Metadata, SplitIdentity, versions
+from cxr.model.checkpoint import Checkpoint, Metadata, SplitIdentity
 from cxr.model.classifier import Classifier
 from cxr.model.external import ExternalModel, is_external, open_external
 from cxr.model.external_report import describe_assumptions, describe_outputs, describe_probabilities

@@ -70,6 +70,8 @@ def unknown_training(checkpoint: Checkpoint) -> str:
     """Why it is unknown on which patients and images the model was trained; empty where it is known."""
     metadata = checkpoint.metadata
     if not len(checkpoint.patients.get("train", _NO_HASHES)):
+        if metadata.is_shared:
+            return "this is a copy for others (cxr card), from which the hashes of patients were left out"
         remembered = metadata.config.train.remember_patients
         reason = "" if remembered else " (train.remember_patients was false)"
         return f"the checkpoint holds no patients{reason}"

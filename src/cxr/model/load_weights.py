@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cxr.config.schema import Model
+from cxr.download import hub
 from cxr.errors import CxrError
 from cxr.findings import find
 from cxr.model import imagenet, xrv
@@ -24,7 +25,7 @@ from cxr.weights.values import read_value, read_values
 def load_weights(
     classifier: Classifier, weights: str, findings: Sequence[str], head_findings: Sequence[str] | None = None
 ) -> LoadReport:
-    """Fill the classifier from `imagenet`, `xrv:NAME`, `none`, a file or a run, whole backbone or not at all.
+    """Fill the classifier from `imagenet`, `xrv:NAME`, `hub:NAME`, `none`, a file or a run: all or nothing.
 
     Args:
         classifier: What is filled.
@@ -103,6 +104,8 @@ def _is_on_disk(weights: str, backbone: str) -> bool:
     """Whether weights can be opened without a network."""
     if xrv.is_named(weights):
         return xrv.path_of(_find_published(weights, backbone)).is_file()
+    if hub.is_named(weights):
+        return hub.find(weights) is not None
     return weights != "imagenet" or imagenet.path_of(backbone).is_file()
 
 

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -18,10 +18,12 @@ from cxr.errors import CxrError
 from cxr.files import clear_leftovers, explain_os_errors, only_one, write_text
 from cxr.model import checkpoint as checkpoints
 from cxr.report.run_files import COUNTS, CURVES, LOG, RECIPE, TEXT_LOG, TRACKER_RUNS, read_lines
+from cxr.report.run_record import RECORD
 from cxr.training.compiled import Compiled
 from cxr.training.continued import command_from_weights, describe_changes
 from cxr.training.graphed import can_replay, record_graphs
 from cxr.training.profile import PROFILE, TRACE
+from cxr.training.record import add_session, write_record
 from cxr.training.resume import restore
 from cxr.training.run import Run
 from cxr.training.state import TrainState, new_state
@@ -36,8 +38,10 @@ def lock_folder(out: Path, is_first: bool) -> AbstractContextManager[None]:
     return only_one(out / ".lock", f"{out}: another process is training in this folder")
 
 
-def start_or_resume(run: Run, resume: bool) -> TrainState:
+def start_or_resume(run: Run, resume: bool, label_files: Sequence[Path] = ()) -> TrainState:
     """The state before the first step, or as last.pt has it; the run folder is ready for the log.
+
+    `label_files` are the tables and lists that the dataset was read from, for run.json.
 
     Raises:
         CxrError: First weights that cannot be loaded; a last.pt that is damaged or of another run.
@@ -51,6 +55,7 @@ def start_or_resume(run: Run, resume: bool) -> TrainState:
         if world.is_first:
             say(str(report))
             _start_folder(config, run.dataset)
+            write_record(run, label_files)
         return state
 
     # last.pt holds every tensor: first weights are not loaded again, and may be gone.
@@ -62,6 +67,7 @@ def start_or_resume(run: Run, resume: bool) -> TrainState:
     _check_step(state, run.steps_per_epoch, config.out)
     if world.is_first:
         _write_recipe(config)  # the folder or the data may have moved, the schedule may be longer
+        add_session(run)
         _warn_other_device(saved, world.device)
         _report_resumed(config, before, state)
     return state
@@ -89,7 +95,8 @@ def _report_resumed(config: Config, before: Train, state: TrainState) -> None:
 
 def _start_folder(config: Config, dataset: Dataset) -> None:
     """Remove the files of an earlier run, write config.yaml and counts.json."""
-    for name in (checkpoints.BEST, checkpoints.LAST, LOG, TEXT_LOG, CURVES, TRACKER_RUNS, TRACE, PROFILE):
+    own = (checkpoints.BEST, checkpoints.LAST, LOG, TEXT_LOG, CURVES, TRACKER_RUNS, TRACE, PROFILE, RECORD)
+    for name in own:
         (config.out / name).unlink(missing_ok=True)
     _write_recipe(config)
     write_text(config.out / COUNTS, json.dumps(dataset.counts(), indent=2) + "\n")

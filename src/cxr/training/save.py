@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 
 from cxr.data.dataset import preprocess
+from cxr.environment import versions
 from cxr.evaluation import recalibration as calibrated
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.predictions import Predictions
@@ -71,7 +72,7 @@ def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> chec
         epoch=len(state.history),
         step=state.step,
         validation={name: number_or_none(value) for name, value in state.history[-1].items()},
-        versions=checkpoints.versions(),
+        versions=versions(),
         patient_key=hasher.key_id if remember else "",
     )
     patients, images = run.hashes

@@ -7,7 +7,7 @@ what the uninterrupted run computes, bit for bit on the CPU.
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,8 +65,21 @@ class _Session:
     profiler: StepProfiler
 
 
-def train(config: Config, dataset: Dataset, world: World, resume: bool = False) -> Path:
+def train(
+    config: Config,
+    dataset: Dataset,
+    world: World,
+    resume: bool = False,
+    label_files: Sequence[Path] = (),
+) -> Path:
     """Train to the end of the recipe; returns the run folder with best.safetensors, last.pt and log.jsonl.
+
+    Args:
+        config: The recipe.
+        dataset: Rows, targets and pixels.
+        world: The processes.
+        resume: Whether to continue from last.pt.
+        label_files: What the dataset was read from, for run.json.
 
     Raises:
         CxrError: A recipe or dataset that cannot be trained, a loss that is not finite, a full disk.
@@ -79,7 +92,7 @@ def train(config: Config, dataset: Dataset, world: World, resume: bool = False) 
         run = prepare(config, dataset, world)
         # The folder is locked before a file in it is read or removed.
         with lock_folder(config.out, world.is_first), explain_no_memory(config), _log_early_end(text_log):
-            state = start_or_resume(run, resume)
+            state = start_or_resume(run, resume, label_files)
             if world.is_first:
                 text_log.open(config.out, resume)  # after a refusal to resume: train.log stays as it is
             _train_epochs(run, state, text_log)

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from cxr import paths
+from cxr.download import hub
 from cxr.errors import CxrError
 from cxr.weights.errors import WeightsError, visible
 from cxr.weights.kinds import MAX_HEADER
@@ -16,7 +17,12 @@ _CONVERT = "cxr reads PyTorch and safetensors files: convert it first"
 
 
 def split_choice(text: str) -> tuple[Path, str]:
-    """(file, which of its networks) of FILE or FILE#NAME; an existing file may have a `#` in its name."""
+    """(file, which of its networks) of FILE or FILE#NAME; an existing file may have a `#` in its name.
+
+    hub:OWNER/NAME@REVISION#sha256=DIGITS is one name.
+    """
+    if hub.is_named(text):
+        return Path(text), ""
     path, mark, choice = text.rpartition("#")
     try:
         has_choice = bool(mark) and not Path(text).exists() and Path(path).exists()
@@ -33,6 +39,9 @@ def check_there(model: str | Path) -> None:
     """
     path, _ = split_choice(str(model))
     if str(model).startswith("xrv:"):
+        return
+    if hub.is_named(model):
+        hub.parse(model)
         return
     paths.refuse_pipe(path)
     hint = "give the run folder that cxr train wrote, such as runs/nih_densenet121"
@@ -54,7 +63,9 @@ def _near(path: Path) -> str:
 
 
 def is_from_elsewhere(run: str | Path) -> bool:
-    """Whether a model is a file that cxr did not write: no run, checkpoint, table or recipe."""
+    """Whether a model is a file that cxr did not write: no run, checkpoint, hub:NAME, table or recipe."""
+    if hub.is_named(run):
+        return False
     path, _ = split_choice(str(run))
     if path.suffix.lower() in (".csv", *_RECIPES):
         return False
@@ -81,9 +92,14 @@ def _read_metadata(path: Path) -> dict[str, str]:
 def locate(path: Path) -> Path:
     """The file of weights that a path means: itself, or the best checkpoint of a run folder.
 
+    hub:OWNER/NAME@REVISION is downloaded, unless it is in the cache folder.
+
     Raises:
         WeightsError: Nothing is there, or a folder of another kind.
+        CxrError: It cannot be downloaded.
     """
+    if hub.is_named(path):
+        return hub.fetch_weights(path)
     if path.is_dir():
         return _locate_in_folder(path)
     if path.exists() and not path.is_file():
@@ -97,9 +113,8 @@ def locate(path: Path) -> Path:
             raise WeightsError(
                 [problem.removeprefix(f"{path}: ") for problem in error.problems], error.hint
             ) from None
-        raise WeightsError(
-            f"no such file{_near(path)}", "give imagenet, xrv:NAME, none, a checkpoint file or a run"
-        )
+        hint = "give imagenet, xrv:NAME, hub:OWNER/NAME@REVISION, none, a checkpoint file or a run"
+        raise WeightsError(f"no such file{_near(path)}", hint)
     return path
 
 

@@ -53,6 +53,7 @@ COMMENT = CodedConcept("121106", "DCM", "Comment")
 SOURCE_OF_OVERLAY = CodedConcept("121322", "DCM", "Source image for image processing operation")
 RADIOGRAPHY = CodedConcept("168537006", "SCT", "Plain radiography")
 
+TARGET = _private("TARGET", "Finding that the model looks for")
 THRESHOLD = _private("THRESHOLD", "Threshold of the probability")
 CALL = _private("CALL", "Probability against its threshold")
 CALLED = _private("CALLED", "Called: probability at or above its threshold")

@@ -3,7 +3,7 @@
 from io import BytesIO
 
 from pydicom import Dataset
-from pydicom.charset import convert_encodings, decode_bytes, encode_string
+from pydicom.charset import convert_encodings, decode_bytes, encode_string, python_encoding
 from pydicom.valuerep import PN_DELIMS, TEXT_VR_DELIMS
 
 from cxr.deploy.dicom_out.source import Source
@@ -34,10 +34,15 @@ def _choose_character_set(
 ) -> str | list[str]:
     """The set that was given, empty for none, if it has the letters of all texts; else UTF-8."""
     if all(text.isascii() for text in all_texts):  # these letters are in every set
-        return character_set
+        return character_set if _is_known(character_set) else ""
     # several sets with escapes between them are kept for what came in them, and not given other letters
     may_keep = isinstance(character_set, str) or all(text.isascii() for text in ours)
     return character_set if may_keep and _has_letters(character_set, all_texts) else _UTF_8
+
+
+def _is_known(character_set: str | list[str]) -> bool:
+    names = [character_set] if isinstance(character_set, str) else character_set
+    return all(name in python_encoding for name in names)
 
 
 def _list_texts(result: Dataset) -> list[str]:
@@ -48,7 +53,7 @@ def _list_texts(result: Dataset) -> list[str]:
 
 def _has_letters(character_set: str | list[str], texts: list[str]) -> bool:
     """Whether texts are read again as they are from their bytes in a character set."""
-    if not character_set:
+    if not character_set or not _is_known(character_set):
         return False
     encodings = convert_encodings(character_set)
     return all(

@@ -1,7 +1,8 @@
 """The structured report of one image: a measurement group (TID 1501) for each finding, in TID 1500.
 
 Nothing in it says that a finding is present or absent: each has a probability, a threshold, and on which side
-of the threshold the probability is.
+of the threshold the probability is. DICOM's concept "Finding" is not used, since a viewer that lists findings
+would list all of them.
 """
 
 import uuid
@@ -84,7 +85,7 @@ def _describe_device(model: Model) -> ObserverContext:
 
 
 def _identify_algorithm(model: Model) -> AlgorithmIdentification:
-    checksum = [f"checkpoint sha256={model.facts.sha256}"] if model.facts.sha256 else []
+    checksum = [f"SHA-256 of the model's file: {model.facts.sha256}"] if model.facts.sha256 else []
     return AlgorithmIdentification(
         name=fit_text(model.facts.name, _MAX_TEXT), version=model.software, parameters=checksum
     )
@@ -127,13 +128,15 @@ def _describe_finding(
     method = ours.CALIBRATED if finding in model.calibrated else None
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(identifier=fit_text(finding, 64)),
-        finding_type=ours.code_finding(finding),
         algorithm_id=_identify_algorithm(model),
         measurements=[
             _measure(ours.PROBABILITY, probability, method),
             _measure(ours.THRESHOLD, threshold, method),
         ],
-        qualitative_evaluations=[QualitativeEvaluation(ours.CALL, called)],
+        qualitative_evaluations=[
+            QualitativeEvaluation(ours.TARGET, ours.code_finding(finding)),
+            QualitativeEvaluation(ours.CALL, called),
+        ],
         source_images=_refer_to(source),
     )
 

@@ -3,14 +3,19 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 from cxr.fields.people import read_age, read_sex
 from cxr.fields.views import KNOWN, read_view
 from cxr.images.dicom.detect import is_dicom, load_pydicom
 
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
 _FIRST_BYTES = 512
 _TEXTS = ["ViewPosition", "ImageLaterality", "Laterality", "PatientAge", "PatientSex"]
 _VIEW_CODES = "ViewCodeSequence"
+_UPLOADED = ["ViewPosition", _VIEW_CODES, "StudyInstanceUID", "Rows", "Columns"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,38 @@ class Header:
     laterality: str = ""
     age: float = math.nan
     sex: str = ""
+
+
+@dataclass(frozen=True)
+class UploadHeader:
+    """What an upload's header says about the image and its study; empty or 0 where nothing is said.
+
+    Attributes:
+        view: As of `Header`.
+        study: Identifier of the study: it leads to the patient, and is only compared.
+        rows, columns: Size in pixels.
+    """
+
+    view: str = ""
+    study: str = ""
+    rows: int = 0
+    columns: int = 0
+
+
+def read_upload_header(file: BinaryIO) -> UploadHeader:
+    """The header of a DICOM file in memory; an empty one of a damaged file. pydicom is loaded already."""
+    from cxr.images.dicom.dataset import read_dataset  # imports pydicom, which is optional
+
+    try:
+        dataset = read_dataset(file, only=_UPLOADED)
+        return UploadHeader(
+            view=_find_view(dataset),
+            study=str(dataset.get("StudyInstanceUID") or "").strip(),
+            rows=int(dataset.get("Rows") or 0),
+            columns=int(dataset.get("Columns") or 0),
+        )
+    except Exception:  # hostile bytes make pydicom raise anything; decoding refuses the file
+        return UploadHeader()
 
 
 def read_header(path: Path) -> Header:
@@ -50,19 +87,21 @@ def read_header(path: Path) -> Header:
             dataset = read_dataset(file, only=[*_TEXTS, _VIEW_CODES])
         # none of these names the patient
         text = {keyword: str(dataset.get(keyword) or "").strip().upper() for keyword in _TEXTS}
-        codes = [str(code.get("CodeMeaning", "")).lower() for code in dataset.get(_VIEW_CODES) or ()]
+        view = _find_view(dataset)
     except Exception:  # hostile bytes make pydicom raise anything; packing refuses the file by name
         return Header()
     side = text["ImageLaterality"] or text["Laterality"]
     return Header(
-        view=_read_view(text["ViewPosition"], codes),
+        view=view,
         laterality=side if side in ("R", "L", "B", "U") else "",
         age=read_age(text["PatientAge"]),
         sex=read_sex(text["PatientSex"]),
     )
 
 
-def _read_view(position: str, codes: list[str]) -> str:
+def _find_view(dataset: "Dataset") -> str:
     """The view by the rule of `read_view`, of the position, else of the first code that says a known view."""
+    position = str(dataset.get("ViewPosition") or "").strip().upper()
+    codes = [str(code.get("CodeMeaning", "")).lower() for code in dataset.get(_VIEW_CODES) or ()]
     views = [read_view(text) for text in (position, *codes)]
     return next((view for view in views if view in KNOWN), views[0])

@@ -31,6 +31,7 @@ from cxr.fields.identity import normalise, normalise_ids
 from cxr.findings import NIH_14, NO_FINDING, canonical
 from cxr.labels.classes import split_words
 from cxr.labels.columns import account
+from cxr.labels.files_read import note_file
 from cxr.labels.lookup import list_folder, stem
 from cxr.labels.reading import (
     add_files,
@@ -153,6 +154,7 @@ def read_lists(root: Path, needed: bool) -> dict[str, str]:
 
 
 def _read_names(path: Path) -> list[str]:
+    note_file(path)
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (UnicodeDecodeError, OSError) as problem:
