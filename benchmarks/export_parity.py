@@ -24,9 +24,10 @@ from cxr.deploy.export_metadata import describe, describe_parity
 from cxr.deploy.export_targets import make
 from cxr.deploy.onnx_format import output_names
 from cxr.deploy.parity import compare, compare_resize
+from cxr.environment import versions
 from cxr.evaluation import recalibration, thresholds
 from cxr.findings import NIH_14
-from cxr.model.checkpoint import Checkpoint, Metadata, SplitIdentity, versions
+from cxr.model.checkpoint import Checkpoint, Metadata, SplitIdentity
 from cxr.model.classifier import Classifier
 from cxr.model.ood import OODDetector
 from cxr.model.ood_fit import fit_detector
