@@ -20,7 +20,7 @@ from benchmarks.results import table as markdown_table
 from benchmarks.statistics_rows import intervals
 from benchmarks.timing import Row
 from cxr.data.placement import place
-from cxr.model.checkpoint import versions
+from cxr.environment import versions
 
 
 def main(

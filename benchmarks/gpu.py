@@ -156,7 +156,7 @@ class Result:
 
     def _take_over(self) -> None:
         """Keep the groups that were done on the same machine with the same versions."""
-        from cxr.model.checkpoint import versions
+        from cxr.environment import versions
 
         if not self.path.exists():
             return
@@ -210,7 +210,7 @@ class Result:
         self._save()
 
     def _save(self) -> None:
-        from cxr.model.checkpoint import versions
+        from cxr.environment import versions
 
         result = {
             "machine": self.machine,

@@ -14,6 +14,7 @@ from benchmarks.timing import Contender, Row, race
 from cxr.config.schema import Config
 from cxr.deploy.runtime import Square, predict_batch
 from cxr.deploy.torch_runtime import make_runtime
+from cxr.environment import versions
 from cxr.evaluation import recalibration, thresholds
 from cxr.explain.maps import compute_maps
 from cxr.findings import NIH_14
@@ -21,7 +22,7 @@ from cxr.images.prepare import Preprocess, prepare, undo_prepare
 from cxr.images.read import read_file
 from cxr.labels.table import LabelTable
 from cxr.model import checkpoint as checkpoints
-from cxr.model.checkpoint import Checkpoint, Metadata, SplitIdentity, versions
+from cxr.model.checkpoint import Checkpoint, Metadata, SplitIdentity
 from cxr.model.classifier import Classifier
 from cxr.model.predict import autocast_dtype
 

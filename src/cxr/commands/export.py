@@ -100,7 +100,9 @@ def export(run: Path, overrides: Sequence[str], options: Options = Options()) ->
     data = exported.to_bytes(metadata)
     write_bytes(path, data)
     terminal().print(render(*summarise(metadata, _PROGRAMS[options.target])))
-    show(f"{path} ({len(data) / 1e6:,.1f} MB). {metadata.use}")
+    following = f"; next: cxr predict {path} IMAGE" if options.target == "onnx" else ""
+    show(metadata.use)
+    show(f"{path} ({len(data) / 1e6:,.1f} MB){following}")
     return path
 
 
