@@ -26,8 +26,8 @@ def metadata() -> ExportMetadata:
     return ExportMetadata(
         cxr="1.0", run="first", use="research", licence=Licence(code="Apache-2.0", weights=""), precision="fp32",
         opset=18, backbone="resnet18", findings=("Mass", "Ödem"), outputs=onnx_format.output_names(False, False),
-        preprocess=Preprocess(64), image_size=32, before_input=("decode",), tta="none", unit="image", combine="max",
-        bias=(0.25, -1.0), logit_shift=(0.0, 0.5), calibration=None, ood=None, cost=None, left_out="hashes",
+        preprocess=Preprocess(64), image_size=32, before_input=("decode",), tta="none", unit="image",
+        combine="max", views=("PA", "AP"), bias=(0.25, -1.0), logit_shift=(0.0, 0.5), calibration=None, ood=None, cost=None, left_out="hashes",
         thresholds=Points(values=(0.5, 0.25), rule="f1", chosen_on="validation rows (9 images)", num_positive=(3, 4)),
         split=Split(kind="official", name="NIH", hashes={"val": "ab"}, num_images={"val": 9}),
         training=Training(cxr=True, dataset=("nih",), initial_weights="none", epoch=1, step=2,

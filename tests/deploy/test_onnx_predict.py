@@ -104,6 +104,12 @@ def test_openvino_has_the_same_numbers(exported: Exported, images: list[Path], c
         assert np.abs(np.subtract(flat(row), flat(other))).max() < NEAR
 
 
+def test_the_rule_for_studies_is_that_of_the_run(exported: Exported) -> None:
+    of_run, of_file = (open_runtime(str(path), "cpu").facts for path in (exported.run, exported.onnx))
+    assert (of_file.unit, of_file.combine, of_file.views) == (of_run.unit, of_run.combine, of_run.views)
+    assert of_file.views
+
+
 def test_the_python_interface_takes_the_file(exported: Exported, images: list[Path]) -> None:
     model, other = (cxr.load(path, device="cpu") for path in exported)
     table, its = model.predict(images), other.predict(images)

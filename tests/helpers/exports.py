@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from cxr.config.load import override
 from cxr.deploy.export_images import CheckImages
 from cxr.deploy.export_metadata import describe, describe_parity
 from cxr.deploy.export_program import onnx_bytes
@@ -48,7 +49,9 @@ def exported(wary: Path) -> Exported:
         tuple("3 positive images, fewer than 10" if lacks else "" for lacks in is_lacking),
         "validation rows (500 images)",
     )
-    metadata = checkpoint.metadata.model_copy(update={"temperatures": to_json(lines)})
+    config = override(checkpoint.metadata.config, ("data.views=[PA,AP]", "eval.combine=mean"))
+    update = {"temperatures": to_json(lines), "config": config}
+    metadata = checkpoint.metadata.model_copy(update=update)
     run = wary.with_name("exported.safetensors")
     checkpoints.save(run, replace(checkpoint, metadata=metadata))
 

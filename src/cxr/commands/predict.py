@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -18,6 +19,7 @@ from cxr.deploy.predict_all import Draw, Outcome, predict_all
 from cxr.deploy.predict_output import CsvWriter, JsonWriter, TableWriter, WideWriter, Writer
 from cxr.deploy.runtime import Facts
 from cxr.errors import CxrError
+from cxr.evaluation.recalibration import Recalibration
 from cxr.files import clear_leftovers, explain_os_errors
 from cxr.paths import exists, is_folder
 from cxr.streams import exact_stdout, show
@@ -124,12 +126,7 @@ def predict(
     outcome = Outcome()
     results = open_results(dicom_out, facts, drawing, recalibration, outcome.fail_to_write)
     draw = Draw(facts, OverlayNames(heatmaps.folder), drawing, outcome, results)
-
-    def make_writer(file: TextIO) -> Writer:
-        if output_format == "table":
-            return (WideWriter if output.wide else TableWriter)(facts, recalibration)
-        return (JsonWriter if output_format == "json" else CsvWriter)(facts, recalibration, file)
-
+    make_writer = partial(_make_writer, output_format, output.wide, facts, recalibration)
     if output.path is None:
         predict_all(runtime, images, make_writer(exact_stdout()), draw)
     else:
@@ -152,6 +149,15 @@ def predict(
         show(f"{count(outcome.num_images - outcome.num_failed, 'image')} in {output.path}")
     outcome.finish()
     return outcome
+
+
+def _make_writer(
+    output_format: str, is_wide: bool, facts: Facts, recalibration: Recalibration | None, file: TextIO
+) -> Writer:
+    """The writer of a format; tables go to the terminal, whatever the file."""
+    if output_format == "table":
+        return (WideWriter if is_wide else TableWriter)(facts, recalibration)
+    return (JsonWriter if output_format == "json" else CsvWriter)(facts, recalibration, file)
 
 
 def _identify(run: Path, facts: Facts) -> str:

@@ -61,6 +61,7 @@ def describe(
         tta=config.eval.tta,
         unit=config.eval.unit,
         combine=config.eval.combine,
+        views=config.data.views,
         bias=tuple(head.bias.tolist()),
         logit_shift=tuple(checkpoint.classifier.logit_shift.tolist()),
         thresholds=_points(checkpoint),

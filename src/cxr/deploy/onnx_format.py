@@ -186,6 +186,8 @@ class ExportMetadata(_Part):
     unit: Literal["image", "study", "patient"]
     combine: Literal["max", "mean"]
     """How probabilities of several images of a unit are combined, which the caller does."""
+    views: tuple[str, ...] | None
+    """Views that the run was trained on; None for all of its dataset, or where that is not known."""
     bias: Finite
     """[C] of the linear head."""
     logit_shift: Finite

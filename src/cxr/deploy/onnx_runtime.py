@@ -203,6 +203,9 @@ def make_facts(path: Path, metadata: ExportMetadata, num_features: int, program:
         sha256=metadata.sha256,
         version=metadata.training.versions.get("cxr", ""),
         program=program,
+        unit=metadata.unit,
+        combine=metadata.combine,
+        views=metadata.views,
         # a file of lower precision has other metrics than its checkpoint
         checkpoint=metadata.training.checkpoint_sha256 if metadata.precision == "fp32" else "",
     )
