@@ -21,7 +21,7 @@ RUN groupadd --system --gid 10001 cxr \
     && useradd --system --uid 10001 --gid cxr --no-create-home --home-dir /tmp --shell /usr/sbin/nologin cxr
 COPY --from=build /opt/cxr /opt/cxr
 COPY containers/health.py /opt/cxr/health.py
-# onnxruntime would keep a file of telemetry and may send it
+# onnxruntime would keep a file of telemetry; cxr turns that off too
 ENV PATH=/opt/cxr/bin:$PATH HOME=/tmp PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 WORKDIR /work
 USER 10001:10001

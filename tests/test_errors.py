@@ -190,7 +190,7 @@ def test_a_full_disk_while_saving_a_checkpoint(
     assert lines[-2] == f"error: {small_disk / 'run' / 'last.pt'}: the disk is full"
     assert lines[-1].startswith("hint: free some space")
     left = {path.name for path in (small_disk / "run").iterdir()} - {"tensorboard"}
-    assert left == {"config.yaml", "counts.json", "log.jsonl", "train.log"}
+    assert left == {"config.yaml", "counts.json", "log.jsonl", "run.json", "train.log"}
 
 
 def test_a_full_disk_while_writing_the_report(fail: Fail, run: Path, small_disk: Path) -> None:

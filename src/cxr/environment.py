@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -70,7 +71,7 @@ def versions() -> dict[str, str]:
 
 
 def describe_machine() -> Environment:
-    """What is known without PyTorch: versions of packages, commit and machine; git takes about 0.1 s."""
+    """What is known without PyTorch: versions of packages, commit and machine."""
     commit, is_modified = _read_git()
     return Environment(
         versions=versions(),
@@ -83,6 +84,7 @@ def describe_machine() -> Environment:
     )
 
 
+@cache
 def _read_git() -> tuple[str, bool]:
     """(commit of cxr's source, whether its files differ from it); ("", False) outside a checkout of cxr."""
     here = Path(__file__).resolve()

@@ -219,6 +219,14 @@ def write(file: Path, folder: Path, model: Model | None = None) -> list[Path]:
     return ResultWriter(folder, model).write(file, read_source(file), result)
 
 
+def make_code() -> pydicom.Dataset:
+    """The code of a profile of de-identification."""
+    code = pydicom.Dataset()
+    code.CodeValue, code.CodingSchemeDesignator = "113100", "DCM"
+    code.CodeMeaning = "Basic Application Confidentiality Profile"
+    return code
+
+
 LONG = "Eine sehr lange Bezeichnung eines Befundes, die in keinen Codenamen passt | mit \\ und Umlauten äöü"
 SOURCES: dict[str, dict[str, Any]] = {
     "as usual": {},
@@ -232,6 +240,9 @@ SOURCES: dict[str, dict[str, Any]] = {
     "Latin": {"SpecificCharacterSet": "ISO_IR 100", "PatientName": "Müller^Jörg"},
     "Japanese": {"SpecificCharacterSet": ["", "ISO 2022 IR 87"], "PatientName": "Yamada^Tarou=山田^太郎"},
     "UTF-8": {"SpecificCharacterSet": "ISO_IR 192", "PatientName": "Жуков^Юрий"},
+    "nameless": {"PatientIdentityRemoved": "YES", "DeidentificationMethodCodeSequence": [make_code()]},
+    "a hand": {"BodyPartExamined": "HAND"},
+    "a heart": {"BodyPartExamined": "HEART"},
     "lossy": {"LossyImageCompression": "01", "LossyImageCompressionRatio": 12.5,
               "LossyImageCompressionMethod": "ISO_10918_1"},
 }  # fmt: skip

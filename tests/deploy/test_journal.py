@@ -114,6 +114,24 @@ def test_resuming_nothing_begins_and_needs_a_file(
     assert "--resume: continues a file\nhint: name it with --out FILE" in capsys.readouterr().err
 
 
+def test_a_full_disk_keeps_whole_batches_and_leaves_no_empty_file(small_disk: Path) -> None:
+    path, part, filler = small_disk / "p.csv", small_disk / "p.csv.part", small_disk / "filler"
+    large = "x" * 900_000
+    for num_batches in (0, 1):
+        with (
+            pytest.raises(CxrError, match=r"p\.csv\.part: the disk is full"),
+            Journal(path, MADE_BY) as journal,
+        ):
+            filler.write_bytes(bytes(1_500_000 if num_batches == 0 else 0))
+            for number in range(3):
+                journal.rows.write(large)
+                journal.keep([Path(str(number))], {"num_images": number + 1})
+        assert part.exists() == bool(num_batches)
+    with Journal(path, MADE_BY) as journal:
+        journal.begin(resume=True)
+        assert journal.done == {"0", "1"} and journal.counts == {"num_images": 2}
+
+
 def test_two_commands_never_write_one_file(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     with Journal(path, MADE_BY) as first, Journal(path, MADE_BY) as second:

@@ -209,6 +209,8 @@ def test_the_command_writes_every_kind(
         assert {"comparison.json", "comparison.md", "comparison.html"} <= {
             p.name for p in (tmp_path / name).iterdir()
         }
+        page = (tmp_path / name / "comparison.html").read_text()
+        assert "\\n" not in page  # a heading that breaks on the terminal alone
     assert {path.stem for path in (tmp_path / "family" / "figures").iterdir()} == {"differences", "roc"}
     header = (tmp_path / "seeds" / "seed_differences.csv").read_text().splitlines()[0]
     assert (

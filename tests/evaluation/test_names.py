@@ -128,7 +128,7 @@ def test_a_font_that_has_the_letters_is_chosen(monkeypatch: pytest.MonkeyPatch) 
 ANY_NAMES = st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1, max_size=60)
 
 
-@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(names=st.lists(ANY_NAMES.filter(str.strip), min_size=2, max_size=2, unique=True))
 def test_figures_of_any_name_are_drawn_without_a_warning(names: list[str], draw: Draw) -> None:
     report, predictions = scored(draw, tuple(names))

@@ -8,7 +8,7 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
-from cxr.report import html, latex, markdown, terminal
+from cxr.report import html, markdown, terminal
 from cxr.report.document import (
     Cell,
     Code,
@@ -88,14 +88,6 @@ def test_no_text_is_markup_in_markdown() -> None:
     assert inner <= {"text", "text_special", "strong_open", "strong_close", "image"}
     assert [token.content for token in tokens if token.type == "fence"] == [f"{NAME}\n"]
     assert not [token for token in tokens if token.type == "html_block"]
-
-
-def test_a_heading_that_breaks_on_the_terminal_is_one_line_elsewhere() -> None:
-    table = Table("", ("\nFinding", "Within\nnoise"), (("Mass", "yes"),), "ll")
-    page = Document("", (table,))
-    assert "Within noise" in _Tags(html.render(page)).texts
-    assert "| Finding | Within noise |" in markdown.render(page)
-    assert r"Finding & Within noise \\" in latex.render_table(table)
 
 
 def test_an_empty_list_leaves_no_empty_frame() -> None:

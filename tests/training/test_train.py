@@ -375,7 +375,7 @@ def test_a_full_disk_for_the_best_checkpoint_names_it_and_the_run_can_be_resumed
         patch.setattr(Saver, "is_due", lambda _: False)  # so that last.pt is not the first
         train(config, dataset, ALONE)
     left = {path.name for path in small_disk.iterdir() if path.is_file()} - {"ballast", "curves.png"}
-    assert left == {"config.yaml", "counts.json", "log.jsonl", "train.log"}
+    assert left == {"config.yaml", "counts.json", "log.jsonl", "run.json", "train.log"}
 
 
 def test_validation_rows_of_one_class_cannot_select_by_auroc(
@@ -500,7 +500,7 @@ def test_a_new_run_replaces_the_old_ones_files(make_recipe: Recipe, dataset: Dat
     assert [line["epoch"] for line in read_log(tmp_path, "epoch")] == [1]
     files = {path.name for path in tmp_path.iterdir() if path.is_file()}
     assert files == {
-        "best.safetensors", "last.pt", "log.jsonl", "train.log", "config.yaml", "counts.json", "curves.png",
+        "best.safetensors", "last.pt", "log.jsonl", "run.json", "train.log", "config.yaml", "counts.json", "curves.png",
     }  # fmt: skip
     assert re.search(r"^seed: 0", (tmp_path / "config.yaml").read_text(), re.MULTILINE)
 

@@ -33,8 +33,9 @@ def load(run: str | Path, device: str = "auto", head_findings: str | Sequence[st
     """A trained model, ready to predict.
 
     Args:
-        run: A run folder, a checkpoint file, `xrv:NAME` (torchxrayvision), a file of weights, or a model.onnx
-            of `cxr export`, for which PyTorch is not needed. Thresholds of `xrv:NAME` and weights are 0.5.
+        run: A run folder, a checkpoint file, `hub:OWNER/NAME@REVISION`, `xrv:NAME` (torchxrayvision), a file
+            of weights, or a model.onnx of `cxr export`, for which PyTorch is not needed. Thresholds of
+            `xrv:NAME` and weights are 0.5.
         device: auto, cpu, cuda, cuda:N or mps; auto takes a GPU if there is one.
         head_findings: What the outputs of a weight file are, in order: names, or a group such as `nih14`.
 

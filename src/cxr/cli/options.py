@@ -30,9 +30,12 @@ ConfigFile = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
 ]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="Run, checkpoint, xrv:NAME or weight file.")]
+RunPath = Annotated[
+    Path, typer.Argument(metavar="RUN", help="Run, checkpoint, hub:NAME, xrv:NAME or weight file.")
+]
 PredictModel = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Run, checkpoint, model.onnx, xrv:NAME or weight file.")
+    Path,
+    typer.Argument(metavar="RUN", help="Run, checkpoint, model.onnx, hub:NAME, xrv:NAME or weight file."),
 ]
 EvalTargets = Annotated[
     list[str],

@@ -72,8 +72,11 @@ class Journal:
         """Release the file, and say how to continue where the run ends early."""
         if self._file is None:
             return
-        self._file.close()
-        if kind is not None:
+        with suppress(OSError):  # a full disk, which has raised its error already
+            self._file.close()
+        if kind is not None and not self.done:
+            self._part.unlink(missing_ok=True)  # there is nothing to continue
+        elif kind is not None:
             images = count(len(self.done), "image")
             complain(f"hint: {images} in {self._part}; the same command with --resume continues")
 
@@ -119,7 +122,8 @@ class Journal:
         names = tuple(map(str, images))
         with explain_os_errors(self._part):
             if self._file is None:
-                self._file = self._create()
+                self._create()
+                assert self._file is not None
             _append(self._file, _Batch(images=names, text=self.take_rows(), counts=dict(counts)))
         self.done.update(names)
         self.counts = dict(counts)
@@ -144,14 +148,13 @@ class Journal:
             with explain_os_errors(self._part):
                 self._part.unlink(missing_ok=True)
 
-    def _create(self) -> BinaryIO:
+    def _create(self) -> None:
         try:
-            file: BinaryIO = self._part.open("x+b")
+            self._file = self._part.open("x+b")
         except FileExistsError:
             raise self._busy() from None
-        self._lock(file)
-        _append(file, _Head(made_by=self._made_by))
-        return file
+        self._lock(self._file)
+        _append(self._file, _Head(made_by=self._made_by))
 
     def _lock(self, file: BinaryIO) -> None:
         with suppress(OSError):  # a file system without locks

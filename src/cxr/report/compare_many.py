@@ -209,5 +209,7 @@ def _differences_table(rows: pd.DataFrame, first: str) -> Table:
         by_patient = format_interval(estimate(row, "difference", "patient_low", "patient_high", signed=True))
         noise = "n/a" if row["within_seed_noise"] is None else "yes" if row["within_seed_noise"] else "no"
         cells.append((name, f"{row['b']} less {row['a']}", over_runs, by_patient, noise))
-    columns = (f"\n{first.capitalize()}", "\n", "Difference\n(runs)", "\nBy patient", "Within\nnoise")
+    columns = ("Finding", "Recipes", "Difference (runs)", "By patient", "Within noise")
+    if first == "metric":  # on the terminal, whose headings break at a line feed; a page shows it as \\n
+        columns = ("\nMetric", "\nRecipes", "Difference\n(runs)", "\nBy patient", "Within\nnoise")
     return Table("", columns, tuple(cells), "llrrl", num_summary=int(first == "finding"))

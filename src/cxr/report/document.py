@@ -219,11 +219,6 @@ def format_note(cell: Cell) -> str:
     return f", {cell.note}" if isinstance(cell, Estimate) and cell.note else ""
 
 
-def format_heading(heading: str) -> str:
-    """A heading in one line, for writers whose cells wrap by themselves."""
-    return " ".join(heading.split())
-
-
 def format_cell(cell: Cell) -> str:
     """A cell on one line."""
     interval = format_interval(cell)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cxr.report.document import Table, format_cell, format_heading
+from cxr.report.document import Table, format_cell
 from cxr.text import visible
 
 _ESCAPES = {
@@ -33,7 +33,7 @@ def escape(text: str) -> str:
 
 def render_table(table: Table) -> str:
     """A floating table with its caption and notes."""
-    lines = [" & ".join(escape(format_heading(heading)) for heading in table.columns) + r" \\", r"\midrule"]
+    lines = [" & ".join(map(escape, table.columns)) + r" \\", r"\midrule"]
     lines += [" & ".join(escape(format_cell(cell)) for cell in row) + r" \\" for row in table.rows]
     notes = "".join(f"\n\n\\smallskip {escape(note)}" for note in table.notes)
     body = "\n".join(lines)

@@ -14,7 +14,6 @@ from cxr.report.document import (
     Table,
     Text,
     format_cell,
-    format_heading,
 )
 from cxr.text import DISCLAIMER, markdown, visible_lines
 
@@ -58,7 +57,7 @@ def _render_part(part: Part, level: int) -> list[str]:
 def render_table(table: Table) -> str:
     """A table without its caption and notes."""
     rows = [
-        [markdown(format_heading(heading)) for heading in table.columns],
+        [markdown(heading) for heading in table.columns],
         ["---:" if side == "r" else "---" for side in table.align],
     ]
     for place, row in enumerate(table.rows):

@@ -19,7 +19,8 @@ TYPE_2 = (
 )  # fmt: skip
 """Must be in each DICOM object, and may be empty."""
 _OPTIONAL = (
-    "IssuerOfPatientID", "PatientAge", "PatientIdentityRemoved", "DeidentificationMethod", "StudyDescription",
+    "IssuerOfPatientID", "PatientAge", "PatientIdentityRemoved", "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence", "StudyDescription",
 )  # fmt: skip
 _LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 _FURTHER = ("BodyPartExamined", "SpecificCharacterSet")
@@ -72,11 +73,15 @@ class Source:
                 setattr(result, keyword, str(value) if isinstance(value, PersonName) else value)
 
     def pass_on_body_part(self, result: Dataset) -> None:
-        """Give a derived image the body part; its side is unknown where the part may be one of a pair."""
+        """Say in a derived image that it shows the chest, which has no side; of other parts neither is said.
+
+        The side must be there for a part of a pair, may not be there for others, and may be empty without a
+        part.
+        """
         part = str(self.header.get("BodyPartExamined") or "")
-        if part:
+        if part in _UNPAIRED:
             result.BodyPartExamined = part
-        if part not in _UNPAIRED:
+        else:
             result.add_new("Laterality", "CS", None)
 
     def pass_on_compression(self, result: Dataset) -> None:

@@ -16,7 +16,9 @@ MAX_ELEMENTS = 200_000
 """Elements and items of a DICOM file; radiographs have some hundreds, and each takes pydicom a kilobyte."""
 
 _READS_PER_ELEMENT = 3
-_SEQUENCES = ("ModalityLUTSequence", "VOILUTSequence", "ViewCodeSequence")
+_SEQUENCES = (
+    "ModalityLUTSequence", "VOILUTSequence", "ViewCodeSequence", "DeidentificationMethodCodeSequence"
+)  # fmt: skip
 _MAX_SEQUENCE_BYTES = 1 << 20  # a table of 65,536 entries takes 131 kB
 _INPUT_BYTES, _MAX_OUTPUT_BYTES = 1 << 16, 1 << 20  # of one call of the inflater
 _UNKNOWN_LENGTH = 0xFFFFFFFF

@@ -9,7 +9,7 @@ import {listenToKeys} from "./keys.js";
 import {drawList, describeStudy} from "./images.js";
 import {Viewer} from "./viewer.js";
 
-const AT_ONCE = 4; // uploads
+const AT_ONCE = 5; // uploads: a browser has six connections, and one is for the image that is shown
 const KEPT = 6; // pictures, with their maps
 const server = new Server(askToken);
 const state = {model: null, items: [], shown: null, finding: null, order: [], isStudy: false, names: []};
@@ -76,7 +76,7 @@ async function predict(item) {
   }
   item.state = item.error ? "failed" : "done";
   if (item.state === "done" && (!state.shown || state.shown.state === "failed")) show(item);
-  redrawList();
+  redrawListSoon();
   if (state.shown && (item === state.shown || item.answer?.study === state.shown.answer?.study)) redrawFindings();
 }
 
@@ -114,7 +114,9 @@ async function load(item) {
 
 function step(by) {
   const items = state.items.filter((item) => item.state !== "failed");
-  if (items.length) show(items[(items.indexOf(state.shown) + by + items.length) % items.length]);
+  if (!items.length) return;
+  show(items[(items.indexOf(state.shown) + by + items.length) % items.length]);
+  find("list").querySelector(":checked")?.parentElement.scrollIntoView({block: "nearest"});
 }
 
 function clear() {
@@ -175,6 +177,7 @@ function redrawHeat() {
       width: place.width / image.width, height: place.height / image.height};
     viewer.heat = {canvas: paint(maps.maps[state.finding], top), place: shares};
     const ticks = [0, top / 2, top].map((value) => element("span", {textContent: value.toFixed(1)}));
+    find("scale-title").textContent = `${words(state.finding)}: contribution to its logit`;
     find("ticks").replaceChildren(...ticks);
   }
   viewer.opacity = find("opacity").value / 100;
@@ -191,6 +194,17 @@ function redrawList() {
   find("count").textContent = items.length ? `${numDone} of ${items.length}` : "";
   find("list-empty").hidden = items.length > 0;
   find("clear").hidden = !items.length;
+}
+
+// Thousands of images come faster than a list of thousands is drawn.
+let isDue = false;
+function redrawListSoon() {
+  if (isDue) return;
+  isDue = true;
+  setTimeout(() => {
+    isDue = false;
+    redrawList();
+  }, Math.min(state.items.length, 1000));
 }
 
 function showView(view) {
