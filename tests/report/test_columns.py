@@ -244,7 +244,8 @@ def test_predict_prints_these_columns_and_fields(
     call("predict", run, image, tmp_path / "bad.png", "--format", "json")
     failed, predicted = map(json.loads, capsys.readouterr().out.splitlines())
     assert fields(predicted) == {
-        "": "image probabilities thresholds above out_of_distribution familiarity notes overlays sheet dicom few_positives",
+        "": "image probabilities thresholds above out_of_distribution familiarity notes overlays sheet dicom "
+        "few_positives",
         "probabilities": findings,
         "thresholds": findings,
         "overlays": "",
