@@ -25,8 +25,7 @@ _T = TypeVar("_T")
 
 RESAMPLED = tuple(metric for metric in Point._fields if metric != "ece")
 """Metrics with intervals; resampled rows are always worse calibrated than the rows, so ECE has none."""
-_DRAWS_PER_BLOCK = 128  # drawn together from one seed: another number would make other draws
-_DRAWS_PER_PRODUCT = 32  # computed together: a finding's products (12,000 bins, 3 MB) stay in the cache
+_DRAWS_PER_BLOCK = 128  # drawn from one seed, so that another number would make other draws
 
 
 @dataclass(frozen=True)
@@ -52,12 +51,10 @@ class Resampling:
         return f"bootstrap over {self.num_units:,} {self.unit} ({self.num_draws:,} draws, seed {self.seed})"
 
     def counts(self) -> Iterator[Float]:
-        """How often each unit was drawn [U, up to 32 draws], in the order of the draws."""
+        """How often each unit was drawn [U, up to 128 draws], block after block."""
         for start in range(0, self.num_draws, _DRAWS_PER_BLOCK):
             num_draws = min(_DRAWS_PER_BLOCK, self.num_draws - start)
-            block = _draw_block(self.num_units, self.seed, start, num_draws)  # [U, up to 128]
-            for first in range(0, num_draws, _DRAWS_PER_PRODUCT):
-                yield block[:, first : first + _DRAWS_PER_PRODUCT].astype(np.float64)
+            yield _draw_block(self.num_units, self.seed, start, num_draws).astype(np.float64)
 
 
 @lru_cache(maxsize=8)  # 1,000 draws: every table of a report takes the same ones
@@ -289,7 +286,7 @@ def draw_columns(
     with threadpool_limits(1, "blas"):
         for weights in resampling.counts():
             compute_column = partial(compute, weights)
-            blocks.append(np.array(_in_threads(compute_column, num_columns)))  # [C, metrics, up to 32]
+            blocks.append(np.array(_in_threads(compute_column, num_columns)))  # [C, metrics, up to 128]
     return np.concatenate(blocks, axis=2)  # [C, metrics, D]
 
 
