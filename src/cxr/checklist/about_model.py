@@ -59,7 +59,7 @@ def describe_weights(facts: Facts) -> str:
 def training(facts: Facts) -> Answer:
     """How it was trained."""
     if facts.unfinished:
-        # what is reported of a run that goes on may still change
+        # what is reported of a run that is not finished may still change
         return partly(describe_training(facts), f"The run has not ended: {facts.unfinished}.")
     return provided(describe_training(facts))
 

@@ -117,7 +117,7 @@ def _ask(start: Start, proposal: Proposal, given: dict[str, tuple[object, str]])
                 break
             try:
                 changed = given | {key: (_as_value(key, answer), ANSWERED)}
-                # proposed anew: an answer changes what depends on it, as the patient the split
+                # proposed again: an answer changes what depends on it, as the patient the split
                 proposal = propose(start, changed)
             except CxrError as error:  # another answer may be right
                 say(error.render())

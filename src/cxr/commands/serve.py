@@ -64,7 +64,7 @@ def serve(
 
     Args:
         run: Run folder, checkpoint, `xrv:NAME`, or a file of weights.
-        address: Where, and for whom.
+        address: Where it listens, and who may ask.
         bounds: Of one request.
         calibrated: Whether probabilities and operating points are calibrated.
         head_findings: The findings of the outputs of a file of weights.

@@ -94,7 +94,7 @@ def choose_findings(
         CxrError: Findings that no dataset labels.
     """
     if asked is None:
-        # No Finding is what is left when all others are absent, and no target of its own unless it is asked
+        # No Finding is what is left when all others are absent; it is a target only where it is asked
         # for
         chosen: list[str] = []
         for table in tables:
@@ -178,7 +178,7 @@ def join_tables(tables: Sequence[LabelTable], named: Sequence[str], findings: Se
     for table, name in zip(tables, named, strict=True):
         ids = {column: name + "/" + table.rows[column] for column in ("image", "patient_id")}
         rows.append(table.rows.assign(**ids, **{SOURCE: name}))
-    # numbered anew: rows of the second dataset follow those of the first
+    # numbered again: rows of the second dataset follow those of the first
     joined = pd.concat(rows, ignore_index=True)
     # a column that only some datasets have is blank in the rows of the others; an unknown age stays nan
     text = [column for column in joined.columns if column != "age"]

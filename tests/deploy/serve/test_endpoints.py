@@ -24,7 +24,7 @@ from tests.helpers.serving import Serving
 HOME = Path(__file__).parents[3]
 
 
-def dicom(png: bytes, **elements: Any) -> bytes:  # noqa: ANN401
+def dicom(png: bytes, **elements: Any) -> bytes:  # noqa: ANN401 - values of DICOM are of any type
     return to_bytes(make_dicom(decode(png, "a").astype(np.uint16) * 16, **elements))
 
 
