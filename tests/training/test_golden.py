@@ -55,9 +55,13 @@ def test_the_losses_of_twenty_steps_are_those_that_were_written_down(
     written = read_golden(backbone)
     if arithmetic() == read_golden("arithmetic"):
         assert found == written  # to the last digit
-    else:  # a processor that adds in another order; Adam's first steps make much of the last digits
-        np.testing.assert_allclose(found[:3], written[:3], rtol=1e-3)
-    assert np.mean(written[10:STEPS]) < 0.9 * written[0]  # it learns
+    else:
+        # A processor that adds in another order. Adam's first steps, and batch statistics of few values,
+        # make much of the last digits: the losses part from the third step on.
+        np.testing.assert_allclose(found[0], written[0], rtol=1e-4)
+        np.testing.assert_allclose(found[1], written[1], rtol=5e-3)
+        np.testing.assert_allclose(np.mean(found[:STEPS]), np.mean(written[:STEPS]), rtol=0.15)
+    assert np.mean(found[10:STEPS]) < 0.9 * found[0]
 
 
 def read_golden(name: str) -> list[float]:
@@ -87,7 +91,8 @@ def test_half_precision_learns_what_float32_does(
 ) -> None:
     found = losses(make_recipe(tmp_path, *RECIPES["resnet18"], f"train.precision={precision}"), dataset, 1)
     written = read_golden("resnet18")
-    assert found[0] == pytest.approx(written[0], rel=1e-2)
+    # bfloat16 has 8 bits of precision, and each processor rounds its sums in a way of its own
+    assert found[0] == pytest.approx(written[0], rel=1e-2 if precision == "fp16" else 4e-2)
     assert found[0] != written[0]
 
 
