@@ -9,9 +9,9 @@ WORKDIR /build
 COPY constraints.txt pyproject.toml README.md LICENSE ./
 COPY configs configs
 COPY src src
+# pip compiles, and passes over a file for a newer Python, of which PyTorch has one
 RUN python -m venv --without-pip /opt/cxr \
-    && python -m pip --python /opt/cxr/bin/python install --no-compile -c constraints.txt ".[${EXTRAS}]" \
-    && /opt/cxr/bin/python -m compileall -q /opt/cxr/lib
+    && python -m pip --python /opt/cxr/bin/python install --compile -c constraints.txt ".[${EXTRAS}]"
 
 FROM python:3.11-slim-bookworm
 RUN groupadd --system --gid 10001 cxr \
