@@ -8,15 +8,18 @@ import pytest
 
 from cxr.arrays import Float32
 from cxr.evaluation.thresholds import Thresholds, fixed
-from cxr.explain.lettering import Colour, Lettering
+from cxr.explain.contour import CONTOUR, draw_contour, number_contour
+from cxr.explain.lettering import LIGHT, Colour, Lettering
 from cxr.explain.overlay import Shown, Source, draw_overlay, draw_sheet
 from cxr.explain.panel import Panel, make_panel, shrink, smooth
 from cxr.explain.scale import Scale, choose_scale
+from cxr.images.box import Box
 from cxr.images.grey import Grey
 from cxr.images.prepare import Fit, Preprocess
 
 FITS: list[Fit] = ["pad", "squash", "crop"]
 SOURCE = Source("x.png", "demo", fixed(("Mass", "Hernia")))
+LETTERING_WRITE = Lettering.write
 MARGIN, HEADING = 14, 28  # pixels above an image in a figure of usual width
 
 
@@ -178,16 +181,29 @@ def test_lines_are_wrapped_to_their_width_and_lose_no_letter() -> None:
 
 def captions(source: Source, one: Shown, monkeypatch: pytest.MonkeyPatch) -> str:
     """All that is written on a figure."""
-    written: list[str] = []
-    write = Lettering.write
-
-    def note(self: Lettering, canvas: Colour, text: str, *rest: object) -> None:
-        written.append(text)
-        write(self, canvas, text, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(Lettering, "write", note)
+    written = note_writing(monkeypatch)
     draw_overlay(make_panel(radiograph(256, 256), Preprocess(64)), one, Scale(2.0), source)
     return " ".join(written)
+
+
+def note_writing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Lines that are written from now on."""
+    written: list[str] = []
+
+    def note(
+        self: Lettering,
+        canvas: Colour,
+        text: str,
+        place: tuple[int, int],
+        size: int,
+        colour: tuple[int, int, int] = LIGHT,
+        outline: int = 0,
+    ) -> None:
+        written.append(text)
+        LETTERING_WRITE(self, canvas, text, place, size, colour, outline)
+
+    monkeypatch.setattr(Lettering, "write", note)
+    return written
 
 
 def test_a_caption_says_probability_threshold_method_and_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +218,7 @@ def test_a_caption_says_probability_threshold_method_and_run(monkeypatch: pytest
         "run demo",
         "contribution to the logit",
         "not a medical device",
-        "the mean of the map (+1.00)",
+        "the mean of the cells (+1.00) and the finding's bias make its logit.",
     ):
         assert part in text
 
@@ -212,6 +228,66 @@ def test_a_caption_says_that_a_finding_is_not_called(monkeypatch: pytest.MonkeyP
     assert "Mass 0.100, NOT CALLED (threshold 0.500)" in text
     assert "Contours: contribution to the logit of 0.5, 1" in text
     assert "fixed 0.5 for every finding" in text
+
+
+def test_a_caption_warns_of_the_image_and_names_the_shift_of_class_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = replace(shown(np.ones((2, 2), np.float32)), logit_shift=-1.804)
+    text = captions(replace(SOURCE, warning="out of distribution: score 2.54"), one, monkeypatch)
+    assert "WARNING: out of distribution: score 2.54." in text
+    assert "make its logit, before -1.80 is added to undo class weights." in text
+    assert "WARNING" not in captions(SOURCE, one, monkeypatch)
+
+
+@pytest.mark.parametrize(("value", "is_said"), [(-1.0, True), (0.05, True), (0.5, False)])
+def test_a_called_finding_without_a_colour_is_said_to_be_one(
+    value: float, is_said: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = shown(np.full((2, 2), value, np.float32))
+    words = f"Called, and no colour is seen: the largest contribution at any place is {value:+.2f}."
+    assert (words in captions(SOURCE, one, monkeypatch)) == is_said
+    sheet = sheet_captions(SOURCE, [one], monkeypatch)
+    assert ("Called without a place to colour: Mass." in sheet) == is_said
+
+
+def sheet_captions(source: Source, shown: list[Shown], monkeypatch: pytest.MonkeyPatch) -> str:
+    written = note_writing(monkeypatch)
+    draw_sheet(make_panel(radiograph(256, 256), Preprocess(64)), shown, Scale(2.0), source)
+    return " ".join(written)
+
+
+def test_a_sheet_has_the_warning_and_marks_doubtful_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("Mass", "Hernia", "Edema")
+    chosen = Thresholds(names, (0.5, 0.2, 0.5), "f1", "validation rows", ("Edema",), num_positive=(63, 2, 0))
+    source = replace(SOURCE, thresholds=chosen, warning="out of distribution: score 2.54")
+    findings = [shown(np.ones((2, 2), np.float32), finding=name) for name in names]
+    text = sheet_captions(source, findings, monkeypatch)
+    assert "WARNING: out of distribution" in text
+    for head in ("(threshold 0.500)", "(threshold 0.500*)", "(threshold 0.500\u2020)"):
+        assert head in text
+    assert "* chosen on fewer than 10 positive images" in text and "\u2020 set to this value" in text
+
+
+def test_a_contour_ends_at_the_edge_of_what_the_model_saw() -> None:
+    values = np.zeros((100, 100), np.float32)
+    seen = Box(20, 10, 60, 80)
+    values[10:50, 20:80] = 1  # the upper half of it
+    drawn = np.zeros((100, 100, 3), np.uint8)
+    points = draw_contour(drawn, values, 0.5, seen, 2)
+    rows, columns = np.nonzero(drawn.any(axis=2))
+    assert (
+        47 <= min(rows) and max(rows) <= 51 and set(columns) == set(range(20, 80))
+    )  # one line, and no frame
+    assert len(points) and set(points[:, 1]) <= {49, 50}
+    assert not len(draw_contour(drawn, np.ones((100, 100), np.float32), 0.5, seen, 2))
+
+
+@pytest.mark.parametrize("shape", [(100, 100), (30, 20)])
+def test_the_number_of_a_contour_is_dark_around_and_inside_the_image(shape: tuple[int, int]) -> None:
+    drawn = np.full((*shape, 3), 255, np.uint8)
+    number_contour(drawn, np.array([[shape[1] - 1, 0]]), "0.2")
+    assert (drawn == 0).all(axis=2).sum() > 40 and (drawn == CONTOUR).all(axis=2).sum() > 20
 
 
 @pytest.mark.parametrize("num", [1, 2, 14])

@@ -208,6 +208,7 @@ def make_facts(path: Path, metadata: ExportMetadata, num_features: int, program:
         views=metadata.views,
         # a file of lower precision has other metrics than its checkpoint
         checkpoint=metadata.training.checkpoint_sha256 if metadata.precision == "fp32" else "",
+        logit_shift=metadata.logit_shift,
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from cxr.arrays import Float32
 from cxr.deploy.overlay_names import OverlayNames, encode_npy
-from cxr.deploy.predict_output import Overlays
+from cxr.deploy.predict_output import Overlays, describe_warning
 from cxr.deploy.runtime import Facts, Predicted
 from cxr.errors import CxrError, UnreadableImageError
 from cxr.explain.lettering import Colour
@@ -119,7 +119,7 @@ def _draw(
     grey = read_file(file, preprocess.intensity)
     panel = make_panel(grey, preprocess)
     maps, scale = scaled_maps(facts, predicted)
-    source = Source(file.name, facts.name, facts.thresholds)
+    source = describe_source(facts, predicted, file.name)
     drawn, written, shown = Overlays(), list[Path](), list[Shown]()
     for number in _choose_numbers(facts, predicted, drawing):
         one = make_shown(facts, predicted, maps, number)
@@ -148,7 +148,13 @@ def scaled_maps(facts: Facts, predicted: Predicted) -> tuple[Float32, Scale]:
 def make_shown(facts: Facts, predicted: Predicted, maps: Float32, number: int) -> Shown:
     """One finding of an image, as it is drawn."""
     finding, threshold = facts.findings[number], facts.thresholds.values[number]
-    return Shown(finding, predicted.probabilities[number], threshold, maps[number])
+    shift = facts.logit_shift[number] if facts.logit_shift else 0.0
+    return Shown(finding, predicted.probabilities[number], threshold, maps[number], shift)
+
+
+def describe_source(facts: Facts, predicted: Predicted, image: str) -> Source:
+    """What captions say of an image, its model, and whether it is like the images of training."""
+    return Source(image, facts.name, facts.thresholds, describe_warning(predicted.score, facts.measured))
 
 
 def draw_one(facts: Facts, grey: Grey, predicted: Predicted, number: int, image: str) -> Colour:
@@ -156,7 +162,7 @@ def draw_one(facts: Facts, grey: Grey, predicted: Predicted, number: int, image:
     maps, scale = scaled_maps(facts, predicted)
     panel = make_panel(grey, facts.preprocess)
     shown = make_shown(facts, predicted, maps, number)
-    return draw_overlay(panel, shown, scale, Source(image, facts.name, facts.thresholds))
+    return draw_overlay(panel, shown, scale, describe_source(facts, predicted, image))
 
 
 def _choose_numbers(facts: Facts, predicted: Predicted, drawing: Drawing) -> Sequence[int]:

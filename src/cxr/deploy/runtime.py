@@ -46,6 +46,8 @@ class Facts:
         unit: What the run is evaluated by, as the key `eval.unit`.
         combine: How probabilities of several images become one, as the key `eval.combine`.
         views: Those that it was trained on; None for all of its dataset, or where that is not known.
+        logit_shift: C numbers, added to logits for the probabilities, to undo class weights of the training;
+            empty where there are none.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Facts:
     combine: "Combine" = "max"
     views: tuple[str, ...] | None = None
     checkpoint: str = ""
+    logit_shift: tuple[float, ...] = ()
 
 
 class Answers(Protocol):

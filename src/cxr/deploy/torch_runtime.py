@@ -74,6 +74,7 @@ def make_runtime(run: Path | str, checkpoint: Checkpoint) -> TorchRuntime:
         combine=metadata.config.eval.combine,
         views=metadata.config.data.views,
         checkpoint=checkpoint.sha256,
+        logit_shift=tuple(checkpoint.classifier.logit_shift.tolist()),
     )
     return TorchRuntime(facts, checkpoint)
 

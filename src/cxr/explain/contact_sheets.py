@@ -13,6 +13,7 @@ from cxr.evaluation.thresholds import Thresholds
 from cxr.explain.examples import KINDS, SIDE, draw_pair, encode_jpeg
 from cxr.explain.maps import compute_maps
 from cxr.explain.panel import Panel, shrink
+from cxr.explain.scale import LEAST_TOP
 from cxr.images.box import Box
 from cxr.images.grey import Grey
 from cxr.model.candidate import Candidate
@@ -28,9 +29,10 @@ _READING = (
     "at which they are stored, as the model sees them."
 )
 _MAPS = (
-    "Left: the radiograph; right: the class activation map (Zhou et al. 2016), coloured from 0 to its "
-    "largest value where the finding is called, with a contour at half of that where it is not. A map shows "
-    "what the model used, not where the finding is."
+    "Left: the radiograph; right: the class activation map (Zhou et al. 2016), coloured where the finding is "
+    "called, with a contour at half of the scale where it is not. The scale ends at the map's largest value, "
+    f"which the caption states, and not below {LEAST_TOP:g} logit: a map of almost nothing has almost no "
+    "colour. A map shows what the model used, not where the finding is."
 )
 _PRIVATE = (
     "This page shows images and their names, so its owner alone may read it; --examples 0 leaves them out."
@@ -145,10 +147,11 @@ def _make_thumbnail(
     size = square.shape[0]
     whole = Box(0, 0, size, size)
     panel = shrink(Panel(np.asarray(square, np.uint8), whole, whole, "squash"), SIDE)
+    caption = f"probability {predictions.p[row, number]:.3f}, threshold {thresholds.values[number]:.3f}"
     if maps is None:
         drawn = np.asarray(cv2.cvtColor(panel.grey, cv2.COLOR_GRAY2BGR), np.uint8)
     else:
-        drawn = draw_pair(panel, maps[number], (), panel.grey.shape, is_called)
+        drawn, largest = draw_pair(panel, maps[number], (), panel.grey.shape, is_called, "cam")
+        caption += f", {largest}"
     name = str(predictions.rows["image"].iloc[row])
-    caption = f"probability {predictions.p[row, number]:.3f}, threshold {thresholds.values[number]:.3f}"
     return Thumbnail(encode_jpeg(drawn), name, caption)

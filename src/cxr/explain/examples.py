@@ -9,7 +9,9 @@ import numpy as np
 
 from cxr.arrays import Float32
 from cxr.explain.cases import Image
+from cxr.explain.contour import draw_contour
 from cxr.explain.lettering import Colour
+from cxr.explain.maps import LEAST_TOPS, UNITS, Method
 from cxr.explain.panel import Panel, make_panel, shrink
 from cxr.explain.scale import Scale
 from cxr.images.box import Box
@@ -20,15 +22,17 @@ from cxr.report.document import Gallery, Section, Text, Thumbnail
 SIDE = 176
 """Pixels of the shorter side of a picture's half."""
 _QUALITY = 82
-_BOX, _CONTOUR = (90, 220, 90), (255, 230, 120)  # green and light blue, which the colours of maps do not have
+_BOX = (90, 220, 90)  # green, which the colours of maps do not have
 KINDS = ("True positives", "False positives", "False negatives")
 READING = (
     "Of the images with boxes, those whose probability is highest (true and false positives) or lowest "
     "(false negatives). Positive: the label or a box says so; negative: the label says so, without a box. "
     "So false positives are of images that have a box of another finding; the page of cxr eval has those of "
     "all test images. "
-    "Left: the radiograph; right: the map, coloured from 0 to its largest value where the finding is called, "
-    "with a contour at half of that where it is not. Green: boxes."
+    "Left: the radiograph; right: the map, coloured where the finding is called, with a contour at half of "
+    "the scale where it is not. The scale ends at the map's largest value, which the caption states, and not "
+    f"below {LEAST_TOPS['cam']:g} logit (CAM) or {LEAST_TOPS['occlusion']:g} of probability (occlusion): a "
+    "map of almost nothing has almost no colour. Green: boxes."
 )
 
 
@@ -36,9 +40,15 @@ class Examples:
     """Some pictures for each finding and kind, the most confident ones so far; threads may add to them."""
 
     def __init__(
-        self, findings: Sequence[str], thresholds: Sequence[float], preprocess: Preprocess, num: int
+        self,
+        findings: Sequence[str],
+        thresholds: Sequence[float],
+        preprocess: Preprocess,
+        num: int,
+        method: Method,
     ) -> None:
         self._findings, self._thresholds, self._preprocess, self._num = findings, thresholds, preprocess, num
+        self._method = method
         self._kept: dict[tuple[int, str], list[tuple[float, str, Thumbnail]]] = defaultdict(list)
         self._lock = threading.Lock()
 
@@ -62,9 +72,11 @@ class Examples:
                 continue
             # made once, for the first finding that wants a picture, as most images have none
             panel = panel or shrink(make_panel(grey, self._preprocess, 1), SIDE)
-            drawn = draw_pair(panel, cells[number], boxes.get(number, ()), grey.shape, kind != KINDS[2])
+            drawn, largest = draw_pair(
+                panel, cells[number], boxes.get(number, ()), grey.shape, kind != KINDS[2], self._method
+            )
             jpeg = encode_jpeg(drawn)
-            caption = f"probability {probability:.3f}, threshold {self._thresholds[number]:.3f}"
+            caption = f"probability {probability:.3f}, threshold {self._thresholds[number]:.3f}, {largest}"
             with self._lock:
                 kept = self._kept[number, kind]
                 kept.append((confidence, image.name, Thumbnail(jpeg, image.name, caption)))
@@ -107,21 +119,23 @@ def encode_jpeg(picture: Colour | Grey) -> bytes:
 
 
 def draw_pair(
-    panel: Panel, cells: Float32, boxes: Sequence[Box], shape: tuple[int, ...], is_called: bool
-) -> Colour:
-    """The radiograph beside itself with the map, boxes on both: BGR [h, 2 w, 3]."""
+    panel: Panel,
+    cells: Float32,
+    boxes: Sequence[Box],
+    shape: tuple[int, ...],
+    is_called: bool,
+    method: Method,
+) -> tuple[Colour, str]:
+    """(the radiograph beside its map, boxes on both: BGR [h, 2 w, 3]; the map's largest value in words)."""
     values = panel.lay(cells)
     plain = np.asarray(cv2.cvtColor(panel.grey, cv2.COLOR_GRAY2BGR), np.uint8)
-    # a map without anything positive must not divide by 0
-    top = max(float(values.max()), 1e-9)
+    largest = float(values.max())
+    top = max(largest, LEAST_TOPS[method])
     if is_called:
         mapped = Scale(top).paint(panel.grey, values)
     else:
         mapped = plain.copy()
-        # [h, w] where the map has at least half of its largest value
-        inside = np.asarray(values >= top / 2, np.uint8)
-        outlines, _ = cv2.findContours(inside, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(mapped, outlines, -1, _CONTOUR, 1, cv2.LINE_AA)
+        draw_contour(mapped, values, top / 2, panel.seen, 1)
     down, across = panel.grey.shape[0] / shape[0], panel.grey.shape[1] / shape[1]
     for box in boxes:
         first = round(box.x * across), round(box.y * down)
@@ -129,4 +143,8 @@ def draw_pair(
         last = round((box.x + box.width) * across) - 1, round((box.y + box.height) * down) - 1
         for half in (plain, mapped):
             cv2.rectangle(half, first, last, _BOX, 1)
-    return np.hstack([plain, mapped])
+    unit = UNITS[method]
+    said = (
+        f"map up to {largest:+.2g}{f' {unit}' if unit else ''}" if largest > 0 else "no place speaks for it"
+    )
+    return np.hstack([plain, mapped]), said

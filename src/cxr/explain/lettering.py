@@ -63,14 +63,20 @@ class Lettering:
         place: tuple[int, int],
         size: int,
         colour: tuple[int, int, int] = LIGHT,
+        outline: int = 0,
     ) -> None:
-        """Write a line into pixels; `place` is (x, y) of its left end and its baseline."""
+        """Write a line into pixels; `place` is (x, y) of its left end and its baseline.
+
+        `outline` is the width in pixels of black around the letters.
+        """
         # Pillow draws on a copy of the rows around the line, which then go back
         top, bottom = max(0, place[1] - 2 * size), min(len(canvas), place[1] + size)
         rows = Image.fromarray(np.ascontiguousarray(canvas[top:bottom]))
         pen, x = ImageDraw.Draw(rows), float(place[0])
         for part, font in self._runs(visible(text), size):
-            pen.text((x, place[1] - top), part, colour, font, anchor="ls")
+            pen.text(
+                (x, place[1] - top), part, colour, font, "ls", stroke_width=outline, stroke_fill=(0, 0, 0)
+            )
             x += font.getlength(part)
         canvas[top:bottom] = np.asarray(rows)
 

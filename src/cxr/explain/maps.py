@@ -13,6 +13,7 @@ from torch import Tensor
 from cxr.arrays import Float32
 from cxr.data.augment import resample
 from cxr.explain.integrated import integrate_gradients
+from cxr.explain.scale import LEAST_TOP
 from cxr.model.classifier import Classifier
 from cxr.model.predict import feature_map, prediction
 
@@ -26,6 +27,23 @@ NAMES: dict[Method, str] = {
     "integrated": "integrated gradients (Sundararajan et al. 2017) from the image's mean grey",
 }
 METHODS: tuple[Method, ...] = get_args(Method)
+UNITS: dict[Method, str] = {
+    "cam": "to the logit",
+    "gradcam": "",
+    "gradcam++": "",
+    "occlusion": "of probability lost",
+    "integrated": "to the logit",
+}
+"""What values are, behind a number; nothing for scores without a unit."""
+LEAST_TOPS: dict[Method, float] = {
+    "cam": LEAST_TOP,
+    "gradcam": 1e-9,
+    "gradcam++": 1e-9,
+    "occlusion": 0.1,
+    "integrated": 1e-9,
+}
+"""Where all values of a map are smaller, none has the strongest colour. Scores without a unit have no such
+value, and what a single pixel adds to a logit (integrated gradients) depends on how many there are."""
 OF_FEATURES: tuple[Method, ...] = ("cam", "gradcam", "gradcam++")
 """Those that need no more than the feature map of the prediction."""
 

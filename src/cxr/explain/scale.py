@@ -10,8 +10,10 @@ from cxr.arrays import Float32
 from cxr.explain.lettering import Colour
 from cxr.images.grey import Grey
 
-_LEAST_TOP = 1.0
+LEAST_TOP = 1.0
 """Logits: where all contributions are smaller, none has the strongest colour."""
+_VISIBLE = 0.05
+"""Share of the top from which a colour can be told from the grey below it: 0.035 of it is colour."""
 _MAX_TICKS = 5
 _MAX_OPACITY = 0.7
 _FIRST_COLOUR = 70
@@ -45,6 +47,10 @@ class Scale:
         """Values as shares of the top, from 0 to 1."""
         return np.asarray(np.clip(values / np.float32(self.top), 0, 1), np.float32)
 
+    def shows(self, values: Float32) -> bool:
+        """Whether any of the values has a colour that can be seen."""
+        return bool(values.max() >= _VISIBLE * self.top)
+
     def paint(self, grey: Grey, values: Float32) -> Colour:
         """Grey pixels [H, W] under the colours of values [H, W]; where a value is 0 or less, unchanged."""
         share = self.share(values)
@@ -65,4 +71,4 @@ def choose_scale(maps: Float32, is_called: np.ndarray[tuple[int, ...], np.dtype[
         is_called: [C].
     """
     compared = maps[is_called] if is_called.any() else maps
-    return Scale(max(float(compared.max()), _LEAST_TOP))
+    return Scale(max(float(compared.max()), LEAST_TOP))

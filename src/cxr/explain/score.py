@@ -71,7 +71,7 @@ def score_boxes(
         by_image[case.image].append(case)
 
     findings, points = checkpoint.metadata.findings, checkpoint.thresholds.values
-    examples = Examples(findings, points, preprocess, num_examples)
+    examples = Examples(findings, points, preprocess, num_examples, method)
 
     def score_image(mapped: _Mapped) -> list[dict[str, object]]:
         rows = []
