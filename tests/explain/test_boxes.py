@@ -41,6 +41,18 @@ def test_rsnas_empty_rows_are_images_that_were_read(write: Write) -> None:
     assert file.empty == ("b.png",)
 
 
+def test_kaggles_own_table_of_rsna_is_read(write: Write) -> None:
+    file = read_boxes(write("patientId,x,y,width,height,Target\n00a1,1.0,2.0,3,4,1.0\nb,NaN,NaN,NaN,NaN,0\n"))
+    assert (file.format, file.empty) == ("rsna", ("b",))
+    assert file.boxes == (TrueBox("00a1", "Lung Opacity", (1, 2, 3, 4), 2),)
+
+
+def test_a_row_that_repeats_a_box_is_counted_once(write: Write) -> None:
+    rows = "a,Mass,1,2,3,4\n" * 3 + "a,Mass,1,2,3,5\na,Hernia,1,2,3,4\nb,Mass,1,2,3,4\n"
+    file = read_boxes(write(TABLE + rows))
+    assert (len(file.boxes), file.num_repeated) == (4, 2)
+
+
 def test_the_published_lists_are_read(sample_data: Path) -> None:
     nih = read_boxes(sample_data / "nih-256" / "BBox_List_2017.csv")
     rsna = read_boxes(sample_data / "nih-256" / "rsna_boxes.csv")
@@ -67,6 +79,11 @@ def test_other_tables_of_boxes_are_read(write: Write) -> None:
         (TABLE + "\na,Mass,1,2,three,4\n", ":3: is no box: 1, 2, three, 4"),
         (TABLE + "a,Mass,1,2,nan,4\n", ":2: is no box: 1, 2, nan, 4"),
         (TABLE + "a,Mass,1\n", ":2: is no box: 1, , , "),
+        (TABLE + "a,,1,2,3,4\n", ":2: names no finding"),
+        (RSNA + "a,1,2,3,4,0\n", ":2: has a Target of 0 and a box"),
+        (RSNA + "a,,,,,1\n", ":2: has a Target of 1 and no box"),
+        (RSNA + "a,1,2,3,4,\n", ":2: has a Target of nothing and a box"),
+        (RSNA + "a,1,2,3,nan,1\n", ":2: is no box: 1, 2, 3, nan"),
         (NIH + "a,Mass,1,2,3,,,\n", ":2: is no box: 1, 2, 3, "),
         ("image,finding\na,Mass\n", "its columns are not those of a table of boxes"),
         ("", "its columns are not those of a table of boxes"),

@@ -170,3 +170,10 @@ def test_scores_of_a_mask_are_those_of_its_pixels(run: Path, nih_root: Path) -> 
     assert chance["area"] == chance["miou"] == pytest.approx(mask.mean())
     assert chance["num_boxes"] == len(localise.find_islands(mask))
     assert "not scored: 2 masks in which no pixel is marked" in scored.notes
+
+
+def test_a_finding_that_stands_twice_is_an_error(tmp_path: Path) -> None:
+    one = json.dumps(entry(np.ones((2, 2), bool)))
+    path = write(tmp_path, '{"' + NAME + '": {"Edema": ' + one + ', "Edema": ' + one + "}}")
+    with pytest.raises(CxrError, match="'Edema' stands there twice"):
+        read_marks(path)

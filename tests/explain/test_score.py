@@ -71,7 +71,7 @@ def test_boxes_that_cannot_be_scored_are_counted(checkpoint: Checkpoint, images:
     assert score(checkpoint, images, *boxes).notes == (
         "left out: 1 box of Fracture, which the model does not predict",
         "left out: 1 box of images that are not in the dataset or have no file",
-        "1 box reached over the edge of the image and were cut there",
+        "cut at the edge of the image: 1 box",
     )
     with pytest.raises(CxrError, match="no box can be scored: left out: 1 box of Fracture"):
         score(checkpoint, images, boxes[1])

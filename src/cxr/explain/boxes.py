@@ -18,12 +18,14 @@ _PUBLIC_FRAME = 1024
 """Pixels of the images that NIH's and RSNA's boxes are in, as all images of ChestX-ray14 have."""
 _FORMATS = {
     "nih": ("image index", "finding label", "bbox [x", "y", "w", "h]"),
-    "rsna": ("image index", "x", "y", "width", "height", "target"),
+    "rsna": ("image", "x", "y", "width", "height", "target"),
     "vindr": ("image_id", "class_name", "x_min", "y_min", "x_max", "y_max"),
     "phantom": ("path", "finding", "x", "y", "w", "h"),
     "table": ("image", "finding", "x", "y", "width", "height"),
 }
 """Headings that tell a file's format, commas in NIH's included; further columns are allowed."""
+_RSNA_IMAGES = ("image index", "patientid")
+"""Headings of RSNA's images: the names in ChestX-ray14, or Kaggle's, whose files are called by patients."""
 _HINT = (
     "give NIH's BBox_List_2017.csv, RSNA's rsna_boxes.csv, VinDr-CXR's annotations, CheXlocalize's masks in "
     "JSON, or columns image, finding, x, y, width, height"
@@ -72,6 +74,7 @@ class BoxFile:
         boxes: Boxes or masks, in the file's order.
         empty: Images that were read and have no box.
         num_empty: Masks without a pixel.
+        num_repeated: Rows that say the same as an earlier one, which are not counted again.
     """
 
     path: Path
@@ -79,6 +82,7 @@ class BoxFile:
     boxes: tuple[TrueBox | TrueMask, ...]
     empty: tuple[str, ...]
     num_empty: int = 0
+    num_repeated: int = 0
 
     def frame(self, source: str) -> int | None:
         """Width of the images that the boxes are in; None where it is that of the dataset's own images."""
@@ -102,32 +106,57 @@ def read_boxes(path: Path) -> BoxFile:
         raise CxrError(f"{path}: {error.strerror or error}", _HINT) from None
     lines = list(csv.reader(text.splitlines()))
     heading = [cell.strip().lower() for cell in lines[0]] if lines else []
+    if "target" in heading:
+        heading = ["image" if cell in _RSNA_IMAGES else cell for cell in heading]
     kind = next((kind for kind, names in _FORMATS.items() if set(names) <= set(heading)), None)
     if kind is None:
         raise CxrError(f"{path}: its columns are not those of a table of boxes", _HINT)
     # cells are taken by heading, so that further columns and another order do no harm
     at = [heading.index(name) for name in _FORMATS[kind]]
-    boxes: list[TrueBox] = []
-    empty: list[str] = []
+    # by all that a row says: the same box twice would count twice
+    boxes: dict[tuple[object, ...], TrueBox] = {}
+    empty: dict[str, None] = {}
     problems: list[str] = []
+    num_boxes = 0
     for number, cells in enumerate(lines[1:], 2):
         if not any(cell.strip() for cell in cells):
             continue
         picked = [cells[place].strip() if place < len(cells) else "" for place in at]
-        finding = OPACITY if kind == "rsna" else _FIRST_NAMES.get(picked[1], picked[1])
-        corners = picked[1:5] if kind == "rsna" else picked[2:6]
-        # resized copies of VinDr-CXR write a box of one pixel for an image without a finding
-        is_normal = kind == "vindr" and canonical(finding) == NO_FINDING
-        if is_normal or (kind in ("rsna", "table", "vindr") and not any(corners)):
-            empty.append(picked[0])
-            continue
         try:
-            boxes.append(TrueBox(picked[0], finding, _read_corners(corners, kind == "vindr"), number))
+            box = _read_row(kind, picked, number)
         except ValueError as error:
             problems.append(f"{path}:{number}: {error}")
+            continue
+        if box is None:
+            empty[picked[0]] = None
+        else:
+            num_boxes += 1
+            boxes.setdefault((box.image, box.finding, box.corners), box)
     if problems:
         raise CxrError(problems, "correct or remove these rows: x, y, width and height in pixels")
-    return BoxFile(path, kind, tuple(boxes), tuple(dict.fromkeys(empty)))
+    return BoxFile(path, kind, tuple(boxes.values()), tuple(empty), num_repeated=num_boxes - len(boxes))
+
+
+def _read_row(kind: str, cells: list[str], line: int) -> TrueBox | None:
+    """The box of a row, whose cells are in the order of `_FORMATS`; None of an image that has none.
+
+    Raises:
+        ValueError: Cells that are no box, or that contradict each other.
+    """
+    image, *rest = cells
+    finding, corners = (OPACITY, rest[:4]) if kind == "rsna" else (rest[0], rest[1:5])
+    finding = _FIRST_NAMES.get(finding, finding)
+    # resized copies of VinDr-CXR write a box of one pixel for an image without a finding
+    is_normal = kind == "vindr" and canonical(finding) == NO_FINDING
+    has_none = is_normal or all(cell.lower() in ("", "nan") for cell in corners)
+    # 1 in a row with a box, 0 in a row without one
+    if kind == "rsna" and rest[4].removesuffix(".0") != ("0" if has_none else "1"):
+        raise ValueError(f"has a Target of {rest[4] or 'nothing'} and {'no' if has_none else 'a'} box")
+    if has_none and kind in ("rsna", "table", "vindr"):
+        return None
+    if not finding:
+        raise ValueError("names no finding")
+    return TrueBox(image, finding, _read_corners(corners, kind == "vindr"), line)
 
 
 def _read_corners(cells: list[str], has_ends: bool) -> tuple[float, float, float, float]:

@@ -82,8 +82,8 @@ def _by_name(file: BoxFile, images: Sequence[Image]) -> Mapping[str, Image]:
     # File names first, so that a full name wins over the file name of another image.
     known = {image.name.rpartition("/")[2]: image for image in images}
     known |= {image.name: image for image in images}
-    if file.format == "vindr":  # without an ending
-        known |= {image.name.rpartition("/")[2].rpartition(".")[0]: image for image in images}
+    if file.format in ("rsna", "vindr"):  # without an ending
+        known = {image.name.rpartition("/")[2].rpartition(".")[0]: image for image in images} | known
     if file.format == "chexlocalize":  # patient64541_study1_view1_frontal
         known |= {"_".join(image.name.split("/")[-3:]).rpartition(".")[0]: image for image in images}
     return known

@@ -198,5 +198,6 @@ def _describe_source(shown: Shown, source: Source) -> list[str]:
     if shown.finding in thresholds.fallback:
         threshold += "; set to this value, as these rows allowed no choice"
     elif thresholds.num_positive:
-        threshold += f"; {thresholds.num_positive[place]:,} of these images are positive for this finding"
+        num = thresholds.num_positive[place]
+        threshold += f"; {num:,} of these images {'is' if num == 1 else 'are'} positive for this finding"
     return [f"{threshold}.", _READING, f"Image {source.image}; run {source.run}. {DISCLAIMER}"]

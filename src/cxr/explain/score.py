@@ -61,7 +61,8 @@ def score_boxes(
     if not cases:
         reasons = "; ".join(left_out) or f"the file has no {count_marks(file, 1).split()[1]}"
         problem = f"{file.path}: no {count_marks(file, 1).split()[1]} can be scored: {reasons}"
-        raise CxrError(problem, "give boxes of images of the dataset")
+        one = count_marks(file, 2).split()[1]
+        raise CxrError(problem, f"give {one} of images of the dataset, of findings that the model predicts")
     # 1. where every box is, before any map: the prior of an image is made of other patients' boxes
     preprocess = checkpoint.metadata.preprocess
     prior, num_cut = _gather_prior(cases, file, frame, preprocess.intensity)
@@ -100,10 +101,12 @@ def score_boxes(
     rows = [row for of_image in map_ahead(score_image, mapped) for row in of_image]
 
     notes = list(left_out)
+    if file.num_repeated:
+        notes.append(f"counted once: {count(file.num_repeated, 'row')} that repeat a box")
     if num_cut:
-        notes.append(f"{count_marks(file, num_cut)} reached over the edge of the image and were cut there")
+        notes.append(f"cut at the edge of the image: {count_marks(file, num_cut)}")
     if file.empty:
-        notes.append(f"{count(len(file.empty), 'image')} in {file.path.name} were read and have no box")
+        notes.append(f"read, without a box: {count(len(file.empty), 'image')} in {file.path.name}")
     if file.num_empty:
         notes.append(f"not scored: {count_marks(file, file.num_empty)} in which no pixel is marked")
     if file.has_several_readers:
