@@ -29,15 +29,15 @@ from cxr.labels.targets import resolve
 from cxr.model import predict as predictions
 from cxr.training import train as loop
 from cxr.training.loss import class_weights
-from cxr.training.run import Run
 from cxr.training.runlog import RunLog
+from cxr.training.setup import TrainSetup
 from cxr.training.state import new_state
 
 NUM_TRAIN, NUM_VAL, SIZE = 77_870, 8_654, 32
 WORLD = World(0, 1, 1, torch.device("cpu"))
 
 
-def make_run(work: Path) -> Run:
+def make_run(work: Path) -> TrainSetup:
     """A run on the full table; the pixels are zeros."""
     work.mkdir(parents=True, exist_ok=True)
     packed = Path(torchxrayvision.__file__).parent / "data" / "Data_Entry_2017_v2020.csv.gz"
@@ -64,10 +64,10 @@ def make_run(work: Path) -> Run:
     weights = class_weights(dataset.select(dataset.rows("train")), "chexnet")
     loader = Loader(store.pixels, dataset.index, targets, WORLD.device)
     (work / "run").mkdir(exist_ok=True)
-    return Run(config, WORLD, dataset, loader, weights, None, 1200)
+    return TrainSetup(config, WORLD, dataset, loader, weights, None, 1200)
 
 
-def random_values(run: Run) -> None:
+def random_values(run: TrainSetup) -> None:
     """Draw what a model would compute of the rows."""
     draws = torch.Generator().manual_seed(0)
 
@@ -92,7 +92,7 @@ def main(work: Path, epochs: int = 4) -> None:
     _time_epochs(run, state, epochs)
 
 
-def _time_epochs(run: Run, state: Any, epochs: int) -> None:  # noqa: ANN401
+def _time_epochs(run: TrainSetup, state: Any, epochs: int) -> None:  # noqa: ANN401
     from cxr.console import progress
     from cxr.signals import StopRequest
     from cxr.training.loss_meter import Pace

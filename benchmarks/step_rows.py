@@ -21,7 +21,7 @@ from cxr.model.predict import autocast_dtype, forward
 from cxr.training.compiled import Compiled
 from cxr.training.graphed import Graphed
 from cxr.training.loss import class_weights
-from cxr.training.run import Run
+from cxr.training.setup import TrainSetup
 from cxr.training.state import TrainState, new_state
 from cxr.training.step import train_step
 
@@ -134,7 +134,7 @@ def _our_step(
     return work
 
 
-def faster(model: nn.Module, batch_size: int, device: torch.device, run: Run, how: How) -> nn.Module:
+def faster(model: nn.Module, batch_size: int, device: torch.device, run: TrainSetup, how: How) -> nn.Module:
     """The model as a training calls it, in training mode."""
     if how == "eager":
         return model
@@ -152,7 +152,7 @@ def start(
     stem: str = "rgb",
     precision: str = "auto",
     size: int = SIZE,
-) -> tuple[Run, TrainState]:
+) -> tuple[TrainSetup, TrainState]:
     """A run and its first state on generated labels, without a data set."""
     config = Config.model_validate(
         {
@@ -168,7 +168,9 @@ def start(
     state, _ = new_state(config, NIH_14, weights, world)
     dtype = autocast_dtype(precision, device)
     nothing = cast(Dataset, None)  # a step touches neither the data set nor the loader
-    return Run(config, world, nothing, cast(Loader, None), weights, dtype, num_images // batch_size), state
+    return TrainSetup(
+        config, world, nothing, cast(Loader, None), weights, dtype, num_images // batch_size
+    ), state
 
 
 def synthetic(batch_size: int, device: torch.device, size: int = 256) -> Batch:

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
 from cxr.cli import app
-from cxr.config.keys import find_section
+from cxr.config.key_tree import find_section
 from cxr.config.schema import Config
 
 _ROOT = Path(__file__).parents[1]

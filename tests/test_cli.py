@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cxr import __version__
-from cxr.config.keys import walk
+from cxr.config.key_tree import walk
 from cxr.config.load import load
 from cxr.config.schema import Config
 from cxr.findings import NIH_14

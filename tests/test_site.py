@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cxr.config.keys import walk
+from cxr.config.key_tree import walk
 from cxr.config.schema import Config
 
 HOME = Path(__file__).parents[1]

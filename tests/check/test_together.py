@@ -17,7 +17,7 @@ from cxr.config.schema import Config
 from cxr.data.dataset import Dataset, open_dataset
 from cxr.errors import CxrError
 from cxr.findings import NIH_14
-from cxr.training.run import prepare
+from cxr.training.setup import prepare
 from tests.check.test_check import check, listed, page_of
 from tests.helpers.commands import call
 from tests.helpers.dicoms import make_dicom

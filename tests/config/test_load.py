@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from cxr.config.keys import walk
+from cxr.config.key_tree import walk
 from cxr.config.load import load, override
 from cxr.config.render import render
 from cxr.config.schema import Config

@@ -30,7 +30,7 @@ from cxr.model.recompute import recompute_blocks
 from cxr.training import train as loop
 from cxr.training.graphed import Graphed
 from cxr.training.kernels import training_kernels
-from cxr.training.run import prepare
+from cxr.training.setup import prepare
 from cxr.training.state import new_state
 from cxr.training.step import train_step
 from cxr.training.train import Stopped, train

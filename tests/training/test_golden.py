@@ -12,7 +12,7 @@ from cxr.config.schema import Config
 from cxr.data.dataset import Dataset
 from cxr.data.loader import epoch_order, epoch_rows
 from cxr.training.resume import restore
-from cxr.training.run import prepare
+from cxr.training.setup import prepare
 from cxr.training.state import new_state, snapshot
 from cxr.training.step import train_step
 from tests.helpers.models import ALONE, Recipe

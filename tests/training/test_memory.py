@@ -10,7 +10,7 @@ from cxr.errors import CxrError
 from cxr.model.classifier import Classifier
 from cxr.training import train as loop
 from cxr.training.memory import ACTIVATIONS_MB, bytes_for_steps, explain_no_memory
-from cxr.training.run import prepare
+from cxr.training.setup import prepare
 from tests.helpers.models import ALONE, Recipe
 
 

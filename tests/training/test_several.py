@@ -26,7 +26,7 @@ from cxr.model.evaluate import evaluate_runs
 from cxr.training import train as loop
 from cxr.training.loss import masked_bce
 from cxr.training.resume import restore
-from cxr.training.run import prepare
+from cxr.training.setup import prepare
 from cxr.training.state import new_state
 from cxr.training.step import train_step
 from cxr.training.train import Stopped, train

@@ -24,15 +24,15 @@ from cxr.model import checkpoint as checkpoints
 from cxr.training import train as loop
 from cxr.training.loss import class_weights
 from cxr.training.profile import StepProfiler
-from cxr.training.run import Run
 from cxr.training.saver import Saver
+from cxr.training.setup import TrainSetup
 from cxr.training.state import TrainState, new_state
 from cxr.training.step import train_step
 from cxr.training.train import Stopped, train
 from tests.helpers.commands import call
 from tests.helpers.models import ALONE, HEAD, Recipe, Start
 
-Step = Callable[[Run, TrainState, nn.Module, Batch], Tensor]
+Step = Callable[[TrainSetup, TrainState, nn.Module, Batch], Tensor]
 
 
 def read_log(run: Path, kind: str) -> list[dict[str, float]]:
@@ -79,7 +79,7 @@ def at_step(number: int, act: Callable[[], None]) -> Step:
     """The training step, with something happening after step `number`."""
     taken = itertools.count(1)
 
-    def step(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> Tensor:
+    def step(run: TrainSetup, state: TrainState, model: nn.Module, batch: Batch) -> Tensor:
         loss = train_step(run, state, model, batch)
         if next(taken) == number:
             act()
@@ -308,7 +308,7 @@ def test_weights_that_break_in_the_last_step_of_an_epoch_are_neither_validated_n
     assert per_epoch == 5
     taken = itertools.count(1)
 
-    def step(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> Tensor:
+    def step(run: TrainSetup, state: TrainState, model: nn.Module, batch: Batch) -> Tensor:
         loss = train_step(run, state, model, batch)
         if next(taken) == 2 * per_epoch:
             state.model.head.weight.data[0, 0] = torch.inf
@@ -428,10 +428,10 @@ def test_a_last_batch_too_small_for_batch_norm_is_an_error(
     )
 
 
-def make_run(config: Config, dataset: Dataset) -> tuple[Run, TrainState]:
+def make_run(config: Config, dataset: Dataset) -> tuple[TrainSetup, TrainState]:
     loader = Loader(dataset.store.pixels, dataset.index, dataset.targets, ALONE.device)
     weights = class_weights(dataset.select(dataset.rows("train")), config.loss.weighting)
-    run = Run(config, ALONE, dataset, loader, weights, None, 5)
+    run = TrainSetup(config, ALONE, dataset, loader, weights, None, 5)
     return run, new_state(config, dataset.targets.findings, weights, ALONE)[0]
 
 

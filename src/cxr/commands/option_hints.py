@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from cxr.config.keys import walk
+from cxr.config.key_tree import walk
 from cxr.config.schema import Config
 from cxr.text import shorten
 

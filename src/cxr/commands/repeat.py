@@ -29,7 +29,7 @@ def repeat(run: Path, overrides: Sequence[str], resume: bool, overwrite: bool, a
         CxrError: No run; inputs that differ, unless they may; whatever training refuses.
     """
     from cxr.training.repeat import compare_runs, find_changed_data, find_changed_files, find_changed_keys
-    from cxr.training.run import identify
+    from cxr.training.setup import identify
 
     if not is_file(run / OF_RUN):
         raise CxrError(f"{run}: is no run folder: there is no {OF_RUN}", "cxr runs lists runs")

@@ -114,7 +114,7 @@ def _open(
 ) -> tuple[Dataset, list[Path]]:
     """(the dataset, packed by the first process while the others wait; the files that list it)."""
     from cxr.model.load_weights import check_weights
-    from cxr.training.run import check_before_packing
+    from cxr.training.setup import check_before_packing
 
     with noting_files() as label_files:
         listed = list_dataset(recipe, may_pack=world.is_first)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from cxr.config.keys import KeyPath, suggest
+from cxr.config.key_tree import KeyPath, suggest
 from cxr.config.recipes import OF_RUN, find_recipe
 from cxr.config.renamed import RENAMED
 from cxr.config.schema import Config

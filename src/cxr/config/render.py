@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from pydantic import BaseModel
 
-from cxr.config.keys import KeyPath, find_section, suggest
+from cxr.config.key_tree import KeyPath, find_section, suggest
 from cxr.config.schema import Config
 from cxr.config.yaml_reader import dump
 from cxr.errors import CxrError

@@ -30,14 +30,14 @@ def split_rows(table: LabelTable, data: Data, problems: Problems) -> Split | Non
     # A check still shows the split of (a) and (b); the error of (c) says why there is none.
     split = problems.attempt(lambda: SPLIT_RULES[data.split](table, data))
     ids = table.rows["patient_id"]
-    has_nameless = bool((ids.str.strip() == "").any())
-    if has_nameless:
+    has_unknown = bool((ids.str.strip() == "").any())
+    if has_unknown:
         problems.add_error(refused)
     num_leaked = int((_count_splits(ids, split.assigned) > 1).sum()) if split else 0
     if num_leaked:
         text = f"{problems.key}.split: leak: patients in more than one split: {num_leaked:,}"
         # `assign` raises for rows without a patient first; the error then names no patient of the leak
-        problems.add([text] if has_nameless else refused.problems, refused.hint, for_report=[text])
+        problems.add([text] if has_unknown else refused.problems, refused.hint, for_report=[text])
     return split
 
 

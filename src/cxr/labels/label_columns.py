@@ -37,9 +37,9 @@ def read_label_columns(
     sheet: Sheet,
     taken: Collection[str],
     asked: Sequence[str] | None,
-    words: str | None,
+    class_column: str | None,
     soft: bool = False,
-    partly: bool = False,
+    allow_missing: bool = False,
 ) -> Labels:
     """The labels of every row of a table.
 
@@ -47,20 +47,21 @@ def read_label_columns(
         sheet: The table.
         taken: Columns that are something else, such as the image.
         asked: Findings that are wanted; None for all that there are.
-        words: The column of classes or lists of findings; None for a column per finding.
+        class_column: The column of classes or lists of findings; None for a column per finding.
         soft: Whether numbers between 0 and 1 are labels too.
-        partly: Whether columns of the same concept will do, and findings without a column are left out.
+        allow_missing: Whether columns of the same concept will do, and findings without a column are left
+            out.
 
     Raises:
         CxrError: No finding, a finding asked for that is not there, a cell that is no label.
     """
-    if words:
-        findings, raw, notes = _read_words(sheet, words, asked, partly)
+    if class_column:
+        findings, raw, notes = _read_words(sheet, class_column, asked, allow_missing)
         others = [name for name in sheet.header if name not in taken]
-        why = dict.fromkeys(others, f"findings are in {words}")
-        return Labels(findings, raw, {f"list of {', '.join(findings)}": words}, why, notes)
-    # `partly` loosens what was asked for; where nothing was, there is nothing to loosen
-    chosen = choose_columns(sheet, taken, asked, soft, partly and asked is not None)
+        why = dict.fromkeys(others, f"findings are in {class_column}")
+        return Labels(findings, raw, {f"list of {', '.join(findings)}": class_column}, why, notes)
+    # `allow_missing` loosens what was asked for; where nothing was, there is nothing to loosen
+    chosen = choose_columns(sheet, taken, asked, soft, allow_missing and asked is not None)
     if not chosen.columns:
         raise _no_labels(sheet, chosen.why)
     raw = read_cells(sheet, list(chosen.columns.values()), soft)
@@ -68,7 +69,7 @@ def read_label_columns(
 
 
 def _read_words(
-    sheet: Sheet, column: str, asked: Sequence[str] | None, partly: bool
+    sheet: Sheet, column: str, asked: Sequence[str] | None, allow_missing: bool
 ) -> tuple[tuple[str, ...], Float, tuple[str, ...]]:
     """(findings, cells [N, C], notes) of a column of classes or lists of findings."""
     column = normalise(column)
@@ -79,9 +80,9 @@ def _read_words(
         raise CxrError(problem, "data.columns.labels names the findings")
     if asked is None:
         return findings, raw, ()
-    y, named, notes = match_words(asked, findings, raw, column, find if partly else find_spelling)
+    y, named, notes = match_words(asked, findings, raw, column, find if allow_missing else find_spelling)
     problems = [f"{sheet.path}: no row says {name!r} in {column}" for name in asked if name not in named]
-    if problems and (not partly or not named):
+    if problems and (not allow_missing or not named):
         raise CxrError(problems, f"its rows say {', '.join(findings)}")
     return named, y[:, [asked.index(name) for name in named]], notes
 

@@ -39,7 +39,7 @@ def parse_plain(sheet: Sheet, root: Path, asked: Sequence[str] | None, words: st
     columns = {kind: sheet.column(column) for kind, column in named.items()}
     if "image" not in named:
         columns["image"] = name_studies(sheet, columns)
-    labels = read_label_columns(sheet, named.values(), asked, words, partly=asked is not None)
+    labels = read_label_columns(sheet, named.values(), asked, words, allow_missing=asked is not None)
     rows = make_rows(columns)
     return LabelTable("table", root, rows, labels.findings, labels.raw, notes=labels.notes, where=sheet.where)
 

@@ -22,7 +22,7 @@ from cxr.paths import refuse_pipe
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+([eE][-+]?\d+)?\s*")
-_MARKS = (
+_BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
@@ -161,7 +161,7 @@ def _read_bytes(path: Path) -> bytes:
 def decode_text(path: Path, data: bytes, kind: str = "CSV file") -> str:
     """The text of a table or a list, by its byte order mark, else by the first encoding that fits."""
     # 1. a byte order mark says it
-    for mark, encoding in _MARKS:
+    for mark, encoding in _BYTE_ORDER_MARKS:
         if data.startswith(mark):
             return data.decode(encoding)
     # 2. UTF-16 without a mark: no other text holds NULs
@@ -176,7 +176,8 @@ def decode_text(path: Path, data: bytes, kind: str = "CSV file") -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         text = data.decode("cp1252", errors="replace")
-        # damaged UTF-8, which is UTF-8 elsewhere, or bytes that no Windows text holds are not guessed at
+        # No guess where the file is damaged UTF-8 (its other letters are UTF-8), or where it holds bytes that
+        # mean nothing in Windows-1252.
         has_utf8 = not set(data.decode("utf-8", errors="replace")) <= set(_ASCII)
         if has_utf8 or _REPLACED in text or _CONTROLS.search(text):
             problem = f"not a readable {kind} (byte 0x{data[error.start]:02x} is not UTF-8)"
@@ -224,14 +225,14 @@ def _find_separator(text: str) -> str:
     lines = [re.sub(r'"[^"]*"', "", line) for line in itertools.islice(_header_lines(text), 1 + _LINES_TRIED)]
     # cells in quotes are gone: what they hold separates nothing
     header, *rows = lines or [""]
-    even = []
+    dividing = []
     for sign in SEPARATORS:
-        # equal in all lines, or several
+        # how often the rows have it: one number where it divides all of them alike
         num_signs = {line.count(sign) for line in rows} or {header.count(sign)}
         has_same_number = len(num_signs) == 1 and min(num_signs) > 0
         if has_same_number and header.count(sign) - min(num_signs) in (0, 1):  # a spare one ends the header
-            even.append(sign)
-    return max(even or SEPARATORS, key=header.count)
+            dividing.append(sign)
+    return max(dividing or SEPARATORS, key=header.count)
 
 
 def _header_lines(text: str) -> Iterator[str]:

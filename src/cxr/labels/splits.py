@@ -65,9 +65,10 @@ def assign(table: LabelTable, data: Data) -> Split:
         CxrError: Lists or values that are not there or contradict each other, a patient in two splits or
         without id.
     """
-    nameless = table.rows["image"][table.rows["patient_id"] == ""]
-    if len(nameless):
-        problem = f"{count(len(nameless), 'image')} without a patient, the first {nameless.iloc[0]}"
+    without_patient = table.rows["image"][table.rows["patient_id"] == ""]
+    if len(without_patient):
+        num = count(len(without_patient), "image")
+        problem = f"{num} without a patient, the first {without_patient.iloc[0]}"
         raise CxrError(f"{table.root}: {problem}", PATIENT_HINT)
     split = SPLIT_RULES[data.split](table, data)
     more_hint = ""
@@ -79,7 +80,10 @@ def assign(table: LabelTable, data: Data) -> Split:
 
 
 def check_leak(patient_ids: Iterable[str], assigned: Iterable[str], more_hint: str = "") -> None:
-    """Refuse a patient with images in two splits; rows in no split (empty) do not count.
+    """Refuse a patient with images in two splits of one dataset; rows in no split (empty) do not count.
+
+    `data.leaks.check_shared_patients` does so for two datasets, `model.leak_check.check_seen` for a model and
+    the dataset that it is evaluated on.
 
     Raises:
         CxrError: Naming the first such patients with their splits, and how many more there are.

@@ -40,8 +40,8 @@ def _describe_findings(dataset: Dataset) -> str:
 
 def note_patients(dataset: Dataset) -> list[str]:
     """A note on each dataset that names no patient."""
-    nameless = [part for part in dataset.datasets if not part.table.names_patients]
-    return [f"{part.name}: {NO_PATIENTS}" if dataset.parts else NO_PATIENTS for part in nameless]
+    without_patient = [part for part in dataset.datasets if not part.table.names_patients]
+    return [f"{part.name}: {NO_PATIENTS}" if dataset.parts else NO_PATIENTS for part in without_patient]
 
 
 def note_others(dataset: Dataset, checkpoint: Checkpoint) -> list[str]:

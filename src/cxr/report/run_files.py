@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cxr.config.keys import walk
+from cxr.config.key_tree import walk
 from cxr.config.load import load
 from cxr.config.recipes import OF_RUN
 from cxr.config.schema import Config

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from cxr.config.keys import flatten, suggest, walk
+from cxr.config.key_tree import flatten, suggest, walk
 from cxr.config.schema import Config
 from cxr.config.yaml_reader import read_argument
 from cxr.errors import CxrError

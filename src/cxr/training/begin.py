@@ -25,7 +25,7 @@ from cxr.training.graphed import can_replay, record_graphs
 from cxr.training.profile import PROFILE, TRACE
 from cxr.training.record import add_session, write_record
 from cxr.training.resume import restore
-from cxr.training.run import Run
+from cxr.training.setup import TrainSetup
 from cxr.training.state import TrainState, new_state
 
 
@@ -38,7 +38,7 @@ def lock_folder(out: Path, is_first: bool) -> AbstractContextManager[None]:
     return only_one(out / ".lock", f"{out}: another process is training in this folder")
 
 
-def start_or_resume(run: Run, resume: bool, label_files: Sequence[Path] = ()) -> TrainState:
+def start_or_resume(setup: TrainSetup, resume: bool, label_files: Sequence[Path] = ()) -> TrainState:
     """The state before the first step, or as last.pt has it; the run folder is ready for the log.
 
     `label_files` are the tables and lists that the dataset was read from, for run.json.
@@ -46,28 +46,28 @@ def start_or_resume(run: Run, resume: bool, label_files: Sequence[Path] = ()) ->
     Raises:
         CxrError: First weights that cannot be loaded; a last.pt that is damaged or of another run.
     """
-    config, world = run.config, run.world
-    findings = run.dataset.targets.findings
+    config, world = setup.config, setup.world
+    findings = setup.dataset.targets.findings
     if world.is_first:
         clear_leftovers(config.out)
     if not resume:
-        state, report = new_state(config, findings, run.weights, world)
+        state, report = new_state(config, findings, setup.weights, world)
         if world.is_first:
             say(str(report))
-            _start_folder(config, run.dataset)
-            write_record(run, label_files)
+            _start_folder(config, setup.dataset)
+            write_record(setup, label_files)
         return state
 
     # last.pt holds every tensor: first weights are not loaded again, and may be gone.
     model_config = config.model.model_copy(update={"weights": "none"})
-    state, _ = new_state(config.model_copy(update={"model": model_config}), findings, run.weights, world)
+    state, _ = new_state(config.model_copy(update={"model": model_config}), findings, setup.weights, world)
     saved = checkpoints.load_resumable(config.out / checkpoints.LAST)
-    before = restore(state, config, run.identity, saved, run.steps_per_epoch)
+    before = restore(state, config, setup.identity, saved, setup.steps_per_epoch)
     # types were checked: now whether the numbers fit together
-    _check_step(state, run.steps_per_epoch, config.out)
+    _check_step(state, setup.steps_per_epoch, config.out)
     if world.is_first:
         _write_recipe(config)  # the folder or the data may have moved, the schedule may be longer
-        add_session(run)
+        add_session(setup)
         _warn_other_device(saved, world.device)
         _report_resumed(config, before, state)
     return state
@@ -127,15 +127,15 @@ def _warn_other_device(saved: Mapping[str, object], device: torch.device) -> Non
         warn(f"resuming on {now}; the run was on {before} before, and {consequence}")
 
 
-def wrap_model(model: nn.Module, run: Run) -> nn.Module:
+def wrap_model(model: nn.Module, setup: TrainSetup) -> nn.Module:
     """The model as the steps call it: inside DDP for several processes, compiled, or with CUDA graphs.
 
     Raises:
         CxrError: train.cuda_graphs=true where they cannot be used.
     """
-    config, world = run.config.train, run.world
-    if can_replay(run.config, world):
-        return record_graphs(model, run.config, world, run.dtype)
+    config, world = setup.config.train, setup.world
+    if can_replay(setup.config, world):
+        return record_graphs(model, setup.config, world, setup.dtype)
     wrapped = model
     if world.size > 1:
         device_ids = [world.device] if world.device.type == "cuda" else None

@@ -67,9 +67,9 @@ def check_schedule(
         return
     history = cast(list[dict[str, float]], saved["history"])
     metrics = selection_metrics(history, config.train)
-    reason = _ends_earlier(metrics, config.train)
+    reason = _why_ended_earlier(metrics, config.train)
     if not reason and steps_per_epoch:
-        reason = _differs(metrics, cast(int, saved["step"]), steps_per_epoch, config.train, before)
+        reason = _why_rates_differ(metrics, cast(int, saved["step"]), steps_per_epoch, config.train, before)
     if reason:
         hint = f"for a new schedule from its weights: {command_from_weights(config)}"
         raise CxrError([f"{config.out}: {change}: {reason}" for change in changes], hint)
@@ -81,7 +81,7 @@ def command_from_weights(config: Config) -> str:
     return f"cxr train {shlex.quote(str(config.out / RECIPE))} {weights} out=FOLDER"
 
 
-def _ends_earlier(metrics: Sequence[float], train: Train) -> str:
+def _why_ended_earlier(metrics: Sequence[float], train: Train) -> str:
     """Why a run with these metrics would have ended before its last epoch; empty if it would not."""
     num_epochs = len(metrics)
     if train.epochs < num_epochs:
@@ -93,12 +93,12 @@ def _ends_earlier(metrics: Sequence[float], train: Train) -> str:
     return ""
 
 
-def _differs(
+def _why_rates_differ(
     metrics: Sequence[float], num_steps: int, steps_per_epoch: int, now: Train, before: Train
 ) -> str:
     """Where the learning rate of a step so far differs; empty if none does."""
-    most = (len(metrics) + 1) * steps_per_epoch  # a damaged last.pt may name any step
-    for step in range(min(num_steps, most)):
+    max_steps = (len(metrics) + 1) * steps_per_epoch  # a damaged last.pt may name any step
+    for step in range(min(num_steps, max_steps)):
         epoch = step // steps_per_epoch
         rates = [learning_rate(step, steps_per_epoch, metrics[:epoch], train) for train in (before, now)]
         if rates[0] != rates[1]:

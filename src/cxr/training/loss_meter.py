@@ -14,8 +14,8 @@ from cxr.console import say
 from cxr.data.loader import Batch
 from cxr.errors import CxrError
 from cxr.model import checkpoint as checkpoints
-from cxr.training.run import Run
 from cxr.training.runlog import RunLog, Value
+from cxr.training.setup import TrainSetup
 from cxr.training.state import TrainState
 
 READ_EVERY = 20
@@ -86,7 +86,7 @@ class LossMeter:
     losses are kept as tensors and read once in READ_EVERY steps, all in one copy.
 
     Args:
-        run: The run.
+        setup: Of the run.
         state: Its state, whose step each loss is of.
         log: Where lines go.
         bar: Where progress is shown.
@@ -95,10 +95,10 @@ class LossMeter:
     """
 
     def __init__(
-        self, run: Run, state: TrainState, log: RunLog, bar: Progress, task: TaskID, pace: Pace
+        self, setup: TrainSetup, state: TrainState, log: RunLog, bar: Progress, task: TaskID, pace: Pace
     ) -> None:
-        self.run, self.state, self.log, self.bar, self.task, self.pace = run, state, log, bar, task, pace
-        self.read_every = READ_EVERY if run.world.device.type == "cuda" else 1
+        self.setup, self.state, self.log, self.bar, self.task, self.pace = setup, state, log, bar, task, pace
+        self.read_every = READ_EVERY if setup.world.device.type == "cuda" else 1
         self.unread: list[_UnreadLoss] = []
         # monotonic: the clock of the day may be set back
         self.epoch_started = self.last_step_ended = self.last_note = time.monotonic()
@@ -118,12 +118,12 @@ class LossMeter:
                 return
             yield batch
 
-    def add(self, loss: Tensor, num_images: int, seconds_apart: float = 0.0) -> None:
-        """Take the loss of the step that was just launched; `seconds_apart` of it are no part of the pace."""
+    def add(self, loss: Tensor, num_images: int, seconds_excluded: float = 0.0) -> None:
+        """Take the loss of the step that was just launched; the pace leaves `seconds_excluded` of it out."""
         if self.is_first_step:
             self._report_first_step()
         # as if the step before had ended later
-        self.last_step_ended += seconds_apart
+        self.last_step_ended += seconds_excluded
         self._add_time(num_images)
         self.is_first_step = False
         rate = self.state.optimizer.param_groups[0]["lr"]
@@ -145,12 +145,12 @@ class LossMeter:
 
     def _report_first_step(self) -> None:
         """Print and log how long the first step took: choosing kernels and compiling are part of it."""
-        if self.run.world.device.type == "cuda":
+        if self.setup.world.device.type == "cuda":
             # the step was launched, not computed: wait for it, this once
-            torch.cuda.synchronize(self.run.world.device)
+            torch.cuda.synchronize(self.setup.world.device)
         seconds = time.monotonic() - self.epoch_started
-        if not self.state.history and self.run.world.is_first:
-            say(f"first step after {seconds:.1f} s{' (compiled)' if self.run.config.train.compile else ''}")
+        if not self.state.history and self.setup.world.is_first:
+            say(f"first step after {seconds:.1f} s{' (compiled)' if self.setup.config.train.compile else ''}")
         self.log.write("first", self.state.step, {"seconds": seconds})
 
     def read(self) -> None:
@@ -162,12 +162,12 @@ class LossMeter:
         if not self.unread:
             return
         # One sum over the processes and one copy to the host for all of them.
-        values = self.run.world.sum(torch.stack([unread.loss for unread in self.unread])).tolist()
+        values = self.setup.world.sum(torch.stack([unread.loss for unread in self.unread])).tolist()
         for unread, value in zip(self.unread, values, strict=True):
             step, rate = unread.step, unread.learning_rate
             if not math.isfinite(value):
                 epoch = len(self.state.history) + 1
-                raise _not_finite(f"the loss is {value}", self.run.config.out, epoch, step, rate)
+                raise _not_finite(f"the loss is {value}", self.setup.config.out, epoch, step, rate)
             # weighted by images, as the last batch of an epoch is smaller
             self.state.loss_sum += value * unread.num_images
             status = f"loss {value:.4f} {self._time_left()}"
@@ -180,8 +180,8 @@ class LossMeter:
     def _time_left(self) -> str:
         """The time that is left of the whole run, as `1 h 12 min left`; empty where it is not known yet."""
         task = next(task for task in self.bar.tasks if task.id == self.task)
-        images_per_epoch = sum(self.run.dataset.visits())
-        num_other_epochs = self.run.config.train.epochs - len(self.state.history) - 1
+        images_per_epoch = sum(self.setup.dataset.visits())
+        num_other_epochs = self.setup.config.train.epochs - len(self.state.history) - 1
         # the rest of this epoch, then whole epochs; one validation follows each
         num_images = int(task.remaining or 0) + num_other_epochs * images_per_epoch
         seconds = self.pace.seconds_left(num_images, num_other_epochs + 1)
@@ -192,8 +192,8 @@ class LossMeter:
         if time.monotonic() - self.last_note < SECONDS_BETWEEN_NOTES:
             return
         self.last_note = time.monotonic()
-        num_steps, epoch = self.run.steps_per_epoch, len(self.state.history)
-        where = f"epoch {epoch + 1}/{self.run.config.train.epochs}"
+        num_steps, epoch = self.setup.steps_per_epoch, len(self.state.history)
+        where = f"epoch {epoch + 1}/{self.setup.config.train.epochs}"
         # `step` counts over the whole run; the line says where in the epoch it is
         where += f", step {step - epoch * num_steps:,} of {num_steps:,}"
         self.log.text.note(f"{where}: loss {loss:.4f}, {describe_pace(self.pace)}, {self._time_left()}")
@@ -205,7 +205,7 @@ class LossMeter:
 
     def finish_epoch(self) -> str:
         """Log the epoch's mean loss and pace, set the sum of losses back to 0; returns both as text."""
-        loss = self.state.loss_sum / sum(self.run.dataset.visits())
+        loss = self.state.loss_sum / sum(self.setup.dataset.visits())
         self.state.loss_sum = 0.0
         pace = self.pace.since(self.pace_before)
         values: dict[str, Value] = {
@@ -215,7 +215,7 @@ class LossMeter:
             "waiting_share": pace.waiting_share,
             "seconds": time.monotonic() - self.epoch_started,
         }
-        memory_gb = max_gpu_memory_gb(self.run.world.device)
+        memory_gb = max_gpu_memory_gb(self.setup.world.device)
         if memory_gb:
             values["gpu_gb"] = memory_gb
         self.log.write("train", self.state.step, values)

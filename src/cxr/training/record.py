@@ -20,32 +20,32 @@ from cxr.model import imagenet, xrv
 from cxr.patient_hash import hasher_from_environment
 from cxr.report.run_files import RECIPE
 from cxr.report.run_record import RECORD, InputFile, RunRecord, Session, describe_file, read_record
-from cxr.training.run import Run
+from cxr.training.setup import TrainSetup
 from cxr.weights.errors import WeightsError
 from cxr.weights.locate import locate, split_choice
 
 
-def write_record(run: Run, label_files: Sequence[Path]) -> None:
+def write_record(setup: TrainSetup, label_files: Sequence[Path]) -> None:
     """Write run.json of a run that begins; config.yaml stands beside it already."""
-    config = run.config
+    config = setup.config
     record = RunRecord(
-        begun=_describe_session(run),
+        begun=_describe_session(setup),
         seeds=_read_seeds(config),
         files=describe_inputs(config, label_files),
-        data=hide_names(run.identity, config.train.remember_patients),
+        data=hide_names(setup.identity, config.train.remember_patients),
         patient_key=hasher_from_environment().key_id,
     )
     _write(config.out, record)
 
 
-def add_session(run: Run) -> None:
+def add_session(setup: TrainSetup) -> None:
     """Note in run.json that a run is resumed; nothing where an earlier version began it."""
-    folder = run.config.out
+    folder = setup.config.out
     record = read_record(folder)
     if record is None:
         return
     files = record.files | _describe_all({RECIPE: folder / RECIPE})  # it is written again at a resume
-    changes = {"resumed": (*record.resumed, _describe_session(run)), "files": files}
+    changes = {"resumed": (*record.resumed, _describe_session(setup)), "files": files}
     _write(folder, record.model_copy(update=changes))
 
 
@@ -118,12 +118,12 @@ def _gpu_versions(device: torch.device) -> dict[str, str]:
     return found
 
 
-def _describe_session(run: Run) -> Session:
+def _describe_session(setup: TrainSetup) -> Session:
     return Session(
         started=datetime.now().astimezone().isoformat(timespec="seconds"),
         command=tuple(sys.argv),
         folder=str(Path.cwd()),
-        environment=describe_environment(run.world.device, run.world.size),
+        environment=describe_environment(setup.world.device, setup.world.size),
     )
 
 

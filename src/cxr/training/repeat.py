@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from cxr.config.keys import flatten
+from cxr.config.key_tree import flatten
 from cxr.config.schema import Config
 from cxr.model import checkpoint as checkpoints
 from cxr.patient_hash import hasher_from_environment
@@ -73,7 +73,7 @@ def find_changed_data(
         run: The folder of the run.
         record: Its run.json; without one, last.pt says what the data were.
         config: The recipe.
-        now: Hashes of the data as they are now, see `training.run.identify`; pixels may be lacking.
+        now: Hashes of the data as they are now, see `training.setup.identify`; pixels may be lacking.
 
     Raises:
         CxrError: last.pt is damaged.

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from cxr.config.keys import flatten
+from cxr.config.key_tree import flatten
 from cxr.config.schema import Config, Train
 from cxr.errors import CxrError
 from cxr.model.checkpoint import LAST, check_kinds

@@ -15,16 +15,16 @@ from cxr.model import checkpoint as checkpoints
 from cxr.model.classifier import Classifier
 from cxr.model.predict import fit_ood_detector
 from cxr.patient_hash import hasher_from_environment
-from cxr.training.run import Run
 from cxr.training.saver import Saver, copy_to_cpu
+from cxr.training.setup import TrainSetup
 from cxr.training.state import TrainState, snapshot
 
 
-def save_state(run: Run, state: TrainState, validated: Predictions | None, saver: Saver) -> None:
+def save_state(setup: TrainSetup, state: TrainState, validated: Predictions | None, saver: Saver) -> None:
     """Write last.pt as the state is now, and before it best.safetensors where the state is the best so far.
 
     Args:
-        run: The run.
+        setup: Of the run.
         state: Its state. It is copied: later steps do not change what is written.
         validated: Predictions of the validation rows where it is the best; None writes last.pt alone.
         saver: Writes the files in a thread.
@@ -32,10 +32,10 @@ def save_state(run: Run, state: TrainState, validated: Predictions | None, saver
     Raises:
         CxrError: What the save before could not write.
     """
-    folder = run.config.out
+    folder = setup.config.out
     # both copied now, while no step changes the model
-    best = checkpoints.to_bytes(make_checkpoint(run, state, validated)) if validated else None
-    last = copy_to_cpu(snapshot(state, run.config, run.identity))
+    best = checkpoints.to_bytes(make_checkpoint(setup, state, validated)) if validated else None
+    last = copy_to_cpu(snapshot(state, setup.config, setup.identity))
 
     def write() -> None:
         # The order matters: after a kill between both, the resumed run validates and writes the best again.
@@ -46,9 +46,9 @@ def save_state(run: Run, state: TrainState, validated: Predictions | None, saver
     saver.save(write)
 
 
-def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> checkpoints.Checkpoint:
+def make_checkpoint(setup: TrainSetup, state: TrainState, validated: Predictions) -> checkpoints.Checkpoint:
     """The checkpoint of the EMA, with what was chosen on its predictions of the validation rows."""
-    dataset, config, hasher = run.dataset, run.config, hasher_from_environment()
+    dataset, config, hasher = setup.dataset, setup.config, hasher_from_environment()
     remember = config.train.remember_patients
     thresholds = operating_points.choose(validated, config.eval.threshold)
     if not remember:
@@ -75,18 +75,18 @@ def make_checkpoint(run: Run, state: TrainState, validated: Predictions) -> chec
         versions=versions(),
         patient_key=hasher.key_id if remember else "",
     )
-    patients, images = run.hashes
+    patients, images = setup.hashes
     return checkpoints.Checkpoint(state.ema, metadata, thresholds, recalibration, patients, images=images)
 
 
-def add_ood_score(run: Run, ema: Classifier) -> None:
+def add_ood_score(setup: TrainSetup, ema: Classifier) -> None:
     """Fit the out-of-distribution score of best.safetensors on its validation rows, at the end of a run.
 
     Fitted after every best epoch it would take longer than the validation. All processes take part: each
     computes the features of its share of the rows. `ema` gives the other processes a model to copy the best
     weights into.
     """
-    world, path = run.world, run.config.out / checkpoints.BEST
+    world, path = setup.world, setup.config.out / checkpoints.BEST
     best = checkpoints.load(path, world.device) if world.is_first else None
     # the first process alone has read the file, and all must agree before a collective
     is_missing = best is not None and best.ood is None
@@ -94,7 +94,7 @@ def add_ood_score(run: Run, ema: Classifier) -> None:
         return
     classifier = best.classifier if best else copy.deepcopy(ema)
     world.copy_first(classifier.state_dict().values())
-    detector = fit_ood_detector(classifier, run.loader, run.dataset, run.config, world)
+    detector = fit_ood_detector(classifier, setup.loader, setup.dataset, setup.config, world)
     if best and detector:
         checkpoints.save(path, replace(best, ood=detector))
     world.wait()

@@ -10,28 +10,28 @@ from cxr.data.loader import Batch
 from cxr.training.compiled import Compiled
 from cxr.training.loss import masked_bce
 from cxr.training.optim import learning_rate
-from cxr.training.run import Run
+from cxr.training.setup import TrainSetup
 from cxr.training.state import TrainState, selection_metrics, update_ema
 
 
-def train_step(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> Tensor:
+def train_step(setup: TrainSetup, state: TrainState, model: nn.Module, batch: Batch) -> Tensor:
     """Take one optimizer step; returns this process's part of the global batch's mean loss, on the device."""
-    config = run.config
+    config = setup.config
 
     # 1. The learning rate is a function of the step: it is set here, and never read from the optimizer.
     past_metrics = selection_metrics(state.history, config.train)
-    rate = learning_rate(state.step, run.steps_per_epoch, past_metrics, config.train)
+    rate = learning_rate(state.step, setup.steps_per_epoch, past_metrics, config.train)
     for group in state.optimizer.param_groups:
         group["lr"] = rate
 
     # 2. Gradients, added up over the micro-batches of this process's share of the batch. DDP sums them over
     #    the processes during a backward pass: only in the last one, once a step.
-    loss = torch.zeros((), device=run.world.device)
+    loss = torch.zeros((), device=setup.world.device)
     micro_batches = batch.split(config.train.accumulate)
     for micro_batch in micro_batches:
         is_last = micro_batch is micro_batches[-1]
         with nullcontext() if is_last else _keep_gradients_local(model):
-            loss += _backward(run, state, model, micro_batch)
+            loss += _backward(setup, state, model, micro_batch)
 
     # 3. The update; the order matters. Without float16 the scaler does nothing but call the optimizer.
     state.scaler.unscale_(state.optimizer)
@@ -48,9 +48,9 @@ def train_step(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> T
     return loss
 
 
-def _backward(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> Tensor:
+def _backward(setup: TrainSetup, state: TrainState, model: nn.Module, batch: Batch) -> Tensor:
     """Add the gradients of a micro-batch; returns its part of the global batch's mean loss."""
-    config, world = run.config, run.world
+    config, world = setup.config, setup.world
     # Drawn by (seed, step) and each image's position in the global batch: any number of processes and
     # micro-batches sees the same images. uint8 [B, S, S] -> float [B, 1, size, size].
     images = augment(
@@ -62,11 +62,11 @@ def _backward(run: Run, state: TrainState, model: nn.Module, batch: Batch) -> Te
         batch.first,
         batch.num_global,
     )
-    with torch.autocast(world.device.type, run.dtype, enabled=run.dtype is not None):
+    with torch.autocast(world.device.type, setup.dtype, enabled=setup.dtype is not None):
         logits = model(images)  # [B, C]
     # The denominator counts the known cells of the global batch, not of this micro-batch: the sum over
     # micro-batches and processes is then the mean over the batch, however its masked cells are spread.
-    loss = masked_bce(logits, batch.y, batch.mask, run.weights) / max(1, batch.num_valid)
+    loss = masked_bce(logits, batch.y, batch.mask, setup.weights) / max(1, batch.num_valid)
     # DDP divides gradients by the number of processes, but this loss is a sum over them: multiply it back.
     objective = state.scaler.scale(loss * world.size)
     objective.backward()  # type: ignore[no-untyped-call]

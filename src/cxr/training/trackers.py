@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
 
-from cxr.config.keys import flatten
+from cxr.config.key_tree import flatten
 from cxr.config.schema import Config
 from cxr.errors import CxrError
 from cxr.files import write_bytes

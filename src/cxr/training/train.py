@@ -35,10 +35,10 @@ from cxr.training.loss import masked_bce
 from cxr.training.loss_meter import READ_EVERY, LossMeter, Pace, check_weights, format_duration
 from cxr.training.memory import explain_no_memory
 from cxr.training.profile import StepProfiler
-from cxr.training.run import Run, prepare
 from cxr.training.runlog import RunLog, TextLog
 from cxr.training.save import add_ood_score, number_or_none, save_state
 from cxr.training.saver import Saver
+from cxr.training.setup import TrainSetup, prepare
 from cxr.training.state import TrainState, selection_metrics
 from cxr.training.step import train_step
 from cxr.training.tracking import Trackers
@@ -89,13 +89,13 @@ def train(
     text_log = TextLog()
     copy_messages = listening(text_log.note) if world.is_first else nullcontext()
     with training_kernels(config.train.deterministic), copy_messages:
-        run = prepare(config, dataset, world)
+        setup = prepare(config, dataset, world)
         # The folder is locked before a file in it is read or removed.
         with lock_folder(config.out, world.is_first), explain_no_memory(config), _log_early_end(text_log):
-            state = start_or_resume(run, resume, label_files)
+            state = start_or_resume(setup, resume, label_files)
             if world.is_first:
                 text_log.open(config.out, resume)  # after a refusal to resume: train.log stays as it is
-            _train_epochs(run, state, text_log)
+            _train_epochs(setup, state, text_log)
     return config.out
 
 
@@ -114,9 +114,9 @@ def _log_early_end(text_log: TextLog) -> Iterator[None]:
         raise
 
 
-def _train_epochs(run: Run, state: TrainState, text_log: TextLog) -> None:
+def _train_epochs(setup: TrainSetup, state: TrainState, text_log: TextLog) -> None:
     """Train and validate from the state's epoch to the last; fit the OOD score at the end."""
-    config, world = run.config, run.world
+    config, world = setup.config, setup.world
     num_epochs = config.train.epochs
     pace = Pace()
     with (
@@ -126,7 +126,7 @@ def _train_epochs(run: Run, state: TrainState, text_log: TextLog) -> None:
         progress("{task.fields[status]}") as bar,
         StepProfiler(
             config.train.profile if world.is_first else 0,
-            run.steps_per_epoch,
+            setup.steps_per_epoch,
             config.out,
             world.device,
             seconds_waited=lambda: pace.seconds_waited,
@@ -134,16 +134,16 @@ def _train_epochs(run: Run, state: TrainState, text_log: TextLog) -> None:
     ):
         log = RunLog(config.out, state.step, len(state.history), world.is_first, text_log, trackers)
         session = _Session(log, saver, request, bar, pace, profiler)
-        model = wrap_model(state.model, run)
+        model = wrap_model(state.model, setup)
         while len(state.history) < num_epochs and not _stops_early(config, state, world.is_first):
-            train_summary = _train_epoch(run, state, model, session)
-            _finish_epoch(run, state, session, train_summary)
+            train_summary = _train_epoch(setup, state, model, session)
+            _finish_epoch(setup, state, session, train_summary)
             # After the last epoch a signal is ignored: only the OOD score is missing, which takes seconds.
             if len(state.history) < num_epochs and _is_stop_agreed(world, request):
                 saver.wait()
                 raise Stopped(request.signal or signal.SIGTERM)
         saver.wait()  # best.safetensors is read again below
-        add_ood_score(run, state.ema)
+        add_ood_score(setup, state.ema)
 
 
 def _stops_early(config: Config, state: TrainState, is_first: bool) -> bool:
@@ -156,17 +156,17 @@ def _stops_early(config: Config, state: TrainState, is_first: bool) -> bool:
     return stops
 
 
-def _train_epoch(run: Run, state: TrainState, model: nn.Module, session: _Session) -> str:
+def _train_epoch(setup: TrainSetup, state: TrainState, model: nn.Module, session: _Session) -> str:
     """Train from the state's step to the end of its epoch; returns loss and pace of the epoch as text."""
-    config, world = run.config, run.world
+    config, world = setup.config, setup.world
     epoch = len(state.history)
-    num_steps_taken = state.step - epoch * run.steps_per_epoch  # more than 0 where a run is resumed
+    num_steps_taken = state.step - epoch * setup.steps_per_epoch  # more than 0 where a run is resumed
 
     # 1. Which rows, and in which order: functions of (seed, epoch). A resumed epoch draws the same order and
     #    leaves out the batches that it has trained on.
-    rows = epoch_rows(run.dataset.groups(), config.seed, epoch)
+    rows = epoch_rows(setup.dataset.groups(), config.seed, epoch)
     order = epoch_order(rows, config.seed, epoch)
-    batches = run.loader.batches(order, config.train.batch_size, world.rank, world.size, num_steps_taken)
+    batches = setup.loader.batches(order, config.train.batch_size, world.rank, world.size, num_steps_taken)
     task = session.bar.add_task(
         f"epoch {epoch + 1}/{config.train.epochs}",
         total=len(order),
@@ -174,39 +174,39 @@ def _train_epoch(run: Run, state: TrainState, model: nn.Module, session: _Sessio
         status="",
         visible=world.is_first,
     )
-    losses = LossMeter(run, state, session.log, session.bar, task, session.pace)
+    losses = LossMeter(setup, state, session.log, session.bar, task, session.pace)
 
     # 2. The steps. Between them the host reads no number from the GPU, except in `losses`, every 20 steps.
     model.train()
     for batch in losses.timed(batches):
         profiled_before = session.profiler.seconds_taken
         with session.profiler.step():
-            loss = train_step(run, state, model, batch)
+            loss = train_step(setup, state, model, batch)
         losses.add(loss, min(batch.num_global, len(order)), session.profiler.seconds_taken - profiled_before)
-        _save_or_stop(run, state, losses, session)
+        _save_or_stop(setup, state, losses, session)
 
     # 3. Nothing is validated or saved before every loss and weight is known to be finite. Then a save, if the
     #    last is a minute old, because validation takes time and may fail.
     losses.finish_steps()
     check_weights(state, config.out)
     if session.saver.is_due():
-        _save_last(run, state, session.saver)
+        _save_last(setup, state, session.saver)
     session.bar.remove_task(task)
     return losses.finish_epoch()
 
 
-def _save_or_stop(run: Run, state: TrainState, losses: LossMeter, session: _Session) -> None:
+def _save_or_stop(setup: TrainSetup, state: TrainState, losses: LossMeter, session: _Session) -> None:
     """After each step: save last.pt where it is time or a signal has asked to stop; raise `Stopped` then."""
-    save_every = run.config.train.save_every
+    save_every = setup.config.train.save_every
     # Whether to stop is a collective of all processes, which waits for the GPU: they ask only now and then,
     # and all at the same step, or they would wait for each other forever.
-    is_poll_step = run.world.size == 1 or state.step % READ_EVERY == 0
-    stop = is_poll_step and _is_stop_agreed(run.world, session.request)
+    is_poll_step = setup.world.size == 1 or state.step % READ_EVERY == 0
+    stop = is_poll_step and _is_stop_agreed(setup.world, session.request)
     session.saver.check()  # a full disk ends the run at the next step, not at the next save
     if stop or (save_every and state.step % save_every == 0):
         losses.read()
-        check_weights(state, run.config.out)
-        _save_last(run, state, session.saver)
+        check_weights(state, setup.config.out)
+        _save_last(setup, state, session.saver)
         losses.skip_time()
     if stop:
         session.saver.wait()
@@ -221,28 +221,28 @@ def _is_stop_agreed(world: World, request: StopRequest) -> bool:
     return bool(world.sum(torch.tensor(float(is_requested), device=world.device)) > 0)
 
 
-def _save_last(run: Run, state: TrainState, saver: Saver) -> None:
+def _save_last(setup: TrainSetup, state: TrainState, saver: Saver) -> None:
     """Write last.pt alone, from the first process."""
-    if run.world.is_first:
-        save_state(run, state, None, saver)
+    if setup.world.is_first:
+        save_state(setup, state, None, saver)
 
 
-def _finish_epoch(run: Run, state: TrainState, session: _Session, train_summary: str) -> None:
+def _finish_epoch(setup: TrainSetup, state: TrainState, session: _Session, train_summary: str) -> None:
     """Validate the EMA, then save 1. best.safetensors where it is the best so far, 2. last.pt.
 
     In this order a kill between the two files only repeats the validation.
     """
-    config, world = run.config, run.world
+    config, world = setup.config, setup.world
     started = time.monotonic()
     # Where batch statistics are not shared, each process has its own: all validate with those of the first.
     world.copy_first(state.ema.buffers())
-    auroc, loss, predictions = validate(run, state.ema)
+    auroc, loss, predictions = validate(setup, state.ema)
     # Every process decides by the same bits, or one would stop early and the others wait for it.
     auroc, loss = world.agree([auroc, loss])
     state.history.append({"auroc": auroc, "loss": loss})
     if world.is_first:
         is_best = epochs_since_best(selection_metrics(state.history, config.train)) == 0
-        save_state(run, state, predictions if is_best else None, session.saver)
+        save_state(setup, state, predictions if is_best else None, session.saver)
         session.pace.validation_seconds = time.monotonic() - started
         values = {
             "epoch": len(state.history),
@@ -257,19 +257,21 @@ def _finish_epoch(run: Run, state: TrainState, session: _Session, train_summary:
         epoch = f"epoch {len(state.history)}/{config.train.epochs}"
         say(f"{epoch}: validation AUROC {auroc:.4f}, loss {loss:.4f}{', best so far' if is_best else ''}")
         num_epochs_left = config.train.epochs - len(state.history)
-        num_images_left = num_epochs_left * sum(run.dataset.visits())
+        num_images_left = num_epochs_left * sum(setup.dataset.visits())
         seconds_left = session.pace.seconds_left(num_images_left, num_epochs_left)
         say(f"  {train_summary}{f', {format_duration(seconds_left)} left' if seconds_left else ''}")
     world.wait()
 
 
-def validate(run: Run, classifier: Classifier) -> tuple[float, float, Predictions]:
+def validate(setup: TrainSetup, classifier: Classifier) -> tuple[float, float, Predictions]:
     """(macro AUROC, mean loss, predictions) of the validation rows, by the functions of `cxr eval`."""
-    predictions, logits = predict_dataset(classifier, run.loader, run.dataset, "val", run.config, run.world)
-    targets = run.dataset.select(run.dataset.rows("val"))
+    predictions, logits = predict_dataset(
+        classifier, setup.loader, setup.dataset, "val", setup.config, setup.world
+    )
+    targets = setup.dataset.select(setup.dataset.rows("val"))
     y = torch.from_numpy(targets.y).to(logits.device)  # [N, C]
     mask = torch.from_numpy(targets.mask).to(logits.device)
-    loss = masked_bce(logits, y, mask, run.weights) / mask.sum().clamp(min=1)
+    loss = masked_bce(logits, y, mask, setup.weights) / mask.sum().clamp(min=1)
     # The report's AUROC without its other metrics, which take a second.
     columns = range(len(predictions.findings))
     aurocs = [metrics.auroc(predictions.y[:, column], predictions.p[:, column]) for column in columns]

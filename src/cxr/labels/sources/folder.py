@@ -77,18 +77,19 @@ def read(data: Data) -> LabelTable:
     levels = data.folders or _guess_levels([tuple(path.split("/")[:-1]) for path in paths], root)
     folders = [_read_folders(path, levels, root) for path in paths]
     patients: list[str] = paths  # each image counts as a patient
-    nameless: list[str] = []
+    without_patient: list[str] = []
     if data.columns.patient is not None:
-        patients, nameless = _read_patients(paths, folders)
+        patients, without_patient = _read_patients(paths, folders)
     findings, raw = _one_hot([above.finding for above in folders])
     splits = [above.split for above in folders]
     rows = make_rows({"image": paths, "path": paths, "split": splits, "patient_id": patients})
     names_patients = any(patient != path for patient, path in zip(patients, paths, strict=True))
     notes = []
-    if nameless and names_patients:  # where no image names one, the general warning says it
+    if without_patient and names_patients:  # where no image names one, the general warning says it
         notes.append(
-            f"the names of {count(len(nameless), 'image')} of {len(paths):,} tell no patient, "
-            f"such as {nameless[0]}: each counts as a patient, so images of one patient may be in two splits"
+            f"the names of {count(len(without_patient), 'image')} of {len(paths):,} tell no patient, "
+            f"such as {without_patient[0]}: each counts as a patient, so images of one patient may be in two "
+            "splits"
         )
     others = sorted(set(files) - set(paths))
     if others:
@@ -172,13 +173,13 @@ def _read_folders(path: str, levels: Parts, root: Path) -> _Folders:
 
 def _read_patients(paths: Sequence[str], folders: Sequence[_Folders]) -> tuple[list[str], list[str]]:
     """(the patient of each image, the images that name none, which are called by their path)."""
-    patients, nameless = [], []
+    patients, without_patient = [], []
     for path, above in zip(paths, folders, strict=True):
         patient = above.patient or _patient_of(path.rpartition("/")[2])
         if not patient:
-            nameless.append(path)
+            without_patient.append(path)
         patients.append(patient or path)
-    return patients, nameless
+    return patients, without_patient
 
 
 def _patient_of(name: str) -> str:

@@ -71,7 +71,9 @@ def read(data: Data, exact: bool = True) -> LabelTable:
     taken = {*named.values(), *data.columns.others, *split.values()}
     assert not isinstance(data.findings, str)  # the config expands nih14 and the like
     soft = data.soft_labels == "keep"
-    labels = read_label_columns(sheet, taken, data.findings, data.columns.labels, soft, partly=not exact)
+    labels = read_label_columns(
+        sheet, taken, data.findings, data.columns.labels, soft, allow_missing=not exact
+    )
     columns = {name: sheet.column(column) for name, column in (named | kept | split).items()}
     splits = split_column(sheet, data)
     if splits:

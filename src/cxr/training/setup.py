@@ -30,7 +30,7 @@ from cxr.training.trackers import choose as choose_trackers
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainSetup:
     """All of a training that no step changes.
 
     Attributes:
@@ -114,7 +114,7 @@ def check_before_packing(config: Config, listed: Listed, world: World, resume: b
         check_resumable(config, identity, saved, steps_per_epoch)
 
 
-def prepare(config: Config, dataset: Dataset, world: World) -> Run:
+def prepare(config: Config, dataset: Dataset, world: World) -> TrainSetup:
     """The run of a config: checked, with the pixels where store.where wants them.
 
     Raises:
@@ -151,7 +151,7 @@ def prepare(config: Config, dataset: Dataset, world: World) -> Run:
         if weights.one_class:
             names = ", ".join(weights.one_class)
             warn(f"training rows hold one class only for {names}: weights of 1, nothing to learn")
-    return Run(config, world, dataset, loader, weights.to(world.device), dtype, steps_per_epoch)
+    return TrainSetup(config, world, dataset, loader, weights.to(world.device), dtype, steps_per_epoch)
 
 
 def _report_patient_hashes(remember_patients: bool) -> None:
