@@ -275,6 +275,11 @@ def test_a_contour_ends_at_the_edge_of_what_the_model_saw() -> None:
     values[10:50, 20:80] = 1  # the upper half of it
     drawn = np.zeros((100, 100, 3), np.uint8)
     points = draw_contour(drawn, values, 0.5, seen, 2)
+    # dots along the edge of the higher side, a sixth of it at most
+    edge = drawn[10:47, 20:22].any(axis=2)
+    assert 0 < edge.mean() < 1 / 6 and not drawn[55:90, 20:22].any()
+    drawn[10:47, [20, 21, 78, 79]] = 0
+    drawn[10:12] = 0
     rows, columns = np.nonzero(drawn.any(axis=2))
     assert (
         47 <= min(rows) and max(rows) <= 51 and set(columns) == set(range(20, 80))

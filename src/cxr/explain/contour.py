@@ -5,7 +5,7 @@ from functools import cache
 import cv2
 import numpy as np
 
-from cxr.arrays import AnyArray, Float32
+from cxr.arrays import AnyArray, Bool, Float32
 from cxr.explain.lettering import Colour, Lettering
 from cxr.images.box import Box
 
@@ -16,8 +16,8 @@ _NUMBER_SIZE = 22  # pixels of the letters beside a contour
 def draw_contour(drawn: Colour, values: Float32, level: float, seen: Box, thickness: int) -> AnyArray:
     """Draw where a map [H, W] passes a level, inside what the model saw; the longest line's points [n, 2].
 
-    There is no line along the edge of what was seen, where the map ends and does not fall: it would look like
-    the frame of a finding.
+    Along the edge of what was seen the map ends and does not fall. A line there would look like the frame of
+    a finding, so dots show which side of the contour is the higher one.
     """
     # Beyond the edge the mask goes on as it is at the edge, so that its outline lies outside and is cut off.
     margin = thickness + 2
@@ -29,10 +29,25 @@ def draw_contour(drawn: Colour, values: Float32, level: float, seen: Box, thickn
     canvas = cv2.copyMakeBorder(drawn[seen.slices], *around, borderType=cv2.BORDER_REPLICATE)
     cv2.drawContours(canvas, outlines, -1, CONTOUR, thickness, cv2.LINE_AA)
     drawn[seen.slices] = canvas[margin:-margin, margin:-margin]
+    _dot_edge(drawn[seen.slices], mask[margin:-margin, margin:-margin] > 0, thickness)
     points = max((line[:, 0] - margin for line in outlines), key=len, default=np.empty((0, 2), np.int64))
     inside = ((points >= 0) & (points < (seen.width, seen.height))).all(axis=1)
     found: AnyArray = points[inside] + (seen.x, seen.y)
     return found
+
+
+def _dot_edge(drawn: Colour, inside: Bool, thickness: int) -> None:
+    """Dots along the edge of the pixels [H, W] where the mask [H, W] reaches it."""
+    if inside.all():  # no contour whose sides could be told apart
+        return
+    height, width = inside.shape
+    rows, columns = np.arange(height)[:, None], np.arange(width)[None]
+    is_edge = (np.minimum(rows, height - 1 - rows) < thickness) | (
+        np.minimum(columns, width - 1 - columns) < thickness
+    )
+    # every eighth piece of as many pixels as a line is wide; at a corner the sum of both counts
+    is_dot = (rows + columns) // thickness % 8 == 6
+    drawn[inside & is_edge & is_dot] = CONTOUR
 
 
 def number_contour(drawn: Colour, points: AnyArray, number: str) -> None:

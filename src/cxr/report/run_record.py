@@ -58,8 +58,8 @@ class RunRecord(BaseModel):
         resumed: The calls that resumed it.
         seeds: `seed`, and `data.split_seed` of each dataset.
         files: Label tables, lists, weights and manifests of stores, by what they are.
-        data: Hashes of the images of each split, of the labels and of the pixels, as `training.setup.identify`
-            makes them.
+        data: Hashes of the images of each split, of the labels and of the pixels, as
+            `training.setup.identify` makes them.
         patient_key: Id of the key that the hashes in `data` were made with; empty without.
     """
 
