@@ -152,3 +152,13 @@ def test_the_health_check_asks_the_server_where_one_is_run(
     assert not health.is_well(["cxr", "serve", "model.onnx", "--port", str(port)])
     assert not health.is_well(["cxr", "serve", "model.onnx", "--port", "1"])
     assert health.read_port(["cxr", "serve", "--port"]) == health.read_port(["cxr", "serve"]) == 8000
+
+
+def test_a_folder_whose_files_go_by_a_pattern_is_let_in_by_its_own_name_first() -> None:
+    """Buildah looks into no folder that only a pattern lets in; Docker does."""
+    lines = (HOME / ".dockerignore").read_text().splitlines()
+    patterns = [(number, line) for number, line in enumerate(lines) if line[:1] == "!" and "*" in line]
+    assert patterns
+    for number, line in patterns:
+        folder = line.partition("*")[0].rstrip("/")
+        assert folder in lines[:number], line
