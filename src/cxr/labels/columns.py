@@ -171,7 +171,7 @@ def describe(columns: Sequence[ColumnUse], most: int = 12) -> list[str]:
         lines.append(f"other columns: {', '.join(others)}")
     if left:
         more = f" and {len(left) - most:,} more" if len(left) > most else ""
-        lines.append(f"columns not taken: {', '.join(left[:most])}{more}")
+        lines.append(f"columns not used: {', '.join(left[:most])}{more}")
     return lines
 
 
