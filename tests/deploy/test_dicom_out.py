@@ -63,7 +63,7 @@ def test_each_image_has_a_report_and_an_overlay_in_new_series_of_its_study(
     study: Path, results: Path
 ) -> None:
     names = {f"{image}_{kind}.dcm" for image in ("first", "second", "other") for kind in ("report", "Mass")}
-    assert {path.name for path in results.iterdir()} == names
+    assert {path.name for path in results.iterdir()} == {*names, "first_study_report.dcm"}
     for kind, modality in (("report", "SR"), ("Mass", "OT")):
         first, second, other = (read(results / f"{name}_{kind}.dcm") for name in ("first", "second", "other"))
         assert first.Modality == second.Modality == modality
@@ -156,9 +156,9 @@ def test_nothing_is_overwritten_and_results_are_no_images(
     told = [json.loads(line)["dicom"] for line in said.out.splitlines()]
     first = [str(results / f"first_{name}-2.dcm") for name in ("Mass", "report")]
     assert len(told) == 3 and first in told
-    assert f"3 reports and 3 overlays as DICOM in {results}" in said.err
+    assert f"3 reports, 1 study report and 3 overlays as DICOM in {results}" in said.err
     new = set(results.iterdir()) - before.keys()
-    assert {path.name for path in new} >= {"first_report-2.dcm", "first_Mass-2.dcm"} and len(new) == 6
+    assert {path.name for path in new} >= {"first_report-2.dcm", "first_study_report-2.dcm"} and len(new) == 7
     assert all(path.read_bytes() == data for path, data in before.items())
     # elsewhere, an overlay is passed over in a folder and refused by name
     copied = shutil.copy(results / "first_Mass.dcm", study.parent / "copied.dcm")

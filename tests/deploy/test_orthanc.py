@@ -10,6 +10,7 @@ from typing import Any
 import pydicom
 import pytest
 from highdicom.sr import ComprehensiveSR, MeasurementReport
+from pydicom.uid import generate_uid
 
 from tests.helpers.archive import Archive, running_archive, write_radiograph
 from tests.helpers.commands import call
@@ -23,13 +24,16 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
 
 @pytest.fixture(scope="module")
 def files(run: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """An image, its report and its overlay."""
+    """An image, its report, its overlay and the report of its study, which has two images."""
     folder = tmp_path_factory.mktemp("study")
-    image = write_radiograph(
-        folder / "image.dcm", SpecificCharacterSet="ISO_IR 100", PatientName="Müller^Jörg"
-    )
-    assert call("predict", run, image, "--dicom-out", folder / "out", "--findings", "Mass") == 0
-    return [image, folder / "out" / "image_report.dcm", folder / "out" / "image_Mass.dcm"]
+    shared: dict[str, Any] = {
+        "SpecificCharacterSet": "ISO_IR 100",
+        "PatientName": "Müller^Jörg",
+        "StudyInstanceUID": generate_uid(),
+    }
+    image, second = (write_radiograph(folder / f"{name}.dcm", **shared) for name in ("image", "second"))
+    assert call("predict", run, image, second, "--dicom-out", folder / "out", "--findings", "Mass") == 0
+    return [image, *(folder / "out" / f"image_{name}.dcm" for name in ("report", "Mass", "study_report"))]
 
 
 def fetch(archive: Archive, file: Path) -> pydicom.FileDataset:
@@ -46,9 +50,10 @@ def test_what_is_stored_comes_back_equal_in_one_study(archive: Archive, files: l
     assert len({answer["ParentSeries"] for answer in answers}) == 3
     for file in files:
         assert fetch(archive, file) == pydicom.dcmread(file)
-    content = ComprehensiveSR.from_dataset(fetch(archive, files[1])).content
-    assert isinstance(content, MeasurementReport)
-    assert len(content.get_image_measurement_groups()) == 15  # 14 findings, and the image as a whole
+    for report in (files[1], files[3]):
+        content = ComprehensiveSR.from_dataset(fetch(archive, report)).content
+        assert isinstance(content, MeasurementReport)
+        assert len(content.get_image_measurement_groups()) == 15  # 14 findings, and image or study as a whole
 
 
 def test_c_store_takes_them(archive: Archive, files: list[Path]) -> None:

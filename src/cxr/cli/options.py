@@ -153,7 +153,7 @@ DicomOut = Annotated[
     Path | None,
     typer.Option(
         "--dicom-out",
-        help="Folder for DICOM results: of each DICOM image a structured report, and overlays.",
+        help="Folder for DICOM results: structured reports of DICOM images and studies, and overlays.",
         parser=folder,
         metavar="FOLDER",
     ),

@@ -144,6 +144,7 @@ def predict_all(
     preprocess = runtime.facts.preprocess  # of the training, so that the model sees images alike
     outcome = draw.outcome
     done = journal.done if journal else frozenset[str]()
+    num_earlier = len(done)
     batch: list[Square] = []
     names: list[Path] = []  # of the batch, and of images among them that cannot be read
 
@@ -161,18 +162,19 @@ def predict_all(
             outcome.num_images += 1
             batch.append(result)
             names.append(found.path)
-        elif _fail_or_skip(found, result, writer, outcome):
+        elif _fail_or_skip(found, result, writer, draw):
             names.append(found.path)
         if len(batch) == BATCH_SIZE:
             write_batch()
     write_batch()
     writer.finish()
     if draw.results is not None:
-        draw.results.finish()
+        draw.results.finish(num_earlier)
 
 
-def _fail_or_skip(found: Input, error: CxrError | None, writer: Writer, outcome: Outcome) -> bool:
+def _fail_or_skip(found: Input, error: CxrError | None, writer: Writer, draw: Draw) -> bool:
     """Count a file that gave no image; whether it could have been one, and it is said why it is none."""
+    outcome = draw.outcome
     if error is None:
         outcome.skipped[found.kind].append(found.path)
     elif isinstance(error, NoImageError) and not found.is_named:
@@ -181,10 +183,12 @@ def _fail_or_skip(found: Input, error: CxrError | None, writer: Writer, outcome:
     else:
         outcome.num_images += 1
         outcome.fail(error)
+        reason = error.problems[0]
         if isinstance(error, UnreadableImageError | UnavailableFileError):
-            writer.fail(found.path, error.reason)  # without the path, which stands beside it
-        else:
-            writer.fail(found.path, error.problems[0])
+            reason = error.reason  # without the path, which stands beside it
+        writer.fail(found.path, reason)
+        if draw.results is not None and not isinstance(error, NoImageError):
+            draw.results.leave_out(found.path, reason)
         return True
     return False
 

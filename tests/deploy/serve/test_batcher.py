@@ -8,7 +8,7 @@ import pytest
 
 from cxr.deploy.serve.batcher import Batcher, Result
 from cxr.deploy.serve.limits import Limits, RefusedError
-from cxr.deploy.serve.studies import LATERAL_WARNING, Rule, combine_studies
+from cxr.deploy.studies import LATERAL_WARNING, Rule, combine_studies
 from cxr.images.grey import Grey
 from tests.helpers.serving import Serving
 

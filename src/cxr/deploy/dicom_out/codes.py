@@ -67,6 +67,7 @@ OOD_SILENT = _private("OOD-SILENT", "No warning")
 OOD_UNKNOWN = _private("OOD-UNKNOWN", "Not measured: the model has no such score")
 OOD_SCORE = _private("OOD-SCORE", "Out-of-distribution score")
 OOD_LIMIT = _private("OOD-LIMIT", "Score above which it is warned")
+OOD_IMAGES = _private("OOD-IMAGES", "Number of images with an out-of-distribution warning")
 
 
 def declare_scheme() -> CodingSchemeIdentificationItem:

@@ -1,4 +1,4 @@
-"""The structured report of one image: a measurement group (TID 1501) for each finding, in TID 1500.
+"""The structured report of an image or a study: a measurement group (TID 1501) for each finding, in TID 1500.
 
 Nothing in it says that a finding is present or absent: each has a probability, a threshold, and on which side
 of the threshold the probability is. DICOM's concept "Finding" is not used, since a viewer that lists findings
@@ -6,6 +6,8 @@ would list all of them.
 """
 
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from highdicom.sr import (
     AlgorithmIdentification,
@@ -28,7 +30,7 @@ from pydicom.sr.codedict import codes
 from cxr.deploy.dicom_out import codes as ours
 from cxr.deploy.dicom_out.result import Model, Result
 from cxr.deploy.dicom_out.series import Place
-from cxr.deploy.dicom_out.source import Source
+from cxr.deploy.dicom_out.source import Reference, Source
 from cxr.deploy.dicom_out.values import fit_text
 from cxr.evaluation.thresholds import origin
 from cxr.images.dicom.own import MANUFACTURER
@@ -36,27 +38,73 @@ from cxr.images.dicom.own import MANUFACTURER
 _MAX_TEXT = 1024
 _DECIMALS = 6
 _STATEMENT = (
-    "Research use only, not for diagnosis. A program made this report from one image. Nobody verified it. "
+    "Research use only, not for diagnosis. A program made this report from {}. Nobody verified it. "
     "A probability above its threshold does not mean that a finding is present. One below it does not mean "
     "that it is absent."
 )
 
 
-def make_report(model: Model, result: Result, source: Source, place: Place) -> ComprehensiveSR:
+@dataclass(frozen=True)
+class Content:
+    """What a report says of an image or of a study.
+
+    Attributes:
+        made_from: The images in words, for the statement.
+        subject: What the first group describes.
+        probabilities: C numbers.
+        images: Those that the probabilities are of; each group refers to all of them.
+        evidence: Those that the report lists, with `images` among them.
+        ood: Code of whether a warning was raised.
+        ood_numbers: What was measured for that warning.
+        remarks: Further texts.
+    """
+
+    made_from: str
+    subject: str
+    probabilities: Sequence[float]
+    images: Sequence[Reference]
+    evidence: Sequence[Reference]
+    ood: CodedConcept
+    ood_numbers: Sequence[Measurement]
+    remarks: Sequence[str]
+
+
+def describe_image(model: Model, result: Result, source: Source) -> Content:
+    """The content of the report of one image."""
+    measured = model.facts.measured
+    ood, numbers = ours.OOD_UNKNOWN, list[Measurement]()
+    if result.score is not None and measured is not None:
+        ood = ours.OOD_WARNED if result.warning else ours.OOD_SILENT
+        numbers = [measure(ours.OOD_SCORE, result.score), measure(ours.OOD_LIMIT, measured.limit)]
+    warnings = [f"Warning: {result.warning}."] if result.warning else []
+    return Content(
+        made_from="one image",
+        subject="Image as a whole",
+        probabilities=result.probabilities,
+        images=[source.reference],
+        evidence=[source.reference],
+        ood=ood,
+        ood_numbers=numbers,
+        remarks=[*warnings, *(f"Note: {note}." for note in result.notes)],
+    )
+
+
+def make_report(model: Model, content: Content, place: Place) -> ComprehensiveSR:
     """The report; patient and study are still to be passed on to it."""
     findings = model.facts.thresholds.findings
-    groups = [_describe_finding(model, result, source, number) for number in range(len(findings))]
-    content = MeasurementReport(
+    groups = [_describe_finding(model, content, number) for number in range(len(findings))]
+    tree = MeasurementReport(
         observation_context=ObservationContext(observer_device_context=_describe_device(model)),
         procedure_reported=ours.RADIOGRAPHY,
-        imaging_measurements=[_describe_image(model, result, source), *groups],
+        imaging_measurements=[_describe_whole(model, content), *groups],
     )
-    for text in (_STATEMENT, f"Thresholds: {origin(model.facts.thresholds)}.", *_list_remarks(result)):
+    statement = _STATEMENT.format(content.made_from)
+    for text in (statement, f"Thresholds: {origin(model.facts.thresholds)}.", *content.remarks):
         item = TextContentItem(ours.COMMENT, fit_text(text, _MAX_TEXT), RelationshipTypeValues.CONTAINS)
-        content[0].ContentSequence.append(item)
+        tree[0].ContentSequence.append(item)
     report = ComprehensiveSR(
-        evidence=[source.reference],
-        content=content[0],
+        evidence=[image.evidence for image in content.evidence],
+        content=tree[0],
         series_instance_uid=place.series_uid,
         series_number=place.series_number,
         sop_instance_uid=place.instance_uid,
@@ -91,61 +139,45 @@ def _identify_algorithm(model: Model) -> AlgorithmIdentification:
     )
 
 
-def _refer_to(source: Source) -> list[SourceImageForMeasurementGroup]:
-    header = source.header
-    return [SourceImageForMeasurementGroup(str(header.SOPClassUID), str(header.SOPInstanceUID))]
+def _refer_to(images: Sequence[Reference]) -> list[SourceImageForMeasurementGroup]:
+    return [SourceImageForMeasurementGroup(image.sop_class, image.sop_instance) for image in images]
 
 
-def _describe_image(model: Model, result: Result, source: Source) -> MeasurementsAndQualitativeEvaluations:
-    """What is said of the image as a whole: the intended use, and whether it is like those of training."""
-    warned = ours.OOD_WARNED if result.warning else ours.OOD_SILENT
-    if result.score is None or model.facts.measured is None:
-        warned, measurements = ours.OOD_UNKNOWN, []
-    else:
-        measurements = [
-            _measure(ours.OOD_SCORE, result.score),
-            _measure(ours.OOD_LIMIT, model.facts.measured.limit),
-        ]
+def _describe_whole(model: Model, content: Content) -> MeasurementsAndQualitativeEvaluations:
+    """What is said beside the findings: the intended use, and whether images are like those of training."""
     return MeasurementsAndQualitativeEvaluations(
-        tracking_identifier=TrackingIdentifier(identifier="Image as a whole"),
+        tracking_identifier=TrackingIdentifier(identifier=content.subject),
         algorithm_id=_identify_algorithm(model),
-        measurements=measurements,
+        measurements=content.ood_numbers,
         qualitative_evaluations=[
             QualitativeEvaluation(ours.INTENDED_USE, ours.RESEARCH_ONLY),
-            QualitativeEvaluation(ours.OOD, warned),
+            QualitativeEvaluation(ours.OOD, content.ood),
         ],
-        source_images=_refer_to(source),
+        source_images=_refer_to(content.images),
     )
 
 
-def _describe_finding(
-    model: Model, result: Result, source: Source, number: int
-) -> MeasurementsAndQualitativeEvaluations:
+def _describe_finding(model: Model, content: Content, number: int) -> MeasurementsAndQualitativeEvaluations:
     """A finding's probability, its threshold, and on which side of it the probability is."""
     finding, threshold = model.facts.thresholds.findings[number], model.facts.thresholds.values[number]
-    probability = result.probabilities[number]
+    probability = content.probabilities[number]
     called = ours.CALLED if probability >= threshold else ours.NOT_CALLED
     method = ours.CALIBRATED if finding in model.calibrated else None
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(identifier=fit_text(finding, 64)),
         algorithm_id=_identify_algorithm(model),
         measurements=[
-            _measure(ours.PROBABILITY, probability, method),
-            _measure(ours.THRESHOLD, threshold, method),
+            measure(ours.PROBABILITY, probability, method),
+            measure(ours.THRESHOLD, threshold, method),
         ],
         qualitative_evaluations=[
             QualitativeEvaluation(ours.TARGET, ours.code_finding(finding)),
             QualitativeEvaluation(ours.CALL, called),
         ],
-        source_images=_refer_to(source),
+        source_images=_refer_to(content.images),
     )
 
 
-def _measure(name: CodedConcept, value: float, method: CodedConcept | None = None) -> Measurement:
+def measure(name: CodedConcept, value: float, method: CodedConcept | None = None) -> Measurement:
+    """A number without a unit."""
     return Measurement(name=name, value=round(float(value), _DECIMALS), unit=ours.NO_UNITS, method=method)
-
-
-def _list_remarks(result: Result) -> list[str]:
-    return [f"Warning: {result.warning}."] * bool(result.warning) + [
-        f"Note: {note}." for note in result.notes
-    ]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from pydicom import Dataset
 from pydicom._uid_dict import UID_dictionary
@@ -36,6 +37,25 @@ class CannotInheritError(Exception):
         super().__init__(reason)
 
 
+class Reference(NamedTuple):
+    """What a result needs to refer to an image: four UIDs."""
+
+    sop_class: str
+    sop_instance: str
+    series: str
+    study: str
+
+    @property
+    def evidence(self) -> Dataset:
+        """The UIDs as elements, and empty elements of type 2 beside them."""
+        evidence = Dataset()
+        for keyword, value in zip(_REFERENCE, self, strict=True):
+            setattr(evidence, keyword, value)
+        for keyword in TYPE_2:
+            setattr(evidence, keyword, None)
+        return evidence
+
+
 @dataclass(frozen=True)
 class Source:
     """The part of an image's header that its results inherit.
@@ -55,14 +75,9 @@ class Source:
         return str(self.header.StudyInstanceUID), str(self.header.PatientID or ""), issuer
 
     @property
-    def reference(self) -> Dataset:
-        """UIDs of the image, its series and its study, and empty elements of type 2 beside them."""
-        reference = Dataset()
-        for keyword in _REFERENCE:
-            setattr(reference, keyword, self.header[keyword].value)
-        for keyword in TYPE_2:
-            setattr(reference, keyword, None)
-        return reference
+    def reference(self) -> Reference:
+        """UIDs of the image, its series and its study."""
+        return Reference(*(str(self.header[keyword].value) for keyword in _REFERENCE))
 
     def pass_on(self, result: Dataset) -> None:
         """Give a result the patient and the study of the image, as the image has them."""

@@ -1,4 +1,4 @@
-"""Writes the results of images into a folder: for each image a report and the overlays that are drawn."""
+"""Writes results into a folder: reports of images, the overlays that are drawn, and reports of studies."""
 
 import re
 from itertools import count
@@ -6,13 +6,15 @@ from pathlib import Path
 
 from cxr.deploy.dicom_out.capture import make_capture
 from cxr.deploy.dicom_out.encode import encode
-from cxr.deploy.dicom_out.report import make_report
+from cxr.deploy.dicom_out.report import Content, describe_image, make_report
 from cxr.deploy.dicom_out.result import Model, Result
 from cxr.deploy.dicom_out.series import CAPTURE, REPORT, SeriesBook
 from cxr.deploy.dicom_out.source import Source
 from cxr.deploy.overlay_names import clean_name
 from cxr.explain.lettering import Colour
 from cxr.files import write_new_bytes
+
+_STUDY_REPORT = "study_report"
 
 
 class ResultWriter:
@@ -38,8 +40,24 @@ class ResultWriter:
             for finding, overlay in result.overlays.items()
         ]
         place = self._book.next_place(source.study_key, REPORT)
-        report = encode(make_report(self._model, result, source, place), source)
+        content = describe_image(self._model, result, source)
+        report = encode(make_report(self._model, content, place), source)
         return [self._write(file, name, data) for name, data in [*encoded, (REPORT, report)]]
+
+    def write_study(self, first_file: Path, source: Source, content: Content) -> Path:
+        """The file of the report of a study, in the series of the reports of its images.
+
+        Args:
+            first_file: The first image of the study, after which the file is named.
+            source: What is inherited, from that image.
+            content: What the report says.
+
+        Raises:
+            CxrError: The file cannot be written.
+        """
+        place = self._book.next_place(source.study_key, REPORT)
+        report = encode(make_report(self._model, content, place), source)
+        return self._write(first_file, _STUDY_REPORT, report)
 
     def _encode_capture(self, finding: str, overlay: Colour, source: Source) -> bytes:
         place = self._book.next_place(source.study_key, CAPTURE)

@@ -6,7 +6,7 @@ from pathlib import Path
 from cxr.deploy.calibrated import calibrate_thresholds
 from cxr.deploy.runtime import Facts
 from cxr.deploy.serve.evaluated import Evaluation, read_evaluation
-from cxr.deploy.serve.studies import Rule
+from cxr.deploy.studies import Rule
 
 
 @dataclass(frozen=True)

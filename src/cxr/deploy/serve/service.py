@@ -26,7 +26,7 @@ from cxr.deploy.serve.batcher import Batcher, Result
 from cxr.deploy.serve.limits import Limits, RefusedError
 from cxr.deploy.serve.model import Model
 from cxr.deploy.serve.reading import Picture, Reader
-from cxr.deploy.serve.studies import combine_studies
+from cxr.deploy.studies import combine_studies
 from cxr.errors import CxrError, UnreadableImageError
 from cxr.evaluation.thresholds import origin
 from cxr.explain.overlay_png import encode_png

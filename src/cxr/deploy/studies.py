@@ -56,7 +56,7 @@ class Study:
 
     Attributes:
         name: Of the study.
-        images: Their places in the request.
+        images: Their places in the request or the call.
         left_out: Those of them that do not count.
         probabilities: [C] combined; empty where no image counts.
     """
@@ -70,7 +70,7 @@ class Study:
 def combine_studies(
     studies: Mapping[int, tuple[str, str]], probabilities: Mapping[int, Sequence[float]], rule: Rule
 ) -> list[Study]:
-    """The studies of a request, in the order of their first images.
+    """The studies of a request or a call, in the order of their first images.
 
     Args:
         studies: (study, view) of each image by its place; a study of no name is left out.
