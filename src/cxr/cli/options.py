@@ -37,6 +37,9 @@ PredictModel = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="Run, checkpoint, model.onnx, hub:NAME, xrv:NAME or weight file."),
 ]
+PredictImages = Annotated[
+    list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.", readable=False)
+]
 EvalTargets = Annotated[
     list[str],
     typer.Argument(
@@ -174,6 +177,8 @@ OnnxProgram = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue the file of --out that an interrupted run began.")
 ]
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out if it exists.")]
 
 
 def open_in_browser(path: Path) -> None:
