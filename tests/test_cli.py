@@ -70,6 +70,17 @@ def test_wrong_usage_is_an_error_with_a_hint(
     assert problem.startswith("error: ") and hint.startswith("hint: ") and hint.endswith(" --help shows how")
 
 
+@pytest.mark.parametrize("command", [("export", "runs/x"), ("card", "runs/x"), ("check", "demo")])
+def test_the_name_of_an_output_among_overrides_is_told_its_option(
+    command: Sequence[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(*command, "train.epochs=3", "my file") == 2
+    assert capsys.readouterr().err == (
+        "error: my file: an override is key=value, such as train.epochs=3\n"
+        "hint: to write there: --out 'my file'\n"
+    )
+
+
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--version") == 0
     assert capsys.readouterr().out == f"cxr {__version__}\n"

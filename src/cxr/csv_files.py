@@ -8,6 +8,7 @@ import pandas as pd
 
 from cxr.console import count, warn
 from cxr.files import write_text
+from cxr.replace import refuse_kept
 from cxr.text import quote
 
 _FORMULA_STARTS = "=+-@\t\r"
@@ -27,8 +28,11 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], private: Coll
     Those named in `private` may be read by their owner alone.
 
     Raises:
-        CxrError: The disk is full or the folder cannot be written.
+        CxrError: The disk is full, the folder cannot be written, or the running command reads a file of
+            these names there; no table is written then.
     """
+    for name in tables:
+        refuse_kept(folder / name)
     for name, table in tables.items():
         write_text(folder / name, csv_text(table), private=name in private)
     # told and not changed: a cell that is changed is another name of a finding or an image

@@ -46,6 +46,10 @@ class UnreadableImageError(CxrError):
         super().__init__(f"{path}: {reason}", hint)
 
 
+class MissingImageError(UnreadableImageError):
+    """There is no such file."""
+
+
 class NoImageError(UnreadableImageError):
     """A whole file of a kind that we read, which holds no image: a DICOM report, say."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from cxr.errors import CxrError
+from cxr.replace import refuse_kept
 from cxr.system import O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, lock_file
 
 _FULL_BYTES = 1 << 20
@@ -30,8 +31,10 @@ def write_atomically(path: Path, write: Callable[[Path], None], private: bool = 
         private: Whether nobody but the owner may read the file (mode 0600), whatever was there before.
 
     Raises:
-        CxrError: The disk is full or the folder cannot be written; `path` is as it was.
+        CxrError: The disk is full, the folder cannot be written, or the running command reads the file that
+            is there; `path` is as it was.
     """
+    refuse_kept(path)
     with explain_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with _temporary(path, private) as temporary:

@@ -175,7 +175,7 @@ def test_a_heat_map_has_the_pixels_of_the_image(model: Model, files: list[Path])
     with pytest.raises(cxr.CxrError, match="image: is a list, not one image"):
         model.heatmaps([wide], "Mass")  # type: ignore[arg-type]  # a list is the test
     with pytest.raises(
-        cxr.CxrError, match=r"absent.png: No such file or directory\nhint: export the image again"
+        cxr.CxrError, match=r"absent.png: No such file or directory\nhint: check the path, or leave it out"
     ):
         model.heatmaps("absent.png")
 

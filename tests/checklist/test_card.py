@@ -90,6 +90,44 @@ def test_the_very_checkpoint_is_copied_on_request_and_the_card_warns(
     assert "whether best.safetensors may be shared: it holds hashes of" in capsys.readouterr().err
 
 
+def test_the_run_itself_is_never_replaced(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "best.safetensors").read_bytes()
+    (tmp_path / "link").symlink_to(run, target_is_directory=True)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "last.pt").write_bytes(b"of another run")
+    for folder in (run, tmp_path / "link", other):
+        assert call("card", run, "--out", folder, "--overwrite") == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {folder}: ") and "hint: name another folder with --out" in said
+    assert call("card", run / "best.safetensors", "--out", run, "--overwrite") == 2
+    assert (run / "best.safetensors").read_bytes() == before and not (run / "README.md").exists()
+
+
+def test_what_cxr_did_not_write_is_replaced_on_request_alone(
+    facts: Facts, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("card", run, "--out", tmp_path) == 0
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    card = (tmp_path / "README.md").read_bytes()
+    assert manifest["card_sha256"] == hashlib.sha256(card).hexdigest()
+    assert call("card", run, "--out", tmp_path) == 0  # as it was written: again
+    for name in ("README.md", "best.safetensors", "recipe.yaml", "manifest.json"):
+        written = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(b"mine")
+        capsys.readouterr()
+        assert call("card", run, "--out", tmp_path) == 2
+        said = f"error: {tmp_path / name}: was not written by cxr card, or was changed since\n"
+        assert said in capsys.readouterr().err
+        assert (tmp_path / name).read_bytes() == b"mine"
+        (tmp_path / name).write_bytes(written)
+    (tmp_path / "README.md").write_text("mine")
+    assert call("card", run, "--out", tmp_path, "--overwrite") == 0
+    assert (tmp_path / "README.md").read_bytes() == card
+
+
 def test_its_numbers_are_those_of_the_report(facts: Facts, run: Path) -> None:
     head, body = split_card(render(facts, COPY)[0])
     report = json.loads((run / "eval_test" / "report.json").read_text())

@@ -10,6 +10,7 @@ from cxr.config.key_tree import walk
 from cxr.config.load import load, override
 from cxr.config.render import render
 from cxr.config.schema import Config
+from cxr.config.yaml_reader import read_argument
 from cxr.errors import CxrError
 from cxr.model.candidate import evaluation_config
 
@@ -252,10 +253,22 @@ def test_further_datasets_can_be_overridden_whole_and_in_part(tmp_path: Path) ->
     "overrides", [[], ["data.source=nih", "data.root=b"], ["data.source=table", "data.root=b"]]
 )
 def test_findings_with_letters_that_yaml_has_not_are_evaluated(overrides: list[str]) -> None:
-    names = ("a\x80b", "c\x7fd", "e # f", '"', "1e3", "no")
+    names = ("a\ufffeb", "c\uffffd", "e # f", '"', "1e3", "no")
     config = Config.model_validate({"data": {"source": "nih", "root": "a", "findings": names}})
     split = ["data.split=random"] if len(overrides) else []
     assert evaluation_config(config, names, [*overrides, *split]).data.findings == names
+
+
+def test_a_name_that_a_terminal_would_take_for_a_command_is_no_finding(tmp_path: Path) -> None:
+    lines = problems(tmp_path, DATA, 'data.findings=["Mass", "\\e[31mNodule"]')
+    assert "the name of a finding has control characters: '\\x1b[31mNodule'" in lines[0]
+
+
+def test_a_text_that_ends_in_a_colon_is_text(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(DATA)
+    for text in ("hub:", "a b:"):
+        assert load(tmp_path / "a.yaml", [f"model.weights={text}"]).model.weights == text
+    assert read_argument("{a: }") == {"a": None} and read_argument("a: 1") == {"a": 1}
 
 
 def test_a_rendered_config_of_several_datasets_loads_as_an_equal_one(tmp_path: Path) -> None:

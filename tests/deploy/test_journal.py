@@ -1,5 +1,6 @@
 """cxr predict --out FILE --resume: no row is lost or computed twice, and the file is that of a straight run."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -151,13 +152,51 @@ def test_another_file_is_not_continued(tmp_path: Path, text: str) -> None:
     assert (tmp_path / "p.csv.part").read_text() == text
 
 
+def write_part(path: Path) -> bytes:
+    """A journal of three batches, left by a run that was interrupted."""
+    with pytest.raises(KeyboardInterrupt), Journal(path, MADE_BY) as journal:
+        for number in range(3):
+            journal.rows.write(f"{number}.png,0.2{number}\n")
+            journal.keep([Path(f"{number}.png")], {"num_images": number + 1})
+        raise KeyboardInterrupt
+    return path.with_name("p.csv.part").read_bytes()
+
+
+def test_each_line_has_the_checksum_of_all_lines_up_to_it(tmp_path: Path) -> None:
+    before = b""
+    for line in write_part(tmp_path / "p.csv").splitlines(keepends=True):
+        digits, _, content = line.partition(b" ")
+        before += content
+        assert digits.decode() == hashlib.sha256(before).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("damage", ["digit", "dropped", "moved", "twice", "other head"])
+def test_a_damaged_journal_is_not_continued(tmp_path: Path, damage: str) -> None:
+    whole = write_part(tmp_path / "p.csv")
+    head, first, second, third = whole.splitlines(keepends=True)
+    lines = {
+        "digit": [head, first, second.replace(b"0.21", b"0.91"), third],
+        "dropped": [head, first, third],
+        "moved": [head, second, first, third],
+        "twice": [head, first, first, second, third],
+        "other head": [head.replace(b"}}", b',"x": ""}}'), first, second, third],
+    }[damage]
+    part = tmp_path / "p.csv.part"
+    part.write_bytes(b"".join(lines))
+    assert part.read_bytes() != whole
+    with pytest.raises(CxrError, match="was not left by cxr predict, or is damaged"):
+        Journal(tmp_path / "p.csv", MADE_BY).begin(resume=True)
+    assert part.read_bytes() == b"".join(lines)
+
+
 def test_names_that_are_no_utf_8_are_kept_byte_for_byte(tmp_path: Path) -> None:
     path, name = tmp_path / "p.csv", Path("r\udcf6ntgen.png")
     with pytest.raises(KeyboardInterrupt), Journal(path, MADE_BY) as journal:
         journal.rows.write(f"{name}\n")
         journal.keep([name], {"num_images": 1})
         raise KeyboardInterrupt
-    assert json.loads((tmp_path / "p.csv.part").read_text().splitlines()[1])["images"] == [str(name)]
+    _, _, content = (tmp_path / "p.csv.part").read_text().splitlines()[1].partition(" ")
+    assert json.loads(content)["images"] == [str(name)]
     with Journal(path, MADE_BY) as journal:
         journal.begin(resume=True)
         assert journal.done == {str(name)} and journal.counts == {"num_images": 1}

@@ -52,6 +52,13 @@ def test_metadata_come_back_as_they_were(metadata: ExportMetadata) -> None:
         ("bias", [1.0], "bias has 1"),
         ("outputs", ["logit"], "outputs are logit"),
         ("image_size", "32", "image_size"),
+        ("image_size", 31, "image_size: Input should be greater than or equal to 32"),
+        ("image_size", 10**9, "image_size: Input should be less than or equal to 4096"),
+        ("preprocess", {"size": 15}, "preprocess.size: is 15, not between 16 and 4096"),
+        ("preprocess", {"size": 10**9}, "preprocess.size: is 1000000000, not between 16 and 4096"),
+        ("preprocess", {"size": -1}, "preprocess.size"),
+        ("findings", ["Mass", "\x1b[31mNodule"], "findings.1: .* has control characters"),
+        ("findings", ["Mass", ""], "findings.1: .* is empty"),
         ("surprise", 1, "surprise: Extra inputs"),
         ("preprocess", {"size": 64, "fit": "bend"}, "preprocess.fit"),
     ],
@@ -62,6 +69,14 @@ def test_other_metadata_are_refused_by_name(
     content = json.loads(metadata.to_json()) | {key: value}
     with pytest.raises(ValueError, match=said):
         from_json(json.dumps(content))
+
+
+def test_a_file_without_a_checksum_states_none(metadata: ExportMetadata) -> None:
+    text = metadata.to_json(has_checksum=False)
+    assert json.loads(text) == {
+        key: value for key, value in json.loads(metadata.to_json()).items() if key != "sha256"
+    }
+    assert from_json(text) == metadata
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "[" * 100_000])

@@ -134,3 +134,11 @@ def test_numbers_that_are_none_are_refused(change: dict[str, object], problem: s
     )
     with pytest.raises(ValueError, match=problem):
         from_json(json.dumps(json.loads(to_json(lines)) | change))
+
+
+def test_findings_without_a_fit_share_their_reason() -> None:
+    equal = "all probabilities are equal"
+    reasons = (equal, "", "3 positive images, fewer than 10", equal)
+    lines = (float("nan"), 1.0, float("nan"), float("nan"))
+    found = Recalibration(("a", "b", "c", "d"), lines, lines, reasons, "validation rows")
+    assert found.unfitted == (f"a, d ({equal})", "c (3 positive images, fewer than 10)")

@@ -16,6 +16,7 @@ import torch
 
 from cxr.config.load import override
 from cxr.data.dataset import Dataset
+from cxr.deploy.open_runtime import open_runtime
 from cxr.errors import CxrError
 from cxr.evaluation.report import Report
 from cxr.evaluation.thresholds import choose, count_shared, hashed
@@ -68,7 +69,9 @@ def test_a_report_of_another_checkpoint_is_named(trained: Path, tmp_path: Path) 
     assert note.endswith(f"cxr eval {run} evaluates this one")
 
 
-def test_an_unfinished_run_is_said_to_be_one(trained: Path, tmp_path: Path) -> None:
+def test_an_unfinished_run_is_said_to_be_one(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, checkpoint = link(trained, tmp_path / "run"), checkpoints.load(trained)
     assert note_unfinished(run, checkpoint) == note_unfinished(run / checkpoints.BEST, checkpoint) == []
     lines = (run / "log.jsonl").read_text().splitlines(keepends=True)
@@ -82,6 +85,9 @@ def test_an_unfinished_run_is_said_to_be_one(trained: Path, tmp_path: Path) -> N
         f"{run} is unfinished: epoch 1 of 3; this is its best so far, of epoch {checkpoint.metadata.epoch}"
     )
     assert note_unfinished(run, checkpoint) == [expected]
+    capsys.readouterr()
+    open_runtime(str(run), "cpu")  # as cxr predict, cxr serve and cxr.load do
+    assert expected in capsys.readouterr().err
     (run / "log.jsonl").unlink()
     assert note_unfinished(run, checkpoint) == []
     history: Any = saved["history"]

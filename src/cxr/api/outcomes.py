@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from cxr.api.inputs import Held, list_images, read_square
 from cxr.deploy.predict_files import Input
 from cxr.deploy.runtime import BATCH_SIZE, Predicted, Runtime, Square, predict_batch
-from cxr.errors import CxrError, UnreadableImageError
+from cxr.errors import CxrError, MissingImageError, UnreadableImageError
 from cxr.images.held import HeldImage
 from cxr.parallel import map_ahead
 
@@ -63,5 +63,6 @@ def explain_unreadable(error: CxrError) -> CxrError:
     """The error of an image with what to do in Python, where no key of a config helps."""
     if not isinstance(error, UnreadableImageError):
         return error
-    hint = "export the image again, or leave it out: predict(images, errors='row') keeps the others"
+    do = "check the path" if isinstance(error, MissingImageError) else "export the image again"
+    hint = f"{do}, or leave it out: predict(images, errors='row') keeps the others"
     return CxrError(error.problems, hint)

@@ -10,14 +10,13 @@ from cxr.checklist.facts import Evaluation, Facts
 from cxr.checklist.methods import gap
 from cxr.config.redact import without_folders
 from cxr.config.render import render as render_config
-from cxr.download.manifest import MANIFEST, WEIGHTS, make_manifest
+from cxr.download.manifest import CARD, MANIFEST, RECIPE, WEIGHTS, make_manifest
 from cxr.environment import Environment
 from cxr.files import write_bytes, write_text
 from cxr.report import markdown
 from cxr.report.document import Cell, Code, Document, Items, Part, Section, Table, Text, two_columns
 from cxr.report.records import Record, estimate
 
-CARD, RECIPE = "README.md", "recipe.yaml"
 _METRICS = {"auroc": "AUROC", "average_precision": "Avg. precision", "f1": "F1", "sensitivity": "Sensitivity",
             "specificity": "Specificity"}  # fmt: skip
 _CALIBRATION = {"slope": "Slope", "in_the_large": "In the large", "observed_expected": "Observed / expected"}
@@ -61,11 +60,13 @@ def write(facts: Facts, copy: Copy, folder: Path) -> list[str]:
     """
     text, gaps = render(facts, copy)
     recipe = render_config(without_folders(facts.config)).encode()
+    card = text.encode(errors="backslashreplace")
     files = {WEIGHTS: copy.weights, RECIPE: recipe}
     for name, data in files.items():
         write_bytes(folder / name, data)
-    write_text(folder / MANIFEST, make_manifest(files))
-    write_text(folder / CARD, text)
+    write_bytes(folder / CARD, card)
+    # last: until it is there, the command refuses to replace what it does not describe
+    write_text(folder / MANIFEST, make_manifest(files, card))
     return gaps
 
 

@@ -1,13 +1,16 @@
 """The command line: signatures and help. Commands import inside their functions, so that --help is quick."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cxr import __version__
 from cxr.cli import behaviour, data, deploy, models, paper, serving, training
+from cxr.replace import keep
 from cxr.status import run
 from cxr.streams import show
 
@@ -32,7 +35,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         return explain_option(option, command, given)
 
-    sys.exit(run(app, given, explain))
+    with keep(_list_inputs(given)):
+        status = run(app, given, explain)
+    sys.exit(status)
+
+
+_WRITE_WHAT_THEY_READ = ("init", "pack", "train")
+"""Commands that may be given a file to replace it: a recipe, or the one in the run folder."""
+
+
+def _list_inputs(arguments: Sequence[str]) -> Iterator[Path]:
+    """What a command line names but the place of its output; names that are no files do no harm."""
+    if not arguments or arguments[0] in _WRITE_WHAT_THEY_READ:
+        return
+    for before, text in pairwise(arguments):
+        # --labels=FILE and data.csv=FILE name a file after the sign
+        name, equals, value = text.partition("=")
+        if "--out" not in (before, name):
+            yield Path(text)
+            if equals:
+                yield Path(value)
 
 
 @app.callback(invoke_without_command=True)

@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from cxr.cli.options import ExportPrecision, ExportTarget, HeadFindings, Overrides, RunPath, example
+from cxr.cli.options import (
+    ExportPrecision,
+    ExportTarget,
+    HeadFindings,
+    Overrides,
+    Overwrite,
+    RunPath,
+    example,
+)
 
 app = typer.Typer()
 
@@ -33,7 +41,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option(help="The file; model.onnx in the run folder by default.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    overwrite: Overwrite = False,
     licence: Annotated[str, typer.Option(help="Licence of the weights, such as CC-BY-4.0.")] = "",
     head_findings: HeadFindings = None,
 ) -> None:

@@ -7,6 +7,7 @@ import typer
 
 from cxr.cli.options import (
     Averaged,
+    Device,
     DicomOut,
     EvalTargets,
     Format,
@@ -18,6 +19,8 @@ from cxr.cli.options import (
     OnnxProgram,
     OpenReport,
     Overrides,
+    Overwrite,
+    PredictImages,
     PredictModel,
     ReaderRule,
     Resume,
@@ -216,10 +219,7 @@ def readers(
 )
 def predict(
     run: PredictModel,
-    images: Annotated[
-        list[Path],
-        typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.", readable=False),
-    ],
+    images: PredictImages,
     form: Annotated[
         Format | None,
         typer.Option("--format", help="table, json or csv; by default as --out ends, or table."),
@@ -237,9 +237,10 @@ def predict(
     ] = False,
     dicom_out: DicomOut = None,
     head_findings: HeadFindings = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Device = "auto",
     runtime: OnnxProgram = None,
     resume: Resume = False,
+    overwrite: Overwrite = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit status 3 when an image is out of distribution.")
     ] = False,
@@ -251,7 +252,7 @@ def predict(
 
     if open_overlays and heatmaps is None:
         raise typer.BadParameter("--open opens the folder of overlays: name it with --heatmaps FOLDER")
-    output = Output(form and form.value, out, wide, calibrated, resume)
+    output = Output(form and form.value, out, wide, calibrated, resume, overwrite)
     drawn = Heatmaps(heatmaps, findings, every, maps)
     program = runtime and runtime.value
     outcome = run_predict(run, images, output, drawn, head_findings, device, program, dicom_out)
@@ -288,7 +289,7 @@ def explain(
         int, typer.Option(help="Pictures of each finding and kind of error in the report; 0 for none.")
     ] = 3,
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    device: Device = "auto",
     open_report: OpenReport = False,
 ) -> None:
     """Score heat maps against boxes, beside chance."""

@@ -1,10 +1,16 @@
 """The options and arguments that the commands share, and how their help is laid out."""
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from cxr.errors import CxrError
+from cxr.text import quote, shorten
+
+_NO_OVERRIDE = "an override is key=value, such as train.epochs=3"
 
 
 def example(*commands: str) -> str:
@@ -27,8 +33,32 @@ ConfigFile = Annotated[
         autocompletion=_complete_recipe,
     ),
 ]
+
+
+def _check_overrides(context: typer.Context, texts: list[str] | None) -> list[str] | None:
+    """The overrides; the name of an output among them is refused with the option that takes it.
+
+    Raises:
+        CxrError: A text without an equals sign.
+    """
+    wrong = [text for text in texts or () if "=" not in text]
+    options = {name for parameter in context.command.params for name in parameter.opts}
+    # other commands have an error that names more mistakes at once
+    if not texts or not wrong or "--out" not in options:
+        return texts
+    from cxr.config.load import refuse_blanks
+
+    refuse_blanks(texts)
+    problems = [f"{shorten(text, 120) or quote(text)}: {_NO_OVERRIDE}" for text in wrong]
+    hint = f"to write there: --out {shlex.quote(wrong[0])}" if wrong[0] else "leave it out"
+    raise CxrError(problems, hint)
+
+
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.")
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...", help="Overrides, such as train.epochs=3.", callback=_check_overrides
+    ),
 ]
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", help="Run, checkpoint, hub:NAME, xrv:NAME or weight file.")
@@ -36,6 +66,9 @@ RunPath = Annotated[
 PredictModel = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="Run, checkpoint, model.onnx, hub:NAME, xrv:NAME or weight file."),
+]
+PredictImages = Annotated[
+    list[Path], typer.Argument(metavar="IMAGE...", help="Image files, or folders of them.", readable=False)
 ]
 EvalTargets = Annotated[
     list[str],
@@ -174,6 +207,8 @@ OnnxProgram = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="Continue the file of --out that an interrupted run began.")
 ]
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file of --out if it exists.")]
 
 
 def open_in_browser(path: Path) -> None:

@@ -49,8 +49,11 @@ def card(
         bool,
         typer.Option("--with-hashes", help="Keep hashes of patients and folders in the copy of the weights."),
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a card that was edited, and files of another origin.")
+    ] = False,
 ) -> None:
     """Write a model card of a run, beside a copy of its weights."""
     from cxr.commands.card import card as run_card
 
-    run_card(run, overrides or [], out, with_hashes)
+    run_card(run, overrides or [], out, with_hashes, overwrite)

@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cxr.checklist import card as model_card
+from cxr.checklist.card_folder import check_folder
 from cxr.checklist.gather import gather
 from cxr.commands.run_folder import refuse_external, report_folder
 from cxr.console import say
+from cxr.download.manifest import CARD
 from cxr.model import checkpoint as checkpoints
 from cxr.model.shared import make_shareable
 from cxr.report.run_files import LOG, read_log
@@ -15,7 +17,9 @@ from cxr.report.run_record import read_record
 from cxr.streams import show
 
 
-def card(run: Path, overrides: Sequence[str], out: Path | None, with_hashes: bool = False) -> Path:
+def card(
+    run: Path, overrides: Sequence[str], out: Path | None, with_hashes: bool = False, overwrite: bool = False
+) -> Path:
     """Write a model card and a copy of the checkpoint into one folder, ready to be uploaded.
 
     Args:
@@ -23,23 +27,26 @@ def card(run: Path, overrides: Sequence[str], out: Path | None, with_hashes: boo
         overrides: KEY=VALUE texts, such as data.root=FOLDER.
         out: The folder; None is `card` in the run folder.
         with_hashes: Copy the checkpoint as it is, with hashes of patients and folders of the recipe.
+        overwrite: Replace files in the folder that cxr card did not write, or that were changed since.
 
     Returns:
         The card.
 
     Raises:
-        CxrError: A model that cxr did not train, a damaged checkpoint, or a file that cannot be written.
+        CxrError: A model that cxr did not train, a damaged checkpoint, a folder whose files would be lost, or
+            a file that cannot be written.
     """
     refuse_external(run)
-    facts = gather(run, overrides)
     folder = report_folder(run, out, "card")
+    check_folder(folder, checkpoints.find(run), overwrite)
+    facts = gather(run, overrides)
     gaps = model_card.write(facts, _copy(run, with_hashes), folder)
     say("for the author to add:")
     for gap in gaps:
         say(f"- {gap}")
     for note in facts.notes:
         say(f"note: {note}")
-    path = folder / model_card.CARD
+    path = folder / CARD
     show(f"card: {path}")
     return path
 

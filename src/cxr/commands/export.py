@@ -28,7 +28,8 @@ from cxr.files import write_bytes
 from cxr.model.checkpoint import Checkpoint
 from cxr.model.external import is_external
 from cxr.model.external_checkpoint import open_any
-from cxr.paths import exists, is_folder
+from cxr.paths import is_folder
+from cxr.replace import refuse_existing
 from cxr.report.terminal import render
 from cxr.streams import show
 
@@ -110,7 +111,7 @@ def _choose_path(run: Path, options: Options) -> Path:
     """Where the file goes.
 
     Raises:
-        CxrError: It is there already, is a folder, or has no folder.
+        CxrError: It is there already, is a folder or a checkpoint, or has no folder.
     """
     path = options.out
     if path is None:
@@ -121,10 +122,7 @@ def _choose_path(run: Path, options: Options) -> Path:
         raise CxrError(f"--out {path}: is a folder", f"name a file, such as {path / FILES[options.target]}")
     elif not is_folder(path.absolute().parent):
         raise CxrError(f"--out {path}: there is no folder {path.parent}", "make it first")
-    if exists(path) and not options.overwrite:
-        raise CxrError(
-            f"{path}: is there already", "--overwrite replaces it; or take another name with --out"
-        )
+    refuse_existing(path, options.overwrite)
     return path
 
 

@@ -11,11 +11,11 @@ from cxr.config.load import load
 from cxr.console import err, say, warn
 from cxr.errors import CxrError
 from cxr.files import write_text
-from cxr.paths import exists
 from cxr.propose.choices import ANSWERED, read_given
 from cxr.propose.find_dataset import Start, find_start
 from cxr.propose.propose import Proposal, propose
 from cxr.propose.text import render
+from cxr.replace import refuse_existing
 from cxr.streams import show
 from cxr.text import visible
 
@@ -52,8 +52,7 @@ def init(
     """
     if path.suffix not in (".yaml", ".yml"):
         raise CxrError(f"{path}: a recipe's name ends in .yaml", f"cxr init {path}.yaml")
-    if exists(path) and not overwrite:
-        raise CxrError(f"{path}: is there already", "--overwrite replaces it; or take another name")
+    refuse_existing(path, overwrite, "take another name")
     given = read_given(overrides)
     source = given.get("data.source", (None, ""))[0]
     # 1. which reader, 2. the recipe with its reasons, 3. questions where somebody is there to answer

@@ -21,7 +21,9 @@ from cxr.deploy.runtime import Facts
 from cxr.errors import CxrError
 from cxr.evaluation.recalibration import Recalibration
 from cxr.files import clear_leftovers, explain_os_errors
-from cxr.paths import exists, is_folder
+from cxr.images.kinds import FIRST_BYTES, may_be_image
+from cxr.paths import exists, is_file, is_folder
+from cxr.replace import refuse_existing
 from cxr.streams import exact_stdout, show
 
 
@@ -36,6 +38,7 @@ class Output:
         wide: A table with one line per image.
         calibrated: Whether probabilities and thresholds are calibrated.
         resume: Whether to continue a file that an interrupted run began.
+        overwrite: Whether a file that is there is replaced.
     """
 
     format: str | None = None
@@ -43,6 +46,7 @@ class Output:
     wide: bool = False
     calibrated: bool = False
     resume: bool = False
+    overwrite: bool = False
 
 
 @dataclass(frozen=True)
@@ -175,7 +179,8 @@ def _choose_format(output: Output) -> str:
     """table, json or csv: as asked for, else by the ending of the file.
 
     Raises:
-        CxrError: A file that cannot be written, a table into a file, or a wide form of csv or json.
+        CxrError: A file that cannot be written or is there already, a table into a file, or a wide form of
+            csv or json.
     """
     path = output.path
     by_ending = {".csv": "csv", ".json": "json", ".jsonl": "json"}.get(path.suffix.lower()) if path else None
@@ -183,8 +188,10 @@ def _choose_format(output: Output) -> str:
     if output.wide and chosen != "table":
         raise CxrError(f"--wide: is for the table; {chosen} has one row per image already", "leave it out")
     if path is None:
-        if output.resume:
-            raise CxrError("--resume: continues a file", "name it with --out FILE")
+        given = {"--resume: continues": output.resume, "--overwrite: replaces": output.overwrite}
+        problems = [f"{option} a file" for option, is_given in given.items() if is_given]
+        if problems:
+            raise CxrError(problems, "name it with --out FILE")
         return chosen
     if chosen == "table":
         raise CxrError(f"--out {path}: a table is for the terminal", "name a .csv or .jsonl file")
@@ -192,4 +199,20 @@ def _choose_format(output: Output) -> str:
         raise CxrError(f"--out {path}: is a folder", "name a .csv or .jsonl file")
     if not is_folder(path.absolute().parent):
         raise CxrError(f"--out {path}: there is no folder {path.parent}", "make it first")
+    refuse_existing(path, output.overwrite)
+    _refuse_image(path)
     return chosen
+
+
+def _refuse_image(path: Path) -> None:
+    """Refuse to replace an image, which may be in a folder that is to be predicted.
+
+    Raises:
+        CxrError: There is one.
+    """
+    if not is_file(path):
+        return
+    with explain_os_errors(path), path.open("rb") as file:
+        data = file.read(FIRST_BYTES)
+    if may_be_image(data, path):
+        raise CxrError(f"{path}: is an image, and is not replaced", "take another name with --out")

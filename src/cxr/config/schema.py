@@ -18,13 +18,16 @@ from cxr.config.renamed import use_new_names
 
 TTA = Literal["none", "flip", "ten_crop"]
 
+MIN_STORE_SIZE, MIN_SIZE, MAX_SIZE = 16, 32, 4096
+"""Pixels of a stored image's side, of the side of a model's input, and of either at most."""
+
 
 class Image(Section):
     """How an image file becomes the model's input."""
 
-    store_size: int = Field(256, ge=16, le=4096)
+    store_size: int = Field(256, ge=MIN_STORE_SIZE, le=MAX_SIZE)
     """Width and height, in pixels, of the images in the store."""
-    size: int = Field(224, ge=32, le=4096)
+    size: int = Field(224, ge=MIN_SIZE, le=MAX_SIZE)
     """Width and height, in pixels, of the model's input; stored images are resampled to it."""
     fit: Literal["pad", "squash", "crop"] = "pad"
     """Images that are not square: pad with black, squash (distort), or crop to the central square."""

@@ -83,13 +83,15 @@ def _compose(text: str) -> tuple[yaml.Node | None, bool]:
 def read_argument(text: str) -> Any:  # noqa: ANN401  what YAML holds
     """The value of a command-line argument: YAML, but text without quotes is kept letter by letter.
 
-    In a file ` #2` begins a comment, `--- ` a document, and blanks at the ends are cut; names of folders may
-    hold all of these.
+    `hub:` is text, and no mapping with a key that has no value. In a file ` #2` begins a comment, `--- ` a
+    document, and blanks at the ends are cut; names of folders may hold all of these.
 
     Raises:
         yaml.YAMLError: As `compose` and `construct`; a comment behind a quoted text, a list or a mapping.
     """
     node, has_comment = _compose(text)
+    if _is_text_with_colon(node):
+        return text
     is_plain = node is None or (isinstance(node, yaml.ScalarNode) and node.style is None)
     if is_plain and not text.lstrip().startswith("!"):
         is_text = node is not None and node.tag == _PREFIX + "str"
@@ -98,6 +100,14 @@ def read_argument(text: str) -> Any:  # noqa: ANN401  what YAML holds
         assert node is not None
         raise _refuse("has a comment after its value: put a text that holds # into quotes", node)
     return construct(node)
+
+
+def _is_text_with_colon(node: yaml.Node | None) -> bool:
+    """Whether YAML takes a text that ends in a colon for a mapping."""
+    if not isinstance(node, yaml.MappingNode) or node.flow_style or len(node.value) != 1:
+        return False
+    (key, value), *_ = node.value
+    return isinstance(key, yaml.ScalarNode) and key.style is None and value.value == ""
 
 
 def construct(node: yaml.Node | None) -> Any:  # noqa: ANN401  what YAML holds

@@ -68,7 +68,9 @@ def make(checkpoint: Checkpoint, target: Target, precision: Precision, images: R
         # read back from its bytes, so that what is compared is what will be written
         loaded = torch.export.load(io.BytesIO(torch_bytes(program)))
         run = partial(run_module, loaded.module(), graph.outputs)
-        return Exported(graph, run, lambda metadata: torch_bytes(program, metadata.to_json()))
+        return Exported(
+            graph, run, lambda metadata: torch_bytes(program, metadata.to_json(has_checksum=False))
+        )
     model, method = to_onnx(program, graph.outputs), ""
     if precision == "fp16":
         method = "backbone in float16, the rest in float32"

@@ -1,10 +1,12 @@
 """FILE.part: the rows of `cxr predict --out FILE` as they are made, from which `--resume` continues.
 
-Its first line says by what the rows are made, each other line holds the rows of one batch, as JSON. A line
-that a kill cut off is dropped. So a resumed run continues between two batches, and writes the very file that
-a straight run writes.
+Its first line says by what the rows are made, each other line holds the rows of one batch, as JSON. Before
+the JSON stands a checksum of it and of all lines before it, so that no changed, missing or moved line is
+believed. A line that a kill cut off is dropped. So a resumed run continues between two batches, and writes
+the very file that a straight run writes.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -23,6 +25,7 @@ from cxr.streams import complain
 from cxr.system import lock_file
 
 _SUFFIX = ".part"
+_NUM_DIGITS = 16  # of a line's checksum
 
 
 class _Line(BaseModel):
@@ -62,6 +65,7 @@ class Journal:
         self._part = path.with_name(path.name + _SUFFIX)
         self._made_by = dict(made_by)
         self._file: BinaryIO | None = None
+        self._sum = hashlib.sha256()  # of all lines so far
 
     def __enter__(self) -> Self:
         return self
@@ -124,7 +128,7 @@ class Journal:
             if self._file is None:
                 self._create()
                 assert self._file is not None
-            _append(self._file, _Batch(images=names, text=self.take_rows(), counts=dict(counts)))
+            self._append(self._file, _Batch(images=names, text=self.take_rows(), counts=dict(counts)))
         self.done.update(names)
         self.counts = dict(counts)
 
@@ -154,7 +158,7 @@ class Journal:
         except FileExistsError:
             raise self._busy() from None
         self._lock(self._file)
-        _append(self._file, _Head(made_by=self._made_by))
+        self._append(self._file, _Head(made_by=self._made_by))
 
     def _lock(self, file: BinaryIO) -> None:
         with suppress(OSError):  # a file system without locks
@@ -176,10 +180,11 @@ class Journal:
             if not line.endswith(b"\n"):
                 break
             try:
+                content = self._take_content(line)
                 if number == 0:
-                    self._check(_Head.model_validate(json.loads(line)).made_by)
+                    self._check(_Head.model_validate(json.loads(content)).made_by)
                 else:
-                    batch = _parse(line)
+                    batch = _parse(content)
                     self.done.update(batch.images)
                     self.counts = batch.counts
             except (ValidationError, ValueError, RecursionError):
@@ -189,7 +194,26 @@ class Journal:
         file.seek(end)
         file.truncate()
         if end == 0:
-            _append(file, _Head(made_by=self._made_by))
+            self._append(file, _Head(made_by=self._made_by))
+
+    def _take_content(self, line: bytes) -> bytes:
+        """The JSON of a line, by whose checksum all lines before it are as they were written.
+
+        Raises:
+            ValueError: They are not.
+        """
+        digits, _, content = line.partition(b" ")
+        self._sum.update(content)
+        if digits != self._sum.hexdigest()[:_NUM_DIGITS].encode():
+            raise ValueError("another checksum")
+        return content
+
+    def _append(self, file: BinaryIO, line: _Line) -> None:
+        content = json.dumps(line.model_dump()).encode() + b"\n"
+        self._sum.update(content)
+        file.seek(0, os.SEEK_END)
+        file.write(self._sum.hexdigest()[:_NUM_DIGITS].encode() + b" " + content)
+        file.flush()
 
     def _check(self, made_by: Mapping[str, str]) -> None:
         """Refuse to continue what something else began.
@@ -213,7 +237,7 @@ class Journal:
             self._file.seek(0)
             self._file.readline()
             for line in self._file:
-                yield _parse(line).text
+                yield _parse(line.partition(b" ")[2]).text
         yield self.take_rows()
 
 
@@ -224,9 +248,3 @@ def _parse(line: bytes) -> _Batch:
     if isinstance(content, dict) and isinstance(content.get("images"), list):
         content["images"] = tuple(content["images"])
     return _Batch.model_validate(content)
-
-
-def _append(file: BinaryIO, line: _Line) -> None:
-    file.seek(0, os.SEEK_END)
-    file.write(json.dumps(line.model_dump()).encode() + b"\n")
-    file.flush()

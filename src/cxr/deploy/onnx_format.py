@@ -9,8 +9,18 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    model_validator,
+)
 
+from cxr.config.schema import MAX_SIZE, MIN_SIZE, MIN_STORE_SIZE
+from cxr.findings import check_name
 from cxr.images.prepare import Preprocess
 
 FORMAT_VERSION: Literal[1] = 1
@@ -170,13 +180,13 @@ class ExportMetadata(_Part):
     precision: Precision
     opset: int
     backbone: str
-    findings: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
+    findings: tuple[Annotated[str, AfterValidator(check_name)], ...] = Field(min_length=1)
     outputs: tuple[str, ...]
     """Names of the outputs, in their order."""
 
     preprocess: Preprocess
     """`size` is the store's S."""
-    image_size: Annotated[int, Field(ge=1)]
+    image_size: Annotated[int, Field(ge=MIN_SIZE, le=MAX_SIZE)]
     """Width and height of the network's input; the graph resamples the square to it."""
     before_input: tuple[str, ...]
     """Steps that are not in the graph, which the caller does before."""
@@ -205,7 +215,9 @@ class ExportMetadata(_Part):
 
     @model_validator(mode="after")
     def _one_per_finding(self) -> "ExportMetadata":
-        num = len(self.findings)
+        num, size = len(self.findings), self.preprocess.size
+        if not MIN_STORE_SIZE <= size <= MAX_SIZE:
+            raise ValueError(f"preprocess.size: is {size}, not between {MIN_STORE_SIZE} and {MAX_SIZE}")
         if len(set(self.findings)) < num:
             raise ValueError("findings: a name is there twice")
         fitted = self.calibration
@@ -224,9 +236,13 @@ class ExportMetadata(_Part):
             raise ValueError(f"outputs are {', '.join(self.outputs)} and should be {', '.join(expected)}")
         return self
 
-    def to_json(self) -> str:
-        """One line of JSON; `from_json` gives the same metadata back."""
-        return json.dumps(self.model_dump(mode="json"), allow_nan=False)
+    def to_json(self, has_checksum: bool = True) -> str:
+        """One line of JSON; `from_json` gives the same metadata back.
+
+        Without a checksum `sha256` is left out, for files that `seal` does not write it into.
+        """
+        fields = self.model_dump(mode="json", exclude=None if has_checksum else {"sha256"})
+        return json.dumps(fields, allow_nan=False)
 
 
 def output_names(has_calibration: bool, has_ood: bool) -> tuple[str, ...]:

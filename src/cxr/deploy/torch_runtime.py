@@ -18,7 +18,7 @@ from cxr.model.classifier import Classifier
 from cxr.model.external import is_external
 from cxr.model.external_checkpoint import open_any
 from cxr.model.predict import ood_vectors, predict_squares
-from cxr.model.provenance import note_other_reports
+from cxr.model.provenance import note_other_reports, note_unfinished
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,7 @@ def open_torch(run: str, device_name: str = "auto", head_findings: str | None = 
     """As `open_runtime`, of a run or of a model that cxr did not train."""
     checkpoint = open_any(run, choose_device(device_name), head_findings)
     if not is_external(run):
-        for note in note_other_reports(Path(run), checkpoint):
+        path = Path(run)
+        for note in (*note_unfinished(path, checkpoint), *note_other_reports(path, checkpoint)):
             warn(note)
     return make_runtime(run, checkpoint)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MANIFEST, WEIGHTS = "manifest.json", "best.safetensors"
+MANIFEST, WEIGHTS, RECIPE, CARD = "manifest.json", "best.safetensors", "recipe.yaml", "README.md"
 MAX_BYTES = 4_000_000_000
 """Of a file: forty times a ResNet-101, so that a server cannot fill a disk."""
 
@@ -20,17 +20,26 @@ class PublishedFile(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The files of a shared model but the card, which its author changes."""
+    """The files of a shared model but the card, which its author changes.
+
+    `card_sha256` is of the card as cxr wrote it, by which it tells an edited one; empty in earlier versions.
+    """
 
     model_config = ConfigDict(frozen=True)
     format: Literal[1] = 1
     files: Annotated[dict[str, PublishedFile], Field(max_length=100)]
+    card_sha256: str = ""
 
 
-def make_manifest(files: Mapping[str, bytes]) -> str:
-    """The text of manifest.json for files, which are given by name."""
+def make_manifest(files: Mapping[str, bytes], card: bytes = b"") -> str:
+    """The text of manifest.json for files, which are given by name, and for the card where there is one."""
     described = {
         name: PublishedFile(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
         for name, data in files.items()
     }
-    return Manifest(files=described).model_dump_json(indent=2) + "\n"
+    return (
+        Manifest(
+            files=described, card_sha256=hashlib.sha256(card).hexdigest() if card else ""
+        ).model_dump_json(indent=2)
+        + "\n"
+    )

@@ -53,9 +53,15 @@ class Recalibration:
 
     @property
     def unfitted(self) -> tuple[str, ...]:
-        """As `Hernia (3 positive images, fewer than 10)`: findings without a fit, with the reason."""
-        pairs = zip(self.findings, self.reasons, strict=True)
-        return tuple(f"{finding} ({reason})" for finding, reason in pairs if reason)
+        """As `Hernia (3 positive images, fewer than 10)`: findings without a fit, with the reason.
+
+        Findings of the same reason share it: `Edema, Mass (all probabilities are equal)`.
+        """
+        groups: dict[str, list[str]] = {}
+        for finding, reason in zip(self.findings, self.reasons, strict=True):
+            if reason:
+                groups.setdefault(reason, []).append(finding)
+        return tuple(f"{', '.join(findings)} ({reason})" for reason, findings in groups.items())
 
     def apply(self, p: Float) -> Float:
         """Calibrated probabilities [..., C]; those of a finding without a fit stay as they are."""

@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from cxr.errors import UnavailableFileError, UnreadableImageError, is_system_error
+from cxr.errors import MissingImageError, UnavailableFileError, UnreadableImageError, is_system_error
 from cxr.images.decode import decode_plain, decode_tiff, name_unsupported
 from cxr.images.decoder_messages import capture_messages, find_damage_in
 from cxr.images.dicom.detect import is_dicom, load_pydicom
@@ -46,6 +46,8 @@ def read_file(path: Path, intensity: Intensity = "bit-depth", note: Note = ignor
                 raise UnreadableImageError(path, reason)
             reserve_memory(facts.st_size)
             data = _read_bytes(path, facts.st_size)  # no more than that, should the file grow
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise MissingImageError(path, error.strerror or "no such file") from None
         except OSError as error:
             if is_system_error(error):
                 raise UnavailableFileError(path, error) from None

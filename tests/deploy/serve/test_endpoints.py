@@ -55,6 +55,53 @@ def test_a_form_is_answered_in_its_order_and_a_damaged_image_stops_no_other(
     ]  # fmt: skip
 
 
+def test_every_file_of_a_form_has_its_place_and_other_fields_have_none(served: Serving, png: bytes) -> None:
+    expected = probabilities(served.client.post("/predict", content=png).json()["images"][0])
+    files = [
+        ("files", ("a.png", b"")),
+        ("files", ("b.png", png)),
+        ("files", ("c", b"")),
+    ]
+    images = served.client.post("/predict", files=files, data={"note": "text", "x": ""}).json()["images"]
+    assert [image["index"] for image in images] == [0, 1, 2]
+    empty = "file is empty (0 bytes)"
+    assert [image["error"] for image in images] == [empty, "", empty]
+    assert probabilities(images[1]) == expected
+    unnamed = b"--x\r\ncontent-disposition: form-data; name=f\r\nCONTENT-TYPE: image/png\r\n\r\n"
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = served.client.post("/predict", content=unnamed + png + b"\r\n--x--\r\n", headers=headers)
+    assert probabilities(answer.json()["images"][0]) == expected
+
+
+@pytest.mark.parametrize("files", [[("files", ("a.png", b""))], [("note", (None, b"text"))]])
+def test_a_form_without_an_image_is_refused(served: Serving, files: Any) -> None:  # noqa: ANN401 - as httpx has it
+    answer = served.client.post("/predict", files=files)
+    assert (answer.status_code, answer.json()["error"]) == (400, "the request holds no image")
+
+
+@pytest.mark.parametrize("path", ["/explain", "/explain?format=png&finding=Mass", "/render"])
+def test_an_endpoint_of_one_image_refuses_two(served: Serving, png: bytes, path: str) -> None:
+    answer = served.client.post(path, files=[("files", png)] * 2)
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "the request holds 2 files, and this endpoint takes one"
+    assert served.client.post(path, files=[("files", png)]).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/model"])
+def test_head_is_answered_as_get_without_its_body(served: Serving, path: str) -> None:
+    got, head = served.client.get(path), served.client.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert [head.headers[name] for name in ("content-type", "content-length")] == [
+        got.headers[name] for name in ("content-type", "content-length")
+    ]
+
+
+def test_a_method_that_is_not_allowed_is_answered_with_those_that_are(served: Serving) -> None:
+    answers = served.client.post("/model"), served.client.get("/predict"), served.client.head("/predict")
+    assert [answer.status_code for answer in answers] == [405] * 3
+    assert [answer.headers["allow"] for answer in answers] == ["GET, HEAD", "POST", "POST"]
+
+
 def test_images_of_a_dicom_study_have_one_answer_by_the_rule(served: Serving, png: bytes) -> None:
     upside_down = dicom(cv2.imencode(".png", decode(png, "a")[::-1])[1].tobytes(), StudyInstanceUID="1.2")
     files = [("files", data) for data in (dicom(png, StudyInstanceUID="1.2"), png, upside_down)]
@@ -145,6 +192,10 @@ def test_the_description_names_every_endpoint_and_no_other_server(served: Servin
         "/predict", "/explain", "/render", "/model", "/healthz", "/readyz", "/metrics"
     }  # fmt: skip
     assert "multipart/form-data" in described["paths"]["/predict"]["post"]["requestBody"]["content"]
+    for path, methods in described["paths"].items():
+        (operation,) = methods.values()
+        may_be = {"401", "421", "503"} - ({"401"} if path in ("/healthz", "/readyz") else set())
+        assert {"401", "421", "503"} & operation["responses"].keys() == may_be
 
 
 def test_the_page_and_its_files_name_no_other_server(served: Serving) -> None:

@@ -1,5 +1,6 @@
 """What hostile, slow and too many clients meet; after each the server goes on."""
 
+import json
 import os
 import random
 import socket
@@ -9,7 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,13 @@ def connection(served: Serving) -> Iterator[socket.socket]:
     host, port = served.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as made:
         yield made
+
+
+def read_to_end(client: socket.socket) -> bytes:
+    answer = b""
+    while piece := client.recv(1000):
+        answer += piece
+    return answer
 
 
 def head(length: int, *lines: str) -> bytes:
@@ -234,3 +242,17 @@ def test_a_request_that_takes_too_long_is_ended(served: Serving, wary: Path, png
         assert (answer.status_code, answer.json()["error"]) == (503, "the request took too long")
         slow.may_go.set()
         assert still_answers(server, png)
+
+
+def test_connections_above_the_limit_are_told_to_come_again_and_then_closed(wary: Path, png: bytes) -> None:
+    with serving(wary, replace(STRICT, max_connections=2, idle_seconds=5)) as served, ExitStack() as kept:
+        opened = [kept.enter_context(connection(served)) for _ in range(5)]
+        for refused in opened[2:4]:
+            refused.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            answer = read_to_end(refused)
+            assert answer.startswith(b"HTTP/1.1 503 ") and b"\r\nretry-after: 2\r\n" in answer
+            body = answer.partition(b"\r\n\r\n")[2]
+            assert json.loads(body)["error"] == "the server is busy"
+        assert opened[4].recv(100) == b""  # refused, and as many are refused already
+        kept.close()
+        assert still_answers(served, png)

@@ -20,7 +20,7 @@ from cxr.deploy.serve.guard import PAGE, Access, Guard
 from cxr.deploy.serve.limits import RETRY_SECONDS, Admission, Limits, RefusedError
 from cxr.deploy.serve.model import Model
 from cxr.deploy.serve.service import Service
-from cxr.deploy.serve.upload import read_upload
+from cxr.deploy.serve.upload import read_one, read_upload
 from cxr.text import DISCLAIMER
 
 _FOLDER = Path(__file__).parent / "page"
@@ -34,21 +34,30 @@ _FORM = {"schema": {
 _BODY: dict[str, object] = {
     "requestBody": {
         "required": True,
-        "description": "One image as the body, or a form with several. Names of files are not read.",
+        "description": "One image as the body, or a form with several. Names of files are not kept.",
         "content": {"application/octet-stream": _IMAGE, "multipart/form-data": _FORM},
     }
 }
 _ONE_BODY: dict[str, object] = {
     "requestBody": {"required": True, "content": {"application/octet-stream": _IMAGE}}
 }
-_REFUSALS: dict[int | str, dict[str, object]] = {
-    400: {"model": Problem, "description": "No image, or a damaged form."},
-    401: {"model": Problem, "description": "The token is missing or wrong."},
+_Answers = dict[int | str, dict[str, object]]
+_OPEN: _Answers = {
+    421: {"model": Problem, "description": "The server has another name."},
+    503: {"model": Problem, "description": "Busy: Retry-After says when to come again."},
+}
+"""What every endpoint may answer besides."""
+_GUARDED: _Answers = {401: {"model": Problem, "description": "The token is missing or wrong."}, **_OPEN}
+_READY: _Answers = _OPEN | {
+    503: {"model": Health, "description": "Busy: Retry-After says when to come again."}
+}
+_REFUSALS: _Answers = {
+    400: {"model": Problem, "description": "No image, more than one where one is taken, or a damaged form."},
     403: {"model": Problem, "description": "A page of another origin asks."},
     408: {"model": Problem, "description": "The upload did not arrive in time."},
     413: {"model": Problem, "description": "Too many bytes or images."},
     422: {"model": Problem, "description": "The image cannot be read."},
-    503: {"model": Problem, "description": "Busy: Retry-After says when to come again."},
+    **_GUARDED,
 }
 
 
@@ -93,10 +102,10 @@ class Server:
                  openapi_extra=_ONE_BODY)(self.explain)  # fmt: skip
         app.post("/render", response_class=Response, responses=_REFUSALS,
                  openapi_extra=_ONE_BODY)(self.render)  # fmt: skip
-        app.get("/model")(self.describe)
-        app.get("/healthz")(self.tell_health)
-        app.get("/readyz", response_model=Health)(self.tell_readiness)
-        app.get("/metrics", response_class=Response)(self.tell_numbers)
+        app.get("/model", responses=_GUARDED)(self.describe)
+        app.get("/healthz", responses=_OPEN)(self.tell_health)
+        app.get("/readyz", response_model=Health, responses=_READY)(self.tell_readiness)
+        app.get("/metrics", response_class=Response, responses=_GUARDED)(self.tell_numbers)
         for path in _FOLDER.iterdir():
             if path.suffix in _KINDS:
                 _add_file(app, path)
@@ -125,16 +134,16 @@ class Server:
     ) -> ExplainAnswer | Response:
         """Heat maps of one image: the numbers of all findings, or a PNG of one."""
         with self.admission.admit() as held:
-            images = await read_upload(request.stream(), request.headers, held, self.service.limits)
+            image = await read_one(request.stream(), request.headers, held, self.service.limits)
             if form == "numbers":
-                return await self.service.explain(images[0])
-            return Response(await self.service.draw(images[0], finding), media_type="image/png")
+                return await self.service.explain(image)
+            return Response(await self.service.draw(image, finding), media_type="image/png")
 
     async def render(self, request: Request) -> Response:
         """PNG of one image in grey, upright, as the model reads it; at most 2048 pixels a side."""
         with self.admission.admit() as held:
-            images = await read_upload(request.stream(), request.headers, held, self.service.limits)
-            return Response(await self.service.render(images[0]), media_type="image/png")
+            image = await read_one(request.stream(), request.headers, held, self.service.limits)
+            return Response(await self.service.render(image), media_type="image/png")
 
     async def describe(self) -> ModelAnswer:
         """Facts of the model: findings, operating points, what is known of them on the test set, limits."""
@@ -168,8 +177,9 @@ def _add_file(app: FastAPI, path: Path) -> None:
     app.get(address, include_in_schema=False)(send)
 
 
-def _problem(status: int, problem: str, hint: str = "") -> JSONResponse:
+def _problem(status: int, problem: str, hint: str = "", allowed: str = "") -> JSONResponse:
     headers = {"Retry-After": str(RETRY_SECONDS)} if status == 503 else {}
+    headers |= {"Allow": allowed} if allowed else {}
     return JSONResponse({"error": problem, "hint": hint}, status, headers)
 
 
@@ -186,7 +196,9 @@ async def _answer_invalid(_: Request, error: Exception) -> Response:
 
 async def _answer_other(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return _problem(error.status_code, error.detail.lower(), "/openapi.json lists the endpoints")
+    allowed = (error.headers or {}).get("Allow", "")  # of the status 405
+    allowed = "GET, HEAD" if allowed == "GET" else allowed
+    return _problem(error.status_code, error.detail.lower(), "/openapi.json lists the endpoints", allowed)
 
 
 async def _answer_gone(_: Request, _error: Exception) -> Response:

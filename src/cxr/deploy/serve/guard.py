@@ -136,7 +136,9 @@ class Guard:
         try:
             async with asyncio.timeout(self._limits.seconds):
                 self._check(scope)
-                await self._app(scope, receive, send_guarded)
+                # HEAD is answered as GET is; uvicorn, which knows the method, leaves the body out
+                is_head = scope["method"] == "HEAD"
+                await self._app({**scope, "method": "GET"} if is_head else scope, receive, send_guarded)
         except Exception as error:
             refused = _explain(error)
             if not status:

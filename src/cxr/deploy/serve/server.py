@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import json
 import logging
 import socket
 from collections.abc import Callable, Iterator
@@ -11,11 +12,18 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from cxr.deploy.serve.app import Server
-from cxr.deploy.serve.limits import Limits
+from cxr.deploy.serve.limits import RETRY_SECONDS, Limits, too_busy
 from cxr.errors import CxrError
 from cxr.signals import StopRequest, catch_signals
 
 _BACKLOG = 128
+_REFUSED_SECONDS = 1.0
+"""That a connection is kept after its refusal, for the client to read it."""
+_BUSY_BODY = json.dumps({"error": (_busy := too_busy()).problem, "hint": _busy.hint}).encode()
+_BUSY = (
+    f"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: {RETRY_SECONDS}\r\n"
+    f"content-length: {len(_BUSY_BODY)}\r\nconnection: close\r\n\r\n"
+).encode() + _BUSY_BODY
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -116,6 +124,7 @@ def _make_protocol(limits: Limits) -> type[H11Protocol]:
 
     uvicorn waits for ever for the first line of a request, and for a client that does not read.
     """
+    refused: set[asyncio.Transport] = set()
 
     class Watched(H11Protocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -123,11 +132,28 @@ def _make_protocol(limits: Limits) -> type[H11Protocol]:
             self._idle_since = self.loop.time()
             self._unsent = 0
             if len(self.connections) > limits.max_connections:
-                transport.abort()
+                self.connections.discard(self)
+                self._refuse(transport)
                 return
             self._watch = self.loop.call_later(limits.idle_seconds / 2, self._look)
 
+        def _refuse(self, transport: asyncio.Transport) -> None:
+            """Answer 503 at once; where many are refused already, close without an answer."""
+            if len(refused) >= limits.max_connections:
+                transport.abort()
+                return
+            refused.add(transport)
+            transport.write(_BUSY)
+            transport.write_eof()
+            # not at once: what arrives after the end would take the answer away from the client
+            self.loop.call_later(_REFUSED_SECONDS, transport.abort)
+
+        def data_received(self, data: bytes) -> None:
+            if self.transport not in refused:
+                super().data_received(data)
+
         def connection_lost(self, exc: Exception | None) -> None:
+            refused.discard(self.transport)
             super().connection_lost(exc)
             if hasattr(self, "_watch"):
                 self._watch.cancel()

@@ -1,7 +1,7 @@
 """The body of a request -> the bytes of its images, piece by piece, in memory alone.
 
 FastAPI's own forms are not used: they write large parts into temporary files. Here no byte reaches the disk,
-the limits hold before a body is complete, and no file name is read at all.
+the limits hold before a body is complete, and of a file name only is read whether there is one.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _FORM = b"multipart/form-data"
 async def read_upload(
     pieces: AsyncIterator[bytes], headers: Mapping[str, str], held: Held, limits: Limits
 ) -> list[bytearray]:
-    """The images of a request: each part of a form, or else the body as one image.
+    """The images of a request: each file of a form, an empty one too, or else the body as one image.
 
     Args:
         pieces: Of the body, as they arrive.
@@ -48,12 +48,25 @@ async def read_upload(
         ) from None
     if not files.is_whole:
         raise RefusedError(400, "the form is cut off", "send it again")
-    images = [image for image in files.images if image]
-    if not images:
-        raise RefusedError(
-            400, "the request holds no image", "send an image as the body, or a form of images"
-        )
-    return images
+    if not any(files.images):
+        raise RefusedError(400, "the request holds no image", "send an image as the body, or a form of files")
+    # an empty file stays, with an error of its own: answers are told apart by the places of their files
+    return files.images
+
+
+async def read_one(
+    pieces: AsyncIterator[bytes], headers: Mapping[str, str], held: Held, limits: Limits
+) -> bytearray:
+    """The only image of a request, as `read_upload`.
+
+    Raises:
+        RefusedError: 400, there are several; and as `read_upload`.
+    """
+    images = await read_upload(pieces, headers, held, limits)
+    if len(images) > 1:
+        problem = f"the request holds {len(images)} files, and this endpoint takes one"
+        raise RefusedError(400, problem, "send a request for each image")
+    return images[0]
 
 
 async def _in_time(pieces: AsyncIterator[bytes], seconds: float) -> AsyncIterator[bytes]:
@@ -86,16 +99,26 @@ class _Whole:
 
 
 class _Form:
-    """The parts of a form; their headers, names among them, are passed over."""
+    """The files of a form; its other fields are passed over.
+
+    A part is a file where it has a file name, or states a kind of content that is no text.
+    """
 
     def __init__(self, boundary: bytes, limits: Limits) -> None:
         if not boundary:
             raise RefusedError(400, "the form names no boundary", "let the client library build the form")
         self.images: list[bytearray] = []
         self.is_whole = False
+        # of the part that is being read
+        self._headers: list[tuple[bytearray, bytearray]] = []
+        self._is_file = False
         self._max_files = limits.max_files
         callbacks: MultipartCallbacks = {
             "on_part_begin": self._begin,
+            "on_header_begin": self._begin_header,
+            "on_header_field": self._name_header,
+            "on_header_value": self._fill_header,
+            "on_headers_finished": self._begin_content,
             "on_part_data": self._keep,
             "on_end": self._end,
         }
@@ -105,12 +128,31 @@ class _Form:
         self._parser.write(piece)
 
     def _begin(self) -> None:
+        self._headers.clear()
+
+    def _begin_header(self) -> None:
+        self._headers.append((bytearray(), bytearray()))
+
+    def _name_header(self, data: bytes, start: int, end: int) -> None:
+        self._headers[-1][0].extend(data[start:end])
+
+    def _fill_header(self, data: bytes, start: int, end: int) -> None:
+        self._headers[-1][1].extend(data[start:end])
+
+    def _begin_content(self) -> None:
+        headers = {bytes(name).lower(): bytes(value) for name, value in self._headers}
+        _, options = parse_options_header(headers.get(b"content-disposition"))
+        kind, _ = parse_options_header(headers.get(b"content-type", b"text/plain"))
+        self._is_file = b"filename" in options or not kind.startswith(b"text/")
+        if not self._is_file:
+            return
         if len(self.images) == self._max_files:
             raise RefusedError(413, f"more than {self._max_files} images in one request", "send fewer images")
         self.images.append(bytearray())
 
     def _keep(self, data: bytes, start: int, end: int) -> None:
-        self.images[-1] += memoryview(data)[start:end]
+        if self._is_file:
+            self.images[-1] += memoryview(data)[start:end]
 
     def _end(self) -> None:
         self.is_whole = True
