@@ -119,8 +119,7 @@ def _by_unit(
     # [U, K], every row added; `sums[of_row] += ...` would keep one row of each unit
     np.add.at(sums, of_row[rows], shares[rows])
     units = len(np.unique(of_row[rows]))
-    recurs = units < rows.sum()
-    freedom = min(effective_units(of_row[each]) for each in classes) - 1 if recurs else np.inf
+    freedom = min(effective_units(of_row[each]) for each in classes) - 1
     # the shares of both classes stand in `positive`; `negative` adds nothing to the variance
     return Clustered(values, sums, np.zeros_like(sums), units, 2, 2, freedom)
 
