@@ -22,7 +22,7 @@ def name_rows(sheet: Sheet, columns: Mapping[str, str]) -> tuple[Unit, list[str]
     """(what a row is, its name, mistakes): the study, as patient/study where patients share study ids.
 
     It is the patient where there is no study, and `image`, without names, where there is an image column or
-    where an id is missing. Two rows of a study are a mistake: they may be its images, which need names.
+    where patients do not tell the rows apart. Two rows of a study are a mistake: its images would need names.
 
     Args:
         sheet: The table.
@@ -35,16 +35,17 @@ def name_rows(sheet: Sheet, columns: Mapping[str, str]) -> tuple[Unit, list[str]
         names = [slashed(name) for name in name_studies(sheet, ids)]
     except CxrError:
         return "image", [], []
-    unit: Unit = "study" if STUDY in ids else "patient"
+    if STUDY not in ids:
+        # rows of a patient are most likely images that lack their names
+        return ("image", [], []) if "" in names or len(set(names)) < len(names) else ("patient", names, [])
     if "" in names:
-        kind = STUDY if STUDY in ids else "patient_id"
-        problem = f"{sheet.where(names.index(''))}: no image column, and {columns[kind]} is empty"
-        return unit, names, [(problem, f"give every row its {unit}, or name its image in a column image")]
-    return unit, names, _note_repeated(sheet, names, unit)
+        problem = f"{sheet.where(names.index(''))}: no image column, and {columns[STUDY]} is empty"
+        return "study", names, [(problem, "give every row its study, or name its image in a column image")]
+    return "study", names, _note_repeated(sheet, names)
 
 
-def _note_repeated(sheet: Sheet, names: Sequence[str], unit: Unit) -> Mistakes:
-    """The first row whose study or patient an earlier row has."""
+def _note_repeated(sheet: Sheet, names: Sequence[str]) -> Mistakes:
+    """The first row whose study an earlier row has."""
     first: dict[str, int] = {}
     repeated = [row for row, name in enumerate(names) if first.setdefault(name, row) != row]
     if not repeated:
@@ -52,8 +53,8 @@ def _note_repeated(sheet: Sheet, names: Sequence[str], unit: Unit) -> Mistakes:
     row = repeated[0]
     more = f" (and {len(repeated) - 1:,} more such rows)" if len(repeated) > 1 else ""
     line = sheet.lines[first[names[row]]]
-    problem = f"{sheet.where(row)}: {unit} {names[row]} is row {line} again{more}"
-    return [(problem, f"keep one row per {unit}, or name the images of a {unit} in a column image")]
+    problem = f"{sheet.where(row)}: study {names[row]} is row {line} again{more}"
+    return [(problem, "keep one row per study, or name the images of a study in a column image")]
 
 
 def patients_of(names: Sequence[str]) -> list[str]:

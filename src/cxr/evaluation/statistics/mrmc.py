@@ -151,4 +151,6 @@ def _test(differences: Float, variance: float, freedom: float, margin: float | N
     # one-sided: how likely so good a result is where the model is worse by exactly the margin
     p_noninferior = np.nan if margin is None else float(law.sf((value + margin) / error))
     p = min(1.0, 2 * float(law.sf(abs(value) / error)))
-    return Difference(value, error, float(freedom), value - width, value + width, p, p_noninferior)
+    # metrics lie between 0 and 1, so that their differences cannot be larger
+    low, high = float(max(value - width, -1.0)), float(min(value + width, 1.0))
+    return Difference(value, error, float(freedom), low, high, p, p_noninferior)
