@@ -162,6 +162,7 @@ def test_the_methods_cite_what_was_used_and_nothing_else(facts: Facts) -> None:
         "huang2017",
         "delong1988",
     } & cited
+    assert {"pepe2003", "kish1965"} <= cited and "Student's t with the effective number of patients" in text
     assert f"{facts.num_parameters:,} parameters" in text and "random" in text
 
 

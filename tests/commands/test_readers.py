@@ -107,13 +107,13 @@ def test_the_page_the_figure_and_the_terminal_say_the_same(
     assert (panel["is_noninferior"] == (panel["low"] > -0.1)).all()
 
 
-def test_a_file_whose_studies_recur_still_needs_an_image_column(
+def test_a_study_that_recurs_is_named_with_both_lines(
     room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = pd.read_csv(room / "model0_predictions.csv")
     pd.concat([table, table.iloc[:1].assign(Edema=0.5)]).to_csv(tmp_path / "p.csv", index=False)
     assert call("eval", tmp_path / "p.csv", "--labels", room / "groundtruth.csv") == 2
-    assert "p.csv:1: no image column" in capsys.readouterr().err
+    assert "p.csv:502: study CheXpert-v1.0/test/patient64741/study1 is row 2 again" in capsys.readouterr().err
 
 
 def test_findings_with_few_positive_studies_are_named(

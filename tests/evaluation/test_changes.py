@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from cxr.config.schema import Eval
 from cxr.evaluation.changes import COLUMNS, MEAN, UNCHANGED, compare_changes
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics.bootstrap import Resampling, draw_auroc, resampling_of
+from cxr.evaluation.statistics.intervals import rarer_units
 from cxr.evaluation.within import compare_within
 from tests.helpers.behaviour import by_key
 from tests.helpers.predictions import Draw
@@ -46,7 +48,11 @@ def test_the_interval_of_a_drop_is_paired(draw: Draw) -> None:
     assert (same[["drop", "drop_low", "drop_high"]].to_numpy() == 0).all()
     draws = draw_auroc(predictions.y, predictions.p, resampling) - draw_auroc(predictions.y, rank, resampling)
     other = table[table["change"] == "other"].iloc[0]
-    assert [other["drop_low"], other["drop_high"]] == pytest.approx(np.quantile(draws[0], [0.025, 0.975]))
+    n = rarer_units(predictions.y[:, 0], resampling)
+    half = stats.t.ppf(0.975, n - 1) * draws[0].std(ddof=1) * np.sqrt(n / (n - 1))
+    assert [other["drop_low"], other["drop_high"]] == pytest.approx(
+        [other["drop"] - half, other["drop"] + half]
+    )
 
 
 def test_without_draws_there_are_points_alone(draw: Draw) -> None:

@@ -104,3 +104,20 @@ def test_mistakes_of_both_files_come_together(tmp_path: Path) -> None:
     assert text.startswith(
         "error: p.csv:2: p_Mass is 7, no probability\nerror: labels.csv: no such file\nhint: a probability is "
     )
+
+
+def test_what_is_labelled_and_not_evaluated_is_said(tmp_path: Path) -> None:
+    path = save(tmp_path / "p.csv", "Study,Edema,Mass", "s1,0.2,0.3", "s2,0.7,0.4")
+    labels = save(
+        tmp_path / "l.csv", "Study,No Finding,Edema,Mass,Hernia", "s1,0,1,,0", "s2,1,0,,0", "s3,1,0,,1"
+    )
+    notes = read(path, labels).notes
+    assert "labelled but not predicted, so not evaluated: Hernia" in notes
+    assert "2 of 3 labelled rows have a prediction; others are not evaluated" in notes
+    assert f"blank in every row of {labels}, which counts as absent: Mass" in notes
+    assert not any("blank in every row" in note for note in read(path, labels, blank="masked").notes)
+
+
+def test_labels_that_are_all_evaluated_need_no_note(tmp_path: Path) -> None:
+    path = save(tmp_path / "p.csv", "Study,Edema", "s1,0.2", "s2,0.7")
+    assert read(path, save(tmp_path / "l.csv", "Study,Edema", "s1,0", "s2,")).notes == ()

@@ -96,18 +96,28 @@ def test_the_note_on_fits_that_are_not_used_is_in_order_of_their_reasons() -> No
     ]
 
 
-def test_certain_probabilities_stay_finite() -> None:
-    predictions = miscalibrated(0.0, 1.0, 400)
-    calibrated = fit(predictions).apply(np.array([[0.0], [1.0]]))
-    assert 0 <= calibrated[0, 0] < 1e-6 and 1 - 1e-6 < calibrated[1, 0] <= 1
+def test_calibrated_probabilities_end_where_the_validation_images_do() -> None:
+    lines = Recalibration(("Mass",), (0.3,), (6.67,), ("",), "validation rows", num_images=(165,))
+    p = np.array([0.0, 1e-6, 0.1, 0.45, 0.5, 0.6, 0.999, 1.0])[:, None]
+    found = lines.apply(p)[:, 0]
+    line = expit(0.3 + 6.67 * logit(np.clip(p[:, 0], 1e-12, 1 - 1e-12)))
+    assert found[0] == pytest.approx(1 / 167) and found[-1] == pytest.approx(1 - 1 / 167)
+    inside = (line >= 2 / 167) & (line <= 1 - 2 / 167)
+    assert inside.sum() == 3
+    np.testing.assert_array_equal(found[inside], lines.apply(p)[inside, 0])
+    np.testing.assert_allclose(found[inside], line[inside], rtol=1e-12)
+    # the order, and with it every call, stays
+    fine = lines.apply(np.linspace(0.02, 0.98, 500)[:, None])[:, 0]
+    assert (np.diff(fine) > 0).all()
+    assert fit(miscalibrated(0.0, 1.0, 400)).num_images == (400,)
 
 
 def test_json_gives_the_same_back() -> None:
     lines = Recalibration(
         ("Mass", "Hernia"), (-0.5, np.nan), (0.75, np.nan), ("", "1 positive"), "validation rows"
     )
-    back = from_json(to_json(lines))
-    assert repr(back) == repr(lines)
+    for each in (lines, replace(lines, num_images=(20, 30))):
+        assert repr(from_json(to_json(each))) == repr(each)
 
 
 def test_temperatures_of_an_earlier_version_are_slopes() -> None:

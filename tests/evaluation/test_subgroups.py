@@ -53,6 +53,19 @@ def test_every_group_has_the_auroc_of_its_rows(draw: Draw) -> None:
         assert row["auroc_low"] < row["auroc"] < row["auroc_high"]
 
 
+def test_a_tiny_group_does_not_remove_the_means_of_the_others(draw: Draw) -> None:
+    predictions = two_sexes(draw)
+    predictions.rows.loc[:5, "sex"] = "other"
+    report = score(predictions, fixed(predictions.findings), config=Eval(draws=100, subgroups=("sex",)))
+    assert report.subgroups is not None
+    means = report.subgroups.groups.query("finding == 'mean'")
+    assert means["group"].tolist() == ["F", "M"] and means["num_findings"].tolist() == [2, 2]
+    assert (
+        "subgroups with too few patients for any AUROC, which the means of the others leave aside: sex other"
+        in report.notes
+    )
+
+
 def test_the_mean_is_over_findings_that_every_group_has(draw: Draw) -> None:
     predictions = two_sexes(draw)
     predictions.y[(predictions.rows["sex"] == "M").to_numpy(), 1] = 0

@@ -38,12 +38,12 @@ PLANNED = """finding planned_patients evaluated_patients auroc_low auroc_high au
     specificity_high specificity_width"""
 COMPARISON = """finding num num_positive auroc_a auroc_b auroc_difference auroc_low auroc_high auroc_p auroc_p_holm
     f1_a f1_b f1_difference f1_low f1_high f1_p f1_p_holm delong_p delong_p_holm
-    auroc_p_bootstrap f1_p_is_bound f1_p_holm_is_bound average_precision_a average_precision_b
+    auroc_p_bootstrap average_precision_a average_precision_b
     average_precision_difference average_precision_low average_precision_high average_precision_p
-    average_precision_p_holm average_precision_p_is_bound average_precision_p_holm_is_bound brier_a brier_b
-    brier_difference brier_low brier_high brier_p brier_p_holm brier_p_is_bound brier_p_holm_is_bound
+    average_precision_p_holm brier_a brier_b
+    brier_difference brier_low brier_high brier_p brier_p_holm
     sensitivity_at_90_a sensitivity_at_90_b sensitivity_at_90_difference sensitivity_at_90_low sensitivity_at_90_high
-    sensitivity_at_90_p sensitivity_at_90_p_holm sensitivity_at_90_p_is_bound sensitivity_at_90_p_holm_is_bound
+    sensitivity_at_90_p sensitivity_at_90_p_holm
     auroc_error auroc_detectable"""
 READERS = """finding reader num num_positive reader_f1 reader_low reader_high model_f1 model_low model_high difference
     difference_low difference_high rule num_ties"""

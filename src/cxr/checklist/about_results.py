@@ -33,11 +33,19 @@ def uncertainty(facts: Facts) -> Answer:
         return author(_NOT_EVALUATED)
     if not test.intervals:
         return partly("Point estimates alone.", "Intervals: eval.interval=patients.")
-    return provided(f"95 % intervals: {test.intervals}{_cite_intervals(test)}.")
+    return provided(describe_intervals(test.intervals))
 
 
-def _cite_intervals(found: Evaluation) -> str:
-    return cite("delong1988") if "DeLong" in found.intervals else cite("efron1979")
+def describe_intervals(intervals: str) -> str:
+    """How intervals were made, as docs/statistics.md says, in a sentence with its sources."""
+    if "DeLong" in intervals:
+        return f"95 % intervals: {intervals}{cite('delong1988')}."
+    unit = "images" if " images " in intervals else "patients"
+    return (
+        f"95 % intervals: {intervals}{cite('efron1979')}, symmetric on the scale of the logit"
+        f"{cite('pepe2003')}, from the standard deviation of the draws and Student's t with the effective "
+        f"number of {unit}{cite('kish1965')}."
+    )
 
 
 def robustness(facts: Facts) -> Answer:

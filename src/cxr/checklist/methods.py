@@ -1,8 +1,8 @@
 """The methods paragraphs: what the recipe and the checkpoint say, with gaps for the author."""
 
 from cxr.checklist import about_data, about_model
+from cxr.checklist.about_results import describe_intervals
 from cxr.checklist.facts import Facts
-from cxr.checklist.references import cite
 from cxr.evaluation.thresholds import origin
 
 
@@ -50,11 +50,12 @@ def _evaluation(facts: Facts) -> str:
     if test is None:
         return " ".join([*parts, gap("evaluation on test images")])
     parts.append(
-        f"The model was evaluated on {test.evaluated_on} by AUROC, average precision and Brier score."
+        f"The model was evaluated on {test.evaluated_on} by AUROC and average precision; by F1, sensitivity, "
+        "specificity and predictive values at these thresholds; and by Brier score, expected calibration "
+        "error and further metrics of calibration."
     )
     if test.intervals:
-        method = cite("delong1988") if "DeLong" in test.intervals else cite("efron1979")
-        parts.append(f"95 % intervals: {test.intervals}{method}.")
+        parts.append(describe_intervals(test.intervals))
     if test.attributes:
         parts.append(f"Subgroups were compared by {', '.join(test.attributes)}.")
     external = facts.evaluation("external")

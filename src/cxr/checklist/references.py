@@ -37,6 +37,9 @@ REFERENCES = {
     "platt1999": "Platt J. Probabilistic outputs for support vector machines and comparisons to regularized "
     "likelihood methods. Advances in Large Margin Classifiers 1999.",
     "efron1979": "Efron B. Bootstrap methods: another look at the jackknife. Ann Stat 1979;7:1-26.",
+    "pepe2003": "Pepe MS. The statistical evaluation of medical tests for classification and prediction. "
+    "Oxford University Press 2003.",
+    "kish1965": "Kish L. Survey sampling. Wiley 1965.",
     "delong1988": "DeLong ER, DeLong DM, Clarke-Pearson DL. Comparing the areas under two or more correlated "
     "receiver operating characteristic curves: a nonparametric approach. Biometrics 1988;44:837-845.",
 }  # fmt: skip

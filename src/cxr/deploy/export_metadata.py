@@ -122,6 +122,7 @@ def _calibration(checkpoint: Checkpoint) -> Calibration | None:
         slopes=_without_nan(fitted.slopes),
         reasons=fitted.reasons,
         fitted_on=fitted.fitted_on,
+        num_images=fitted.num_images,
         thresholds=fitted.apply_to_thresholds(checkpoint.thresholds).values,
     )
 

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -89,6 +90,7 @@ class Calibrate(nn.Module):
 
     intercepts: Tensor
     slopes: Tensor
+    margins: Tensor
 
     def __init__(self, recalibration: Recalibration) -> None:
         super().__init__()
@@ -96,10 +98,15 @@ class Calibrate(nn.Module):
         used = [(intercept, slope) if is_fitted else (0.0, 1.0) for intercept, slope, is_fitted in lines]
         self.register_buffer("intercepts", torch.tensor([line[0] for line in used]))
         self.register_buffer("slopes", torch.tensor([line[1] for line in used]))
+        # a finding without a fit has no margin either
+        margins = recalibration.margins * np.array(recalibration.is_fitted)
+        self.register_buffer("margins", torch.tensor(margins.tolist()))
 
     def forward(self, logits: Tensor) -> Tensor:
         """The probabilities."""
-        return torch.sigmoid(self.intercepts + self.slopes * logits.clamp(-_MAX_LOGIT, _MAX_LOGIT))
+        p = torch.sigmoid(self.intercepts + self.slopes * logits.clamp(-_MAX_LOGIT, _MAX_LOGIT))
+        # as `keep_inside`: within a margin of 0 or 1 halfway to its end
+        return torch.minimum(torch.maximum(p, (p + self.margins) / 2), (p + 1 - self.margins) / 2)
 
 
 def has_calibration(checkpoint: Checkpoint) -> bool:

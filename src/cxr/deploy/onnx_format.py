@@ -80,6 +80,8 @@ class Calibration(_Part):
     reasons: tuple[str, ...]
     """C times why there is none, and the plain probability stands there; empty where there is one."""
     fitted_on: str
+    num_images: tuple[Count, ...] = ()
+    """C times, images that the line was fitted on, which bound the probabilities; empty where not known."""
     thresholds: tuple[Probability, ...]
     """C thresholds on calibrated probabilities, which call the same images as the plain ones."""
 
@@ -223,6 +225,8 @@ class ExportMetadata(_Part):
         fitted = self.calibration
         lists: dict[str, tuple[object, ...]] = {"bias": self.bias, "logit_shift": self.logit_shift}
         lists["thresholds.values"] = self.thresholds.values
+        if fitted and fitted.num_images:
+            lists["calibration.num_images"] = fitted.num_images
         if self.thresholds.num_positive:
             lists["thresholds.num_positive"] = self.thresholds.num_positive
         if fitted:

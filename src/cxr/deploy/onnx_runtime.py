@@ -181,7 +181,14 @@ def make_facts(path: Path, metadata: ExportMetadata, num_features: int, program:
             tuple(np.nan if value is None else value for value in values)
             for values in (fitted.intercepts, fitted.slopes)
         )
-        recalibration = Recalibration(metadata.findings, intercepts, slopes, fitted.reasons, fitted.fitted_on)
+        recalibration = Recalibration(
+            metadata.findings,
+            intercepts,
+            slopes,
+            fitted.reasons,
+            fitted.fitted_on,
+            num_images=fitted.num_images,
+        )
     measured = None
     if limit is not None:
         measured = MeasuredLimit(

@@ -8,13 +8,14 @@ import pandas as pd
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.bootstrap import Resampling, draw_auroc
+from cxr.evaluation.statistics.difference import difference_interval
 from cxr.evaluation.statistics.intervals import (
     NONE,
     Interval,
-    difference_interval,
     effective_units,
     interval,
     mean_interval,
+    rarer_units,
 )
 from cxr.evaluation.statistics.metrics import Float
 
@@ -47,7 +48,10 @@ def compare_changes(
 
 
 class Auroc:
-    """The AUROCs of findings and of their mean, last: points [C + 1], intervals and draws [C + 1, D]."""
+    """The AUROCs of findings and of their mean, last: points [C + 1], intervals and draws [C + 1, D].
+
+    `num_units` [C + 1] are the effective numbers of patients behind them.
+    """
 
     def __init__(self, y: Float, p: Float, resampling: Resampling | None) -> None:
         by_finding = np.array([metrics.auroc(y[:, c], p[:, c]) for c in range(y.shape[1])])
@@ -56,22 +60,16 @@ class Auroc:
         self.points = np.append(by_finding, metrics.macro_mean(list(by_finding)))
         self.intervals: list[Interval] = [NONE] * len(self.points)
         self.draws = np.full((len(self.points), 0), np.nan)
+        self.num_units = [np.nan] * len(self.points)
         if resampling is None or not defined.any():
             return
         drawn = draw_auroc(y, p, resampling)
         self.draws = np.vstack([drawn, drawn[defined].mean(axis=0)])
-        parts = []
-        for c, point in enumerate(by_finding):
-            units = rarer_units(y[:, c], resampling)
-            parts.append(interval(float(point), drawn[c], units))
-        num_units = effective_units(resampling.of_row)
-        mean = mean_interval(float(self.points[-1]), self.draws[-1], num_units, parts)
+        by_class = [rarer_units(y[:, c], resampling) for c in range(y.shape[1])]
+        self.num_units = [*by_class, effective_units(resampling.of_row)]
+        parts = [interval(float(point), drawn[c], self.num_units[c]) for c, point in enumerate(by_finding)]
+        mean = mean_interval(float(self.points[-1]), self.draws[-1], self.num_units[-1], parts)
         self.intervals = [*parts, mean]
-
-
-def rarer_units(y: Float, resampling: Resampling) -> float:
-    """Effective number of patients of the rarer class of labels [N], on which an AUROC's error depends."""
-    return min(effective_units(resampling.of_row[y == label]) for label in (0, 1))
 
 
 def _rows(name: str, predictions: Predictions, before: Auroc, after: Auroc) -> list[dict[str, object]]:
@@ -80,7 +78,9 @@ def _rows(name: str, predictions: Predictions, before: Auroc, after: Auroc) -> l
         # both in the same draws of patients, so that the difference of two draws is paired
         drop, bounds = before.points[place] - after.points[place], NONE
         if after.draws.shape[1] and before is not after:
-            bounds = difference_interval(float(drop), before.draws[place] - after.draws[place])
+            points = float(after.points[place]), float(before.points[place])
+            draws = after.draws[place], before.draws[place]
+            bounds = difference_interval(points, draws, before.num_units[place])
         is_mean = place == len(predictions.findings)
         num, num_positive = (len(predictions), None) if is_mean else metrics.count(predictions.y[:, place])
         gain = before.points[place] - 0.5

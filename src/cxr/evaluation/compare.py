@@ -10,11 +10,21 @@ import pandas as pd
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
 from cxr.evaluation.align import align
-from cxr.evaluation.differences import AT_90, METRICS, ByMetric, Measured, compare_metric, holm, measure
+from cxr.evaluation.differences import (
+    AT_90,
+    METRICS,
+    ByMetric,
+    Measured,
+    compare_metric,
+    findings_of_mean,
+    holm,
+    measure,
+)
+from cxr.evaluation.few_patients import note_few
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import delong, metrics
 from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
-from cxr.evaluation.statistics.delong import Difference
+from cxr.evaluation.statistics.difference import Difference
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.statistics.power import detectable_difference
 from cxr.evaluation.thresholds import Thresholds, origin
@@ -49,8 +59,8 @@ class Comparison:
         table: One row per finding and a last one `mean`; of each metric X in METRICS `X_a`, `X_b`,
             `X_difference` (B less A), `X_low`, `X_high` (its 95 % interval), `X_p` (two-sided), `X_p_holm`
             (corrected over the findings). `auroc_p` is that of DeLong's test by patient (Obuchowski 1997), as
-            are `delong_p` and `delong_p_holm`; the others and `auroc_p_bootstrap` are shares of draws.
-            `X_p_is_bound` and `X_p_holm_is_bound` say where p is at most that, since no draw lay beyond 0.
+            are `delong_p` and `delong_p_holm`; the others and `auroc_p_bootstrap` are by Student's test with
+            the standard deviation of the draws, as the intervals are. Row `mean` is over `findings_of_mean`.
             `auroc_error` is the standard error of its difference, `auroc_detectable` the difference that is
             found in 80 % of such test sets.
         evaluated_on: The rows.
@@ -129,25 +139,28 @@ def compare_sides(a: Side, b: Side, resampling: Resampling, notes: Sequence[str]
     """The comparison of two of `align_sides`."""
     rows = a.predictions  # rows, findings and labels are the same in both
     origins, is_unlike = describe_thresholds(a.model, b.model)
+    table = comparison_table(a, b, _delong(a, b, resampling))
+    few = note_few(rows.findings, (a.measured, b.measured), table)
     return Comparison(
         names=(a.model.name, b.model.name),
-        table=comparison_table(a, b, _delong(a.predictions, b.predictions, resampling)),
+        table=table,
         evaluated_on=rows.describe(),
         intervals=resampling.describe(),
-        notes=(*a.model.notes, *b.model.notes, *notes, *origins),
+        notes=(*a.model.notes, *b.model.notes, *notes, *few, *origins),
         unlike_thresholds=is_unlike,
         warnings=tuple(_find_differences(a.model, b.model)),
         curves=(a.predictions, b.predictions),
     )
 
 
-def comparison_table(a: Side, b: Side, tests: Sequence[Difference]) -> pd.DataFrame:
+def comparison_table(a: Side, b: Side, tests: Sequence[Difference], is_paired: bool = True) -> pd.DataFrame:
     """The table of a Comparison.
 
     Args:
         a: The first model.
         b: The second.
         tests: C + 1 tests of the AUROC, the last that of the mean.
+        is_paired: Whether both are of the same patients.
     """
     rows = a.predictions
     counts = [metrics.count(rows.y[:, c]) for c in range(len(rows.findings))]
@@ -156,21 +169,16 @@ def comparison_table(a: Side, b: Side, tests: Sequence[Difference]) -> pd.DataFr
         "num": pd.array([num for num, _ in counts] + [len(rows)], dtype="Int64"),
         "num_positive": pd.array([positive for _, positive in counts] + [None], dtype="Int64"),
     }
-    compared = {
-        name: compare_metric(
-            a.measured.points[name], b.measured.points[name], a.measured.draws[name], b.measured.draws[name]
-        )
-        for name in METRICS
-    }
+    of_mean = findings_of_mean(a.measured, b.measured)
+    compared = {name: compare_metric(name, a.measured, b.measured, of_mean, is_paired) for name in METRICS}
     # AUROC has the p-values of DeLong's test by patient; those of its draws get a column of their own below
     p_values = {name: compared[name].p for name in METRICS} | {"auroc": np.array([test.p for test in tests])}
     for name in ("auroc", "f1"):
         columns |= _columns(name, compared[name], p_values[name])
     columns |= {"delong_p": columns["auroc_p"], "delong_p_holm": columns["auroc_p_holm"]}
     columns["auroc_p_bootstrap"] = compared["auroc"].p
-    columns |= _bounds("f1", compared["f1"])
     for name in _LATER:
-        columns |= _columns(name, compared[name], p_values[name]) | _bounds(name, compared[name])
+        columns |= _columns(name, compared[name], p_values[name])
     columns["auroc_error"] = [test.error for test in tests]
     columns["auroc_detectable"] = [detectable_difference(test.error, test.freedom) for test in tests]
     return pd.DataFrame(columns)
@@ -180,12 +188,6 @@ def _columns(name: str, compared: ByMetric, p: Float) -> dict[str, object]:
     columns: dict[str, object] = {f"{name}_{part}": values for part, values in compared.columns.items()}
     # the last is the mean: one comparison, which Holm's correction leaves as it is
     return columns | {f"{name}_p": p, f"{name}_p_holm": np.append(holm(p[:-1]), np.nan)}
-
-
-def _bounds(name: str, compared: ByMetric) -> dict[str, object]:
-    # none for the mean, which has no corrected p-value
-    holm_bounds = np.append(compared.rests_on_bounds, False)
-    return {f"{name}_p_is_bound": compared.is_bound, f"{name}_p_holm_is_bound": holm_bounds}
 
 
 def describe_thresholds(a: Compared, b: Compared) -> tuple[list[str], bool]:
@@ -217,8 +219,9 @@ def thresholds_of(model: Compared, findings: Sequence[str]) -> Float:
     return np.array([thresholds.values[thresholds.findings.index(finding)] for finding in findings])
 
 
-def _delong(first: Predictions, second: Predictions, resampling: Resampling) -> list[Difference]:
+def _delong(a: Side, b: Side, resampling: Resampling) -> list[Difference]:
     """C + 1 tests by patient of equal AUROC, the last of the mean."""
+    first, second = a.predictions, b.predictions
     parts = []
     for c in range(len(first.findings)):
         known = ~np.isnan(first.y[:, c])
@@ -226,4 +229,4 @@ def _delong(first: Predictions, second: Predictions, resampling: Resampling) -> 
         scores = np.stack([first.p[known, c], second.p[known, c]], axis=1)
         units = resampling.of_row[known]
         parts.append(delong.clustered(first.y[known, c], scores, units, resampling.num_units))
-    return delong.compare_clustered(parts)
+    return delong.compare_clustered(parts, findings_of_mean(a.measured, b.measured))

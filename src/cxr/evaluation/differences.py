@@ -1,4 +1,4 @@
-"""Metrics of two models and their differences: points, paired draws, p-values, Holm's correction."""
+"""Metrics of two models and their differences: points, draws, intervals, p-values, Holm's correction."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,7 +10,8 @@ from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.raw_scores import rank_scores
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.bootstrap import Resampling, draw_metrics
-from cxr.evaluation.statistics.intervals import difference_interval
+from cxr.evaluation.statistics.difference import Difference, Drawn, independent, mean_of, paired
+from cxr.evaluation.statistics.intervals import MIN_UNITS, rarer_units
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.statistics.operating import draw_sensitivity
 
@@ -22,27 +23,24 @@ _FALSE_RATE = 0.1
 
 
 class Measured(NamedTuple):
-    """One model's metrics: of all rows [C], and in every draw [C, D], by name."""
+    """One model's metrics: of all rows [C], and in every draw [C, D], by name.
+
+    Attributes:
+        points: [C] each.
+        draws: [C, D] each.
+        num_patients: [C] effective number of patients of the rarer class, on which all METRICS depend.
+    """
 
     points: dict[str, Float]
     draws: dict[str, Float]
+    num_patients: Float
 
 
 class ByMetric(NamedTuple):
-    """One metric of both models: columns, bootstrap p-values, and which of these are bounds; [C + 1] each."""
+    """One metric of both models: columns and p-values, [C + 1] each, the last of the mean."""
 
     columns: dict[str, Float]
     p: Float
-    is_bound: npt.NDArray[np.bool_]
-
-    @property
-    def rests_on_bounds(self) -> npt.NDArray[np.bool_]:
-        """Which corrected p-values [C] would be smaller if more draws had been made."""
-        p_values = self.p[:-1]
-        # More draws could make a bound as small as 0: does any corrected p-value change with that?
-        without = np.where(self.is_bound[:-1], 0, p_values)
-        rests: npt.NDArray[np.bool_] = ~np.isnan(p_values) & (holm(p_values) != holm(without))
-        return rests
 
 
 def measure(predictions: Predictions, thresholds: Float, resampling: Resampling) -> Measured:
@@ -59,46 +57,50 @@ def measure(predictions: Predictions, thresholds: Float, resampling: Resampling)
     if predictions.is_raw:
         for name in set(METRICS) - set(RANKED):
             found[name], draws[name] = np.full_like(found[name], np.nan), np.full_like(draws[name], np.nan)
-    return Measured(found, draws)
+    num_patients = np.array([rarer_units(y[:, c], resampling) for c in range(y.shape[1])])
+    return Measured(found, draws, num_patients)
 
 
-def compare_metric(a: Float, b: Float, draws_a: Float, draws_b: Float) -> ByMetric:
-    """One metric, the last row the macro mean over the findings defined for both models.
+def findings_of_mean(*sides: Measured) -> npt.NDArray[np.bool_]:
+    """[C] the findings of every mean, its interval and its p-value: both classes have enough patients.
+
+    Where no finding has, those with an AUROC; the mean then has neither interval nor p-value.
+    """
+    enough: npt.NDArray[np.bool_] = np.all([side.num_patients >= MIN_UNITS for side in sides], axis=0)
+    return enough if enough.any() else ~np.any([np.isnan(side.points["auroc"]) for side in sides], axis=0)
+
+
+def compare_metric(
+    metric: str, a: Measured, b: Measured, of_mean: npt.NDArray[np.bool_], is_paired: bool
+) -> ByMetric:
+    """One metric, the last row the macro mean.
 
     Args:
-        a: [C] of the first model.
-        b: [C] of the second.
-        draws_a: [C, D].
-        draws_b: [C, D], in the same draws of patients, so that differences are paired; of other patients they
-            are independent.
+        metric: One of METRICS.
+        a: The first model.
+        b: The second; in the same draws of patients where differences are paired, else in independent ones.
+        of_mean: [C] findings that the mean is over.
+        is_paired: Whether both are of the same patients.
     """
-    by_finding = draws_b - draws_a
-    defined = ~np.isnan(a) & ~np.isnan(b)
-    if defined.any():
-        a, b = np.append(a, a[defined].mean()), np.append(b, b[defined].mean())
-        # [D]; nan in a draw that leaves one of these findings undefined
-        mean = by_finding[defined].mean(axis=0)
-    else:
-        a, b = np.append(a, np.nan), np.append(b, np.nan)
-        mean = np.full(by_finding.shape[1], np.nan)
-
-    intervals, p_values, is_bound = [], [], []
-    for point, differences in zip(b - a, [*by_finding, mean], strict=True):
-        bounds = difference_interval(float(point), differences)
-        intervals.append(bounds)
-        # no p-value where too few draws define the difference for an interval
-        p_values.append(np.nan if np.isnan(bounds.low) else bootstrap_p(differences))
-        # the smallest p-value that so many draws can give: no draw lies beyond zero
-        least = 2 / (np.count_nonzero(~np.isnan(differences)) + 1)
-        is_bound.append(p_values[-1] == min(1.0, least))
+    points, draws = (a.points[metric], b.points[metric]), (a.draws[metric], b.draws[metric])
+    drawn: list[Drawn] = []
+    for c, nums in enumerate(zip(a.num_patients.tolist(), b.num_patients.tolist(), strict=True)):
+        of_finding = (float(points[0][c]), float(points[1][c])), (draws[0][c], draws[1][c])
+        found = paired(*of_finding, min(nums)) if is_paired else independent(*of_finding, nums)
+        drawn.append(found)
+    means = [values[of_mean].mean() if of_mean.any() else np.nan for values in points]
+    mean = mean_of([drawn[c] for c in np.flatnonzero(of_mean)])
+    tests: list[Difference] = [each.test() for each in (*drawn, mean)]
+    bounds = [test.bounds() for test in tests]
+    points_a, points_b = (np.append(values, mean) for values, mean in zip(points, means, strict=True))
     columns = {
-        "a": a,
-        "b": b,
-        "difference": b - a,
-        "low": np.array([bounds.low for bounds in intervals]),
-        "high": np.array([bounds.high for bounds in intervals]),
+        "a": points_a,
+        "b": points_b,
+        "difference": points_b - points_a,
+        "low": np.array([low for low, _ in bounds]),
+        "high": np.array([high for _, high in bounds]),
     }
-    return ByMetric(columns, np.array(p_values), np.array(is_bound))
+    return ByMetric(columns, np.array([test.p for test in tests]))
 
 
 def holm(p_values: Sequence[float] | Float) -> Float:
@@ -110,17 +112,3 @@ def holm(p_values: Sequence[float] | Float) -> Float:
     # The smallest of m p-values is multiplied by m, the next by m - 1, ...; none falls below a smaller one's.
     corrected[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
     return corrected
-
-
-def bootstrap_p(differences: Float) -> float:
-    """Two-sided p-value of no difference: twice the smaller share of draws beyond zero.
-
-    Efron and Tibshirani 1993. One draw is added on each side, so that with 1,000 draws no p-value is
-    below 0.002; nan if half are undefined.
-    """
-    defined = differences[~np.isnan(differences)]
-    if len(defined) <= len(differences) / 2:
-        return np.nan
-    # a draw of exactly 0 lies on both sides
-    beyond = min(np.count_nonzero(defined <= 0), np.count_nonzero(defined >= 0))
-    return float(min(1.0, 2 * (beyond + 1) / (len(defined) + 1)))

@@ -10,9 +10,9 @@ import pandas as pd
 
 from cxr.errors import CxrError
 from cxr.evaluation.same_names import below_chexpert, match_names, slashed
-from cxr.findings import find, name_key
+from cxr.findings import NO_FINDING, find, name_key
 from cxr.labels.duplicates import Duplicates
-from cxr.labels.label_csv import read_labels
+from cxr.labels.label_csv import name_labels, read_labels
 from cxr.labels.sheet import Sheet
 from cxr.labels.table import LabelTable
 from cxr.labels.targets import Blank, resolve
@@ -86,7 +86,11 @@ def join_labels(
         known = np.vstack([known, np.full((1, len(common)), np.nan)])
         y[:, [findings.index(name) for name in common]] = known[table_rows]
         rows = _complete(rows, table.rows, table_rows)
-    return rows, y, mistakes, [*table.notes, *_note_renamed(labels, common)]
+    notes = [*table.notes, *_note_renamed(labels, common)]
+    if not mistakes:
+        notes += _note_unpredicted(source, table, findings, table_rows, options)
+        notes += _note_blank(labels, table, common, blank)
+    return rows, y, mistakes, notes
 
 
 def _note_renamed(labels: Path, common: Mapping[str, str]) -> list[str]:
@@ -95,6 +99,38 @@ def _note_renamed(labels: Path, common: Mapping[str, str]) -> list[str]:
         f"{finding} is its {name}" for finding, name in common.items() if name_key(finding) != name_key(name)
     ]
     return [f"labels of {labels}: {', '.join(renamed)}"] if renamed else []
+
+
+def _note_unpredicted(
+    source: Sheet | Path,
+    table: LabelTable,
+    findings: Sequence[str],
+    table_rows: npt.NDArray[np.intp],
+    options: LabelOptions,
+) -> list[str]:
+    """What the label table labels and nobody predicted: findings, and images or studies."""
+    notes = []
+    labelled = name_labels(source, options.column) if isinstance(source, Sheet) else table.findings
+    lacking = [name for name in labelled if find(name, (*findings, NO_FINDING)) is None]
+    if lacking:
+        notes.append(f"labelled but not predicted, so not evaluated: {', '.join(lacking)}")
+    num_predicted, num_labelled = len(np.unique(table_rows[table_rows >= 0])), len(table.rows)
+    if num_predicted < num_labelled:
+        notes.append(
+            f"{num_predicted:,} of {num_labelled:,} labelled rows have a prediction; others are not evaluated"
+        )
+    return notes
+
+
+def _note_blank(labels: Path, table: LabelTable, common: Mapping[str, str], blank: Blank) -> list[str]:
+    """Findings without a single label, which count as absent in every image."""
+    if blank != "negative":
+        return []
+    is_empty = np.all(np.isnan(table.raw), axis=0)  # [C of the table]
+    empty = [finding for finding, name in common.items() if is_empty[table.findings.index(name)]]
+    if not empty:
+        return []
+    return [f"blank in every row of {labels}, which counts as absent: {', '.join(empty)}"]
 
 
 def _mistakes(

@@ -151,9 +151,10 @@ def read(
     p_columns, y_columns, notes = finding_columns(sheet, (*labelled, *label_names))
     taken = {name for _, name in (*p_columns, *y_columns)}
     columns = row_columns(sheet, taken)
-    unit, names = name_rows(sheet, columns)
+    unit, names, name_mistakes = name_rows(sheet, columns)
     is_named = "image" in columns or bool(names)
-    _raise(header_mistakes(sheet, is_named, p_columns, y_columns if table is None and needs_labels else []))
+    own = y_columns if table is None and needs_labels else []
+    _raise([*header_mistakes(sheet, is_named, p_columns, own), *name_mistakes])
 
     # 2. their cells; mistakes are collected, so that all of them are shown at once
     findings = tuple(finding for finding, _ in p_columns)
@@ -175,6 +176,8 @@ def read(
         )
     else:
         rows, y, label_mistakes, label_notes = join_labels(sheet.path, table, blank, rows, findings, options)
+    # after the labels, which may tell other patients than the paths do
+    rows = _find_patients(rows)
     mistakes += row_mistakes(sheet, file_rows, np.hstack([p, y]))
     _raise(mistakes + unknown_splits + label_mistakes)
 
@@ -191,10 +194,14 @@ def read(
 
 def _name_by_study(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """The rows of a file without images, with the patients that CheXpert's names of studies tell."""
-    rows = rows.assign(image=pd.Series(names, dtype=str))
-    if (rows["patient_id"] == "").all():
-        rows = rows.assign(patient_id=pd.Series(patients_of(names), dtype=str))
-    return rows
+    return _find_patients(rows.assign(image=pd.Series(names, dtype=str)))
+
+
+def _find_patients(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows; where no patient is known, with those that CheXpert's paths of images or studies tell."""
+    if not (rows["patient_id"] == "").all():
+        return rows
+    return rows.assign(patient_id=pd.Series(patients_of(list(rows["image"])), index=rows.index, dtype=str))
 
 
 def _open(labels: Path | Sheet | None) -> Sheet | Path | None:

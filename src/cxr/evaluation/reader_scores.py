@@ -10,7 +10,8 @@ from cxr.evaluation.reader_rules import References
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.agreement import METRICS, Scored, score_calls, scored_interval
 from cxr.evaluation.statistics.bootstrap import Resampling
-from cxr.evaluation.statistics.intervals import NONE, UnitCounts, difference_interval
+from cxr.evaluation.statistics.difference import difference_interval
+from cxr.evaluation.statistics.intervals import NONE, UnitCounts
 from cxr.evaluation.statistics.metrics import Float
 
 AVERAGE = "all readers"
@@ -148,5 +149,9 @@ def _row(head: Row, metric: str, reader: Scored | None, model: Scored) -> Row:
     if reader:
         # draw by draw, on the same patients: the interval is paired
         difference = model.value - reader.value
-        bounds = difference_interval(difference, model.draws - reader.draws)
+        num_patients = min(side.units.for_metric(metric) for side in (reader, model))
+        # a kappa lies between -1 and 1, every other metric between 0 and 1
+        largest = 2.0 if metric == "kappa" else 1.0
+        points, draws = (reader.value, model.value), (reader.draws, model.draws)
+        bounds = difference_interval(points, draws, num_patients, largest)
     return row | {"difference": difference, "difference_low": bounds.low, "difference_high": bounds.high}

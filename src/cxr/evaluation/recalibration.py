@@ -36,6 +36,8 @@ class Recalibration:
         is_temperature: Read from an old checkpoint, which has a temperature 1 / slope alone: it cannot
             change how many positive images are expected without changing how sure the model is.
         sets: Prediction sets with a stated coverage, fitted on the same rows; None of an old checkpoint.
+        num_images: C times how many images the line was fitted on, which bound p', see `margins`; empty of an
+            old checkpoint, whose p' has no bounds.
     """
 
     findings: tuple[str, ...]
@@ -45,6 +47,14 @@ class Recalibration:
     fitted_on: str
     is_temperature: bool = False
     sets: PredictionSets | None = None
+    num_images: tuple[int, ...] = ()
+
+    @property
+    def margins(self) -> Float:
+        """[C] twice 1 / (n + 2), the least share that n images without a positive one speak for (Laplace)."""
+        if not self.num_images:
+            return np.zeros(len(self.findings))
+        return 2 / (np.array(self.num_images, np.float64) + 2)
 
     @property
     def is_fitted(self) -> tuple[bool, ...]:
@@ -67,13 +77,24 @@ class Recalibration:
         """Calibrated probabilities [..., C]; those of a finding without a fit stay as they are."""
         fitted = np.array(self.is_fitted)
         # [..., C]; nan in columns without a fit, where np.where takes p itself
-        calibrated = sigmoid(np.array(self.intercepts) + np.array(self.slopes) * logits(p))
+        calibrated = keep_inside(
+            sigmoid(np.array(self.intercepts) + np.array(self.slopes) * logits(p)), self.margins
+        )
         return np.where(fitted, calibrated, p)
 
     def apply_to_thresholds(self, thresholds: Thresholds) -> Thresholds:
         """Thresholds on calibrated probabilities that call the same images: a slope above 0 keeps order."""
         values = self.apply(np.array(thresholds.values))
         return replace(thresholds, values=tuple(float(value) for value in values))
+
+
+def keep_inside(p: Float, margins: Float) -> Float:
+    """Probabilities [..., C] of which those within a margin [C] of 0 or 1 move halfway to its end.
+
+    So they end at half a margin, keep their order, and others stay as they are.
+    """
+    inside: Float = np.minimum(np.maximum(p, (p + margins) / 2), (p + 1 - margins) / 2)
+    return inside
 
 
 def no_recalibration(findings: tuple[str, ...]) -> Recalibration:
@@ -101,6 +122,7 @@ def fit(
         tuple(reason for _, reason in pairs),
         fitted_on or predictions.describe(),
         sets=fit_sets(predictions, (config or Eval()).coverage),
+        num_images=tuple(int(num) for num in np.sum(~np.isnan(predictions.y), axis=0)),
     )
 
 
@@ -175,12 +197,14 @@ class _Written(BaseModel):
     fitted_on: str
     is_temperature: bool
     sets: WrittenSets | None = None
+    num_images: tuple[Annotated[int, Field(ge=0)], ...] = ()
 
     @model_validator(mode="after")
     def _one_per_finding(self) -> "_Written":
         if self.sets is not None and len(self.sets.lowest) != len(self.findings):
             raise ValueError(f"prediction sets of {len(self.sets.lowest)} of {len(self.findings)} findings")
-        for name in ("intercepts", "slopes", "reasons"):
+        per_finding = ("intercepts", "slopes", "reasons", *(("num_images",) if self.num_images else ()))
+        for name in per_finding:
             if len(getattr(self, name)) != len(self.findings):
                 raise ValueError(f"{len(getattr(self, name))} {name} for {len(self.findings)} findings")
         for finding, *numbers, reason in zip(

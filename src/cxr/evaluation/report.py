@@ -28,7 +28,7 @@ from cxr.evaluation.second_reference import SecondReference, compare_references
 from cxr.evaluation.set_table import set_table
 from cxr.evaluation.statistics.bootstrap import Resampling, resampling_of
 from cxr.evaluation.study_rows import Unit
-from cxr.evaluation.subgroups import Subgroups, subgroups
+from cxr.evaluation.subgroups import Subgroups, note_small_groups, subgroups
 from cxr.evaluation.thresholds import MIN_POSITIVE, Thresholds, count_shared
 from cxr.findings import CHEXPERT_5, CHEXPERT_14, NIH_14, find_spelling
 
@@ -198,18 +198,20 @@ def _with_details(
     ]
     thresholds = np.array(report.thresholds.values)
     sets = recalibration.sets if recalibration else None
+    groups = subgroups(predictions, attributes, resampling, thresholds)
     report = replace(
         report,
-        subgroups=subgroups(predictions, attributes, resampling, thresholds),
+        notes=(*report.notes, *note_small_groups(groups.groups)),
+        subgroups=groups,
         published=_published(predictions),
         operating=operating_tables(predictions, thresholds, resampling, config.prevalences),
         curves=curve_tables(predictions, resampling),
     )
     if predictions.is_raw:
         # without probabilities there is nothing to calibrate, and without thresholds nothing to call
-        assert report.subgroups is not None and report.operating is not None
-        groups, points = keep_ranking_groups(report.subgroups), keep_ranking_points(report.operating)
-        return replace(report, subgroups=groups, operating=points)
+        assert report.operating is not None
+        points = keep_ranking_points(report.operating)
+        return replace(report, subgroups=keep_ranking_groups(groups), operating=points)
     return replace(
         report,
         calibration=calibration_table(predictions, recalibration, resampling),

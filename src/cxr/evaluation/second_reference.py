@@ -14,7 +14,8 @@ from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.agreement import Scored, score_calls, scored_interval
 from cxr.evaluation.statistics.bootstrap import Resampling, draw_auroc, resampling_of
-from cxr.evaluation.statistics.intervals import count_units, difference_interval, metric_interval
+from cxr.evaluation.statistics.difference import difference_interval
+from cxr.evaluation.statistics.intervals import count_units, metric_interval, rarer_units
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import Thresholds
 from cxr.evaluation.wider import any_label, parts_of
@@ -210,6 +211,7 @@ def _auroc_columns(
         values.append(value)
     # the same draws of patients under both labels: paired
     difference = values[1] - values[0]
-    low, high = difference_interval(difference, draws[1] - draws[0])
+    num_patients = min(rarer_units(y, resampling) for y in references)
+    low, high = difference_interval((values[0], values[1]), (draws[0], draws[1]), num_patients)
     name = _AUROCS[2]
     return columns | {name: difference, f"{name}_low": low, f"{name}_high": high}

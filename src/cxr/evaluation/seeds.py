@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from cxr.config.schema import Eval
 from cxr.evaluation.compare import Compared, Side, align_sides
-from cxr.evaluation.differences import METRICS
+from cxr.evaluation.differences import METRICS, findings_of_mean
 from cxr.evaluation.family import letter
-from cxr.evaluation.statistics.intervals import LEVEL, difference_interval
+from cxr.evaluation.few_patients import note_few
+from cxr.evaluation.statistics.difference import Drawn, mean_of, paired
+from cxr.evaluation.statistics.intervals import LEVEL
 from cxr.evaluation.statistics.metrics import Float
 
 RUN_COLUMNS = ("recipe", "finding", "metric", "num_runs", "mean", "sd", "lowest", "highest")
@@ -55,7 +58,8 @@ def compare_seeds(models: Sequence[Compared], num_runs: int, config: Eval) -> Se
     sides, resampling, notes = align_sides(models, config)
     recipes = [sides[first : first + num_runs] for first in range(0, len(sides), num_runs)]
     findings = [*sides[0].predictions.findings, "mean"]
-    measured = [_with_means(sides_of, findings) for sides_of in recipes]
+    of_mean = findings_of_mean(*(side.measured for side in sides))
+    measured = [_with_means(sides_of, of_mean) for sides_of in recipes]
     runs: list[dict[str, object]] = []
     for place, values in enumerate(measured):
         for metric, (points, _) in values.items():
@@ -73,20 +77,33 @@ def compare_seeds(models: Sequence[Compared], num_runs: int, config: Eval) -> Se
                 }
                 for finding, each in zip(findings, points.T, strict=True)
             ]
-    differences = [
-        _difference(letter(a), letter(b), finding, metric, c, measured[a][metric], measured[b][metric])
-        for a, b in combinations(range(len(recipes)), 2)
-        for metric in METRICS
-        for c, finding in enumerate(findings)
-    ]
+    differences: list[dict[str, object]] = []
+    for a, b in combinations(range(len(recipes)), 2):
+        for metric in METRICS:
+            pair = measured[a][metric], measured[b][metric]
+            drawn = _by_patient(*pair, sides[0].measured.num_patients, of_mean)
+            differences += [
+                _difference(
+                    letter(a), letter(b), finding, metric, pair[0][0][:, c], pair[1][0][:, c], drawn[c]
+                )
+                for c, finding in enumerate(findings)
+            ]
+    table = pd.DataFrame(differences, columns=list(DIFFERENCE_COLUMNS))
+    means = table[(table["metric"] == "auroc") & (table["finding"] == "mean")]
+    few = note_few(
+        findings[:-1],
+        [side.measured for side in sides],
+        # with a single recipe there is no difference, and no interval that could lack
+        means.rename(columns={"patient_low": "auroc_low"}),
+    )
     of_models = [note for model in models for note in model.notes]
     return Seeds(
         recipes=tuple(tuple(side.model.name for side in sides_of) for sides_of in recipes),
         runs=pd.DataFrame(runs, columns=list(RUN_COLUMNS)),
-        differences=pd.DataFrame(differences, columns=list(DIFFERENCE_COLUMNS)),
+        differences=table,
         evaluated_on=sides[0].predictions.describe(),
         intervals=resampling.describe(),
-        notes=tuple(dict.fromkeys([*of_models, *notes])),
+        notes=tuple(dict.fromkeys([*of_models, *notes, *few])),
     )
 
 
@@ -108,30 +125,36 @@ def welch(a: Float, b: Float) -> tuple[float, float]:
     return difference - half_width, difference + half_width
 
 
-def _with_means(sides: Sequence[Side], findings: Sequence[str]) -> dict[str, tuple[Float, Float]]:
-    """(points [R, C + 1] of the runs, draws [C + 1, D] of their mean) by metric, the last the macro mean."""
+def _with_means(sides: Sequence[Side], of_mean: npt.NDArray[np.bool_]) -> dict[str, tuple[Float, Float]]:
+    """(points [R, C + 1] of the runs, the last the macro mean; draws [C, D] of the runs' mean) by metric."""
     found = {}
     for metric in METRICS:
         points = np.stack([side.measured.points[metric] for side in sides])  # [R, C]
         # the mean over runs within each draw: all runs are measured on the same patients
         draws = np.mean([side.measured.draws[metric] for side in sides], axis=0)  # [C, D]
-        defined = ~np.isnan(points).any(axis=0)
-        if defined.any():
-            mean, mean_draws = points[:, defined].mean(axis=1), draws[defined].mean(axis=0)
-        else:
-            mean, mean_draws = np.full(len(points), np.nan), np.full(draws.shape[1], np.nan)
-        found[metric] = np.column_stack([points, mean]), np.vstack([draws, mean_draws])
+        means = points[:, of_mean].mean(axis=1) if of_mean.any() else np.full(len(points), np.nan)
+        found[metric] = np.column_stack([points, means]), draws
     return found
 
 
+def _by_patient(
+    a: tuple[Float, Float], b: tuple[Float, Float], num_patients: Float, of_mean: npt.NDArray[np.bool_]
+) -> list[Drawn]:
+    """C + 1 differences of the means over runs in the same draws of patients, the last of the macro mean."""
+    drawn = []
+    for c, num in enumerate(num_patients.tolist()):
+        points = float(a[0][:, c].mean()), float(b[0][:, c].mean())
+        drawn.append(paired(points, (a[1][c], b[1][c]), num))
+    return [*drawn, mean_of([drawn[c] for c in np.flatnonzero(of_mean)])]
+
+
 def _difference(
-    a: str, b: str, finding: str, metric: str, c: int, of_a: tuple[Float, Float], of_b: tuple[Float, Float]
+    a: str, b: str, finding: str, metric: str, points_a: Float, points_b: Float, drawn: Drawn
 ) -> dict[str, object]:
-    points_a, points_b = of_a[0][:, c], of_b[0][:, c]
     difference = float(points_b.mean() - points_a.mean())
     low, high = welch(points_a, points_b)
     # about other patients for these runs, where Welch's interval is about other runs on these patients
-    patients = difference_interval(difference, of_b[1][c] - of_a[1][c])
+    patients = drawn.test().bounds()
     within = None if np.isnan(low) else bool(low <= 0 <= high)
     values = (a, b, finding, metric, difference, low, high, patients.low, patients.high, within)
     return dict(zip(DIFFERENCE_COLUMNS, values, strict=True))

@@ -30,7 +30,8 @@ class Subgroups(NamedTuple):
     Attributes:
         groups: GROUP_COLUMNS, one row per attribute, group and finding, then `mean` over the findings that
             have an AUROC in every group of the attribute, `num_findings` in number; nan where a group has
-            fewer than MIN_OF_EACH_CLASS patients with a positive or a negative image.
+            fewer than MIN_OF_EACH_CLASS patients with a positive or a negative image. A group without any
+            AUROC has no mean, and does not count for those of the others.
         gaps: GAP_COLUMNS, one row per attribute and finding with at least two groups that have an AUROC: the
             highest less the lowest AUROC. Its interval holds together with those of all differences between
             two groups of an attribute, so that it allows for the choice of the two. Rows without a value of
@@ -75,8 +76,10 @@ def subgroups(
             evaluate_group(predictions, name, is_member, resampling, points) for name, is_member in members
         ]
         every[attribute] = cells
-        # [C] findings with an AUROC in every group of known rows: all groups' means are over these
-        everywhere = np.all([~np.isnan(cell.auroc) for cell in cells if cell.name != UNKNOWN], axis=0)
+        # [C] findings with an AUROC in every group of known rows that has any: all means are over these
+        has_auroc = [~np.isnan(cell.auroc) for cell in cells if cell.name != UNKNOWN]
+        counted = [found for found in has_auroc if found.any()]
+        everywhere = np.all(counted, axis=0) if counted else np.zeros(len(predictions.findings), bool)
         for cell in cells:
             groups += [{"attribute": attribute, **row} for row in _group_rows(cell, everywhere)]
     whole = {name: "Int64" for name in GROUP_COLUMNS if name.startswith("num")}
@@ -84,6 +87,17 @@ def subgroups(
         pd.DataFrame(groups, columns=list(GROUP_COLUMNS)).astype(whole),
         pd.DataFrame(_gaps(every, predictions.findings), columns=list(GAP_COLUMNS)),
     )
+
+
+def note_small_groups(groups: pd.DataFrame) -> list[str]:
+    """A note on groups without any AUROC, which the means of the other groups do not wait for."""
+    rows = groups[(groups["finding"] != "mean") & (groups["group"] != UNKNOWN)]
+    has_auroc = rows.groupby(["attribute", "group"], sort=False)["auroc"].count() > 0
+    small = [f"{attribute} {group}" for attribute, group in has_auroc.index[~has_auroc]]
+    if not small:
+        return []
+    reason = "subgroups with too few patients for any AUROC, which the means of the others leave aside"
+    return [f"{reason}: {', '.join(small)}"]
 
 
 def age_band(age: float) -> str:

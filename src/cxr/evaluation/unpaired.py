@@ -16,7 +16,8 @@ from cxr.evaluation.compare import (
     refuse_intervals,
     thresholds_of,
 )
-from cxr.evaluation.differences import measure
+from cxr.evaluation.differences import findings_of_mean, measure
+from cxr.evaluation.few_patients import note_few
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.same_names import match_names
 from cxr.evaluation.statistics import delong, metrics
@@ -55,10 +56,13 @@ def compare_unpaired(a: Compared, b: Compared, config: Eval) -> Comparison:
     parts = [_clustered(side.predictions, drawn) for side, drawn in zip(sides, resamplings, strict=True)]
     first, second = sides
     counts = [metrics.count(second.predictions.y[:, c]) for c in range(len(findings))]
-    table = comparison_table(first, second, delong.compare_independent(*parts))
+    of_mean = findings_of_mean(first.measured, second.measured)
+    tests = delong.compare_independent(parts[0], parts[1], of_mean)
+    table = comparison_table(first, second, tests, is_paired=False)
     table["num_b"] = [num for num, _ in counts] + [len(second.predictions)]
     table["num_positive_b"] = np.array([positive for _, positive in counts] + [np.nan])
     table = table.astype({"num_b": "Int64", "num_positive_b": "Int64"})
+    few = note_few(findings, [side.measured for side in sides], table)
     origins, is_unlike = describe_thresholds(a, b)
     where = [f"{name}: {side.predictions.describe()}" for name, side in zip("AB", sides, strict=True)]
     return Comparison(
@@ -68,7 +72,7 @@ def compare_unpaired(a: Compared, b: Compared, config: Eval) -> Comparison:
         intervals="; ".join(
             f"{name}: {drawn.describe()}" for name, drawn in zip("AB", resamplings, strict=True)
         ),
-        notes=(*a.notes, *b.notes, *notes, *origins),
+        notes=(*a.notes, *b.notes, *notes, *few, *origins),
         unlike_thresholds=is_unlike,
         warnings=tuple(_note_shared_patients(first.predictions, second.predictions)),
         curves=(first.predictions, second.predictions),

@@ -5,18 +5,19 @@ from typing import NamedTuple
 import numpy as np
 
 from cxr.arrays import Bool
-from cxr.evaluation.changes import MEAN, Auroc, rarer_units
+from cxr.evaluation.changes import MEAN, Auroc
 from cxr.evaluation.group_metrics import MIN_OF_EACH_CLASS
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.bootstrap import Resampling, draw_auroc
+from cxr.evaluation.statistics.difference import difference_interval
 from cxr.evaluation.statistics.intervals import (
     NONE,
     Interval,
-    difference_interval,
     effective_units,
     interval,
     mean_interval,
+    rarer_units,
 )
 from cxr.evaluation.statistics.metrics import Float
 
@@ -70,7 +71,9 @@ def compare_within(
     for place, within in enumerate(found):
         drop, of_drop = float(overall.points[place]) - within.point, NONE
         if resampling:
-            of_drop = difference_interval(drop, overall.draws[place] - within.draws)
+            points = within.point, float(overall.points[place])
+            draws = within.draws, overall.draws[place]
+            of_drop = difference_interval(points, draws, overall.num_units[place])
         values = (attribute, within.finding, within.num, within.num_groups, float(overall.points[place]),
                   *overall.intervals[place], within.point, *within.bounds, drop, *of_drop)  # fmt: skip
         rows.append(dict(zip(COLUMNS, values, strict=True)))

@@ -10,7 +10,6 @@ import numpy.typing as npt
 import pandas as pd
 
 from cxr.arrays import Float32
-from cxr.evaluation.changes import rarer_units
 from cxr.evaluation.group_metrics import MIN_OF_EACH_CLASS
 from cxr.evaluation.statistics import metrics
 from cxr.evaluation.statistics.bootstrap import Resampling, draw_auroc
@@ -19,6 +18,7 @@ from cxr.evaluation.statistics.intervals import (
     Interval,
     effective_units,
     interval,
+    rarer_units,
     ratio_interval,
     real_interval,
 )

@@ -43,9 +43,9 @@ _MEASURED_NOTE = (
     "the debiased one is the root of a mean square over bins of equally many images (Kumar et al. 2019)."
 )
 _RECALIBRATED_NOTE = (
-    "Calibrated probabilities have the logit intercept + slope times the logit of the model. They are shown "
-    "here and by cxr predict --calibrated; every other metric of this report is of the model's own "
-    "probabilities."
+    "Calibrated probabilities have the logit intercept + slope times the logit of the model, and end at 1 / "
+    "(n + 2) and 1 less that for n validation images. They are shown here and by cxr predict "
+    "--calibrated; every other metric of this report is of the model's own probabilities."
 )
 
 

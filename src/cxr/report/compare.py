@@ -33,9 +33,9 @@ _HOW = {
 def explain(is_paired: bool) -> str:
     """What the columns of a comparison are."""
     return (
-        f"Difference: B less A. p: two-sided; of AUROC {_HOW[is_paired]}, of the other metrics from the "
-        "bootstrap (<= where its draws cannot show less). Holm: corrected for the number of findings, for "
-        "each metric alone. A lower Brier score is better."
+        f"Difference: B less A. p: two-sided; of AUROC {_HOW[is_paired]}, of the other metrics by "
+        "Student's test with the standard deviation of the bootstrap. Holm: corrected for the number of "
+        "findings, for each metric alone. A lower Brier score is better."
     )
 
 
@@ -132,12 +132,10 @@ def _row(comparison: Comparison, row: Record, metric: str) -> tuple[Cell, ...]:
 
 
 def p_value(row: Record, name: str) -> Cell:
-    """As `0.012`, `<0.001`, or `<=0.002` where the draws cannot show less."""
+    """As `0.012`, or `<0.001`."""
     p = row[name]
     if not isinstance(p, float):
         return None
-    if row.get(f"{name}_is_bound"):
-        return f"<={p:.3f}"
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 

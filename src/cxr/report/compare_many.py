@@ -20,7 +20,8 @@ from cxr.text import DISCLAIMER
 _SEEDS_NOTE = (
     "Within seed noise: the 95 % interval of the difference of the means over runs (Welch 1947, runs as "
     "units) contains 0. It tells of other runs of the same recipes on these images. The interval by patient "
-    "tells of other patients for these runs. A claim about recipes needs both."
+    "tells of other patients for these runs. A claim about recipes needs both, and other runs on other "
+    "patients vary by both together."
 )
 
 

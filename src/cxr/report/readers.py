@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cxr.csv_files import write_tables
+from cxr.evaluation.few_patients import FEW, list_few
 from cxr.evaluation.reader_mrmc import FIXED, RANDOM
 from cxr.evaluation.reader_scores import AVERAGE
 from cxr.evaluation.readers import ReaderComparison
@@ -33,8 +34,6 @@ MODEL = "model"
 _AGREEMENT = {"sensitivity": "Sensitivity", "specificity": "Specificity", "kappa": "Kappa"}
 _METRICS = {"sensitivity": "Sensitivity", "specificity": "Specificity", "balanced_accuracy": "Balanced acc.",
             "f1": "F1", "auroc": "AUROC"}  # fmt: skip
-_FEW = 20
-"""Images of the rarer class below which the tests against the panel err too often; docs/statistics.md."""
 _TIES = (
     "Majority: more than half of the other readers who say something. Where as many say yes as no there is "
     "no majority, and the image is left out for that reader and finding."
@@ -133,10 +132,10 @@ def _note_few(panel: pd.DataFrame) -> list[str]:
     # counts are the same in all rows of a finding
     first = panel.drop_duplicates("finding")
     rarer = np.minimum(first["num_positive"], first["num"] - first["num_positive"])
-    few = [f"{name} ({num})" for name, num in zip(first["finding"], rarer, strict=True) if num < _FEW]
+    few = list_few(first["finding"], rarer)
     if not few:
         return []
-    reason = f"with fewer than {_FEW} positive or negative images p-values against the panel are too small"
+    reason = f"with fewer than {FEW} positive or negative images p-values against the panel are too small"
     return [f"{reason}: {', '.join(few)}"]
 
 

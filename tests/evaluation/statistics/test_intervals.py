@@ -11,7 +11,6 @@ from cxr.evaluation.statistics.intervals import (
     NONE,
     Interval,
     count_units,
-    difference_interval,
     effective_units,
     interval,
     mean_interval,
@@ -56,10 +55,8 @@ def test_half_of_the_draws_must_define_it() -> None:
     draws = normal_draws(0.5, 0.05, 1000)
     mostly = np.concatenate([draws, np.full(999, np.nan)])
     assert interval(0.5, mostly, 100) == interval(0.5, draws, 100)
-    assert difference_interval(0.5, mostly) == difference_interval(0.5, draws)
     half = np.concatenate([draws, np.full(1000, np.nan)])
     assert np.isnan(interval(0.5, half, 100)).all()
-    assert np.isnan(difference_interval(0.5, half)).all()
 
 
 @pytest.mark.parametrize("num", [2, 3, 30, 2797])
@@ -86,10 +83,6 @@ def test_an_interval_holds_its_figure_and_stays_inside(point: float, std: float,
     low, high = interval(point, normal_draws(point, std, 50), num)
     assert 0 <= low <= point + 1e-12
     assert point - 1e-12 <= high <= 1
-
-
-def test_differences_have_percentiles() -> None:
-    assert difference_interval(0.5, np.linspace(-1, 1, 1001)) == pytest.approx((-0.95, 0.95))
 
 
 def test_patients_are_counted_by_the_labels_and_calls_of_their_images() -> None:

@@ -2,7 +2,7 @@
 
 `covariance`, `interval` and `compare` take rows for independent, which images of one patient are not.
 `clustered` and `compare_clustered` sum the same placement values per patient first (Obuchowski 1997), and are
-equal to them where every patient has one image.
+equal to them where every patient has one image, but for Student's distribution in place of the normal one.
 """
 
 from collections.abc import Sequence
@@ -11,19 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cxr.evaluation.statistics.intervals import LEVEL, Interval, effective_units
+from cxr.evaluation.statistics.difference import Difference, satterthwaite, student
+from cxr.evaluation.statistics.intervals import LEVEL, MIN_UNITS, Interval, effective_units
 from cxr.evaluation.statistics.metrics import Float
-
-_LEAST_FREEDOM = 1e-3  # degrees of freedom of a single unit, which would divide by zero
-
-
-class Difference(NamedTuple):
-    """A difference of AUROCs: its standard error, degrees of freedom, and two-sided p-value of none."""
-
-    value: float
-    error: float
-    freedom: float
-    p: float
 
 
 class _Estimate(NamedTuple):
@@ -46,7 +36,7 @@ class Clustered(NamedTuple):
         num_negative: Units with a negative row.
         num_either: Units with a known row.
         freedom: Degrees of freedom of Student's distribution: one less than the effective number of units of
-            the rarer class, and infinite where no unit has two rows, as DeLong's test has it.
+            the rarer class.
     """
 
     auroc: Float
@@ -81,9 +71,7 @@ def clustered(y: Float, scores: Float, of_row: npt.NDArray[np.intp], num_units: 
         sums.append(total)
     is_defined = bool(len(below) and len(above))
     auroc = below.mean(axis=0) if is_defined else np.full(scores.shape[1], np.nan)
-    # With one row each, an infinite freedom gives the normal law of DeLong's test, as in pROC.
-    recurs = len(np.unique(of_row)) < len(of_row)
-    freedom = min(effective_units(of_class) for of_class in units) - 1 if recurs else np.inf
+    freedom = min(effective_units(of_class) for of_class in units) - 1
     num_positive, num_negative, num_either = (len(np.unique(rows)) for rows in (*units, of_row))
     return Clustered(auroc, sums[0], sums[1], num_positive, num_negative, num_either, freedom)
 
@@ -96,10 +84,16 @@ def clustered_covariance(parts: Clustered) -> Float:
     return matrix
 
 
-def compare_clustered(by_finding: Sequence[Clustered]) -> list[Difference]:
-    """The difference, second less first score, of each finding, then that of the mean of those defined.
+def compare_clustered(
+    by_finding: Sequence[Clustered], of_mean: npt.NDArray[np.bool_] | None = None
+) -> list[Difference]:
+    """The difference, second less first score, of each finding, then that of their mean.
 
     Degrees of freedom of the mean are Welch's and Satterthwaite's (1946) of its findings.
+
+    Args:
+        by_finding: C findings.
+        of_mean: [C] those that the mean is over; all that have a variance where not given.
     """
     values = np.array([parts.auroc[1] - parts.auroc[0] for parts in by_finding])
     # [U, C] each
@@ -107,69 +101,65 @@ def compare_clustered(by_finding: Sequence[Clustered]) -> list[Difference]:
         np.stack([part[:, 1] - part[:, 0] for part in side], axis=1)
         for side in ([p.positive for p in by_finding], [p.negative for p in by_finding])
     )
-    return [_test(*found) for found in _with_mean(values, positive, negative, by_finding)]
+    return [student(*found) for found in _with_mean(values, positive, negative, by_finding, of_mean)]
 
 
-def compare_independent(first: Sequence[Clustered], second: Sequence[Clustered]) -> list[Difference]:
+def compare_independent(
+    first: Sequence[Clustered], second: Sequence[Clustered], of_mean: npt.NDArray[np.bool_]
+) -> list[Difference]:
     """The difference, second less first, of each finding and of the mean, where both have other patients.
 
     One score each. Variances add up, and degrees of freedom are Welch's and Satterthwaite's (1946).
     """
-    # 1. each side alone, to see what it defines
-    sides = [_of_one_score(parts) for parts in (first, second)]
-    # the mean is over the findings that both sides define
-    defined = np.all([[not np.isnan(found.variance) for found in side[:-1]] for side in sides], axis=0)
-    # 2. each side again, with the same findings in both means
     differences = []
-    for a, b in zip(*(_of_one_score(parts, defined) for parts in (first, second)), strict=True):
+    for a, b in zip(*(_of_one_score(parts, of_mean) for parts in (first, second)), strict=True):
         variances, freedoms = np.array([a.variance, b.variance]), np.array([a.freedom, b.freedom])
-        freedom = _satterthwaite(variances, freedoms)
-        differences.append(_test(b.value - a.value, float(variances.sum()), freedom))
+        freedom = satterthwaite(variances, freedoms)
+        differences.append(student(b.value - a.value, float(variances.sum()), freedom))
     return differences
 
 
-def _of_one_score(parts: Sequence[Clustered], keep: npt.NDArray[np.bool_] | None = None) -> list[_Estimate]:
-    """`_with_mean` of the AUROCs of one score; those of findings that are not kept are undefined."""
+def _of_one_score(parts: Sequence[Clustered], of_mean: npt.NDArray[np.bool_]) -> list[_Estimate]:
+    """`_with_mean` of the AUROCs of one score."""
     values = np.array([found.auroc[0] for found in parts])
-    if keep is not None:
-        values = np.where(keep, values, np.nan)
     sides = ([found.positive for found in parts], [found.negative for found in parts])
     positive, negative = (np.concatenate(side, axis=1) for side in sides)  # [U, C] each
-    return _with_mean(values, positive, negative, parts)
+    return _with_mean(values, positive, negative, parts, of_mean)
 
 
 def _with_mean(
-    values: Float, positive: Float, negative: Float, by_finding: Sequence[Clustered]
+    values: Float,
+    positive: Float,
+    negative: Float,
+    by_finding: Sequence[Clustered],
+    of_mean: npt.NDArray[np.bool_] | None,
 ) -> list[_Estimate]:
-    """(value, variance, degrees of freedom) of C numbers, then of the mean of those that are defined.
+    """(value, variance, degrees of freedom) of C numbers, then of their mean.
 
     Args:
         values: [C] AUROCs, or differences of two.
         positive: [U, C] what the positive rows of each unit add to their errors.
         negative: [U, C] likewise.
         by_finding: C times the counts of units and the degrees of freedom.
+        of_mean: [C] numbers that the mean is over; all that have a variance where not given.
     """
     same, cross = _spread(positive, negative, by_finding)
     matrix = same + cross + cross.T
     freedom = np.array([parts.freedom for parts in by_finding])
-    variances = np.where(np.isnan(values), np.nan, np.diagonal(matrix))
+    # the same least number of patients as for every interval
+    has_variance = ~np.isnan(values) & (freedom >= MIN_UNITS - 1)
+    variances = np.where(has_variance, np.diagonal(matrix), np.nan)
     found = [_Estimate(*map(float, row)) for row in zip(values, variances, freedom, strict=True)]
-    defined = ~np.isnan(variances)
-    if not defined.any():
+    used = ~np.isnan(variances) if of_mean is None else of_mean
+    if not used.any():
         return [*found, _Estimate(np.nan, np.nan, np.nan)]
     # The mean's variance is the sum of all entries, those between
-    # findings included, over their number squared.
-    of_mean = _satterthwaite(np.maximum(variances[defined], 0), freedom[defined])
-    mean_variance = float(matrix[np.ix_(defined, defined)].sum() / defined.sum() ** 2)
-    return [*found, _Estimate(float(values[defined].mean()), mean_variance, of_mean)]
-
-
-def _satterthwaite(variances: Float, freedom: Float) -> float:
-    """Degrees of freedom of a sum of variances."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        # (sum of v)^2 / sum of (v^2 / freedom), 1946
-        parts = np.sum(variances**2 / np.maximum(freedom, _LEAST_FREEDOM))
-        return float(variances.sum() ** 2 / parts)
+    # findings included, over their number squared; nan where one of them has none.
+    freedom_of_mean = satterthwaite(np.maximum(variances[used], 0), freedom[used])
+    mean_variance = float(matrix[np.ix_(used, used)].sum() / used.sum() ** 2)
+    if np.isnan(variances[used]).any():
+        mean_variance = np.nan
+    return [*found, _Estimate(float(values[used].mean()), mean_variance, freedom_of_mean)]
 
 
 def _spread(positive: Float, negative: Float, counts: Sequence[Clustered]) -> tuple[Float, Float]:
@@ -186,22 +176,6 @@ def _spread(positive: Float, negative: Float, counts: Sequence[Clustered]) -> tu
 
 def _unbiased(num: int) -> float:
     return num / (num - 1) if num > 1 else np.nan
-
-
-def _test(value: float, variance: float, freedom: float) -> Difference:
-    """Student's test of no difference; p is 1 where the scores never differ."""
-    from scipy.stats import norm, t
-
-    error = float(np.sqrt(max(variance, 0.0))) if not np.isnan(variance) else np.nan
-    # Before the quotient: equal scores have no error either, and 0 / 0 would be nan.
-    if value == 0 and not np.isnan(error):
-        return Difference(0.0, error, float(freedom), 1.0)
-    if np.isnan(error) or np.isnan(value) or not freedom > 0:
-        return Difference(float(value), error, float(freedom), np.nan)
-    with np.errstate(divide="ignore"):  # a difference without variance has p-value 0
-        ratio = abs(value) / np.float64(error)
-    p = 2 * (norm.sf(ratio) if np.isinf(freedom) else t.sf(ratio, freedom))
-    return Difference(float(value), error, float(freedom), float(p))
 
 
 def _placements(y: Float, scores: Float) -> tuple[Float, Float]:

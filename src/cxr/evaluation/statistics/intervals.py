@@ -11,6 +11,8 @@ from cxr.evaluation.statistics.metrics import Float
 
 LEVEL = 0.95
 """Confidence level of every interval."""
+MIN_UNITS = 2
+"""Effective number of patients below which there is neither an interval nor a p-value."""
 _ROUNDING = 1e-12
 
 
@@ -75,6 +77,11 @@ def effective_units(of_row: npt.NDArray[np.intp]) -> float:
     return float(num_rows.sum() ** 2 / np.square(num_rows).sum()) if len(of_row) else 0.0
 
 
+def rarer_units(y: Float, resampling: Resampling) -> float:
+    """Effective number of patients of the rarer class of labels [N], on which an AUROC's error depends."""
+    return min(effective_units(resampling.of_row[y == label]) for label in (0, 1))
+
+
 def count_units(y: Float, called: npt.NDArray[np.bool_], resampling: Resampling) -> UnitCounts:
     """Counts for the labels of one finding [N], nan = unknown, and its calls [N]."""
     known, positive = ~np.isnan(y), y == 1
@@ -112,13 +119,13 @@ def interval(point: float, draws: Float, num_patients: float) -> Interval:
     """
     from scipy.special import expit, logit, stdtrit
 
-    defined = _defined(point, draws)
-    if defined is None or num_patients < 2:
+    defined = defined_draws(point, draws)
+    if defined is None or num_patients < MIN_UNITS:
         return NONE
     point = _exact(point)
     if point in (0, 1):
-        bound = ((1 - LEVEL) / 2) ** (1 / num_patients)
-        return Interval(bound, 1.0) if point == 1 else Interval(0.0, 1 - bound)
+        width = single_bound(num_patients)
+        return Interval(1 - width, 1.0) if point == 1 else Interval(0.0, width)
     # The bootstrap of n patients divides by n where an unbiased variance divides by n - 1.
     deviation = defined.std(ddof=1) * np.sqrt(num_patients / (num_patients - 1))
     # Delta method: the logit's slope at the point is 1 / (point (1 - point)).
@@ -138,6 +145,16 @@ def mean_interval(point: float, draws: Float, num_patients: float, parts: Sequen
     return Interval(min(part.low for part in defined), max(part.high for part in defined))
 
 
+def single_bound(num_patients: float) -> float:
+    """Width of the interval of a metric of exactly 0 or 1: the bound of n patients without an exception."""
+    return float(1 - ((1 - LEVEL) / 2) ** (1 / num_patients))
+
+
+def is_extreme(point: float) -> bool:
+    """Whether the metric is 0 or 1, so that every draw of its rows gives the same."""
+    return _exact(point) in (0, 1)
+
+
 def _exact(point: float) -> float:
     """0 or 1 where only rounding keeps the metric from it, as in a mean of precisions that are all 1."""
     nearest = float(np.rint(point))
@@ -148,8 +165,8 @@ def ratio_interval(point: float, draws: Float, num_patients: float) -> Interval:
     """Interval of a positive ratio, symmetric on the scale of its logarithm; otherwise as `interval`."""
     from scipy.special import stdtrit
 
-    defined = _defined(point, draws)
-    if defined is None or num_patients < 2 or point <= 0:
+    defined = defined_draws(point, draws)
+    if defined is None or num_patients < MIN_UNITS or point <= 0:
         return NONE
     # Delta method: the logarithm's slope at the point is 1 / point.
     deviation = defined.std(ddof=1) * np.sqrt(num_patients / (num_patients - 1)) / point
@@ -162,8 +179,8 @@ def real_interval(point: float, draws: Float, num_patients: float) -> Interval:
     """Interval of a number of any size, such as a slope, symmetric about it; otherwise as `interval`."""
     from scipy.special import stdtrit
 
-    defined = _defined(point, draws)
-    if defined is None or num_patients < 2:
+    defined = defined_draws(point, draws)
+    if defined is None or num_patients < MIN_UNITS:
         return NONE
     deviation = defined.std(ddof=1) * np.sqrt(num_patients / (num_patients - 1))
     half_width = float(stdtrit(num_patients - 1, (1 + LEVEL) / 2) * deviation)
@@ -236,16 +253,7 @@ def simultaneous_intervals(points: Float, draws: Float) -> list[Interval]:
     return [Interval(float(low), float(high)) for low, high in zip(*np.clip(bounds, -1, 1), strict=True)]
 
 
-def difference_interval(point: float, draws: Float) -> Interval:
-    """Percentile interval (Efron 1979) of the defined draws of a difference."""
-    defined = _defined(point, draws)
-    if defined is None:
-        return NONE
-    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(low), float(high))
-
-
-def _defined(point: float, draws: Float) -> Float | None:
+def defined_draws(point: float, draws: Float) -> Float | None:
     """The draws that define the metric; None when the point does not, or half of the draws or more."""
     defined = draws[~np.isnan(draws)]
     if np.isnan(point) or len(defined) <= len(draws) / 2:

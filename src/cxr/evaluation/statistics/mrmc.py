@@ -119,8 +119,7 @@ def _by_unit(
     # [U, K], every row added; `sums[of_row] += ...` would keep one row of each unit
     np.add.at(sums, of_row[rows], shares[rows])
     units = len(np.unique(of_row[rows]))
-    recurs = units < rows.sum()
-    freedom = min(effective_units(of_row[each]) for each in classes) - 1 if recurs else np.inf
+    freedom = min(effective_units(of_row[each]) for each in classes) - 1
     # the shares of both classes stand in `positive`; `negative` adds nothing to the variance
     return Clustered(values, sums, np.zeros_like(sums), units, 2, 2, freedom)
 
@@ -152,4 +151,6 @@ def _test(differences: Float, variance: float, freedom: float, margin: float | N
     # one-sided: how likely so good a result is where the model is worse by exactly the margin
     p_noninferior = np.nan if margin is None else float(law.sf((value + margin) / error))
     p = min(1.0, 2 * float(law.sf(abs(value) / error)))
-    return Difference(value, error, float(freedom), value - width, value + width, p, p_noninferior)
+    # metrics lie between 0 and 1, so that their differences cannot be larger
+    low, high = float(max(value - width, -1.0)), float(min(value + width, 1.0))
+    return Difference(value, error, float(freedom), low, high, p, p_noninferior)
