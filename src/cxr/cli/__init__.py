@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(status)
 
 
-_WRITE_WHAT_THEY_READ = ("init", "pack", "train")
-"""Commands that may be given a file to replace it: a recipe, or the one in the run folder."""
+_WRITE_WHAT_THEY_READ = ("init", "pack", "runs", "train")
+"""Commands that may be given a file to replace it: a recipe, that of the run folder, or a table of runs."""
 
 
 def _list_inputs(arguments: Sequence[str]) -> Iterator[Path]:
