@@ -44,7 +44,7 @@ CONCEPTS = {"Pleural Effusion": "Effusion", "Pulmonary Fibrosis": "Fibrosis"}
 """Names of different datasets for the same finding: CheXpert's effusion, VinDr-CXR's fibrosis.
 
 Not merged, because they ask a reader of the image different questions:
-    Infiltration (ChestX-ray14) is neither Consolidation (narrower) nor Lung Opacity (wider);
+    Infiltration (ChestX-ray14) is neither Consolidation (narrower) nor Lung Opacity (broader);
     Nodule and Mass (ChestX-ray14) are not Lung Lesion (CheXpert), which holds both and more;
     Pleural_Thickening (ChestX-ray14) is not Pleural Other (CheXpert), which holds it among others;
     Cardiomegaly is not Enlarged Cardiomediastinum; Fibrosis, Emphysema and Hernia are ChestX-ray14's alone.

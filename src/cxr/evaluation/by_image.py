@@ -37,21 +37,21 @@ class ByImage:
 
 def score_images(images: Predictions, thresholds: Thresholds, config: Eval) -> ByImage:
     """The metrics of single images, at thresholds of images; their intervals are by patient too."""
-    images = in_order(images)
+    images = sort_and_rank(images)
     resampling, _ = resampling_of(images.rows, config)
-    table, summary, _ = tables(images, thresholds, resampling, config.interval == "delong")
+    table, summary, _ = metric_tables(images, thresholds, resampling, config.interval == "delong")
     is_optimistic = bool(count_shared(thresholds, images.rows))
     return ByImage(table, summary, images.describe(), thresholds, is_optimistic)
 
 
-def in_order(predictions: Predictions) -> Predictions:
+def sort_and_rank(predictions: Predictions) -> Predictions:
     """The rows by name, raw scores as ranks: sums of floats depend on their order in the last digits."""
     by_name = np.argsort(predictions.rows["image"].to_numpy(dtype=str), kind="stable")
     ordered = predictions.select(by_name)
     return rank_scores(ordered) if predictions.is_raw else ordered
 
 
-def tables(
+def metric_tables(
     predictions: Predictions, thresholds: Thresholds, resampling: Resampling | None, by_delong: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame, Mapping[str, Float]]:
     """(a row per finding, the summary rows, the draws of each metric; none without resampling)."""

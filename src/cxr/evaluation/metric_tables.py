@@ -1,4 +1,4 @@
-"""The tables of a report: every metric of each finding with its interval, and the summary below."""
+"""What a reported number is: every metric of each finding with its interval, and the summary below."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,13 @@ import pandas as pd
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import delong, metrics
 from cxr.evaluation.statistics.bootstrap import RESAMPLED, Resampling, draw_metrics
-from cxr.evaluation.statistics.intervals import NONE, Interval, count_units, mean_interval, metric_interval
+from cxr.evaluation.statistics.intervals import (
+    NONE,
+    Interval,
+    count_units,
+    mean_interval,
+    metric_interval,
+)
 from cxr.evaluation.statistics.metrics import AtThreshold, Float, Point
 from cxr.evaluation.thresholds import Thresholds
 from cxr.findings import CHEXPERT_5

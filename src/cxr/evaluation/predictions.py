@@ -11,6 +11,7 @@ import pandas as pd
 from cxr.console import count
 from cxr.csv_files import csv_text
 from cxr.errors import CxrError
+from cxr.evaluation.broader import add_broader, broader_names
 from cxr.evaluation.join import DEFAULT, IDENTITY, LabelOptions, Mistakes, join_labels
 from cxr.evaluation.prediction_columns import (
     finding_columns,
@@ -24,7 +25,6 @@ from cxr.evaluation.prediction_columns import (
 )
 from cxr.evaluation.prediction_rows import note_equal, row_mistakes
 from cxr.evaluation.study_rows import Unit, name_rows, patients_of
-from cxr.evaluation.wider import add_wider, wider_names
 from cxr.files import write_text
 from cxr.labels.label_csv import name_labels
 from cxr.labels.plain import IDS
@@ -122,7 +122,7 @@ def read(
     needs_labels: bool = True,
     options: LabelOptions = DEFAULT,
     labelled: Collection[str] = (),
-    wider: Collection[str] = (),
+    broader: Collection[str] = (),
     is_raw: bool = False,
 ) -> Predictions:
     """Predictions from a CSV, or a sheet that was read, joined to the labels of another if one is given.
@@ -137,8 +137,8 @@ def read(
     not label is unknown throughout. Images are joined by name, see `match_names`, or by study or patient
     where the table has one row for each; what the predictions leave empty in IDENTITY is taken from the
     labels. Without any labels there is an error, unless `needs_labels` is off. `labelled` are findings that
-    are labelled elsewhere, as by human readers. A wider finding of the label table, or of `wider`, which the
-    file predicts under narrower names is added, see `add_wider`. With `is_raw` scores may be any numbers.
+    are labelled elsewhere, as by human readers. A broader finding of the label table, or of `broader`, which
+    the file predicts under narrower names is added, see `add_broader`. With `is_raw` scores may be any numbers.
 
     Raises:
         CxrError: Every mistake of the file at once: not a CSV, no image or probability column, rows of an
@@ -163,9 +163,9 @@ def read(
         rows = _name_by_study(rows, names)
     p, mistakes = probabilities(sheet, [name for _, name in p_columns], is_raw)
     if not mistakes:
-        wider = (*wider, *(wider_names(table) if isinstance(table, Sheet) else ()))
-        findings, p, wider_notes = add_wider(findings, p, wider)
-        notes = [*notes, *wider_notes]
+        broader = (*broader, *(broader_names(table) if isinstance(table, Sheet) else ()))
+        findings, p, broader_notes = add_broader(findings, p, broader)
+        notes = [*notes, *broader_notes]
     mistakes += find_rounded_ids(sheet, [columns[kind] for kind in IDS if kind in columns])
     rows, unknown_splits = _read_splits(sheet, rows, columns.get("split", ""))
     # as the file has them: joining labels fills in cells, and rows of an image are compared without these

@@ -11,12 +11,12 @@ import pandas as pd
 
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
+from cxr.evaluation.broader import any_label, broader_names, parts_of
 from cxr.evaluation.join import DEFAULT, STUDY, LabelOptions, find_rows
 from cxr.evaluation.predictions import Predictions, read
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import GIVEN, Thresholds
 from cxr.evaluation.units import combine
-from cxr.evaluation.wider import any_label, parts_of, wider_names
 from cxr.findings import NO_FINDING, canonical, find, name_key
 from cxr.labels.label_csv import name_labels, read_labels
 from cxr.labels.sheet import Sheet, read_sheet
@@ -62,7 +62,7 @@ class _Read:
     def pick(self, findings: Sequence[str], rows: Indices) -> Float:
         """[N, C] values of these findings in these of its rows; nan where there is no row (-1).
 
-        A wider finding is called where any of the reader's narrower ones is, and has their largest score.
+        A broader finding is called where any of the reader's narrower ones is, and has their largest score.
         """
         columns = []
         for finding in findings:
@@ -82,7 +82,7 @@ def read_readings(
 ) -> tuple[Indices, Predictions, list[Reading], list[str]]:
     """(rows that any reader has read, predictions, each reader's calls of those rows, notes).
 
-    Predictions are of the findings that all readers and the model have in common. A wider finding of any of
+    Predictions are of the findings that all readers and the model have in common. A broader finding of any of
     the tables, `reference` among them, which the model predicts under narrower names is added. With a
     `config`, images are combined to studies or patients as it says. Readings of `aided`, the second ones of
     the same readers in their order, follow the first.
@@ -98,8 +98,8 @@ def read_readings(
     labelled = [() if _has_scores(sheet) else name_labels(sheet, options.column) for sheet in sheets]
     every_label = list(dict.fromkeys(name for names in labelled for name in names))
     every_sheet = [*sheets, *([read_sheet(reference)] if reference else [])]
-    wider = list(dict.fromkeys(name for sheet in every_sheet for name in wider_names(sheet)))
-    whole = read(path, needs_labels=False, labelled=every_label, wider=wider)
+    broader = list(dict.fromkeys(name for sheet in every_sheet for name in broader_names(sheet)))
+    whole = read(path, needs_labels=False, labelled=every_label, broader=broader)
     if config:
         whole = combine(whole, config.unit, config.combine)
     tables = [

@@ -1,4 +1,4 @@
-"""What a reported number is: predictions and operating points -> Report."""
+"""Predictions and operating points -> Report. The metrics themselves are made in `metric_tables`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cxr.config.schema import Eval
-from cxr.evaluation.by_image import ByImage, in_order, score_images, tables
+from cxr.evaluation.by_image import ByImage, metric_tables, score_images, sort_and_rank
 from cxr.evaluation.calibration import calibration_table, reliability_table
 from cxr.evaluation.cooccurrence import cooccurrence_table
 from cxr.evaluation.curves import Curves, curve_tables
@@ -118,13 +118,13 @@ def score(
     """
     assert thresholds.findings == predictions.findings
     # 1. rows in one order whatever the file's, so that draws and sums are the same
-    predictions = in_order(predictions)
+    predictions = sort_and_rank(predictions)
     if predictions.is_raw:
         notes = [*notes, NOTE]
     resampling, resampling_notes = resampling_of(predictions.rows, config) if config else (None, [])
     by_delong = config is not None and config.interval == "delong"
     # 2. every metric with its interval; the draws are kept for a planned test set
-    table, summary, draws = tables(predictions, thresholds, resampling, by_delong)
+    table, summary, draws = metric_tables(predictions, thresholds, resampling, by_delong)
     # 3. whether the thresholds have seen these images
     num_shared = count_shared(thresholds, predictions.rows)
     report = Report(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from cxr.config.schema import Eval
 from cxr.errors import CxrError
+from cxr.evaluation.broader import any_label, parts_of
 from cxr.evaluation.join import LabelOptions, find_rows
 from cxr.evaluation.predictions import Predictions
 from cxr.evaluation.statistics import metrics
@@ -18,7 +19,6 @@ from cxr.evaluation.statistics.difference import difference_interval
 from cxr.evaluation.statistics.intervals import count_units, metric_interval, rarer_units
 from cxr.evaluation.statistics.metrics import Float
 from cxr.evaluation.thresholds import Thresholds
-from cxr.evaluation.wider import any_label, parts_of
 from cxr.labels.label_csv import read_labels
 from cxr.labels.table import LabelTable
 from cxr.labels.targets import resolve
@@ -136,7 +136,7 @@ def _match(
     predictions: Predictions, thresholds: Thresholds, names: Sequence[str], second: Float
 ) -> list[_Finding]:
     """The findings of the second table [N, F] that the model predicts, alone or under narrower names."""
-    # [N, C] by the model's own names: the wider finding's call is made of these
+    # [N, C] by the model's own names: the broader finding's call is made of these
     called = predictions.p >= np.array(thresholds.values)
     found = []
     for column, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""Wider findings of a table of labels, such as Lung Opacity, from a model's narrower ones (TOGETHER)."""
+"""Broader findings of a table of labels, such as Lung Opacity, from a model's narrower ones (TOGETHER)."""
 
 from collections.abc import Collection, Sequence
 
@@ -17,7 +17,7 @@ def parts_of(name: str, findings: Sequence[str]) -> tuple[str, ...]:
     same = find(name, findings)
     if same:
         return (same,)
-    narrower = next((parts for wider, parts in TOGETHER.items() if name_key(wider) == name_key(name)), ())
+    narrower = next((parts for broader, parts in TOGETHER.items() if name_key(broader) == name_key(name)), ())
     known = (find(part, findings) for part in narrower)
     return tuple(part for part in known if part)
 
@@ -29,8 +29,8 @@ def any_label(labels: Float) -> Float:
     return joined
 
 
-def wider_names(sheet: Sheet) -> tuple[str, ...]:
-    """The wider findings that a table of radiologists labels; none of any other table."""
+def broader_names(sheet: Sheet) -> tuple[str, ...]:
+    """The broader findings that a table of radiologists labels; none of any other table."""
     if relabelled.is_google(sheet):
         return tuple(name for name in relabelled.GOOGLE if name in TOGETHER)
     if relabelled.is_rsna(sheet):
@@ -38,7 +38,7 @@ def wider_names(sheet: Sheet) -> tuple[str, ...]:
     return ()
 
 
-def add_wider(
+def add_broader(
     findings: tuple[str, ...], p: Float, names: Collection[str]
 ) -> tuple[tuple[str, ...], Float, list[str]]:
     """(findings, probabilities [N, C], notes) with a column for each name that the model knows in parts."""
