@@ -69,27 +69,6 @@ def canonical(name: str) -> str:
     return _KNOWN.get(name_key(name), " ".join(unicodedata.normalize("NFC", name).split()))
 
 
-def find_fault(name: str) -> str:
-    """Why a name cannot be that of a finding; empty where it can. Names go into tables and to terminals."""
-    if not name:
-        return "the name of a finding is empty"
-    # such as the one that begins a terminal's command
-    is_control = any(unicodedata.category(letter) == "Cc" for letter in name)
-    return f"the name of a finding has control characters: {name!r}" if is_control else ""
-
-
-def check_name(name: str) -> str:
-    """The name, if it can be that of a finding.
-
-    Raises:
-        ValueError: As `find_fault` says.
-    """
-    fault = find_fault(name)
-    if fault:
-        raise ValueError(fault)
-    return name
-
-
 def is_known(name: str) -> bool:
     """Whether the name is that of a finding which public datasets label."""
     return name_key(name) in _KNOWN

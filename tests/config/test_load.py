@@ -253,15 +253,10 @@ def test_further_datasets_can_be_overridden_whole_and_in_part(tmp_path: Path) ->
     "overrides", [[], ["data.source=nih", "data.root=b"], ["data.source=table", "data.root=b"]]
 )
 def test_findings_with_letters_that_yaml_has_not_are_evaluated(overrides: list[str]) -> None:
-    names = ("a\ufffeb", "c\uffffd", "e # f", '"', "1e3", "no")
+    names = ("a\x80b", "c\x7fd", "e # f", '"', "1e3", "no")
     config = Config.model_validate({"data": {"source": "nih", "root": "a", "findings": names}})
     split = ["data.split=random"] if len(overrides) else []
     assert evaluation_config(config, names, [*overrides, *split]).data.findings == names
-
-
-def test_a_name_that_a_terminal_would_take_for_a_command_is_no_finding(tmp_path: Path) -> None:
-    lines = problems(tmp_path, DATA, 'data.findings=["Mass", "\\e[31mNodule"]')
-    assert "the name of a finding has control characters: '\\x1b[31mNodule'" in lines[0]
 
 
 def test_a_text_that_ends_in_a_colon_is_text(tmp_path: Path) -> None:

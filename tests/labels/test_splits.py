@@ -101,7 +101,7 @@ def test_the_official_lists_are_kept_and_validation_is_cut_by_patient(tmp_path: 
     split = assign(read(data), data)
     assert [len(split.rows(name)) for name in SPLITS] == [39, 9, 12]
     assert set(split.rows("test")) == set(range(48, 60))
-    assert split.name == "the lists in the dataset (not a published split)"
+    assert split.name == "official lists of this dataset (not a published split)"
     assert split.hashes["test"] == hash_names(image.name for image in images[48:])
 
 
@@ -225,7 +225,7 @@ def test_a_partial_dataset_with_full_lists_is_still_the_official_split(sample_da
     split = assign(read(data), data)
     assert split.name == "NIH official" and len(split.absent) == 111_990
     data = config("official", sample_data / "nih-256")
-    assert assign(read(data), data).name == "the lists in the dataset (not a published split)"
+    assert assign(read(data), data).name == "official lists of this dataset (not a published split)"
 
 
 @pytest.mark.real

@@ -18,7 +18,7 @@ from pydantic import (
     model_validator,
 )
 
-from cxr.findings import GROUPS, canonical, check_name, name_key
+from cxr.findings import GROUPS, canonical, name_key
 
 UncertainPolicy = Literal["ignore", "zeros", "ones"] | tuple[float, float]
 
@@ -77,7 +77,7 @@ def _expand_findings(names: str | tuple[str, ...] | None) -> tuple[str, ...] | N
         return None
     if not names or len({name_key(canonical(name)) for name in names}) != len(names):
         raise ValueError("findings must be a list of different names")
-    return tuple(check_name(canonical(name)) for name in names)
+    return tuple(canonical(name) for name in names)
 
 
 def _check_policy(policy: UncertainPolicy) -> UncertainPolicy:

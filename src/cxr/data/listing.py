@@ -25,7 +25,7 @@ from cxr.data.manifest import Manifest, make_manifest
 from cxr.data.problems import Problems, Stages
 from cxr.data.store_files import StoreFiles, list_files
 from cxr.errors import CxrError
-from cxr.findings import find, find_fault
+from cxr.findings import find
 from cxr.images.prepare import Preprocess
 from cxr.labels import sources
 from cxr.labels.lookup import say_nearest
@@ -171,9 +171,6 @@ def list_datasets(config: Config, stages: Stages, partly: bool = False) -> Liste
     # 4. resolve, on no rows: what is wrong shows before hours of packing. Policies are not checked where a
     # table could not be read: they may name a finding that only this table labels.
     findings = choose_findings(config.data, datasets, by_concept, partly, stages.together)
-    wrong = [f"data.findings: {problem}" for problem in map(find_fault, findings) if problem]
-    if wrong:
-        stages.together.add(wrong, "rename the column in the table")
     all_read = all(dataset.was_read for dataset in datasets)
     for dataset, problems in zip(datasets, stages.datasets, strict=True):
         if all_read and findings:

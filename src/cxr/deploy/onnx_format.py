@@ -10,7 +10,6 @@ import json
 from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -20,7 +19,6 @@ from pydantic import (
 )
 
 from cxr.config.schema import MAX_SIZE, MIN_SIZE, MIN_STORE_SIZE
-from cxr.findings import check_name
 from cxr.images.prepare import Preprocess
 
 FORMAT_VERSION: Literal[1] = 1
@@ -182,7 +180,7 @@ class ExportMetadata(_Part):
     precision: Precision
     opset: int
     backbone: str
-    findings: tuple[Annotated[str, AfterValidator(check_name)], ...] = Field(min_length=1)
+    findings: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
     outputs: tuple[str, ...]
     """Names of the outputs, in their order."""
 

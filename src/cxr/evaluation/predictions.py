@@ -138,7 +138,8 @@ def read(
     where the table has one row for each; what the predictions leave empty in IDENTITY is taken from the
     labels. Without any labels there is an error, unless `needs_labels` is off. `labelled` are findings that
     are labelled elsewhere, as by human readers. A broader finding of the label table, or of `broader`, which
-    the file predicts under narrower names is added, see `add_broader`. With `is_raw` scores may be any numbers.
+    the file predicts under narrower names is added, see `add_broader`. With `is_raw` scores
+    may be any numbers.
 
     Raises:
         CxrError: Every mistake of the file at once: not a CSV, no image or probability column, rows of an

@@ -132,7 +132,7 @@ def _split_officially(table: LabelTable, data: Data) -> Split:
     name = recognise_split({split: listed[split] + absent[split] for split in SPLITS})
     assigned = _take_validation(table, assigned, data)
     return _make_split(
-        table, "official", name or "the lists in the dataset (not a published split)", assigned, absent
+        table, "official", name or "official lists of this dataset (not a published split)", assigned, absent
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
@@ -19,7 +19,6 @@ from cxr.evaluation import recalibration as calibrated
 from cxr.evaluation import thresholds as operating_points
 from cxr.evaluation.thresholds import Thresholds
 from cxr.files import write_atomically, write_bytes
-from cxr.findings import check_name
 from cxr.images.prepare import Preprocess
 from cxr.model.classifier import Classifier
 from cxr.model.ood import MeasuredLimit, OODDetector, from_arrays, to_arrays
@@ -55,7 +54,7 @@ class Metadata(BaseModel):
     model_config = ConfigDict(frozen=True)
     format: Literal[1, 2] = 2
     config: Config
-    findings: tuple[Annotated[str, AfterValidator(check_name)], ...] = Field(min_length=1)
+    findings: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
     preprocess: Preprocess
     split: SplitIdentity
     thresholds: str
