@@ -58,8 +58,8 @@ def write_readme() -> None:
         "# Benchmarks",
         "",
         "Written by `scripts/bench` and `scripts/gpu`. The contenders of a group with ratios take turns. Ratios are to",
-        "the first row of the group (medians over the rounds). A machine's date is that of its last call; groups that this",
-        "call did not measure keep the rows of earlier ones.",
+        "the first row of the group (medians over the rounds). A machine's date is that of its last call; groups",
+        "that this call did not measure keep the rows of earlier ones.",
         "",
     ]
     for path in sorted(HERE.glob("*.json")):
