@@ -1,4 +1,7 @@
-"""The frozen Config: every key with its type, its default and its meaning, which `cxr config` prints."""
+"""The frozen Config: every key with its type, its default and its meaning, which `cxr config` prints.
+
+The keys of section `data` are in `config.data`.
+"""
 
 import os
 from pathlib import Path

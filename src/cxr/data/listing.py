@@ -20,9 +20,9 @@ import numpy.typing as npt
 
 from cxr.config.schema import Config, Data
 from cxr.data import combine as joint
-from cxr.data.leaks import check_shared_patients, split_rows
 from cxr.data.manifest import Manifest, make_manifest
 from cxr.data.problems import Problems, Stages
+from cxr.data.shared_patients import check_shared_patients, split_rows
 from cxr.data.store_files import StoreFiles, list_files
 from cxr.errors import CxrError
 from cxr.findings import find

@@ -39,7 +39,7 @@ def score_images(images: Predictions, thresholds: Thresholds, config: Eval) -> B
     """The metrics of single images, at thresholds of images; their intervals are by patient too."""
     images = sort_and_rank(images)
     resampling, _ = resampling_of(images.rows, config)
-    table, summary, _ = metric_tables(images, thresholds, resampling, config.interval == "delong")
+    table, summary, _ = score_findings(images, thresholds, resampling, config.interval == "delong")
     is_optimistic = bool(count_shared(thresholds, images.rows))
     return ByImage(table, summary, images.describe(), thresholds, is_optimistic)
 
@@ -51,7 +51,7 @@ def sort_and_rank(predictions: Predictions) -> Predictions:
     return rank_scores(ordered) if predictions.is_raw else ordered
 
 
-def metric_tables(
+def score_findings(
     predictions: Predictions, thresholds: Thresholds, resampling: Resampling | None, by_delong: bool
 ) -> tuple[pd.DataFrame, pd.DataFrame, Mapping[str, Float]]:
     """(a row per finding, the summary rows, the draws of each metric; none without resampling)."""

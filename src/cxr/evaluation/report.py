@@ -1,4 +1,7 @@
-"""Predictions and operating points -> Report. The metrics themselves are made in `metric_tables`."""
+"""Predictions and operating points -> Report.
+
+A finding's metrics with their intervals are made in `metric_tables.finding_table`.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from cxr.config.schema import Eval
-from cxr.evaluation.by_image import ByImage, metric_tables, score_images, sort_and_rank
+from cxr.evaluation.by_image import ByImage, score_findings, score_images, sort_and_rank
 from cxr.evaluation.calibration import calibration_table, reliability_table
 from cxr.evaluation.cooccurrence import cooccurrence_table
 from cxr.evaluation.curves import Curves, curve_tables
@@ -124,7 +127,7 @@ def score(
     resampling, resampling_notes = resampling_of(predictions.rows, config) if config else (None, [])
     by_delong = config is not None and config.interval == "delong"
     # 2. every metric with its interval; the draws are kept for a planned test set
-    table, summary, draws = metric_tables(predictions, thresholds, resampling, by_delong)
+    table, summary, draws = score_findings(predictions, thresholds, resampling, by_delong)
     # 3. whether the thresholds have seen these images
     num_shared = count_shared(thresholds, predictions.rows)
     report = Report(

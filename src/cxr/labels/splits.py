@@ -82,8 +82,8 @@ def assign(table: LabelTable, data: Data) -> Split:
 def check_leak(patient_ids: Iterable[str], assigned: Iterable[str], more_hint: str = "") -> None:
     """Refuse a patient with images in two splits of one dataset; rows in no split (empty) do not count.
 
-    `data.leaks.check_shared_patients` does so for two datasets, `model.leak_check.check_seen` for a model and
-    the dataset that it is evaluated on.
+    `data.shared_patients` does so for two datasets, `model.leak_check` for a model and the dataset that it is
+    evaluated on.
 
     Raises:
         CxrError: Naming the first such patients with their splits, and how many more there are.

@@ -1,4 +1,8 @@
-"""The split of a dataset's rows, and leaks: patients and files in two splits, in one dataset or several."""
+"""Leaks between datasets: patients or files that two of them put into different splits.
+
+Within one dataset `labels.splits.check_leak` looks for leaks, and `model.leak_check` in what a model has
+seen.
+"""
 
 import os
 from collections.abc import Sequence
