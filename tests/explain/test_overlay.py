@@ -1,5 +1,7 @@
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from cxr.arrays import Float32
 from cxr.evaluation.thresholds import Thresholds, fixed
 from cxr.explain.contour import CONTOUR, draw_contour, number_contour
-from cxr.explain.lettering import LIGHT, Colour, Lettering
+from cxr.explain.lettering import Colour, Lettering
 from cxr.explain.overlay import Shown, Source, draw_overlay, draw_sheet
 from cxr.explain.panel import Panel, make_panel, shrink, smooth
 from cxr.explain.scale import Scale, choose_scale
@@ -19,7 +21,6 @@ from cxr.images.prepare import Fit, Preprocess
 
 FITS: list[Fit] = ["pad", "squash", "crop"]
 SOURCE = Source("x.png", "demo", fixed(("Mass", "Hernia")))
-LETTERING_WRITE = Lettering.write
 MARGIN, HEADING = 14, 28  # pixels above an image in a figure of usual width
 
 
@@ -179,38 +180,24 @@ def test_lines_are_wrapped_to_their_width_and_lose_no_letter() -> None:
     assert "".join(lines).replace(" ", "") == text.replace(" ", "")
 
 
-def captions(source: Source, one: Shown, monkeypatch: pytest.MonkeyPatch) -> str:
+def captions(source: Source, one: Shown) -> str:
     """All that is written on a figure."""
-    written = note_writing(monkeypatch)
-    draw_overlay(make_panel(radiograph(256, 256), Preprocess(64)), one, Scale(2.0), source)
-    return " ".join(written)
+    panel = make_panel(radiograph(256, 256), Preprocess(64))
+    return read_writing(lambda: draw_overlay(panel, one, Scale(2.0), source))
 
 
-def note_writing(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Lines that are written from now on."""
-    written: list[str] = []
-
-    def note(
-        self: Lettering,
-        canvas: Colour,
-        text: str,
-        place: tuple[int, int],
-        size: int,
-        colour: tuple[int, int, int] = LIGHT,
-        outline: int = 0,
-    ) -> None:
-        written.append(text)
-        LETTERING_WRITE(self, canvas, text, place, size, colour, outline)
-
-    monkeypatch.setattr(Lettering, "write", note)
-    return written
+def read_writing(draw: Callable[[], Colour]) -> str:
+    """All lines that are written while something is drawn."""
+    with patch.object(Lettering, "write", autospec=True, side_effect=Lettering.write) as write:
+        draw()
+    return " ".join(call.args[2] for call in write.call_args_list)  # after the letters and the canvas
 
 
-def test_a_caption_says_probability_threshold_method_and_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_caption_says_probability_threshold_method_and_run() -> None:
     chosen = Thresholds(
         ("Mass", "Hernia"), (0.5, 0.2), "f1", "validation rows (560 images)", num_positive=(63, 2)
     )
-    text = captions(replace(SOURCE, thresholds=chosen), shown(np.ones((2, 2), np.float32)), monkeypatch)
+    text = captions(replace(SOURCE, thresholds=chosen), shown(np.ones((2, 2), np.float32)))
     for part in (
         "Mass 0.900, called (threshold 0.500)",
         "best F1 on validation rows (560 images); 63 of these images are positive for this finding.",
@@ -223,46 +210,41 @@ def test_a_caption_says_probability_threshold_method_and_run(monkeypatch: pytest
         assert part in text
 
 
-def test_a_caption_says_that_a_finding_is_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = captions(SOURCE, shown(np.ones((2, 2), np.float32), False), monkeypatch)
+def test_a_caption_says_that_a_finding_is_not_called() -> None:
+    text = captions(SOURCE, shown(np.ones((2, 2), np.float32), False))
     assert "Mass 0.100, NOT CALLED (threshold 0.500)" in text
     assert "Contours: contribution to the logit of 0.5, 1" in text
     assert "fixed 0.5 for every finding" in text
 
 
-def test_a_caption_warns_of_the_image_and_names_the_shift_of_class_weights(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_caption_warns_of_the_image_and_names_the_shift_of_class_weights() -> None:
     one = replace(shown(np.ones((2, 2), np.float32)), logit_shift=-1.804)
-    text = captions(replace(SOURCE, warning="out of distribution: score 2.54"), one, monkeypatch)
+    text = captions(replace(SOURCE, warning="out of distribution: score 2.54"), one)
     assert "WARNING: out of distribution: score 2.54." in text
     assert "make its logit, before -1.80 is added to undo class weights." in text
-    assert "WARNING" not in captions(SOURCE, one, monkeypatch)
+    assert "WARNING" not in captions(SOURCE, one)
 
 
 @pytest.mark.parametrize(("value", "is_said"), [(-1.0, True), (0.05, True), (0.5, False)])
-def test_a_called_finding_without_a_colour_is_said_to_be_one(
-    value: float, is_said: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_called_finding_without_a_colour_is_said_to_be_one(value: float, is_said: bool) -> None:
     one = shown(np.full((2, 2), value, np.float32))
     words = f"Called, and no colour is seen: the largest contribution at any place is {value:+.2f}."
-    assert (words in captions(SOURCE, one, monkeypatch)) == is_said
-    sheet = sheet_captions(SOURCE, [one], monkeypatch)
+    assert (words in captions(SOURCE, one)) == is_said
+    sheet = sheet_captions(SOURCE, [one])
     assert ("Called without a place to colour: Mass." in sheet) == is_said
 
 
-def sheet_captions(source: Source, shown: list[Shown], monkeypatch: pytest.MonkeyPatch) -> str:
-    written = note_writing(monkeypatch)
-    draw_sheet(make_panel(radiograph(256, 256), Preprocess(64)), shown, Scale(2.0), source)
-    return " ".join(written)
+def sheet_captions(source: Source, findings: list[Shown]) -> str:
+    panel = make_panel(radiograph(256, 256), Preprocess(64))
+    return read_writing(lambda: draw_sheet(panel, findings, Scale(2.0), source))
 
 
-def test_a_sheet_has_the_warning_and_marks_doubtful_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sheet_has_the_warning_and_marks_doubtful_thresholds() -> None:
     names = ("Mass", "Hernia", "Edema")
     chosen = Thresholds(names, (0.5, 0.2, 0.5), "f1", "validation rows", ("Edema",), num_positive=(63, 2, 0))
     source = replace(SOURCE, thresholds=chosen, warning="out of distribution: score 2.54")
     findings = [shown(np.ones((2, 2), np.float32), finding=name) for name in names]
-    text = sheet_captions(source, findings, monkeypatch)
+    text = sheet_captions(source, findings)
     assert "WARNING: out of distribution" in text
     for head in ("(threshold 0.500)", "(threshold 0.500*)", "(threshold 0.500\u2020)"):
         assert head in text

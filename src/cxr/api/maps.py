@@ -12,6 +12,7 @@ from cxr.errors import CxrError
 from cxr.explain import localise
 from cxr.explain.masks import read_mask
 
+_COLUMNS = ("pointing", "hit", "iou", "mass", "area")
 Mask = npt.ArrayLike | Mapping[str, object]
 """[H, W] of 0 and 1, or COCO's compressed form `{"size": [H, W], "counts": text}`."""
 
@@ -57,7 +58,7 @@ def score_maps(
             problems.append(f"number {number}: {error}")
     if problems:
         raise CxrError(problems, "a map is float [h, w]; a mask is bool [H, W], or size and counts of COCO")
-    table = pd.DataFrame(rows, columns=["pointing", "hit", "iou", "mass", "area"], dtype=float)
+    table = pd.DataFrame(rows, columns=list(_COLUMNS), dtype=float)
     if findings is not None:
         table.insert(0, "finding", list(findings))
     return table
@@ -98,18 +99,8 @@ def _read_mask(mask: Mask) -> Bool:
 
 def _score(values: Float32, mask: Bool) -> dict[str, float]:
     if not mask.any():
-        return dict.fromkeys(("pointing", "hit", "iou", "mass", "area"), np.nan)
+        return {}  # a row of nan
     if values.shape != mask.shape:
         height, width = mask.shape
         values = np.asarray(cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
-    area = float(mask.mean())
-    levels = localise.to_levels(values)
-    if not levels.any():
-        return dict.fromkeys(("pointing", "hit", "iou", "mass", "area"), area)
-    return {
-        "pointing": localise.score_pointing(values, mask),
-        "hit": localise.score_hit(values, mask),
-        "iou": localise.score_iou(localise.to_mask(levels), mask),
-        "mass": localise.score_mass(values, mask),
-        "area": area,
-    }
+    return localise.score_map(values, localise.to_levels(values), mask) | {"area": float(mask.mean())}

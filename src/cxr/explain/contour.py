@@ -19,7 +19,7 @@ def draw_contour(drawn: Colour, values: Float32, level: float, seen: Box, thickn
     Along the edge of what was seen the map ends and does not fall. A line there would look like the frame of
     a finding, so dots show which side of the contour is the higher one.
     """
-    # Beyond the edge the mask goes on as it is at the edge, so that its outline lies outside and is cut off.
+    # The mask is extended over the edge. An outline along the edge then lies outside, where it is not drawn.
     margin = thickness + 2
     around = (margin, margin, margin, margin)
     mask = cv2.copyMakeBorder(

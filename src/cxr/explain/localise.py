@@ -51,6 +51,21 @@ def score_mass(values: Float32, mask: Bool) -> float:
     return float(positive[mask].sum(dtype=np.float64) / total) if total > 0 else 0.0
 
 
+def score_map(values: Float32, levels: Levels, mask: Bool) -> dict[str, float]:
+    """The scores of a map in its values and in 256 levels, by name: pointing, hit, mass and iou.
+
+    A constant map points nowhere: it has the scores of chance, not those of its first pixel.
+    """
+    if not levels.any():
+        return dict.fromkeys(("pointing", "hit", "mass", "iou"), float(mask.mean()))
+    return {
+        "pointing": score_pointing(values, mask),
+        "hit": score_hit(values, mask),
+        "mass": score_mass(values, mask),
+        "iou": score_iou(to_mask(levels), mask),
+    }
+
+
 def to_levels(values: Float32) -> Levels:
     """The map from its minimum to its maximum as 0 to 255, rounded down; 0 where it is constant."""
     low, high = values.min(), values.max()

@@ -85,7 +85,8 @@ def score_boxes(
             # 1. maps without a model, 2. chance, 3. the model's and those of random weights
             values = prior.maps(case.finding, mapped.image.patient, mapped.grey.shape)
             rows += [_score(case, name, one, mask, boxes) for name, one in values.items()]
-            rows.append(_score_constant(case, mask, boxes))
+            # a constant map is chance: it points to any place, and as a mask it is all of the image
+            rows.append(_score(case, "chance", np.zeros(mask.shape, np.float32), mask, boxes))
             for name, cells in mapped.maps.items():  # one at a time: each has as many pixels as the image
                 one = undo_prepare(cells[list(case.numbers)].max(axis=0), mapped.grey, preprocess)
                 rows.append(_score(case, name, one, mask, boxes))
@@ -196,32 +197,8 @@ def _batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
 def _score(case: Case, name: str, values: Float32, mask: Bool, boxes: Sequence[Box]) -> dict[str, object]:
     """A row of the table of images."""
     levels = localise.to_levels(values)
-    # A constant map points nowhere: it has the scores of chance, not those of its first pixel.
-    if not levels.any():
-        return _score_constant(case, mask, boxes, name)
-    return _row(
-        case,
-        name,
-        mask,
-        boxes,
-        localise.draw_boxes(levels),
-        pointing=localise.score_pointing(values, mask),
-        hit=localise.score_hit(values, mask),
-        mass=localise.score_mass(values, mask),
-        miou=localise.score_iou(localise.to_mask(levels), mask),
-    )
-
-
-def _score_constant(case: Case, mask: Bool, boxes: Sequence[Box], name: str = "chance") -> dict[str, object]:
-    """A row of a constant map, which is chance: any place, and as a mask all of the image."""
-    area = float(mask.mean())
-    whole = [Box(0, 0, mask.shape[1], mask.shape[0])]
-    return _row(case, name, mask, boxes, whole, pointing=area, hit=area, mass=area, miou=area)
-
-
-def _row(
-    case: Case, name: str, mask: Bool, boxes: Sequence[Box], found: Sequence[Box], **scores: float
-) -> dict[str, object]:
+    scores = localise.score_map(values, levels, mask)
+    found = localise.draw_boxes(levels)
     overlaps = localise.best_overlaps(found, boxes)
     row: dict[str, object] = {
         "image": case.image.name,
@@ -230,7 +207,10 @@ def _row(
         "map": name,
         "num_boxes": len(boxes),
         "area": float(mask.mean()),
-        **scores,
+        "pointing": scores["pointing"],
+        "hit": scores["hit"],
+        "mass": scores["mass"],
+        "miou": scores["iou"],
         "false_boxes": localise.count_false(found, boxes),
     }
     for threshold in localise.IOU_THRESHOLDS:

@@ -50,7 +50,7 @@ async def read_upload(
         raise RefusedError(400, "the form is cut off", "send it again")
     if not any(files.images):
         raise RefusedError(400, "the request holds no image", "send an image as the body, or a form of files")
-    # an empty file stays, with an error of its own: answers are told apart by the places of their files
+    # an empty file stays and gets an error: the client knows the answers by the order of its files
     return files.images
 
 
